@@ -1,0 +1,5 @@
+"""`python -m serve_cli` is `serve`."""
+
+from serve_cli.app import main
+
+main()

@@ -1,0 +1,91 @@
+"""The Typer app, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+import serve_deploy
+from serve_cli import output
+from serve_deploy.errors import Interrupted, ServeError, UsageError
+
+app = typer.Typer(
+    name="serve",
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"serve {serve_deploy.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def serve(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """From a model file to a measured, autoscaled Triton deployment."""
+    if context.invoked_subcommand is None:
+        sys.stderr.write(f"{context.get_help()}\n")
+        raise typer.Exit(UsageError.exit_code)
+
+
+def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line and exit with the code that fits the outcome."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run())
+
+
+def _print_usage_error(error: TyperException) -> None:
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        sys.stderr.write(f"{context.get_usage()}\n")
+    hint = f"{context.command_path} --help lists the options" if context is not None else None
+    output.print_error(UsageError(error.format_message(), hint=hint))
+
+
+def _run() -> int:
+    try:
+        outcome = app(standalone_mode=False)
+    except ServeError as error:
+        output.print_error(error)
+        return error.exit_code
+    except TyperException as error:
+        _print_usage_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        output.print_error(Interrupted())
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("SERVE_DEBUG"):
+            raise
+        output.print_error(
+            ServeError(
+                f"unexpected {type(error).__name__}: {error}",
+                hint="this is a bug in serve; SERVE_DEBUG=1 shows the traceback to report",
+            )
+        )
+        return ServeError.exit_code
+    return outcome if isinstance(outcome, int) else 0

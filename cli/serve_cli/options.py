@@ -1,0 +1,17 @@
+"""Options that several commands share, so that they are named and explained alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists already.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")]
+Repository = Annotated[Path, typer.Argument(help="A Triton model repository.", show_default=False)]
+Release = Annotated[
+    str | None,
+    typer.Option("--triton", metavar="RELEASE", help="Triton container release, such as 24.10.", show_default=False),
+]

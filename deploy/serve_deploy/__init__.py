@@ -1,0 +1,3 @@
+"""From a model file to a measured, autoscaled Triton deployment."""
+
+__version__ = "0.1.0"

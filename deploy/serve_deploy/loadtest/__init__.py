@@ -1,0 +1,1 @@
+"""Measure a Triton endpoint: schedule, payload, client, runner, report."""

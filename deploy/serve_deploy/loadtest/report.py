@@ -1,0 +1,164 @@
+"""The result of a load test: one frozen document, saved as JSON and read back by `report`, `chart` and gates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FORMAT_VERSION = 1
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class LatencySummary(_Document):
+    """Microseconds. `histogram` holds every value in HDR buckets: pairs of (bucket's lower bound, count)."""
+
+    count: int
+    mean_us: float
+    min_us: float
+    p50_us: float
+    p90_us: float
+    p95_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    histogram: tuple[tuple[int, int], ...] = ()
+
+
+class ErrorKind(_Document):
+    """Requests that failed alike: kind is timeout, connect, reset, http_503, grpc_unavailable, wrong_output …"""
+
+    kind: str
+    count: int
+    example: str
+
+
+class Load(_Document):
+    """What was asked of the generator at one point: a concurrency (closed loop) or a rate (open loop)."""
+
+    mode: Literal["closed", "open"]
+    concurrency: int | None = None
+    request_rate: float | None = None
+    distribution: Literal["constant", "poisson", "ramp", "replay"] | None = None
+    batch_size: int = 1
+
+
+class Interval(_Document):
+    """A mean over repeats with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class ClientCost(_Document):
+    """The generator itself; slip is the actual minus the intended send."""
+
+    cpu_fraction: float
+    cpu_us_per_request: float
+    slip_p50_us: float
+    slip_p99_us: float
+    slip_max_us: float
+
+
+class ModelStatistics(_Document):
+    """The server's own account of one model over the period: means per request, from the statistics' difference."""
+
+    model: str
+    requests: int
+    inferences: int
+    executions: int
+    failures: int
+    queue_us: float
+    compute_input_us: float
+    compute_infer_us: float
+    compute_output_us: float
+    average_batch_size: float
+
+
+class TimelineBucket(_Document):
+    """One slice of the measurement period, by the end of the request; start is relative to the period's."""
+
+    start_seconds: float
+    duration_seconds: float
+    succeeded: int
+    failed: int
+    in_flight: int
+    response_p50_us: float
+    response_p99_us: float
+    response_max_us: float
+
+
+class Point(_Document):
+    """One measurement at one load. sent = succeeded + failed + timed_out + in_flight_at_end.
+
+    Throughput is in inferences/s (requests × batch size), from the first send to the last end.
+    mean_in_flight is measured: the time integral of requests in flight, not rate × latency.
+    pending is the server's nv_inference_pending_request_count, averaged over the period.
+    """
+
+    load: Load
+    repeat: int = 0
+    started_at: str
+    duration_seconds: float
+    sent: int
+    succeeded: int
+    failed: int
+    timed_out: int
+    in_flight_at_end: int
+    request_rate: float
+    throughput: float
+    mean_in_flight: float
+    response: LatencySummary
+    service: LatencySummary
+    errors: tuple[ErrorKind, ...] = ()
+    client: ClientCost
+    client_bound: bool = False
+    client_bound_reasons: tuple[str, ...] = ()
+    server: tuple[ModelStatistics, ...] = ()
+    server_metrics: dict[str, float] = {}
+    pending: float | None = None
+    timeline: tuple[TimelineBucket, ...] = ()
+
+
+class GateResult(_Document):
+    """One --slo expression against one point or the run."""
+
+    expression: str
+    passed: bool
+    measured: float
+    threshold: float
+    unit: str
+    explanation: str
+
+
+class Target(_Document):
+    """What was measured: the endpoint and the model, with what `chart --capacity` needs to recognise it."""
+
+    url: str
+    protocol: Literal["http", "grpc"]
+    model: str
+    model_version: str
+    server_version: str
+    platform: str
+    max_batch_size: int
+    model_config_sha256: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class LoadTestReport(_Document):
+    """A whole run: one or many points, each perhaps repeated."""
+
+    format_version: int = FORMAT_VERSION
+    tool_version: str
+    kind: Literal["single", "sweep", "find", "merged"]
+    target: Target
+    complete: bool
+    interrupted_reason: str | None = None
+    points: tuple[Point, ...]
+    gates: tuple[GateResult, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,109 @@
+"""The manifest: what was proven and measured of a packaged model, kept as manifest.json in its folder.
+
+`package` writes it; `check`, `run`, `infer`, `loadtest` and `chart` read it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from serve_deploy.errors import InvalidModelError
+
+MANIFEST_NAME = "manifest.json"
+SAMPLES_NAME = "samples.npz"
+FORMAT_VERSION = 1
+
+
+class _Document(BaseModel):
+    # A newer serve may add keys; an older one must still read what it knows.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FileDigest(_Document):
+    """A file in the model's folder, by its path relative to that folder."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class Tensor(_Document):
+    """An input or output as a client sees it: wire type; full shape, with the batch axis where there is one."""
+
+    name: str
+    data_type: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+class BatchingProof(_Document):
+    """Whether axis 0 is a batch axis, and how that is known."""
+
+    verdict: Literal["batchable", "not_batchable", "undecided"]
+    max_batch_size: int
+    evidence: str
+    batch_sizes: tuple[int, ...] = ()
+    largest_difference: float | None = None
+    attempts: tuple[str, ...] = ()
+
+
+class TensorParity(_Document):
+    """The largest difference between served and own outputs of one tensor."""
+
+    name: str
+    largest_absolute_difference: float
+    largest_relative_difference: float
+
+
+class Verification(_Document):
+    """What a real Triton served, against ONNX Runtime's own outputs."""
+
+    runtime: str
+    triton_version: str
+    requests: int
+    largest_batch_executed: int
+    tensors: tuple[TensorParity, ...]
+    load_seconds: float
+    memory_bytes: int
+
+
+class Manifest(_Document):
+    """Everything that other commands need to know of a packaged model."""
+
+    format_version: int = FORMAT_VERSION
+    tool_version: str
+    name: str
+    version: int
+    triton_release: str
+    source_name: str
+    source_sha256: str
+    files: tuple[FileDigest, ...]
+    onnx_ir_version: int
+    onnx_opsets: dict[str, int]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batching: BatchingProof
+    labels: dict[str, tuple[str, ...]] = {}
+    fixes: tuple[str, ...] = ()
+    samples: int = 0
+    sample_bytes: int = 0
+    verification: Verification | None = None
+
+
+def read_manifest(model_folder: Path) -> Manifest | None:
+    """Read `manifest.json`; None where there is none, InvalidModelError where it is not one of ours."""
+    path = model_folder / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return Manifest.model_validate(json.loads(text))
+    except (ValueError, ValidationError) as error:
+        raise InvalidModelError(
+            f"{path} is not a manifest of serve: {error}", hint="package the model again, or delete the file"
+        ) from error

@@ -1,0 +1,84 @@
+"""Tensor types, shapes and signatures in Triton's terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class DataType(Enum):
+    """A tensor type that Triton serves; the value is its name on the wire (KServe v2)."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+    BF16 = "BF16"
+
+    @property
+    def config_name(self) -> str:
+        """Its name in config.pbtxt, such as TYPE_FP32."""
+        return "TYPE_STRING" if self is DataType.BYTES else f"TYPE_{self.value}"
+
+    @property
+    def numpy_name(self) -> str:
+        """Its numpy type; BF16 has none of its own and travels as float32, strings as object."""
+        return _NUMPY_NAMES[self]
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes an element takes on the wire; None for strings, which vary."""
+        return _SIZES_BYTES[self]
+
+    @property
+    def is_float(self) -> bool:
+        return self in (DataType.FP16, DataType.FP32, DataType.FP64, DataType.BF16)
+
+    @property
+    def is_integer(self) -> bool:
+        return self.value.startswith(("INT", "UINT"))
+
+    @classmethod
+    def from_config_name(cls, name: str) -> DataType:
+        """Read TYPE_FP32 and its kin; raises ValueError for anything else."""
+        return cls.BYTES if name == "TYPE_STRING" else cls(name.removeprefix("TYPE_"))
+
+
+_NUMPY_NAMES = {
+    DataType.BOOL: "bool", DataType.UINT8: "uint8", DataType.UINT16: "uint16", DataType.UINT32: "uint32",
+    DataType.UINT64: "uint64", DataType.INT8: "int8", DataType.INT16: "int16", DataType.INT32: "int32",
+    DataType.INT64: "int64", DataType.FP16: "float16", DataType.FP32: "float32", DataType.FP64: "float64",
+    DataType.BYTES: "object", DataType.BF16: "float32",
+}  # fmt: skip
+_SIZES_BYTES = {
+    DataType.BOOL: 1, DataType.UINT8: 1, DataType.UINT16: 2, DataType.UINT32: 4, DataType.UINT64: 8,
+    DataType.INT8: 1, DataType.INT16: 2, DataType.INT32: 4, DataType.INT64: 8, DataType.FP16: 2,
+    DataType.FP32: 4, DataType.FP64: 8, DataType.BYTES: None, DataType.BF16: 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output: its name as it is in the model, and its full shape with -1 for free dims."""
+
+    name: str
+    data_type: DataType
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """Every input and output of a model, in the model's order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]

@@ -1,0 +1,1 @@
+"""Start and stop real Triton servers."""

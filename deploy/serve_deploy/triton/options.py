@@ -1,0 +1,38 @@
+"""How a Triton server is to be started; the same for every runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+RuntimeName = Literal["embedded", "docker", "installed"]
+ControlMode = Literal["none", "poll", "explicit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """A port of 0 means a free one; `models` are loaded at start in explicit mode."""
+
+    repository: Path
+    host: str = "127.0.0.1"
+    http_port: int = 0
+    grpc_port: int = 0
+    metrics_port: int = 0
+    control_mode: ControlMode = "none"
+    models: tuple[str, ...] = ()
+    auto_complete: bool = True
+    exit_on_error: bool = False
+    exit_timeout_seconds: int = 30
+    release: str | None = None
+    extra_arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One line of Triton's repository index: state is READY, UNAVAILABLE, LOADING or UNLOADING."""
+
+    name: str
+    version: str
+    state: str
+    reason: str

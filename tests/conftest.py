@@ -1,0 +1,44 @@
+"""Fixtures that every suite shares."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare text with tests/golden/<name>, or rewrite it with --update-golden."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        expected = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert text == expected, f"{name} differs; if that is meant: make golden, read the diff, commit"
+
+    return compare
+
+
+@pytest.fixture
+def serve() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command in a process of its own, as a user does."""
+
+    def run(*arguments: object, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "serve_cli", *map(str, arguments)],
+            capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options,
+        )  # fmt: skip
+
+    return run

@@ -33,7 +33,7 @@ def _print_version(asked: bool) -> None:
 @app.callback(invoke_without_command=True)
 def serve(
     context: typer.Context,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - handled by its callback
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,

@@ -125,13 +125,56 @@ class Point(_Document):
 
 
 class GateResult(_Document):
-    """One --slo expression against one point or the run."""
+    """One --slo expression against one load (all its repeats) or, where `load` is None, the run.
+
+    `measured` and `threshold` are in `unit`; `measured` is None where there was nothing to measure.
+    `trusted` is False where the generator was the limit, so that the figure is not the server's.
+    """
 
     expression: str
     passed: bool
-    measured: float
+    measured: float | None
     threshold: float
     unit: str
+    explanation: str
+    trusted: bool = True
+    load: Load | None = None
+
+
+class MetricChange(_Document):
+    """One figure now against the baseline; changes are relative (0.1 is 10 % more), or points for error rates."""
+
+    load: Load
+    metric: Literal["response_p50", "response_p99", "throughput", "error_rate"]
+    before: float
+    now: float
+    change: float
+    change_low: float | None
+    change_high: float | None
+    verdict: Literal["worse", "better", "same", "undecided"]
+    method: Literal["repeats", "single_run", "none"]
+    explanation: str
+
+
+class BaselineComparison(_Document):
+    """Is this run slower than a saved one? Decided at `confidence`, over all changes together."""
+
+    baseline: str
+    baseline_started_at: str
+    confidence: float
+    minimum_effect: float
+    regressed: bool
+    changes: tuple[MetricChange, ...]
+    notes: tuple[str, ...] = ()
+
+
+class SearchResult(_Document):
+    """The highest load that held every gate (`highest`, None: none did), and the lowest that did not."""
+
+    variable: Literal["rate", "concurrency"]
+    highest: float | None
+    lowest_missed: float | None
+    stopped_by: Literal["precision", "limit", "floor", "client", "budget"]
     explanation: str
 
 
@@ -161,4 +204,7 @@ class LoadTestReport(_Document):
     interrupted_reason: str | None = None
     points: tuple[Point, ...]
     gates: tuple[GateResult, ...] = ()
+    baseline: BaselineComparison | None = None
+    search: SearchResult | None = None
+    merged_from: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

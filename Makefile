@@ -2,16 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+export PATH := $(CURDIR)/.tools:$(PATH)
 
-.PHONY: help demo test check lint format golden bench conformance clean
+.PHONY: help test check lint format golden bench conformance wheel tools clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "Python 3.11 or 3.12 is needed (nvidia-pytriton has no build for others): make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[local,dev]' --constraint constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local,dev]' --constraint constraints.txt
 	@touch $@
+
+tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk
+	bash scripts/get_tools.sh $(BIN)/python
 
 lint: $(VENV)/.installed ## Style, types and architecture
 	$(BIN)/ruff format --check .
@@ -23,13 +29,16 @@ format: $(VENV)/.installed ## Format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: $(VENV)/.installed ## All tests, against a real Triton
+test: tools ## All tests, against a real Triton
 	$(BIN)/pytest
 
 check: lint test ## Lint, types, architecture and tests
 
 golden: $(VENV)/.installed ## Rewrite the golden files; read the diff before committing
 	$(BIN)/pytest --update-golden tests
+
+wheel: $(VENV)/.installed ## Build sdist and wheel into dist/
+	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Get the programs that only tests and benchmarks use. What is there already is left alone; what cannot be got is
+# named, and the tests that need it are skipped with that reason. In CI a missing one is an error.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+mkdir -p .tools
+export PATH="$PWD/.tools:$PATH"
+
+is_missing() { ! command -v "$1" >/dev/null; }
+update_once() { [ -n "${updated:-}" ] || { apt-get update -qq && updated=yes; }; }
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+if [ -f scripts/get_kubernetes_tools.py ]; then "$python" scripts/get_kubernetes_tools.py; fi
+
+# The package would start a server as well; only its two programs are wanted.
+if is_missing promtool && command -v apt-get >/dev/null; then
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  if is_missing dpkg-deb; then exit 1; fi
+  can_install && update_once
+  (cd "$folder" && chmod 755 . && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) &&
+    cp "$folder"/usr/bin/prometheus "$folder"/usr/bin/promtool .tools/ || true
+fi
+
+wanted=()
+is_missing chromium && wanted+=(chromium)
+is_missing wrk && wanted+=(wrk)
+locale -a 2>/dev/null | grep -qi '^en_US.utf-\?8$' || wanted+=(locales)
+if [ ${#wanted[@]} -gt 0 ] && can_install; then
+  echo "installing ${wanted[*]} with apt-get"
+  update_once
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+  # ONNX Runtime's StringNormalizer loads only where this locale exists.
+  command -v localedef >/dev/null && localedef -i en_US -f UTF-8 en_US.UTF-8
+fi
+
+missing=()
+for tool in promtool prometheus chromium wrk; do
+  if is_missing $tool; then missing+=("$tool"); fi
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk prometheus" >&2
+  [ -z "${CI:-}" ] || exit 1
+fi

@@ -1,0 +1,47 @@
+"""Help costs nothing: it imports none of the libraries that the work itself needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# What makes start-up slow, measured with -X importtime; `serve --help` needs typer alone.
+HEAVY = [
+    "aiohttp", "google.protobuf", "grpc", "jinja2", "kubernetes", "numpy", "onnx", "onnxruntime", "prometheus_client",
+    "pydantic", "rich", "tritonclient", "urllib3", "uvloop", "yaml",
+]  # fmt: skip
+PROBE = """
+import json, sys
+from serve_cli.app import main
+sys.argv = ["serve", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    print(json.dumps([end.code, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def _commands() -> list[str]:
+    from typer.main import get_command
+
+    from serve_cli.app import app
+
+    return sorted(getattr(get_command(app), "commands", {}))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in _commands())], ids=" ".join)
+def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
+    """Every --help prints to stdout, exits 0 and leaves the heavy libraries alone."""
+    probe = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True)
+    code, modules = json.loads(probe.stderr)
+    assert (code, "Usage: serve" in probe.stdout) == (0, True)
+    assert set(HEAVY) & set(modules) == set()
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_command_help_shows_an_example(serve, command: str) -> None:
+    """Every command's help contains a line that can be typed."""
+    assert f"serve {command} " in serve(command, "--help").stdout.split("Usage:", 1)[1].split("\n", 1)[1]

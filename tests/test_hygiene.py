@@ -1,0 +1,56 @@
+"""Nothing that belongs to one machine, and no secret, is in the tree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SKIPPED = {".git", ".venv", ".tools", "dist", "build", "node_modules", "__pycache__", "models"}
+MAX_BYTES = 1_000_000
+
+# Written in pieces, so that this file does not contain what it looks for.
+FORBIDDEN = {
+    "an absolute path of one machine": r"(?<![\w.~$}-])/(?:ro" + r"ot|wo" + r"rk|home/(?!triton)\w+)(?:/|\b(?![\w-]))",
+    "a package registry's host": r"files\.pythonhost" + r"ed\.org|pypi\.org/sim" + r"ple|registry\.npm" + r"js\.org",
+    "another package index": r"--(?:extra-)?index" + r"-url|--find" + r"-links",
+    "a private key": r"-----BEGIN [A-Z ]*PRIV" + r"ATE KEY-----",
+    "an access key": r"\bAKI" + r"A[0-9A-Z]{16}\b|\bgh[pos]" + r"_\w{36}\b|\bhf" + r"_[A-Za-z]{34}\b",
+}
+
+
+def _tracked_files() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listing.returncode == 0:
+        return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    # An unpacked sdist has no .git.
+    return [path for path in ROOT.rglob("*") if path.is_file() and not SKIPPED & set(path.relative_to(ROOT).parts)]
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_contains(what: str) -> None:
+    """No committed file names a private path, a registry host or a secret."""
+    pattern = re.compile(FORBIDDEN[what].encode())
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group().decode()}"
+        for path in _tracked_files()
+        if (match := pattern.search(path.read_bytes()))
+    ]
+    assert found == []
+
+
+def test_files_are_small() -> None:
+    """Models and data that do not fit into a repository are made or fetched by a test, not committed."""
+    assert [str(path) for path in _tracked_files() if path.stat().st_size > MAX_BYTES] == []
+
+
+def test_constraints_are_exact_versions() -> None:
+    """Every line pins a version of a package, and none names where to get it."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split("\n")
+    assert [line for line in lines if line and not re.fullmatch(r"[\w.-]+==[\w.!+]+", line)] == []

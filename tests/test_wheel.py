@@ -1,0 +1,95 @@
+"""What users install is tested, not only the checkout: the sdist, the wheel made from it, an empty environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import serve_deploy
+
+ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "examples" / "digits"
+# Building and installing take most of it; the machine may be busy with other tests.
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The built files, and a venv that holds the wheel and what it depends on."""
+
+    sdist: Path
+    wheel: Path
+    serve: Path
+
+
+def _run(*command: object, **options: object) -> None:
+    done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    """Build the sdist, the wheel out of the sdist, and install the wheel into an empty environment."""
+    folder = tmp_path_factory.mktemp("distribution")
+    _run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=True)
+    pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
+    _run(*pip, f"{wheel}[local]", "--constraint", ROOT / "constraints.txt")
+    return Distribution(sdist, wheel, folder / "venv" / "bin" / "serve")
+
+
+@pytest.fixture
+def installed(distribution: Distribution, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the installed `serve` from a folder that has nothing to do with the checkout."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [distribution.serve, *map(str, arguments)], cwd=tmp_path, env={"PATH": "/usr/bin:/bin"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def test_wheel_holds_the_whole_package_and_nothing_else(distribution: Distribution) -> None:
+    """Both packages with their types, the embedded backend and the chart; no tests, examples or caches."""
+    names = zipfile.ZipFile(distribution.wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"serve_cli", "serve_deploy"}
+    assert {"serve_cli/py.typed", "serve_deploy/py.typed"} <= set(names)
+    assert [name for name in names if "__pycache__" in name or "test_" in name] == []
+
+
+def test_wheel_holds_every_file_of_the_source_tree(distribution: Distribution) -> None:
+    """No data file is forgotten: what git tracks under the packages and the chart is in the wheel."""
+    listing = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "cli/serve_cli", "deploy/serve_deploy", "charts/triton"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    tracked = {name for name in listing.stdout.split() if (ROOT / name).exists()}
+    expected = {name.split("/", 1)[1] for name in tracked if not name.startswith("charts/")}
+    expected |= {f"serve_deploy/{name}" for name in tracked if name.startswith("charts/")}
+    assert expected - set(zipfile.ZipFile(distribution.wheel).namelist()) == set()
+
+
+def test_sdist_can_be_developed_from(distribution: Distribution) -> None:
+    """It holds the tests, the example, the Makefile and the documents."""
+    with tarfile.open(distribution.sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    wanted = {"Makefile", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt", "examples/digits/digits.onnx"}
+    assert wanted | {"tests/conftest.py", "scripts/get_tools.sh"} <= names
+
+
+def test_installed_command_works_from_any_folder(installed) -> None:
+    """The script `serve` is there and finds its package without a checkout."""
+    assert installed("--version").stdout == f"serve {serve_deploy.__version__}\n"

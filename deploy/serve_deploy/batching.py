@@ -1,0 +1,327 @@
+"""Is axis 0 a batch axis? Proven by running the model, never guessed from shapes or names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from serve_deploy.errors import InvalidModelError
+from serve_deploy.manifest import BatchingProof
+from serve_deploy.tensor import ModelSignature
+
+Array = np.ndarray[Any, Any]
+Sample = Mapping[str, Array]
+Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+Verdict = Literal["batchable", "not_batchable", "undecided"]
+
+# Twice what Triton's auto-complete takes: most of a batch's gain on a CPU, at a latency and memory that still fit
+# anywhere; `serve loadtest` finds the best one, and the proof runs the model at this size.
+DEFAULT_MAX_BATCH_SIZE = 8
+BATCH_SIZES = (1, 2, 3)
+# Quiet neighbours and loud ones: what is shared over the batch (a mean, an int8 scale) is moved most by these.
+SCALES = (1.0, 1e-4, 1e3)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A difference may be `relative` of the element plus `of_largest` of the row's largest magnitude."""
+
+    relative: float
+    of_largest: float
+
+
+# ONNX Runtime sums in another order at another batch size. That moves a float by some ten units in the last place of
+# the largest term (FP32: 1e-7 each), far less than what sharing a scale or a mean between rows does.
+_TOLERANCES = {"float16": Tolerance(2e-3, 2e-3), "float32": Tolerance(1e-4, 1e-5), "float64": Tolerance(1e-9, 1e-10)}
+
+
+def check_declared(signature: ModelSignature) -> str | None:
+    """Why the model cannot batch by its shapes alone, or None where it might."""
+    inputs = [tensor for tensor in signature.inputs if not tensor.optional]
+    if not inputs:
+        return "the model has no inputs that could be stacked"
+    for kind, tensors in (("input", inputs), ("output", signature.outputs)):
+        for tensor in tensors:
+            if not tensor.shape:
+                return f"{kind} '{tensor.name}' is a scalar (or of unknown rank) and has no axis to stack on"
+            if tensor.shape[0] != -1:
+                return f"the first dimension of {kind} '{tensor.name}' is fixed to {tensor.shape[0]}"
+    return None
+
+
+# --- the proof ------------------------------------------------------------------------------------------------------
+
+_LARGEST_STACK = 16  # a limit above this is the user's own and not run in full, so that a proof fits in memory
+_MOST_SAMPLES = 4
+_NOISE = 1e-2  # of the largest magnitude: what different kernels at another batch size may explain at all
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One sample, what the model answers to it alone, and how the sample was made."""
+
+    sample: Sample
+    outputs: Mapping[str, Array]
+    scale: float = 1.0
+
+
+class _Refuted(Exception):
+    def __init__(self, verdict: Verdict, evidence: str) -> None:
+        super().__init__(evidence)
+        self.verdict: Verdict = verdict
+        self.evidence = evidence
+
+
+def prove_batching(
+    run: Run, signature: ModelSignature, samples: Sequence[Sample], *, limit: int = DEFAULT_MAX_BATCH_SIZE
+) -> BatchingProof:
+    """Run the samples alone and stacked on axis 0, and compare every row of every output with its single run.
+
+    `run` raises InvalidModelError where the model refuses; each sample has 1 on axis 0. `limit` becomes
+    max_batch_size where the axis is a batch; it is 0 otherwise, and where it could not be decided.
+    """
+    reason = check_declared(signature)
+    if reason is not None:
+        return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason)
+    try:
+        return _prove(run, signature, samples, limit)
+    except _Refuted as refuted:
+        return BatchingProof(verdict=refuted.verdict, max_batch_size=0, evidence=refuted.evidence)
+
+
+def _prove(run: Run, signature: ModelSignature, samples: Sequence[Sample], limit: int) -> BatchingProof:
+    rows = _run_rows(run, signature, samples)
+    largest, sizes = 0.0, {1}
+    for stack in _stacks(rows, min(limit, _LARGEST_STACK)):
+        largest = max(largest, _check_stack(run, stack))
+        sizes.add(len(stack))
+    constant = _constant_outputs(signature, rows)
+    if len(constant) == len(signature.outputs):
+        raise _Refuted("undecided", "the outputs were the same for every sample, so that mixing could not show")
+    return BatchingProof(
+        verdict="batchable",
+        max_batch_size=limit,
+        evidence=_describe(rows, sorted(sizes), largest, constant),
+        batch_sizes=tuple(sorted(sizes)),
+        largest_difference=largest,
+    )
+
+
+def _describe(rows: Sequence[_Row], sizes: Sequence[int], largest: float, constant: Sequence[str]) -> str:
+    plain = sum(row.scale == 1 for row in rows)
+    scaled = ", also scaled by 1e-4 and ±1e3" if any(row.scale != 1 for row in rows) else ""
+    text = (
+        f"{plain} different samples{scaled}, stacked on axis 0 at batch {', '.join(map(str, sizes))}: "
+        f"every row of every output equals its single run (largest relative difference {largest:.1e})"
+    )
+    return text + (f"; {_quote(constant)} did not vary" if constant else "")
+
+
+def _quote(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+# --- single runs ----------------------------------------------------------------------------------------------------
+
+
+def _run_rows(run: Run, signature: ModelSignature, samples: Sequence[Sample]) -> list[_Row]:
+    usable = _same_shapes(samples)
+    if not usable:
+        raise _Refuted("undecided", "there is no sample with 1 on axis 0 of every input")
+    rows = [_Row(sample, _run_single(run, sample)) for sample in usable[:_MOST_SAMPLES]]
+    _check_deterministic(run, rows[0])
+    for variant, scale in _variants([row.sample for row in rows]):
+        try:
+            rows.append(_Row(variant, run(variant), scale))
+        except InvalidModelError:
+            continue  # the model takes no such values: nothing to learn from them
+    _check_single_outputs(signature, rows)
+    if len(rows) < 2 or all(_same_sample(rows[0].sample, row.sample) for row in rows[1:]):
+        raise _Refuted("undecided", "there is only one distinct sample, so that mixing could not show")
+    return rows
+
+
+def _same_shapes(samples: Sequence[Sample]) -> list[Sample]:
+    groups: dict[tuple[Any, ...], list[Sample]] = {}
+    for sample in samples:
+        if all(array.ndim and array.shape[0] == 1 for array in sample.values()):
+            key = tuple(sorted((name, array.shape) for name, array in sample.items()))
+            groups.setdefault(key, []).append(sample)
+    return max(groups.values(), key=len, default=[])
+
+
+def _same_sample(one: Sample, other: Sample) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def _run_single(run: Run, sample: Sample) -> Mapping[str, Array]:
+    try:
+        return run(sample)
+    except InvalidModelError as error:
+        raise _Refuted("undecided", f"the model refuses a sample at batch 1: {error.message}") from error
+
+
+def _check_deterministic(run: Run, row: _Row) -> None:
+    again = _run_single(run, row.sample)
+    for name, expected in row.outputs.items():
+        if again[name].shape != expected.shape or _excess(again[name], expected) > 1:
+            raise _Refuted("undecided", f"output '{name}' differs between two runs on the same sample: it is random")
+
+
+def _variants(samples: Sequence[Sample]) -> Iterator[tuple[Sample, float]]:
+    """The samples at other scales; integers have none and are mirrored within the range that was seen."""
+    scales = (SCALES[1], SCALES[2], -SCALES[2])
+    for number, scale in enumerate(scales):
+        sample = samples[(number + 1) % len(samples)]
+        if any(array.dtype.kind == "f" for array in sample.values()):
+            yield {name: _scale(array, scale) for name, array in sample.items()}, scale
+    mirrored = {name: _mirror(array, [s[name] for s in samples]) for name, array in samples[0].items()}
+    if not _same_sample(mirrored, samples[0]):
+        yield mirrored, 1.0
+
+
+def _scale(array: Array, scale: float) -> Array:
+    if array.dtype.kind != "f":
+        return array
+    largest = float(np.finfo(array.dtype).max)
+    return np.clip(array.astype(np.float64) * scale, -largest, largest).astype(array.dtype)
+
+
+def _mirror(array: Array, seen: Sequence[Array]) -> Array:
+    if array.dtype.kind not in "iu" or not array.size:
+        return array
+    low, high = min(int(a.min()) for a in seen), max(int(a.max()) for a in seen)
+    return (low + (high - array)).astype(array.dtype)
+
+
+def _check_single_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> None:
+    for tensor in signature.outputs:
+        shapes = [row.outputs[tensor.name].shape for row in rows]
+        for shape in shapes:
+            if not shape or shape[0] != 1:
+                count = f"{shape[0]} rows" if shape else "a scalar"
+                raise _Refuted("not_batchable", f"output '{tensor.name}' returns {count} for a batch of 1")
+        if len(set(shapes)) > 1:
+            raise _Refuted(
+                "not_batchable",
+                f"the size of output '{tensor.name}' depends on the values of the sample: "
+                + " and ".join(str(list(shape)) for shape in sorted(set(shapes))[:2]),
+            )
+
+
+def _constant_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> list[str]:
+    return [
+        tensor.name
+        for tensor in signature.outputs
+        if all(_excess(row.outputs[tensor.name], rows[0].outputs[tensor.name]) <= 1 and row.scale for row in rows[1:])
+    ]
+
+
+# --- stacked runs ---------------------------------------------------------------------------------------------------
+
+
+def _stacks(rows: Sequence[_Row], largest: int) -> Iterator[Sequence[_Row]]:
+    """Stacks in several orders and mixtures, smallest first: the plain samples, the scaled among them, all."""
+    plain = [row for row in rows if row.scale == 1]
+    loud = [row for row in rows if row.scale != 1]
+    for size in BATCH_SIZES[1:]:
+        if size > largest:
+            return
+        yield _take(plain, size, 0)
+        yield _take(plain, size, 1)[::-1]
+        for number in range(len(loud)):
+            yield _take([plain[number % len(plain)], loud[number], *loud[number + 1 :]], size, 0)
+            yield _take([loud[number], plain[number % len(plain)]], size, 0)
+    if largest > BATCH_SIZES[-1]:
+        yield _take(rows, largest, 0)
+
+
+def _take(rows: Sequence[_Row], count: int, start: int) -> list[_Row]:
+    return [rows[(start + i) % len(rows)] for i in range(count)]
+
+
+def _check_stack(run: Run, stack: Sequence[_Row]) -> float:
+    """Compare each row of the stacked run with its single run; returns the largest relative difference."""
+    outputs = _run_stack(run, stack)
+    largest = 0.0
+    for name, stacked in outputs.items():
+        expected = [row.outputs[name] for row in stack]
+        _check_stacked_shape(name, stacked, expected)
+        for index, single in enumerate(expected):
+            row = stacked[index : index + 1]
+            if _excess(row, single) > 1 and not _is_noise(run, stack, index, name, row):
+                raise _Refuted("not_batchable", _describe_mixing(name, index, len(stack), row, single))
+            largest = max(largest, _relative_difference(row, single))
+    return largest
+
+
+def _run_stack(run: Run, stack: Sequence[_Row]) -> Mapping[str, Array]:
+    stacked = {name: np.concatenate([row.sample[name] for row in stack]) for name in stack[0].sample}
+    try:
+        return run(stacked)
+    except InvalidModelError as error:
+        raise _Refuted("not_batchable", f"the model does not run at batch {len(stack)}: {error.message}") from error
+
+
+def _check_stacked_shape(name: str, stacked: Array, expected: Sequence[Array]) -> None:
+    wanted = (len(expected), *expected[0].shape[1:])
+    if stacked.shape != wanted:
+        raise _Refuted(
+            "not_batchable",
+            f"output '{name}' has shape {list(stacked.shape)} at batch {len(expected)}; one result a row would be "
+            f"{list(wanted)}",
+        )
+
+
+def _is_noise(run: Run, stack: Sequence[_Row], index: int, name: str, row: Array) -> bool:
+    """Whether copies of the same row, which nothing can mix, move just as much at this batch size.
+
+    A model whose rounding amplifies the last bit (quantised ones do) differs between batch sizes on its own.
+    """
+    single = stack[index].outputs[name]
+    if single.dtype.kind != "f" or _relative_difference(row, single) > _NOISE:
+        return False
+    copies = _run_stack(run, [stack[index]] * len(stack))[name]
+    if copies.shape[0] != len(stack) or copies.shape[1:] != single.shape[1:]:
+        return False
+    own = max(_excess(copies[i : i + 1], single) for i in range(len(stack)))
+    return own > 1 and _excess(row, single) <= 3 * own
+
+
+def _describe_mixing(name: str, index: int, size: int, row: Array, single: Array) -> str:
+    text = f"row {index} of output '{name}' changes with the other rows of its batch (of {size})"
+    if single.dtype.kind != "f":
+        return f"{text}: {int(np.sum(row != single))} of {single.size} elements differ from its single run"
+    return f"{text}: it differs from its single run by {_relative_difference(row, single):.1e} of its magnitude"
+
+
+def _excess(actual: Array, expected: Array) -> float:
+    """How far two arrays of one shape are apart, in units of what their type allows; above 1 they differ."""
+    if expected.dtype.kind != "f":
+        return 0.0 if np.array_equal(actual, expected) else float("inf")
+    tolerance = _TOLERANCES[expected.dtype.name]
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return float("inf")
+    a, b = a[finite], b[finite]
+    if not a.size:
+        return 0.0
+    magnitude = np.abs(b)
+    allowed = tolerance.relative * magnitude + tolerance.of_largest * magnitude.max() + np.finfo(np.float64).tiny
+    return float((np.abs(a - b) / allowed).max())
+
+
+def _relative_difference(actual: Array, expected: Array) -> float:
+    """The largest difference of two float arrays, as a share of the expected one's largest magnitude."""
+    if expected.dtype.kind != "f":
+        return 0.0
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not finite.any():
+        return 0.0
+    largest = float(np.abs(b[finite]).max())
+    return float(np.abs(a[finite] - b[finite]).max()) / (largest or 1.0)

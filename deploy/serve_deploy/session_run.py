@@ -1,0 +1,90 @@
+"""Run one request through an ONNX Runtime session, BF16 included, with an end to runs that take too long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Timer
+from typing import Any
+
+import numpy as np
+
+from serve_deploy.errors import InvalidModelError
+
+_BFLOAT16 = 16  # TensorProto.BFLOAT16
+
+
+def run_session(
+    session: Any, inputs: Mapping[str, np.ndarray[Any, Any]], *, timeout_seconds: float | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Run the inputs and return every output by name; raises InvalidModelError in ONNX Runtime's words."""
+    import onnxruntime
+
+    from serve_deploy.onnx_model import describe_error
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    timer = None if timeout_seconds is None else Timer(timeout_seconds, _terminate, [options])
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        return _run(session, inputs, options)
+    except Exception as error:
+        late = f"ended after {timeout_seconds:g} s: " if options.terminate and timeout_seconds else ""
+        raise InvalidModelError(f"{late}{describe_error(error)}") from error
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _terminate(options: Any) -> None:
+    options.terminate = True
+
+
+def _run(session: Any, inputs: Mapping[str, np.ndarray[Any, Any]], options: Any) -> dict[str, np.ndarray[Any, Any]]:
+    outputs = session.get_outputs()
+    names = [output.name for output in outputs]
+    types = {value.name: str(value.type) for value in (*session.get_inputs(), *outputs)}
+    if "tensor(bfloat16)" not in types.values():
+        return dict(zip(names, session.run(names, dict(inputs), options), strict=True))
+    return _run_bfloat16(session, inputs, names, types, options)
+
+
+def _run_bfloat16(
+    session: Any, inputs: Mapping[str, np.ndarray[Any, Any]], names: list[str], types: dict[str, str], options: Any
+) -> dict[str, np.ndarray[Any, Any]]:
+    from onnxruntime import OrtValue
+
+    feeds = {
+        name: OrtValue.ortvalue_from_numpy_with_onnx_type(to_bfloat16_bits(array), _BFLOAT16)
+        if types.get(name) == "tensor(bfloat16)"
+        else OrtValue.ortvalue_from_numpy(array)
+        for name, array in inputs.items()
+    }
+    values = session.run_with_ort_values(names, feeds, options)
+    return {
+        name: from_bfloat16_bits(_bits(value)) if types[name] == "tensor(bfloat16)" else value.numpy()
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+def _bits(value: Any) -> np.ndarray[Any, Any]:
+    import ctypes
+
+    count = int(np.prod(value.shape()))
+    if not count:
+        return np.zeros(value.shape(), np.uint16)
+    buffer = (ctypes.c_uint16 * count).from_address(value.data_ptr())
+    return np.ctypeslib.as_array(buffer).reshape(value.shape()).copy()
+
+
+def to_bfloat16_bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Round float32 to the nearest bfloat16 (ties to even) and return its 16 bits as uint16."""
+    bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16).reshape(np.shape(array))
+
+
+def from_bfloat16_bits(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Widen bfloat16 bits (uint16) to float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32).reshape(bits.shape)

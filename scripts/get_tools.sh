@@ -17,9 +17,8 @@ if [ -f scripts/get_kubernetes_tools.py ]; then "$python" scripts/get_kubernetes
 if is_missing promtool && command -v apt-get >/dev/null; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
-  if is_missing dpkg-deb; then exit 1; fi
   can_install && update_once
-  (cd "$folder" && chmod 755 . && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) &&
+  (cd "$folder" && chmod 755 . && apt-get -o APT::Sandbox::User="$(id -un)" download -qq prometheus && dpkg-deb -x prometheus_*.deb .) &&
     cp "$folder"/usr/bin/prometheus "$folder"/usr/bin/promtool .tools/ || true
 fi
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SKIPPED = {".git", ".venv", ".tools", "dist", "build", "node_modules", "__pycache__", "models"}
+SKIPPED |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 MAX_BYTES = 1_000_000
 
 # Written in pieces, so that this file does not contain what it looks for.
@@ -23,13 +25,11 @@ FORBIDDEN = {
 
 
 def _tracked_files() -> list[Path]:
-    listing = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if listing.returncode == 0:
-        return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
-    # An unpacked sdist has no .git.
+    if shutil.which("git") and (ROOT / ".git").exists():
+        command = ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+        return [path for name in names if name and (path := ROOT / name).is_file()]
+    # An unpacked sdist, or a machine without git.
     return [path for path in ROOT.rglob("*") if path.is_file() and not SKIPPED & set(path.relative_to(ROOT).parts)]
 
 

@@ -1,0 +1,200 @@
+"""From a sweep to targets, worked by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from serve_deploy.capacity import (
+    Capacity,
+    Circumstances,
+    check_origin,
+    concurrency_at,
+    derive_capacity,
+    usable_loads,
+    utilisation,
+)
+from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
+from serve_deploy.loadtest.report import (
+    ClientCost,
+    LatencySummary,
+    Load,
+    LoadTestReport,
+    ModelStatistics,
+    Point,
+    Target,
+)
+
+TARGET = Target(
+    url="http://127.0.0.1:8000", protocol="http", model="digits", model_version="1", server_version="2.51.0",
+    platform="onnxruntime_onnx", max_batch_size=8, model_config_sha256="a" * 64, inputs=("x",), outputs=("y",),
+)  # fmt: skip
+CLIENT = ClientCost(cpu_fraction=0.3, cpu_us_per_request=20, slip_p50_us=0, slip_p99_us=1, slip_max_us=2)
+
+
+def latency(mean_ms: float, p99_ms: float) -> LatencySummary:
+    us = {"mean_us": mean_ms * 1e3, "min_us": 1, "p50_us": mean_ms * 1e3, "p90_us": 1, "p95_us": 1}
+    return LatencySummary(count=1000, p99_us=p99_ms * 1e3, p999_us=p99_ms * 1e3, max_us=p99_ms * 1e3, **us)
+
+
+def point(concurrency: int, rate: float, p99_ms: float, **changes: object) -> Point:
+    """A closed-loop point of 10 s that keeps Little's law: concurrency = rate * mean."""
+    mean_ms = concurrency / rate * 1e3
+    fields: dict[str, object] = {
+        "load": Load(mode="closed", concurrency=concurrency), "started_at": "2026-01-01T00:00:00Z",
+        "duration_seconds": 10.0, "sent": 1000, "succeeded": 1000, "failed": 0, "timed_out": 0, "in_flight_at_end": 0,
+        "request_rate": rate, "throughput": rate, "mean_in_flight": float(concurrency),
+        "response": latency(mean_ms, p99_ms), "service": latency(mean_ms, p99_ms), "client": CLIENT,
+    }  # fmt: skip
+    return Point(**(fields | changes))
+
+
+def statistics(model: str, requests: int, queue_us: float, infer_us: float) -> ModelStatistics:
+    return ModelStatistics(
+        model=model, requests=requests, inferences=requests, executions=requests, failures=0, queue_us=queue_us,
+        compute_input_us=0, compute_infer_us=infer_us, compute_output_us=0, average_batch_size=1,
+    )  # fmt: skip
+
+
+# 100, 180, 240, 250 requests/s: the server saturates near 250, the p99 passes 50 ms between 4 and 8 in flight.
+SWEEP = (point(1, 100, 12), point(2, 180, 20), point(4, 240, 45), point(8, 250, 90))
+
+
+def report(*points: Point) -> LoadTestReport:
+    return LoadTestReport(tool_version="1", kind="sweep", target=TARGET, complete=True, points=points or SWEEP)
+
+
+def derive(*points: Point, **circumstances: object) -> Capacity:
+    return derive_capacity(report(*points), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60, **circumstances))
+
+
+def test_targets_of_a_clean_sweep() -> None:
+    """Knee 240/s; T = 15+15+15+60 = 105 s; u = 0.8/1.1; the target rate 174.5/s lies between 100/s and 180/s."""
+    capacity = derive()
+    assert (capacity.knee_rate, capacity.dropped) == (240, ())
+    assert capacity.target_rate == pytest.approx(240 * 0.8 / 1.1)
+    # 1 + (2 - 1) * (174.545 - 100) / 80
+    assert capacity.targets.concurrency == pytest.approx(1.93182, abs=1e-4)
+    assert (capacity.targets.min_replicas, capacity.targets.max_replicas) == (2, 8)
+
+
+def test_faster_growth_and_slower_start_leave_more_room() -> None:
+    """u = 1/(1 + g*T), between 0.4 and 0.8, divided by the HPA's tolerance of 1.1."""
+    assert utilisation(1 / 600, 105) == pytest.approx(0.8 / 1.1)
+    assert utilisation(1 / 600, 600) == pytest.approx(0.5 / 1.1)
+    assert utilisation(1 / 60, 600) == pytest.approx(0.4 / 1.1)
+
+
+def test_pending_guard_is_the_queue_at_the_knee() -> None:
+    """240 requests/s that wait 10 ms are 2.4 waiting; an ensemble's member counts with the ensemble."""
+    served = [(1, 100, 12), (2, 180, 20), (4, 240, 45), (8, 250, 90)]
+    alone = derive(*(point(*each, server=(statistics("digits", int(each[1] * 10), 10_000, 4_000),)) for each in served))
+    both = derive(
+        *(
+            point(*each, server=(statistics("digits", int(each[1] * 10), 0, 0), statistics("member", 2400, 12_500, 1)))
+            for each in served
+        )
+    )
+    assert alone.targets.pending == pytest.approx(2.4)
+    assert both.targets.pending == pytest.approx(3.0)
+
+
+def test_pending_guard_without_server_figures() -> None:
+    """At the knee 4/240 s, alone 1/100 s: 240 * 6.67 ms = 1.6 waiting."""
+    assert derive().targets.pending == pytest.approx(1.6)
+
+
+def test_pending_guard_is_at_least_one() -> None:
+    """A queue of a fraction of a request is no reason to scale."""
+    points = [point(n, rate, p99, pending=0.2) for n, rate, p99 in ((1, 100, 12), (2, 180, 20), (4, 240, 45))]
+    guard = next(each for each in derive(*points).derived if each.name == "pending_guard")
+    assert guard.value == 1
+    assert "0.20" in guard.origin
+
+
+def test_the_servers_own_concurrency_is_preferred() -> None:
+    """What is on the wire is not in flight for the autoscaler: 2 ms of 10 ms inside the server are 0.2 of 1."""
+    points = [
+        point(n, rate, p99, server=(statistics("digits", 1000, 0, 2_000),))
+        for n, rate, p99 in ((1, 100, 12), (2, 180, 20), (4, 240, 45))
+    ]
+    capacity = derive(*points)
+    assert capacity.targets.concurrency == pytest.approx(capacity.target_rate * 0.002)
+    assert any("by the server" in each.origin for each in capacity.derived)
+
+
+def test_replicas_follow_the_traffic() -> None:
+    """At 174.5/s a replica, 1000/s need 6 at least and 3000/s * 1.25 need 22 at most."""
+    targets = derive(base_rate=1000, peak_rate=3000).targets
+    assert (targets.min_replicas, targets.max_replicas) == (6, 22)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (point(8, 250, 40, request_rate=200.0), "client-bound .asked for 8 in flight, had 6.4"),
+        (point(8, 250, 40, client_bound=True, client_bound_reasons=("CPU 97 %",)), "client-bound .CPU 97 %"),
+        (point(8, 250, 40, failed=2), "0.20% of the requests failed"),
+        (point(8, 250, 40, succeeded=0, failed=1000), "no request succeeded"),
+    ],
+)
+def test_points_that_are_not_the_servers_are_dropped(bad: Point, reason: str) -> None:
+    """A point that the generator or errors have spoiled is left out by name, so the knee stays at 240/s."""
+    capacity = derive(*SWEEP[:3], bad)
+    assert capacity.knee_rate == 240
+    assert len(capacity.dropped) == 1
+    assert re.search(reason, capacity.dropped[0])
+
+
+def test_repeats_are_reduced_to_their_medians() -> None:
+    """Three repeats of one load are one load."""
+    loads, _ = usable_loads(report(*(point(2, rate, 20) for rate in (170, 180, 200)), SWEEP[0]))
+    assert [load.rate for load in loads] == [100, 180]
+
+
+def test_interpolation_starts_at_nothing() -> None:
+    """Below the first point the concurrency goes to zero with the rate."""
+    loads, _ = usable_loads(report())
+    assert concurrency_at(loads, 50) == pytest.approx(0.5)
+    assert concurrency_at(loads, 240) == pytest.approx(4)
+
+
+def test_objective_that_no_load_keeps() -> None:
+    """An objective below the best p99 is a missed threshold, with the best that there is."""
+    with pytest.raises(ThresholdError, match=r"no measured load keeps p99 <= 5 ms; the best is 12\.0 ms"):
+        derive_capacity(report(), Circumstances(slo_p99_seconds=0.005))
+
+
+def test_without_objective_twice_the_lightest_p99() -> None:
+    """Without --slo the knee is sought under twice the p99 of the lightest load: 24 ms, so 180/s."""
+    capacity = derive_capacity(report(), Circumstances())
+    assert (capacity.slo_p99_seconds, capacity.knee_rate) == (0.024, 180)
+
+
+def test_a_single_load_is_no_sweep() -> None:
+    """One point says nothing of where the server saturates."""
+    with pytest.raises(UsageError, match="1 usable load"):
+        derive(SWEEP[0])
+
+
+def test_min_above_max_is_refused() -> None:
+    """The two numbers and their origins are named."""
+    with pytest.raises(UsageError, match=r"min replicas 6 .* exceeds max replicas 3 \(--max\)"):
+        derive(base_rate=1000, max_replicas=3)
+
+
+def test_report_of_another_model_or_configuration_is_refused() -> None:
+    """Capacity belongs to one model in one configuration."""
+    check_origin(report(), {"digits": "a" * 64})
+    with pytest.raises(InvalidModelError, match="measured model digits; the repository has other"):
+        check_origin(report(), {"other": "a" * 64})
+    with pytest.raises(InvalidModelError, match="in another configuration"):
+        check_origin(report(), {"digits": "b" * 64})
+
+
+def test_every_number_says_where_it_came_from() -> None:
+    """All derived numbers have an origin in words."""
+    derived = derive().derived
+    assert {each.name for each in derived} >= {"knee_rate", "utilisation", "target_concurrency", "pending_guard"}
+    assert all(each.origin for each in derived)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+# What `make tools` fetched, and the environment's own scripts, also where pytest is started by hand.
+_PROGRAMS = [str(Path(__file__).parents[1] / ".tools"), str(Path(sys.executable).parent)]
+os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defpath)])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

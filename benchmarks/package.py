@@ -1,0 +1,190 @@
+"""Measure `serve --help` and `serve package` beside their lower bounds, taken in the same run.
+
+    make bench          or          python benchmarks/package.py [--repeats 5]
+
+Times are medians of whole processes, memory is the peak resident size of the process and its children.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "digits.onnx"
+SERVE = [str(Path(sys.executable).parent / "serve")]
+BIG_MODEL_BYTES = 1_500_000_000
+MIB = 1024 * 1024
+
+IMPORT_TYPER = "import typer"
+LOWER_BOUND = """
+import hashlib, sys
+import onnx, onnxruntime
+model = onnx.load(sys.argv[1])
+onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()
+"""
+# Reading the graph alone, and hashing the data in pieces: what any tool that copies such a model has to do.
+BIG_LOWER_BOUND = """
+import hashlib, sys
+import onnx
+onnx.load(sys.argv[1], load_external_data=False)
+hashlib.file_digest(open(sys.argv[1] + ".data", "rb"), "sha256").hexdigest()
+"""
+START_TRITON = """
+import sys
+from pathlib import Path
+from serve_deploy.triton import ServerOptions, start_server
+with start_server(ServerOptions(repository=Path(sys.argv[1]))):
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The median of several runs of one command."""
+
+    seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, the lower bound it stands beside, and the command that gave it."""
+
+    what: str
+    figure: str
+    bound: str
+    ratio: str
+    command: str
+
+
+def run_once(command: list[str]) -> Measurement:
+    """Run a command to its end; raises CalledProcessError where it fails."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        # Popen must know that its process has been waited for.
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise subprocess.CalledProcessError(process.returncode, command, stderr=errors.read())
+    return Measurement(seconds, usage.ru_maxrss * 1024)
+
+
+def measure(repeats: int, command: list[str]) -> Measurement:
+    """Run once to warm the disk cache, then take the medians of `repeats` runs."""
+    run_once(command)
+    runs = [run_once(command) for _ in range(repeats)]
+    return Measurement(
+        statistics.median(run.seconds for run in runs), int(statistics.median(run.peak_bytes for run in runs))
+    )
+
+
+def python(code: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def time_row(what: str, ours: Measurement, bound: Measurement, bound_is: str, command: list[str]) -> Row:
+    return Row(
+        what,
+        f"{ours.seconds:.2f} s",
+        f"{bound.seconds:.2f} s ({bound_is})",
+        f"{ours.seconds / bound.seconds:.2f}",
+        shlex.join(command),
+    )
+
+
+def memory_row(what: str, ours: Measurement, bound: Measurement, bound_is: str, command: list[str]) -> Row:
+    return Row(
+        what,
+        f"{ours.peak_bytes / MIB:.0f} MiB",
+        f"{bound.peak_bytes / MIB:.0f} MiB ({bound_is})",
+        f"{ours.peak_bytes / bound.peak_bytes:.2f}",
+        shlex.join(command),
+    )
+
+
+def write_big_model(path: Path, size_bytes: int) -> None:
+    """Write a linear layer whose weights are external data; the file is sparse, so it costs no disk."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    columns = 20_000
+    rows = size_bytes // (4 * columns)
+    weight = TensorProto(
+        name="weight", data_type=TensorProto.FLOAT, dims=[rows, columns], data_location=TensorProto.EXTERNAL
+    )
+    weight.external_data.add(key="location", value=f"{path.name}.data")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weight"], ["y"])],
+        "big",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", rows])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", columns])],
+        [weight],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with path.with_name(f"{path.name}.data").open("wb") as data:
+        data.truncate(rows * columns * 4)
+
+
+def measure_help(repeats: int) -> list[Row]:
+    command = [*SERVE, "--help"]
+    return [time_row("help", measure(repeats, command), measure(repeats, python(IMPORT_TYPER)), IMPORT_TYPER, command)]
+
+
+def measure_example(repeats: int, folder: Path) -> list[Row]:
+    """Package the example with and without verification, each beside what nobody can leave out."""
+    libraries = measure(repeats, python(LOWER_BOUND, DIGITS))
+    fast = [*SERVE, "package", str(DIGITS), "-o", str(folder / "fast"), "--force", "--no-verify"]
+    full = [*SERVE, "package", str(DIGITS), "-o", str(folder / "full"), "--force"]
+    rows = [
+        time_row("package, no verification", measure(repeats, fast), libraries, "imports, session, hash", fast),
+    ]
+    verified = measure(repeats, full)
+    triton = measure(repeats, python(START_TRITON, folder / "full"))
+    both = Measurement(libraries.seconds + triton.seconds, 0)
+    return [*rows, time_row("package, verified", verified, both, "the same + Triton start and stop", full)]
+
+
+def measure_big(folder: Path) -> list[Row]:
+    """Package a 1.5 GB model once; its data must never be in memory as a whole."""
+    model = folder / "big.onnx"
+    write_big_model(model, BIG_MODEL_BYTES)
+    command = [*SERVE, "package", str(model), "-o", str(folder / "big"), "--no-verify", "--max-batch-size", "8"]
+    bound, ours = run_once(python(BIG_LOWER_BOUND, model)), run_once(command)
+    bound_is = "read the graph, hash the data"
+    return [
+        time_row("package 1.5 GB, time", ours, bound, bound_is, command),
+        memory_row("package 1.5 GB, memory", ours, bound, bound_is, command),
+    ]
+
+
+def main() -> None:
+    """Print one table; the rightmost column is the command behind the figure."""
+    from rich.console import Console
+    from rich.table import Table
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    table = Table("what", "serve", "lower bound", "ratio", "command", box=None, pad_edge=False)
+    with tempfile.TemporaryDirectory(prefix="serve-bench-") as name:
+        folder = Path(name)
+        for row in [*measure_help(repeats), *measure_example(repeats, folder), *measure_big(folder)]:
+            command = row.command.replace(f"{folder}/", "").replace(f"{SERVE[0]}", "serve")
+            table.add_row(row.what, row.figure, row.bound, row.ratio, command.replace(f"{DIGITS}", "digits.onnx"))
+    Console(soft_wrap=True, width=200).print(table)
+
+
+if __name__ == "__main__":
+    main()

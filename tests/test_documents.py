@@ -1,0 +1,165 @@
+"""What the documents show is what happens: sessions are run, options and links exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Their ```console blocks are typed, in order, in an empty folder that holds examples/.
+SESSIONS = ["README.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+READY_SECONDS = 60
+ELISION = "…"
+
+
+@dataclass
+class Step:
+    """A command as it is typed, what the document shows, and what came."""
+
+    command: str
+    shown: str
+    came: str = ""
+    exit_code: int = 0
+
+    @property
+    def is_server(self) -> bool:
+        return self.command.endswith("&")
+
+
+def read_steps(text: str) -> list[Step]:
+    """Split the console blocks of a document into commands and their output."""
+    steps = []
+    for language, body in BLOCK.findall(text):
+        if language == "console":
+            for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+                command, _, shown = re.sub(r"\\\n\s*", "", part).partition("\n")
+                steps.append(Step(command.strip(), shown.strip("\n")))
+    return steps
+
+
+def normalise(text: str) -> list[str]:
+    """Reduce output to what does not change from run to run: words, not numbers, units, padding or rules."""
+    text = re.sub(r"\b[0-9a-f]{12,}\b", "#", text)
+    text = re.sub(r"-?\d[\d.,]*(?:e-?\d+)?( ?(?:s|ms|µs|us|KB|MB|kB|KiB|MiB|B|bytes)\b)?", "#", text)
+    lines = (re.sub(r"[─━═\s]+", " ", line).strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def matches(shown: str, came: str) -> bool:
+    """Compare what is shown with what came; a line of … stands for any number of lines."""
+    pattern = "\n".join(".*" if line == ELISION else re.escape(line) for line in normalise(shown))
+    return re.fullmatch(pattern.replace("\n.*", r"(?:\n.*)?"), "\n".join(normalise(came)), re.DOTALL) is not None
+
+
+class Terminal:
+    """A folder to type commands in; servers started with & are ended by their own handle."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports: dict[str, str] = {}
+        self.servers: list[subprocess.Popen[str]] = []
+        shutil.copytree(ROOT / "examples", folder / "examples")
+
+    def type(self, step: Step) -> None:
+        """Run one command; a server is waited for until it has said all that the document shows."""
+        # Other tests, and other servers of the developer, may hold the ports that the document names.
+        command = re.sub(r"\b(?:127\.0\.0\.1|localhost):(\d{4})\b", lambda match: self._address(match[1]), step.command)
+        if step.is_server:
+            self._start(step, command.removesuffix("&").strip())
+            return
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=os.environ | {"COLUMNS": "100"}, text=True, timeout=150,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        step.came, step.exit_code = done.stdout, done.returncode
+
+    def _address(self, port: str) -> str:
+        if port not in self.ports:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.ports[port] = str(free.getsockname()[1])
+        return f"127.0.0.1:{self.ports[port]}"
+
+    def _start(self, step: Step, command: str) -> None:
+        ports = {name: self._address(port).split(":")[1] for name, port in
+                 {"http": "8000", "grpc": "8001", "metrics": "8002"}.items()}  # fmt: skip
+        options = [f"--{name}-port={port}" for name, port in ports.items()]
+        log = self.folder / "server.log"
+        with log.open("w") as output:
+            server = subprocess.Popen(
+                [*command.split(), *options], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                text=True, env=os.environ | {"COLUMNS": "100"},
+            )  # fmt: skip
+        self.servers.append(server)
+        deadline = time.monotonic() + READY_SECONDS
+        while not matches(step.shown, step.came) and server.poll() is None and time.monotonic() < deadline:
+            step.came = log.read_text()
+
+    def close(self) -> None:
+        """End the servers as Ctrl-C does."""
+        for server in self.servers:
+            server.send_signal(signal.SIGINT)
+            server.wait(timeout=60)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal in an empty folder with the examples."""
+    opened = Terminal(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_session_in_the_document_is_what_happens(name: str, terminal: Terminal) -> None:
+    """Each command of the document is run and says, numbers apart, what the document shows."""
+    for step in read_steps((ROOT / name).read_text(encoding="utf-8")):
+        terminal.type(step)
+        assert matches(step.shown, step.came), f"$ {step.command}\n{step.came}\n--- shown in {name}:\n{step.shown}"
+        assert (step.exit_code == 0) == ("error: " not in step.shown)
+
+
+def _typed_commands(text: str) -> list[str]:
+    bodies = [re.sub(r"\\\n\s*", "", body) for language, body in BLOCK.findall(text) if language in ("console", "sh")]
+    return [line for body in bodies for line in re.findall(r"^(?:\$ )?(serve \w.*)$", body, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_options_in_the_document_exist(document: Path) -> None:
+    """Every command and every --option that a document tells people to type is one that serve has."""
+    from typer.main import get_command
+
+    from serve_cli.app import app
+
+    commands = getattr(get_command(app), "commands", {})
+    unknown = []
+    for line in _typed_commands(document.read_text(encoding="utf-8")):
+        verb = line.split()[1]
+        known = {option for parameter in getattr(commands.get(verb), "params", []) for option in parameter.opts}
+        typed = re.findall(r"(?<=\s)--[a-z][\w-]*", line.split(" -- ")[0])
+        unknown += (
+            [line] if verb not in commands else [f"{verb} {name}" for name in typed if name not in known | {"--help"}]
+        )
+    assert unknown == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_in_the_document_lead_somewhere(document: Path) -> None:
+    """Relative links name files that exist, and `make` commands name targets that exist."""
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    assert [link for link in links if not (document.parent / link).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)(?=[`\s])", "\n".join(re.findall(r"`+[^`]*`+", text)))) <= targets

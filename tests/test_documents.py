@@ -163,3 +163,12 @@ def test_links_in_the_document_lead_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)(?=[`\s])", "\n".join(re.findall(r"`+[^`]*`+", text)))) <= targets
+
+
+def test_ci_runs_what_the_readme_tells_people_to_run() -> None:
+    """Every step of .ci/run is a make target that the README names, and the workflow calls .ci/run."""
+    steps = re.findall(r"^step (make .*)$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert steps
+    assert [step for step in steps if step not in readme] == []
+    assert "run: bash .ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")

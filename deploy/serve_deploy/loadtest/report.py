@@ -96,6 +96,7 @@ class Point(_Document):
     """One measurement at one load. sent = succeeded + failed + timed_out + in_flight_at_end.
 
     Throughput is in inferences/s (requests × batch size), from the first send to the last end.
+    server holds the target model first, then what it is composed of.
     mean_in_flight is measured: the time integral of requests in flight, not rate × latency.
     pending is the server's nv_inference_pending_request_count, averaged over the period.
     """

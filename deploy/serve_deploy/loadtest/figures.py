@@ -1,0 +1,54 @@
+"""Write a load test's figures for a person: three significant digits, the unit that fits, the load in words."""
+
+from __future__ import annotations
+
+import math
+
+from serve_deploy.loadtest.report import Load
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, but never drop a digit before the point."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded if decimals else value:,.{decimals}f}"
+
+
+def format_time_us(value_us: float) -> str:
+    """Write microseconds as µs, ms or s."""
+    if abs(value_us) >= 999_500:
+        return f"{format_number(value_us / 1e6)} s"
+    if abs(value_us) >= 999.5:
+        return f"{format_number(value_us / 1e3)} ms"
+    return f"{format_number(value_us)} µs"
+
+
+def format_share(fraction: float) -> str:
+    """Write a fraction as per cent."""
+    return f"{format_number(fraction * 100)} %"
+
+
+def format_change(fraction: float) -> str:
+    """Write a relative change with its sign, in per cent."""
+    return f"{'+' if fraction > 0 else '−' if fraction < 0 else '±'}{format_number(abs(fraction) * 100)} %"
+
+
+def format_count(value: int) -> str:
+    """Write a count with thousands separated."""
+    return f"{value:,}"
+
+
+def format_load(load: Load) -> str:
+    """Say what was asked: 'concurrency 8', '200/s', '200/s poisson', 'concurrency 8, batch 4'."""
+    if load.mode == "closed":
+        words = f"concurrency {load.concurrency}"
+    elif load.request_rate is None:
+        words = str(load.distribution or "open loop")
+    else:
+        shape = "" if load.distribution in (None, "constant") else f" {load.distribution}"
+        words = f"{load.request_rate:,.6g}/s{shape}"
+    return words if load.batch_size == 1 else f"{words}, batch {load.batch_size}"

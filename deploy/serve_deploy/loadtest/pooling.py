@@ -1,0 +1,166 @@
+"""Put measurements together: the repeats of one load one after the other, or parts that ran at the same time.
+
+Counts add up and histograms merge exactly, so that a percentile is that of all the requests together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.report import ClientCost, ErrorKind, LatencySummary, ModelStatistics, Point
+
+_STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
+
+
+def histogram_percentile(histogram: Sequence[tuple[int, int]], fraction: float) -> float:
+    """Find the bucket that holds this fraction of all values and return its lower bound; 0 where it is empty."""
+    count = sum(number for _, number in histogram)
+    rank = max(1, math.ceil(fraction * count - 1e-9))
+    seen = 0
+    for lower_bound, number in histogram:
+        seen += number
+        if seen >= rank:
+            return float(lower_bound)
+    return 0.0
+
+
+def pool_latency(summaries: Iterable[LatencySummary]) -> LatencySummary:
+    """Merge latencies into those of all their requests together; UsageError where one has no histogram."""
+    counted = [summary for summary in summaries if summary.count]
+    if not counted:
+        return LatencySummary(**dict.fromkeys(LatencySummary.model_fields.keys() - {"histogram"}, 0))
+    if len(counted) == 1:
+        return counted[0]
+    if not all(summary.histogram for summary in counted):
+        raise UsageError(
+            "latencies without their histogram cannot be merged", hint="these reports were made without histograms"
+        )
+    buckets: dict[int, int] = {}
+    for summary in counted:
+        for lower_bound, number in summary.histogram:
+            buckets[lower_bound] = buckets.get(lower_bound, 0) + number
+    merged = tuple(sorted(buckets.items()))
+    highest = max(summary.max_us for summary in counted)
+    count = sum(summary.count for summary in counted)
+    return LatencySummary(
+        count=count,
+        mean_us=sum(summary.mean_us * summary.count for summary in counted) / count,
+        min_us=min(summary.min_us for summary in counted),
+        max_us=highest,
+        histogram=merged,
+        **{
+            f"p{name}_us": min(highest, histogram_percentile(merged, fraction))
+            for name, fraction in (("50", 0.5), ("90", 0.9), ("95", 0.95), ("99", 0.99), ("999", 0.999))
+        },
+    )
+
+
+def pool_errors(points: Iterable[Point]) -> tuple[ErrorKind, ...]:
+    """Add up the errors of one kind, keeping the first example; most frequent first."""
+    kinds: dict[str, ErrorKind] = {}
+    for error in (error for point in points for error in point.errors):
+        known = kinds.get(error.kind)
+        kinds[error.kind] = error if known is None else known.model_copy(update={"count": known.count + error.count})
+    return tuple(sorted(kinds.values(), key=lambda error: -error.count))
+
+
+def pool_statistics(points: Iterable[Point]) -> tuple[ModelStatistics, ...]:
+    """Add up the server's account of each model; times are means over all requests."""
+    by_model: dict[str, list[ModelStatistics]] = {}
+    for statistics in (statistics for point in points for statistics in point.server):
+        by_model.setdefault(statistics.model, []).append(statistics)
+    return tuple(_add_statistics(accounts) for accounts in by_model.values())
+
+
+def _add_statistics(accounts: Sequence[ModelStatistics]) -> ModelStatistics:
+    requests = sum(account.requests for account in accounts)
+    inferences = sum(account.inferences for account in accounts)
+    executions = sum(account.executions for account in accounts)
+    means = {
+        name: sum(getattr(account, name) * account.requests for account in accounts) / max(1, requests)
+        for name in _STATISTICS_US
+    }
+    return ModelStatistics(
+        model=accounts[0].model,
+        requests=requests,
+        inferences=inferences,
+        executions=executions,
+        failures=sum(account.failures for account in accounts),
+        average_batch_size=inferences / executions if executions else 0.0,
+        **means,
+    )
+
+
+def pool_repeats(points: Sequence[Point]) -> Point:
+    """Pool the repeats of one load; the slip is the worst repeat's, the timeline stays with the repeats."""
+    if len(points) == 1:
+        return points[0]
+    seconds = sum(point.duration_seconds for point in points) or 1.0
+
+    def mean_over_time(read: Callable[[Point], float]) -> float:
+        return sum(read(point) * point.duration_seconds for point in points) / seconds
+
+    return points[0].model_copy(
+        update={
+            **add_counts(points),
+            "duration_seconds": seconds,
+            "request_rate": mean_over_time(lambda point: point.request_rate),
+            "throughput": mean_over_time(lambda point: point.throughput),
+            "mean_in_flight": mean_over_time(lambda point: point.mean_in_flight),
+            "client": pool_client(points, mean_over_time(lambda point: point.client.cpu_fraction)),
+            "server": pool_statistics(points),
+            "server_metrics": _mean_metrics(points),
+            "pending": _mean([point.pending for point in points if point.pending is not None]),
+            "timeline": (),
+        }
+    )
+
+
+def add_counts(points: Sequence[Point]) -> dict[str, object]:
+    """Everything that adds up in the same way for repeats and for parts of one run."""
+    counts = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end")
+    return {
+        **{name: sum(getattr(point, name) for point in points) for name in counts},
+        "response": pool_latency(point.response for point in points),
+        "service": pool_latency(point.service for point in points),
+        "errors": pool_errors(points),
+        "client_bound": any(point.client_bound for point in points),
+        "client_bound_reasons": tuple(
+            dict.fromkeys(reason for point in points for reason in point.client_bound_reasons)
+        ),
+    }
+
+
+def pool_client(points: Sequence[Point], cpu_fraction: float) -> ClientCost:
+    """Pool what the generator cost; of the slip, which has no histogram, the worst."""
+    sent = sum(point.sent for point in points)
+    return ClientCost(
+        cpu_fraction=cpu_fraction,
+        cpu_us_per_request=sum(point.client.cpu_us_per_request * point.sent for point in points) / max(1, sent),
+        slip_p50_us=max(point.client.slip_p50_us for point in points),
+        slip_p99_us=max(point.client.slip_p99_us for point in points),
+        slip_max_us=max(point.client.slip_max_us for point in points),
+    )
+
+
+def group_by_load(points: Iterable[Point]) -> tuple[tuple[Point, ...], ...]:
+    """Group points into the repeats of each load, in the order in which the loads were first measured."""
+    groups: dict[object, list[Point]] = {}
+    for point in points:
+        groups.setdefault(point.load, []).append(point)
+    return tuple(tuple(group) for group in groups.values())
+
+
+def _mean_metrics(points: Sequence[Point]) -> dict[str, float]:
+    names = dict.fromkeys(name for point in points for name in point.server_metrics)
+    return {
+        name: sum(values) / len(values)
+        for name in names
+        if (values := [point.server_metrics[name] for point in points if name in point.server_metrics])
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 import serve_deploy
 from serve_cli import output
+from serve_cli.commands import report
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
@@ -42,6 +43,9 @@ def serve(
     if context.invoked_subcommand is None:
         sys.stderr.write(f"{context.get_help()}\n")
         raise typer.Exit(UsageError.exit_code)
+
+
+app.command()(report.report)
 
 
 def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:

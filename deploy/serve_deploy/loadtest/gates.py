@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.loadtest.figures import format_load, format_number, format_time_us
+from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.figures import format_number, format_time_us
 from serve_deploy.loadtest.pooling import group_by_load, histogram_percentile, pool_repeats
-from serve_deploy.loadtest.report import GateResult, LatencySummary, Load, Point
+from serve_deploy.loadtest.report import GateResult, LatencySummary, Point
 
 Quantity = Literal["time", "share", "rate"]
 
@@ -117,16 +117,6 @@ def evaluate_gate(gate: Gate, point: Point) -> GateResult:
     )
 
 
-def require_gates(results: Sequence[GateResult]) -> None:
-    """Raise ThresholdError, saying which gates were missed and by how much, unless all passed."""
-    missed = [result for result in results if not result.passed]
-    if not missed:
-        return
-    lines = [f"{result.expression}{_at(result.load)}: {result.explanation}" for result in missed]
-    count = f"{len(missed)} of {len(results)} gates" if len(results) > 1 else "the gate was"
-    raise ThresholdError(f"{count} missed: {'; '.join(lines)}")
-
-
 def read_percentile(latency: LatencySummary, percent: float) -> float | None:
     """A percentile of the response or service time in µs; None where nothing was answered."""
     if not latency.count:
@@ -204,7 +194,3 @@ def _with_unit(gate: Gate, value: float) -> str:
 def _distrust(point: Point) -> str:
     reasons = "; ".join(point.client_bound_reasons) or "it could not send faster"
     return f"; not to be trusted, for the generator was the limit ({reasons})"
-
-
-def _at(load: Load | None) -> str:
-    return f" at {format_load(load)}" if load is not None else ""

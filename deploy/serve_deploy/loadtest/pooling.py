@@ -12,6 +12,9 @@ from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.report import ClientCost, ErrorKind, LatencySummary, ModelStatistics, Point
 
 _STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
+NOTHING_MEASURED = LatencySummary(
+    count=0, mean_us=0, min_us=0, p50_us=0, p90_us=0, p95_us=0, p99_us=0, p999_us=0, max_us=0
+)
 
 
 def histogram_percentile(histogram: Sequence[tuple[int, int]], fraction: float) -> float:
@@ -30,7 +33,7 @@ def pool_latency(summaries: Iterable[LatencySummary]) -> LatencySummary:
     """Merge latencies into those of all their requests together; UsageError where one has no histogram."""
     counted = [summary for summary in summaries if summary.count]
     if not counted:
-        return LatencySummary(**dict.fromkeys(LatencySummary.model_fields.keys() - {"histogram"}, 0))
+        return NOTHING_MEASURED
     if len(counted) == 1:
         return counted[0]
     if not all(summary.histogram for summary in counted):

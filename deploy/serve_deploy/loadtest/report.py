@@ -153,7 +153,7 @@ class MetricChange(_Document):
     change_low: float | None
     change_high: float | None
     verdict: Literal["worse", "better", "same", "undecided"]
-    method: Literal["repeats", "single_run", "none"]
+    method: Literal["repeats", "single_run", "requests", "none"]
     explanation: str
 
 
@@ -209,3 +209,16 @@ class LoadTestReport(_Document):
     search: SearchResult | None = None
     merged_from: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class NamedReport(_Document):
+    """A saved report by the name that tells it from its neighbours."""
+
+    name: str
+    report: LoadTestReport
+
+
+class ReportSet(_Document):
+    """Several runs side by side."""
+
+    reports: tuple[NamedReport, ...]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
 from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.loadtest.gates import evaluate_gate, evaluate_gates, parse_gate, require_gates
+from serve_deploy.loadtest.gates import evaluate_gate, evaluate_gates, parse_gate
+from serve_deploy.loadtest.judging import judge_report, require_passed
 from serve_deploy.loadtest.report import ErrorKind, LoadTestReport
 
 TIMES = ("p50", "p90", "p99", "p99.9", "mean", "max", "service_p99", "response_p95", "service_mean", "queue", "slip")
@@ -89,9 +90,9 @@ def test_a_stall_misses_the_gate_on_response_time_but_not_on_service_time() -> N
 def test_a_missed_gate_says_which_and_by_how_much() -> None:
     """The error of exit code 7 carries figure, load, value and distance."""
     slow = make_point(response_us=np.full(1000, 63_200.0))
-    results = evaluate_gates([parse_gate("p99<50ms"), parse_gate("errors<0.1%")], [slow])
+    report = judge_report(make_report(slow), [parse_gate("p99<50ms"), parse_gate("errors<0.1%")])
     with pytest.raises(ThresholdError) as caught:
-        require_gates(results)
+        require_passed(report)
     assert caught.value.message == (
         "1 of 2 gates missed: p99<50ms at 200/s: 63.2 ms, 13.2 ms (26 %) over the threshold"
     )
@@ -100,10 +101,10 @@ def test_a_missed_gate_says_which_and_by_how_much() -> None:
 
 def test_gates_that_hold_raise_nothing() -> None:
     """A run that holds is no error, and neither is one without gates."""
-    results = evaluate_gates([parse_gate("p99<50ms"), parse_gate("throughput>=200/s")], [make_point()])
-    require_gates(results)
-    require_gates(())
-    assert all(result.passed and result.trusted for result in results)
+    report = judge_report(make_report(), [parse_gate("p99<50ms"), parse_gate("throughput>=200/s")])
+    require_passed(report)
+    require_passed(make_report())
+    assert all(result.passed and result.trusted for result in report.gates)
 
 
 def test_errors_count_timeouts_and_timeouts_count_alone() -> None:

@@ -1,0 +1,108 @@
+"""A report as plain text, for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serve_deploy.loadtest.figures import format_count, format_load, format_number, format_share, format_time_us
+from serve_deploy.loadtest.rendering import summary
+from serve_deploy.loadtest.report import LatencySummary, LoadTestReport, ModelStatistics, NamedReport, Point
+
+_GAP = "  "
+_LATENCY_COLUMNS = ("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+
+
+def render_text(reports: Sequence[NamedReport]) -> str:
+    """Each report in full; several under a table of all their loads."""
+    if len(reports) == 1:
+        return _render_one(reports[0].report)
+    table = _align(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports))
+    blocks = [f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report)}" for named in reports]
+    return "\n\n".join([table, *blocks])
+
+
+def _render_one(report: LoadTestReport) -> str:
+    loads = summary.summarise_loads(report)
+    sections = [
+        f"{summary.describe_target(report)}",
+        _single(loads[0]) if len(loads) == 1 else _align(summary.LOAD_COLUMNS, summary.load_rows(report)),
+        _align(summary.ERROR_COLUMNS, summary.error_rows(report)),
+        report.search.explanation if report.search else "",
+        _align(summary.GATE_COLUMNS, summary.gate_rows(report)),
+        _baseline(report),
+        "\n".join(f"warning: {warning}" for warning in summary.list_warnings(report)),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _single(load: summary.LoadSummary) -> str:
+    point = load.pooled
+    throughput = load.interval(lambda repeat: repeat.throughput)
+    margin = f" ±{format_number((throughput.high - throughput.low) / 2)}" if throughput else ""
+    repeats = f", {len(load.repeats)} repeats" if len(load.repeats) > 1 else ""
+    facts = [
+        ("load", f"{format_load(point.load)}, {format_number(point.duration_seconds)} s{repeats}"),
+        ("requests", _count_requests(point)),
+        ("throughput", f"{format_number(point.throughput, 4)}{margin} inferences/s"),
+        *((f"server, {account.model}", _describe_account(account)) for account in point.server),
+        ("generator", _describe_generator(point)),
+    ]
+    width = max(len(name) for name, _ in facts)
+    latencies = [_latency_row("response time", point.response), _latency_row("service time", point.service)]
+    return "\n".join(f"{name:<{width}}{_GAP}{fact}" for name, fact in facts) + f"\n\n{_latencies(latencies)}"
+
+
+def _count_requests(point: Point) -> str:
+    counts = (
+        (point.succeeded, "succeeded"), (point.failed, "failed"), (point.timed_out, "timed out"),
+        (point.in_flight_at_end, "in flight at the end"),
+    )  # fmt: skip
+    parts = " + ".join(f"{format_count(count)} {name}" for count, name in counts if count or name == "succeeded")
+    return f"{format_count(point.sent)} sent = {parts}"
+
+
+def _describe_account(account: ModelStatistics) -> str:
+    times = (
+        ("queue", account.queue_us), ("input", account.compute_input_us), ("infer", account.compute_infer_us),
+        ("output", account.compute_output_us),
+    )  # fmt: skip
+    parts = ", ".join(f"{name} {format_time_us(time_us)}" for name, time_us in times)
+    return f"{parts}; average batch {format_number(account.average_batch_size)}"
+
+
+def _describe_generator(point: Point) -> str:
+    client = point.client
+    return (
+        f"CPU {format_share(client.cpu_fraction)}, {format_time_us(client.cpu_us_per_request)} a request; "
+        f"slip p99 {format_time_us(client.slip_p99_us)}, max {format_time_us(client.slip_max_us)}"
+    )
+
+
+def _latency_row(name: str, latency: LatencySummary) -> tuple[str, ...]:
+    times = (
+        latency.mean_us, latency.p50_us, latency.p90_us, latency.p95_us, latency.p99_us, latency.p999_us,
+        latency.max_us,
+    )  # fmt: skip
+    return (name, *(format_time_us(time_us) if latency.count else "–" for time_us in times))
+
+
+def _latencies(rows: Sequence[tuple[str, ...]]) -> str:
+    return _align(_LATENCY_COLUMNS, rows, keep=True)
+
+
+def _baseline(report: LoadTestReport) -> str:
+    if report.baseline is None:
+        return ""
+    table = _align(summary.CHANGE_COLUMNS, summary.change_rows(report.baseline))
+    return "\n".join([summary.describe_baseline(report.baseline), table, *report.baseline.notes])
+
+
+def _align(columns: Sequence[str], rows: Sequence[Sequence[str]], *, keep: bool = False) -> str:
+    if not rows:
+        return ""
+    used = range(len(columns)) if keep else summary.columns_in_use(columns, rows)
+    lines = [[columns[index] for index in used], *([row[index] for index in used] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
+    return "\n".join(
+        _GAP.join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

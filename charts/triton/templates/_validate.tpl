@@ -1,0 +1,158 @@
+{{/* Refuse what cannot work, with every reason at once. Renders nothing. */}}
+{{- define "triton.validate" -}}
+{{- $problems := list -}}
+{{- range list "lifecycle" "scaling" "repository" "gpu" "traffic" -}}
+{{- $problems = concat $problems (include (printf "triton.validate.%s" .) $ | fromJsonArray) -}}
+{{- end -}}
+{{- if $problems -}}
+{{- fail (printf "these values cannot work:\n- %s" (join "\n- " $problems)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "triton.validate.lifecycle" -}}
+{{- $problems := list -}}
+{{- $lifecycle := .Values.lifecycle -}}
+{{- $needed := add $lifecycle.preStopSeconds $lifecycle.exitTimeoutSeconds $lifecycle.marginSeconds | int -}}
+{{- if not (kindIs "invalid" $lifecycle.terminationGracePeriodSeconds) -}}
+{{- if lt (int $lifecycle.terminationGracePeriodSeconds) $needed -}}
+{{- $problems = append $problems (printf "lifecycle.terminationGracePeriodSeconds is %d, but preStopSeconds %d + exitTimeoutSeconds %d + marginSeconds %d need %d: requests in flight would be cut off" (int $lifecycle.terminationGracePeriodSeconds) (int $lifecycle.preStopSeconds) (int $lifecycle.exitTimeoutSeconds) (int $lifecycle.marginSeconds) $needed) -}}
+{{- end -}}
+{{- end -}}
+{{- $fewest := include "triton.fewestReplicas" . | int -}}
+{{- if and .Values.podDisruptionBudget.enabled (ge $fewest 2) (ge (int .Values.podDisruptionBudget.maxUnavailable) $fewest) -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is %d of %d replicas: a drain could take all of them; take less than %d" (int .Values.podDisruptionBudget.maxUnavailable) $fewest $fewest) -}}
+{{- end -}}
+{{- $problems | toJson -}}
+{{- end -}}
+
+{{- define "triton.validate.scaling" -}}
+{{- $problems := list -}}
+{{- $scaling := .Values.autoscaling -}}
+{{- $mode := include "triton.autoscalingMode" . -}}
+{{- if ne $mode "off" -}}
+{{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
+{{- $problems = append $problems (printf "autoscaling.minReplicas %d exceeds autoscaling.maxReplicas %d" (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and (eq (int $scaling.minReplicas) 0) (or (ne $mode "keda") (not $scaling.scaleToZero.upstreamTrigger)) -}}
+{{- $problems = append $problems "autoscaling.minReplicas is 0: replicas that do not run emit no metric, so nothing would ever start one; use autoscaling.mode keda with autoscaling.scaleToZero.upstreamTrigger (a signal from before Triton), or at least 1" -}}
+{{- end -}}
+{{- if and (eq $mode "keda") (not $scaling.prometheus.serverAddress) -}}
+{{- $problems = append $problems "autoscaling.prometheus.serverAddress is empty, but autoscaling.mode keda reads its metrics there (such as http://prometheus-operated.monitoring:9090)" -}}
+{{- end -}}
+{{- if and (eq $mode "keda") (eq $scaling.metrics.source "cpu") -}}
+{{- $problems = append $problems "autoscaling.metrics.source cpu needs autoscaling.mode hpa: for CPU alone KEDA adds nothing" -}}
+{{- end -}}
+{{- $down := $scaling.behavior.scaleDown.stabilizationWindowSeconds -}}
+{{- $computed := max 300 (mul 2 (int $scaling.coldStartSeconds)) | int -}}
+{{- if and (kindIs "invalid" $down) (gt $computed 3600) -}}
+{{- $problems = append $problems (printf "autoscaling.coldStartSeconds %d asks for a scale-down window of %d s, but Kubernetes allows 3600; make the start faster (carry the models, keep the image on the nodes) or set autoscaling.behavior.scaleDown.stabilizationWindowSeconds yourself" (int $scaling.coldStartSeconds) $computed) -}}
+{{- end -}}
+{{- end -}}
+{{- $problems | toJson -}}
+{{- end -}}
+
+{{- define "triton.validate.repository" -}}
+{{- $problems := list -}}
+{{- $repository := .Values.modelRepository -}}
+{{- $source := $repository.source -}}
+{{- $schemes := dict "s3" "s3://" "gcs" "gs://" "azure" "as://" -}}
+{{- if hasKey $schemes $source -}}
+{{- if not (hasPrefix (get $schemes $source) $repository.uri) -}}
+{{- $problems = append $problems (printf "modelRepository.uri is %q, but modelRepository.source %s needs one that begins with %s" $repository.uri $source (get $schemes $source)) -}}
+{{- end -}}
+{{- else if $repository.uri -}}
+{{- $problems = append $problems (printf "modelRepository.uri is %q, but modelRepository.source is %s; make the source s3, gcs or azure" $repository.uri $source) -}}
+{{- end -}}
+{{- if and (eq $source "oci") (not $repository.oci.reference) -}}
+{{- $problems = append $problems "modelRepository.oci.reference is empty, but modelRepository.source is oci" -}}
+{{- end -}}
+{{- if and (eq $source "oci") (eq $repository.oci.method "volume") (semverCompare "<1.31-0" (include "triton.kubeVersion" .)) -}}
+{{- $problems = append $problems (printf "modelRepository.oci.method is volume, but Kubernetes %s has no image volumes (1.31 does); use copy" (include "triton.kubeVersion" .)) -}}
+{{- end -}}
+{{- if and (eq $source "http") (not $repository.http.url) -}}
+{{- $problems = append $problems "modelRepository.http.url is empty, but modelRepository.source is http" -}}
+{{- end -}}
+{{- if and (eq $source "carried") (eq (include "triton.carriedModels" .) "[]") -}}
+{{- $problems = append $problems (printf "modelRepository.carried.path %s holds no file of this chart" $repository.carried.path) -}}
+{{- end -}}
+{{- if and (eq $source "carried") .Values.models.load -}}
+{{- $carried := include "triton.carriedModels" . | fromJsonArray -}}
+{{- range .Values.models.load -}}
+{{- if not (has . $carried) -}}
+{{- $problems = append $problems (printf "models.load names %s, which the chart does not carry (it carries %s)" . (join ", " $carried)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq (include "triton.controlMode" .) "explicit") (not .Values.models.load) (not .Values.compatibility.sageMakerMultiModel) -}}
+{{- $problems = append $problems "server.controlMode is explicit, but models.load names no model: nothing would be served" -}}
+{{- end -}}
+{{- if and (eq (include "triton.controlMode" .) "none") .Values.models.load -}}
+{{- $problems = append $problems "server.controlMode is none, so models.load would have no effect; leave controlMode at auto" -}}
+{{- end -}}
+{{- if and .Values.externalSecret.enabled (or (not .Values.externalSecret.store) (not .Values.externalSecret.remoteKey)) -}}
+{{- $problems = append $problems "externalSecret.store and externalSecret.remoteKey are needed when externalSecret.enabled is true" -}}
+{{- end -}}
+{{- $problems | toJson -}}
+{{- end -}}
+
+{{- define "triton.validate.gpu" -}}
+{{- $problems := list -}}
+{{- $gpu := .Values.gpu -}}
+{{- if $gpu.profile -}}
+{{- $profile := get (.Files.Get "files/gpu-profiles.yaml" | fromYaml) $gpu.profile | default dict -}}
+{{- if and (has $gpu.cloud (list "gke" "eks" "aks" "oke")) (not (hasKey $profile $gpu.cloud)) -}}
+{{- $problems = append $problems (printf "gpu.cloud %s offers no gpu.profile %s as far as this chart knows; leave gpu.cloud empty to match NVIDIA's node label" $gpu.cloud $gpu.profile) -}}
+{{- end -}}
+{{- if and $gpu.mig (not (hasKey ($profile.mig | default dict) $gpu.mig)) -}}
+{{- $problems = append $problems (printf "gpu.mig %s is no slice of gpu.profile %s (%s)" $gpu.mig $gpu.profile (keys ($profile.mig | default (dict "it has none" 1)) | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- else if or $gpu.mig $gpu.cloud -}}
+{{- $problems = append $problems (printf "gpu.mig %q and gpu.cloud %q need a gpu.profile" $gpu.mig $gpu.cloud) -}}
+{{- end -}}
+{{- $multi := .Values.multiNode -}}
+{{- if $multi.enabled -}}
+{{- $count := include "triton.gpuCount" . | int -}}
+{{- $world := mul $multi.tensorParallel $multi.pipelineParallel | int -}}
+{{- if eq $count 0 -}}
+{{- $problems = append $problems "multiNode.enabled needs GPUs: set gpu.profile or gpu.count" -}}
+{{- else if ne (mod $world $count) 0 -}}
+{{- $problems = append $problems (printf "multiNode.tensorParallel %d × pipelineParallel %d = %d GPUs, which gpu.count %d a node does not divide" (int $multi.tensorParallel) (int $multi.pipelineParallel) $world $count) -}}
+{{- else if lt (div $world $count) 2 -}}
+{{- $problems = append $problems (printf "multiNode.tensorParallel %d × pipelineParallel %d = %d GPUs fit on one node of gpu.count %d; leave multiNode.enabled false" (int $multi.tensorParallel) (int $multi.pipelineParallel) $world $count) -}}
+{{- end -}}
+{{- if and (eq $multi.backend "tensorrtllm") (not $multi.sshSecret) -}}
+{{- $problems = append $problems "multiNode.sshSecret is empty, but multiNode.backend tensorrtllm starts its ranks over ssh" -}}
+{{- end -}}
+{{- if and (ne (include "triton.autoscalingMode" .) "off") (eq .Values.autoscaling.metrics.source "cpu") -}}
+{{- $problems = append $problems "autoscaling.metrics.source cpu says nothing of a multi-node GPU model; use prometheus" -}}
+{{- end -}}
+{{- end -}}
+{{- $problems | toJson -}}
+{{- end -}}
+
+{{- define "triton.validate.traffic" -}}
+{{- $problems := list -}}
+{{- $gateway := .Values.gateway -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- $problems = append $problems "ingress.hosts is empty, but ingress.enabled is true" -}}
+{{- end -}}
+{{- if and (or $gateway.httpRoute.enabled $gateway.grpcRoute.enabled) (not $gateway.parentRefs) -}}
+{{- $problems = append $problems "gateway.parentRefs is empty, but a route is enabled: name the Gateway that it attaches to" -}}
+{{- end -}}
+{{- if and (int $gateway.canary.weight) (not $gateway.canary.service) -}}
+{{- $problems = append $problems (printf "gateway.canary.weight is %d, but gateway.canary.service names no Service" (int $gateway.canary.weight)) -}}
+{{- end -}}
+{{- if and .Values.compatibility.vertexAi .Values.compatibility.sageMaker -}}
+{{- $problems = append $problems "compatibility.vertexAi and compatibility.sageMaker exclude each other: both take compatibility.port" -}}
+{{- end -}}
+{{- $ports := .Values.server.ports -}}
+{{- $all := list (int $ports.http) (int $ports.grpc) (int $ports.metrics) -}}
+{{- if or .Values.compatibility.vertexAi .Values.compatibility.sageMaker -}}{{- $all = append $all (int .Values.compatibility.port) -}}{{- end -}}
+{{- if ne (len $all) (len (uniq $all)) -}}
+{{- $problems = append $problems (printf "server.ports (and compatibility.port) must differ: %v" $all) -}}
+{{- end -}}
+{{- if eq (int .Values.service.httpPort) (int .Values.service.grpcPort) -}}
+{{- $problems = append $problems (printf "service.httpPort and service.grpcPort are both %d" (int .Values.service.httpPort)) -}}
+{{- end -}}
+{{- $problems | toJson -}}
+{{- end -}}

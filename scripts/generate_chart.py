@@ -1,0 +1,107 @@
+"""Write what is generated in charts/triton: values.yaml, its schema, the README, GPU profiles and the example model.
+
+Usage: python scripts/generate_chart.py [--check]
+The source is deploy/serve_deploy (chart_values, gpu_profiles) and examples/digits; --check only reports what is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from serve_deploy.chart_values.documentation import render_values_table, render_values_yaml
+from serve_deploy.chart_values.schema import build_schema
+from serve_deploy.gpu_profiles import CLOUDS, PROFILES, profiles_document
+
+ROOT = Path(__file__).resolve().parents[1]
+CHART = ROOT / "charts" / "triton"
+DIGITS = ROOT / "examples" / "digits"
+LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def render_example_config() -> str:
+    """Return the example's config.pbtxt; every tensor is listed, so that nothing depends on auto-complete."""
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2 as pb
+
+    config = pb.ModelConfig(name="digits", backend="onnxruntime", max_batch_size=16)
+    config.input.add(name="image", data_type=pb.TYPE_FP32, dims=[1, 8, 8])
+    config.output.add(name="probabilities", data_type=pb.TYPE_FP32, dims=[10], label_filename="labels.txt")
+    config.instance_group.add(count=1)
+    config.dynamic_batching.SetInParent()
+    return str(text_format.MessageToString(config))
+
+
+def render_example_request() -> str:
+    """Return the inference that `helm test` sends: one image, and the class that the model must give it."""
+    image = np.load(DIGITS / "image.npy").astype(np.float32).reshape(1, 1, 8, 8)
+    tensor = {
+        "name": "image",
+        "datatype": "FP32",
+        "shape": list(image.shape),
+        "data": [round(float(value), 4) for value in image.ravel()],
+    }
+    outputs = [{"name": "probabilities", "parameters": {"classification": 1}}]
+    body = json.dumps({"inputs": [tensor], "outputs": outputs}, separators=(",", ":"))
+    digit = int(np.load(DIGITS / "digits.npy")[0])
+    return json.dumps({"model": "digits", "body": body, "expect": f":{digit}:{LABELS[digit]}"}, indent=2) + "\n"
+
+
+def render_gpu_table() -> str:
+    """Return the README's table of GPU profiles."""
+    rows = ["| `gpu.profile` | GB | architecture | clouds | MIG slices |", "|---|---|---|---|---|"]
+    for name, profile in PROFILES.items():
+        slices = ", ".join(profile.mig) or "–"
+        clouds = ", ".join(profile.clouds())
+        rows.append(f"| `{name}` | {profile.memory_gb} | {profile.architecture} | {clouds} | {slices} |")
+    return "\n".join(rows) + f"\n\nClouds: {', '.join(f'`{cloud}`' for cloud in CLOUDS)}, or empty.\n"
+
+
+def render_readme() -> str:
+    """Return the chart's README: the prose of chart_readme.md, with the tables filled in."""
+    prose = (ROOT / "scripts" / "chart_readme.md").read_text(encoding="utf-8")
+    return prose.replace("@VALUES@", render_values_table()).replace("@GPUS@", render_gpu_table())
+
+
+def render_files() -> dict[Path, bytes]:
+    """Return every generated file with its content."""
+    profiles = "# Generated from serve_deploy.gpu_profiles by `make chart-docs`.\n" + yaml.safe_dump(
+        profiles_document(), sort_keys=False
+    )
+    texts = {
+        "values.yaml": render_values_yaml(),
+        "values.schema.json": json.dumps(build_schema(), indent=1, ensure_ascii=False) + "\n",
+        "README.md": render_readme(),
+        "files/gpu-profiles.yaml": profiles,
+        "files/example-model/digits/config.pbtxt": render_example_config(),
+        "files/example-model/digits/labels.txt": "\n".join(LABELS) + "\n",
+        "files/example-request.json": render_example_request(),
+    }
+    files = {CHART / name: text.encode() for name, text in texts.items()}
+    files[CHART / "files/example-model/digits/1/model.onnx"] = (DIGITS / "digits.onnx").read_bytes()
+    return files
+
+
+def main() -> None:
+    """Write the files, or report the stale ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="report stale files, write nothing")
+    check = parser.parse_args().check
+    files = render_files()
+    stale = [path for path, data in files.items() if not path.is_file() or path.read_bytes() != data]
+    for path in stale:
+        print(("stale: " if check else "wrote ") + str(path.relative_to(ROOT)))
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(files[path])
+    if check and stale:
+        sys.exit("run `make chart-docs` and commit the result")
+
+
+if __name__ == "__main__":
+    main()

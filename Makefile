@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/.tools:$(PATH)
 
-.PHONY: help test check lint format golden bench conformance wheel tools clean
+.PHONY: help test check lint format golden bench conformance wheel tools chart-docs chart-scores clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,12 @@ check: lint test ## Lint, types, architecture and tests
 
 golden: $(VENV)/.installed ## Rewrite the golden files; read the diff before committing
 	$(BIN)/pytest --update-golden tests
+
+chart-docs: $(VENV)/.installed ## Write the chart's generated files: values, schema, README, profiles, example
+	$(BIN)/python scripts/generate_chart.py
+
+chart-scores: tools ## Score the chart as the comparison table does
+	$(BIN)/python scripts/score_chart.py
 
 wheel: $(VENV)/.installed ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --outdir dist .

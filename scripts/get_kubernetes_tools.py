@@ -80,6 +80,9 @@ def get_tools(destination: Path) -> None:
             for binary in missing:
                 install(layer.read(binary.member), binary, destination)
                 print(destination / binary.name)
+    helm = destination / "helm"
+    if not helm.exists():
+        helm.symlink_to("helm4")
 
 
 if __name__ == "__main__":

@@ -56,9 +56,7 @@ PROFILES: dict[str, GpuProfile] = {
         oke=("VM.GPU.A10.1", "VM.GPU.A10.2"),
     ),
     "a10g": GpuProfile(memory_gb=24, products=("NVIDIA-A10G",), eks=_types("g5", _G_LARGE)),
-    "a30": GpuProfile(
-        memory_gb=24, products=("NVIDIA-A30",), mig={"1g.6gb": 4, "2g.12gb": 2, "4g.24gb": 1}
-    ),
+    "a30": GpuProfile(memory_gb=24, products=("NVIDIA-A30",), mig={"1g.6gb": 4, "2g.12gb": 2, "4g.24gb": 1}),
     "a100-40": GpuProfile(
         memory_gb=40,
         products=("NVIDIA-A100-SXM4-40GB", "NVIDIA-A100-PCIE-40GB"),
@@ -79,9 +77,7 @@ PROFILES: dict[str, GpuProfile] = {
     ),
     "l4": GpuProfile(memory_gb=24, products=("NVIDIA-L4",), gke=("nvidia-l4",), eks=_types("g6", _G_LARGE)),
     "l40": GpuProfile(memory_gb=48, products=("NVIDIA-L40",)),
-    "l40s": GpuProfile(
-        memory_gb=48, products=("NVIDIA-L40S",), eks=_types("g6e", _G_LARGE), oke=("BM.GPU.L40S-NC.4",)
-    ),
+    "l40s": GpuProfile(memory_gb=48, products=("NVIDIA-L40S",), eks=_types("g6e", _G_LARGE), oke=("BM.GPU.L40S-NC.4",)),
     "h100-pcie": GpuProfile(memory_gb=80, products=("NVIDIA-H100-PCIe",), mig=_MIG_80),
     "h100": GpuProfile(
         memory_gb=80,

@@ -74,7 +74,9 @@ def render_values_table() -> str:
         if item.group:
             rows.append(f"| **`{path}`** | | {_cell(item.description)} |")
         else:
-            rows.append(f"| `{path}` | `{_cell(json.dumps(item.default, ensure_ascii=False))}` | {_cell(item.description)} |")
+            rows.append(
+                f"| `{path}` | `{_cell(json.dumps(item.default, ensure_ascii=False))}` | {_cell(item.description)} |"
+            )
     return "\n".join(rows) + "\n"
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx_model import OnnxModel, session_runner, session_signature
+from serve_deploy.graph_hints import InputHints, read_hints
+from serve_deploy.onnx_model import OnnxModel, Run, load_proto, session_runner, session_signature
+from serve_deploy.progress import Progress, silent
+from serve_deploy.sample_shapes import Sizes, adapt_sizes, find_free_dims, propose_sizes
+from serve_deploy.sample_values import MANNERS, Draw, draw_values
 from serve_deploy.samples import Samples
-from serve_deploy.tensor import DataType, TensorSpec
+
+_MOST_ATTEMPTS = 60
+_RUN_SECONDS = 20.0
+_ALL_SECONDS = 90.0
+_LARGEST_INPUT = 1 << 26  # elements: a guess that large costs more than it can teach
 
 
 @dataclass(frozen=True)
@@ -21,33 +32,110 @@ class GeneratedSamples:
     attempts: tuple[str, ...]
 
 
-def generate_samples(model: OnnxModel, session: Any, count: int = 4, *, seed: int = 0) -> GeneratedSamples:
-    """Guess inputs until the model runs on them; each sample has 1 on axis 0 where that axis is free."""
-    run = session_runner(session, timeout_seconds=20)
-    signature = session_signature(session, model)
-    attempts = []
-    for size in (64, 16, 224, 1, 16000, 512):
-        rng = np.random.default_rng(seed)
-        samples = tuple(
-            {t.name: _array(t, size, rng) for t in signature.inputs if not t.optional} for _ in range(count)
+@dataclass(frozen=True)
+class _Guess:
+    sizes: Sizes
+    manner: str
+
+
+def generate_samples(
+    model: OnnxModel,
+    session: Any,
+    count: int = 4,
+    *,
+    rows: int = 1,
+    seed: int = 0,
+    progress: Progress = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> GeneratedSamples:
+    """Guess inputs until the model runs on them; a first dim that is free has `rows`. The same seed, the same samples.
+
+    Prefers a guess on which every output differs between the samples, since one that does not can prove little.
+    """
+    return _Search(model, session, count, rows, seed, progress, clock).run()
+
+
+class _Search:
+    """The guesses still to try, the best found so far, and what was tried."""
+
+    def __init__(
+        self, model: OnnxModel, session: Any, count: int, rows: int, seed: int, progress: Progress,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        signature = session_signature(session, model)
+        self.inputs = tuple(tensor for tensor in signature.inputs if not tensor.optional)
+        self.outputs = signature.outputs
+        self.hints = read_hints(load_proto(model.path))
+        self.free = find_free_dims(self.inputs, model.symbols, self.hints)
+        self.execute: Run = session_runner(session, timeout_seconds=_RUN_SECONDS)
+        self.count, self.seed, self.progress, self.clock = count, seed, progress, clock
+        sizes = list(propose_sizes(self.free, rows))
+        self.queue = deque(
+            _Guess(s, manner) for manner in MANNERS for s in (sizes if manner == "varied" else sizes[:3])
         )
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in samples[0].items())
+        self.best: Samples = ()
+        self.best_varying = -1
+        self.attempts: list[str] = []
+
+    def run(self) -> GeneratedSamples:
+        started, tried = self.clock(), set()
+        while self.queue and len(self.attempts) < _MOST_ATTEMPTS and self.clock() - started < _ALL_SECONDS:
+            guess = self.queue.popleft()
+            key = (tuple(guess.sizes.items()), guess.manner)
+            if key in tried:
+                continue
+            tried.add(key)
+            if self._try(guess):
+                break
+        return GeneratedSamples(self.best, tuple(self.attempts))
+
+    def _try(self, guess: _Guess) -> bool:
+        """Run the guess; True where nothing better can be hoped for."""
+        shapes = {tensor.name: self.free.fill(tensor, guess.sizes) for tensor in self.inputs}
+        words = f"{_describe(shapes)}, {guess.manner} values" if shapes else "no inputs"
+        if any(np.prod(shape, dtype=float) > _LARGEST_INPUT for shape in shapes.values()):
+            return False
+        self.progress(f"trying samples: {words}")
+        samples = self._draw(guess, shapes)
         try:
-            for sample in samples:
-                run(sample)
+            outputs = [self.execute(sample) for sample in samples]
         except InvalidModelError as error:
-            attempts.append(f"{shapes}: {error.message}")
-            continue
-        return GeneratedSamples(samples, (*attempts, f"{shapes}: accepted"))
-    return GeneratedSamples((), tuple(attempts))
+            self.attempts.append(f"{words}: {error.message}")
+            if not self.best:
+                adapted = list(adapt_sizes(self.free, guess.sizes, error.message))[:6]
+                self.queue.extendleft(_Guess(sizes, guess.manner) for sizes in reversed(adapted))
+            return False
+        varying = sum(_varies([output[tensor.name] for output in outputs]) for tensor in self.outputs)
+        self.attempts.append(f"{words}: accepted, {varying} of {len(self.outputs)} outputs vary")
+        if varying > self.best_varying:
+            self.best, self.best_varying = samples, varying
+            # What is accepted in one manner may vary more in another; other sizes need no more trying.
+            self.queue = deque(_Guess(guess.sizes, manner) for manner in MANNERS if manner != guess.manner)
+        return varying == len(self.outputs)
+
+    def _draw(self, guess: _Guess, shapes: dict[str, tuple[int, ...]]) -> Samples:
+        rng = np.random.default_rng(self.seed)
+        return tuple(
+            {
+                tensor.name: draw_values(
+                    Draw(
+                        tensor, shapes[tensor.name], self.hints.get(tensor.name) or InputHints(), number,
+                        guess.manner, rng, shapes,
+                    )
+                )
+                for tensor in self.inputs
+            }
+            for number in range(self.count)
+        )  # fmt: skip
 
 
-def _array(tensor: TensorSpec, size: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    shape = tuple((1 if axis == 0 else size) if dim == -1 else dim for axis, dim in enumerate(tensor.shape))
-    if tensor.data_type is DataType.BYTES:
-        array = np.empty(shape, dtype=object)
-        array.reshape(-1)[:] = [f"text {rng.integers(9)}" for _ in range(array.size)]
-        return array
-    if tensor.data_type.is_float:
-        return rng.random(shape).astype(tensor.data_type.numpy_name)
-    return rng.integers(0, 2, shape).astype(tensor.data_type.numpy_name)
+def _describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+
+
+def _varies(outputs: list[np.ndarray[Any, Any]]) -> bool:
+    first = outputs[0]
+    return any(
+        other.shape != first.shape or not np.array_equal(other, first, equal_nan=first.dtype.kind == "f")
+        for other in outputs[1:]
+    )

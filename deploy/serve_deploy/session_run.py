@@ -16,7 +16,7 @@ _BFLOAT16 = 16  # TensorProto.BFLOAT16
 def run_session(
     session: Any, inputs: Mapping[str, np.ndarray[Any, Any]], *, timeout_seconds: float | None = None
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Run the inputs and return every output by name; raises InvalidModelError in ONNX Runtime's words."""
+    """Run the inputs and return every output that is a tensor; raises InvalidModelError in ONNX Runtime's words."""
     import onnxruntime
 
     from serve_deploy.onnx_model import describe_error
@@ -42,7 +42,7 @@ def _terminate(options: Any) -> None:
 
 
 def _run(session: Any, inputs: Mapping[str, np.ndarray[Any, Any]], options: Any) -> dict[str, np.ndarray[Any, Any]]:
-    outputs = session.get_outputs()
+    outputs = [output for output in session.get_outputs() if str(output.type).startswith("tensor(")]
     names = [output.name for output in outputs]
     types = {value.name: str(value.type) for value in (*session.get_inputs(), *outputs)}
     if "tensor(bfloat16)" not in types.values():

@@ -1,0 +1,101 @@
+"""The real tritonserver that the nvidia-pytriton package carries, with our onnxruntime backend beside it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from serve_deploy.triton.arguments import server_arguments
+from serve_deploy.triton.options import RuntimeName, ServerOptions
+from serve_deploy.triton.runtime import Launch, Ports
+
+_BACKENDS = Path(__file__).parent / "backends"
+_STUB = "triton_python_backend_stub"
+
+
+class EmbeddedRuntime:
+    """tritonserver of nvidia-pytriton, run on this Python."""
+
+    name: RuntimeName = "embedded"
+
+    def why_unavailable(self) -> str | None:
+        """Say what is missing, if anything."""
+        root = _package_root()
+        if root is None:
+            return "nvidia-pytriton is not installed"
+        if not _stub(root).exists():
+            return f"nvidia-pytriton has no stub for Python {sys.version_info.major}.{sys.version_info.minor}"
+        if _python_library() is None:
+            return f"this Python has no shared library ({sysconfig.get_config_var('INSTSONAME')}), which Triton needs"
+        return None
+
+    def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:
+        """Lay out the backend directory in `folder`; the server is pure CPU."""
+        root = _package_root()
+        if root is None:
+            raise FileNotFoundError("nvidia-pytriton")
+        backends = folder / "backends"
+        _lay_out_backends(root, backends)
+        command = (
+            str(root / "tritonserver" / "bin" / "tritonserver"),
+            *server_arguments(options, ports, server_id),
+            f"--backend-directory={backends}",
+            f"--cache-directory={root / 'tritonserver' / 'caches'}",
+            f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(server_id)}",
+            "--allow-gpu-metrics=false",
+            "--pinned-memory-pool-byte-size=0",
+        )
+        return Launch(command, environment=_environment(root))
+
+
+def shared_memory_prefix(server_id: str) -> str:
+    """How the names of the server's regions in /dev/shm begin, so that a killed server's can be found."""
+    return f"serve-{server_id}-"
+
+
+def _package_root() -> Path | None:
+    # find_spec reads no code of the package, whose import costs a second.
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    root = Path(spec.submodule_search_locations[0])
+    return root if (root / "tritonserver" / "bin" / "tritonserver").exists() else None
+
+
+def _stub(root: Path) -> Path:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return root / "tritonserver" / "python_backend_stubs" / version / _STUB
+
+
+def _python_library() -> Path | None:
+    """The folder of this Python's libpython; "" where the system's loader finds it by itself."""
+    name = str(sysconfig.get_config_var("INSTSONAME") or "")
+    for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
+        if folder and ".so" in name and (Path(folder) / name).exists():
+            return Path(folder)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return Path() if ctypes.util.find_library(version) else None
+
+
+def _lay_out_backends(root: Path, backends: Path) -> None:
+    # Copies, 3 MB: Triton refuses a backend library that a symbolic link takes out of the backend directory.
+    shutil.copytree(root / "tritonserver" / "backends" / "python", backends / "python")
+    shutil.copy(_stub(root), backends / "python" / _STUB)
+    for backend in _BACKENDS.iterdir():
+        shutil.copytree(backend, backends / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _environment(root: Path) -> dict[str, str]:
+    libraries = [str(root.parent / "nvidia_pytriton.libs"), str(_python_library() or "")]
+    inherited = os.environ.get("LD_LIBRARY_PATH", "")
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, inherited])),
+        # The stub takes the environment of the first python3 on PATH: it has to be this one.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }

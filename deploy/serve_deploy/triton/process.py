@@ -1,0 +1,135 @@
+"""One server process, its children, and the certainty that none of them outlives us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from serve_deploy.triton.runtime import Launch
+
+_LOG_NAME = "triton.log"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX keeps it, not a temporary file of ours
+# The guard leads the process group, and outlives us only to end it: its stdin closes when we die, however we die.
+_GUARD = """
+trap '' HUP INT TERM
+read -r _
+folder=$1; shared_memory=$2; shift 2
+"$@"
+rm -rf -- "$folder"
+rm -f -- "$shared_memory"*
+kill -KILL 0
+"""
+
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+
+class ServerProcess:
+    """A started process, in a process group of its own that ends with it or with us."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        guard: subprocess.Popen[bytes],
+        launch: Launch,
+        folder: Path,
+        prefix: str,
+    ) -> None:
+        self._process = process
+        self._guard = guard
+        self._launch = launch
+        self._folder = folder
+        self._shared_memory_prefix = prefix
+        self._final_log: str | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_seconds: float | None = None) -> int | None:
+        """Wait for its end; None if it still runs after the timeout."""
+        try:
+            return self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def log_text(self) -> str:
+        """Everything the process and its children wrote so far."""
+        if self._final_log is not None:
+            return self._final_log
+        return (self._folder / _LOG_NAME).read_text(encoding="utf-8", errors="replace")
+
+    def memory_bytes(self) -> int:
+        """Resident memory of all its processes."""
+        if self._launch.memory:
+            listed = subprocess.run(list(self._launch.memory), capture_output=True, text=True, check=False).stdout
+            return sum(int(line) for line in listed.split() if line.isdigit()) * 1024
+        return sum(_resident_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
+
+    def terminate(self) -> None:
+        """Ask it to end, in its own time."""
+        self._process.terminate()
+
+    def destroy(self) -> None:
+        """End what is left of the group at once, and remove its folder and shared memory."""
+        if self._final_log is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+        self._process.wait()
+        self._guard.wait()
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        if self._launch.release:
+            subprocess.run(list(self._launch.release), capture_output=True, check=False)
+        self._final_log = self.log_text()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for region in _SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
+            region.unlink(missing_ok=True)
+
+
+def start_process(
+    launch: Launch, folder: Path, shared_memory_prefix: str, spawn: Spawn = subprocess.Popen
+) -> ServerProcess:
+    """Start the launch's command; raises OSError where it cannot be executed."""
+    guard = spawn(
+        ["/bin/sh", "-c", _GUARD, "sh", str(folder), str(_SHARED_MEMORY / shared_memory_prefix),
+         *(launch.release or ["true"])],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
+    )  # fmt: skip
+    try:
+        with (folder / _LOG_NAME).open("wb") as log:
+            process = spawn(
+                list(launch.command), env=dict(launch.environment) or None, process_group=guard.pid,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+    except BaseException:
+        guard.kill()
+        guard.communicate()
+        raise
+    return ServerProcess(process, guard, launch, folder, shared_memory_prefix)
+
+
+def _group_members(group: int) -> list[int]:
+    members = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The second field, the command in parentheses, may itself hold spaces and parentheses.
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                members.append(int(entry.parent.name))
+    return members
+
+
+def _resident_bytes(pid: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -1,0 +1,159 @@
+"""Starting and stopping a real Triton."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.models import add_to_repository, doubling_model
+
+from serve_deploy.errors import TritonStartError
+from serve_deploy.triton import ServerOptions, TritonServer, start_server
+from serve_deploy.triton.embedded import EmbeddedRuntime
+from serve_deploy.triton.runtime import Ports
+
+_CONFIG = """
+max_batch_size: 4
+input { name: 'x' data_type: TYPE_FP32 dims: 3 }
+output { name: 'y' data_type: TYPE_FP32 dims: 3 }
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    add_to_repository(folder, "good", doubling_model(), _CONFIG + " instance_group { count: 1 }")
+    add_to_repository(folder, "bad", doubling_model(), "platform: 'nosuch'" + _CONFIG.replace("onnxruntime", "nosuch"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(triton_server, repository) -> TritonServer:
+    return triton_server(repository, auto_complete=False)
+
+
+def test_started_server_is_ours_and_its_models_have_finished_loading(server: TritonServer) -> None:
+    """When start_server returns, each model is READY or UNAVAILABLE with a reason, and the metadata is known."""
+    states = {state.name: state for state in server.model_states()}
+    assert states["good"].state == "READY"
+    assert states["bad"].state == "UNAVAILABLE"
+    assert states["bad"].reason
+    assert server.version == "2.51.0"
+    assert server.runtime == "embedded"
+    assert server.poll() is None
+
+
+def test_server_tells_its_memory_and_its_log(server: TritonServer) -> None:
+    """The memory covers the server and the processes of its models; the log is what it wrote."""
+    own = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert server.memory_bytes() > own > 0
+    assert "successfully loaded 'good'" in server.log_text()
+
+
+def test_leaving_the_context_leaves_nothing(repository: Path) -> None:
+    """No process, port, folder or shared memory outlives the context, and the log can still be read."""
+    with start_server(ServerOptions(repository=repository), runtime="embedded") as server:
+        port = int(server.http_url.rpartition(":")[2])
+        regions = _regions_of(server)
+        assert regions
+    assert server.poll() is not None
+    assert not any(region.exists() for region in regions)
+    assert "Started HTTPService" in server.log_text()
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", port))
+
+
+def test_server_dies_with_a_killed_parent(repository: Path) -> None:
+    """Even SIGKILL of the process that started it ends the server and removes what it had in memory."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom serve_deploy.triton import *\n"
+        "server = start_server(ServerOptions(repository=Path(sys.argv[1])), runtime='embedded')\n"
+        "print(server.pid, flush=True)\nsys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(repository)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        server = os.pidfd_open(pid)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    try:
+        assert _ends(server)
+    finally:
+        os.close(server)
+
+
+def test_a_busy_given_port_is_one_clear_error(repository: Path) -> None:
+    """A port that somebody listens on is named, with the option that changes it."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(TritonStartError, match=f"127.0.0.1:{port} for grpc") as caught:
+            start_server(ServerOptions(repository=repository, grpc_port=port), runtime="embedded")
+    assert "--grpc-port" in (caught.value.hint or "")
+
+
+def test_a_port_taken_just_before_the_start_is_replaced(repository: Path) -> None:
+    """On free ports, a clash between choice and start is tried again on others."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        runtime = _FirstOnTakenPort(busy.getsockname()[1])
+        with start_server(ServerOptions(repository=repository), runtimes=(runtime,)) as server:
+            assert runtime.starts == 2
+            assert server.poll() is None
+
+
+class _FirstOnTakenPort(EmbeddedRuntime):
+    def __init__(self, taken: int) -> None:
+        self.taken = taken
+        self.starts = 0
+
+    def prepare(self, options, ports, server_id, folder):
+        self.starts += 1
+        if self.starts == 1:
+            ports = Ports(http=ports.http, grpc=self.taken, metrics=ports.metrics)
+        return super().prepare(options, ports, server_id, folder)
+
+
+def test_a_triton_that_dies_at_start_shows_its_last_lines(repository: Path) -> None:
+    """The error carries what Triton wrote last."""
+    options = ServerOptions(repository=repository, extra_arguments=("--no-such-flag=1",))
+    with pytest.raises(TritonStartError, match="no-such-flag"):
+        start_server(options, runtime="embedded")
+
+
+def test_installed_runtime_starts_what_is_on_path(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tritonserver on PATH is started with its own environment and backends."""
+    folder = tmp_path / "layout"
+    folder.mkdir()
+    options = ServerOptions(repository=repository)
+    launch = EmbeddedRuntime().prepare(options, Ports(1, 2, 3), "layout", folder)
+    own = [argument for argument in launch.command[1:] if "--backend" in argument]
+    wrapper = tmp_path / "bin" / "tritonserver"
+    wrapper.parent.mkdir()
+    libraries = launch.environment["LD_LIBRARY_PATH"]
+    wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec {launch.command[0]} "$@" {" ".join(own)}\n')
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    paths = [str(wrapper.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(paths))
+    with start_server(options) as server:
+        assert server.runtime == "installed"
+        assert "READY" in {state.state for state in server.model_states()}
+
+
+def _regions_of(server: TritonServer) -> list[Path]:
+    maps = Path(f"/proc/{server.pid}/maps").read_text()
+    return [region for region in Path("/dev/shm").glob("serve-*") if str(region) in maps]
+
+
+def _ends(pidfd: int) -> bool:
+    import select
+
+    return bool(select.select([pidfd], [], [], 20)[0])

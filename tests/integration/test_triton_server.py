@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.models import add_to_repository, doubling_model
+from onnx_models import add_to_repository, doubling_model
 
 from serve_deploy.errors import TritonStartError
 from serve_deploy.triton import ServerOptions, TritonServer, start_server

@@ -1,1 +1,27 @@
 """Measure a Triton endpoint: schedule, payload, client, runner, report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from serve_deploy.loadtest.report import LoadTestReport
+    from serve_deploy.loadtest.runner import Listener
+
+__all__ = ["LoadTestOptions", "run_loadtest"]
+
+
+def run_loadtest(
+    options: LoadTestOptions, *, on_snapshot: Listener | None = None, progress: Progress = silent
+) -> LoadTestReport:
+    """Measure a Triton endpoint and return the report; `on_snapshot` hears about twice a second how it goes.
+
+    UsageError and EndpointError say, before the first request, that it cannot be done. Once requests were sent there
+    is a report: with `complete` false where Ctrl-C or the server's death cut it short, as `ended_by` says.
+    """
+    from serve_deploy.loadtest.runner import ignore, run
+
+    return run(options, on_snapshot=on_snapshot or ignore, progress=progress)

@@ -1,0 +1,115 @@
+"""The heart of a worker: slots that send, the recorder that notes, and the period that decides what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Protocol
+
+from serve_deploy.loadtest.recorder import NEVER_SENT, TIMED_OUT, Recorder
+
+# What says that nobody is there; everything else is an answer.
+LOSS_KINDS = frozenset({"connect", "reset", "grpc_unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Bytes to send, and what to expect: whatever the client's validation understands."""
+
+    data: bytes
+    expected: Any = None
+
+
+class Slot(Protocol):
+    """Something that carries one request at a time: a connection, or a call on a channel."""
+
+    sent: float
+    intended: float
+    is_busy: bool
+    is_open: bool
+
+    def send(self, intended: float) -> None: ...
+    def give_up(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Client(Protocol):
+    """Opens slots to the endpoint; OSError where it cannot."""
+
+    async def open_slot(self) -> Slot: ...
+    async def close(self) -> None: ...
+
+
+class Period(Protocol):
+    """Decides what a slot does next."""
+
+    in_flight: int
+
+    def next(self, slot: Slot, now: float) -> None: ...
+    def expire(self, now: float) -> None: ...
+    def unsent(self) -> list[float]: ...
+
+
+class Exchange:
+    """Keeps the slots, and notes how each request ended."""
+
+    def __init__(self, request_source: Callable[[], Callable[[], Request]], timeout_seconds: float) -> None:
+        self.request_source = request_source
+        self.timeout_seconds = timeout_seconds
+        self.recorder = Recorder()
+        self.slots: set[Slot] = set()
+        self.period: Period
+        self.client: Client
+
+    def finish(self, slot: Slot, code: int) -> None:
+        """The slot's request ended with this outcome; the slot is free."""
+        end = monotonic()
+        self.recorder.record(slot.intended, slot.sent, end, code)
+        self.period.next(slot, end)
+
+    def fail(self, slot: Slot, kind: str, example: str) -> None:
+        """The slot's request failed."""
+        self.finish(slot, self.recorder.code_of(kind, example))
+
+    def fail_unsent(self, intended: float, kind: str, example: str) -> None:
+        """A request failed before there was a slot to send it."""
+        self.recorder.record(intended, NEVER_SENT, monotonic(), self.recorder.code_of(kind, example))
+
+    def lose(self, slot: Slot) -> None:
+        """The slot cannot be used again."""
+        slot.is_open = False
+        self.slots.discard(slot)
+
+    async def open_slot(self) -> Slot:
+        """A new slot; ConnectionError says in words why there is none."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                slot = await self.client.open_slot()
+        except (OSError, TimeoutError) as error:
+            raise ConnectionError(_connect_text(error)) from error
+        self.slots.add(slot)
+        return slot
+
+    async def open_slots(self, count: int) -> None:
+        """See to it that there are at least `count` open slots."""
+        while (missing := count - len(self.slots)) > 0:
+            await asyncio.gather(*(self.open_slot() for _ in range(min(missing, 64))))
+
+    def expire(self, now: float) -> None:
+        """Give up every request that is older than the timeout."""
+        oldest = now - self.timeout_seconds
+        for slot in [slot for slot in self.slots if slot.is_busy and slot.sent < oldest]:
+            slot.give_up()
+            self.finish(slot, TIMED_OUT)
+        self.period.expire(now)
+
+
+def _connect_text(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate was refused: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    return str(error) or type(error).__name__

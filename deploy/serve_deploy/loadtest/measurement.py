@@ -1,0 +1,188 @@
+"""Samples into figures: one period's blocks become histograms, counts and a timeline. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_deploy.loadtest.histogram import Histogram
+from serve_deploy.loadtest.recorder import SUCCEEDED, TIMED_OUT, Kind, SampleBlock
+from serve_deploy.loadtest.report import ErrorKind, LatencySummary, TimelineBucket
+
+_MOST_SLICES = 240
+_TIMEOUT_TEXT = "no reply within the timeout"
+Seconds = NDArray[np.float64]
+
+
+@dataclass
+class _Slice:
+    succeeded: int = 0
+    failed: int = 0
+    started: int = 0
+    ended: int = 0
+    response: Histogram = field(default_factory=Histogram)
+
+    def merge(self, other: _Slice) -> None:
+        self.succeeded += other.succeeded
+        self.failed += other.failed
+        self.started += other.started
+        self.ended += other.ended
+        self.response.merge(other.response)
+
+
+class Timeline:
+    """Slices of the period; their width doubles whenever there would be too many."""
+
+    def __init__(self, start: float, width_seconds: float = 0.1) -> None:
+        self._start = start
+        self._width = width_seconds
+        self._slices: dict[int, _Slice] = {}
+
+    def add(self, sent: Seconds, end: Seconds, codes: NDArray[np.uint8], response: Seconds) -> None:
+        """Note requests: by their send, and by their end with its outcome."""
+        while end.size and (float(end.max()) - self._start) / self._width >= _MOST_SLICES:
+            self._coarsen()
+        ends, starts = self._indexes(end), self._indexes(sent)
+        for index, count in zip(*np.unique(starts, return_counts=True), strict=True):
+            self._slice(int(index)).started += int(count)
+        for index in np.unique(ends):
+            inside = ends == index
+            target = self._slice(int(index))
+            succeeded = int(np.count_nonzero(codes[inside] == SUCCEEDED))
+            target.ended += int(np.count_nonzero(inside))
+            target.succeeded += succeeded
+            target.failed += int(np.count_nonzero(inside)) - succeeded
+            target.response.record_seconds(response[inside & (codes <= TIMED_OUT)])
+
+    def _indexes(self, times: Seconds) -> NDArray[np.int64]:
+        return np.clip((times - self._start) // self._width, 0, _MOST_SLICES - 1).astype(np.int64)
+
+    def _slice(self, index: int) -> _Slice:
+        return self._slices.setdefault(index, _Slice())
+
+    def _coarsen(self) -> None:
+        self._width *= 2
+        finer, self._slices = self._slices, {}
+        for index, item in finer.items():
+            self._slice(index // 2).merge(item)
+
+    def buckets(self) -> tuple[TimelineBucket, ...]:
+        """Every slice up to the last that saw something, empty ones included: a stall is a gap."""
+        buckets, in_flight = [], 0
+        for index in range(max(self._slices, default=-1) + 1):
+            item = self._slices.get(index) or _Slice()
+            in_flight += item.started - item.ended
+            buckets.append(
+                TimelineBucket(
+                    start_seconds=round(index * self._width, 6),
+                    duration_seconds=self._width,
+                    succeeded=item.succeeded,
+                    failed=item.failed,
+                    in_flight=max(in_flight, 0),
+                    response_p50_us=item.response.percentile_us(50),
+                    response_p99_us=item.response.percentile_us(99),
+                    response_max_us=item.response.max_us,
+                )
+            )
+        return tuple(buckets)
+
+
+@dataclass
+class Measurement:
+    """Everything that one period's samples say. Latencies are those of replies and timeouts, not of failures."""
+
+    start: float
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    unfinished: int = 0
+    first_sent: float = math.inf
+    last_end: float = -math.inf
+    in_flight_seconds: float = 0.0
+    in_flight: dict[int, int] = field(default_factory=dict)
+    response: Histogram = field(default_factory=Histogram)
+    service: Histogram = field(default_factory=Histogram)
+    failures: Histogram = field(default_factory=Histogram)
+    slip: Histogram = field(default_factory=Histogram)
+    recent: Histogram = field(default_factory=Histogram)
+    errors: Counter[tuple[int, int]] = field(default_factory=Counter)
+    timeline: Timeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timeline = Timeline(self.start)
+
+    @property
+    def sent(self) -> int:
+        """Requests that were due: each of them ended in one of four ways."""
+        return self.succeeded + self.failed + self.timed_out + self.unfinished
+
+    def add(self, worker: int, block: SampleBlock) -> None:
+        """Take in what one worker recorded since its last block."""
+        self.in_flight[worker] = block.in_flight
+        codes = np.frombuffer(block.codes, np.uint8)
+        if not codes.size:
+            return
+        intended, sent, end = (np.frombuffer(part, np.float64) for part in (block.intended, block.sent, block.end))
+        was_sent = ~np.isnan(sent)
+        answered = codes <= TIMED_OUT
+        self._count(worker, codes)
+        self.response.record_seconds((end - intended)[answered])
+        self.recent.record_seconds((end - intended)[answered])
+        self.failures.record_seconds((end - intended)[~answered])
+        self.service.record_seconds((end - sent)[answered & was_sent])
+        self.slip.record_seconds((sent - intended)[was_sent])
+        self.in_flight_seconds += float((end - sent)[was_sent].sum())
+        self.first_sent = min(self.first_sent, float(np.where(was_sent, sent, end).min()))
+        self.last_end = max(self.last_end, float(end.max()))
+        self.timeline.add(np.where(was_sent, sent, end), end, codes, end - intended)
+
+    def _count(self, worker: int, codes: NDArray[np.uint8]) -> None:
+        for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+            if code == SUCCEEDED:
+                self.succeeded += int(count)
+            elif code == TIMED_OUT:
+                self.timed_out += int(count)
+            else:
+                self.failed += int(count)
+            self.errors[worker, int(code)] += int(count)
+
+    def add_unfinished(self, requests: tuple[tuple[float, float], ...], now: float) -> None:
+        """Take in requests that had not ended when the period was cut short."""
+        self.unfinished += len(requests)
+        for _intended, sent in requests:
+            if not math.isnan(sent):
+                self.first_sent = min(self.first_sent, sent)
+                self.in_flight_seconds += max(now - sent, 0.0)
+
+    def error_kinds(self, kinds: dict[int, tuple[Kind, ...]]) -> tuple[ErrorKind, ...]:
+        """Failures and timeouts by kind, most frequent first; `kinds` is each worker's own code table."""
+        names = {(worker, kind.code): kind for worker, table in kinds.items() for kind in table}
+        counts: Counter[str] = Counter()
+        examples: dict[str, str] = {}
+        for (worker, code), count in self.errors.items():
+            if code == SUCCEEDED:
+                continue
+            kind = Kind(code, "timeout", _TIMEOUT_TEXT) if code == TIMED_OUT else names[worker, code]
+            counts[kind.name] += count
+            examples.setdefault(kind.name, kind.example)
+        return tuple(ErrorKind(kind=name, count=count, example=examples[name]) for name, count in counts.most_common())
+
+
+def summarize(histogram: Histogram) -> LatencySummary:
+    """The report's form of a histogram; all 0 where there are no samples."""
+    return LatencySummary(
+        count=histogram.count,
+        mean_us=histogram.mean_us,
+        min_us=histogram.min_us if histogram.count else 0.0,
+        p50_us=histogram.percentile_us(50),
+        p90_us=histogram.percentile_us(90),
+        p95_us=histogram.percentile_us(95),
+        p99_us=histogram.percentile_us(99),
+        p999_us=histogram.percentile_us(99.9),
+        max_us=histogram.max_us,
+        histogram=histogram.pairs(),
+    )

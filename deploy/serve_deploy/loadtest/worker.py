@@ -1,0 +1,287 @@
+"""A generator process: told over its stdin what to measure, it sends its samples over its stdout.
+
+Run as `python -m serve_deploy.loadtest.worker`, so that it starts alike everywhere and inherits nothing by accident.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import pickle
+import resource
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from serve_deploy.loadtest.endpoint import Endpoint
+from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange, Request
+from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
+from serve_deploy.loadtest.recorder import SUCCEEDED, Kind, SampleBlock
+from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape, offset_chunks, split_evenly
+
+FLUSH_SECONDS = 0.5
+LOST_AFTER_FLUSHES = 4
+_LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What stays the same through the run: sent once, before the first period."""
+
+    endpoint: Endpoint
+    requests: tuple[Request, ...]
+    timeout_seconds: float
+    worker: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodPlan:
+    """One measurement (or warm-up): `start` is a time of the monotonic clock, the same for all workers."""
+
+    shape: LoadShape
+    start: float
+    duration_seconds: float
+    requests: int | None
+    connections: int
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Open the slots that a load needs, and say when that is done."""
+
+    shape: LoadShape
+    connections: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the current period at once."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The slots are open; or, with a reason, they could not be opened."""
+
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodEnd:
+    """What a worker says of its period once every request has ended; `unfinished` are (intended, sent) seconds."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    starved_seconds: float
+    kinds: tuple[Kind, ...]
+    unfinished: tuple[tuple[float, float], ...]
+    lost: bool
+    ran_out_of_connections: bool
+
+
+def frame(message: object) -> bytes:
+    """A message as it travels: its length, then the pickle."""
+    content = pickle.dumps(message)
+    return _LENGTH.pack(len(content)) + content
+
+
+def unframe(buffer: bytearray) -> list[Any]:
+    """Take the whole messages out of what was received so far."""
+    messages = []
+    while len(buffer) >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(buffer)
+        if len(buffer) < _LENGTH.size + length:
+            break
+        # What we unpickle was pickled by the process that we started, or that started us.
+        messages.append(pickle.loads(memoryview(buffer)[_LENGTH.size : _LENGTH.size + length]))  # noqa: S301
+        del buffer[: _LENGTH.size + length]
+    return messages
+
+
+class Worker:
+    """Carries out its parent's messages, one period at a time."""
+
+    def __init__(self, send: Callable[[object], None]) -> None:
+        self._send = send
+        self._period: ClosedPeriod | OpenPeriod | None = None
+        self._lost_flushes = 0
+        self._lost = False
+
+    def accept(self, job: Job) -> None:
+        """Learn what the run is about."""
+        self._job = job
+        source = itertools.cycle(job.requests[job.worker % len(job.requests) :] + job.requests[: job.worker])
+        self._exchange = Exchange(lambda: source.__next__, job.timeout_seconds)
+        self._exchange.client = _open_client(job, self._exchange)
+
+    def stop(self) -> None:
+        """End the current period at once."""
+        if self._period:
+            self._period.stop()
+
+    async def prepare(self, message: Prepare) -> None:
+        """Open the slots before the clock starts."""
+        try:
+            await self._exchange.open_slots(self._slots_needed(message.shape, message.connections))
+        except ConnectionError as error:
+            self._send(Prepared(str(error)))
+        else:
+            self._send(Prepared())
+
+    def _slots_needed(self, shape: LoadShape, connections: int) -> int:
+        if isinstance(shape, ClosedLoop):
+            return split_evenly(shape.concurrency, self._job.workers, self._job.worker)
+        return min(32, connections)
+
+    async def measure(self, plan: PeriodPlan) -> None:
+        """Carry out one period and report it."""
+        period = self._period = self._exchange.period = self._build_period(plan)
+        self._lost_flushes, self._lost = 0, False
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        await asyncio.sleep(max(plan.start - time.monotonic(), 0))
+        cpu, wall, starved = time.process_time(), time.monotonic(), _starved_seconds()
+        watch = asyncio.get_running_loop().create_task(self._watch(period))
+        await period.start()
+        await period.done
+        watch.cancel()
+        end = PeriodEnd(
+            cpu_seconds=time.process_time() - cpu,
+            wall_seconds=time.monotonic() - wall,
+            starved_seconds=_starved_seconds() - starved,
+            kinds=tuple(self._exchange.recorder.kinds.values()),
+            unfinished=self._abandon(period),
+            lost=self._lost,
+            ran_out_of_connections=isinstance(period, OpenPeriod) and period.ran_out_of_connections,
+        )
+        gc.enable()
+        self._period = None
+        period.close()
+        self._send(self._exchange.recorder.take(0))
+        self._send(end)
+
+    def _build_period(self, plan: PeriodPlan) -> ClosedPeriod | OpenPeriod:
+        worker, workers = self._job.worker, self._job.workers
+        if isinstance(plan.shape, ClosedLoop):
+            return ClosedPeriod(
+                self._exchange,
+                split_evenly(plan.shape.concurrency, workers, worker),
+                end=plan.start + plan.duration_seconds,
+                requests=None if plan.requests is None else split_evenly(plan.requests, workers, worker),
+            )
+        chunks = offset_chunks(
+            plan.shape, plan.duration_seconds, requests=plan.requests, worker=worker, workers=workers
+        )
+        return OpenPeriod(self._exchange, chunks, start=plan.start, connections=plan.connections)
+
+    async def _watch(self, period: ClosedPeriod | OpenPeriod) -> None:
+        interval = min(max(self._job.timeout_seconds / 20, 0.005), 0.1)
+        flush_at = time.monotonic() + FLUSH_SECONDS
+        while True:
+            await asyncio.sleep(interval)
+            now = time.monotonic()
+            self._exchange.expire(now)
+            if now >= flush_at:
+                flush_at += FLUSH_SECONDS
+                self._flush(period)
+
+    def _flush(self, period: ClosedPeriod | OpenPeriod) -> None:
+        block = self._exchange.recorder.take(period.in_flight)
+        self._send(block)
+        if self._says_lost(block):
+            self._lost_flushes += 1
+        elif SUCCEEDED in block.codes:
+            self._lost_flushes = 0
+        if self._lost_flushes >= LOST_AFTER_FLUSHES:
+            self._lost = True
+            period.stop()
+
+    def _says_lost(self, block: SampleBlock) -> bool:
+        kinds = self._exchange.recorder.kinds.values()
+        losses = {kind.code for kind in kinds if kind.name in LOSS_KINDS}
+        return bool(block.codes) and losses.issuperset(block.codes)
+
+    def _abandon(self, period: ClosedPeriod | OpenPeriod) -> tuple[tuple[float, float], ...]:
+        unfinished = [(intended, float("nan")) for intended in period.unsent()]
+        for slot in [slot for slot in self._exchange.slots if slot.is_busy]:
+            unfinished.append((slot.intended, slot.sent))
+            slot.give_up()
+        return tuple(unfinished)
+
+    async def close(self) -> None:
+        """Close the idle connections in order, so that the server need not wait for them."""
+        for slot in list(self._exchange.slots):
+            slot.close()
+        await self._exchange.client.close()
+        await asyncio.sleep(0)
+
+
+def _open_client(job: Job, exchange: Exchange) -> Any:
+    from serve_deploy.loadtest.http_client import HttpClient
+
+    return HttpClient(job.endpoint, exchange)
+
+
+def _starved_seconds() -> float:
+    """How long this process was ready to run but had no core; 0 where the system does not say."""
+    try:
+        with open("/proc/self/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+async def _serve(incoming: int, outgoing: int) -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(incoming, "rb"))
+    transport, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(outgoing, "wb"))
+    worker = Worker(lambda message: transport.write(frame(message)))
+    # A failing task ends the group, and so the process: the parent must not wait for it in vain.
+    async with asyncio.TaskGroup() as tasks:
+        buffer = bytearray()
+        while data := await reader.read(1 << 20):
+            buffer += data
+            for message in unframe(buffer):
+                match message:
+                    case Job():
+                        worker.accept(message)
+                    case Prepare():
+                        tasks.create_task(worker.prepare(message))
+                    case PeriodPlan():
+                        tasks.create_task(worker.measure(message))
+                    case Stop():
+                        worker.stop()
+        worker.stop()
+    await worker.close()
+    transport.close()
+
+
+def main() -> None:
+    """Serve the parent until it closes our stdin."""
+    # Ctrl-C reaches the whole process group; the parent tells us what follows from it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    incoming, outgoing = os.dup(0), os.dup(1)
+    os.dup2(2, 1)  # a stray print must not look like a message
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_serve(incoming, outgoing))
+    else:
+        uvloop.run(_serve(incoming, outgoing))
+
+
+if __name__ == "__main__":
+    # Messages name their classes by the module's import path, not by __main__.
+    from serve_deploy.loadtest import worker as module
+
+    sys.exit(module.main())

@@ -1,0 +1,125 @@
+"""The parent's side of the generator processes: start them, talk to them, notice when one dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+from serve_deploy.errors import ServeError
+from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+
+_STOP_SECONDS = 5.0
+
+
+class _Process:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serve_deploy.loadtest.worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment, bufsize=0,
+        )  # fmt: skip
+        self.buffer = bytearray()
+
+    def send(self, message: object) -> None:
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):  # its end shows when we read
+            view = memoryview(frame(message))
+            while view:
+                view = view[self.process.stdin.write(view) :]
+
+    def receive(self) -> list[Any]:
+        assert self.process.stdout
+        data = os.read(self.process.stdout.fileno(), 1 << 20)
+        if not data:
+            raise ServeError(
+                f"a generator process ended unexpectedly (exit code {self.process.wait()}): {self._last_words()}",
+                hint="this run says nothing about the server; run it again, with SERVE_DEBUG=1 if it repeats",
+            )
+        self.buffer += data
+        return unframe(self.buffer)
+
+    def _last_words(self) -> str:
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it said nothing"
+
+    def close(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+class Workers:
+    """The generator processes of one run; they end when it does, whatever ends it."""
+
+    def __init__(self, count: int) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._processes: list[_Process] = []
+        self._count = count
+
+    def __enter__(self) -> Workers:
+        for number in range(self._count):
+            process = _Process(number)
+            self._processes.append(process)
+            assert process.process.stdout
+            self._selector.register(process.process.stdout, selectors.EVENT_READ, process)
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._selector.close()
+        for process in self._processes:
+            process.close()
+
+    def introduce(self, build_job: Callable[[int], Job]) -> None:
+        """Tell each worker, by its number, what the run is about."""
+        for process in self._processes:
+            process.send(build_job(process.number))
+
+    def prepare(self, message: Prepare) -> str | None:
+        """Have all slots opened; says why not where that failed."""
+        self._broadcast(message)
+        failures = [answer.failure for _, answer in self._messages(Prepared) if answer]
+        return next((failure for failure in failures if failure), None)
+
+    def measure(self, plan: PeriodPlan) -> Iterator[tuple[int, Any]]:
+        """Carry out a period; yields (worker, block or end) as they come, and (-1, None) twice a second."""
+        self._broadcast(plan)
+        return self._messages(PeriodEnd)
+
+    def stop(self) -> None:
+        """End the current period at once: its ends arrive promptly."""
+        self._broadcast(Stop())
+
+    def _broadcast(self, message: object) -> None:
+        for process in self._processes:
+            process.send(message)
+
+    def _messages(self, last: type) -> Iterator[tuple[int, Any]]:
+        waiting = len(self._processes)
+        wake = time.monotonic() + 0.5
+        while waiting:
+            for key, _ in self._selector.select(max(wake - time.monotonic(), 0)):
+                for message in key.data.receive():
+                    waiting -= isinstance(message, last)
+                    yield key.data.number, message
+            if time.monotonic() >= wake:
+                wake += 0.5
+                yield -1, None

@@ -7,10 +7,10 @@ import json
 import socket
 import ssl
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from serve_deploy.errors import EndpointError
 from serve_deploy.loadtest.endpoint import Endpoint, build_ssl_context
+from serve_deploy.loadtest.model import model_path
 
 Document = dict[str, Any]
 
@@ -35,11 +35,6 @@ def connect_control_plane(endpoint: Endpoint, *, timeout_seconds: float) -> Cont
     from serve_deploy.loadtest.grpc_control import GrpcControlPlane
 
     return GrpcControlPlane(endpoint, timeout_seconds)
-
-
-def model_path(model: str, version: str) -> str:
-    """`/v2/models/M[/versions/V]`, quoted."""
-    return f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
 
 
 def unreachable(endpoint: Endpoint, error: Exception) -> EndpointError:
@@ -112,7 +107,8 @@ class HttpControlPlane:
             return json.loads(answer or b"{}")
         except ValueError as error:
             raise EndpointError(
-                f"{self._endpoint.url}{path}: the answer is not JSON: {answer[:80]!r}", hint="is this Triton's HTTP port?"
+                f"{self._endpoint.url}{path}: the answer is not JSON: {answer[:80]!r}",
+                hint="is this Triton's HTTP port?",
             ) from error
 
     def _exchange(self, method: str, path: str, body: Document | None) -> tuple[int, bytes]:

@@ -16,7 +16,8 @@ RELATIVE_WIDTH = 1 / (1 << _SUB_BUCKET_BITS)
 def _indexes(values_us: NDArray[np.int64]) -> NDArray[np.int64]:
     # frexp's exponent is the bit length, exactly, for every value below 2**53.
     shifts = np.maximum(np.frexp(values_us.astype(np.float64))[1].astype(np.int64) - (_SUB_BUCKET_BITS + 1), 0)
-    return (shifts << _SUB_BUCKET_BITS) + (values_us >> shifts)
+    indexes: NDArray[np.int64] = (shifts << _SUB_BUCKET_BITS) + (values_us >> shifts)
+    return indexes
 
 
 def _shifts(indexes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -84,9 +85,7 @@ class Histogram:
         return tuple(zip(_lower_bounds(used).tolist(), self.counts[used].tolist(), strict=True))
 
     @classmethod
-    def from_pairs(
-        cls, pairs: Iterable[tuple[int, int]], *, mean_us: float, min_us: float, max_us: float
-    ) -> Histogram:
+    def from_pairs(cls, pairs: Iterable[tuple[int, int]], *, mean_us: float, min_us: float, max_us: float) -> Histogram:
         """Rebuild what `pairs` wrote, with the figures that were saved beside it."""
         histogram = cls()
         table = np.array(list(pairs), np.int64).reshape(-1, 2)

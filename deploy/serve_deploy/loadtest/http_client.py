@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import cast
 
 import httptools
 
@@ -29,7 +29,7 @@ class HttpConnection(asyncio.Protocol):
         self._feed = self._parser.feed_data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
+        self.transport = cast("asyncio.Transport", transport)
         self._write = self.transport.write
         # Write at once, not at the end of the loop's turn: the send is when we say that it is.
         self.transport.set_write_buffer_limits(high=0)
@@ -105,8 +105,8 @@ class HttpClient:
         self._opened += 1
         _, connection = await loop.create_connection(
             lambda: HttpConnection(self._exchange),
-            address[0],
-            address[1],
+            str(address[0]),
+            int(address[1]),
             ssl=self._ssl,
             server_hostname=self._endpoint.host if self._ssl else None,
         )

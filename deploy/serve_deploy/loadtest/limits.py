@@ -29,7 +29,9 @@ def client_bound_reasons(
         )
     budget_us = max(SLIP_BUDGET_US, _SLIP_SHARE * response_p99_us)
     if slip_p99_us > budget_us:
-        reasons.append(f"1 % of the requests left {slip_p99_us / 1e3:.1f} ms late or more ({budget_us / 1e3:.1f} allowed)")
+        reasons.append(
+            f"1 % of the requests left {slip_p99_us / 1e3:.1f} ms late or more ({budget_us / 1e3:.1f} allowed)"
+        )
     if concurrency and mean_in_flight < concurrency * (1 - _LITTLE_SHARE):
         reasons.append(
             f"only {mean_in_flight:.1f} of {concurrency} requests were in flight (rate × latency, by Little's law)"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from serve_deploy.errors import UsageError
 
@@ -51,6 +52,11 @@ class Model:
             if tensor.name == name:
                 return tensor
         raise UsageError(f"model {self.name} has no input {name!r}", hint=self.input_list)
+
+
+def model_path(model: str, version: str) -> str:
+    """`/v2/models/M[/versions/V]`, quoted."""
+    return f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
 
 
 def read_model(metadata: Document, config: Document) -> Model:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.control import model_path
 from serve_deploy.loadtest.endpoint import Endpoint
-from serve_deploy.loadtest.model import Model
+from serve_deploy.loadtest.model import Model, model_path
 
 Array = NDArray[Any]
 

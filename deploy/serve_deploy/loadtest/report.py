@@ -37,13 +37,19 @@ class ErrorKind(_Document):
 
 
 class Load(_Document):
-    """What was asked of the generator at one point: a concurrency (closed loop) or a rate (open loop)."""
+    """What was asked of the generator at one point: a concurrency (closed loop) or a rate (open loop).
+
+    Of a ramp and of a replay, `request_rate` is the mean over the period.
+    """
 
     mode: Literal["closed", "open"]
     concurrency: int | None = None
     request_rate: float | None = None
     distribution: Literal["constant", "poisson", "ramp", "replay"] | None = None
     batch_size: int = 1
+    ramp_from: float | None = None
+    ramp_to: float | None = None
+    replay_of: str | None = None
 
 
 class Interval(_Document):
@@ -95,7 +101,11 @@ class TimelineBucket(_Document):
 class Point(_Document):
     """One measurement at one load. sent = succeeded + failed + timed_out + in_flight_at_end.
 
-    Throughput is in inferences/s (requests × batch size), from the first send to the last end.
+    Requests belong to the period by their intended send, and are waited for until they end or time out.
+    `response` (from the intended send) and `service` (from the actual send) hold every reply, and every timeout at the
+    time that it was given up; `failures` holds, from the intended send, what failed: never counted as a fast success.
+    Throughput is in inferences/s (successful requests × batch size) over `duration_seconds`: from the start to the last
+    end, and at least as long as was asked for.
     server holds the target model first, then what it is composed of.
     mean_in_flight is measured: the time integral of requests in flight, not rate × latency.
     pending is the server's nv_inference_pending_request_count, averaged over the period.
@@ -115,6 +125,7 @@ class Point(_Document):
     mean_in_flight: float
     response: LatencySummary
     service: LatencySummary
+    failures: LatencySummary | None = None
     errors: tuple[ErrorKind, ...] = ()
     client: ClientCost
     client_bound: bool = False
@@ -195,7 +206,10 @@ class Target(_Document):
 
 
 class LoadTestReport(_Document):
-    """A whole run: one or many points, each perhaps repeated."""
+    """A whole run: one or many points, each perhaps repeated.
+
+    `ended_by` says what cut an incomplete run short: Ctrl-C, or a server that does not answer any more.
+    """
 
     format_version: int = FORMAT_VERSION
     tool_version: str
@@ -203,6 +217,7 @@ class LoadTestReport(_Document):
     target: Target
     complete: bool
     interrupted_reason: str | None = None
+    ended_by: Literal["interrupt", "server"] | None = None
     points: tuple[Point, ...]
     gates: tuple[GateResult, ...] = ()
     baseline: BaselineComparison | None = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import serve_deploy
 from serve_deploy.errors import EndpointError
@@ -15,11 +16,12 @@ from serve_deploy.loadtest.limits import client_bound_reasons
 from serve_deploy.loadtest.measurement import Measurement, summarize
 from serve_deploy.loadtest.model import Model, read_model
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.recorder import SampleBlock
 from serve_deploy.loadtest.report import ClientCost, Load, LoadTestReport, ModelStatistics, Point, Target
 from serve_deploy.loadtest.requests import build_requests
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
 from serve_deploy.loadtest.server_statistics import Document, statistics_difference
-from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare, SampleBlock
+from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 
@@ -29,7 +31,7 @@ _LEAD_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class LiveSnapshot:
-    """How a period is doing, about twice a second; `response_p99_us` and the rate are of the time since the last one."""
+    """How a period is doing, about twice a second; the rate and `response_p99_us` are of the time since."""
 
     load: Load
     repeat: int
@@ -72,7 +74,7 @@ class _Run:
         self._progress = progress
         self._points: list[Point] = []
         self._notes: list[str] = []
-        self._ended_by: str | None = None
+        self._ended_by: Literal["interrupt", "server"] | None = None
         self._reason: str | None = None
 
     def carry_out(self) -> LoadTestReport:
@@ -122,7 +124,10 @@ class _Run:
         options = self._options
         failure = self._workers.prepare(Prepare(shape, self._connections_each))
         if failure:
-            self._lose(f"cannot connect to {options.endpoint.url}: {failure}")
+            reason = f"cannot connect to {options.endpoint.url}: {failure}"
+            if not self._points:
+                raise EndpointError(reason, hint="the control plane answered; is there a proxy or a limit in between?")
+            self._lose(reason)
             return
         if options.warmup_seconds > 0 and not isinstance(shape, Replay):
             self._progress(f"warming up at {describe_in_words(shape)}")
@@ -133,9 +138,7 @@ class _Run:
         duration = options.duration_seconds if options.duration_seconds is not None else _UNLIMITED_SECONDS
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         measurement, ends = self._carry_out_period(shape, repeat, "measuring", duration, options.requests)
-        self._points.append(
-            self._build_point(shape, repeat, started_at, measurement, ends, self._server_share(before))
-        )
+        self._points.append(self._build_point(shape, repeat, started_at, measurement, ends, self._server_share(before)))
 
     @property
     def _connections_each(self) -> int:
@@ -167,7 +170,9 @@ class _Run:
                             self._lose(f"{self._options.endpoint.url} does not answer any more")
                             self._workers.stop()
                     else:
-                        last_told = self._tell(measurement, describe(shape, self._options), repeat, phase, duration, last_told)
+                        last_told = self._tell(
+                            measurement, describe(shape, self._options), repeat, phase, duration, last_told
+                        )
                 return measurement, ends
             except KeyboardInterrupt:
                 self._ended_by, self._reason = "interrupt", f"interrupted while {phase}"
@@ -255,6 +260,7 @@ class _Run:
             mean_in_flight=mean_in_flight,
             response=response,
             service=summarize(measurement.service),
+            failures=summarize(measurement.failures) if measurement.failed else None,
             errors=measurement.error_kinds({worker: end.kinds for worker, end in ends.items()}),
             client=ClientCost(
                 cpu_fraction=busiest.cpu_seconds / wall,
@@ -300,6 +306,7 @@ class _Run:
             ),
             complete=self._ended_by is None,
             interrupted_reason=self._reason,
+            ended_by=self._ended_by,
             points=tuple(self._points),
             notes=tuple(self._notes),
         )
@@ -316,10 +323,18 @@ def describe(shape: LoadShape, options: LoadTestOptions) -> Load:
         case PoissonRate(rate):
             return Load(mode="open", request_rate=rate, distribution="poisson", batch_size=batch_size)
         case Ramp(first, last):
-            return Load(mode="open", request_rate=(first + last) / 2, distribution="ramp", batch_size=batch_size)
-        case Replay(offsets):
-            rate = (len(offsets) - 1) / offsets[-1] if offsets[-1] else float(len(offsets))
-            return Load(mode="open", request_rate=rate, distribution="replay", batch_size=batch_size)
+            mean = (first + last) / 2
+            return Load(
+                mode="open",
+                request_rate=mean,
+                distribution="ramp",
+                batch_size=batch_size,
+                ramp_from=first,
+                ramp_to=last,
+            )
+        case Replay(offsets, source):
+            mean = (len(offsets) - 1) / offsets[-1] if offsets[-1] else float(len(offsets))
+            return Load(mode="open", request_rate=mean, distribution="replay", batch_size=batch_size, replay_of=source)
 
 
 def describe_in_words(shape: LoadShape) -> str:

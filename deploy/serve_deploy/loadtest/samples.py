@@ -49,9 +49,7 @@ def request_shape(model: Model, tensor: Tensor, batch_size: int, shapes: Shapes)
     return batch + given
 
 
-def _random(
-    generator: np.random.Generator, tensor: Tensor, shape: tuple[int, ...], string_length: int
-) -> NDArray[Any]:
+def _random(generator: np.random.Generator, tensor: Tensor, shape: tuple[int, ...], string_length: int) -> NDArray[Any]:
     data_type = DataType(tensor.data_type)
     if data_type is DataType.BYTES:
         letters = generator.integers(ord("a"), ord("z") + 1, (int(np.prod(shape)), string_length), dtype=np.uint8)

@@ -13,7 +13,6 @@ import pickle
 import resource
 import signal
 import struct
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -284,4 +283,4 @@ if __name__ == "__main__":
     # Messages name their classes by the module's import path, not by __main__.
     from serve_deploy.loadtest import worker as module
 
-    sys.exit(module.main())
+    module.main()

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
@@ -28,18 +28,18 @@ class _Process:
             [sys.executable, "-m", "serve_deploy.loadtest.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment, bufsize=0,
         )  # fmt: skip
+        self.input = cast("IO[bytes]", self.process.stdin)
+        self.output = cast("IO[bytes]", self.process.stdout)
         self.buffer = bytearray()
 
     def send(self, message: object) -> None:
-        assert self.process.stdin
         with contextlib.suppress(BrokenPipeError):  # its end shows when we read
             view = memoryview(frame(message))
             while view:
-                view = view[self.process.stdin.write(view) :]
+                view = view[self.input.write(view) :]
 
     def receive(self) -> list[Any]:
-        assert self.process.stdout
-        data = os.read(self.process.stdout.fileno(), 1 << 20)
+        data = os.read(self.output.fileno(), 1 << 20)
         if not data:
             raise ServeError(
                 f"a generator process ended unexpectedly (exit code {self.process.wait()}): {self._last_words()}",
@@ -54,14 +54,13 @@ class _Process:
         return lines[-1].strip() if lines else "it said nothing"
 
     def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
+        self.input.close()
         try:
             self.process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process.stdout.close()
+        self.output.close()
         self.errors.close()
 
 
@@ -77,8 +76,7 @@ class Workers:
         for number in range(self._count):
             process = _Process(number)
             self._processes.append(process)
-            assert process.process.stdout
-            self._selector.register(process.process.stdout, selectors.EVENT_READ, process)
+            self._selector.register(process.output, selectors.EVENT_READ, process)
         return self
 
     def __exit__(

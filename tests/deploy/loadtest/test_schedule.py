@@ -1,0 +1,129 @@
+"""Schedules: the arrivals asked for, whole, however many workers share them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.schedule import (
+    ConstantRate,
+    OpenLoop,
+    PoissonRate,
+    Ramp,
+    Replay,
+    offset_chunks,
+    parse_concurrencies,
+    parse_ramp,
+    parse_rates,
+    split_evenly,
+)
+
+RATES = st.floats(1, 20_000)
+SHAPES: st.SearchStrategy[OpenLoop] = st.one_of(
+    st.builds(ConstantRate, RATES),
+    st.builds(PoissonRate, RATES, st.integers(0, 100)),
+    st.builds(Ramp, st.floats(0, 5000), st.floats(1, 5000)),
+    st.lists(st.floats(0, 10), min_size=1).map(lambda times: Replay(tuple(sorted(times)), "a recording")),
+)
+
+
+def offsets(shape: OpenLoop, seconds: float, **share: int) -> np.ndarray:
+    return np.concatenate([np.empty(0), *offset_chunks(shape, seconds, **share)])
+
+
+@given(SHAPES, st.floats(0.1, 5), st.integers(1, 5))
+def test_workers_share_out_exactly_the_whole_schedule(shape: OpenLoop, seconds: float, workers: int) -> None:
+    """The workers' shares, put together, are the schedule of one: nothing lost, moved or sent twice."""
+    whole = offsets(shape, seconds)
+    shares = [offsets(shape, seconds, worker=worker, workers=workers) for worker in range(workers)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(shares)), whole)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(SHAPES, st.floats(0.1, 5), st.integers(0, 50), st.integers(1, 3))
+def test_schedule_stays_inside_its_period_and_quota(
+    shape: OpenLoop, seconds: float, requests: int, workers: int
+) -> None:
+    """Sends ascend, none is due at or after the end, and there are never more than asked for."""
+    whole = offsets(shape, seconds)
+    assert np.all(np.diff(whole) >= 0)
+    assert np.all((whole >= 0) & (whole < seconds))
+    limited = [offsets(shape, seconds, requests=requests, worker=n, workers=workers) for n in range(workers)]
+    assert sum(map(len, limited)) == min(requests, len(whole))
+
+
+def test_constant_rate_is_evenly_spaced() -> None:
+    """Two hundred requests a second are 5 ms apart, without drift."""
+    due = offsets(ConstantRate(200), 100)
+    assert len(due) == 20_000
+    np.testing.assert_allclose(due, np.arange(20_000) * 0.005, rtol=0, atol=1e-9)
+
+
+def test_poisson_gaps_are_exponential() -> None:
+    """Twenty thousand seeded gaps pass a Kolmogorov-Smirnov test against the exponential distribution at 1 %."""
+    rate = 500.0
+    gaps = np.sort(np.diff(offsets(PoissonRate(rate, seed=7), 40)))
+    theory = 1 - np.exp(-rate * gaps)
+    ranks = np.arange(1, len(gaps) + 1) / len(gaps)
+    distance = max(np.max(ranks - theory), np.max(theory - ranks + 1 / len(gaps)))
+    assert distance < 1.63 / np.sqrt(len(gaps))
+
+
+def test_poisson_arrivals_of_one_worker_are_independent_of_chunking() -> None:
+    """A long schedule continues where a short one ended."""
+    short, long = offsets(PoissonRate(5000), 1), offsets(PoissonRate(5000), 4)
+    np.testing.assert_array_equal(long[: len(short)], short)
+
+
+def test_ramp_reaches_its_last_rate() -> None:
+    """From 100/s to 1000/s in 10 s: 5500 requests, 10 ms apart at first and 1 ms at the end."""
+    due = offsets(Ramp(100, 1000), 10)
+    assert len(due) == 5500
+    assert due[1] - due[0] == pytest.approx(0.01, rel=0.01)
+    assert due[-1] - due[-2] == pytest.approx(0.001, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("8", (8,)), ("1,4,16", (1, 4, 16)), ("1..64", (1, 2, 4, 8, 16, 32, 64)), ("1..6", (1, 2, 4, 6)),
+     ("10..50:20", (10, 30, 50)), ("1..6:2", (1, 3, 5, 6))],
+)  # fmt: skip
+def test_concurrency_sweeps(text: str, values: tuple[int, ...]) -> None:
+    """A sweep of concurrencies doubles, or goes in the steps given, and always ends at its end."""
+    assert parse_concurrencies(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("0.5", (0.5,)), ("100..1000", tuple(range(100, 1001, 100))), ("100..250:50", (100, 150, 200, 250))],
+)
+def test_rate_sweeps(text: str, values: tuple[float, ...]) -> None:
+    """A sweep of rates has ten even steps, or the steps given."""
+    assert parse_rates(text) == values
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "1.5", "4..2", "1..", "..", "1..8:0", "nan", "inf", "1,,2"])
+def test_nonsense_concurrency_is_refused(text: str) -> None:
+    """What is no sweep is a usage error that quotes it."""
+    with pytest.raises(UsageError, match="--concurrency"):
+        parse_concurrencies(text)
+
+
+def test_ramp_needs_two_rates() -> None:
+    """A single number is no ramp, and the hint shows what is."""
+    assert parse_ramp("0..50") == (0, 50)
+    with pytest.raises(UsageError) as caught:
+        parse_ramp("50")
+    assert caught.value.hint
+    assert "100..1000" in caught.value.hint
+
+
+@given(st.integers(0, 10_000), st.integers(1, 16))
+def test_shares_add_up(total: int, workers: int) -> None:
+    """A quota is shared out whole, and evenly."""
+    shares = [split_evenly(total, workers, worker) for worker in range(workers)]
+    assert sum(shares) == total
+    assert max(shares) - min(shares) <= 1

@@ -75,6 +75,7 @@ class Capacity:
     model: str
     targets: ScalingTargets
     knee_rate: float
+    utilisation: float
     target_rate: float
     slo_p99_seconds: float
     derived: tuple[Derived, ...]
@@ -96,8 +97,13 @@ def check_origin(report: LoadTestReport, configurations: dict[str, str]) -> None
         )
 
 
-def derive_capacity(report: LoadTestReport, circumstances: Circumstances) -> Capacity:
-    """Find the knee under the objective and set the targets below it; raises where the sweep cannot tell."""
+def derive_capacity(
+    report: LoadTestReport, circumstances: Circumstances, lowered_utilisation: float | None = None
+) -> Capacity:
+    """Find the knee under the objective and set the targets below it; raises where the sweep cannot tell.
+
+    `lowered_utilisation` takes the place of the computed one, where a replay has shown that one to be too high.
+    """
     loads, dropped = usable_loads(report)
     if len(loads) < 2:
         raise UsageError(
@@ -106,10 +112,8 @@ def derive_capacity(report: LoadTestReport, circumstances: Circumstances) -> Cap
         )
     slo, slo_origin = _objective(loads, circumstances)
     knee = find_knee(loads, slo)
-    reaction = (
-        circumstances.scrape_seconds + circumstances.rule_seconds + SYNC_SECONDS + circumstances.cold_start_seconds
-    )
-    share = utilisation(circumstances.growth_per_second, reaction)
+    reaction = reaction_seconds(circumstances)
+    share = lowered_utilisation or utilisation(circumstances.growth_per_second, reaction)
     target_rate = share * knee.rate
     # Beyond the knee a saturated server may serve less with more in flight: only the rising branch tells.
     rising = [load for load in loads if load.concurrency <= knee.concurrency]
@@ -129,6 +133,7 @@ def derive_capacity(report: LoadTestReport, circumstances: Circumstances) -> Cap
         ),
         Derived(
             "utilisation", share, "",
+            "lowered until the replays stayed in budget" if lowered_utilisation else
             f"1/(1 + g*T) within {SMALLEST_UTILISATION}-{LARGEST_UTILISATION}, with the load growing by"
             f" g = {circumstances.growth_per_second * 60:.1%} a minute; / {1 + HPA_TOLERANCE} for the HPA's tolerance",
         ),
@@ -142,7 +147,13 @@ def derive_capacity(report: LoadTestReport, circumstances: Circumstances) -> Cap
         Derived("max_replicas", most, "", most_origin),
     )  # fmt: skip
     targets = ScalingTargets(concurrency=concurrency, pending=pending, min_replicas=least, max_replicas=most)
-    return Capacity(report.target.model, targets, knee.rate, target_rate, slo, derived, dropped)
+    return Capacity(report.target.model, targets, knee.rate, share, target_rate, slo, derived, dropped)
+
+
+def reaction_seconds(circumstances: Circumstances) -> float:
+    """From a rise of the load to a new replica that serves: scrape, rule, the HPA's sync, cold start."""
+    seen = circumstances.scrape_seconds + circumstances.rule_seconds + SYNC_SECONDS
+    return seen + circumstances.cold_start_seconds
 
 
 def usable_loads(report: LoadTestReport) -> tuple[list[Load], tuple[str, ...]]:

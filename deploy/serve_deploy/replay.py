@@ -1,8 +1,6 @@
 """Replay an autoscaler on a load curve: does it keep the objective, and does it hold still?
 
-Every replica is an M/D/c queue: `slots` requests are served at once, each in the same time, arrivals are Poisson.
-Below capacity its state is the steady one (Erlang C for the waiting, halved because the service time is constant);
-above, a backlog grows. The load is split evenly over the ready replicas; a backlog stays with its replica.
+The load is split evenly over the ready replicas; a backlog stays with its replica.
 """
 
 from __future__ import annotations
@@ -15,42 +13,17 @@ from itertools import pairwise
 
 from serve_deploy.autoscaling import CONCURRENCY, PENDING
 from serve_deploy.hpa import SYNC_SECONDS, Autoscaler, Controller, Pod
+from serve_deploy.queueing import Replica
 
 STEP_SECONDS = 5.0
 Curve = Callable[[float], float]
 
 
 @dataclass(frozen=True)
-class Replica:
-    """What one replica can do: requests served at once, and the seconds each of them takes."""
-
-    slots: int
-    service_seconds: float
-    cold_start_seconds: float
-
-    @property
-    def capacity(self) -> float:
-        """Requests per second at which it saturates."""
-        return self.slots / self.service_seconds
-
-    def waiting(self, rate: float) -> float:
-        """Mean requests waiting at a rate below capacity."""
-        load = rate / self.capacity
-        return erlang_c(self.slots, load * self.slots) * load / (1 - load) / 2
-
-    def p99_seconds(self, rate: float, backlog: float = 0.0) -> float:
-        """The response time that 99 % stay below; a backlog is served first."""
-        load = min(rate / self.capacity, 0.995)
-        wait_probability = erlang_c(self.slots, load * self.slots)
-        decay = 2 * (1 - load) * self.capacity
-        wait = math.log(wait_probability / 0.01) / decay if wait_probability > 0.01 else 0.0
-        return self.service_seconds + wait + backlog / self.capacity
-
-
-@dataclass(frozen=True)
 class Delays:
-    """Seconds from an event to the autoscaler's sight of it, and the windows its metrics are averaged over."""
+    """Seconds from an event to the autoscaler's sight of it, the windows its metrics are means of, and a start."""
 
+    cold_start_seconds: float = 120.0
     scrape_seconds: float = 15.0
     rule_seconds: float = 15.0
     window_seconds: float = 60.0
@@ -59,10 +32,14 @@ class Delays:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a replay may cost: share of requests served beyond the objective, and turns of direction an hour."""
+    """What a replay may cost.
+
+    Share of requests served beyond the objective, turns of direction an hour, seconds on end beyond the objective.
+    """
 
     breach_fraction: float
     turns_per_hour: float
+    longest_breach_seconds: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +56,11 @@ class Replay:
 
     def within(self, budget: Budget) -> bool:
         """Whether it stayed in budget."""
-        return self.breach_fraction <= budget.breach_fraction and self.turns_per_hour <= budget.turns_per_hour
+        return (
+            self.breach_fraction <= budget.breach_fraction
+            and self.turns_per_hour <= budget.turns_per_hour
+            and self.longest_breach_seconds <= budget.longest_breach_seconds
+        )
 
 
 @dataclass
@@ -90,15 +71,7 @@ class _Server:
     history: deque[tuple[float, float, float]] = field(default_factory=deque)
 
 
-def replay(
-    name: str,
-    curve: Curve,
-    seconds: float,
-    autoscaler: Autoscaler,
-    replica: Replica,
-    slo_seconds: float,
-    delays: Delays,
-) -> Replay:
+def replay(name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, replica: Replica, delays: Delays) -> Replay:
     """Run the autoscaler over a curve of requests per second; it starts with the replicas it would settle on."""
     start = _settled(curve(0.0), autoscaler, replica)
     servers = [_Server(ready_at=0.0) for _ in range(start)]
@@ -109,7 +82,7 @@ def replay(
     for step in range(int(seconds / STEP_SECONDS)):
         now = step * STEP_SECONDS
         rate = curve(now)
-        late = _serve(servers, now, rate, replica, slo_seconds, delays)
+        late = _serve(servers, now, rate, replica, delays)
         requests += rate * STEP_SECONDS
         breached += late * STEP_SECONDS
         replica_seconds += len(servers) * STEP_SECONDS
@@ -117,25 +90,15 @@ def replay(
         longest = max(longest, breach_run)
         if now >= next_sync:
             next_sync += SYNC_SECONDS
-            wanted = controller.sync(now, len(servers), _pods(servers, now, delays)).replicas
+            pods = _pods(servers, now, delays)
+            wanted = controller.sync(now, len(servers), pods, _totals(pods)).replicas
             if wanted != len(servers):
-                _resize(servers, wanted, now + replica.cold_start_seconds)
+                _resize(servers, wanted, now + delays.cold_start_seconds)
                 log.append((now, wanted))
     return Replay(
         name, tuple(log), requests, breached / requests if requests else 0.0, _turns(log) / (seconds / 3600),
         replica_seconds / 3600, longest,
     )  # fmt: skip
-
-
-def erlang_c(slots: int, offered: float) -> float:
-    """The probability that a request must wait, at an offered load (in slots) below the slots."""
-    if offered <= 0:
-        return 0.0
-    blocking = 1.0
-    for busy in range(1, slots + 1):
-        blocking = offered * blocking / (busy + offered * blocking)
-    load = offered / slots
-    return min(1.0, blocking / (1 - load * (1 - blocking)))
 
 
 def step_curve(low: float, high: float, at: float) -> Curve:
@@ -162,27 +125,23 @@ def daily_curve(low: float, high: float) -> Curve:
 def _settled(rate: float, autoscaler: Autoscaler, replica: Replica) -> int:
     for count in range(autoscaler.min_replicas, autoscaler.max_replicas):
         share = rate / count
-        if share < replica.capacity:
-            flight = share * replica.service_seconds + replica.waiting(share)
-            if flight <= autoscaler.metrics[0].target * (1 + autoscaler.scale_up.tolerance):
-                return count
+        target = autoscaler.metrics[0].target * (1 + autoscaler.scale_up.tolerance)
+        if share < replica.capacity and replica.in_flight(share) <= target:
+            return count
     return autoscaler.max_replicas
 
 
-def _serve(
-    servers: list[_Server], now: float, rate: float, replica: Replica, slo_seconds: float, delays: Delays
-) -> float:
+def _serve(servers: list[_Server], now: float, rate: float, replica: Replica, delays: Delays) -> float:
     """Serve one step; the rate of requests that miss the objective."""
     ready = [server for server in servers if server.ready_at <= now]
     share = rate / len(ready) if ready else 0.0
     late = 0.0
     for server in ready:
         steady = min(share, 0.98 * replica.capacity)
-        served = min(replica.capacity, share + server.backlog / STEP_SECONDS)
         server.backlog = max(0.0, server.backlog + (share - replica.capacity) * STEP_SECONDS)
+        late += share if replica.misses(share, server.backlog) else 0.0
         waiting = server.backlog + replica.waiting(steady)
-        late += share if replica.p99_seconds(share, server.backlog) > slo_seconds else 0.0
-        server.history.append((now, served * replica.service_seconds + waiting, waiting))
+        server.history.append((now, server.backlog + replica.in_flight(steady), waiting))
         while server.history[0][0] < now - delays.window_seconds - delays.scrape_seconds - delays.rule_seconds:
             server.history.popleft()
     return late if ready else rate
@@ -201,6 +160,15 @@ def _pods(servers: list[_Server], now: float, delays: Delays) -> list[Pod]:
             values[PENDING] = sum(entry[2] for entry in guard) / len(guard)
         pods.append(Pod(f"pod-{index}", values=values))
     return pods
+
+
+def _totals(pods: list[Pod]) -> dict[str, float]:
+    """What KEDA reads: each metric's sum over the pods that have it."""
+    return {
+        metric: sum(pod.values.get(metric, 0.0) for pod in pods)
+        for metric in (CONCURRENCY, PENDING)
+        if any(metric in pod.values for pod in pods)
+    }
 
 
 def _resize(servers: list[_Server], wanted: int, ready_at: float) -> None:

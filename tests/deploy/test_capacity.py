@@ -25,6 +25,7 @@ from serve_deploy.loadtest.report import (
     Point,
     Target,
 )
+from serve_deploy.scaling_plan import explain_trials, plan_scaling
 
 TARGET = Target(
     url="http://127.0.0.1:8000", protocol="http", model="digits", model_version="1", server_version="2.51.0",
@@ -198,3 +199,20 @@ def test_every_number_says_where_it_came_from() -> None:
     derived = derive().derived
     assert {each.name for each in derived} >= {"knee_rate", "utilisation", "target_concurrency", "pending_guard"}
     assert all(each.origin for each in derived)
+
+
+def test_plan_is_replayed_and_accepted() -> None:
+    """The clean sweep's targets pass all three trials as they were derived, and each trial is reported."""
+    circumstances = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
+    plan = plan_scaling(report(), circumstances)
+    assert plan.capacity.utilisation == pytest.approx(0.8 / 1.1)
+    assert [trial.replay.curve for trial in plan.trials] == ["doubling", "ramp", "day"]
+    assert all(trial.passed for trial in plan.trials)
+    assert [each.name for each in explain_trials(plan)] == ["replay_doubling", "replay_ramp", "replay_day"]
+
+
+def test_plan_that_cannot_keep_up_is_refused() -> None:
+    """Three replicas of 175/s cannot serve a peak of 3000/s, whatever the targets."""
+    circumstances = Circumstances(slo_p99_seconds=0.05, peak_rate=3000, min_replicas=2, max_replicas=3)
+    with pytest.raises(ThresholdError, match="no targets keep the objective"):
+        plan_scaling(report(), circumstances)

@@ -50,7 +50,7 @@ def plan_scaling(report: LoadTestReport, circumstances: Circumstances, *, keda: 
     failed = next(trial.replay for trial in trials if not trial.passed)
     raise ThresholdError(
         f"no targets keep the objective: on a {failed.curve} {failed.breach_fraction:.1%} of the requests miss it"
-        f" ({failed.longest_breach_seconds:.0f} s on end), with {failed.turns_per_hour:.1f} turns of the scaler an hour",
+        f" ({failed.longest_breach_seconds:.0f} s on end), with {failed.turns_per_hour:.1f} turns an hour",
         hint="raise --max, shorten the cold start, or relax --slo",
     )
 

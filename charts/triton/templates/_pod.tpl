@@ -182,7 +182,8 @@ labels:
   {{- end }}
 annotations:
   kubectl.kubernetes.io/default-container: triton
-  {{- if $monitoring.scrapeAnnotations }}
+  {{- $monitored := or $monitoring.serviceMonitor.enabled $monitoring.podMonitor.enabled $monitoring.gmpPodMonitoring.enabled }}
+  {{- if and $monitoring.scrapeAnnotations (not $monitored) }}
   prometheus.io/scrape: "true"
   prometheus.io/port: {{ .root.Values.server.ports.metrics | int | quote }}
   prometheus.io/path: /metrics

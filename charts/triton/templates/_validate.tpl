@@ -42,11 +42,6 @@
 {{- if and (eq $mode "keda") (eq $scaling.metrics.source "cpu") -}}
 {{- $problems = append $problems "autoscaling.metrics.source cpu needs autoscaling.mode hpa: for CPU alone KEDA adds nothing" -}}
 {{- end -}}
-{{- $down := $scaling.behavior.scaleDown.stabilizationWindowSeconds -}}
-{{- $computed := max 300 (mul 2 (int $scaling.coldStartSeconds)) | int -}}
-{{- if and (kindIs "invalid" $down) (gt $computed 3600) -}}
-{{- $problems = append $problems (printf "autoscaling.coldStartSeconds %d asks for a scale-down window of %d s, but Kubernetes allows 3600; make the start faster (carry the models, keep the image on the nodes) or set autoscaling.behavior.scaleDown.stabilizationWindowSeconds yourself" (int $scaling.coldStartSeconds) $computed) -}}
-{{- end -}}
 {{- end -}}
 {{- $problems | toJson -}}
 {{- end -}}
@@ -144,6 +139,9 @@
 {{- end -}}
 {{- if and .Values.compatibility.vertexAi .Values.compatibility.sageMaker -}}
 {{- $problems = append $problems "compatibility.vertexAi and compatibility.sageMaker exclude each other: both take compatibility.port" -}}
+{{- end -}}
+{{- if and .Values.monitoring.serviceMonitor.enabled .Values.monitoring.podMonitor.enabled -}}
+{{- $problems = append $problems "monitoring.serviceMonitor.enabled and monitoring.podMonitor.enabled are both true: each replica would be scraped twice, and every sum would read double" -}}
 {{- end -}}
 {{- $ports := .Values.server.ports -}}
 {{- $all := list (int $ports.http) (int $ports.grpc) (int $ports.metrics) -}}

@@ -73,7 +73,7 @@ class Monitoring(Values):
     prometheus_rule: PrometheusRules = PrometheusRules()
     dashboard: Dashboard = Dashboard()
     scrape_annotations: bool = True
-    """prometheus.io/scrape, port and path on the pods."""
+    """prometheus.io/scrape, port and path on the pods, where no monitor is made (both would scrape twice)."""
 
 
 class TestRequest(Values):

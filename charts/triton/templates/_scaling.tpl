@@ -1,0 +1,56 @@
+{{/* The release's pods as a regular expression: a ReplicaSet's hash and a suffix, or a group leader's number. */}}
+{{- define "triton.podPattern" -}}
+{{- if .Values.multiNode.enabled -}}
+{{- printf "%s-[0-9]+" (include "triton.fullname" .) -}}
+{{- else -}}
+{{- printf "%s-[a-z0-9]+-[a-z0-9]{5}" (include "triton.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Label matchers of this release's series. */}}
+{{- define "triton.selector" -}}
+{{- printf "namespace='%s',pod=~'%s'" .Release.Namespace (include "triton.podPattern" .) -}}
+{{- end -}}
+
+{{/* Top-level models as a regular expression inside a PromQL string, whose backslashes are doubled. */}}
+{{- define "triton.modelPattern" -}}
+{{- $names := list -}}
+{{- range .Values.models.topLevel -}}{{- $names = append $names (regexQuoteMeta . | replace "\\" "\\\\") -}}{{- end -}}
+{{- join "|" $names | default ".+" -}}
+{{- end -}}
+
+{{/* A formula over this release. Call with dict: root, name, by. */}}
+{{- define "triton.releaseFormula" -}}
+{{- $metrics := .root.Values.autoscaling.metrics -}}
+{{- include "triton.formula" (dict "root" .root "name" .name "by" .by "selector" (include "triton.selector" .root) "models" (include "triton.modelPattern" .root) "window" $metrics.window "guardWindow" $metrics.guardWindow) -}}
+{{- end -}}
+
+{{/* A number as a Kubernetes quantity, exact to a thousandth. */}}
+{{- define "triton.quantity" -}}
+{{- $milli := mulf . 1000 | round | int64 -}}
+{{- if eq (mod $milli 1000) 0 -}}{{- div $milli 1000 -}}{{- else -}}{{- $milli -}}m{{- end -}}
+{{- end -}}
+
+{{/* A longer scale-down window than Kubernetes allows is cut. */}}
+{{- define "triton.behavior" -}}
+{{- $behavior := .Values.autoscaling.behavior -}}
+{{- $window := max 300 (mul 2 (int .Values.autoscaling.coldStartSeconds)) | min 3600 -}}
+{{- $given := $behavior.scaleDown.stabilizationWindowSeconds -}}
+scaleUp:
+  stabilizationWindowSeconds: {{ int $behavior.scaleUp.stabilizationWindowSeconds }}
+  selectPolicy: Max
+  policies:
+    - type: Pods
+      value: {{ int $behavior.scaleUp.pods }}
+      periodSeconds: {{ int $behavior.scaleUp.periodSeconds }}
+    - type: Percent
+      value: {{ int $behavior.scaleUp.percent }}
+      periodSeconds: {{ int $behavior.scaleUp.periodSeconds }}
+scaleDown:
+  stabilizationWindowSeconds: {{ if kindIs "invalid" $given }}{{ $window }}{{ else }}{{ int $given }}{{ end }}
+  selectPolicy: Max
+  policies:
+    - type: Pods
+      value: {{ int $behavior.scaleDown.pods }}
+      periodSeconds: {{ int $behavior.scaleDown.periodSeconds }}
+{{- end -}}

@@ -123,3 +123,17 @@ def _replace(text: str, values: Mapping[str, str]) -> str:
     for placeholder, value in values.items():
         text = text.replace(placeholder, value)
     return text
+
+
+DASHBOARD_SCOPE = Scope("namespace='$namespace',pod=~'$pod'", "$model", "$__rate_interval", "$__rate_interval")
+DASHBOARD_BY = ("namespace", "pod", "model", "gpu_uuid")
+
+
+def dashboard(text: str, queries: ChartQueries, *, uid: str, title: str, models: str = ".+") -> str:
+    """dashboard.json with its formulas, which stand there as __name__, over Grafana's variables.
+
+    The labels of all formulas are the same: one that a series does not have makes no difference.
+    """
+    values = {f"__{name}__": formula(code, DASHBOARD_SCOPE, DASHBOARD_BY) for name, code in queries.formulas.items()}
+    escaped = models.replace("\\", "\\\\")
+    return _replace(text, values | {"__UID__": uid, "__TITLE__": title, "__MODELS__": escaped})

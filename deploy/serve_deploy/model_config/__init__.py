@@ -1,0 +1,24 @@
+"""Triton's model configuration: derive it from a signature, check it, print it, read it."""
+
+from serve_deploy.model_config.build import build_model_config
+from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy, parse_version_policy
+from serve_deploy.model_config.pbtxt import CONFIG_NAME, format_config, parse_config
+from serve_deploy.model_config.problem import Problem
+from serve_deploy.model_config.reasons import explain_config
+from serve_deploy.model_config.rules import check_config
+from serve_deploy.model_config.tensor_rules import check_against_model
+
+__all__ = [
+    "CONFIG_NAME",
+    "ConfigOptions",
+    "Problem",
+    "QueuePolicy",
+    "VersionPolicy",
+    "build_model_config",
+    "check_against_model",
+    "check_config",
+    "explain_config",
+    "format_config",
+    "parse_config",
+    "parse_version_policy",
+]

@@ -1,0 +1,79 @@
+"""Rules on instances, accelerators, parameters and warm-up (core: ValidateInstanceGroup; onnxruntime_backend)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from serve_deploy.model_config.optimization import ACCELERATORS, PRECISIONS, TENSORRT_KEYS
+from serve_deploy.model_config.problem import Problem, is_onnx
+
+
+def check_instances(config: Any) -> Iterator[Problem]:
+    for index, group in enumerate(config.instance_group):
+        kind = type(group).Kind.Name(group.kind)
+        if group.gpus and kind in ("KIND_CPU", "KIND_MODEL"):
+            yield Problem(f"instance_group[{index}].gpus", f"{kind} takes no gpus", "remove gpus, or use KIND_GPU")
+        if group.count < 0:
+            yield Problem(f"instance_group[{index}].count", f"{group.count} instances", "write 1 or more")
+
+
+def check_accelerators(config: Any) -> Iterator[Problem]:
+    if not is_onnx(config):
+        return
+    accelerators = config.optimization.execution_accelerators
+    for device, known in ACCELERATORS.items():
+        for item in getattr(accelerators, f"{device}_execution_accelerator"):
+            where = f"optimization.execution_accelerators.{device}_execution_accelerator"
+            if item.name not in known:
+                yield Problem(
+                    where, f"{item.name!r} is no {device.upper()} accelerator of ONNX Runtime's", f"use {known[0]!r}"
+                )
+            elif item.name == "tensorrt":
+                yield from _check_tensorrt(where, dict(item.parameters))
+
+
+def _check_tensorrt(where: str, parameters: dict[str, str]) -> Iterator[Problem]:
+    for key in sorted(set(parameters) - TENSORRT_KEYS):
+        yield Problem(f"{where}.parameters", f"unknown TensorRT key {key!r}", "Triton refuses to load it; remove it")
+    precision = parameters.get("precision_mode", "FP32")
+    if precision.lower() not in PRECISIONS or precision != precision.upper():
+        yield Problem(f"{where}.parameters", f"unknown precision_mode {precision!r}", "use FP32, FP16, BF16 or INT8")
+    profiles = {bound for bound in ("min", "opt", "max") if f"trt_profile_{bound}_shapes" in parameters}
+    if profiles and len(profiles) < 3:
+        yield Problem(
+            f"{where}.parameters", "a TensorRT shape profile needs min, opt and max", "give all three, or none"
+        )
+
+
+def check_parameters(config: Any) -> Iterator[Problem]:
+    if not is_onnx(config):
+        return
+    values = {key: value.string_value for key, value in config.parameters.items()}
+    for key in ("intra_op_thread_count", "inter_op_thread_count"):
+        if key in values and not values[key].lstrip("-").isdigit():
+            yield Problem(f"parameters[{key}]", f"{values[key]!r} is no number", "write a number of threads, 0 for all")
+    if values.get("execution_mode", "0") not in ("0", "1"):
+        yield Problem(
+            "parameters[execution_mode]", f"{values['execution_mode']!r} is neither 0 nor 1", "0: one after the other"
+        )
+    for key in ("enable_mem_arena", "enable_mem_pattern"):
+        if values.get(key, "1").lower() not in ("0", "1", "true", "false"):
+            yield Problem(f"parameters[{key}]", f"{values[key]!r} is no truth value", "write 1 or 0")
+
+
+def check_warmup(config: Any) -> Iterator[Problem]:
+    listed = {tensor.name for tensor in config.input}
+    for index, warmup in enumerate(config.model_warmup):
+        where = f"model_warmup[{index}]"
+        if config.max_batch_size and warmup.batch_size > config.max_batch_size:
+            yield Problem(
+                f"{where}.batch_size", f"{warmup.batch_size} is above max_batch_size", "use max_batch_size or less"
+            )
+        for name, item in warmup.inputs.items():
+            if name not in listed and not config.HasField("sequence_batching"):
+                yield Problem(f"{where}.inputs", f"{name!r} is no input of the model", "name the model's inputs")
+            if any(dim < 0 for dim in item.dims):
+                yield Problem(f"{where}.inputs", f"{name!r} has a free dim", "warm-up needs every size written out")
+            if item.WhichOneof("input_data_type") is None:
+                yield Problem(f"{where}.inputs", f"{name!r} has no data", "give zero_data, random_data or a file")

@@ -1,0 +1,95 @@
+"""Execution accelerators of Triton's ONNX Runtime backend: which keys it takes, and TensorRT's shape profile.
+
+Source: triton-inference-server/onnxruntime_backend, ModelState::LoadModel; an unknown key fails the load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median_low
+
+from serve_deploy.errors import UsageError
+from serve_deploy.model_config.build import client_inputs
+from serve_deploy.model_config.options import Optimization
+from serve_deploy.tensor import ModelSignature, TensorSpec
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_TENSORRT_OPTIONS = (
+    "max_partition_iterations min_subgraph_size dla_enable dla_core engine_cache_enable engine_cache_path "
+    "engine_cache_prefix dump_subgraphs force_sequential_engine_build context_memory_sharing_enable "
+    "layer_norm_fp32_fallback timing_cache_enable timing_cache_path force_timing_cache detailed_build_log "
+    "build_heuristics_enable sparsity_enable builder_optimization_level auxiliary_streams tactic_sources "
+    "extra_plugin_lib_paths profile_min_shapes profile_max_shapes profile_opt_shapes cuda_graph_enable "
+    "dump_ep_context_model ep_context_file_path ep_context_embed_mode"
+)
+TENSORRT_KEYS = frozenset(
+    {
+        "precision_mode", "max_workspace_size_bytes",
+        "int8_calibration_table_name", "int8_use_native_calibration_table",
+        *(f"trt_{option}" for option in _TENSORRT_OPTIONS.split()),
+    }
+)  # fmt: skip
+ACCELERATORS = {"gpu": ("tensorrt", "cuda"), "cpu": ("openvino",)}
+Shape = tuple[int, ...]
+
+
+def parse_optimization(text: str) -> Optimization:
+    """Read `openvino`, `tensorrt`, `tensorrt:fp16` or `tensorrt:fp16,trt_engine_cache_enable=1`."""
+    name, _, rest = text.partition(":")
+    if name == "openvino" and not rest:
+        return Optimization("openvino")
+    if name != "tensorrt":
+        raise UsageError(f"--optimize {text!r} is none that Triton's backend has", hint="tensorrt[:fp16] or openvino")
+    parameters = dict(_parse_parameter(item) for item in rest.split(",") if item)
+    return Optimization("tensorrt", parameters)
+
+
+def _parse_parameter(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator and key.lower() in PRECISIONS:
+        return "precision_mode", key.upper()
+    if not separator or not value or key not in TENSORRT_KEYS:
+        raise UsageError(
+            f"--optimize tensorrt: {text!r} is no key that Triton passes to TensorRT",
+            hint=f"a precision ({', '.join(PRECISIONS)}) or KEY=VALUE with one of {', '.join(sorted(TENSORRT_KEYS))}",
+        )
+    return key, value
+
+
+def with_shape_profile(
+    optimization: Optimization,
+    signature: ModelSignature,
+    max_batch_size: int,
+    sample_shapes: Sequence[Mapping[str, Shape]],
+) -> Optimization:
+    """Add trt_profile_{min,opt,max}_shapes, so that one engine serves every shape that the samples show.
+
+    Without a profile TensorRT builds an engine anew at the first request of each shape. Sample shapes are whole,
+    with a batch axis of 1 where the model batches. Inputs without a free dimension need no profile.
+    """
+    if optimization.accelerator != "tensorrt" or any(key.startswith("trt_profile") for key in optimization.parameters):
+        return optimization
+    free = [spec for spec in client_inputs(signature, max_batch_size) if -1 in spec.shape]
+    seen = {spec.name: [shapes[spec.name] for shapes in sample_shapes if spec.name in shapes] for spec in free}
+    if not free or not all(seen.values()):
+        return optimization
+    bounds: dict[str, Callable[[Iterable[int]], int]] = {"min": min, "opt": median_low, "max": max}
+    # Under load batches are full, so that is the size to be fastest at.
+    batch = {"min": 1, "opt": max_batch_size, "max": max_batch_size} if max_batch_size else {}
+    profile = {
+        f"trt_profile_{bound}_shapes": ",".join(
+            _profile_entry(spec, [pick(sizes) for sizes in zip(*seen[spec.name], strict=True)], batch.get(bound))
+            for spec in free
+        )
+        for bound, pick in bounds.items()
+    }
+    return Optimization("tensorrt", {**optimization.parameters, **profile})
+
+
+def _profile_entry(spec: TensorSpec, shape: list[int], batch: int | None) -> str:
+    if any(mark in spec.name for mark in ",:"):
+        raise UsageError(
+            f"TensorRT's shape profile cannot name the input {spec.name!r}: it separates names by ':' and ','",
+            hint="rename the input when exporting the model",
+        )
+    return f"{spec.name}:" + "x".join(map(str, shape if batch is None else [batch, *shape[1:]]))

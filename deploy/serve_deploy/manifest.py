@@ -92,6 +92,8 @@ class Manifest(_Document):
     samples: int = 0
     sample_bytes: int = 0
     verification: Verification | None = None
+    # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
+    other_versions: tuple[Manifest, ...] = ()
 
 
 def read_manifest(model_folder: Path) -> Manifest | None:

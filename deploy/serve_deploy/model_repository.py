@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.staging import (
@@ -46,17 +46,17 @@ class ExistingModel:
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """The content of one version: its model file or bytes, and what stands beside the version folders.
-
-    `external_files` are absolute; they keep their place relative to `source_folder`. Other names are relative to the
-    model's folder.
-    """
+class ModelSource:
+    """A model file, or the bytes of a rewritten one, and its external data (absolute, below `folder`)."""
 
     model: Path | bytes
-    source_folder: Path
+    folder: Path
     external_files: tuple[Path, ...] = ()
-    shared: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def default_model_name(source: Path) -> str:
+    """The file's name as a model can be called: other characters become `_`."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", source.stem).lstrip(".")
 
 
 def check_model_name(name: str) -> None:
@@ -127,31 +127,39 @@ def staged_model(repository: Path, name: str) -> Iterator[Path]:
         yield folder
 
 
-def write_version(folder: Path, version: int, files: ModelFiles) -> tuple[FileDigest, ...]:
-    """Write one version and the shared files into a staged model folder, and say what was written."""
-    with destination_errors(folder.parent.parent):
-        version_folder = folder / str(version)
-        version_folder.mkdir()
-        target = version_folder / MODEL_NAME
-        if files.external_files:
+def place_model(folder: Path, version: int, source: ModelSource) -> Path:
+    """Copy a model into its version folder and return the file; with external data `model.onnx` is a folder of them."""
+    with destination_errors(folder):
+        target = folder / str(version) / MODEL_NAME
+        target.parent.mkdir()
+        if source.external_files:
             target.mkdir()
             target /= MODEL_NAME
-        if isinstance(files.model, bytes):
-            target.write_bytes(files.model)
+        if isinstance(source.model, bytes):
+            target.write_bytes(source.model)
         else:
-            copy_file(files.model, target)
-        for source in files.external_files:
-            placed = target.parent / source.relative_to(files.source_folder)
+            copy_file(source.model, target)
+        for file in source.external_files:
+            placed = target.parent / file.relative_to(source.folder)
             placed.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(source, placed)
-        for path, content in files.shared.items():
+            copy_file(file, placed)
+        return target
+
+
+def write_shared(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write what stands beside the version folders: configuration, labels, samples, warm-up."""
+    with destination_errors(folder):
+        for path, content in contents.items():
             (folder / path).parent.mkdir(exist_ok=True)
             (folder / path).write_bytes(content)
-        return tuple(digest_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def digest_file(path: Path, folder: Path) -> FileDigest:
-    """Its sha256, read in pieces."""
+def digest_files(folder: Path) -> tuple[FileDigest, ...]:
+    """Every file below a folder, hashed in pieces."""
+    return tuple(_digest_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _digest_file(path: Path, folder: Path) -> FileDigest:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return FileDigest(path=path.relative_to(folder).as_posix(), sha256=digest, size_bytes=path.stat().st_size)

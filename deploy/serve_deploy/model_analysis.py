@@ -1,0 +1,124 @@
+"""What has to be known of a model before it can be configured: its signature, samples, and whether it batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serve_deploy.errors import UsageError
+from serve_deploy.manifest import BatchingProof
+from serve_deploy.model_config.build import require_batch_axis
+from serve_deploy.progress import Progress
+from serve_deploy.tensor import ModelSignature
+
+if TYPE_CHECKING:
+    from serve_deploy.onnx_model import OnnxModel, Run
+    from serve_deploy.samples import Sample, Samples
+
+_MOST_SAMPLES = 32
+_MOST_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class ModelAnalysis:
+    """Findings on one model; `run` runs it in ONNX Runtime and is None where no session was made."""
+
+    signature: ModelSignature
+    batching: BatchingProof
+    samples: Samples
+    samples_are_generated: bool
+    run: Run | None
+    attempts: tuple[str, ...] = ()
+
+
+def read_declared(model: OnnxModel, max_batch_size: int, samples: Path | None) -> ModelAnalysis:
+    """Believe the file's shapes and the user's batch size, without loading the model; nothing is proven."""
+    from serve_deploy.samples import read_samples
+
+    require_batch_axis(model.signature, max_batch_size)
+    proof = BatchingProof(
+        verdict="undecided",
+        max_batch_size=max_batch_size,
+        evidence="given with --max-batch-size; the model was not run, so nothing is proven",
+    )
+    given = _keep(read_samples(samples, model.signature, split=max_batch_size > 0)) if samples else ()
+    return ModelAnalysis(model.signature, proof, given, False, None)
+
+
+def analyse_model(
+    model: OnnxModel, max_batch_size: int | None, samples: Path | None, progress: Progress
+) -> ModelAnalysis:
+    """Load the model, get samples that it accepts, and prove whether it batches.
+
+    UsageError where `max_batch_size` is given and the proof says that the model cannot batch.
+    """
+    from serve_deploy.onnx_model import open_session, session_runner, session_signature
+    from serve_deploy.sample_generation import generate_samples
+
+    progress(f"loading {model.path.name} into ONNX Runtime")
+    session = open_session(model)
+    signature = session_signature(session, model)
+    run = session_runner(session)
+    attempts: tuple[str, ...] = ()
+    if samples:
+        found = _read(samples, signature)
+    else:
+        progress(f"finding inputs that {model.path.name} accepts")
+        generated = generate_samples(model, session)
+        found, attempts = generated.samples, generated.attempts
+    progress(f"proving whether {model.path.name} batches")
+    proof = _prove(run, signature, found, max_batch_size, attempts)
+    kept = _keep(_whole(samples, signature) if samples and not proof.max_batch_size else found)
+    return ModelAnalysis(signature, proof, kept, samples is None, run, attempts)
+
+
+def _read(path: Path, signature: ModelSignature) -> Samples:
+    from serve_deploy.samples import read_samples
+
+    return read_samples(path, signature)
+
+
+def _whole(path: Path, signature: ModelSignature) -> Samples:
+    from serve_deploy.samples import read_samples
+
+    return read_samples(path, signature, split=False)
+
+
+def _prove(
+    run: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    signature: ModelSignature,
+    samples: Samples,
+    requested: int | None,
+    attempts: tuple[str, ...],
+) -> BatchingProof:
+    from serve_deploy.batching import DEFAULT_MAX_BATCH_SIZE, prove_batching
+
+    limit = DEFAULT_MAX_BATCH_SIZE if requested is None else requested
+    proof = prove_batching(run, signature, samples, limit=max(limit, 2)).model_copy(update={"attempts": attempts})
+    if requested is None:
+        return proof
+    if proof.verdict == "batchable" or requested == 0:
+        return proof.model_copy(update={"max_batch_size": requested})
+    if proof.verdict == "not_batchable":
+        raise UsageError(
+            f"--max-batch-size {requested}: the model cannot batch: {proof.evidence}",
+            hint="leave the option out, or export the model with a dynamic batch axis in every input and output",
+        )
+    require_batch_axis(signature, requested)
+    return proof.model_copy(
+        update={"max_batch_size": requested, "evidence": f"given with --max-batch-size, not proven: {proof.evidence}"}
+    )
+
+
+def _keep(samples: Samples) -> Samples:
+    """The first samples, at most 32 and 32 MB of them but one at least."""
+    kept: list[Sample] = []
+    size = 0
+    for sample in samples[:_MOST_SAMPLES]:
+        size += sum(array.nbytes for array in sample.values())
+        if kept and size > _MOST_BYTES:
+            break
+        kept.append(sample)
+    return tuple(kept)

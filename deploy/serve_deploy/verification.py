@@ -1,0 +1,189 @@
+"""Serve a packaged model with a real Triton, and compare what it answers with ONNX Runtime's own outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serve_deploy.errors import InvalidModelError, TritonStartError, VerificationError
+from serve_deploy.manifest import Verification
+from serve_deploy.parity import Difference, compare_tensors, summarize_parity
+from serve_deploy.progress import Progress, silent
+from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+    Sample = Mapping[str, Array]
+    Run = Callable[[Sample], Mapping[str, Array]]
+
+_ROUNDS = 5
+_ROUND_SECONDS = 2.0
+_MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
+
+    repository: Path
+    name: str
+    signature: ModelSignature
+    max_batch_size: int
+    samples: Sequence[Sample]
+    run: Run
+    batch_noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Case:
+    sample: Sample
+    expected: Mapping[str, Array]
+
+
+def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progress: Progress = silent) -> Verification:
+    """Serve the model strictly as configured and compare every answer, alone and in dynamic batches.
+
+    Raises VerificationError where an output differs, InvalidModelError where Triton refuses the model, and
+    TritonStartError where there is no Triton.
+    """
+    cases = [_Case(sample, _own_outputs(subject, sample)) for sample in subject.samples]
+    options = ServerOptions(repository=subject.repository, auto_complete=False)
+    with _start(options, runtime, progress) as server:
+        _require_ready(server, subject.name)
+        progress(f"comparing {subject.name} with ONNX Runtime")
+        requests, differences, largest_batch = _exchange(server, subject, cases)
+        return Verification(
+            runtime=server.runtime,
+            triton_version=server.version,
+            requests=requests,
+            largest_batch_executed=largest_batch,
+            tensors=summarize_parity(differences),
+            load_seconds=_load_seconds(server, subject.name),
+            memory_bytes=server.memory_bytes(),
+        )
+
+
+def _start(options: ServerOptions, runtime: RuntimeName | None, progress: Progress) -> TritonServer:
+    try:
+        return start_server(options, runtime=runtime, progress=progress)
+    except TritonStartError as error:
+        hint = error.hint or "see its last lines above"
+        raise TritonStartError(error.message, hint=f"{hint}; or package with --no-verify") from error
+
+
+def _require_ready(server: TritonServer, name: str) -> None:
+    states = [state for state in server.model_states() if state.name == name]
+    for state in states:
+        if state.state != "READY":
+            raise InvalidModelError(f"Triton refuses to load {name}: {state.reason or 'it gives no reason'}")
+    if not states:
+        raise InvalidModelError(f"Triton does not see {name} in its repository")
+
+
+def _own_outputs(subject: Subject, sample: Sample) -> Mapping[str, Array]:
+    """What the model itself returns, shaped as a client sees it."""
+    outputs = subject.run(sample)
+    return {
+        spec.name: _as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
+        for spec in subject.signature.outputs
+    }
+
+
+def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
+    import numpy as np
+
+    if spec.data_type is DataType.BYTES:
+        # Triton's strings end at the first NUL.
+        cut = [str(text).encode("utf-8", "surrogateescape").split(b"\0")[0] for text in array.flat]
+        array = _object_array(cut, array.shape)
+    if array.ndim == (1 if batched else 0):
+        return np.asarray(array).reshape(*array.shape, 1)
+    return array
+
+
+def _object_array(items: list[bytes], shape: tuple[int, ...]) -> Array:
+    import numpy as np
+
+    result = np.empty(len(items), dtype=object)
+    result[:] = items
+    return result.reshape(shape)
+
+
+def _exchange(server: TritonServer, subject: Subject, cases: Sequence[_Case]) -> tuple[int, list[Difference], int]:
+    """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
+    from serve_deploy.verification_client import VerificationClient
+
+    with VerificationClient(server.grpc_url, subject.name, subject.signature, subject.max_batch_size) as client:
+        started = time.monotonic()
+        differences = [
+            difference
+            for case in cases
+            for difference in _compare(subject, client.infer(case.sample), case, "sent alone", noise=0.0)
+        ]
+        requests = len(cases)
+        one_seconds = (time.monotonic() - started) / max(len(cases), 1)
+        largest_batch = client.largest_batch()
+        for _round in range(_ROUNDS if subject.max_batch_size > 1 else 1):
+            crowd = _crowd(cases, subject.max_batch_size, one_seconds)
+            for case, outputs in zip(crowd, client.infer_together([case.sample for case in crowd]), strict=True):
+                differences += _compare(subject, outputs, case, "sent among others", noise=subject.batch_noise)
+            requests += len(crowd)
+            largest_batch = client.largest_batch()
+            if largest_batch > 1:
+                break
+    return requests, differences, largest_batch
+
+
+def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> list[_Case]:
+    """So many cases that batches form, within two seconds and 256 MB of requests."""
+    if not cases:
+        return []
+    largest_bytes = max(sum(array.nbytes for array in case.sample.values()) for case in cases)
+    count = min(
+        max(16, 4 * max_batch_size),
+        max(4, int(_ROUND_SECONDS / one_seconds)),
+        max(4, _MOST_BYTES // (largest_bytes + 1)),
+    )
+    return [cases[index % len(cases)] for index in range(count)]
+
+
+def _compare(
+    subject: Subject, outputs: Mapping[str, Array], case: _Case, manner: str, *, noise: float
+) -> list[Difference]:
+    differences = [
+        compare_tensors(name, outputs[name], own, noise=noise) for name, own in case.expected.items() if name in outputs
+    ]
+    missing = [name for name in case.expected if name not in outputs]
+    wrong = [f"{item.name!r}: {item.problem}" for item in differences if item.problem]
+    wrong += [f"{name!r} is missing" for name in missing]
+    if wrong:
+        raise VerificationError(
+            f"{subject.name}: what Triton answers to a sample {manner} is not what ONNX Runtime computes: "
+            + "; ".join(wrong),
+            hint="nothing was written; --max-batch-size 0 serves every request by itself, --no-verify skips this check",
+        )
+    return differences
+
+
+def _load_seconds(server: TritonServer, name: str) -> float:
+    """What Triton says loading took; 0 where it does not say (before 24.10)."""
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    from prometheus_client.parser import text_string_to_metric_families
+
+    with suppress(URLError, ValueError):
+        with urlopen(server.metrics_url, timeout=10) as response:  # noqa: S310 - our own server, on loopback
+            text = response.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "nv_model_load_duration_secs" and sample.labels.get("model") == name:
+                    return float(sample.value)
+    return 0.0

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 import serve_deploy
 from serve_cli import output
-from serve_cli.commands import loadtest, report
+from serve_cli.commands import loadtest, package, report
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ def serve(
         raise typer.Exit(UsageError.exit_code)
 
 
+app.command()(package.package)
 app.command()(loadtest.loadtest)
 app.command()(report.report)
 

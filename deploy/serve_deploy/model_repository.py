@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.errors import DestinationError, UsageError
+from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest, read_manifest
+from serve_deploy.model_config import CONFIG_NAME
+from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.staging import (
     copy_file,
     destination_errors,
@@ -18,10 +22,6 @@ from serve_deploy.staging import (
     move_into_place,
     staging_folder,
 )
-from serve_deploy.errors import DestinationError, UsageError
-from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest, read_manifest
-from serve_deploy.model_config import CONFIG_NAME
-from serve_deploy.model_config.warmup import WARMUP_FOLDER
 
 MODEL_NAME = "model.onnx"
 LONGEST_NAME = 128

@@ -30,4 +30,4 @@ class PackageOptions:
     warmup: bool = True
     runtime: RuntimeName | None = None
     dry_run: bool = False
-    config: ConfigOptions = field(default_factory=lambda: ConfigOptions(name=""))
+    config: ConfigOptions = field(default_factory=ConfigOptions)

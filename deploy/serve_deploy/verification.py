@@ -15,6 +15,7 @@ from serve_deploy.parity import Difference, compare_tensors, summarize_parity
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
+from serve_deploy.wire import encode_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,7 @@ def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
 
     if spec.data_type is DataType.BYTES:
         # Triton's strings end at the first NUL.
-        cut = [str(text).encode("utf-8", "surrogateescape").split(b"\0")[0] for text in array.flat]
+        cut = [encode_text(text).split(b"\0")[0] for text in array.flat]
         array = _object_array(cut, array.shape)
     if array.ndim == (1 if batched else 0):
         return np.asarray(array).reshape(*array.shape, 1)

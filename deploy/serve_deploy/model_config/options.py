@@ -71,9 +71,9 @@ class WarmupInput:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
-    """Everything about a configuration that does not follow from the model's signature."""
+    """Everything about a configuration that does not follow from the model's signature; 0 and None leave it out."""
 
-    name: str
+    name: str = ""
     max_queue_delay_us: int = 0
     preferred_batch_sizes: tuple[int, ...] = ()
     instances: int = 1

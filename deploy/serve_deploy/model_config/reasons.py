@@ -77,12 +77,14 @@ def explain_config(
 
 
 def _explain_batching(batching: BatchingProof) -> str:
-    words = {
-        "batchable": "the first dimension is a batch",
-        "not_batchable": "0: the first dimension is no batch",
-        "undecided": "0: not known to batch" if batching.max_batch_size == 0 else "given, not proven",
-    }
-    return f"{words[batching.verdict]}: {batching.evidence}"
+    if batching.verdict == "batchable" and batching.max_batch_size == 0:
+        return "0: asked for with --max-batch-size, although the model batches"
+    if batching.verdict == "batchable":
+        return f"proven: rows equal their single runs at batch {', '.join(map(str, batching.batch_sizes))}"
+    if batching.max_batch_size:
+        return batching.evidence
+    known = "no batching" if batching.verdict == "not_batchable" else "no batching, for want of a proof"
+    return f"0, {known}: {batching.evidence}"
 
 
 def _explain_scheduling(max_batch_size: int) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from serve_deploy.model_config.build import client_inputs, tensor_dims
 from serve_deploy.model_config.options import WarmupInput
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensor import ModelSignature, TensorSpec
+from serve_deploy.wire import encode_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,18 +41,5 @@ def _warmup_input(index: int, spec: TensorSpec, array: Array, *, batched: bool) 
         dims=(1,) if reshape is not None or not shape else shape,
         # Tensor names may hold slashes or be a whole JSON object; file names may not.
         file_name=f"input_{index}",
-        content=wire_bytes(spec.data_type, array),
+        content=encode_tensor(spec.data_type, array),
     )
-
-
-def wire_bytes(data_type: DataType, array: Array) -> bytes:
-    """An array in Triton's binary form: row-major little-endian; strings as a u32 length and UTF-8 bytes."""
-    from tritonclient.utils import serialize_bf16_tensor, serialize_byte_tensor
-
-    if data_type is DataType.BYTES:
-        serialized = serialize_byte_tensor(array.astype(object))
-    elif data_type is DataType.BF16:
-        serialized = serialize_bf16_tensor(array.astype("float32"))
-    else:
-        return array.astype(data_type.numpy_name, copy=False).tobytes()
-    return bytes(serialized.item()) if serialized.size > 0 else b""

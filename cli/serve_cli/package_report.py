@@ -1,0 +1,98 @@
+"""What `serve package` shows a person: each derived number and why, the proof, and the verification."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serve_cli import output
+from serve_deploy.errors import ServeError
+
+if TYPE_CHECKING:
+    from serve_deploy.manifest import Manifest, Tensor, Verification
+    from serve_deploy.packaging import FailedModel, PackagedModel, PackageSummary
+
+
+def print_summary(summary: PackageSummary) -> None:
+    """Every model that was packaged; with several, a table of all at the end."""
+    for model in summary.packaged:
+        _print_dry_run(model) if model.dry_run else _print_model(model)
+    if len(summary.packaged) + len(summary.failed) > 1:
+        packaged = [(model.name, model.version, "packaged", model.folder) for model in summary.packaged]
+        failed = [(model.source.name, "", "failed", model.error) for model in summary.failed]
+        output.print_table(("model", "version", "result", ""), [*packaged, *failed])
+
+
+def conclude(summary: PackageSummary) -> None:
+    """Print the failures, and end with the exit code of the first."""
+    for failure in summary.failed[1:]:
+        output.print_error(_as_error(failure))
+    if summary.failed:
+        raise _as_error(summary.failed[0])
+
+
+def _as_error(failure: FailedModel) -> ServeError:
+    kinds: list[type[ServeError]] = [ServeError, *ServeError.__subclasses__()]
+    kind = next(kind for kind in kinds if kind.exit_code == failure.exit_code)
+    return kind(failure.error, hint=failure.hint)
+
+
+def _print_dry_run(model: PackagedModel) -> None:
+    output.stdout().print(model.config, end="", markup=False)
+    _print_notes(model)
+
+
+def _print_notes(model: PackagedModel) -> None:
+    for note in (*model.manifest.fixes, *model.notes):
+        output.stderr().print(f"note: {note}", markup=False)
+
+
+def _print_model(model: PackagedModel) -> None:
+    manifest = model.manifest
+    console = output.stdout()
+    console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
+    output.print_table(
+        ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
+    )
+    for line in _facts(manifest):
+        console.print(line, markup=False)
+    if manifest.verification:
+        _print_verification(manifest.verification)
+    else:
+        console.print("not verified: --no-verify", markup=False)
+    _print_notes(model)
+
+
+def _rows(kind: str, tensors: tuple[Tensor, ...]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"{kind} {tensor.name}" + (" (optional)" if tensor.optional else ""),
+            tensor.data_type,
+            str(list(tensor.shape)),
+        )
+        for tensor in tensors
+    ]
+
+
+def _facts(manifest: Manifest) -> list[str]:
+    batching = manifest.batching
+    opsets = ", ".join(f"{domain} {version}" for domain, version in manifest.onnx_opsets.items())
+    return [
+        f"max_batch_size {batching.max_batch_size}: {batching.verdict.replace('_', ' ')}: {batching.evidence}",
+        f"Triton {manifest.triton_release} accepts it: IR {manifest.onnx_ir_version}, opset {opsets}",
+        f"{manifest.samples} samples, up to {manifest.sample_bytes} bytes each",
+    ]
+
+
+def _print_verification(verification: Verification) -> None:
+    console = output.stdout()
+    console.print(
+        f"verified: Triton {verification.triton_version} ({verification.runtime}) answered {verification.requests} "
+        f"requests as ONNX Runtime does, in batches of up to {verification.largest_batch_executed}; "
+        f"loaded in {verification.load_seconds:.2f} s, {verification.memory_bytes / 2**20:.0f} MB",
+        markup=False,
+    )
+    rows = [
+        (tensor.name, f"{tensor.largest_absolute_difference:.3g}", f"{tensor.largest_relative_difference:.1e}")
+        for tensor in verification.tensors
+    ]
+    output.print_table(("output", "largest difference", "of its magnitude"), rows)

@@ -11,7 +11,7 @@ is_missing() { ! command -v "$1" >/dev/null; }
 update_once() { [ -n "${updated:-}" ] || { apt-get update -qq && updated=yes; }; }
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-if [ -f scripts/get_kubernetes_tools.py ]; then "$python" scripts/get_kubernetes_tools.py; fi
+"$python" scripts/get_kubernetes_tools.py
 
 # The package would start a server as well; only its two programs are wanted.
 if is_missing promtool && command -v apt-get >/dev/null; then
@@ -35,7 +35,7 @@ if [ ${#wanted[@]} -gt 0 ] && can_install; then
 fi
 
 missing=()
-for tool in promtool prometheus chromium wrk; do
+for tool in helm4 helm3 kubectl promtool prometheus chromium wrk; do
   if is_missing $tool; then missing+=("$tool"); fi
 done
 if [ ${#missing[@]} -gt 0 ]; then

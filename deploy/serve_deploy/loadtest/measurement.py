@@ -123,10 +123,10 @@ class Measurement:
     def add(self, worker: int, block: SampleBlock) -> None:
         """Take in what one worker recorded since its last block."""
         self.in_flight[worker] = block.in_flight
-        codes = np.frombuffer(block.codes, np.uint8)
-        if not codes.size:
+        if not block.rows:
             return
-        intended, sent, end = (np.frombuffer(part, np.float64) for part in (block.intended, block.sent, block.end))
+        intended, sent, end, outcomes = np.frombuffer(block.rows, np.float64).reshape(-1, 4).T
+        codes = outcomes.astype(np.uint8)
         was_sent = ~np.isnan(sent)
         answered = codes <= TIMED_OUT
         self._count(worker, codes)

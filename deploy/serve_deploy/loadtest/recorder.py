@@ -12,12 +12,9 @@ NEVER_SENT = float("nan")
 
 @dataclass(frozen=True)
 class SampleBlock:
-    """Requests that ended: monotonic seconds as packed float64, outcome codes as bytes; `sent` may be NaN."""
+    """Requests that ended: rows of four float64: intended, sent (perhaps NaN), end (monotonic seconds), outcome."""
 
-    intended: bytes
-    sent: bytes
-    end: bytes
-    codes: bytes
+    rows: bytes
     in_flight: int
 
 
@@ -31,19 +28,15 @@ class Kind:
 
 
 class Recorder:
-    """Appends to flat arrays: no object is kept per request."""
+    """Appends to one flat list; what is kept per request goes with every block."""
 
     def __init__(self) -> None:
-        self._intended, self._sent, self._end = array("d"), array("d"), array("d")
-        self._codes = array("B")
+        self._flat: list[float] = []
         self.kinds: dict[str, Kind] = {}
 
     def record(self, intended: float, sent: float, end: float, code: int) -> None:
         """Note one request that ended."""
-        self._intended.append(intended)
-        self._sent.append(sent)
-        self._end.append(end)
-        self._codes.append(code)
+        self._flat += (intended, sent, end, code)
 
     def code_of(self, kind: str, example: str) -> int:
         """The code of a kind of failure; its first text is kept as the example."""
@@ -56,9 +49,5 @@ class Recorder:
 
     def take(self, in_flight: int) -> SampleBlock:
         """What was recorded since the last call."""
-        block = SampleBlock(
-            self._intended.tobytes(), self._sent.tobytes(), self._end.tobytes(), self._codes.tobytes(), in_flight
-        )
-        self._intended, self._sent, self._end = array("d"), array("d"), array("d")
-        self._codes = array("B")
-        return block
+        flat, self._flat = self._flat, []
+        return SampleBlock(array("d", flat).tobytes(), in_flight)

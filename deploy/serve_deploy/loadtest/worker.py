@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from serve_deploy.loadtest.endpoint import Endpoint
 from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange, Request
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
-from serve_deploy.loadtest.recorder import SUCCEEDED, Kind, SampleBlock
+from serve_deploy.loadtest.recorder import SUCCEEDED, Kind
 from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape, offset_chunks, split_evenly
 
 FLUSH_SECONDS = 0.5
@@ -194,18 +195,17 @@ class Worker:
     def _flush(self, period: ClosedPeriod | OpenPeriod) -> None:
         block = self._exchange.recorder.take(period.in_flight)
         self._send(block)
-        if self._says_lost(block):
+        outcomes = set(array("d", block.rows)[3::4])
+        if outcomes and self._losses().issuperset(outcomes):
             self._lost_flushes += 1
-        elif SUCCEEDED in block.codes:
+        elif SUCCEEDED in outcomes:
             self._lost_flushes = 0
         if self._lost_flushes >= LOST_AFTER_FLUSHES:
             self._lost = True
             period.stop()
 
-    def _says_lost(self, block: SampleBlock) -> bool:
-        kinds = self._exchange.recorder.kinds.values()
-        losses = {kind.code for kind in kinds if kind.name in LOSS_KINDS}
-        return bool(block.codes) and losses.issuperset(block.codes)
+    def _losses(self) -> set[int]:
+        return {kind.code for kind in self._exchange.recorder.kinds.values() if kind.name in LOSS_KINDS}
 
     def _abandon(self, period: ClosedPeriod | OpenPeriod) -> tuple[tuple[float, float], ...]:
         unfinished = [(intended, float("nan")) for intended in period.unsent()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -82,18 +82,29 @@ class Capacity:
     dropped: tuple[str, ...]
 
 
-def check_origin(report: LoadTestReport, configurations: dict[str, str]) -> None:
-    """Refuse a report of a model that is not among these (name → configuration's sha256), or configured otherwise."""
+def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str, int | None]]) -> None:
+    """Refuse a report of a model that is not among these, or was configured otherwise.
+
+    `configurations` gives each model's digest, and its instances where the configuration names them.
+    """
     target = report.target
     if target.model not in configurations:
         raise InvalidModelError(
             f"the capacity report measured model {target.model}; the repository has {', '.join(configurations)}",
-            hint="measure one of these models with: serve loadtest URL -m MODEL --sweep",
+            hint="measure one of these models: serve loadtest URL -m MODEL",
         )
-    if target.model_config_sha256 != configurations[target.model]:
+    digest, instances = configurations[target.model]
+    again = "serve the repository as it is now and measure again: batching and instances change the capacity"
+    if target.model_config_sha256 != digest:
         raise InvalidModelError(
             f"the capacity report measured {target.model} in another configuration than the repository's config.pbtxt",
-            hint="serve the repository as it is now and measure again; batching and instances change the capacity",
+            hint=again,
+        )
+    if instances is not None and target.instances is not None and instances != target.instances:
+        raise InvalidModelError(
+            f"the capacity report measured {target.model} with {target.instances} instances;"
+            f" the repository's config.pbtxt has {instances}",
+            hint=again,
         )
 
 

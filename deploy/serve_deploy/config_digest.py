@@ -45,7 +45,8 @@ def _dynamic_batching(config: Mapping[str, Any]) -> Any:
     return {"enabled": True, **batching}
 
 
-_EMPTY: tuple[Any, ...] = (None, "", 0, False, [], {})
+# FORMAT_NONE is how an input without a format is written out.
+_EMPTY: tuple[Any, ...] = (None, "", 0, False, [], {}, "FORMAT_NONE")
 
 
 def _normal(value: Any) -> Any:

@@ -186,12 +186,17 @@ def test_min_above_max_is_refused() -> None:
 
 
 def test_report_of_another_model_or_configuration_is_refused() -> None:
-    """Capacity belongs to one model in one configuration."""
-    check_origin(report(), {"digits": "a" * 64})
+    """Capacity belongs to one model in one configuration, with as many instances."""
+    measured = report()
+    measured = measured.model_copy(update={"target": TARGET.model_copy(update={"instances": 2})})
+    check_origin(measured, {"digits": ("a" * 64, None)})
+    check_origin(measured, {"digits": ("a" * 64, 2)})
     with pytest.raises(InvalidModelError, match="measured model digits; the repository has other"):
-        check_origin(report(), {"other": "a" * 64})
+        check_origin(measured, {"other": ("a" * 64, None)})
     with pytest.raises(InvalidModelError, match="in another configuration"):
-        check_origin(report(), {"digits": "b" * 64})
+        check_origin(measured, {"digits": ("b" * 64, None)})
+    with pytest.raises(InvalidModelError, match=r"with 2 instances; the repository's config\.pbtxt has 1"):
+        check_origin(measured, {"digits": ("a" * 64, 1)})
 
 
 def test_every_number_says_where_it_came_from() -> None:

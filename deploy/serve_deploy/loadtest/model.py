@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from serve_deploy.config_digest import config_sha256, instance_count
 from serve_deploy.errors import UsageError
 
 Document = dict[str, Any]
@@ -40,6 +39,7 @@ class Model:
     is_sequence: bool
     members: tuple[str, ...]
     config_sha256: str
+    instances: int | None
 
     @property
     def input_list(self) -> str:
@@ -73,7 +73,8 @@ def read_model(metadata: Document, config: Document) -> Model:
         is_decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled")),
         is_sequence="sequence_batching" in config,
         members=tuple(dict.fromkeys(step["model_name"] for step in steps)),
-        config_sha256=hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        config_sha256=config_sha256(config),
+        instances=instance_count(config),
     )
 
 

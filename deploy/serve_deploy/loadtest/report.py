@@ -203,6 +203,7 @@ class Target(_Document):
     model_config_sha256: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    instances: int | None = None
 
 
 class LoadTestReport(_Document):

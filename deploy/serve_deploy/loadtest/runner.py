@@ -301,6 +301,7 @@ class _Run:
                 platform=model.platform,
                 max_batch_size=model.max_batch_size,
                 model_config_sha256=model.config_sha256,
+                instances=model.instances,
                 inputs=tuple(map(str, model.inputs)),
                 outputs=tuple(map(str, model.outputs)),
             ),

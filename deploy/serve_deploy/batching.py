@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -85,11 +85,27 @@ def prove_batching(
     """
     reason = check_declared(signature)
     if reason is not None:
+        if _is_declared_wrongly(run, signature, samples):
+            reason += ", yet the model returns one row a sample: --fix makes it free, and the model batches"
         return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason)
     try:
         return _prove(run, signature, samples, limit)
     except _Refuted as refuted:
         return BatchingProof(verdict=refuted.verdict, max_batch_size=0, evidence=refuted.evidence)
+
+
+def _is_declared_wrongly(run: Run, signature: ModelSignature, samples: Sequence[Sample]) -> bool:
+    """Whether only outputs are in the way, by a first dim declared fixed that the model does not keep to."""
+    free = ModelSignature(
+        signature.inputs, tuple(replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in signature.outputs)
+    )
+    if check_declared(free) is not None or not all(tensor.shape for tensor in signature.outputs):
+        return False
+    try:
+        _prove(run, free, samples, BATCH_SIZES[-1])
+    except _Refuted:
+        return False
+    return True
 
 
 def _prove(run: Run, signature: ModelSignature, samples: Sequence[Sample], limit: int) -> BatchingProof:
@@ -130,6 +146,7 @@ def _quote(names: Sequence[str]) -> str:
 def _run_rows(run: Run, signature: ModelSignature, samples: Sequence[Sample]) -> list[_Row]:
     usable = _same_shapes(samples)
     if not usable:
+        _check_runs_at_one(run, samples)
         raise _Refuted("undecided", "there is no sample with 1 on axis 0 of every input")
     rows = [_Row(sample, _run_single(run, sample)) for sample in usable[:_MOST_SAMPLES]]
     _check_deterministic(run, rows[0])
@@ -151,6 +168,20 @@ def _same_shapes(samples: Sequence[Sample]) -> list[Sample]:
             key = tuple(sorted((name, array.shape) for name, array in sample.items()))
             groups.setdefault(key, []).append(sample)
     return max(groups.values(), key=len, default=[])
+
+
+def _check_runs_at_one(run: Run, samples: Sequence[Sample]) -> None:
+    """Refute the axis where the model runs on a sample of several rows but not on its first row alone."""
+    for sample in samples:
+        if all(array.ndim for array in sample.values()):
+            try:
+                run({name: array[:1] for name, array in sample.items()})
+            except InvalidModelError as error:
+                sizes = sorted({array.shape[0] for array in sample.values()})
+                raise _Refuted(
+                    "not_batchable",
+                    f"the model runs at {' and '.join(map(str, sizes))} on axis 0 but not at 1: {error.message}",
+                ) from error
 
 
 def _same_sample(one: Sample, other: Sample) -> bool:
@@ -224,17 +255,17 @@ def _constant_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> list[s
 
 
 def _stacks(rows: Sequence[_Row], largest: int) -> Iterator[Sequence[_Row]]:
-    """Stacks in several orders and mixtures, smallest first: the plain samples, the scaled among them, all."""
+    """Stacks in several orders and mixtures, smallest first: plain samples, quiet and loud ones among them, all."""
     plain = [row for row in rows if row.scale == 1]
     loud = [row for row in rows if row.scale != 1]
+    mixed = [row for pair in zip(plain * len(loud), loud, strict=False) for row in pair]
     for size in BATCH_SIZES[1:]:
         if size > largest:
             return
         yield _take(plain, size, 0)
         yield _take(plain, size, 1)[::-1]
-        for number in range(len(loud)):
-            yield _take([plain[number % len(plain)], loud[number], *loud[number + 1 :]], size, 0)
-            yield _take([loud[number], plain[number % len(plain)]], size, 0)
+        for start in range(0, len(mixed), size):
+            yield _take(mixed, size, start)[:: -1 if start % 4 else 1]
     if largest > BATCH_SIZES[-1]:
         yield _take(rows, largest, 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from serve_deploy.samples import Samples
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 20.0
 _ALL_SECONDS = 90.0
+_SCATTERED_SAMPLES = 40
 _LARGEST_INPUT = 1 << 26  # elements: a guess that large costs more than it can teach
 
 
@@ -105,6 +106,8 @@ class _Search:
                 adapted = list(adapt_sizes(self.free, guess.sizes, error.message))[:6]
                 self.queue.extendleft(_Guess(sizes, guess.manner) for sizes in reversed(adapted))
             return False
+        if guess.manner == "scattered":
+            samples, outputs = _most_different(samples, outputs, self.count)
         varying = sum(_varies([output[tensor.name] for output in outputs]) for tensor in self.outputs)
         self.attempts.append(f"{words}: accepted, {varying} of {len(self.outputs)} outputs vary")
         if varying > self.best_varying:
@@ -125,12 +128,28 @@ class _Search:
                 )
                 for tensor in self.inputs
             }
-            for number in range(self.count)
+            for number in range(_SCATTERED_SAMPLES if guess.manner == "scattered" else self.count)
         )  # fmt: skip
 
 
 def _describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+
+
+def _most_different(
+    samples: Samples, outputs: list[dict[str, np.ndarray[Any, Any]]], count: int
+) -> tuple[Samples, list[dict[str, np.ndarray[Any, Any]]]]:
+    """The samples whose outputs were each seen least often before, in their order."""
+    seen: Counter[bytes] = Counter()
+    rarity = []
+    for index, output in enumerate(outputs):
+        keys = [
+            array.tobytes() if array.dtype != object else repr(array.tolist()).encode() for array in output.values()
+        ]
+        rarity.append((sum(seen[key] for key in keys), index))
+        seen.update(keys)
+    chosen = sorted(index for _, index in sorted(rarity)[:count])
+    return tuple(samples[index] for index in chosen), [outputs[index] for index in chosen]
 
 
 def _varies(outputs: list[np.ndarray[Any, Any]]) -> bool:

@@ -110,7 +110,8 @@ def propose_sizes(free: FreeDims, rows: int = 1) -> Iterator[Sizes]:
 def adapt_sizes(free: FreeDims, sizes: Sizes, complaint: str) -> Iterator[Sizes]:
     """Sizes that ONNX Runtime's complaint suggests: it names what it got and what it wanted."""
     numbers = list(dict.fromkeys(int(n) for n in re.findall(r"(?<![\w.])\d{1,5}(?![\w.])", complaint)))
-    changeable = [key for key in sizes if free.kinds.get(key) != "rows" and key not in free.demanded]
+    changeable = [key for key in sizes if key not in free.demanded]
+    changeable.sort(key=lambda key: free.kinds[key] == "rows")  # other than one row is the last thing to try
     for key in changeable:
         if sizes[key] in numbers:
             for number in numbers:

@@ -15,6 +15,8 @@ from serve_deploy.tensor import DataType, TensorSpec
 Array = np.ndarray[Any, Any]
 
 _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "in", "Spain", "and", "nobody", "minds")
+_PLACES = ((1.0, 0.0), (2.0, -1.0), (6.0, 0.0), (20.0, -10.0))  # spread and lowest value of uniform numbers
+_SCATTERED = (*_PLACES, (8.0, 0.0), (200.0, -100.0), (2e3, -1e3), (1e-2, 0.0), (4.0, 2.0), (100.0, 0.0))
 _MOST_INDICES = 1 << 15  # of a vocabulary, so that ids stay where real ones lie
 
 
@@ -35,8 +37,8 @@ class Draw:
 
 
 # How values are drawn, in the order of trying: as the hints say; without differing lengths and masks; small integers;
-# ones and zeros alone.
-MANNERS = ("varied", "plain", "small", "ones", "zeros")
+# ones and zeros alone; far apart.
+MANNERS = ("varied", "plain", "small", "ones", "zeros", "scattered")
 
 
 def draw_values(draw: Draw) -> Array:
@@ -182,7 +184,8 @@ def _draw_floats(draw: Draw) -> Array:
     if len(draw.shape) >= 3:
         return uniform
     # Plain vectors: samples of different spread and place, so that saturated models answer differently to some.
-    spread, place = ((1.0, 0.0), (2.0, -1.0), (6.0, 0.0), (20.0, -10.0))[draw.number % 4]
+    places = _SCATTERED if draw.manner == "scattered" else _PLACES
+    spread, place = places[draw.number % len(places)]
     return uniform * spread + place
 
 

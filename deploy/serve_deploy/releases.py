@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.tensor import DataType, ModelSignature
 
-# The release whose very server `serve` verifies with on this machine; what it loads, every later one loads too.
-DEFAULT_RELEASE = "24.10"
+# The newest release whose ONNX Runtime's limits were seen: a model is refused only where no container would take it.
+DEFAULT_RELEASE = "26.07"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.arguments import server_arguments
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports
 
-DEFAULT_RELEASE = "24.10"
 _IMAGE = "nvcr.io/nvidia/tritonserver:{release}-py3"
 _MODELS = "/models"
 # Ports inside the container; those on the host are the ones asked for.

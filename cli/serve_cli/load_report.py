@@ -38,7 +38,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the report; .json, .md, .csv, .xml (JUnit) or .txt says the format. May be repeated.",
+        help="Write the report; .json, .html, .md, .csv, .xml (JUnit) or .txt says the format. May be repeated.",
         show_default=False,
     ),
 ]

@@ -24,6 +24,7 @@ class PrintedFormat(StrEnum):
     MARKDOWN = "markdown"
     CSV = "csv"
     JUNIT = "junit"
+    HTML = "html"
 
 
 def report(
@@ -41,7 +42,7 @@ def report(
     """Render, merge, compare or judge saved load-test reports.
 
     \b
-    serve report run.json -o run.csv -o run.md
+    serve report run.json -o run.html -o run.md
     serve report before.json after.json
     serve report --merge machine-1.json machine-2.json -o whole.json
     serve report run.json --slo 'p99<50ms' --baseline main.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 from serve_deploy.loadtest.report import Load
 
@@ -27,6 +28,14 @@ def format_time_us(value_us: float) -> str:
     return f"{format_number(value_us)} µs"
 
 
+def format_tick_us(value_us: float) -> str:
+    """Write a round time for an axis, without zeros at the end."""
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if value_us >= size * 0.9999:
+            return f"{value_us / size:.6g} {unit}"
+    return f"{value_us:.6g} µs" if value_us else "0"
+
+
 def format_share(fraction: float) -> str:
     """Write a fraction as per cent."""
     return f"{format_number(fraction * 100)} %"
@@ -40,6 +49,15 @@ def format_change(fraction: float) -> str:
 def format_count(value: int) -> str:
     """Write a count with thousands separated."""
     return f"{value:,}"
+
+
+def format_moment(timestamp: str) -> str:
+    """Write an ISO 8601 timestamp as date and time with its zone."""
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return timestamp
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname() or ''}".rstrip()
 
 
 def format_load(load: Load) -> str:

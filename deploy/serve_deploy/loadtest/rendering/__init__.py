@@ -9,10 +9,10 @@ from typing import Literal, get_args
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.report import LoadTestReport, NamedReport, ReportSet
 
-Format = Literal["table", "json", "markdown", "csv", "junit"]
+Format = Literal["table", "json", "markdown", "csv", "junit", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _BY_EXTENSION: dict[str, Format] = {
-    ".txt": "table", ".json": "json", ".md": "markdown", ".csv": "csv", ".xml": "junit",
+    ".txt": "table", ".json": "json", ".md": "markdown", ".csv": "csv", ".xml": "junit", ".html": "html",
 }  # fmt: skip
 
 
@@ -46,6 +46,10 @@ def _renderer(output_format: Format) -> Callable[[Sequence[NamedReport]], str]:
         from serve_deploy.loadtest.rendering.csv_rows import render_csv
 
         return render_csv
-    from serve_deploy.loadtest.rendering.junit import render_junit
+    if output_format == "junit":
+        from serve_deploy.loadtest.rendering.junit import render_junit
 
-    return render_junit
+        return render_junit
+    from serve_deploy.loadtest.rendering.html_page import render_html
+
+    return render_html

@@ -9,6 +9,7 @@ from serve_deploy.loadtest.figures import (
     format_change,
     format_count,
     format_load,
+    format_moment,
     format_number,
     format_share,
     format_time_us,
@@ -155,9 +156,10 @@ _CHANGE_FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
 
 def describe_baseline(comparison: BaselineComparison) -> str:
     """What the run was compared with, and how sure the verdicts are."""
+    compared = "Slower than" if comparison.regressed else "Not shown to be slower than"
     return (
-        f"{'Slower than' if comparison.regressed else 'Not shown to be slower than'} {comparison.baseline} of "
-        f"{comparison.baseline_started_at} (at {comparison.confidence * 100:g} % confidence over all figures together; "
+        f"{compared} {comparison.baseline} of {format_moment(comparison.baseline_started_at)} "
+        f"(at {comparison.confidence * 100:g} % confidence over all figures together; "
         f"changes under {comparison.minimum_effect * 100:g} % are let pass)."
     )
 

@@ -1,0 +1,271 @@
+"""What the HTML page says of one report: its parts in order, each figure with the value it was rounded from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.figures import (
+    format_count,
+    format_load,
+    format_moment,
+    format_number,
+    format_share,
+    format_time_us,
+)
+from serve_deploy.loadtest.gates import parse_gate, read_error_rate, read_queue_us
+from serve_deploy.loadtest.rendering import summary
+from serve_deploy.loadtest.rendering.charts.changes import draw_changes
+from serve_deploy.loadtest.rendering.charts.curve import draw_curve
+from serve_deploy.loadtest.rendering.charts.distribution import draw_histogram, draw_percentiles
+from serve_deploy.loadtest.rendering.charts.frame import Chart
+from serve_deploy.loadtest.rendering.charts.share import MODEL_COLUMNS, draw_share, model_rows
+from serve_deploy.loadtest.rendering.charts.timeline import draw_timeline
+from serve_deploy.loadtest.report import GateResult, Interval, LoadTestReport, NamedReport, Point
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number as it is shown, and as the report has it under `key`."""
+
+    key: str
+    value: float | int
+    text: str
+    margin: str = ""
+
+
+@dataclass(frozen=True)
+class LoadView:
+    """One load: its figures, charts, errors and the models behind it."""
+
+    name: str
+    is_open: bool
+    client_bound: bool
+    figures: tuple[Figure | None, ...]
+    facts: tuple[tuple[str, tuple[Figure, ...]], ...]
+    charts: tuple[Chart, ...]
+    model_columns: tuple[str, ...]
+    model_rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """One report, ready for the template."""
+
+    anchor: str
+    name: str
+    model: str
+    failed: bool
+    outcome: str
+    target: tuple[tuple[str, str], ...]
+    headline: str
+    tiles: tuple[tuple[str, Figure], ...]
+    warnings: tuple[str, ...]
+    gates: tuple[tuple[GateResult, str], ...]
+    search: str
+    baseline: Chart | None
+    baseline_notes: tuple[str, ...]
+    overview: tuple[Chart, ...]
+    errors: tuple[tuple[str, ...], ...]
+    loads: tuple[LoadView, ...]
+
+
+Read = Callable[[Point], float | int | None]
+LOAD_FIGURES: tuple[tuple[str, str, Read, Callable[[float], str]], ...] = (
+    ("requests/s", "request_rate", lambda point: point.request_rate, lambda value: format_number(value, 4)),
+    ("inferences/s", "throughput", lambda point: point.throughput, lambda value: format_number(value, 4)),
+    ("p50", "response.p50_us", lambda point: _answered(point, point.response.p50_us), format_time_us),
+    ("p90", "response.p90_us", lambda point: _answered(point, point.response.p90_us), format_time_us),
+    ("p99", "response.p99_us", lambda point: _answered(point, point.response.p99_us), format_time_us),
+    ("p99.9", "response.p999_us", lambda point: _answered(point, point.response.p999_us), format_time_us),
+    ("max", "response.max_us", lambda point: _answered(point, point.response.max_us), format_time_us),
+    ("service p99", "service.p99_us", lambda point: _answered(point, point.service.p99_us), format_time_us),
+    ("queue", "queue_us", read_queue_us, format_time_us),
+    ("errors", "error_rate", read_error_rate, format_share),
+)
+
+
+def build_view(named: NamedReport, anchor: str) -> ReportView:
+    """Gather the parts of one report; `anchor` makes its identifiers unique on the page."""
+    report = named.report
+    loads = summary.summarise_loads(report)
+    pooled = [load.pooled for load in loads]
+    headline = pick_headline(report, loads)
+    several = len(loads) > 1
+    share = draw_share(pooled, f"share-{anchor}")
+    curve = draw_curve(pooled, f"curve-{anchor}") if several and any(point.response.count for point in pooled) else None
+    return ReportView(
+        anchor=anchor,
+        name=named.name,
+        model=report.target.model,
+        failed=summary.has_failed(report),
+        outcome=summary.describe_outcome(report),
+        target=_describe_target(report),
+        headline=format_load(headline.pooled.load) if headline else "",
+        tiles=_tiles(headline, anchor) if headline else (),
+        warnings=tuple(summary.list_warnings(report)),
+        gates=tuple((gate, format_load(gate.load) if gate.load else "whole run") for gate in report.gates),
+        search=report.search.explanation if report.search else "",
+        baseline=draw_changes(report.baseline, f"changes-{anchor}") if report.baseline else None,
+        baseline_notes=report.baseline.notes if report.baseline else (),
+        overview=tuple(chart for chart in (curve, share if several else None) if chart),
+        errors=tuple(summary.error_rows(report)),
+        loads=tuple(
+            _build_load(report, load, f"{anchor}-{number}", is_open=load is headline, alone=not several)
+            for number, load in enumerate(loads)
+        ),
+    )
+
+
+def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]) -> summary.LoadSummary | None:
+    """The load that the page speaks of first: the one that a search found, else the most that the server did."""
+    found = report.search.highest if report.search else None
+    for load in loads:
+        if found is not None and found in (load.pooled.load.request_rate, load.pooled.load.concurrency):
+            return load
+    trusted = [load for load in loads if not load.pooled.client_bound] or list(loads)
+    return max(trusted, key=lambda load: load.pooled.throughput, default=None)
+
+
+def _tiles(load: summary.LoadSummary, anchor: str) -> tuple[tuple[str, Figure], ...]:
+    point, response = load.pooled, load.pooled.response
+    rate = read_error_rate(point)
+
+    def figure(name: str, value: float, text: str, interval: Interval | None = None, margin: str = "") -> Figure:
+        return Figure(f"{anchor}/{format_load(point.load)}/{name}", value, text, margin if interval else "")
+
+    throughput = load.interval(lambda repeat: repeat.throughput)
+    p99 = load.interval(lambda repeat: repeat.response.p99_us)
+    tiles = [
+        (
+            "inferences/s",
+            figure(
+                "throughput", point.throughput, format_number(point.throughput, 4), throughput,
+                f"±{format_number(_half(throughput))}",
+            ),
+        ),
+    ]  # fmt: skip
+    if response.count:
+        tiles += [
+            ("p50 response", figure("response.p50_us", response.p50_us, format_time_us(response.p50_us))),
+            (
+                "p99 response",
+                figure("response.p99_us", response.p99_us, format_time_us(response.p99_us), p99,
+                       f"±{format_time_us(_half(p99))}"),
+            ),
+            ("slowest", figure("response.max_us", response.max_us, format_time_us(response.max_us))),
+        ]  # fmt: skip
+    if rate is not None:
+        tiles.append(("errors", figure("error_rate", rate, format_share(rate))))
+    tiles.append(("requests", figure("sent", point.sent, format_count(point.sent))))
+    return tuple(tiles)
+
+
+def _half(interval: Interval | None) -> float:
+    return (interval.high - interval.low) / 2 if interval else 0.0
+
+
+def _answered(point: Point, value: float) -> float | None:
+    return value if point.response.count else None
+
+
+def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
+    target = report.target
+    seconds = sum(point.duration_seconds for point in report.points)
+    facts = (
+        ("model", f"{target.model}, version {target.model_version}"),
+        ("endpoint", f"{target.url} ({target.protocol})"),
+        ("server", f"Triton {target.server_version}, {target.platform}"),
+        ("largest batch", str(target.max_batch_size) if target.max_batch_size else "no batching"),
+        ("inputs", ", ".join(target.inputs)),
+        ("outputs", ", ".join(target.outputs)),
+        (
+            "measured",
+            f"{format_number(seconds)} s in {len(report.points)} measurements" if report.points else "nothing",
+        ),
+        ("started", format_moment(report.points[0].started_at) if report.points else "–"),
+        ("merged from", ", ".join(report.merged_from)),
+    )
+    return tuple((name, fact) for name, fact in facts if fact)
+
+
+def _build_load(
+    report: LoadTestReport, load: summary.LoadSummary, anchor: str, *, is_open: bool, alone: bool
+) -> LoadView:
+    point = load.pooled
+    number = anchor.split("-", maxsplit=1)[0]
+    charts: list[Chart | None] = [draw_timeline(load.repeats, f"timeline-{anchor}")]
+    if point.response.histogram:
+        charts.append(draw_percentiles(point, f"percentiles-{anchor}", _thresholds(report, point)))
+        charts.append(draw_histogram(point, f"histogram-{anchor}"))
+    if alone:
+        charts.append(draw_share([point], f"share-{anchor}"))
+    return LoadView(
+        name=format_load(point.load),
+        is_open=is_open or alone,
+        client_bound=point.client_bound,
+        figures=tuple(_load_figures(load, number)),
+        facts=_describe_load(point, number),
+        charts=tuple(chart for chart in charts if chart),
+        model_columns=MODEL_COLUMNS,
+        model_rows=tuple(model_rows(point)),
+    )
+
+
+def _load_figures(load: summary.LoadSummary, number: str) -> list[Figure | None]:
+    figures: list[Figure | None] = []
+    for _, key, read, write in LOAD_FIGURES:
+        value = read(load.pooled)
+        path = f"{number}/{format_load(load.pooled.load)}/{key}"
+        figures.append(None if value is None else Figure(path, value, write(value)))
+    return figures
+
+
+def _describe_load(point: Point, number: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
+    load, client = format_load(point.load), point.client
+
+    def figure(name: str, value: float, text: str) -> Figure:
+        return Figure(f"{number}/{load}/{name}", value, text)
+
+    counts = (("succeeded", "succeeded"), ("failed", "failed"), ("timed_out", "timed out"),
+              ("in_flight_at_end", "unanswered at the end"))  # fmt: skip
+    return (
+        (
+            "requests",
+            (
+                figure("sent", point.sent, f"{format_count(point.sent)} sent"),
+                *(
+                    figure(name, getattr(point, name), f"{format_count(getattr(point, name))} {label}")
+                    for name, label in counts
+                    if name == "succeeded" or getattr(point, name)
+                ),
+            ),
+        ),
+        (
+            "in flight",
+            (figure("mean_in_flight", point.mean_in_flight, f"{format_number(point.mean_in_flight)} on average"),),
+        ),
+        (
+            "generator",
+            (
+                figure("client.cpu_fraction", client.cpu_fraction, f"{format_share(client.cpu_fraction)} CPU"),
+                figure("client.slip_p99_us", client.slip_p99_us, f"slip p99 {format_time_us(client.slip_p99_us)}"),
+                figure("client.slip_max_us", client.slip_max_us, f"max {format_time_us(client.slip_max_us)}"),
+            ),
+        ),
+    )
+
+
+def _thresholds(report: LoadTestReport, point: Point) -> list[tuple[float, float, str]]:
+    """Gates on percentiles of the response time at this load, as (fraction, µs, expression)."""
+    found = []
+    for result in report.gates:
+        try:
+            gate = parse_gate(result.expression)
+        except UsageError:
+            continue
+        name = gate.figure.removeprefix("response_")
+        if result.load in (None, point.load) and gate.quantity == "time" and name[0] == "p" and name[1:2].isdigit():
+            found.append((float(name[1:]) / 100, gate.threshold * gate.factor, result.expression))
+    return found

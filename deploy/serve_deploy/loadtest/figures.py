@@ -64,6 +64,10 @@ def format_load(load: Load) -> str:
     """Say what was asked: 'concurrency 8', '200/s', '200/s poisson', 'concurrency 8, batch 4'."""
     if load.mode == "closed":
         words = f"concurrency {load.concurrency}"
+    elif load.ramp_from is not None and load.ramp_to is not None:
+        words = f"{load.ramp_from:,.6g}/s to {load.ramp_to:,.6g}/s"
+    elif load.distribution == "replay":
+        words = f"replay of {load.replay_of}" if load.replay_of else "replay"
     elif load.request_rate is None:
         words = str(load.distribution or "open loop")
     else:

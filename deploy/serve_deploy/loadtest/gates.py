@@ -16,7 +16,7 @@ from typing import Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.figures import format_number, format_time_us
-from serve_deploy.loadtest.pooling import group_by_load, histogram_percentile, pool_repeats
+from serve_deploy.loadtest.pooling import group_by_load, pool_repeats, read_histogram
 from serve_deploy.loadtest.report import GateResult, LatencySummary, Point
 
 Quantity = Literal["time", "share", "rate"]
@@ -124,7 +124,7 @@ def read_percentile(latency: LatencySummary, percent: float) -> float | None:
     known = {50: latency.p50_us, 90: latency.p90_us, 95: latency.p95_us, 99: latency.p99_us, 99.9: latency.p999_us}
     if percent in known:
         return known[percent]
-    return histogram_percentile(latency.histogram, percent / 100) if latency.histogram else None
+    return read_histogram(latency).percentile_us(percent) if latency.histogram else None
 
 
 def read_error_rate(point: Point) -> float | None:

@@ -101,7 +101,7 @@ def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
 
 
 def _add_loads(loads: Sequence[Load]) -> Load:
-    shapes = {(load.mode, load.distribution, load.batch_size) for load in loads}
+    shapes = {(load.mode, load.distribution, load.batch_size, load.replay_of) for load in loads}
     if len(shapes) > 1:
         raise UsageError(
             f"parts with different loads ({' and '.join(map(format_load, loads))}) do not add up to one",
@@ -110,7 +110,7 @@ def _add_loads(loads: Sequence[Load]) -> Load:
     return loads[0].model_copy(
         update={
             name: sum(values) if (values := [value for load in loads if (value := getattr(load, name))]) else None
-            for name in ("concurrency", "request_rate")
+            for name in ("concurrency", "request_rate", "ramp_from", "ramp_to")
         }
     )
 

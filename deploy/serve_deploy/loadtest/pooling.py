@@ -5,59 +5,34 @@ Counts add up and histograms merge exactly, so that a percentile is that of all 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.histogram import Histogram
+from serve_deploy.loadtest.measurement import summarize
 from serve_deploy.loadtest.report import ClientCost, ErrorKind, LatencySummary, ModelStatistics, Point
 
 _STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
-NOTHING_MEASURED = LatencySummary(
-    count=0, mean_us=0, min_us=0, p50_us=0, p90_us=0, p95_us=0, p99_us=0, p999_us=0, max_us=0
-)
 
 
-def histogram_percentile(histogram: Sequence[tuple[int, int]], fraction: float) -> float:
-    """Find the bucket that holds this fraction of all values and return its lower bound; 0 where it is empty."""
-    count = sum(number for _, number in histogram)
-    rank = max(1, math.ceil(fraction * count - 1e-9))
-    seen = 0
-    for lower_bound, number in histogram:
-        seen += number
-        if seen >= rank:
-            return float(lower_bound)
-    return 0.0
+def read_histogram(latency: LatencySummary) -> Histogram:
+    """The histogram that a summary was made from."""
+    return Histogram.from_pairs(
+        latency.histogram, mean_us=latency.mean_us, min_us=latency.min_us, max_us=latency.max_us
+    )
 
 
 def pool_latency(summaries: Iterable[LatencySummary]) -> LatencySummary:
     """Merge latencies into those of all their requests together; UsageError where one has no histogram."""
     counted = [summary for summary in summaries if summary.count]
-    if not counted:
-        return NOTHING_MEASURED
     if len(counted) == 1:
         return counted[0]
     if not all(summary.histogram for summary in counted):
-        raise UsageError(
-            "latencies without their histogram cannot be merged", hint="these reports were made without histograms"
-        )
-    buckets: dict[int, int] = {}
+        raise UsageError("latencies without their histogram cannot be merged", hint="measure again with this serve")
+    pooled = Histogram()
     for summary in counted:
-        for lower_bound, number in summary.histogram:
-            buckets[lower_bound] = buckets.get(lower_bound, 0) + number
-    merged = tuple(sorted(buckets.items()))
-    highest = max(summary.max_us for summary in counted)
-    count = sum(summary.count for summary in counted)
-    return LatencySummary(
-        count=count,
-        mean_us=sum(summary.mean_us * summary.count for summary in counted) / count,
-        min_us=min(summary.min_us for summary in counted),
-        max_us=highest,
-        histogram=merged,
-        **{
-            f"p{name}_us": min(highest, histogram_percentile(merged, fraction))
-            for name, fraction in (("50", 0.5), ("90", 0.9), ("95", 0.95), ("99", 0.99), ("999", 0.999))
-        },
-    )
+        pooled.merge(read_histogram(summary))
+    return summarize(pooled)
 
 
 def pool_errors(points: Iterable[Point]) -> tuple[ErrorKind, ...]:
@@ -128,6 +103,7 @@ def add_counts(points: Sequence[Point]) -> dict[str, object]:
         **{name: sum(getattr(point, name) for point in points) for name in counts},
         "response": pool_latency(point.response for point in points),
         "service": pool_latency(point.service for point in points),
+        "failures": pool_latency(failures) if (failures := [p.failures for p in points if p.failures]) else None,
         "errors": pool_errors(points),
         "client_bound": any(point.client_bound for point in points),
         "client_bound_reasons": tuple(

@@ -43,6 +43,9 @@ chart-docs: $(VENV)/.installed ## Write the chart's generated files: values, sch
 chart-scores: tools ## Score the chart as the comparison table does
 	$(BIN)/python scripts/score_chart.py
 
+bench: tools ## Speed and memory beside their lower bounds and peers
+	$(BIN)/python benchmarks/package.py
+
 wheel: $(VENV)/.installed ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --outdir dist .
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tarfile
@@ -64,7 +65,12 @@ def test_wheel_holds_the_whole_package_and_nothing_else(distribution: Distributi
     """Both packages with their types, the embedded backend and the chart; no tests, examples or caches."""
     names = zipfile.ZipFile(distribution.wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"serve_cli", "serve_deploy"}
-    assert {"serve_cli/py.typed", "serve_deploy/py.typed"} <= set(names)
+    assert {
+        "serve_cli/py.typed",
+        "serve_deploy/py.typed",
+        "serve_deploy/triton/backends/onnxruntime/model.py",
+        "serve_deploy/charts/triton/Chart.yaml",
+    } <= set(names)
     assert [name for name in names if "__pycache__" in name or Path(name).name.startswith("test_")] == []
 
 
@@ -91,3 +97,10 @@ def test_sdist_can_be_developed_from(distribution: Distribution) -> None:
 def test_installed_command_works_from_any_folder(installed) -> None:
     """The script `serve` is there and finds its package without a checkout."""
     assert installed("--version").stdout == f"serve {serve_deploy.__version__}\n"
+
+
+def test_installed_package_serves_a_model(installed, tmp_path: Path) -> None:
+    """From another folder: package the example, proven on the real Triton that the extra `local` brings."""
+    done = installed("package", DIGITS / "digits.onnx", "-o", tmp_path / "models", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["packaged"][0]["manifest"]["verification"]["runtime"] == "embedded"

@@ -13,6 +13,7 @@ import pytest
 GOLDEN = Path(__file__).parent / "golden"
 # What `make tools` fetched, and the environment's own scripts, also where pytest is started by hand.
 _PROGRAMS = [str(Path(__file__).parents[1] / ".tools"), str(Path(sys.executable).parent)]
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defpath)])
 
 

@@ -1,5 +1,16 @@
-"""`python -m serve_cli` is `serve`."""
+"""The entry of `serve` and of `python -m serve_cli`: Ctrl-C means the same from the first instant on."""
 
-from serve_cli.app import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; exits with 130 where Ctrl-C comes while Python still imports."""
+    try:
+        from serve_cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

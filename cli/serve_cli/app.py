@@ -78,8 +78,7 @@ def _run() -> int:
         _print_usage_error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        output.print_error(Interrupted())
-        return Interrupted.exit_code
+        outcome = Interrupted.exit_code
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -94,4 +93,6 @@ def _run() -> int:
             )
         )
         return ServeError.exit_code
+    if outcome == Interrupted.exit_code:  # typer itself turns Ctrl-C within a command into this code
+        output.print_error(Interrupted())
     return outcome if isinstance(outcome, int) else 0

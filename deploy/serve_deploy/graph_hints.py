@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serve_deploy.onnx_graph import iterate_nodes, subgraphs
+from serve_deploy.onnx_graph import attributes, iterate_nodes, subgraphs
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -157,13 +157,6 @@ class _Graph:
         if chosen is not None and chosen.size == 1 and chosen.dtype.kind in "iu":
             return [int(chosen.reshape(-1)[0])]
         return [place.column] * len(node.output)
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes as Python values."""
-    from onnx import helper
-
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute if not (a.HasField("g") or a.graphs)}
 
 
 def note(graph: _Graph, hints: InputHints, node: NodeProto, position: int, place: _Place) -> None:

@@ -9,19 +9,30 @@ from typing import Any
 
 from serve_deploy.tensor import ModelSignature
 
+# What `package --fix` writes: a JSON object of labels by output.
+LABELS_KEY = "serve.labels"
 # Keys that exporters write: Ultralytics `names`, timm and Azure Custom Vision `labels`, PaddleOCR `character`.
 _KEYS = ("names", "labels", "classes", "class_names", "label_names", "id2label", "categories", "character")
 
 
 def find_labels(metadata: Mapping[str, str], signature: ModelSignature) -> dict[str, tuple[str, ...]]:
     """Labels by output, where the metadata lists exactly as many as the output's last dim; else an empty dict."""
+    found = _kept_labels(metadata, signature)
     lists = [labels for key in _KEYS if (labels := _parse(metadata.get(key, "")))]
-    found: dict[str, tuple[str, ...]] = {}
     for output in signature.outputs:
         fitting = [labels for labels in lists if output.shape[1:] and output.shape[-1] == len(labels)]
         if fitting and output.data_type.is_float and len(output.shape) == 2:
-            found[output.name] = fitting[0]
+            found.setdefault(output.name, fitting[0])
     return found
+
+
+def _kept_labels(metadata: Mapping[str, str], signature: ModelSignature) -> dict[str, tuple[str, ...]]:
+    try:
+        kept = json.loads(metadata.get(LABELS_KEY, "{}"))
+        names = {output.name for output in signature.outputs}
+        return {output: tuple(map(str, labels)) for output, labels in kept.items() if output in names}
+    except (ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _parse(text: str) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -23,6 +23,13 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values, but for graphs."""
+    from onnx import helper
+
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute if not (a.HasField("g") or a.graphs)}
 
 
 def iterate_tensors(model: ModelProto) -> Iterator[TensorProto]:

@@ -260,8 +260,11 @@ def _external_file(path: Path, location: str, needed_bytes: int) -> Path:
 # --- ONNX Runtime ------------------------------------------------------------------------------------------------
 
 
-def open_session(model: OnnxModel, *, threads: int = 0, optimize: bool = True) -> Any:
-    """Load the model into ONNX Runtime on the CPU (0 threads: as many as cores); InvalidModelError if it refuses."""
+def open_session(model: OnnxModel, *, threads: int = 0, optimize: bool = True, content: bytes | None = None) -> Any:
+    """Load the model into ONNX Runtime on the CPU (0 threads: as many as cores); InvalidModelError if it refuses.
+
+    `content` stands for the model's file, with external data in the same place.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -269,12 +272,31 @@ def open_session(model: OnnxModel, *, threads: int = 0, optimize: bool = True) -
     options.intra_op_num_threads = threads
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if content is not None:
+        options.add_session_config_entry(_EXTERNAL_FOLDER_KEY, str(model.path.parent.resolve()))
     try:
-        return onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+        return _create_session(str(model.path) if content is None else content, options)
     except Exception as error:
         raise InvalidModelError(
             f"ONNX Runtime refuses {model.path}: {describe_error(error)}", hint=_refusal_hint(model, str(error))
         ) from error
+
+
+_EXTERNAL_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
+
+
+def _create_session(source: str | bytes, options: Any) -> Any:
+    """Create a session; where StringNormalizer lacks its locale, give it one with the same tables and try again."""
+    import onnxruntime
+
+    from serve_deploy.string_locale import provide_locale
+
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if "locale" not in str(error) or not provide_locale():
+            raise
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def describe_error(error: BaseException) -> str:

@@ -1,0 +1,92 @@
+"""Lower a model's IR version and opsets to what a release's ONNX Runtime accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serve_deploy.errors import InvalidModelError
+from serve_deploy.onnx_graph import iterate_nodes
+from serve_deploy.releases import Release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx import ModelProto, NodeProto
+
+
+def lower_versions(proto: ModelProto, release: Release) -> tuple[ModelProto, list[str]]:
+    """Return the model in versions that the release accepts, and one sentence a change.
+
+    Raises InvalidModelError where an operator has no form in the lower opset.
+    """
+    fixes = []
+    for domain, limit in (("", release.max_opset), ("ai.onnx.ml", release.max_ml_opset)):
+        current = _opset(proto, domain)
+        if current > limit:
+            proto = _lower_opset(proto, domain, limit)
+            fixes.append(f"lowered the {domain or 'ai.onnx'} opset from {current} to {limit}")
+    if proto.ir_version > release.max_ir_version:
+        fixes.append(f"lowered the IR version from {proto.ir_version} to {release.max_ir_version}")
+        proto.ir_version = release.max_ir_version
+    return proto, fixes
+
+
+def _opset(proto: ModelProto, domain: str) -> int:
+    names = ("", "ai.onnx") if not domain else (domain,)
+    return max((entry.version for entry in proto.opset_import if entry.domain in names), default=0)
+
+
+def _lower_opset(proto: ModelProto, domain: str, limit: int) -> ModelProto:
+    changed = sorted({node.op_type for node in _nodes(proto, domain) if not _is_same(node, domain, proto, limit)})
+    if not changed:
+        _set_opset(proto, domain, limit)
+        return proto
+    if domain:
+        raise InvalidModelError(
+            f"cannot lower the {domain} opset to {limit}: {', '.join(changed)} changed since then",
+            hint="export the model again with an older opset",
+        )
+    return _convert(proto, limit, changed)
+
+
+def _nodes(proto: ModelProto, domain: str) -> Iterator[NodeProto]:
+    names = ("", "ai.onnx") if not domain else (domain,)
+    every = [*iterate_nodes(proto.graph), *(node for function in proto.functions for node in function.node)]
+    return (node for node in every if node.domain in names)
+
+
+def _is_same(node: NodeProto, domain: str, proto: ModelProto, limit: int) -> bool:
+    """Whether the operator means the same in both opsets."""
+    from onnx import defs
+
+    try:
+        versions = [
+            defs.get_schema(node.op_type, version, domain).since_version for version in (_opset(proto, domain), limit)
+        ]
+    except defs.SchemaError:
+        return False
+    return versions[0] == versions[1]
+
+
+def _set_opset(proto: ModelProto, domain: str, version: int) -> None:
+    names = ("", "ai.onnx") if not domain else (domain,)
+    for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
+        for entry in imports:
+            if entry.domain in names:
+                entry.version = version
+
+
+def _convert(proto: ModelProto, limit: int, changed: list[str]) -> ModelProto:
+    from onnx import version_converter
+
+    try:
+        converted = version_converter.convert_version(proto, limit)
+    except Exception as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise InvalidModelError(
+            f"cannot lower the ai.onnx opset to {limit}: {', '.join(changed)} changed since then, and the converter "
+            f"says: {reason}",
+            hint="export the model again with an older opset, or choose a newer release with --triton",
+        ) from error
+    converted.metadata_props.extend(entry for entry in proto.metadata_props if not converted.metadata_props)
+    return converted

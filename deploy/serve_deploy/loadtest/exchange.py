@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from serve_deploy.loadtest.recorder import NEVER_SENT, TIMED_OUT, Recorder
 
 # What says that nobody is there; everything else is an answer.
-LOSS_KINDS = frozenset({"connect", "reset", "grpc_unavailable"})
+LOSS_KINDS = frozenset({"connect", "reset"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,25 @@ import ssl
 
 from serve_deploy.loadtest.endpoint import Endpoint, build_ssl_context
 from serve_deploy.loadtest.exchange import Exchange, Slot
-from serve_deploy.loadtest.http_connection import ReplyHead, SocketConnection, TransportConnection
+from serve_deploy.loadtest.http_connection import (
+    ReplyHead,
+    SocketConnection,
+    TransportConnection,
+    ValidatingSocketConnection,
+    ValidatingTransportConnection,
+)
 
 
 class HttpClient:
     """Opens connections to one endpoint, over its addresses in turn."""
 
-    def __init__(self, endpoint: Endpoint, exchange: Exchange) -> None:
+    def __init__(self, endpoint: Endpoint, exchange: Exchange, *, validate: bool) -> None:
         self._endpoint = endpoint
         self._exchange = exchange
         self._ssl: ssl.SSLContext | None = build_ssl_context(endpoint.tls) if endpoint.is_encrypted else None
-        self._known = ReplyHead()
+        self._known = ReplyHead(may_learn=not validate)
+        self._over_socket = ValidatingSocketConnection if validate else SocketConnection
+        self._over_transport = ValidatingTransportConnection if validate else TransportConnection
         self._opened = 0
 
     async def open_slot(self) -> Slot:
@@ -39,9 +47,9 @@ class HttpClient:
 
     async def _wrap(self, plain: socket.socket) -> Slot:
         if not self._ssl:
-            return SocketConnection(self._exchange, self._known, plain)
+            return self._over_socket(self._exchange, self._known, plain)
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: TransportConnection(self._exchange, self._known),
+            lambda: self._over_transport(self._exchange, self._known),
             sock=plain,
             ssl=self._ssl,
             server_hostname=self._endpoint.host,

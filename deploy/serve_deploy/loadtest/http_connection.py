@@ -15,6 +15,7 @@ import httptools
 
 from serve_deploy.loadtest.exchange import Exchange, Request
 from serve_deploy.loadtest.payload import http_error_text
+from serve_deploy.loadtest.validation import check_http_reply
 
 _RECEIVED = bytearray(1 << 18)
 _VIEW = memoryview(_RECEIVED)
@@ -24,14 +25,15 @@ _MOST_KEPT_BYTES = 2000
 class ReplyHead:
     """The head of a reply that was parsed whole: the same bytes again mean the same status and length."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_learn: bool) -> None:
+        self._may_learn = may_learn
         self.head = b"\0"
         self.length = -1
 
     def learn(self, reply: bytes) -> None:
         """Remember a complete successful reply, if its length is declared."""
         head, separator, body = reply.partition(b"\r\n\r\n")
-        if separator and b"\r\ncontent-length: %d\r\n" % len(body) in head.lower() + b"\r\n":
+        if self._may_learn and separator and b"\r\ncontent-length: %d\r\n" % len(body) in head.lower() + b"\r\n":
             self.head, self.length = head + separator, len(reply)
 
 
@@ -213,3 +215,34 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
 
     def _drop(self) -> None:
         self._transport.abort()
+
+
+class _KeepingBodies(HttpConnection):
+    """Keeps each reply's body, and compares its outputs with the expected ones."""
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        self._body: list[bytes] = []
+        self._json_length: int | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if name.lower() == b"inference-header-content-length":
+            self._json_length = int(value)
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self._body.append(body)
+
+    def _wrong_output(self) -> str | None:
+        if not self.request.expected:
+            return None
+        return check_http_reply(b"".join(self._body), self._json_length, self.request.expected)
+
+
+class ValidatingSocketConnection(_KeepingBodies, SocketConnection):
+    """Over a plain socket, with the outputs checked."""
+
+
+class ValidatingTransportConnection(_KeepingBodies, TransportConnection):
+    """Over a transport, with the outputs checked."""

@@ -108,6 +108,8 @@ class Measurement:
     service: Histogram = field(default_factory=Histogram)
     failures: Histogram = field(default_factory=Histogram)
     slip: Histogram = field(default_factory=Histogram)
+    first_response: Histogram = field(default_factory=Histogram)
+    responses: int = 0
     recent: Histogram = field(default_factory=Histogram)
     errors: Counter[tuple[int, int]] = field(default_factory=Counter)
     timeline: Timeline = field(init=False)
@@ -123,6 +125,10 @@ class Measurement:
     def add(self, worker: int, block: SampleBlock) -> None:
         """Take in what one worker recorded since its last block."""
         self.in_flight[worker] = block.in_flight
+        if block.streams:
+            first, responses = np.frombuffer(block.streams, np.float64).reshape(-1, 2).T
+            self.first_response.record_seconds(first)
+            self.responses += int(responses.sum())
         if not block.rows:
             return
         intended, sent, end, outcomes = np.frombuffer(block.rows, np.float64).reshape(-1, 4).T

@@ -16,6 +16,8 @@ from serve_deploy.loadtest.endpoint import Endpoint
 from serve_deploy.loadtest.model import Model, model_path
 
 Array = NDArray[Any]
+# Of each input, the parameters that say where in shared memory it is.
+Regions = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,21 @@ def _encoded(item: Any) -> bytes:
     return item if isinstance(item, bytes) else str(item).encode()
 
 
-def http_body(model: Model, sample: Sample, parameters: dict[str, Any] | None = None) -> tuple[bytes, int]:
-    """The body of an inference request, and the length of the JSON that it starts with; all outputs in binary."""
+def http_body(
+    model: Model, sample: Sample, parameters: dict[str, Any] | None = None, regions: Regions | None = None
+) -> tuple[bytes, int]:
+    """The body of an inference request, and the length of the JSON that it starts with; all outputs in binary.
+
+    With `regions`, the inputs are in shared memory and the body holds none of them.
+    """
     types = {tensor.name: tensor.data_type for tensor in model.inputs}
-    blobs = {name: tensor_bytes(array, types[name]) for name, array in sample.inputs.items()}
+    blobs = {} if regions else {name: tensor_bytes(array, types[name]) for name, array in sample.inputs.items()}
     inputs = [
         {
             "name": name,
             "shape": list(array.shape),
             "datatype": types[name],
-            "parameters": {"binary_data_size": len(blobs[name])},
+            "parameters": regions[name] if regions else {"binary_data_size": len(blobs[name])},
         }
         for name, array in sample.inputs.items()
     ]

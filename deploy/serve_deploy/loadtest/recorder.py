@@ -12,10 +12,14 @@ NEVER_SENT = float("nan")
 
 @dataclass(frozen=True)
 class SampleBlock:
-    """Requests that ended: rows of four float64: intended, sent (perhaps NaN), end (monotonic seconds), outcome."""
+    """Requests that ended: rows of four float64: intended, sent (perhaps NaN), end (monotonic seconds), outcome.
+
+    `streams` holds, of streamed requests, pairs: seconds from the intended send to the first response, responses.
+    """
 
     rows: bytes
     in_flight: int
+    streams: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self._flat: list[float] = []
+        self._streams: list[float] = []
         self.kinds: dict[str, Kind] = {}
 
     def record(self, intended: float, sent: float, end: float, code: int) -> None:
         """Note one request that ended."""
         self._flat += (intended, sent, end, code)
+
+    def record_stream(self, first_seconds: float, responses: int) -> None:
+        """Note what a request has besides its end if it was answered in several parts."""
+        self._streams += (first_seconds, responses)
 
     def code_of(self, kind: str, example: str) -> int:
         """The code of a kind of failure; its first text is kept as the example."""
@@ -50,4 +59,5 @@ class Recorder:
     def take(self, in_flight: int) -> SampleBlock:
         """What was recorded since the last call."""
         flat, self._flat = self._flat, []
-        return SampleBlock(array("d", flat).tobytes(), in_flight)
+        streams, self._streams = self._streams, []
+        return SampleBlock(array("d", flat).tobytes(), in_flight, array("d", streams).tobytes())

@@ -104,6 +104,7 @@ class Point(_Document):
     Requests belong to the period by their intended send, and are waited for until they end or time out.
     `response` (from the intended send) and `service` (from the actual send) hold every reply, and every timeout at the
     time that it was given up; `failures` holds, from the intended send, what failed: never counted as a fast success.
+    Of streamed requests, `first_response` is the time to the first of their `responses`; `response` ends with the last.
     Throughput is in inferences/s (successful requests × batch size) over `duration_seconds`: from the start to the last
     end, and at least as long as was asked for.
     server holds the target model first, then what it is composed of.
@@ -126,6 +127,8 @@ class Point(_Document):
     response: LatencySummary
     service: LatencySummary
     failures: LatencySummary | None = None
+    first_response: LatencySummary | None = None
+    responses: int | None = None
     errors: tuple[ErrorKind, ...] = ()
     client: ClientCost
     client_bound: bool = False

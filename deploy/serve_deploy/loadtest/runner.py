@@ -18,7 +18,7 @@ from serve_deploy.loadtest.model import Model, read_model
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.recorder import SampleBlock
 from serve_deploy.loadtest.report import ClientCost, Load, LoadTestReport, ModelStatistics, Point, Target
-from serve_deploy.loadtest.requests import build_requests
+from serve_deploy.loadtest.requests import build_source
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
 from serve_deploy.loadtest.server_statistics import Document, statistics_difference
 from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare
@@ -81,12 +81,14 @@ class _Run:
         options = self._options
         server = self._control.server_metadata()
         self._model = self._ask_model()
-        requests = build_requests(options, self._model)
+        source = build_source(options, self._model)
         with Workers(options.processes) as self._workers:
             self._workers.introduce(
                 lambda number: Job(
                     endpoint=options.endpoint,
-                    requests=requests,
+                    source=source,
+                    validate=options.validate,
+                    streaming=options.streaming,
                     timeout_seconds=options.timeout_seconds,
                     worker=number,
                     workers=options.processes,
@@ -261,6 +263,8 @@ class _Run:
             response=response,
             service=summarize(measurement.service),
             failures=summarize(measurement.failures) if measurement.failed else None,
+            first_response=summarize(measurement.first_response) if measurement.responses else None,
+            responses=measurement.responses or None,
             errors=measurement.error_kinds({worker: end.kinds for worker, end in ends.items()}),
             client=ClientCost(
                 cpu_fraction=busiest.cpu_seconds / wall,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import os
 import pickle
 import resource
@@ -20,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_deploy.loadtest.endpoint import Endpoint
-from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange, Request
+from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.recorder import SUCCEEDED, Kind
+from serve_deploy.loadtest.rotation import RequestSource
 from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape, offset_chunks, split_evenly
 
 FLUSH_SECONDS = 0.5
@@ -35,8 +35,10 @@ class Job:
     """What stays the same through the run: sent once, before the first period."""
 
     endpoint: Endpoint
-    requests: tuple[Request, ...]
+    source: RequestSource
     timeout_seconds: float
+    validate: bool
+    streaming: bool
     worker: int
     workers: int
 
@@ -116,8 +118,7 @@ class Worker:
     def accept(self, job: Job) -> None:
         """Learn what the run is about."""
         self._job = job
-        source = itertools.cycle(job.requests[job.worker % len(job.requests) :] + job.requests[: job.worker])
-        self._exchange = Exchange(lambda: source.__next__, job.timeout_seconds)
+        self._exchange = Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
         self._exchange.client = _open_client(job, self._exchange)
 
     def stop(self) -> None:
@@ -223,9 +224,15 @@ class Worker:
 
 
 def _open_client(job: Job, exchange: Exchange) -> Any:
-    from serve_deploy.loadtest.http_client import HttpClient
+    if job.endpoint.protocol == "http":
+        from serve_deploy.loadtest.http_client import HttpClient
 
-    return HttpClient(job.endpoint, exchange)
+        return HttpClient(job.endpoint, exchange, validate=job.validate)
+    from serve_deploy.loadtest.grpc_client import GrpcClient
+    from serve_deploy.loadtest.validation import check_grpc_reply
+
+    check = check_grpc_reply if job.validate else None
+    return GrpcClient(job.endpoint, exchange, streaming=job.streaming, check=check)
 
 
 def _starved_seconds() -> float:

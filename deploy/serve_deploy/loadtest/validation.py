@@ -1,0 +1,107 @@
+"""Compare what a reply holds with what was expected of it. Pure."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_deploy.tensor import DataType
+
+Array = NDArray[Any]
+Expected = dict[str, Array]
+Outputs = dict[str, Array]
+RELATIVE_TOLERANCE = 1e-3
+ABSOLUTE_TOLERANCE = 1e-5
+
+
+def http_outputs(body: bytes, json_length: int | None) -> Outputs:
+    """The outputs of an HTTP reply, in binary or in JSON; ValueError or KeyError where it is no such reply."""
+    length = len(body) if json_length is None else json_length
+    outputs, offset = {}, length
+    for item in json.loads(body[:length])["outputs"]:
+        size = item.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            outputs[item["name"]] = np.array(item["data"]).reshape(item["shape"])
+        else:
+            outputs[item["name"]] = read_tensor(body[offset : offset + size], item["datatype"], item["shape"])
+            offset += size
+    if offset != len(body):
+        raise ValueError(f"the reply has {len(body)} bytes, its outputs say {offset}")
+    return outputs
+
+
+def read_tensor(content: bytes, data_type: str, shape: list[int]) -> Array:
+    """A tensor from Triton's binary form; ValueError where the size does not fit the shape."""
+    if data_type == "BYTES":
+        items, offset = [], 0
+        while offset < len(content):
+            (length,) = struct.unpack_from("<I", content, offset)
+            items.append(content[offset + 4 : offset + 4 + length])
+            offset += 4 + length
+        return np.array(items, object).reshape(shape)
+    if data_type == "BF16":
+        halves = np.frombuffer(content, "<u2").astype("<u4") << 16
+        return halves.view("<f4").reshape(shape)
+    return np.frombuffer(content, np.dtype(DataType(data_type).numpy_name).newbyteorder("<")).reshape(shape)
+
+
+def grpc_outputs(reply: bytes) -> Outputs:
+    """The outputs of a ModelInferResponse."""
+    from tritonclient.grpc import service_pb2
+
+    message = service_pb2.ModelInferResponse.FromString(reply)
+    return {
+        item.name: read_tensor(content, item.datatype, list(item.shape))
+        for item, content in zip(message.outputs, message.raw_output_contents, strict=True)
+    }
+
+
+def difference(outputs: Outputs, expected: Expected) -> str | None:
+    """What is wrong with the outputs, in words; None where all that was expected is there."""
+    for name, wanted in expected.items():
+        if name not in outputs:
+            return f"output {name} is missing"
+        got = outputs[name]
+        if got.shape != wanted.shape:
+            return f"output {name} has shape {list(got.shape)}, expected {list(wanted.shape)}"
+        text = _difference(got, wanted)
+        if text:
+            return f"output {name}: {text}"
+    return None
+
+
+def _difference(got: Array, wanted: Array) -> str | None:
+    if wanted.dtype.kind in "OSU":
+        pairs = zip(map(_text, got.ravel()), map(_text, wanted.ravel()), strict=True)
+        return next((f"{a!r} instead of {b!r}" for a, b in pairs if a != b), None)
+    if np.allclose(got, wanted, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
+        return None
+    apart = np.abs(np.asarray(got, np.float64) - np.asarray(wanted, np.float64))
+    return f"differs by up to {np.nanmax(apart):g}"
+
+
+def _text(item: Any) -> str:
+    return item.decode(errors="replace") if isinstance(item, bytes) else str(item)
+
+
+def checked(read: Callable[[], Outputs], expected: Expected) -> str | None:
+    """What is wrong with a reply, unreadable ones included."""
+    try:
+        return difference(read(), expected)
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        return f"the reply cannot be read: {error}"
+
+
+def check_grpc_reply(reply: bytes, expected: Expected) -> str | None:
+    """What is wrong with a ModelInferResponse; None where nothing is."""
+    return checked(lambda: grpc_outputs(reply), expected)
+
+
+def check_http_reply(body: bytes, json_length: int | None, expected: Expected) -> str | None:
+    """What is wrong with the body of an HTTP reply; None where nothing is."""
+    return checked(lambda: http_outputs(body, json_length), expected)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from serve_deploy.loadtest.model import Model
-from serve_deploy.loadtest.payload import Regions, Sample, tensor_bytes
+from serve_deploy.loadtest.payload import Regions, Sample
+from serve_deploy.tensor import DataType
+from serve_deploy.wire import encode_tensor
 
 
 def grpc_request(model: Model, version: str, sample: Sample, regions: Regions | None = None) -> bytes:
@@ -19,7 +21,7 @@ def grpc_request(model: Model, version: str, sample: Sample, regions: Regions | 
         if regions:
             _set_parameters(tensor.parameters, regions[name])
         else:
-            message.raw_input_contents.append(tensor_bytes(array, types[name]))
+            message.raw_input_contents.append(encode_tensor(DataType(types[name]), array))
     content: bytes = message.SerializeToString()
     return content
 

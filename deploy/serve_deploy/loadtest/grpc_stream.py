@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -46,10 +47,9 @@ class StreamSlot:
     async def _write(self, data: bytes) -> None:
         import grpc
 
-        try:
+        # Why a write fails, the reader learns.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._call.write(data)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the reader learns why
 
     async def _read(self) -> None:
         import grpc

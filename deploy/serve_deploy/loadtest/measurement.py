@@ -156,6 +156,11 @@ class Measurement:
                 self.failed += int(count)
             self.errors[worker, int(code)] += int(count)
 
+    def take_recent(self) -> Histogram:
+        """The response times since the last call."""
+        recent, self.recent = self.recent, Histogram()
+        return recent
+
     def add_unfinished(self, requests: tuple[tuple[float, float], ...], now: float) -> None:
         """Take in requests that had not ended when the period was cut short."""
         self.unfinished += len(requests)

@@ -31,7 +31,7 @@ class LoadTestOptions:
     processes: int = 1
     connections: int = 1000
     data: Path | None = None
-    samples: Path | None = None
+    expected: Path | None = None
     repository: Path | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     seed: int = 0

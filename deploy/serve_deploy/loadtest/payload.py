@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from serve_deploy.loadtest.endpoint import Endpoint
 from serve_deploy.loadtest.model import Model, model_path
+from serve_deploy.tensor import DataType
+from serve_deploy.wire import encode_tensor
 
 Array = NDArray[Any]
 # Of each input, the parameters that say where in shared memory it is.
@@ -28,21 +28,6 @@ class Sample:
     outputs: dict[str, Array] = field(default_factory=dict)
 
 
-def tensor_bytes(array: Array, data_type: str) -> bytes:
-    """A tensor as Triton takes it in binary: little-endian, row-major; strings with a length before each."""
-    if data_type == "BYTES":
-        return b"".join(struct.pack("<I", len(item)) + item for item in map(_encoded, array.ravel()))
-    if data_type == "BF16":
-        # The upper half of a float32, rounded to nearest even.
-        bits = np.ascontiguousarray(array, "<f4").view("<u4")
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
-    return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _encoded(item: Any) -> bytes:
-    return item if isinstance(item, bytes) else str(item).encode()
-
-
 def http_body(
     model: Model, sample: Sample, parameters: dict[str, Any] | None = None, regions: Regions | None = None
 ) -> tuple[bytes, int]:
@@ -51,7 +36,9 @@ def http_body(
     With `regions`, the inputs are in shared memory and the body holds none of them.
     """
     types = {tensor.name: tensor.data_type for tensor in model.inputs}
-    blobs = {} if regions else {name: tensor_bytes(array, types[name]) for name, array in sample.inputs.items()}
+    blobs = (
+        {} if regions else {name: encode_tensor(DataType(types[name]), array) for name, array in sample.inputs.items()}
+    )
     inputs = [
         {
             "name": name,

@@ -11,7 +11,15 @@ from serve_deploy.loadtest.exchange import Request
 from serve_deploy.loadtest.model import Model
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.payload import Regions, Sample, http_body, http_request
-from serve_deploy.loadtest.rotation import FIRST_ID, ID_COUNT, RequestSource, Rotation, Sequences, Template, encode_varint
+from serve_deploy.loadtest.rotation import (
+    FIRST_ID,
+    ID_COUNT,
+    RequestSource,
+    Rotation,
+    Sequences,
+    Template,
+    encode_varint,
+)
 
 _STEPS = ((False, False), (False, True), (True, False), (True, True))
 
@@ -20,7 +28,6 @@ def build_source(
     options: LoadTestOptions, model: Model, samples: Sequence[Sample], regions: Sequence[Regions | None]
 ) -> RequestSource:
     """Ready requests in rotation, or sequences of them where the model keeps state."""
-    check_options(options, model)
     encoder = _Encoder(options, model)
     if not model.is_sequence:
         return Rotation(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,21 +13,29 @@ from typing import Literal
 import serve_deploy
 from serve_deploy.errors import EndpointError
 from serve_deploy.loadtest.control import ControlPlane, connect_control_plane
-from serve_deploy.loadtest.limits import client_bound_reasons
-from serve_deploy.loadtest.measurement import Measurement, summarize
+from serve_deploy.loadtest.data import read_request_data
+from serve_deploy.loadtest.interruption import Interruption
+from serve_deploy.loadtest.loads import describe_load, load_in_words
+from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.model import Model, read_model
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.payload import Regions, Sample
+from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
-from serve_deploy.loadtest.report import ClientCost, Load, LoadTestReport, ModelStatistics, Point, Target
-from serve_deploy.loadtest.requests import build_source
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
+from serve_deploy.loadtest.report import Load, LoadTestReport, ModelStatistics, Point, Target
+from serve_deploy.loadtest.requests import build_source, check_options
+from serve_deploy.loadtest.schedule import LoadShape, Replay
+from serve_deploy.loadtest.server_metrics import MetricsSampler
 from serve_deploy.loadtest.server_statistics import Document, statistics_difference
+from serve_deploy.loadtest.shared_memory import shared_inputs
 from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 
 _UNLIMITED_SECONDS = 1e9
 _LEAD_SECONDS = 0.05
+_CONTROL_TIMEOUT_SECONDS = 30.0
+_PHASES = {"warm-up": "warming up", "measuring": "measuring"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class LiveSnapshot:
 
     load: Load
     repeat: int
-    phase: str
+    phase: Literal["warm-up", "measuring"]
     elapsed_seconds: float
     planned_seconds: float | None
     request_rate: float
@@ -56,34 +65,20 @@ def ignore(_snapshot: LiveSnapshot) -> None:
 
 def run(options: LoadTestOptions, *, on_snapshot: Listener = ignore, progress: Progress = silent) -> LoadTestReport:
     """Measure every point asked for; see `serve_deploy.loadtest.run_loadtest`."""
-    control = connect_control_plane(options.endpoint, timeout_seconds=min(options.timeout_seconds, 30.0))
-    try:
+    timeout_seconds = min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
+    with contextlib.closing(connect_control_plane(options.endpoint, timeout_seconds=timeout_seconds)) as control:
         progress(f"asking {options.endpoint.url} about {options.model}")
-        return _Run(options, control, on_snapshot, progress).carry_out()
-    finally:
-        control.close()
-
-
-class _Run:
-    def __init__(
-        self, options: LoadTestOptions, control: ControlPlane, on_snapshot: Listener, progress: Progress
-    ) -> None:
-        self._options = options
-        self._control = control
-        self._on_snapshot = on_snapshot
-        self._progress = progress
-        self._points: list[Point] = []
-        self._notes: list[str] = []
-        self._ended_by: Literal["interrupt", "server"] | None = None
-        self._reason: str | None = None
-
-    def carry_out(self) -> LoadTestReport:
-        options = self._options
-        server = self._control.server_metadata()
-        self._model = self._ask_model()
-        source = build_source(options, self._model)
-        with Workers(options.processes) as self._workers:
-            self._workers.introduce(
+        server_version = str(control.server_metadata().get("version", ""))
+        model = ask_model(control, options)
+        check_options(options, model)
+        samples = read_request_data(options, model)
+        with (
+            _placed_inputs(options, control, model, samples) as regions,
+            Interruption() as interruption,
+            Workers(options.processes, interruption) as workers,
+        ):
+            source = build_source(options, model, samples, regions)
+            workers.introduce(
                 lambda number: Job(
                     endpoint=options.endpoint,
                     source=source,
@@ -94,127 +89,165 @@ class _Run:
                     workers=options.processes,
                 )
             )
-            try:
-                for shape, repeat in itertools.product(options.loads, range(options.repeat)):
-                    self._measure_point(shape, repeat)
-                    if self._ended_by:
-                        break
-            except KeyboardInterrupt:
-                self._ended_by, self._reason = "interrupt", "interrupted before the measurement began"
-        return self._report(str(server.get("version", "")))
+            points = _Points(options, control, model, workers, interruption, on_snapshot, progress)
+            points.measure_all()
+        return points.report(server_version)
 
-    def _ask_model(self) -> Model:
+
+def ask_model(control: ControlPlane, options: LoadTestOptions) -> Model:
+    """What the model takes; EndpointError lists the models that there are where it is none of them."""
+    try:
+        metadata = control.model_metadata(options.model, options.model_version)
+        return read_model(metadata, control.model_config(options.model, options.model_version))
+    except EndpointError as error:
+        served = _served_models(control)
+        if served and options.model not in served:
+            raise EndpointError(
+                f"{options.endpoint.url} serves no model {options.model!r}", hint=f"it has {', '.join(served)}"
+            ) from error
+        raise
+
+
+def _served_models(control: ControlPlane) -> list[str]:
+    try:
+        return sorted({str(entry["name"]) for entry in control.repository_index()})
+    except EndpointError:
+        return []
+
+
+@contextlib.contextmanager
+def _placed_inputs(
+    options: LoadTestOptions, control: ControlPlane, model: Model, samples: Sequence[Sample]
+) -> Iterator[Sequence[Regions | None]]:
+    if options.shared_memory == "none":
+        yield [None] * len(samples)
+        return
+    with shared_inputs(control, model, samples) as regions:
+        yield regions
+
+
+class _Points:
+    """Measures one point after the other, until all are done or something ends the run."""
+
+    def __init__(
+        self,
+        options: LoadTestOptions,
+        control: ControlPlane,
+        model: Model,
+        workers: Workers,
+        interruption: Interruption,
+        on_snapshot: Listener,
+        progress: Progress,
+    ) -> None:
+        self._options = options
+        self._control = control
+        self._model = model
+        self._workers = workers
+        self._interruption = interruption
+        self._on_snapshot = on_snapshot
+        self._progress = progress
+        self._points: list[Point] = []
+        self._notes: list[str] = []
+        self._ended_by: Literal["interrupt", "server"] | None = None
+        self._reason: str | None = None
+
+    def measure_all(self) -> None:
+        """Measure until the end, or until something ends the run early."""
+        for shape, repeat in itertools.product(self._options.loads, range(self._options.repeat)):
+            self._measure(shape, repeat)
+            if self._interruption.happened and not self._ended_by:
+                self._end("interrupt", "interrupted between two periods")
+            if self._ended_by:
+                break
+
+    def _end(self, by: Literal["interrupt", "server"], reason: str) -> None:
+        self._ended_by, self._reason = by, reason
+
+    def _measure(self, shape: LoadShape, repeat: int) -> None:
         options = self._options
-        try:
-            metadata = self._control.model_metadata(options.model, options.model_version)
-            return read_model(metadata, self._control.model_config(options.model, options.model_version))
-        except EndpointError as error:
-            served = self._served_models()
-            if served and options.model not in served:
-                raise EndpointError(
-                    f"{options.endpoint.url} serves no model {options.model!r}", hint=f"it has {', '.join(served)}"
-                ) from error
-            raise
-
-    def _served_models(self) -> list[str]:
-        try:
-            return sorted({str(entry["name"]) for entry in self._control.repository_index()})
-        except EndpointError:
-            return []
-
-    def _measure_point(self, shape: LoadShape, repeat: int) -> None:
-        options = self._options
-        failure = self._workers.prepare(Prepare(shape, self._connections_each))
-        if failure:
-            reason = f"cannot connect to {options.endpoint.url}: {failure}"
-            if not self._points:
-                raise EndpointError(reason, hint="the control plane answered; is there a proxy or a limit in between?")
-            self._lose(reason)
+        if not self._prepare(shape):
             return
         if options.warmup_seconds > 0 and not isinstance(shape, Replay):
-            self._progress(f"warming up at {describe_in_words(shape)}")
-            self._carry_out_period(shape, repeat, "warm-up", options.warmup_seconds, None)
+            self._progress(f"warming up at {load_in_words(shape)}")
+            self._carry_out(shape, repeat, "warm-up", options.warmup_seconds, None)
             if self._ended_by:
                 return
+        self._progress(f"measuring {load_in_words(shape)}")
         before = self._statistics()
-        duration = options.duration_seconds if options.duration_seconds is not None else _UNLIMITED_SECONDS
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        measurement, ends = self._carry_out_period(shape, repeat, "measuring", duration, options.requests)
-        self._points.append(self._build_point(shape, repeat, started_at, measurement, ends, self._server_share(before)))
+        duration = options.duration_seconds if options.duration_seconds is not None else _UNLIMITED_SECONDS
+        with MetricsSampler(options.metrics_url, self._model.name) as sampler:
+            measurement, ends = self._carry_out(shape, repeat, "measuring", duration, options.requests)
+        if sampler.problem:
+            self._note(sampler.problem)
+        server = ServerShare(self._server_share(before), sampler.means(), sampler.pending())
+        load = describe_load(shape, options.batch_size)
+        seconds = self._period_seconds(measurement)
+        self._points.append(build_point(load, repeat, started_at, seconds, measurement, ends, server))
+
+    def _prepare(self, shape: LoadShape) -> bool:
+        failure = self._workers.prepare(Prepare(shape, self._connections_each))
+        if not failure:
+            return True
+        reason = f"cannot connect to {self._options.endpoint.url}: {failure}"
+        if not self._points:
+            raise EndpointError(reason, hint="the control plane answered; is there a proxy or a limit in between?")
+        self._end("server", reason)
+        return False
 
     @property
     def _connections_each(self) -> int:
         return max(self._options.connections // self._options.processes, 1)
 
-    def _carry_out_period(
-        self, shape: LoadShape, repeat: int, phase: str, duration: float, requests: int | None
+    def _carry_out(
+        self,
+        shape: LoadShape,
+        repeat: int,
+        phase: Literal["warm-up", "measuring"],
+        duration: float,
+        requests: int | None,
     ) -> tuple[Measurement, dict[int, PeriodEnd]]:
         start = time.monotonic() + _LEAD_SECONDS
         measurement, ends = Measurement(start), dict[int, PeriodEnd]()
-        plan = PeriodPlan(
-            shape=shape,
-            start=start,
-            duration_seconds=duration,
-            requests=requests,
-            connections=self._connections_each,
-        )
-        messages = self._workers.measure(plan)
-        last_told = start
-        while True:
-            try:
-                for worker, message in messages:
-                    if isinstance(message, SampleBlock):
-                        measurement.add(worker, message)
-                    elif isinstance(message, PeriodEnd):
-                        ends[worker] = message
-                        measurement.add_unfinished(message.unfinished, time.monotonic())
-                        if message.lost and not self._ended_by:
-                            self._lose(f"{self._options.endpoint.url} does not answer any more")
-                            self._workers.stop()
-                    else:
-                        last_told = self._tell(
-                            measurement, describe(shape, self._options), repeat, phase, duration, last_told
-                        )
-                return measurement, ends
-            except KeyboardInterrupt:
-                self._ended_by, self._reason = "interrupt", f"interrupted while {phase}"
-                self._workers.stop()
-
-    def _lose(self, reason: str) -> None:
-        self._ended_by, self._reason = "server", reason
-
-    def _tell(
-        self, measurement: Measurement, load: Load, repeat: int, phase: str, duration: float, last: float
-    ) -> float:
-        now = time.monotonic()
-        recent, measurement.recent = measurement.recent, type(measurement.recent)()
-        self._on_snapshot(
-            LiveSnapshot(
-                load=load,
-                repeat=repeat,
-                phase=phase,
-                elapsed_seconds=max(now - measurement.start, 0.0),
-                planned_seconds=None if duration == _UNLIMITED_SECONDS else duration,
-                request_rate=recent.count / max(now - last, 1e-3),
-                response_p99_us=recent.percentile_us(99),
-                sent=measurement.sent + sum(measurement.in_flight.values()),
-                succeeded=measurement.succeeded,
-                failed=measurement.failed,
-                timed_out=measurement.timed_out,
-                in_flight=sum(measurement.in_flight.values()),
+        messages = self._workers.measure(
+            PeriodPlan(
+                shape=shape,
+                start=start,
+                duration_seconds=duration,
+                requests=requests,
+                connections=self._connections_each,
             )
         )
-        return now
+        pulse = _Pulse(self._on_snapshot, shape, self._options, repeat, phase, duration, start)
+        for worker, message in messages:
+            if isinstance(message, SampleBlock):
+                measurement.add(worker, message)
+            elif isinstance(message, PeriodEnd):
+                ends[worker] = message
+                measurement.add_unfinished(message.unfinished, time.monotonic())
+                self._notice_loss(message)
+            else:
+                pulse.tell(measurement)
+        if self._interruption.happened and not self._ended_by:
+            self._end("interrupt", f"interrupted while {_PHASES[phase]}")
+        return measurement, ends
+
+    def _notice_loss(self, message: PeriodEnd) -> None:
+        if message.lost and not self._ended_by:
+            self._end("server", f"{self._options.endpoint.url} does not answer any more")
+            self._workers.stop()
 
     def _statistics(self) -> dict[str, list[Document]]:
         names = {self._model.name: self._options.model_version} | dict.fromkeys(self._model.members, "")
         try:
             return {name: self._control.statistics(name, version) for name, version in names.items()}
         except EndpointError as error:
-            note = f"the server's statistics are missing: {error.message}"
-            if note not in self._notes:
-                self._notes.append(note)
+            self._note(f"the server's statistics are missing: {error.message}")
             return {}
+
+    def _note(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
 
     def _server_share(self, before: dict[str, list[Document]]) -> tuple[ModelStatistics, ...]:
         if not before or self._ended_by == "server":
@@ -223,75 +256,20 @@ class _Run:
         differences = [statistics_difference(before[name], after[name]) for name in before if name in after]
         return tuple(difference for difference in differences if difference)
 
-    def _build_point(
-        self,
-        shape: LoadShape,
-        repeat: int,
-        started_at: str,
-        measurement: Measurement,
-        ends: dict[int, PeriodEnd],
-        server: tuple[ModelStatistics, ...],
-    ) -> Point:
-        load = describe(shape, self._options)
-        seconds = self._period_seconds(measurement)
-        response, slip = summarize(measurement.response), measurement.slip
-        mean_in_flight = measurement.in_flight_seconds / seconds
-        busiest = max(ends.values(), key=lambda end: end.cpu_seconds / max(end.wall_seconds, 1e-9))
-        wall = max(busiest.wall_seconds, 1e-9)
-        reasons = client_bound_reasons(
-            cpu_fraction=busiest.cpu_seconds / wall,
-            starved_fraction=busiest.starved_seconds / wall,
-            slip_p99_us=slip.percentile_us(99),
-            response_p99_us=response.p99_us,
-            concurrency=load.concurrency,
-            mean_in_flight=mean_in_flight,
-            ran_out_of_connections=any(end.ran_out_of_connections for end in ends.values()),
-        )
-        return Point(
-            load=load,
-            repeat=repeat,
-            started_at=started_at,
-            duration_seconds=seconds,
-            sent=measurement.sent,
-            succeeded=measurement.succeeded,
-            failed=measurement.failed,
-            timed_out=measurement.timed_out,
-            in_flight_at_end=measurement.unfinished,
-            request_rate=measurement.succeeded / seconds,
-            throughput=measurement.succeeded * self._options.batch_size / seconds,
-            mean_in_flight=mean_in_flight,
-            response=response,
-            service=summarize(measurement.service),
-            failures=summarize(measurement.failures) if measurement.failed else None,
-            first_response=summarize(measurement.first_response) if measurement.responses else None,
-            responses=measurement.responses or None,
-            errors=measurement.error_kinds({worker: end.kinds for worker, end in ends.items()}),
-            client=ClientCost(
-                cpu_fraction=busiest.cpu_seconds / wall,
-                cpu_us_per_request=sum(end.cpu_seconds for end in ends.values()) / max(measurement.sent, 1) * 1e6,
-                slip_p50_us=slip.percentile_us(50),
-                slip_p99_us=slip.percentile_us(99),
-                slip_max_us=slip.max_us,
-            ),
-            client_bound=bool(reasons),
-            client_bound_reasons=reasons,
-            server=server,
-            timeline=measurement.timeline.buckets(),
-        )
-
     def _period_seconds(self, measurement: Measurement) -> float:
-        # A period bound by its duration lasts that long at least: the gap after the last reply is part of it.
         options = self._options
+        start, end = measurement.start, measurement.last_end
         if self._ended_by:
             end = time.monotonic()
-        elif options.duration_seconds is not None and options.requests is None:
-            end = max(measurement.start + options.duration_seconds, measurement.last_end)
-        else:
-            end = measurement.last_end
-        start = measurement.first_sent if options.requests is not None else measurement.start
+        elif options.requests is not None:
+            start = measurement.first_sent
+        elif options.duration_seconds is not None:
+            # It lasts that long at least: the gap after the last reply is part of it.
+            end = max(start + options.duration_seconds, end)
         return max(end - start, 1e-6)
 
-    def _report(self, server_version: str) -> LoadTestReport:
+    def report(self, server_version: str) -> LoadTestReport:
+        """The run so far."""
         options, model = self._options, self._model
         return LoadTestReport(
             tool_version=serve_deploy.__version__,
@@ -317,41 +295,45 @@ class _Run:
         )
 
 
-def describe(shape: LoadShape, options: LoadTestOptions) -> Load:
-    """The load as it stands in the report."""
-    batch_size = options.batch_size
-    match shape:
-        case ClosedLoop(concurrency):
-            return Load(mode="closed", concurrency=concurrency, batch_size=batch_size)
-        case ConstantRate(rate):
-            return Load(mode="open", request_rate=rate, distribution="constant", batch_size=batch_size)
-        case PoissonRate(rate):
-            return Load(mode="open", request_rate=rate, distribution="poisson", batch_size=batch_size)
-        case Ramp(first, last):
-            mean = (first + last) / 2
-            return Load(
-                mode="open",
-                request_rate=mean,
-                distribution="ramp",
-                batch_size=batch_size,
-                ramp_from=first,
-                ramp_to=last,
+class _Pulse:
+    """Turns the measurement so far into snapshots for the listener."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        shape: LoadShape,
+        options: LoadTestOptions,
+        repeat: int,
+        phase: Literal["warm-up", "measuring"],
+        duration: float,
+        start: float,
+    ) -> None:
+        self._listener = listener
+        self._load = describe_load(shape, options.batch_size)
+        self._repeat = repeat
+        self._phase = phase
+        self._planned = None if duration == _UNLIMITED_SECONDS else duration
+        self._start = self._last = start
+
+    def tell(self, measurement: Measurement) -> None:
+        """Give the listener a snapshot."""
+        now = time.monotonic()
+        recent = measurement.take_recent()
+        in_flight = sum(measurement.in_flight.values())
+        self._listener(
+            LiveSnapshot(
+                load=self._load,
+                repeat=self._repeat,
+                phase=self._phase,
+                elapsed_seconds=max(now - self._start, 0.0),
+                planned_seconds=self._planned,
+                request_rate=recent.count / max(now - self._last, 1e-3),
+                response_p99_us=recent.percentile_us(99),
+                sent=measurement.sent + in_flight,
+                succeeded=measurement.succeeded,
+                failed=measurement.failed,
+                timed_out=measurement.timed_out,
+                in_flight=in_flight,
             )
-        case Replay(offsets, source):
-            mean = (len(offsets) - 1) / offsets[-1] if offsets[-1] else float(len(offsets))
-            return Load(mode="open", request_rate=mean, distribution="replay", batch_size=batch_size, replay_of=source)
-
-
-def describe_in_words(shape: LoadShape) -> str:
-    """The load for a person."""
-    match shape:
-        case ClosedLoop(concurrency):
-            return f"concurrency {concurrency}"
-        case ConstantRate(rate):
-            return f"{rate:g} requests/s"
-        case PoissonRate(rate):
-            return f"{rate:g} requests/s (Poisson)"
-        case Ramp(first, last):
-            return f"{first:g} to {last:g} requests/s"
-        case Replay(_, source):
-            return f"the arrivals of {source}"
+        )
+        self._last = now

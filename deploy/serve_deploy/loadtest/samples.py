@@ -15,30 +15,30 @@ from serve_deploy.tensor import DataType
 Shapes = dict[str, tuple[int, ...]]
 
 
-def generate_sample(model: Model, *, batch_size: int, shapes: Shapes, seed: int, string_length: int) -> Sample:
-    """Random inputs of the model's types: floats in [0, 1), integers and booleans 0 or 1, strings of letters."""
+def generate_sample(model: Model, *, shapes: Shapes, seed: int, string_length: int) -> Sample:
+    """One row of random inputs: floats in [0, 1), integers and booleans 0 or 1, strings of letters."""
     for name in shapes:
         model.input_named(name)
     generator = np.random.default_rng(seed)
     wanted = [tensor for tensor in model.inputs if not tensor.optional or tensor.name in shapes]
     return Sample(
         {
-            tensor.name: _random(generator, tensor, request_shape(model, tensor, batch_size, shapes), string_length)
+            tensor.name: _random(generator, tensor, request_shape(model, tensor, shapes), string_length)
             for tensor in wanted
         }
     )
 
 
-def request_shape(model: Model, tensor: Tensor, batch_size: int, shapes: Shapes) -> tuple[int, ...]:
-    """The full shape that a request has, from the served shape, the batch size and `--shape`."""
-    batch = (batch_size,) if model.max_batch_size > 0 else ()
+def request_shape(model: Model, tensor: Tensor, shapes: Shapes) -> tuple[int, ...]:
+    """The full shape of a request of one row, from the served shape and `--shape`."""
+    batch = (1,) if model.max_batch_size > 0 else ()
     served = tensor.shape[len(batch) :]
     given = shapes.get(tensor.name, served)
-    if len(given) == len(tensor.shape) and batch and given[0] == batch_size:
-        given = given[1:]
     if len(given) != len(served) or any(dim not in (-1, ask) for dim, ask in zip(served, given, strict=False)):
         raise UsageError(
-            f"--shape {tensor.name}:{','.join(map(str, given))} does not fit the model", hint=model.input_list
+            f"input {tensor.name} does not take the shape [{', '.join(map(str, given))}]"
+            + (" in a batch" if batch else ""),
+            hint=model.input_list,
         )
     if any(dim < 0 for dim in given):
         raise UsageError(

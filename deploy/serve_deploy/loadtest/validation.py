@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_deploy.tensor import DataType
+from serve_deploy.wire import decode_tensor
 
 Array = NDArray[Any]
 Expected = dict[str, Array]
@@ -28,26 +29,13 @@ def http_outputs(body: bytes, json_length: int | None) -> Outputs:
         if size is None:
             outputs[item["name"]] = np.array(item["data"]).reshape(item["shape"])
         else:
-            outputs[item["name"]] = read_tensor(body[offset : offset + size], item["datatype"], item["shape"])
+            outputs[item["name"]] = decode_tensor(
+                DataType(item["datatype"]), body[offset : offset + size], tuple(item["shape"])
+            )
             offset += size
     if offset != len(body):
         raise ValueError(f"the reply has {len(body)} bytes, its outputs say {offset}")
     return outputs
-
-
-def read_tensor(content: bytes, data_type: str, shape: list[int]) -> Array:
-    """A tensor from Triton's binary form; ValueError where the size does not fit the shape."""
-    if data_type == "BYTES":
-        items, offset = [], 0
-        while offset < len(content):
-            (length,) = struct.unpack_from("<I", content, offset)
-            items.append(content[offset + 4 : offset + 4 + length])
-            offset += 4 + length
-        return np.array(items, object).reshape(shape)
-    if data_type == "BF16":
-        halves = np.frombuffer(content, "<u2").astype("<u4") << 16
-        return halves.view("<f4").reshape(shape)
-    return np.frombuffer(content, np.dtype(DataType(data_type).numpy_name).newbyteorder("<")).reshape(shape)
 
 
 def grpc_outputs(reply: bytes) -> Outputs:
@@ -56,7 +44,7 @@ def grpc_outputs(reply: bytes) -> Outputs:
 
     message = service_pb2.ModelInferResponse.FromString(reply)
     return {
-        item.name: read_tensor(content, item.datatype, list(item.shape))
+        item.name: decode_tensor(DataType(item.datatype), content, tuple(item.shape))
         for item, content in zip(message.outputs, message.raw_output_contents, strict=True)
     }
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from serve_deploy.errors import ServeError
+from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 
 _STOP_SECONDS = 5.0
@@ -65,14 +66,16 @@ class _Process:
 
 
 class Workers:
-    """The generator processes of one run; they end when it does, whatever ends it."""
+    """The generator processes of one run; an interruption ends the period, the end of the context ends them."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, interruption: Interruption) -> None:
         self._selector = selectors.DefaultSelector()
+        self._interruption = interruption
         self._processes: list[_Process] = []
         self._count = count
 
     def __enter__(self) -> Workers:
+        self._selector.register(self._interruption.file, selectors.EVENT_READ)
         for number in range(self._count):
             process = _Process(number)
             self._processes.append(process)
@@ -115,6 +118,10 @@ class Workers:
         wake = time.monotonic() + 0.5
         while waiting:
             for key, _ in self._selector.select(max(wake - time.monotonic(), 0)):
+                if key.data is None:
+                    self._selector.unregister(key.fileobj)
+                    self.stop()
+                    continue
                 for message in key.data.receive():
                     waiting -= isinstance(message, last)
                     yield key.data.number, message

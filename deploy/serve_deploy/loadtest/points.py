@@ -1,0 +1,79 @@
+"""One period's measurement as a point of the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from serve_deploy.loadtest.limits import client_bound_reasons
+from serve_deploy.loadtest.measurement import Measurement, summarize
+from serve_deploy.loadtest.report import ClientCost, Load, ModelStatistics, Point
+from serve_deploy.loadtest.worker import PeriodEnd
+
+
+@dataclass(frozen=True)
+class ServerShare:
+    """What the server says of the period."""
+
+    statistics: tuple[ModelStatistics, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    pending: float | None = None
+
+
+def build_point(
+    load: Load,
+    repeat: int,
+    started_at: str,
+    seconds: float,
+    measurement: Measurement,
+    ends: Mapping[int, PeriodEnd],
+    server: ServerShare,
+) -> Point:
+    """Put together what was counted over `seconds`, and whether the generator was the limit."""
+    response = summarize(measurement.response)
+    mean_in_flight = measurement.in_flight_seconds / seconds
+    busiest = max(ends.values(), key=lambda end: end.cpu_seconds / max(end.wall_seconds, 1e-9))
+    wall = max(busiest.wall_seconds, 1e-9)
+    slip = measurement.slip
+    reasons = client_bound_reasons(
+        cpu_fraction=busiest.cpu_seconds / wall,
+        starved_fraction=busiest.starved_seconds / wall,
+        slip_p99_us=slip.percentile_us(99),
+        response_p99_us=response.p99_us,
+        concurrency=load.concurrency,
+        mean_in_flight=mean_in_flight,
+        ran_out_of_connections=any(end.ran_out_of_connections for end in ends.values()),
+    )
+    return Point(
+        load=load,
+        repeat=repeat,
+        started_at=started_at,
+        duration_seconds=seconds,
+        sent=measurement.sent,
+        succeeded=measurement.succeeded,
+        failed=measurement.failed,
+        timed_out=measurement.timed_out,
+        in_flight_at_end=measurement.unfinished,
+        request_rate=measurement.succeeded / seconds,
+        throughput=measurement.succeeded * load.batch_size / seconds,
+        mean_in_flight=mean_in_flight,
+        response=response,
+        service=summarize(measurement.service),
+        failures=summarize(measurement.failures) if measurement.failed else None,
+        first_response=summarize(measurement.first_response) if measurement.responses else None,
+        responses=measurement.responses or None,
+        errors=measurement.error_kinds({worker: end.kinds for worker, end in ends.items()}),
+        client=ClientCost(
+            cpu_fraction=busiest.cpu_seconds / wall,
+            cpu_us_per_request=sum(end.cpu_seconds for end in ends.values()) / max(measurement.sent, 1) * 1e6,
+            slip_p50_us=slip.percentile_us(50),
+            slip_p99_us=slip.percentile_us(99),
+            slip_max_us=slip.max_us,
+        ),
+        client_bound=bool(reasons),
+        client_bound_reasons=reasons,
+        server=server.statistics,
+        server_metrics=dict(server.metrics),
+        pending=server.pending,
+        timeline=measurement.timeline.buckets(),
+    )

@@ -159,10 +159,14 @@ def digest_files(folder: Path) -> tuple[FileDigest, ...]:
     return tuple(_digest_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def _digest_file(path: Path, folder: Path) -> FileDigest:
+def hash_file(path: Path) -> str:
+    """Its sha256, read in pieces."""
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return FileDigest(path=path.relative_to(folder).as_posix(), sha256=digest, size_bytes=path.stat().st_size)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _digest_file(path: Path, folder: Path) -> FileDigest:
+    return FileDigest(path=path.relative_to(folder).as_posix(), sha256=hash_file(path), size_bytes=path.stat().st_size)
 
 
 def commit_version(staged: Path, destination: Path, existing: ExistingModel | None, manifest: Manifest) -> Manifest:

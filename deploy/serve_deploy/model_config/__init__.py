@@ -1,9 +1,10 @@
 """Triton's model configuration: derive it from a signature, check it, print it, read it."""
 
 from serve_deploy.model_config.build import build_model_config
+from serve_deploy.model_config.ensemble_rules import check_ensemble_members
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy, parse_version_policy
 from serve_deploy.model_config.pbtxt import CONFIG_NAME, format_config, parse_config
-from serve_deploy.model_config.problem import Problem
+from serve_deploy.model_config.problem import Problem, is_ensemble, is_onnx
 from serve_deploy.model_config.reasons import explain_config
 from serve_deploy.model_config.rules import check_config
 from serve_deploy.model_config.tensor_rules import check_against_model
@@ -17,8 +18,11 @@ __all__ = [
     "build_model_config",
     "check_against_model",
     "check_config",
+    "check_ensemble_members",
     "explain_config",
     "format_config",
+    "is_ensemble",
+    "is_onnx",
     "parse_config",
     "parse_version_policy",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from serve_deploy.model_config.ensemble_rules import check_ensemble_flow
 from serve_deploy.model_config.problem import Problem
 
 
@@ -14,8 +15,6 @@ def check_schedulers(config: Any) -> Iterator[Problem]:
         yield Problem("platform", 'ensemble_scheduling needs platform: "ensemble"', 'write platform: "ensemble"')
     if config.platform == "ensemble":
         yield from _check_ensemble(config)
-    elif not config.backend and not config.platform:
-        yield Problem("backend", "neither backend nor platform is set", 'write backend: "onnxruntime" for ONNX')
 
 
 def _check_ensemble(config: Any) -> Iterator[Problem]:
@@ -24,6 +23,7 @@ def _check_ensemble(config: Any) -> Iterator[Problem]:
     for name in ("backend", "instance_group", "optimization", "model_warmup"):
         if any(field.name == name for field, _value in config.ListFields()):
             yield Problem(name, f"an ensemble has no {name}: its models have their own", f"remove {name}")
+    yield from check_ensemble_flow(config)
 
 
 def check_dynamic_batching(config: Any) -> Iterator[Problem]:

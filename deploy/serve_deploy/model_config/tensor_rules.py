@@ -78,7 +78,8 @@ def check_against_model(config: Any, signature: ModelSignature) -> Iterator[Prob
     """
     batched = config.max_batch_size > 0
     needed = sum(not spec.optional for spec in signature.inputs)
-    listed = sum(not tensor.optional for tensor in config.input)
+    sequences = config.sequence_batching
+    listed = sum(not tensor.optional for tensor in config.input) + len(sequences.control_input) + len(sequences.state)
     if config.input and listed != needed:
         yield Problem("input", f"{listed} inputs listed, the model needs {needed}", _list_names(signature.inputs))
     for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):

@@ -1,0 +1,93 @@
+"""What Triton refuses is found before Triton is asked."""
+
+from __future__ import annotations
+
+import pytest
+from broken_configs import BROKEN, GOOD, IO, MISMATCHED, BrokenConfig
+
+from serve_deploy.model_config import check_against_model, check_config, parse_config
+from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+
+BACKEND = 'backend: "onnxruntime" '
+DOUBLING = ModelSignature(
+    inputs=(TensorSpec("x", DataType.FP32, (-1, 3)),), outputs=(TensorSpec("y", DataType.FP32, (-1, 3)),)
+)
+
+
+def by_name(case: BrokenConfig) -> str:
+    return case.name
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=by_name)
+def test_each_mistake_is_named_with_its_field_and_a_mend(case: BrokenConfig) -> None:
+    """One mistake gives a problem at its field, which says what to write instead."""
+    problems = check_config(parse_config(BACKEND + case.config))
+    assert case.field in [problem.field for problem in problems]
+    assert all(problem.message and problem.mend for problem in problems)
+
+
+@pytest.mark.parametrize("case", MISMATCHED, ids=by_name)
+def test_each_mismatch_with_the_model_is_named(case: BrokenConfig) -> None:
+    """A configuration that is legal in itself may still not fit its model."""
+    config = parse_config(BACKEND + case.config)
+    assert not check_config(config)
+    assert case.field in [problem.field for problem in check_against_model(config, DOUBLING)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GOOD,
+        "max_batch_size: 0",
+        GOOD + " dynamic_batching { preferred_batch_size: [2, 4] priority_levels: 2 default_priority_level: 1 }",
+        GOOD + " instance_group { count: 2 } instance_group { kind: KIND_GPU gpus: [0, 1] }",
+        GOOD + " version_policy { specific { versions: [1, 3] } }",
+        'input { name: "x" data_type: TYPE_FP32 dims: [2, 4, -1, 6] reshape { shape: [8, -1, 1, 6] } }',
+    ],
+)
+def test_legal_configurations_have_no_problem(config: str) -> None:
+    """No false alarms."""
+    assert check_config(parse_config(BACKEND + config)) == ()
+
+
+def test_a_narrower_input_is_legal_and_an_unlisted_output_too() -> None:
+    """Triton lets the configuration fix a free input dim, and leave outputs out."""
+    model = ModelSignature(
+        inputs=(TensorSpec("x", DataType.FP32, (-1, -1)),),
+        outputs=(TensorSpec("y", DataType.FP32, (-1, 3)), TensorSpec("z", DataType.FP32, (-1, 5))),
+    )
+    assert list(check_against_model(parse_config(BACKEND + GOOD), model)) == []
+
+
+def test_a_fixed_first_dimension_cannot_be_the_batch() -> None:
+    """The commonest mistake: the export had no dynamic axis."""
+    fixed = ModelSignature(
+        inputs=(TensorSpec("x", DataType.FP32, (1, 3)),), outputs=(TensorSpec("y", DataType.FP32, (1, 3)),)
+    )
+    problems = list(check_against_model(parse_config(BACKEND + GOOD), fixed))
+    assert [problem.field for problem in problems] == ["input[0].dims", "output[0].dims"]
+    assert "dynamic_axes" in problems[0].mend
+
+
+def test_scalars_are_one_element_without_batching() -> None:
+    """Triton has no rank 0: dims [1] stand for it, anything else does not."""
+    scalar = ModelSignature(inputs=(TensorSpec("x", DataType.FP32, ()),), outputs=(TensorSpec("y", DataType.FP32, ()),))
+    legal = IO.replace("dims: 3", "dims: 1")
+    assert list(check_against_model(parse_config(BACKEND + legal), scalar)) == []
+    assert [p.field for p in check_against_model(parse_config(BACKEND + IO), scalar)] == [
+        "input[0].dims",
+        "output[0].dims",
+    ]
+
+
+def test_the_name_must_be_the_folders() -> None:
+    """A name is checked only where it is written."""
+    assert [p.field for p in check_config(parse_config(f'name: "other" {BACKEND}{GOOD}'), "model")] == ["name"]
+    assert check_config(parse_config(BACKEND + GOOD), "model") == ()
+
+
+def test_an_ensemble_has_no_backend_or_instances_of_its_own() -> None:
+    """What its models have, an ensemble must not."""
+    config = f'platform: "ensemble" {GOOD} ensemble_scheduling {{ }} instance_group {{ count: 1 }}'
+    fields = [problem.field for problem in check_config(parse_config(config))]
+    assert fields == ["ensemble_scheduling.step", "instance_group"]

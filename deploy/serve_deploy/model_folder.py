@@ -10,13 +10,16 @@ from typing import Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import MANIFEST_NAME, Manifest, read_manifest
-from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble, is_onnx, parse_config
+from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble, parse_config
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.model_repository import MODEL_NAME, hash_file, list_versions
 
 # Folders that Triton itself knows beside the versions.
 _KNOWN_FOLDERS = (WARMUP_FOLDER, "initial_state", "configs")
-_BACKEND_FILES = {"onnxruntime": MODEL_NAME, "python": "model.py", "tensorrt": "model.plan", "pytorch": "model.pt"}
+_MODEL_FILES = {
+    "": MODEL_NAME, "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
+    "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ class ModelFolder:
             return MODEL_NAME
         if is_ensemble(self.config):
             return ""
-        backend = "onnxruntime" if is_onnx(self.config) or not self.config.backend else self.config.backend
-        return str(self.config.default_model_filename) or _BACKEND_FILES.get(backend, "")
+        backend = self.config.backend or self.config.platform
+        return str(self.config.default_model_filename) or _MODEL_FILES.get(backend, "")
+
+    @property
+    def lacks_files(self) -> bool:
+        """Whether the file of a version is missing."""
+        return any(not (self.path / str(version) / self.file_name).exists() for version in self.versions)
 
     @property
     def onnx_files(self) -> tuple[Path, ...]:

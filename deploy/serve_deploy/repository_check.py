@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +70,7 @@ def check_repository(
     UsageError where the folder is no repository; TritonStartError where there is no Triton.
     """
     folders = _read_folders(repository, progress)
-    states, ran, version = _load(repository, runtime, progress) if load else ((), None, None)
+    states, ran, version = _load(repository, folders, runtime, progress) if load else ((), None, None)
     configs = {folder.name: folder.config for folder in folders if folder.config is not None}
     models: dict[str, CheckedModel] = {}
     for folder in folders:
@@ -99,12 +100,29 @@ def _read_folders(repository: Path, progress: Progress) -> list[ModelFolder]:
 
 
 def _load(
-    repository: Path, runtime: RuntimeName | None, progress: Progress
+    repository: Path, folders: list[ModelFolder], runtime: RuntimeName | None, progress: Progress
 ) -> tuple[tuple[ModelState, ...], RuntimeName, str]:
     from serve_deploy.triton import start_server
 
-    with start_server(ServerOptions(repository=repository), runtime=runtime, progress=progress) as server:
-        return server.model_states(), server.runtime, server.version
+    # Triton waits forever for a Python model without its model.py.
+    hangs = [folder.name for folder in folders if folder.file_name == "model.py" and folder.lacks_files]
+    options = ServerOptions(repository=repository)
+    if hangs:
+        names = tuple(folder.name for folder in folders if folder.name not in hangs)
+        options = replace(options, control_mode="explicit", models=names)
+    with start_server(options, runtime=runtime, progress=progress) as server:
+        reasons = read_poll_failures(server.log_text())
+        states = tuple(
+            state if state.version else replace(state, reason=reasons.get(state.name, state.reason))
+            for state in server.model_states()
+        )
+        return states, server.runtime, server.version
+
+
+def read_poll_failures(log: str) -> dict[str, str]:
+    """Why Triton did not even try to load a model, by its name; the repository index does not say it."""
+    failures = re.findall(r"\"Poll failed for model directory '([^']+)': (.*)\"$", log, re.MULTILINE)
+    return {name: reason.replace('\\"', '"') for name, reason in failures}
 
 
 def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
@@ -165,8 +183,6 @@ def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
 
 def _excuse_dependants(models: Mapping[str, CheckedModel], configs: Mapping[str, Any]) -> Iterator[CheckedModel]:
     """An ensemble that Triton refuses only because of its models is not itself to blame."""
-    from dataclasses import replace
-
     for name, model in models.items():
         config = configs.get(name)
         steps = [step.model_name for step in config.ensemble_scheduling.step] if config is not None else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from broken_configs import BROKEN, GOOD, IO, MISMATCHED, BrokenConfig
 
-from serve_deploy.model_config import check_against_model, check_config, parse_config
+from serve_deploy.model_config import check_against_model, check_config, check_ensemble_members, parse_config
 from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
 
 BACKEND = 'backend: "onnxruntime" '
@@ -86,8 +86,41 @@ def test_the_name_must_be_the_folders() -> None:
     assert check_config(parse_config(BACKEND + GOOD), "model") == ()
 
 
-def test_an_ensemble_has_no_backend_or_instances_of_its_own() -> None:
-    """What its models have, an ensemble must not."""
-    config = f'platform: "ensemble" {GOOD} ensemble_scheduling {{ }} instance_group {{ count: 1 }}'
-    fields = [problem.field for problem in check_config(parse_config(config))]
-    assert fields == ["ensemble_scheduling.step", "instance_group"]
+_ENSEMBLE = """
+name: "ensemble" platform: "ensemble" max_batch_size: 4
+input { name: "in" data_type: TYPE_FP32 dims: 3 } output { name: "out" data_type: TYPE_FP32 dims: 3 }
+ensemble_scheduling { step { model_name: "m" %s } } %s
+"""
+_MAPS = 'input_map { key: "x" value: "in" } output_map { key: "y" value: "out" }'
+
+
+@pytest.mark.parametrize(
+    ("maps", "rest", "message"),
+    [
+        (_MAPS, "instance_group { count: 1 }", "no instance_group"),
+        (_MAPS, 'backend: "onnxruntime"', "no backend"),
+        (_MAPS, 'model_warmup { name: "w" batch_size: 1 }', "no model_warmup"),
+        ('output_map { key: "y" value: "out" }', "", "without input_map"),
+        ('input_map { key: "x" value: "in" }', "", "nothing produces the tensor 'out'"),
+        (_MAPS + ' output_map { key: "z" value: "in" }', "", "'in' is produced twice"),
+        (_MAPS + ' output_map { key: "z" value: "lost" }', "", "the tensor 'lost' is not used"),
+        (_MAPS + ' input_map { key: "z" value: "from_nowhere" }', "", "nothing produces the tensor 'from_nowhere'"),
+    ],
+)
+def test_ensembles_are_checked_as_a_flow(maps: str, rest: str, message: str) -> None:
+    """Each tensor is produced once and used, and what its models have an ensemble must not."""
+    messages = [problem.message for problem in check_config(parse_config(_ENSEMBLE % (maps, rest)))]
+    assert any(message in said for said in messages), messages
+
+
+def test_a_sound_ensemble_has_no_problem() -> None:
+    """Neither in itself nor with its model."""
+    config = parse_config(_ENSEMBLE % (_MAPS, ""))
+    assert check_config(config) == ()
+    assert list(check_ensemble_members(config, {"m": parse_config(BACKEND + GOOD)})) == []
+
+
+def test_an_ensemble_may_run_an_unbatched_model_whose_first_dim_is_free() -> None:
+    """Triton then takes [-1, 3] for the same as a batch of [3]."""
+    member = parse_config(BACKEND + IO.replace("dims: 3", "dims: [-1, 3]"))
+    assert list(check_ensemble_members(parse_config(_ENSEMBLE % (_MAPS, "")), {"m": member})) == []

@@ -38,11 +38,22 @@ def build_model(
 
 
 def doubling_model(
-    shape: Sequence[int | str] = ("batch", 3), data_type: int = onnx.TensorProto.FLOAT
+    shape: Sequence[int | str] = ("batch", 3), data_type: int = onnx.TensorProto.FLOAT, ir_version: int = 8
 ) -> onnx.ModelProto:
     """y = x + x."""
     node = helper.make_node("Add", ["x", "x"], ["y"])
+    return build_model([node], [("x", data_type, shape)], [("y", data_type, shape)], ir_version=ir_version)
+
+
+def echo_model(data_type: int, shape: Sequence[int | str]) -> onnx.ModelProto:
+    """y = x, of any type."""
+    node = helper.make_node("Identity", ["x"], ["y"])
     return build_model([node], [("x", data_type, shape)], [("y", data_type, shape)])
+
+
+def tensor_config(role: str, name: str, data_type: str, dims: Sequence[int]) -> str:
+    """An input or output of config.pbtxt."""
+    return f'{role} {{ name: "{name}" data_type: TYPE_{data_type} dims: {list(dims)} }}\n'
 
 
 def add_to_repository(

@@ -48,7 +48,6 @@ class EmbeddedRuntime:
             f"--cache-directory={root / 'tritonserver' / 'caches'}",
             f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(server_id)}",
             "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
         )
         return Launch(command, environment=_environment(root))
 

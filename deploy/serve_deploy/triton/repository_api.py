@@ -28,10 +28,15 @@ def list_models(url: str) -> tuple[ModelState, ...]:
             name=model["name"],
             version=model.get("version", ""),
             state=model.get("state", "UNAVAILABLE"),
-            reason=model.get("reason", "" if "state" in model else "not loaded"),
+            reason=_plain(model.get("reason", "" if "state" in model else "not loaded")),
         )
         for model in answer
     )
+
+
+def _plain(reason: str) -> str:
+    """Triton's reason without where in the embedded backend's Python it was found."""
+    return reason.partition("\n\nAt:\n")[0].replace("TritonModelException: ", "").strip()
 
 
 def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -27,6 +27,7 @@ class Execution:
         self._batching = config.get("max_batch_size", 0) > 0
         known = signature.inputs | signature.overridable
         self._types = {tensor.name: tensor.type for tensor in (*known.values(), *signature.outputs.values())}
+        self._strings = {tensor.name for tensor in known.values() if tensor.type == "STRING"}
         self._scalars = {tensor.name for tensor in known.values() if not tensor.shape}
         self._scalar_dims = _scalar_output_dims(signature, config)
         self._run = self._run_values if "BF16" in self._types.values() else self._run_arrays
@@ -38,27 +39,29 @@ class Execution:
         return self._answer_batch(requests)
 
     def _answer_batch(self, requests: Sequence[Any]) -> list[Any]:
-        names = _requested_names(requests)
         try:
+            wanted = [request.requested_output_names() for request in requests]
+            names = wanted[0] if len(wanted) == 1 else list(dict.fromkeys(name for names in wanted for name in names))
             feeds, sizes = self._collect(requests)
-            outputs = self._run(names, feeds)
-            return self._respond(requests, names, outputs, sizes)
-        except Exception as error:  # noqa: BLE001 - one request's error must not end the instance
+            outputs = dict(zip(names, self._run(names, feeds), strict=True))
+            return self._respond(wanted, outputs, sizes)
+        except Exception as error:  # noqa: BLE001 - one batch's error must not end the instance
             failure = pb_utils.TritonError(describe_error(error))
             return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in requests]
 
     def _collect(self, requests: Sequence[Any]) -> tuple[dict[str, Any], list[int]]:
-        parts: dict[str, list[Any]] = {}
-        for request in requests:
-            for tensor in request.inputs():
-                parts.setdefault(tensor.name(), []).append(self._read(tensor))
-        feeds = {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in parts.items()}
-        sizes = [len(array) for array in next(iter(parts.values()), [])] if self._batching else []
-        for name, array in feeds.items():
-            if self._types[name] == "STRING":
-                feeds[name] = _as_c_strings(array)
-            if name in self._scalars:
-                feeds[name] = feeds[name].reshape(())
+        """Each input over all requests, and the batch size of each request where there is more than one."""
+        if len(requests) == 1:
+            feeds = {tensor.name(): self._read(tensor) for tensor in requests[0].inputs()}
+            sizes = []
+        else:
+            read = [{tensor.name(): self._read(tensor) for tensor in request.inputs()} for request in requests]
+            feeds = {name: np.concatenate([arrays[name] for arrays in read]) for name in read[0]}
+            sizes = [len(next(iter(arrays.values()))) for arrays in read]
+        for name in self._strings & feeds.keys():
+            feeds[name] = _as_c_strings(feeds[name])
+        for name in self._scalars & feeds.keys():
+            feeds[name] = feeds[name].reshape(())
         return feeds, sizes
 
     def _read(self, tensor: Any) -> np.ndarray:
@@ -83,23 +86,18 @@ class Execution:
             for name, value in zip(names, outputs, strict=True)
         ]
 
-    def _respond(
-        self, requests: Sequence[Any], names: list[str], outputs: list[np.ndarray], sizes: list[int]
-    ) -> list[Any]:
-        if len(requests) == 1:
-            parts = {name: [self._with_dims(name, array)] for name, array in zip(names, outputs, strict=True)}
-        else:
-            ends = np.cumsum(sizes)[:-1]
-            parts = {name: np.split(array, ends) for name, array in zip(names, outputs, strict=True)}
-        return [
-            pb_utils.InferenceResponse(
-                output_tensors=[self._write(name, parts[name][index]) for name in request.requested_output_names()]
-            )
-            for index, request in enumerate(requests)
-        ]
-
-    def _with_dims(self, name: str, array: np.ndarray) -> np.ndarray:
-        return array.reshape(self._scalar_dims[name]) if array.ndim == 0 else array
+    def _respond(self, wanted: list[list[str]], outputs: dict[str, np.ndarray], sizes: list[int]) -> list[Any]:
+        for name in self._scalar_dims.keys() & outputs.keys():
+            if outputs[name].ndim == 0:
+                outputs[name] = outputs[name].reshape(self._scalar_dims[name])
+        if len(wanted) == 1:
+            return [pb_utils.InferenceResponse([self._write(name, outputs[name]) for name in wanted[0]])]
+        responses, start = [], 0
+        for names, size in zip(wanted, sizes, strict=True):
+            tensors = [self._write(name, outputs[name][start : start + size]) for name in names]
+            responses.append(pb_utils.InferenceResponse(tensors))
+            start += size
+        return responses
 
     def _write(self, name: str, array: np.ndarray) -> Any:
         if self._types[name] == "BF16":
@@ -117,17 +115,15 @@ def _scalar_output_dims(signature: Signature, config: dict[str, Any]) -> dict[st
     }
 
 
-def _requested_names(requests: Sequence[Any]) -> list[str]:
-    return list(dict.fromkeys(name for request in requests for name in request.requested_output_names()))
-
-
 def _as_c_strings(array: np.ndarray) -> np.ndarray:
     """Triton's bytes as ONNX Runtime takes them: each ends at its first NUL, as in the native backend."""
     if array.size == 0:
         return array
     flat = array.reshape(-1).tolist()
-    if array.size * max(map(len, flat)) <= _MAX_FIXED_WIDTH_BYTES:
-        return array.astype(np.bytes_)
+    # ONNX Runtime reads each up to a NUL, and beyond the array where there is none.
+    width = max(map(len, flat)) + 1
+    if array.size * width <= _MAX_FIXED_WIDTH_BYTES:
+        return array.astype(f"S{width}")
     cut = np.empty(array.size, dtype=object)
     cut[:] = [text.partition(b"\0")[0].decode("utf-8", errors="replace") for text in flat]
     return cut.reshape(array.shape)

@@ -51,6 +51,8 @@ def run_options(config: dict[str, Any]) -> onnxruntime.RunOptions | None:
 
 def describe_error(error: Exception) -> str:
     """ONNX Runtime's message as the native backend words it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a string output is not UTF-8, which only the native onnxruntime backend can return"
     found = re.match(r"\[ONNXRuntimeError\] : (\d+) : \w+ : (.*)", str(error), re.DOTALL)
     return f"onnx runtime error {found[1]}: {found[2]}" if found else f"{type(error).__name__}: {error}"
 

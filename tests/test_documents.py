@@ -18,9 +18,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Their ```console blocks are typed, in order, in an empty folder that holds examples/.
-SESSIONS = ["README.md"]
+SESSIONS = ["README.md", "docs/packaging.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-READY_SECONDS = 60
+READY, READY_SECONDS = "Ctrl-C", 60
 ELISION = "…"
 
 
@@ -28,10 +28,15 @@ ELISION = "…"
 class Step:
     """A command as it is typed, what the document shows, and what came."""
 
-    command: str
+    typed: str
     shown: str
     came: str = ""
     exit_code: int = 0
+
+    @property
+    def command(self) -> str:
+        """The command on one line."""
+        return re.sub(r"\\\n\s*", "", self.typed)
 
     @property
     def is_server(self) -> bool:
@@ -44,8 +49,8 @@ def read_steps(text: str) -> list[Step]:
     for language, body in BLOCK.findall(text):
         if language == "console":
             for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
-                command, _, shown = re.sub(r"\\\n\s*", "", part).partition("\n")
-                steps.append(Step(command.strip(), shown.strip("\n")))
+                typed, shown = re.fullmatch(r"((?:[^\n]*\\\n)*[^\n]*)\n?(.*)", part, re.DOTALL).groups()
+                steps.append(Step(typed, shown.rstrip("\n")))
     return steps
 
 
@@ -83,7 +88,12 @@ class Terminal:
             ["bash", "-c", command], cwd=self.folder, env=os.environ | {"COLUMNS": "100"}, text=True, timeout=150,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-        step.came, step.exit_code = done.stdout, done.returncode
+        step.came, step.exit_code = self._as_documented(done.stdout), done.returncode
+
+    def _as_documented(self, text: str) -> str:
+        for documented, port in self.ports.items():
+            text = text.replace(f":{port}", f":{documented}")
+        return text
 
     def _address(self, port: str) -> str:
         if port not in self.ports:
@@ -104,8 +114,8 @@ class Terminal:
             )  # fmt: skip
         self.servers.append(server)
         deadline = time.monotonic() + READY_SECONDS
-        while not matches(step.shown, step.came) and server.poll() is None and time.monotonic() < deadline:
-            step.came = log.read_text()
+        while READY not in step.came and server.poll() is None and time.monotonic() < deadline:
+            step.came = self._as_documented(log.read_text())
 
     def close(self) -> None:
         """End the servers as Ctrl-C does."""
@@ -122,13 +132,30 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened.close()
 
 
+def _rewrite(path: Path, steps: list[Step]) -> None:
+    """Put what came into the document, where it differs from what is shown."""
+    text = path.read_text(encoding="utf-8")
+    for step in steps:
+        if not matches(step.shown, step.came):
+            lines = "\n".join(line.rstrip() for line in step.came.rstrip().splitlines())
+            head, found, tail = text.partition(f"$ {step.typed}\n{step.shown}\n" if step.shown else f"$ {step.typed}\n")
+            assert found, f"{path.name} does not contain {step.typed}"
+            text = f"{head}$ {step.typed}\n{lines}\n{tail}"
+    path.write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", SESSIONS)
-def test_session_in_the_document_is_what_happens(name: str, terminal: Terminal) -> None:
+def test_session_in_the_document_is_what_happens(name: str, terminal: Terminal, request: pytest.FixtureRequest) -> None:
     """Each command of the document is run and says, numbers apart, what the document shows."""
-    for step in read_steps((ROOT / name).read_text(encoding="utf-8")):
+    steps = read_steps((ROOT / name).read_text(encoding="utf-8"))
+    updating = request.config.getoption("--update-golden")
+    for step in steps:
         terminal.type(step)
-        assert matches(step.shown, step.came), f"$ {step.command}\n{step.came}\n--- shown in {name}:\n{step.shown}"
-        assert (step.exit_code == 0) == ("error: " not in step.shown)
+        difference = f"$ {step.command}\n{step.came}\n--- shown in {name}:\n{step.shown}"
+        assert updating or matches(step.shown, step.came), f"{difference}\nif that is meant: make golden, read the diff"
+        assert updating or (step.exit_code == 0) == ("error: " not in step.shown), difference
+    if updating:
+        _rewrite(ROOT / name, steps)
 
 
 def _typed_commands(text: str) -> list[str]:

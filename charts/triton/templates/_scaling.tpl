@@ -27,7 +27,7 @@
 
 {{/* A number as a Kubernetes quantity, exact to a thousandth. */}}
 {{- define "triton.quantity" -}}
-{{- $milli := round (mulf . 1000) 0 | int64 -}}
+{{- $milli := int64 (round (mulf (float64 .) 1000) 0) -}}
 {{- if eq (mod $milli 1000) 0 -}}{{- div $milli 1000 -}}{{- else -}}{{- $milli -}}m{{- end -}}
 {{- end -}}
 

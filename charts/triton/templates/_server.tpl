@@ -3,11 +3,17 @@
 {{- else if .Values.models.load -}}explicit{{- else -}}none{{- end -}}
 {{- end -}}
 
+{{/* Whether the image's tag says that it is from before 24.05, which brought --model-config-name. */}}
+{{- define "triton.isOld" -}}
+{{- $release := .Values.image.tag | default .Chart.AppVersion | regexFind "^[0-9]{2}\\.[0-9]{2}" -}}
+{{- if and $release (lt (float64 $release) 24.05) -}}true{{- end -}}
+{{- end -}}
+
 {{/* Triton's command line, one argument a line. */}}
 {{- define "triton.arguments" -}}
 {{- $server := .Values.server -}}
 {{- $admin := .Values.security.adminApi -}}
-{{- $name := $server.modelConfigName | default .Values.gpu.profile -}}
+{{- $name := $server.modelConfigName | default (ternary "" .Values.gpu.profile (eq (include "triton.isOld" .) "true")) -}}
 - tritonserver
 - {{ printf "--model-repository=%s" (include "triton.repositoryPath" .) | quote }}
 - --http-port={{ int $server.ports.http }}

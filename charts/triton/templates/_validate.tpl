@@ -81,6 +81,9 @@
 {{- if and (eq (include "triton.controlMode" .) "explicit") (not .Values.models.load) (not .Values.compatibility.sageMakerMultiModel) -}}
 {{- $problems = append $problems "server.controlMode is explicit, but models.load names no model: nothing would be served" -}}
 {{- end -}}
+{{- if and .Values.server.modelConfigName (eq (include "triton.isOld" .) "true") -}}
+{{- $problems = append $problems (printf "server.modelConfigName is %s, but Triton %s does not know --model-config-name (24.05 does)" .Values.server.modelConfigName (.Values.image.tag | default .Chart.AppVersion)) -}}
+{{- end -}}
 {{- if and (eq (include "triton.controlMode" .) "none") .Values.models.load -}}
 {{- $problems = append $problems "server.controlMode is none, so models.load would have no effect; leave controlMode at auto" -}}
 {{- end -}}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
+    from serve_deploy.loadtest.gates import Gate
     from serve_deploy.loadtest.judging import Baseline
+    from serve_deploy.loadtest.options import LoadTestOptions
     from serve_deploy.loadtest.rendering import Format
     from serve_deploy.loadtest.report import LoadTestReport, ReportSet
 
@@ -44,46 +48,78 @@ Output = Annotated[
 ]
 
 
-def read_baseline(path: Path | None, minimum_effect: float) -> Baseline | None:
-    """Read the report of --baseline before anything long is begun."""
-    if path is None:
-        return None
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What becomes of a result: its gates and baseline, the files it goes to, what stdout gets."""
+
+    gates: tuple[Gate, ...] = ()
+    baseline: Baseline | None = None
+    outputs: tuple[Path, ...] = ()
+    printed: Format = "table"
+
+    def conclude(
+        self,
+        result: LoadTestReport | ReportSet,
+        *,
+        failure: ServeError | None = None,
+        afterwards: Callable[[LoadTestReport | ReportSet], None] = lambda _result: None,
+    ) -> None:
+        """Judge, write the files, print, do what comes after, and end with the code of what went wrong.
+
+        `failure` weighs most, then a report that was not saved, a threshold missed, `afterwards`; each is told. A
+        report that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
+        """
+        from serve_deploy.loadtest.judging import judge_all, require_all_passed
+        from serve_deploy.loadtest.rendering import render
+        from serve_deploy.loadtest.saved_reports import write_report
+
+        judged = judge_all(result, self.gates, self.baseline)
+        unsaved = _catch(lambda: write_report(judged, self.outputs))
+        lost = unsaved is not None and getattr(unsaved, "kept", None) is None
+        sys.stdout.write(render(judged, "json" if lost else self.printed))
+        sys.stdout.flush()
+        missed = _catch(lambda: require_all_passed(judged))
+        late = _catch(lambda: afterwards(judged))
+        _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
+
+
+def prepare_ending(
+    *, slo: list[str] | None, baseline: Path | None, min_effect: float, outputs: list[Path] | None, printed: Format
+) -> Ending:
+    """Find out what is wrong with gates, baseline and files before anything long is begun."""
+    from serve_deploy.loadtest.gates import parse_gate
     from serve_deploy.loadtest.judging import Baseline
-    from serve_deploy.loadtest.saved_reports import read_report
+    from serve_deploy.loadtest.saved_reports import check_destinations, read_report
 
-    return Baseline(str(path), read_report(path), minimum_effect)
+    files = tuple(outputs or ())
+    check_destinations(files)
+    return Ending(
+        gates=tuple(parse_gate(expression) for expression in slo or ()),
+        baseline=Baseline(str(baseline), read_report(baseline), min_effect) if baseline is not None else None,
+        outputs=files,
+        printed=printed,
+    )
 
 
-def conclude(
-    result: LoadTestReport | ReportSet,
-    outputs: Sequence[Path],
-    output_format: Format,
-    failure: ServeError | None = None,
-) -> None:
-    """Write the files, print the result, then raise what went wrong: `failure` first, a lost file, a missed gate.
+def check_baseline(baseline: Baseline, options: LoadTestOptions) -> None:
+    """Refuse a baseline of another model or load before the run, not after it."""
+    from serve_deploy.loadtest.judging import check_comparable
+    from serve_deploy.loadtest.runner import describe
 
-    A report that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
-    """
-    from serve_deploy.loadtest.rendering import render
-    from serve_deploy.loadtest.saved_reports import UnsavedReport, write_report
+    loads = [describe(shape, options) for shape in options.loads]
+    check_comparable(baseline, options.model, options.endpoint.protocol, loads)
 
-    unsaved: UnsavedReport | None = None
+
+def _catch(action: Callable[[], None]) -> ServeError | None:
     try:
-        write_report(result, outputs)
-    except UnsavedReport as error:
-        unsaved = error
-    lost = unsaved is not None and unsaved.kept is None
-    sys.stdout.write(render(result, "json" if lost else output_format))
-    for problem in (failure, unsaved):
-        if problem is not None:
-            raise problem
-    require_all_passed(result)
+        action()
+    except ServeError as error:
+        return error
+    return None
 
 
-def require_all_passed(result: LoadTestReport | ReportSet) -> None:
-    """Raise ThresholdError for the gates and baselines that were missed."""
-    from serve_deploy.loadtest.judging import require_passed
-    from serve_deploy.loadtest.report import LoadTestReport
-
-    for report in (result,) if isinstance(result, LoadTestReport) else (named.report for named in result.reports):
-        require_passed(report)
+def _tell(problems: Sequence[ServeError]) -> None:
+    for problem in problems[1:]:
+        output.print_error(problem)
+    if problems:
+        raise problems[0]

@@ -31,7 +31,10 @@ Warmup = Annotated[Seconds, typer.Option(metavar="SECONDS", min=0, help="How lon
 RequestCount = Annotated[
     int | None, typer.Option("--requests", "-n", metavar="N", min=1, help="End a point with its N-th request.")
 ]
-Repeat = Annotated[int, typer.Option(metavar="N", min=1, help="Measure every point N times, for intervals.")]
+Repeat = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Measure every point N times, for intervals; 1, or 3 with --find."),
+]
 Timeout = Annotated[Seconds, typer.Option(metavar="SECONDS", min=0.001, help="When a request counts as timed out.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", "-b", metavar="N", min=1, help="Inferences in a request.")]
 Processes = Annotated[int, typer.Option(metavar="N", min=1, help="Generator processes, one core each.")]

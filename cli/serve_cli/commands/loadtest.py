@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from serve_cli import load_find, load_live, load_report
 from serve_cli import loadtest_options as asked
-from serve_cli import output
 from serve_cli.options import Json
-from serve_deploy.errors import EndpointError, Interrupted, UsageError
+from serve_cli.output import progress
+from serve_deploy.errors import EndpointError, Interrupted, ServeError, UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.report import LoadTestReport, Point
+    from serve_deploy.loadtest.report import LoadTestReport
     from serve_deploy.loadtest.schedule import LoadShape
 
 
@@ -25,13 +26,20 @@ def loadtest(
     duration: asked.Duration = None,
     warmup: asked.Warmup = 1.0,
     requests: asked.RequestCount = None,
-    repeat: asked.Repeat = 1,
+    repeat: asked.Repeat = None,
     timeout: asked.Timeout = 30.0,
     batch_size: asked.BatchSize = 1,
     processes: asked.Processes = 1,
     connections: asked.Connections = 1000,
     shape: asked.Shape = None,
     seed: asked.Seed = 0,
+    slo: load_report.Slo = None,
+    baseline: load_report.BaselineFile = None,
+    min_effect: load_report.MinimumEffect = 0.05,
+    find: load_find.Find = None,
+    output: load_report.Output = None,
+    metrics_port: load_live.MetricsPort = None,
+    pushgateway: load_live.Pushgateway = None,
     json: Json = False,
 ) -> None:
     """Measure a Triton endpoint honestly: from the intended send, with nothing left out.
@@ -39,19 +47,25 @@ def loadtest(
     \b
     serve loadtest http://localhost:8000 -m digits -c 8
     serve loadtest grpc://localhost:8001 -m digits --rate 100..1000 --poisson
+    serve loadtest http://localhost:8000 -m digits -r 200 --slo 'p99<50ms' -o run.html
+    serve loadtest http://localhost:8000 -m digits --find rate --slo 'p99<50ms'
     """
-    from serve_deploy.loadtest import LoadTestOptions, run_loadtest
+    from serve_deploy.loadtest import LoadTestOptions
     from serve_deploy.loadtest.endpoint import parse_endpoint
 
+    ending = load_report.prepare_ending(
+        slo=slo, baseline=baseline, min_effect=min_effect, outputs=output, printed="json" if json else "table"
+    )
+    search = load_find.read_search(find, concurrency, rate) if find else None
     options = LoadTestOptions(
         endpoint=parse_endpoint(url),
         model=model,
         model_version=model_version,
-        loads=read_loads(concurrency, rate, ramp, poisson=poisson, seed=seed),
+        loads=() if search else read_loads(concurrency, rate, ramp, poisson=poisson, seed=seed),
         duration_seconds=duration if duration or requests else 10.0,
         requests=requests,
         warmup_seconds=warmup,
-        repeat=repeat,
+        repeat=repeat or (load_find.REPEATS if search else 1),
         timeout_seconds=timeout,
         batch_size=batch_size,
         processes=processes,
@@ -59,10 +73,13 @@ def loadtest(
         shapes=tuple(map(read_shape, shape or [])),
         seed=seed,
     )
-    with output.progress() as progress:
-        report = run_loadtest(options, progress=progress)
-    output.emit(report, as_json=json, render=print_report)
-    conclude(report)
+    if ending.baseline:
+        load_report.check_baseline(ending.baseline, options)
+    with progress() as show, load_live.listen(show, model, metrics_port) as on_snapshot:
+        report = load_find.run(options, search, ending.gates, poisson=poisson, on_snapshot=on_snapshot, show=show)
+    ending.conclude(
+        report, failure=describe_failure(report), afterwards=lambda judged: load_live.push(judged, pushgateway)
+    )
 
 
 def read_loads(
@@ -95,37 +112,14 @@ def read_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
-def print_report(report: LoadTestReport) -> None:
-    """The points as a table, and below it what spoils them."""
-    columns = ("load", "inferences/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "failed", "timed out")
-    output.print_table(columns, [_row(point) for point in report.points])
-    console = output.stdout()
-    for point in report.points:
-        for reason in point.client_bound_reasons:
-            console.print(f"client-bound at {_load(point)}: {reason}", markup=False)
-        for error in point.errors:
-            console.print(f"{error.count} × {error.kind}: {error.example}", markup=False)
-
-
-def _load(point: Point) -> str:
-    load = point.load
-    return f"concurrency {load.concurrency}" if load.mode == "closed" else f"{load.request_rate:g}/s"
-
-
-def _row(point: Point) -> tuple[object, ...]:
-    latency = point.response
-    percentiles = (latency.p50_us, latency.p90_us, latency.p99_us, latency.p999_us, latency.max_us)
-    figures = [f"{value / 1e3:.2f}" for value in percentiles]
-    return (_load(point), f"{point.throughput:.1f}", *figures, point.failed, point.timed_out)
-
-
-def conclude(report: LoadTestReport) -> None:
-    """End with the exit code that fits a run that was cut short, or in which nothing succeeded."""
+def describe_failure(report: LoadTestReport) -> ServeError | None:
+    """What cut a run short, or that nothing succeeded in it; None where all went well."""
     reason = report.interrupted_reason or ""
     if report.ended_by == "interrupt":
-        raise Interrupted(f"{reason}; the report is partial")
+        return Interrupted(f"{reason}; the report is partial")
     if report.ended_by == "server":
-        raise EndpointError(f"{reason}; the report goes up to there")
+        return EndpointError(f"{reason}; the report goes up to there")
     if report.points and not any(point.succeeded for point in report.points):
         errors = report.points[0].errors
-        raise EndpointError("no request succeeded" + (f": {errors[0].example}" if errors else ""))
+        return EndpointError("no request succeeded" + (f": {errors[0].example}" if errors else ""))
+    return None

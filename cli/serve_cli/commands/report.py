@@ -12,7 +12,6 @@ from serve_cli import load_report, options
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.judging import Baseline
     from serve_deploy.loadtest.report import LoadTestReport, ReportSet
 
 
@@ -48,14 +47,16 @@ def report(
     serve report run.json --slo 'p99<50ms' --baseline main.json
     serve report run.json --format markdown >> "$GITHUB_STEP_SUMMARY"
     """
-    from serve_deploy.loadtest.saved_reports import check_destinations
-
     if json and printed is not PrintedFormat.TABLE:
         raise UsageError("--json and --format contradict each other", hint="leave one out")
-    outputs = output or []
-    check_destinations(outputs)
-    result = _judge(_read(files, merge), slo or [], load_report.read_baseline(baseline, min_effect))
-    load_report.conclude(result, outputs, "json" if json else printed.value)
+    ending = load_report.prepare_ending(
+        slo=slo,
+        baseline=baseline,
+        min_effect=min_effect,
+        outputs=output,
+        printed="json" if json else printed.value,
+    )
+    ending.conclude(_read(files, merge))
 
 
 def _read(files: list[Path], merge: bool) -> LoadTestReport | ReportSet:
@@ -72,17 +73,3 @@ def _read(files: list[Path], merge: bool) -> LoadTestReport | ReportSet:
     return ReportSet(
         reports=tuple(NamedReport(name=name, report=one) for name, one in zip(names, reports, strict=True))
     )
-
-
-def _judge(result: LoadTestReport | ReportSet, slo: list[str], baseline: Baseline | None) -> LoadTestReport | ReportSet:
-    from serve_deploy.loadtest.gates import parse_gate
-    from serve_deploy.loadtest.judging import judge_report
-    from serve_deploy.loadtest.report import LoadTestReport
-
-    gates = [parse_gate(expression) for expression in slo]
-    if isinstance(result, LoadTestReport):
-        return judge_report(result, gates, baseline)
-    judged = (
-        named.model_copy(update={"report": judge_report(named.report, gates, baseline)}) for named in result.reports
-    )
-    return result.model_copy(update={"reports": tuple(judged)})

@@ -65,6 +65,8 @@ def compare_with_baseline(
             "A single run on either side cannot show how much runs differ by chance: only changes beyond "
             f"{SINGLE_RUN_GUARD:.0%} are called. Measure both with --repeat 5 for a decision."
         )
+    unclear = {(change.load, change.explanation) for change in changes if change.method == "none"}
+    notes += [f"Figures at {format_load(load)} {explanation}." for load, explanation in sorted(unclear, key=str)]
     return BaselineComparison(
         baseline=name,
         baseline_started_at=before.points[0].started_at,
@@ -215,16 +217,16 @@ def _explain(difference: Difference, before: int, now: int, least: float) -> str
 
 
 def _undecided(pair: Pair, metric: Metric, reason: str) -> MetricChange:
-    before, now = (pool_repeats(side) for side in pair)
-    read = _read_error_rate if metric == "error_rate" else _METRICS[metric]
+    before, now = (_read(metric, pool_repeats(side)) for side in pair)
     return MetricChange(
-        load=now.load, metric=metric, before=read(before), now=read(now), change=0.0, change_low=None,
-        change_high=None, verdict="undecided", method="none", explanation=f"cannot be compared: {reason}",
+        load=pair[1][0].load, metric=metric, before=before, now=now, change=now / before - 1 if before else 0.0,
+        change_low=None, change_high=None, verdict="undecided", method="none",
+        explanation=f"cannot be compared: {reason}",
     )  # fmt: skip
 
 
-def _read_error_rate(point: Point) -> float:
-    return read_error_rate(point) or 0.0
+def _read(metric: Metric, point: Point) -> float:
+    return (read_error_rate(point) or 0.0) if metric == "error_rate" else _METRICS[metric](point)
 
 
 def _expm1(value: float) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_deploy.errors import ThresholdError
+from serve_deploy.errors import ThresholdError, UsageError
 from serve_deploy.loadtest.figures import format_load
 from serve_deploy.loadtest.gates import Gate, evaluate_gates
-from serve_deploy.loadtest.report import GateResult, LoadTestReport
+from serve_deploy.loadtest.report import GateResult, Load, LoadTestReport, Point, ReportSet
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,60 @@ class Baseline:
     minimum_effect: float = 0.05
 
 
+def check_comparable(baseline: Baseline, model: str, protocol: str, loads: Sequence[Load]) -> None:
+    """UsageError where a run that is yet to be made could not be compared with the baseline."""
+    target, measured = baseline.report.target, {point.load for point in baseline.report.points}
+    if (target.model, target.protocol) != (model, protocol):
+        raise UsageError(
+            f"the baseline {baseline.name} measured {target.model} over {target.protocol}, not {model} over {protocol}",
+            hint="measure the baseline anew, with the same model and protocol",
+        )
+    if not measured & set(loads):
+        was, asked = (", ".join(map(format_load, some)) or "no load" for some in (measured, loads))
+        raise UsageError(
+            f"the baseline {baseline.name} was measured at {was}, not at {asked}", hint="compare runs of the same load"
+        )
+
+
 def judge_report(report: LoadTestReport, gates: Sequence[Gate], baseline: Baseline | None = None) -> LoadTestReport:
     """Add the verdicts of gates and baseline to a report; without any, what it already holds stays."""
     verdicts: dict[str, object] = {}
     if gates:
-        verdicts["gates"] = evaluate_gates(gates, report.points)
+        verdicts["gates"] = evaluate_gates(gates, _points_in_question(report))
     if baseline is not None:
         from serve_deploy.loadtest.baseline import BaselineOptions, compare_with_baseline
 
         options = BaselineOptions(minimum_effect=baseline.minimum_effect)
         verdicts["baseline"] = compare_with_baseline(report, baseline.report, baseline.name, options)
     return report.model_copy(update=verdicts) if verdicts else report
+
+
+def judge_all(
+    result: LoadTestReport | ReportSet, gates: Sequence[Gate], baseline: Baseline | None = None
+) -> LoadTestReport | ReportSet:
+    """Judge one report, or each of several."""
+    if isinstance(result, LoadTestReport):
+        return judge_report(result, gates, baseline)
+    judged = [
+        named.model_copy(update={"report": judge_report(named.report, gates, baseline)}) for named in result.reports
+    ]
+    return result.model_copy(update={"reports": tuple(judged)})
+
+
+def require_all_passed(result: LoadTestReport | ReportSet) -> None:
+    """Raise ThresholdError for the first report with a missed gate or a regression."""
+    for report in (result,) if isinstance(result, LoadTestReport) else (named.report for named in result.reports):
+        require_passed(report)
+
+
+def _points_in_question(report: LoadTestReport) -> Sequence[Point]:
+    """All points; of a search those at the load it found or, where none held, at the lowest."""
+    if report.search is None or not report.points:
+        return report.points
+    variable = "request_rate" if report.search.variable == "rate" else "concurrency"
+    loads = [getattr(point.load, variable) for point in report.points]
+    asked = min(loads) if report.search.highest is None else report.search.highest
+    return [point for point, load in zip(report.points, loads, strict=True) if load == asked]
 
 
 def require_passed(report: LoadTestReport) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serve_deploy.loadtest.figures import format_number
 from serve_deploy.loadtest.gates import Gate, evaluate_gate
 from serve_deploy.loadtest.pooling import pool_repeats
 from serve_deploy.loadtest.report import Point, SearchResult
@@ -168,11 +167,11 @@ class _Search:
         return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {self.probes} measurements."
 
     def _name(self, load: float) -> str:
-        return f"{format_number(load, 4)}/s" if self.options.variable == "rate" else f"concurrency {load:g}"
+        return f"{load:,.6g}/s" if self.options.variable == "rate" else f"concurrency {load:g}"
 
 
 def _kept_up(point: Point) -> bool:
-    """Whether an open loop's rate was reached at all, give or take the chance in Poisson arrivals."""
+    """Whether an open loop was done with at the rate asked for, give or take the chance in Poisson arrivals."""
     asked = point.load.request_rate
     if asked is None or not point.sent:
         return point.sent > 0

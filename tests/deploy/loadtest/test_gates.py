@@ -11,7 +11,7 @@ from synthetic_reports import make_point, make_report, make_stalled_point, make_
 from serve_deploy.errors import ThresholdError, UsageError
 from serve_deploy.loadtest.gates import evaluate_gate, evaluate_gates, parse_gate
 from serve_deploy.loadtest.judging import judge_report, require_passed
-from serve_deploy.loadtest.report import ErrorKind, LoadTestReport
+from serve_deploy.loadtest.report import ErrorKind, Load, LoadTestReport
 
 TIMES = ("p50", "p90", "p99", "p99.9", "mean", "max", "service_p99", "response_p95", "service_mean", "queue", "slip")
 SHARES = ("errors", "timeouts")
@@ -127,6 +127,7 @@ def test_nothing_answered_misses_every_gate_on_it(expression: str) -> None:
     ("expression", "passed", "trusted"),
     [
         ("p99<50ms", False, False),
+        ("p99<1us", False, False),
         ("p99>1us", False, False),
         ("errors<1%", False, False),
         ("throughput>100", True, True),
@@ -137,11 +138,34 @@ def test_nothing_answered_misses_every_gate_on_it(expression: str) -> None:
     ],
 )
 def test_a_client_bound_point_passes_only_what_it_can_show(expression: str, passed: bool, trusted: bool) -> None:
-    """Where the generator was the limit, only its slip and a rate that was reached are believed."""
-    bound = make_point(client_bound=True, client_bound_reasons=("its CPU was 97 % busy",))
+    """In a closed loop at the generator's limit only its slip and a rate that was reached are believed."""
+    closed = Load(mode="closed", concurrency=4)
+    bound = make_point(closed, client_bound=True, client_bound_reasons=("its CPU was 97 % busy",))
     result = evaluate_gate(parse_gate(expression), bound)
     assert (result.passed, result.trusted) == (passed, trusted)
-    assert ("its CPU was 97 % busy" in result.explanation) is not trusted
+    assert ("the generator was the limit" in result.explanation) is not trusted
+
+
+@pytest.mark.parametrize(
+    ("expression", "passed"),
+    [
+        ("p99<50ms", True),
+        ("errors<1%", True),
+        ("p99<1ms", False),
+        ("service_p99<50ms", False),
+        ("queue<50ms", False),
+    ],
+)
+def test_a_late_generator_only_makes_an_open_loop_look_slower(expression: str, passed: bool) -> None:
+    """Response times include the generator's own delay: an upper bound on them that held does hold."""
+    result = evaluate_gate(parse_gate(expression), make_point(client_bound=True))
+    assert (result.passed, result.trusted) == (passed, passed)
+
+
+def test_requests_without_an_answer_spoil_a_late_generators_gate() -> None:
+    """What was cut short at the end is in no latency, so that nothing can be concluded from those that are."""
+    result = evaluate_gate(parse_gate("p99<50ms"), make_point(client_bound=True, in_flight_at_end=3))
+    assert (result.passed, result.trusted) == (False, False)
 
 
 def test_a_sweep_is_judged_load_by_load_over_pooled_repeats() -> None:

@@ -107,23 +107,17 @@ def list_warnings(report: LoadTestReport) -> list[str]:
     warnings = []
     if not report.complete:
         warnings.append(f"This report is partial: {report.interrupted_reason or 'the run was interrupted'}.")
-    for summary in summarise_loads(report):
-        warnings += _list_load_warnings(summary.pooled)
+    points = [load.pooled for load in summarise_loads(report)]
+    bound = [point for point in points if point.client_bound]
+    if bound:
+        loads = ", ".join(format_load(point.load) for point in bound)
+        reasons = "; ".join(bound[-1].client_bound_reasons) or "it could not send faster"
+        warnings.append(f"At {loads} the generator was the limit, not the server ({reasons}).")
+    for point in points:
+        if point.in_flight_at_end:
+            count, load = format_count(point.in_flight_at_end), format_load(point.load)
+            warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
     return [*warnings, *report.notes]
-
-
-def _list_load_warnings(point: Point) -> list[str]:
-    warnings = []
-    load = format_load(point.load)
-    if point.client_bound:
-        reasons = "; ".join(point.client_bound_reasons) or "it could not send faster"
-        warnings.append(
-            f"At {load} the generator was the limit, not the server ({reasons}): do not read it as a limit."
-        )
-    if point.in_flight_at_end:
-        count = format_count(point.in_flight_at_end)
-        warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
-    return warnings
 
 
 def change_rows(comparison: BaselineComparison) -> list[tuple[str, ...]]:

@@ -1,0 +1,131 @@
+"""A running load test as Prometheus metrics, to be scraped while it runs or pushed when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway, start_http_server
+
+from serve_deploy.errors import EndpointError, UsageError
+from serve_deploy.loadtest.figures import format_load
+from serve_deploy.loadtest.gates import read_error_rate
+from serve_deploy.loadtest.pooling import group_by_load, pool_repeats
+from serve_deploy.loadtest.report import LoadTestReport, Point
+
+if TYPE_CHECKING:
+    from serve_deploy.loadtest.runner import LiveSnapshot
+
+_QUANTILES = (("0.5", "p50_us"), ("0.9", "p90_us"), ("0.95", "p95_us"), ("0.99", "p99_us"), ("0.999", "p999_us"))
+_OUTCOMES = ("succeeded", "failed", "timed_out")
+
+
+class LiveMetrics:
+    """Counters and gauges of the run so far; `listen` takes the engine's snapshots."""
+
+    def __init__(self, model: str) -> None:
+        self.registry = CollectorRegistry()
+        self._model = model
+        self._requests = Counter(
+            "serve_loadtest_requests", "Requests that ended.", ("model", "phase", "outcome"), registry=self.registry
+        )
+        self._rate = self._gauge("request_rate", "Requests answered a second, lately.")
+        self._p99 = self._gauge("response_p99_seconds", "p99 of the response time from the intended send, lately.")
+        self._in_flight = self._gauge("in_flight", "Requests sent and not yet answered.")
+        self._target_rate = self._gauge("target_rate", "Requests a second asked of the generator; 0 in a closed loop.")
+        self._concurrency = self._gauge("target_concurrency", "Users of the closed loop; 0 in an open loop.")
+        self._period: object = None
+        self._counted = dict.fromkeys(_OUTCOMES, 0)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"serve_loadtest_{name}", text, ("model",), registry=self.registry).labels(self._model)
+
+    def listen(self, snapshot: LiveSnapshot) -> None:
+        """Take in how the run is doing."""
+        period = (snapshot.load, snapshot.repeat, snapshot.phase)
+        if period != self._period:
+            self._period, self._counted = period, dict.fromkeys(_OUTCOMES, 0)
+        for outcome in _OUTCOMES:
+            total = getattr(snapshot, outcome)
+            self._requests.labels(self._model, snapshot.phase, outcome).inc(max(0, total - self._counted[outcome]))
+            self._counted[outcome] = total
+        self._rate.set(snapshot.request_rate)
+        self._p99.set(snapshot.response_p99_us / 1e6)
+        self._in_flight.set(snapshot.in_flight)
+        self._target_rate.set(snapshot.load.request_rate or 0)
+        self._concurrency.set(snapshot.load.concurrency or 0)
+
+
+@contextmanager
+def serve_metrics(metrics: LiveMetrics, address: str) -> Iterator[int]:
+    """Serve the metrics at PORT (of this machine alone) or HOST:PORT while the context lasts; gives the port."""
+    host, port = parse_address(address)
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise UsageError(f"--metrics-port {address}: {error.strerror}", hint="choose a free port") from error
+    try:
+        yield int(server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Read PORT or HOST:PORT; UsageError where it is neither."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise UsageError(f"--metrics-port {address}: not a port", hint="write it as 9095 or 0.0.0.0:9095")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def push_report(report: LoadTestReport, url: str, *, timeout_seconds: float = 10.0) -> None:
+    """Push a finished run to a Pushgateway, in place of the last one of its model; EndpointError where it refuses."""
+    registry = collect_report(report)
+    try:
+        push_to_gateway(
+            url, "serve_loadtest", registry, grouping_key={"model": report.target.model}, timeout=timeout_seconds
+        )
+    except (OSError, ValueError) as error:
+        raise EndpointError(
+            f"cannot push to the Pushgateway {url}: {getattr(error, 'reason', None) or error}",
+            hint="the report itself is complete",
+        ) from error
+
+
+def collect_report(report: LoadTestReport) -> CollectorRegistry:
+    """The results of a run as gauges: a series a load, and one a gate."""
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"serve_loadtest_{name}", text, ("load", *labels), registry=registry)
+
+    throughput = gauge("throughput", "Inferences a second.")
+    response = gauge("response_seconds", "Response time from the intended send.", "quantile")
+    slowest = gauge("response_max_seconds", "The longest response time.")
+    errors = gauge("error_ratio", "Failed and timed-out requests among all that ended.")
+    requests = gauge("requests", "Requests sent.")
+    bound = gauge("client_bound", "1 where the generator was the limit, not the server.")
+    passed = gauge("gate_passed", "1 where a gate was passed.", "gate")
+    for point in map(pool_repeats, group_by_load(report.points)):
+        load = format_load(point.load)
+        throughput.labels(load).set(point.throughput)
+        requests.labels(load).set(point.sent)
+        bound.labels(load).set(point.client_bound)
+        errors.labels(load).set(read_error_rate(point) or 0)
+        _set_latency(response, slowest, load, point)
+    for result in report.gates:
+        passed.labels(format_load(result.load) if result.load else "", result.expression).set(result.passed)
+    ended = Gauge("serve_loadtest_complete", "1 where the run was not cut short.", registry=registry)
+    ended.set(report.complete)
+    return registry
+
+
+def _set_latency(response: Gauge, slowest: Gauge, load: str, point: Point) -> None:
+    if not point.response.count:
+        return
+    slowest.labels(load).set(point.response.max_us / 1e6)
+    for quantile, name in _QUANTILES:
+        response.labels(load, quantile).set(getattr(point.response, name) / 1e6)

@@ -104,9 +104,9 @@ def prepare_ending(
 def check_baseline(baseline: Baseline, options: LoadTestOptions) -> None:
     """Refuse a baseline of another model or load before the run, not after it."""
     from serve_deploy.loadtest.judging import check_comparable
-    from serve_deploy.loadtest.runner import describe
+    from serve_deploy.loadtest.loads import describe_load
 
-    loads = [describe(shape, options) for shape in options.loads]
+    loads = [describe_load(shape, options.batch_size) for shape in options.loads]
     check_comparable(baseline, options.model, options.endpoint.protocol, loads)
 
 

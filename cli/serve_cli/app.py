@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 import serve_deploy
 from serve_cli import output
-from serve_cli.commands import check, loadtest, package, report
+from serve_cli.commands import chart, check, loadtest, package, report
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ app.command()(package.package)
 app.command()(check.check)
 app.command()(loadtest.loadtest)
 app.command()(report.report)
+app.command()(chart.chart)
 
 
 def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:

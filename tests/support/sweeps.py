@@ -1,0 +1,52 @@
+"""Sweeps that keep Little's law, with figures made for working by hand."""
+
+from __future__ import annotations
+
+from serve_deploy.loadtest.report import (
+    ClientCost,
+    LatencySummary,
+    Load,
+    LoadTestReport,
+    ModelStatistics,
+    Point,
+    Target,
+)
+
+TARGET = Target(
+    url="http://127.0.0.1:8000", protocol="http", model="digits", model_version="1", server_version="2.51.0",
+    platform="onnxruntime_onnx", max_batch_size=8, model_config_sha256="a" * 64, inputs=("x",), outputs=("y",),
+)  # fmt: skip
+CLIENT = ClientCost(cpu_fraction=0.3, cpu_us_per_request=20, slip_p50_us=0, slip_p99_us=1, slip_max_us=2)
+
+
+def latency(mean_ms: float, p99_ms: float) -> LatencySummary:
+    """A summary by its mean and p99."""
+    us = {"mean_us": mean_ms * 1e3, "min_us": 1, "p50_us": mean_ms * 1e3, "p90_us": 1, "p95_us": 1}
+    return LatencySummary(count=1000, p99_us=p99_ms * 1e3, p999_us=p99_ms * 1e3, max_us=p99_ms * 1e3, **us)
+
+
+def point(concurrency: int, rate: float, p99_ms: float, **changes: object) -> Point:
+    """A closed-loop point of 10 s that keeps Little's law: concurrency = rate * mean."""
+    mean_ms = concurrency / rate * 1e3
+    fields: dict[str, object] = {
+        "load": Load(mode="closed", concurrency=concurrency), "started_at": "2026-01-01T00:00:00Z",
+        "duration_seconds": 10.0, "sent": 1000, "succeeded": 1000, "failed": 0, "timed_out": 0, "in_flight_at_end": 0,
+        "request_rate": rate, "throughput": rate, "mean_in_flight": float(concurrency),
+        "response": latency(mean_ms, p99_ms), "service": latency(mean_ms, p99_ms), "client": CLIENT,
+    }  # fmt: skip
+    return Point(**(fields | changes))
+
+
+def statistics(model: str, requests: int, queue_us: float, infer_us: float) -> ModelStatistics:
+    return ModelStatistics(
+        model=model, requests=requests, inferences=requests, executions=requests, failures=0, queue_us=queue_us,
+        compute_input_us=0, compute_infer_us=infer_us, compute_output_us=0, average_batch_size=1,
+    )  # fmt: skip
+
+
+# 100, 180, 240, 250 requests/s: the server saturates near 250, the p99 passes 50 ms between 4 and 8 in flight.
+SWEEP = (point(1, 100, 12), point(2, 180, 20), point(4, 240, 45), point(8, 250, 90))
+
+
+def report(*points: Point) -> LoadTestReport:
+    return LoadTestReport(tool_version="1", kind="sweep", target=TARGET, complete=True, points=points or SWEEP)

@@ -67,7 +67,7 @@ def test_capacity_of_the_served_model(serve: Serve, repository: Path, tmp_path: 
     options = ("--slo", "p99<50ms", "--capacity", tmp_path / "sweep.json", "--dry-run")
     done = serve("chart", repository, *options)
     assert done.returncode == 0, done.stderr
-    assert "autoscaling.metrics.concurrency.target: 1.885" in done.stdout
+    assert "autoscaling.metrics.concurrency.target: 1.886" in done.stdout
     (repository / "digits" / "config.pbtxt").write_text(
         (repository / "digits" / "config.pbtxt").read_text() + " dynamic_batching { }"
     )

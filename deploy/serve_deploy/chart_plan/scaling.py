@@ -143,4 +143,4 @@ def _check_replicas(least: int, most: int) -> None:
 
 def _target(value: float) -> float:
     """Rounded down to a thousandth, the finest that Kubernetes' quantities hold."""
-    return max(0.001, math.floor(value * 1000) / 1000)
+    return max(0.001, math.floor(round(value * 1000, 6)) / 1000)

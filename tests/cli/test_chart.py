@@ -59,7 +59,7 @@ def test_chart_refuses_what_only_rendering_shows(serve: Serve, repository: Path,
 
 
 def test_capacity_of_the_served_model(serve: Serve, repository: Path, tmp_path: Path) -> None:
-    """A sweep of this configuration gives the targets (u = 0.712 with 121 s of cold start); of another it is refused."""
+    """A sweep of this configuration gives the targets (121 s of cold start: u = 0.712); of another it is refused."""
     (model,) = read_models(repository)
     target = TARGET.model_copy(update={"model_config_sha256": model.config_sha256})
     sweep = report().model_copy(update={"target": target})

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_LOAD = "Load"
-_PERIOD = "Period"
-_REQUESTS = "Requests"
+
+class SharedMemory(StrEnum):
+    """Where the inputs are."""
+
+    NONE = "none"
+    SYSTEM = "system"
+
 
 Url = Annotated[str, typer.Argument(help="http://host:8000, https://…, grpc://host:8001 or grpcs://….")]
 Model = Annotated[str, typer.Option("--model", "-m", help="The model to send requests to.", show_default=False)]
@@ -25,7 +31,7 @@ Poisson = Annotated[bool, typer.Option("--poisson", help="Let the arrivals of --
 Ramp = Annotated[str | None, typer.Option(metavar="FROM..TO", help="Open loop whose rate grows over the duration.")]
 Seconds = float
 Duration = Annotated[
-    Seconds | None, typer.Option(metavar="SECONDS", help="How long to measure each point; 10 by default.")
+    Seconds | None, typer.Option(metavar="SECONDS", min=0.01, help="How long to measure each point; 10 by default.")
 ]
 Warmup = Annotated[Seconds, typer.Option(metavar="SECONDS", min=0, help="How long to send before that, uncounted.")]
 RequestCount = Annotated[
@@ -44,3 +50,28 @@ Shape = Annotated[
     typer.Option("--shape", metavar="INPUT:DIMS", help="Sizes of free dims, without the batch: IN:3,224,224."),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of generated data and Poisson arrivals.")]
+ReplayFile = Annotated[
+    Path | None, typer.Option("--replay", metavar="FILE", help="Open loop that replays recorded arrival times.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="PATH", help=".npz, .npy, folder of .npy, KServe or perf_analyzer JSON."),
+]
+Expected = Annotated[
+    Path | None, typer.Option("--expected", metavar="PATH", help="The outputs to expect of --data, for --validate.")
+]
+SamplesFrom = Annotated[
+    Path | None,
+    typer.Option("--repository", metavar="FOLDER", help="Send the samples kept in this packaged repository."),
+]
+Validate = Annotated[bool, typer.Option("--validate", help="Compare every reply with the expected outputs.")]
+StringLength = Annotated[int, typer.Option(metavar="N", min=0, help="Letters in generated strings.")]
+SequenceLength = Annotated[int, typer.Option(metavar="N", min=1, help="Requests in a sequence to a stateful model.")]
+Streaming = Annotated[bool, typer.Option("--streaming", help="gRPC streams, as decoupled models need them.")]
+SharedMemoryName = Annotated[
+    SharedMemory,
+    typer.Option("--shared-memory", help="How inputs travel; 'system': the server is on this machine."),
+]
+MetricsUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Triton's /metrics: adds pending requests, GPU and CPU figures.")
+]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve_cli import load_find, load_live, load_report
+from serve_cli import load_endpoint, load_find, load_live, load_report
 from serve_cli import loadtest_options as asked
 from serve_cli.options import Json
 from serve_cli.output import progress
@@ -33,6 +34,23 @@ def loadtest(
     connections: asked.Connections = 1000,
     shape: asked.Shape = None,
     seed: asked.Seed = 0,
+    replay: asked.ReplayFile = None,
+    data: asked.Data = None,
+    expected: asked.Expected = None,
+    repository: asked.SamplesFrom = None,
+    validate: asked.Validate = False,
+    string_length: asked.StringLength = 16,
+    sequence_length: asked.SequenceLength = 20,
+    streaming: asked.Streaming = False,
+    shared_memory: asked.SharedMemoryName = asked.SharedMemory.NONE,
+    metrics_url: asked.MetricsUrl = None,
+    header: load_endpoint.Header = None,
+    token_file: load_endpoint.TokenFile = None,
+    ca_cert: load_endpoint.CaCertificate = None,
+    cert: load_endpoint.Certificate = None,
+    key: load_endpoint.Key = None,
+    insecure: load_endpoint.Insecure = False,
+    compression: load_endpoint.Compression = None,
     slo: load_report.Slo = None,
     baseline: load_report.BaselineFile = None,
     min_effect: load_report.MinimumEffect = 0.05,
@@ -51,18 +69,26 @@ def loadtest(
     serve loadtest http://localhost:8000 -m digits --find rate --slo 'p99<50ms'
     """
     from serve_deploy.loadtest import LoadTestOptions
-    from serve_deploy.loadtest.endpoint import parse_endpoint
 
     ending = load_report.prepare_ending(
         slo=slo, baseline=baseline, min_effect=min_effect, outputs=output, printed="json" if json else "table"
     )
     search = load_find.read_search(find, concurrency, rate) if find else None
     options = LoadTestOptions(
-        endpoint=parse_endpoint(url),
+        endpoint=load_endpoint.read_endpoint(
+            url,
+            header=header,
+            token_file=token_file,
+            ca_cert=ca_cert,
+            cert=cert,
+            key=key,
+            insecure=insecure,
+            compression=compression,
+        ),
         model=model,
         model_version=model_version,
-        loads=() if search else read_loads(concurrency, rate, ramp, poisson=poisson, seed=seed),
-        duration_seconds=duration if duration or requests else 10.0,
+        loads=() if search else read_loads(concurrency, rate, ramp, replay, poisson=poisson, seed=seed),
+        duration_seconds=duration or (None if (requests and not ramp) or replay else 10.0),
         requests=requests,
         warmup_seconds=warmup,
         repeat=repeat or (load_find.REPEATS if search else 1),
@@ -72,6 +98,15 @@ def loadtest(
         connections=connections,
         shapes=tuple(map(read_shape, shape or [])),
         seed=seed,
+        data=data,
+        expected=expected,
+        repository=repository,
+        validate=validate,
+        string_length=string_length,
+        sequence_length=sequence_length,
+        streaming=streaming,
+        shared_memory=shared_memory.value,
+        metrics_url=metrics_url,
     )
     if ending.baseline:
         load_report.check_baseline(ending.baseline, options)
@@ -83,15 +118,19 @@ def loadtest(
 
 
 def read_loads(
-    concurrency: str | None, rate: str | None, ramp: str | None, *, poisson: bool, seed: int
+    concurrency: str | None, rate: str | None, ramp: str | None, replay: Path | None, *, poisson: bool, seed: int
 ) -> tuple[LoadShape, ...]:
     """The points to measure; one closed-loop user where nothing was asked for."""
     from serve_deploy.loadtest import schedule
 
-    if sum(option is not None for option in (concurrency, rate, ramp)) > 1:
-        raise UsageError("--concurrency, --rate and --ramp exclude each other")
+    if sum(option is not None for option in (concurrency, rate, ramp, replay)) > 1:
+        raise UsageError("--concurrency, --rate, --ramp and --replay exclude each other")
     if poisson and not rate:
         raise UsageError("--poisson needs a --rate")
+    if replay:
+        from serve_deploy.loadtest.recorded_arrivals import read_arrivals
+
+        return (read_arrivals(replay),)
     if ramp:
         return (schedule.Ramp(*schedule.parse_ramp(ramp)),)
     if rate:

@@ -7,10 +7,13 @@ _SLIP_SHARE = 0.1
 _BUSY = 0.85
 _STARVED = 0.9
 _LITTLE_SHARE = 0.1
+# With fewer requests, a 99th percentile is the slowest one, and the start and the end weigh too much.
+_FEWEST_REQUESTS = 100
 
 
 def client_bound_reasons(
     *,
+    requests: int,
     cpu_fraction: float,
     starved_fraction: float,
     slip_p99_us: float,
@@ -28,11 +31,12 @@ def client_bound_reasons(
             f"the generator waited for a core {starved_fraction:.0%} of the time; run it on a machine of its own"
         )
     budget_us = max(SLIP_BUDGET_US, _SLIP_SHARE * response_p99_us)
-    if slip_p99_us > budget_us:
+    if requests >= _FEWEST_REQUESTS and slip_p99_us > budget_us:
         reasons.append(
             f"1 % of the requests left {slip_p99_us / 1e3:.1f} ms late or more ({budget_us / 1e3:.1f} allowed)"
         )
-    if concurrency and mean_in_flight < concurrency * (1 - _LITTLE_SHARE):
+    enough = concurrency and requests >= concurrency * _FEWEST_REQUESTS
+    if concurrency and enough and mean_in_flight < concurrency * (1 - _LITTLE_SHARE):
         reasons.append(
             f"only {mean_in_flight:.1f} of {concurrency} requests were in flight (rate × latency, by Little's law)"
         )

@@ -36,6 +36,7 @@ def build_point(
     wall = max(busiest.wall_seconds, 1e-9)
     slip = measurement.slip
     reasons = client_bound_reasons(
+        requests=measurement.sent,
         cpu_fraction=busiest.cpu_seconds / wall,
         starved_fraction=busiest.starved_seconds / wall,
         slip_p99_us=slip.percentile_us(99),

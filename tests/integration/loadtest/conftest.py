@@ -1,0 +1,59 @@
+"""One real Triton with Python models whose behaviour is known, for all load-test suites."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve_deploy.loadtest import LoadTestOptions, run_loadtest
+from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.report import LoadTestReport, Point
+from serve_deploy.triton import TritonServer
+
+REPOSITORY = Path(__file__).parent / "repository"
+Measure = Callable[..., LoadTestReport]
+
+
+@pytest.fixture(scope="session")
+def triton(triton_server: Callable[..., TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    """The server, with all models loaded."""
+    repository = tmp_path_factory.mktemp("loadtest") / "repository"
+    shutil.copytree(REPOSITORY, repository)
+    return triton_server(repository, control_mode="explicit", models=("*",))
+
+
+@pytest.fixture
+def measure(triton: TritonServer) -> Measure:
+    """Run a short load test of a model over `protocol`, without warm-up unless asked for."""
+
+    def run(model: str, protocol: str = "http", **options: Any) -> LoadTestReport:
+        endpoint = parse_endpoint(triton.grpc_url if protocol == "grpc" else triton.http_url)
+        chosen = {"warmup_seconds": 0.0, "duration_seconds": None, "timeout_seconds": 20.0, **options}
+        return run_loadtest(LoadTestOptions(endpoint=replace(endpoint), model=model, **chosen))
+
+    return run
+
+
+def only_point(report: LoadTestReport) -> Point:
+    """The one point of a run, whose sum is checked: every request that was sent ended in one of four ways."""
+    (point,) = report.points
+    assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
+    return point
+
+
+@pytest.fixture
+def write_data(tmp_path: Path) -> Callable[..., Path]:
+    """Write arrays as a .npz of samples, one after the other."""
+
+    def write(**arrays: Any) -> Path:
+        path = tmp_path / "data.npz"
+        np.savez(path, **{name: np.asarray(array) for name, array in arrays.items()})
+        return path
+
+    return write

@@ -78,7 +78,8 @@ class Ending:
         lost = unsaved is not None and getattr(unsaved, "kept", None) is None
         sys.stdout.write(render(judged, "json" if lost else self.printed))
         sys.stdout.flush()
-        missed = _catch(lambda: require_all_passed(judged))
+        asked = bool(self.gates or self.baseline)
+        missed = _catch(lambda: require_all_passed(judged)) if asked else None
         late = _catch(lambda: afterwards(judged))
         _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
 

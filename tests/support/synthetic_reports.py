@@ -36,7 +36,8 @@ FAST_CLIENT = ClientCost(
 
 
 def summarise_latency(samples_us: np.ndarray) -> LatencySummary:
-    """Summarise samples in 0.8 % buckets, as the real histograms do."""
+    """Summarise samples in 0.8 % buckets, as the real histograms do; rounded, so that any machine gets the same."""
+    samples_us = np.round(samples_us, 1)
     if not samples_us.size:
         return LatencySummary(
             count=0, mean_us=0, min_us=0, p50_us=0, p90_us=0, p95_us=0, p99_us=0, p999_us=0, max_us=0
@@ -46,7 +47,7 @@ def summarise_latency(samples_us: np.ndarray) -> LatencySummary:
     p50, p90, p95, p99, p999 = np.quantile(samples_us, (0.5, 0.9, 0.95, 0.99, 0.999), method="inverted_cdf").tolist()
     return LatencySummary(
         count=samples_us.size,
-        mean_us=float(samples_us.mean()),
+        mean_us=round(float(samples_us.mean()), 2),
         min_us=float(samples_us.min()),
         p50_us=p50,
         p90_us=p90,
@@ -60,6 +61,7 @@ def summarise_latency(samples_us: np.ndarray) -> LatencySummary:
 
 def make_timeline(starts_s: np.ndarray, samples_us: np.ndarray, seconds: float) -> tuple[TimelineBucket, ...]:
     """Slice a run into 50 buckets by the end of each request."""
+    samples_us = np.round(samples_us, 1)
     ends = starts_s + samples_us / 1e6
     edges = np.linspace(0, seconds, 51)
     buckets = []
@@ -99,7 +101,7 @@ def make_point(
     timed_out = sum(error.count for error in errors if error.kind == "timeout")
     failed = sum(error.count for error in errors) - timed_out
     answered = int(response_us.size)
-    mean_us = float(service_us.mean()) if answered else 0.0
+    mean_us = round(float(service_us.mean()), 2) if answered else 0.0
     point = Point(
         load=load,
         started_at="2026-11-23T03:00:00+00:00",
@@ -111,7 +113,7 @@ def make_point(
         in_flight_at_end=0,
         request_rate=answered / duration_seconds,
         throughput=answered * load.batch_size / duration_seconds,
-        mean_in_flight=answered * mean_us / 1e6 / duration_seconds,
+        mean_in_flight=round(answered * mean_us / 1e6 / duration_seconds, 3),
         response=summarise_latency(response_us),
         service=summarise_latency(service_us),
         errors=errors,
@@ -125,7 +127,7 @@ def make_point(
                 failures=0,
                 queue_us=queue_us,
                 compute_input_us=40.0,
-                compute_infer_us=max(1.0, mean_us - queue_us - 400),
+                compute_infer_us=round(max(1.0, mean_us - queue_us - 400), 1),
                 compute_output_us=25.0,
                 average_batch_size=2.0 * load.batch_size,
             ),
@@ -167,7 +169,7 @@ def make_sweep(seed: int = 3, repeats: int = 3) -> tuple[Point, ...]:
                     response_us=samples,
                     starts_s=starts,
                     duration_seconds=5.0,
-                    queue_us=max(20.0, mean_us - 5100),
+                    queue_us=round(max(20.0, mean_us - 5100), 1),
                     repeat=repeat,
                     client_bound=bound,
                     client_bound_reasons=("its CPU was 97 % busy",) if bound else (),

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Callable
+from xml.etree import ElementTree as xml
 
 import numpy as np
 import pytest
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
 from serve_deploy.loadtest.gates import evaluate_gates, parse_gate
-from serve_deploy.loadtest.rendering import render
-from serve_deploy.loadtest.report import BaselineComparison, ErrorKind, LoadTestReport, MetricChange
+from serve_deploy.loadtest.rendering import Format, render
+from serve_deploy.loadtest.report import (
+    BaselineComparison,
+    ErrorKind,
+    LoadTestReport,
+    MetricChange,
+    NamedReport,
+    ReportSet,
+)
 
 Golden = Callable[[str, str], None]
 GATES = [parse_gate("p99<50ms"), parse_gate("errors<0.1%"), parse_gate("throughput>150/s")]
@@ -60,3 +71,84 @@ def test_text_says_it_all(name: str, golden: Golden) -> None:
 def test_markdown_says_it_all(name: str, golden: Golden) -> None:
     """The CI summary of one load, of a sweep and of a run that died."""
     golden(f"loadtest/{name}.md", render(REPORTS[name](), "markdown"))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_junit_is_fixed(name: str, golden: Golden) -> None:
+    """Gates and comparisons as test cases, of one load, of a sweep and of a run that died."""
+    golden(f"loadtest/{name}.xml", render(REPORTS[name](), "junit"))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_csv_is_fixed(name: str, golden: Golden) -> None:
+    """One row a measurement in full precision, of one load, of a sweep and of a run that died."""
+    golden(f"loadtest/{name}.csv", render(REPORTS[name](), "csv"))
+
+
+@pytest.mark.parametrize("name", ["stalled", "partial"])
+def test_html_is_fixed(name: str, golden: Golden) -> None:
+    """The page of one load and of a run that died, without its drawings and style."""
+    page = render(REPORTS[name](), "html")
+    golden(f"loadtest/{name}.html", re.sub(r"<(svg|style)\b.*?</\1>\n?", "", page, flags=re.DOTALL))
+
+
+def test_drawings_are_fixed(golden: Golden) -> None:
+    """Every kind of chart, as it is drawn for a phone."""
+    charts = [
+        *re.findall(r'<svg class="narrow".*?</svg>', render(make_stalled_report(), "html"), flags=re.DOTALL),
+        *re.findall(r'<svg class="narrow".*?</svg>', render(make_sweep_report(), "html"), flags=re.DOTALL)[:3],
+    ]
+    golden("loadtest/charts.svg", "\n\n".join(charts) + "\n")
+
+
+def test_junit_counts_its_cases() -> None:
+    """Failures, errors and skips are counted where CI systems look for them."""
+    suite = xml.fromstring(render(make_sweep_report(), "junit")).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("7", "2", "0")
+    died = xml.fromstring(render(make_partial_report(), "junit"))
+    assert died.get("errors") == "1"
+
+
+def test_junit_can_say_anything() -> None:
+    """An error message with control characters still gives well-formed XML."""
+    error = ErrorKind(kind="http_500", count=1, example="\x00\x1b[31mno\ud800 ]]> <&")
+    gate = make_stalled_report().gates[0].model_copy(update={"explanation": error.example})
+    report = make_report(make_point(errors=(error,)), gates=(gate,))
+    failure = xml.fromstring(render(report, "junit")).find("testsuite/testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "\ufffd\ufffd[31mno\ufffd ]]> <&"
+
+
+def test_csv_keeps_the_full_precision() -> None:
+    """What the table rounds, the CSV does not."""
+    report = make_stalled_report()
+    (row,) = csv.DictReader(io.StringIO(render(report, "csv")))
+    point = report.points[0]
+    assert float(row["response_p99_us"]) == point.response.p99_us
+    assert (int(row["sent"]), float(row["error_rate"])) == (2015, 15 / 2015)
+
+
+def test_markdown_escapes_what_errors_say() -> None:
+    """An error message can neither break the table nor bring markup of its own."""
+    text = render(make_stalled_report(), "markdown")
+    (line,) = [line for line in text.splitlines() if line.startswith("| http_503")]
+    assert line.replace("\\|", "").count("|") == 5
+    assert "<b>" not in text.replace("\\<", "")
+
+
+@pytest.mark.parametrize("output_format", ["table", "markdown", "csv", "junit", "html"])
+def test_nothing_measured_is_still_a_report(output_format: Format) -> None:
+    """A run that was interrupted before its first point renders in every format."""
+    report = make_report(complete=False, interrupted_reason="interrupted").model_copy(update={"points": ()})
+    assert "digits" in render(report, output_format) or output_format == "csv"
+
+
+@pytest.mark.parametrize("output_format", ["table", "markdown", "csv", "junit", "html"])
+def test_several_reports_keep_their_names(output_format: Format) -> None:
+    """Each format tells runs that stand side by side apart."""
+    reports = [("before.json", make_report()), ("after.json", make_stalled_report())]
+    both = ReportSet(reports=tuple(NamedReport(name=name, report=report) for name, report in reports))
+    text = render(both, output_format)
+    assert "before.json" in text
+    assert "after.json" in text

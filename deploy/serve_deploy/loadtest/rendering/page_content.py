@@ -119,11 +119,13 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
 
 
 def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]) -> summary.LoadSummary | None:
-    """The load that the page speaks of first: the one that a search found, else the most that the server did."""
+    """The load to speak of first: what a search found (its lowest, where none held), else the most that was done."""
     found = report.search.highest if report.search else None
     for load in loads:
         if found is not None and found in (load.pooled.load.request_rate, load.pooled.load.concurrency):
             return load
+    if report.search is not None and loads:
+        return loads[0]
     trusted = [load for load in loads if not load.pooled.client_bound] or list(loads)
     return max(trusted, key=lambda load: load.pooled.throughput, default=None)
 

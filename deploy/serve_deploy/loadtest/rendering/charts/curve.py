@@ -93,16 +93,16 @@ def _draw_line(plot: Plot, points: Sequence[Point], style: str, figure: str) -> 
 
 def _label_loads(plot: Plot, points: Sequence[Point]) -> None:
     """Name each point above it, but never one name over another."""
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[float, float, float]] = []
     for point in points:
-        at = (plot.x(point.throughput) - 9, plot.y(point.response.p99_us) - 6)
-        if any(abs(at[0] - other[0]) < 44 and abs(at[1] - other[1]) < 14 for other in taken):
+        name = _short_load(point.load)
+        x, y, room = plot.x(point.throughput) - 9, plot.y(point.response.p99_us) - 6, 7.0 * len(name)
+        fits = x - room > plot.x.start
+        left = x - room if fits else x + 18
+        if any(left < end and start < left + room and abs(y - height) < 14 for start, end, height in taken):
             continue
-        taken.append(at)
-        fits = at[0] > plot.x.start + 50
-        plot.drawing.text(
-            at if fits else (at[0] + 18, at[1]), _short_load(point.load), "point-name", "end" if fits else "start"
-        )
+        taken.append((left, left + room, y))
+        plot.drawing.text((x if fits else left, y), name, "point-name", "end" if fits else "start")
 
 
 def _short_load(load: Load) -> str:

@@ -11,6 +11,7 @@ from serve_deploy.loadtest.rendering.charts.svg import Drawing, Position, Scale,
 from serve_deploy.loadtest.report import LatencySummary, Point
 
 _MARKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+_COUNTS = (0, *(factor * 10**power for power in range(9) for factor in (1, 3)))
 _NAMED = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999))
 LEGEND = (("response", "response time, from the intended send"), ("service", "service time, from the actual send"))
 
@@ -107,10 +108,13 @@ def draw_histogram(point: Point, identifier: str) -> Chart:
         highest = max(max(counts) for counts in binned.values())
         x = Scale(low, high, LEFT, width - RIGHT, logarithmic=True)
         plot = Plot(drawing, x, Scale(0, math.sqrt(highest * 1.05) or 1, 240 - BOTTOM, TOP))
-        for count in _count_ticks(highest):
+        below = math.inf
+        for count in _COUNTS:
             at = plot.y(math.sqrt(count))
-            drawing.line((x.start, at), (x.end, at), "grid")
-            drawing.text((x.start - 8, at + 4), format_count(count), "tick", "end")
+            if count <= highest and below - at >= 18:
+                below = at
+                drawing.line((x.start, at), (x.end, at), "grid")
+                drawing.text((x.start - 8, at + 4), format_count(count), "tick", "end")
         plot.draw_x_axis(format_tick_us, "latency (requests on a square-root scale)")
         step = (x.end - x.start) / bins
         for index, count in enumerate(binned["response"]):
@@ -209,7 +213,3 @@ def _bin(histogram: Sequence[tuple[int, int]], low: float, high: float, bins: in
 
 def _middle(low: float, high: float, bins: int, index: int) -> float:
     return low * float((high / low) ** ((index + 0.5) / bins))
-
-
-def _count_ticks(highest: int) -> list[int]:
-    return [0, *(tick for tick in (10**power for power in range(12)) if 0.006 * highest < tick <= highest)]

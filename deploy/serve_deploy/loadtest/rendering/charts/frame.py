@@ -10,7 +10,7 @@ from markupsafe import Markup
 from serve_deploy.loadtest.rendering.charts.svg import Drawing, Scale, Write
 
 WIDE, NARROW = 760.0, 360.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 22.0, 12.0, 40.0
 
 
 @dataclass(frozen=True)

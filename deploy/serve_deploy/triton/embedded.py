@@ -15,6 +15,8 @@ from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports
 
 _BACKENDS = Path(__file__).parent / "backends"
+# A load mostly waits: the Python backend takes a second to end the process that completed or refused a model.
+_LOAD_THREADS = 8
 _STUB = "triton_python_backend_stub"
 
 
@@ -43,11 +45,13 @@ class EmbeddedRuntime:
         _lay_out_backends(root, backends)
         command = (
             str(root / "tritonserver" / "bin" / "tritonserver"),
-            *server_arguments(options, ports, server_id),
             f"--backend-directory={backends}",
             f"--cache-directory={root / 'tritonserver' / 'caches'}",
             f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(server_id)}",
+            f"--model-load-thread-count={_LOAD_THREADS}",
             "--allow-gpu-metrics=false",
+            # Last, so that what the user asks for holds.
+            *server_arguments(options, ports, server_id),
         )
         return Launch(command, environment=_environment(root))
 

@@ -21,8 +21,13 @@ def get_server(url: str) -> dict[str, Any]:
 
 
 def list_models(url: str) -> tuple[ModelState, ...]:
-    """The repository index; a model that is not loaded has no version and no state, which is UNAVAILABLE here."""
-    _, answer = _request("POST", f"{url}/v2/repository/index", {}, _TIMEOUT_SECONDS)
+    """The repository index; a model that is not loaded has no version and no state, which is UNAVAILABLE here.
+
+    Raises EndpointError where nothing answers, or an error does.
+    """
+    status, answer = _request("POST", f"{url}/v2/repository/index", {}, _TIMEOUT_SECONDS)
+    if status != 200:
+        raise EndpointError(f"{url} does not list its models: {answer}")
     return tuple(
         ModelState(
             name=model["name"],

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
-from serve_deploy.errors import InvalidModelError, ServeError, TritonStartError
+from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.triton.embedded import shared_memory_prefix
 from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions
@@ -181,9 +181,9 @@ def _wait_until_loaded(
         code = server.poll()
         if code is not None:
             raise _start_error(f"Triton ended at start with exit code {code}", server.log_text())
-        answer = _our_answer(server.http_url, server_id)
-        if answer is not None and all(state.state != "LOADING" for state in server.model_states()):
-            return str(answer.get("version", ""))
+        version = _loaded_version(server, server_id)
+        if version is not None:
+            return version
         if clock() > deadline:
             raise TritonStartError(
                 f"Triton did not finish loading in time\n{_last_lines(server.log_text())}",
@@ -192,13 +192,15 @@ def _wait_until_loaded(
         sleep(_POLL_SECONDS)
 
 
-def _our_answer(url: str, server_id: str) -> dict[str, Any] | None:
-    """The server's metadata, if it is ours that answers on the port."""
+def _loaded_version(server: TritonServer, server_id: str) -> str | None:
+    """The server's version, once it is ours that answers on the port and no model is loading."""
     try:
-        answer = get_server(url)
-    except ServeError:
+        answer = get_server(server.http_url)
+        if answer.get("name") != server_id or any(state.state == "LOADING" for state in server.model_states()):
+            return None
+    except EndpointError:
         return None
-    return answer if answer.get("name") == server_id else None
+    return str(answer.get("version", ""))
 
 
 def _start_error(message: str, log: str) -> TritonStartError:

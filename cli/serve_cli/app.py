@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 import serve_deploy
 from serve_cli import output
-from serve_cli.commands import chart, check, loadtest, package, report
+from serve_cli.commands import chart, check, loadtest, package, report, run
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def serve(
 
 app.command()(package.package)
 app.command()(check.check)
+app.command()(run.run)
 app.command()(loadtest.loadtest)
 app.command()(report.report)
 app.command()(chart.chart)

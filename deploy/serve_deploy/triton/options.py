@@ -36,3 +36,21 @@ class ModelState:
     version: str
     state: str
     reason: str
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """A running server as `serve run` shows it."""
+
+    http_url: str
+    grpc_url: str
+    metrics_url: str
+    runtime: RuntimeName
+    triton_version: str
+    pid: int
+    models: tuple[ModelState, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether any model can be asked."""
+        return any(model.state == "READY" for model in self.models)

@@ -67,6 +67,13 @@ class ServerProcess:
             return self._final_log
         return (self._folder / _LOG_NAME).read_text(encoding="utf-8", errors="replace")
 
+    def read_log(self, start: int) -> tuple[str, int]:
+        """What was written from byte `start` on, and where that ends."""
+        with (self._folder / _LOG_NAME).open("rb") as log:
+            log.seek(start)
+            content = log.read()
+        return content.decode("utf-8", errors="replace"), start + len(content)
+
     def memory_bytes(self) -> int:
         """Resident memory of all its processes."""
         if self._launch.memory:

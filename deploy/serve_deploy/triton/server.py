@@ -16,7 +16,7 @@ from urllib.parse import quote
 from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.triton.embedded import shared_memory_prefix
-from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions
+from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions, ServerStatus
 from serve_deploy.triton.ports import choose_ports
 from serve_deploy.triton.process import ServerProcess, Spawn, start_process
 from serve_deploy.triton.repository_api import get_server, list_models, post
@@ -81,6 +81,26 @@ class TritonServer:
     def log_text(self) -> str:
         """Everything the server wrote so far, also after its end."""
         return self._process.log_text()
+
+    def read_log(self, start: int) -> tuple[str, int]:
+        """What it wrote from byte `start` on, and where that ends."""
+        return self._process.read_log(start)
+
+    def last_lines(self) -> str:
+        """The end of the log, for an error message."""
+        return _last_lines(self.log_text())
+
+    def status(self) -> ServerStatus:
+        """Where it serves, and what."""
+        return ServerStatus(
+            http_url=self.http_url,
+            grpc_url=self.grpc_url,
+            metrics_url=self.metrics_url,
+            runtime=self.runtime,
+            triton_version=self.version,
+            pid=self.pid,
+            models=self.model_states(),
+        )
 
     def memory_bytes(self) -> int:
         """Resident memory of the server and of the processes its models run in."""

@@ -1,0 +1,197 @@
+"""The rendered pod, run here with a real Triton: it serves, `helm test` passes, and admin APIs are closed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chart_cases import CHART
+from chart_objects import Objects, pod_templates
+from chart_pod import POD_UID, free_ports, running_pod
+from chart_semantics import TRITON_METRICS
+
+from serve_deploy.triton.process import ServerProcess
+
+INFER = CHART / "files" / "scripts" / "infer.sh"
+KEY = {"serve-admin-key": POD_UID}
+# One request of each group that is closed by default.
+ADMIN = {
+    "model-repository": ("POST", "/v2/repository/index"),
+    "shared-memory": ("GET", "/v2/systemsharedmemory/status"),
+    "statistics": ("GET", "/v2/models/stats"),
+    "trace": ("GET", "/v2/trace/setting"),
+    "logging": ("GET", "/v2/logging"),
+}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A running pod: what was rendered, where its ports are, and its process."""
+
+    objects: Objects
+    ports: dict[str, int]
+    process: ServerProcess
+
+    def url(self, path: str, port: str = "http") -> str:
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+
+@pytest.fixture(scope="module")
+def start_pod(
+    render: Callable[..., Objects], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[dict[str, Any]], Any]:
+    """Render values with free ports, and run the pod."""
+
+    def start(values: dict[str, Any]) -> Iterator[Pod]:
+        ports = dict(zip(("http", "grpc", "metrics"), free_ports(3), strict=True))
+        objects = render({**values, "server": {**values.get("server", {}), "ports": ports}})
+        with running_pod(objects, tmp_path_factory.mktemp("pod")) as process:
+            pod = Pod(objects, ports, process)
+            result = run_test_job(pod)
+            assert result.returncode == 0, f"{result.stdout}{result.stderr}{process.log_text()}"
+            yield pod
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def pod(start_pod: Callable[[dict[str, Any]], Iterator[Pod]]) -> Iterator[Pod]:
+    """The chart without any values."""
+    yield from start_pod({})
+
+
+@pytest.fixture(scope="module")
+def tuned(start_pod: Callable[[dict[str, Any]], Iterator[Pod]]) -> Iterator[Pod]:
+    """Every flag that the chart knows, as far as one server can have them together."""
+    yield from start_pod(
+        {
+            "models": {"load": ["digits"], "topLevel": ["digits", "digits"]},
+            "server": {
+                "summaryLatencies": True, "responseCache": {"sizeBytes": 1048576}, "logVerbose": 1,
+                "grpcMaxConnectionAgeSeconds": 300, "autoComplete": False, "modelConfigName": "l4",
+                "exitOnError": False, "backendConfig": ["onnxruntime,default-max-batch-size=8"],
+                "extraArgs": ["--log-warning=false"],
+            },
+        }
+    )  # fmt: skip
+
+
+def run_test_job(pod: Pod) -> subprocess.CompletedProcess[str]:
+    """Run the command of `helm test` against the pod; it waits until the pod is ready."""
+    (job,) = [each for each in pod_templates(pod.objects) if each.owner["kind"] == "Job"]
+    command = [re.sub(r"^http://demo-triton:\d+$", pod.url(""), text) for text in job.spec["containers"][0]["command"]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=150)
+
+
+def ask(url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b"") -> tuple[int, str]:
+    request = urllib.request.Request(url, method=method, headers=headers or {}, data=body if method == "POST" else None)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_helm_test_sends_an_inference(pod: Pod) -> None:
+    """The carried model, mounted as the kubelet mounts it, says which digit the picture shows."""
+    result = run_test_job(pod)
+    assert '"digits"' in result.stdout
+    assert ":1:one" in result.stdout
+
+
+def test_probes_ask_what_triton_answers(pod: Pod) -> None:
+    """Start-up, liveness and readiness are all 200 on a server that is up."""
+    (server,) = [each for each in pod_templates(pod.objects) if each.serves]
+    container = server.spec["containers"][0]
+    paths = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert paths[2] == "/v2/models/digits/ready"
+    assert [ask(pod.url(path))[0] for path in paths] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("group", ADMIN)
+def test_admin_api_is_closed(pod: Pod, group: str) -> None:
+    """Without the header a client is refused; with the pod's UID in it the request is answered."""
+    method, path = ADMIN[group]
+    assert ask(pod.url(path), method)[0] == 403
+    assert ask(pod.url(path), method, KEY)[0] == 200
+
+
+def test_admin_api_is_closed_over_grpc(pod: Pod) -> None:
+    """The gRPC protocol has the same lock, under Triton's own prefix."""
+    import tritonclient.grpc as grpcclient
+    from tritonclient.utils import InferenceServerException
+
+    with grpcclient.InferenceServerClient(f"127.0.0.1:{pod.ports['grpc']}") as client:
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.unload_model("digits")
+        index = client.get_model_repository_index(
+            headers={"triton-grpc-protocol-serve-admin-key": POD_UID}, as_json=True
+        )
+        assert [model["name"] for model in index["models"]] == ["digits"]
+
+
+def test_metrics_are_those_that_the_chart_knows(pod: Pod) -> None:
+    """Triton exposes what the checks take for Triton's, among it every inference metric that the formulas read."""
+    exposed = set(re.findall(r"^(nv_\w+)\{", ask(pod.url("/metrics", "metrics"))[1], re.MULTILINE))
+    used = {
+        name
+        for path in (CHART / "files" / "formulas").glob("*.promql")
+        for name in re.findall(r"\bnv_inference_\w+", path.read_text(encoding="utf-8"))
+    }
+    assert used <= exposed <= TRITON_METRICS
+
+
+def test_triton_takes_every_flag(tuned: Pod) -> None:
+    """Loading by name, latency summaries, response cache and connection age are on in one server."""
+    metrics = ask(tuned.url("/metrics", "metrics"))[1]
+    assert 'nv_inference_request_summary_us{model="digits"' in metrics
+    assert "| model_config_name                | l4" in tuned.process.log_text()
+    assert "| cache_enabled                    | 1" in tuned.process.log_text()
+
+
+def test_readiness_of_several_models_asks_each(tuned: Pod) -> None:
+    """The probe's command succeeds where all are ready, and fails where one is unknown."""
+    (server,) = [each for each in pod_templates(tuned.objects) if each.serves]
+    command = server.spec["containers"][0]["readinessProbe"]["exec"]["command"]
+    assert subprocess.run(command, timeout=30).returncode == 0
+    unknown = [*command[:-1], command[-1].replace("digits", "unknown"), command[-1]]
+    assert subprocess.run(unknown, timeout=30).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "expect", "message"),
+    [
+        ("digits", "", "", ""),
+        ("unknown", "", "", "unknown is not ready"),
+        ("digits", "{}", "", "digits refused"),
+        ("digits", "example", ":2:two", "expected :2:two"),
+    ],
+)
+def test_infer_script_tells_a_wrong_answer(pod: Pod, model: str, body: str, expect: str, message: str) -> None:
+    """It fails with what was wrong: no such model, a refused request, another answer than expected."""
+    if body == "example":
+        body = json.loads((CHART / "files" / "example-request.json").read_text(encoding="utf-8"))["body"]
+    result = subprocess.run(
+        ["sh", "-eu", INFER, pod.url(""), "30", model, body, expect], capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode == 0) == (not message)
+    assert message in result.stderr
+
+
+def test_infer_script_gives_up(tmp_path: Path) -> None:
+    """Nobody listens: it says so when its time is over."""
+    (port,) = free_ports(1)
+    result = subprocess.run(
+        ["sh", "-eu", INFER, f"http://127.0.0.1:{port}", "0"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 1
+    assert "not ready within 0 s" in result.stderr

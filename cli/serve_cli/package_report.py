@@ -17,7 +17,10 @@ def print_summary(summary: PackageSummary) -> None:
     for model in summary.packaged:
         _print_dry_run(model) if model.dry_run else _print_model(model)
     if len(summary.packaged) + len(summary.failed) > 1:
-        packaged = [(model.name, model.version, "packaged", model.folder) for model in summary.packaged]
+        packaged = [
+            (model.name, model.version, "not written" if model.dry_run else "packaged", model.folder)
+            for model in summary.packaged
+        ]
         failed = [(model.source.name, "", "failed", model.error) for model in summary.failed]
         output.print_table(("model", "version", "result", ""), [*packaged, *failed])
 
@@ -96,3 +99,7 @@ def _print_verification(verification: Verification) -> None:
         for tensor in verification.tensors
     ]
     output.print_table(("output", "largest difference", "of its magnitude"), rows)
+    for name in verification.random_outputs:
+        console.print(f"{name!r} is random, so that its values were not compared", markup=False)
+    if verification.left_out:
+        console.print(f"verified without {', '.join(verification.left_out)}, which this machine lacks", markup=False)

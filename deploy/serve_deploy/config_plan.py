@@ -98,15 +98,21 @@ def _label_file(index: int, count: int) -> str:
 def _with_profile(settings: ConfigOptions, analysis: ModelAnalysis) -> tuple[ConfigOptions, tuple[str, ...]]:
     if settings.optimization is None:
         return settings, ()
+    batch = analysis.batching.max_batch_size
     shapes = [{name: array.shape for name, array in sample.items()} for sample in analysis.samples]
-    profile = with_shape_profile(settings.optimization, analysis.signature, analysis.batching.max_batch_size, shapes)
-    notes: tuple[str, ...] = ()
-    if profile != settings.optimization and analysis.samples_are_generated:
-        notes = (
-            "the TensorRT shape profile comes from generated samples: give real ones with --samples, "
-            "or shapes outside it make TensorRT build its engine again",
-        )
-    return replace(settings, optimization=profile), notes
+    profile = with_shape_profile(settings.optimization, analysis.signature, batch, shapes)
+    settings = replace(settings, optimization=profile)
+    free = any(-1 in (spec.shape[1:] if batch else spec.shape) for spec in analysis.signature.inputs)
+    if settings.optimization.accelerator != "tensorrt" or not free:
+        return settings, ()
+    if not any(key.startswith("trt_profile") for key in profile.parameters):
+        return settings, ("without samples there is no TensorRT shape profile: give some with --samples",)
+    if not analysis.samples_are_generated:
+        return settings, ()
+    return settings, (
+        "the TensorRT shape profile comes from generated samples: give real ones with --samples, "
+        "or shapes outside it make TensorRT build its engine again",
+    )
 
 
 def _encode(analysis: ModelAnalysis) -> bytes:

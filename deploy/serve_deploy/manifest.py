@@ -69,6 +69,10 @@ class Verification(_Document):
     tensors: tuple[TensorParity, ...]
     load_seconds: float
     memory_bytes: int
+    # Not compared by value, because the model itself is random there.
+    random_outputs: tuple[str, ...] = ()
+    # What the configuration has and this machine had not, such as GPUs and TensorRT.
+    left_out: tuple[str, ...] = ()
 
 
 class Manifest(_Document):

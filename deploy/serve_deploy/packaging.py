@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import serve_deploy
 from serve_deploy.config_plan import ConfigPlan, plan_config
-from serve_deploy.errors import ServeError, UsageError, VerificationError
-from serve_deploy.manifest import Manifest, Tensor, Verification
+from serve_deploy.errors import Interrupted, ServeError, UsageError, VerificationError
+from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_analysis import ModelAnalysis, analyse_model, read_declared
+from serve_deploy.model_config import CONFIG_NAME, format_config
+from serve_deploy.model_config.local import without_accelerators
 from serve_deploy.model_repository import (
-    ExistingModel,
     ModelSource,
     check_model_name,
     choose_version,
@@ -27,8 +28,11 @@ from serve_deploy.model_repository import (
     staged_model,
     write_shared,
 )
+from serve_deploy.package_manifest import describe_package
 from serve_deploy.package_options import PackageOptions
 from serve_deploy.progress import Progress, silent
+from serve_deploy.servable import make_servable
+from serve_deploy.version_rules import check_policy, require_same_tensors
 
 if TYPE_CHECKING:
     from serve_deploy.onnx_model import OnnxModel
@@ -81,6 +85,12 @@ def package_models(sources: Sequence[Path], options: PackageOptions, *, progress
             packaged.append(package_model(source, options, progress=progress))
         except ServeError as error:
             failed.append(FailedModel(source, error.message, error.hint, error.exit_code))
+        except KeyboardInterrupt:
+            if not packaged:
+                raise
+            raise Interrupted(
+                f"interrupted; packaged before that: {', '.join(model.name for model in packaged)}"
+            ) from None
     return PackageSummary(tuple(packaged), tuple(failed))
 
 
@@ -90,17 +100,33 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
 
     name = options.name or default_model_name(source)
     check_model_name(name)
+    if "://" in str(options.repository) or re.match(r"(s3|gs|as):/", str(options.repository)):
+        raise UsageError(
+            f"{options.repository} is not on this machine",
+            hint="package into a folder, then copy it with the store's own tool (aws s3 sync, gsutil rsync, azcopy)",
+        )
     destination = options.repository / name
     existing = read_existing(destination)
     version = choose_version(existing, options.version, force=options.force)
-    notes = _check_policy(options, version, existing)
+    notes = check_policy(options.config.version_policy, version, existing)
     progress(f"reading {source.name}")
     model = read_model(source)
+    source_sha256 = model.sha256
     with _workspace(options, name) as folder:
-        model, fixes = _make_servable(model, options, folder, version)
+        model, fixes = make_servable(model, folder, version, release=options.release, fix=options.fix)
         analysis = _analyse(model, options, progress)
         plan = plan_config(name, analysis, model.metadata, options)
-        manifest = _describe(source, name, version, model, analysis, plan, fixes, options)
+        require_same_tensors(plan.config, version, existing, force=options.force)
+        manifest = describe_package(
+            source,
+            version,
+            model,
+            analysis,
+            plan,
+            source_sha256=source_sha256,
+            release=options.release,
+            fixes=fixes,
+        )
         if not options.dry_run:
             progress(f"writing {name}")
             manifest = _fill(folder, model, plan, analysis, manifest, options, progress)
@@ -118,48 +144,6 @@ def _workspace(options: PackageOptions, name: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="serve-package-") as folder_name:
         yield Path(folder_name)
-
-
-def _check_policy(options: PackageOptions, version: int, existing: ExistingModel | None) -> tuple[str, ...]:
-    policy = options.config.version_policy
-    others = existing.versions if existing else ()
-    if policy and policy.specific and version not in policy.specific:
-        raise UsageError(
-            f"--version-policy would never serve version {version}",
-            hint=f"add it: --version-policy specific:{','.join(map(str, sorted({*policy.specific, version})))}",
-        )
-    newest = max((*others, version))
-    served = policy.serves(version, others) if policy else version == newest
-    return () if served else (f"version {version} is written but not served: version {newest} is newer",)
-
-
-def _make_servable(
-    model: OnnxModel, options: PackageOptions, folder: Path, version: int
-) -> tuple[OnnxModel, tuple[str, ...]]:
-    """Check what keeps Triton from serving the model; with --fix, mend it in a copy that is placed right away."""
-    from serve_deploy.model_fixes import explain_unservable, fix_model
-    from serve_deploy.onnx_model import read_model
-
-    fixes: tuple[str, ...] = ()
-    if options.fix:
-        fixed = fix_model(model, release=options.release)
-        if fixed.fixes:
-            content = ModelSource(fixed.proto.SerializeToString(), model.path.parent.resolve(), model.external_files)
-            model, fixes = read_model(place_model(folder, version, content)), fixed.fixes
-    for check in (explain_unservable, _explain_release(options.release)):
-        error = check(model)
-        if error is not None:
-            raise error
-    return model, fixes
-
-
-def _explain_release(release: str) -> Callable[[OnnxModel], ServeError | None]:
-    from serve_deploy.releases import check_data_types, check_release
-
-    def explain(model: OnnxModel) -> ServeError | None:
-        return check_release(release, model.ir_version, model.opsets) or check_data_types(release, model.signature)
-
-    return explain
 
 
 def _analyse(model: OnnxModel, options: PackageOptions, progress: Progress) -> ModelAnalysis:
@@ -188,8 +172,8 @@ def _fill(
         place_model(
             folder, manifest.version, ModelSource(model.path, model.path.parent.resolve(), model.external_files)
         )
-    write_shared(folder, plan.files)
     verification = _verify(folder, plan, analysis, options, progress) if options.verify else None
+    write_shared(folder, plan.files)
     return manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
 
 
@@ -199,6 +183,11 @@ def _verify(
     from serve_deploy.verification import Subject, verify_model
 
     assert analysis.run is not None  # noqa: S101 - only --no-verify does without a session
+    left_out: tuple[str, ...] = ()
+    config = plan.config
+    if options.runtime in (None, "embedded"):
+        config, left_out = without_accelerators(config)
+    write_shared(folder, {**plan.files, CONFIG_NAME: format_config(config, {}).encode()})
     subject = Subject(
         repository=folder.parent,
         name=folder.name,
@@ -208,51 +197,5 @@ def _verify(
         run=analysis.run,
         batch_noise=analysis.batching.largest_difference or 0.0,
     )
-    return verify_model(subject, runtime=options.runtime, progress=progress)
-
-
-def _describe(
-    source: Path,
-    name: str,
-    version: int,
-    model: OnnxModel,
-    analysis: ModelAnalysis,
-    plan: ConfigPlan,
-    fixes: tuple[str, ...],
-    options: PackageOptions,
-) -> Manifest:
-    return Manifest(
-        tool_version=serve_deploy.__version__,
-        name=name,
-        version=version,
-        triton_release=options.release,
-        source_name=source.name,
-        source_sha256=model.sha256,
-        files=(),
-        onnx_ir_version=model.ir_version,
-        onnx_opsets=dict(model.opsets),
-        inputs=_client_tensors(plan, "input"),
-        outputs=_client_tensors(plan, "output"),
-        batching=analysis.batching,
-        labels=dict(plan.labels),
-        fixes=fixes,
-        samples=len(analysis.samples),
-        sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
-    )
-
-
-def _client_tensors(plan: ConfigPlan, kind: str) -> tuple[Tensor, ...]:
-    from tritonclient.grpc.model_config_pb2 import DataType
-
-    from serve_deploy.tensor import DataType as WireType
-
-    batch = (-1,) if plan.config.max_batch_size else ()
-    return tuple(
-        Tensor(
-            name=tensor.name,
-            data_type=WireType.from_config_name(DataType.Name(tensor.data_type)).value,
-            shape=(*batch, *tensor.dims),
-            optional=kind == "input" and tensor.optional,
-        )
-        for tensor in getattr(plan.config, kind)
-    )
+    verification = verify_model(subject, runtime=options.runtime, progress=progress)
+    return verification.model_copy(update={"left_out": left_out})

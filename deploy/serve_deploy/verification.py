@@ -56,17 +56,19 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     TritonStartError where there is no Triton.
     """
     cases = [_Case(sample, _own_outputs(subject, sample)) for sample in subject.samples]
+    random = _find_random(subject, cases)
     options = ServerOptions(repository=subject.repository, auto_complete=False)
     with _start(options, runtime, progress) as server:
         _require_ready(server, subject.name)
         progress(f"comparing {subject.name} with ONNX Runtime")
-        requests, differences, largest_batch = _exchange(server, subject, cases)
+        requests, differences, largest_batch = _exchange(server, subject, cases, random)
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
             requests=requests,
             largest_batch_executed=largest_batch,
             tensors=summarize_parity(differences),
+            random_outputs=tuple(sorted(random)),
             load_seconds=read_load_seconds(server.log_text(), subject.name),
             memory_bytes=server.memory_bytes(),
         )
@@ -98,6 +100,14 @@ def _own_outputs(subject: Subject, sample: Sample) -> Mapping[str, Array]:
     }
 
 
+def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
+    """Outputs that differ between two runs of the model itself, in their values or even in their size."""
+    if not cases:
+        return frozenset()
+    again = _own_outputs(subject, cases[0].sample)
+    return frozenset(name for name, own in cases[0].expected.items() if compare_tensors(name, again[name], own).problem)
+
+
 def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
     import numpy as np
 
@@ -118,7 +128,9 @@ def _object_array(items: list[bytes], shape: tuple[int, ...]) -> Array:
     return result.reshape(shape)
 
 
-def _exchange(server: TritonServer, subject: Subject, cases: Sequence[_Case]) -> tuple[int, list[Difference], int]:
+def _exchange(
+    server: TritonServer, subject: Subject, cases: Sequence[_Case], random: frozenset[str]
+) -> tuple[int, list[Difference], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.verification_client import VerificationClient
 
@@ -127,7 +139,7 @@ def _exchange(server: TritonServer, subject: Subject, cases: Sequence[_Case]) ->
         differences = [
             difference
             for case in cases
-            for difference in _compare(subject, client.infer(case.sample), case, "sent alone", noise=0.0)
+            for difference in _compare(subject, client.infer(case.sample), case, random, noise=0.0, manner="alone")
         ]
         requests = len(cases)
         one_seconds = (time.monotonic() - started) / max(len(cases), 1)
@@ -135,7 +147,9 @@ def _exchange(server: TritonServer, subject: Subject, cases: Sequence[_Case]) ->
         for _round in range(_ROUNDS if subject.max_batch_size > 1 else 1):
             crowd = _crowd(cases, subject.max_batch_size, one_seconds)
             for case, outputs in zip(crowd, client.infer_together([case.sample for case in crowd]), strict=True):
-                differences += _compare(subject, outputs, case, "sent among others", noise=subject.batch_noise)
+                differences += _compare(
+                    subject, outputs, case, random, noise=subject.batch_noise, manner="among others"
+                )
             requests += len(crowd)
             largest_batch = client.largest_batch()
             if largest_batch > 1:
@@ -157,17 +171,26 @@ def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> l
 
 
 def _compare(
-    subject: Subject, outputs: Mapping[str, Array], case: _Case, manner: str, *, noise: float
+    subject: Subject,
+    outputs: Mapping[str, Array],
+    case: _Case,
+    random: frozenset[str],
+    *,
+    noise: float,
+    manner: str,
 ) -> list[Difference]:
-    differences = [
-        compare_tensors(name, outputs[name], own, noise=noise) for name, own in case.expected.items() if name in outputs
-    ]
-    missing = [name for name in case.expected if name not in outputs]
-    wrong = [f"{item.name!r}: {item.problem}" for item in differences if item.problem]
-    wrong += [f"{name!r} is missing" for name in missing]
+    differences, wrong = [], []
+    for name, own in case.expected.items():
+        if name not in outputs:
+            wrong.append(f"{name!r} is missing")
+        elif name not in random:
+            differences.append(compare_tensors(name, outputs[name], own, noise=noise))
+        elif outputs[name].ndim != own.ndim:
+            wrong.append(f"{name!r} has {outputs[name].ndim} dimensions instead of {own.ndim}")
+    wrong += [f"{item.name!r}: {item.problem}" for item in differences if item.problem]
     if wrong:
         raise VerificationError(
-            f"{subject.name}: what Triton answers to a sample {manner} is not what ONNX Runtime computes: "
+            f"{subject.name}: what Triton answers to a sample sent {manner} is not what ONNX Runtime computes: "
             + "; ".join(wrong),
             hint="nothing was written; --max-batch-size 0 serves every request by itself, --no-verify skips this check",
         )

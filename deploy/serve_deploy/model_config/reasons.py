@@ -97,6 +97,8 @@ def _explain_instances(options: ConfigOptions) -> dict[str, str]:
     count = "one ONNX Runtime session uses all cores by itself; each further one costs its memory"
     if options.instances > 1:
         count = f"asked for with --instances: {options.instances} ONNX Runtime sessions"
+    if options.kind == "gpu":
+        count = f"on each GPU: {count.split(': ')[-1]}" if options.instances > 1 else "one ONNX Runtime session a GPU"
     kind = "without kind: on each GPU where there is one, else on the CPU"
     return {
         "instance_group": kind if options.kind is None else "",

@@ -103,7 +103,7 @@ def _with_profile(settings: ConfigOptions, analysis: ModelAnalysis) -> tuple[Con
     profile = with_shape_profile(settings.optimization, analysis.signature, batch, shapes)
     settings = replace(settings, optimization=profile)
     free = any(-1 in (spec.shape[1:] if batch else spec.shape) for spec in analysis.signature.inputs)
-    if settings.optimization.accelerator != "tensorrt" or not free:
+    if profile.accelerator != "tensorrt" or not free:
         return settings, ()
     if not any(key.startswith("trt_profile") for key in profile.parameters):
         return settings, ("without samples there is no TensorRT shape profile: give some with --samples",)

@@ -1,0 +1,358 @@
+"""`serve package` as a user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import build_model, doubling_model
+
+from serve_cli.app import main
+from serve_deploy.packaging import PackageOptions, package_model
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Run the command in this process: exit code, stdout, stderr."""
+    previous = signal.getsignal(signal.SIGTERM)
+
+    def run_command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["serve", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, captured.out, captured.err
+
+    yield run_command
+    signal.signal(signal.SIGTERM, previous)
+
+
+def read_tree(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "m.onnx"
+    onnx.save(doubling_model(("N", 3)), path)
+    return path
+
+
+def save_external(path: Path, location: str) -> None:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    tensors = [("x", TensorProto.FLOAT, ("N", 3))], [("y", TensorProto.FLOAT, ("N", 3))]
+    path.write_bytes(build_model([node], *tensors, initializers=[tensor]).SerializeToString())
+
+
+def no_file(folder: Path) -> list[object]:
+    return [folder / "nothing.onnx"]
+
+
+def a_folder(folder: Path) -> list[object]:
+    (folder / "net.onnx").mkdir()
+    return [folder / "net.onnx"]
+
+
+def an_empty_file(folder: Path) -> list[object]:
+    (folder / "net.onnx").touch()
+    return [folder / "net.onnx"]
+
+
+def a_truncated_file(folder: Path) -> list[object]:
+    (folder / "net.onnx").write_bytes(EXAMPLE.read_bytes()[:1000])
+    return [folder / "net.onnx"]
+
+
+def random_bytes(folder: Path) -> list[object]:
+    (folder / "net.onnx").write_bytes(np.random.default_rng(0).bytes(5000))
+    return [folder / "net.onnx"]
+
+
+def an_unknown_operator(folder: Path) -> list[object]:
+    node = helper.make_node("NoSuchOperator", ["x"], ["y"])
+    tensors = [("x", TensorProto.FLOAT, ("N", 3))], [("y", TensorProto.FLOAT, ("N", 3))]
+    onnx.save(build_model([node], *tensors), folder / "net.onnx")
+    return [folder / "net.onnx"]
+
+
+def missing_external_data(folder: Path) -> list[object]:
+    save_external(folder / "net.onnx", "weights.bin")
+    return [folder / "net.onnx"]
+
+
+def external_data_outside(folder: Path) -> list[object]:
+    save_external(folder / "net.onnx", "../../etc/passwd")
+    return [folder / "net.onnx"]
+
+
+def a_sequence_output(folder: Path) -> list[object]:
+    node = helper.make_node("SplitToSequence", ["x"], ["y"])
+    graph = helper.make_graph(
+        [node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "net.onnx")
+    return [folder / "net.onnx"]
+
+
+def a_bad_name(_folder: Path) -> list[object]:
+    return [EXAMPLE, "--name", "a/b"]
+
+
+def a_version_with_leading_zero(_folder: Path) -> list[object]:
+    return [EXAMPLE, "--version", "01"]
+
+
+def an_unknown_release(_folder: Path) -> list[object]:
+    return [EXAMPLE, "--triton", "99.99"]
+
+
+def a_batch_that_cannot_be(folder: Path) -> list[object]:
+    onnx.save(doubling_model((1, 3)), folder / "net.onnx")
+    return [folder / "net.onnx", "--max-batch-size", "8"]
+
+
+def a_place_that_takes_no_folder(_folder: Path) -> list[object]:
+    return [EXAMPLE, "-o", "/proc/models"]
+
+
+def a_destination_in_a_cloud(_folder: Path) -> list[object]:
+    return [EXAMPLE, "-o", "s3://bucket/models"]
+
+
+def no_such_runtime(_folder: Path) -> list[object]:
+    return [EXAMPLE, "--runtime", "installed"]
+
+
+def cpu_and_gpu(_folder: Path) -> list[object]:
+    return [EXAMPLE, "--cpu", "--gpu", "all"]
+
+
+def an_unknown_accelerator(_folder: Path) -> list[object]:
+    return [EXAMPLE, "--optimize", "magic"]
+
+
+def samples_of_another_model(folder: Path) -> list[object]:
+    np.savez(folder / "samples.npz", other=np.zeros((1, 3), np.float32))
+    return [EXAMPLE, "--samples", folder / "samples.npz"]
+
+
+@pytest.mark.parametrize(
+    ("bad_input", "code", "words"),
+    [
+        (no_file, 3, "does not exist"),
+        (a_folder, 3, "is a folder"),
+        (an_empty_file, 3, "is empty"),
+        (a_truncated_file, 3, "truncated"),
+        (random_bytes, 3, "not an ONNX model"),
+        (an_unknown_operator, 3, "NoSuchOperator"),
+        (missing_external_data, 3, "'weights.bin' is missing"),
+        (external_data_outside, 3, "outside the model's folder"),
+        (a_sequence_output, 3, "output 'y'"),
+        (a_bad_name, 2, "model name 'a/b'"),
+        (a_version_with_leading_zero, 2, "--version '01'"),
+        (an_unknown_release, 2, "99.99"),
+        (a_batch_that_cannot_be, 2, "cannot batch"),
+        (a_place_that_takes_no_folder, 4, "cannot write to /proc/models"),
+        (a_destination_in_a_cloud, 2, "not on this machine"),
+        (no_such_runtime, 5, "installed runtime is not available"),
+        (cpu_and_gpu, 2, "exclude each other"),
+        (an_unknown_accelerator, 2, "'magic'"),
+        (samples_of_another_model, 2, "no array for input 'image'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad_input: Callable[[Path], list[object]], code: int,
+    words: str,
+) -> None:  # fmt: skip
+    """What happened, to which file or field, what to do; and the folder is as it was."""
+    monkeypatch.chdir(tmp_path)
+    arguments = bad_input(tmp_path)
+    before = read_tree(tmp_path)
+    exit_code, out, err = run("package", *arguments)
+    lines = err.strip().splitlines()
+    assert exit_code == code, err
+    assert lines[0].startswith("error: ")
+    assert words in lines[0]
+    assert [line for line in lines if not line.startswith(("error: ", "hint: "))] == []
+    assert out == ""
+    assert read_tree(tmp_path) == before
+
+
+def test_an_existing_version_is_a_conflict_and_stays_as_it_is(run: Command, tmp_path: Path, model: Path) -> None:
+    """Exit code 4, with both ways out in the hint."""
+    assert run("package", model, "-o", tmp_path / "models", "--no-verify")[0] == 0
+    before = read_tree(tmp_path / "models")
+    code, _out, err = run("package", model, "-o", tmp_path / "models", "--no-verify")
+    assert (code, read_tree(tmp_path / "models")) == (4, before)
+    assert "--version next" in err
+    assert "--force" in err
+
+
+def test_versions_are_added_and_replaced_on_request(run: Command, tmp_path: Path, model: Path) -> None:
+    """`next`, a number, and --force."""
+    for version, written in (("next", ["1"]), ("next", ["1", "2"]), ("7", ["1", "2", "7"])):
+        code, _out, err = run("package", model, "-o", tmp_path / "models", "--no-verify", "--version", version)
+        assert code == 0, err
+        assert sorted(path.name for path in (tmp_path / "models" / "m").iterdir() if path.name.isdigit()) == written
+    assert run("package", model, "-o", tmp_path / "models", "--no-verify", "--version", "2", "--force")[0] == 0
+
+
+def test_a_version_with_other_tensors_is_refused(run: Command, tmp_path: Path, model: Path) -> None:
+    """Because all versions of a model share one configuration."""
+    assert run("package", model, "-o", tmp_path / "models", "--no-verify")[0] == 0
+    onnx.save(doubling_model(("N", 4)), model)
+    code, _out, err = run("package", model, "-o", tmp_path / "models", "--no-verify", "--version", "next")
+    assert code == 4
+    assert "has other inputs than version 1" in err
+
+
+def test_dry_run_prints_the_configuration_and_writes_nothing(run: Command, tmp_path: Path, model: Path) -> None:
+    """On stdout, so that it can be redirected."""
+    code, out, _err = run("package", model, "-o", tmp_path / "models", "--dry-run")
+    assert code == 0
+    assert out.startswith('name: "m"')
+    assert "max_batch_size: 8" in out
+    assert not (tmp_path / "models").exists()
+
+
+def test_json_is_the_result_object(run: Command, tmp_path: Path, model: Path) -> None:
+    """Packaged and failed models, each with what a script needs."""
+    code, out, _err = run(
+        "package", model, tmp_path / "nothing.onnx", "-o", tmp_path / "models", "--no-verify", "--json"
+    )
+    result = json.loads(out)
+    assert code == 3
+    assert [(item["name"], item["version"]) for item in result["packaged"]] == [("m", 1)]
+    assert result["packaged"][0]["manifest"]["batching"]["max_batch_size"] == 8
+    assert [(Path(item["source"]).name, item["exit_code"]) for item in result["failed"]] == [("nothing.onnx", 3)]
+
+
+def test_one_that_fails_does_not_keep_the_others_back(run: Command, tmp_path: Path, model: Path) -> None:
+    """A summary at the end, and the exit code of the failure."""
+    code, out, err = run("package", tmp_path / "nothing.onnx", model, "-o", tmp_path / "models", "--no-verify")
+    assert code == 3
+    assert (tmp_path / "models" / "m" / "config.pbtxt").exists()
+    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["m", "nothing.onnx"]
+    assert "does not exist" in err
+
+
+def test_two_models_of_one_name_are_refused_before_anything_is_written(run: Command, tmp_path: Path) -> None:
+    """Many exporters call every file model.onnx."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        onnx.save(doubling_model(), tmp_path / name / "model.onnx")
+    files = [tmp_path / name / "model.onnx" for name in ("a", "b")]
+    code, _out, err = run("package", *files, "-o", tmp_path / "models", "--no-verify")
+    assert code == 2
+    assert "would both be the model 'model'" in err
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_given_batch_size_without_verification_is_believed_and_said_so(
+    run: Command, tmp_path: Path, model: Path
+) -> None:
+    """No session is made, so nothing is proven."""
+    code, out, err = run("package", model, "-o", tmp_path / "models", "--no-verify", "--max-batch-size", "4")
+    assert code == 0, err
+    assert "nothing is proven" in out
+    assert "max_batch_size: 4" in (tmp_path / "models" / "m" / "config.pbtxt").read_text()
+
+
+_STAGES = ("reading", "loading", "finding", "proving", "writing", "starting", "waiting", "comparing")
+
+
+@pytest.mark.parametrize("stage", _STAGES)
+def test_ctrl_c_at_any_stage_leaves_the_destination_as_it_was(tmp_path: Path, model: Path, stage: str) -> None:
+    """A real SIGINT, while the model is read, run, written, served."""
+    repository = tmp_path / "models"
+    package_model(model, PackageOptions(repository=repository, verify=False))
+    before = read_tree(tmp_path)
+    seen = []
+
+    def interrupt(message: str) -> None:
+        seen.append(message.split(maxsplit=1)[0])
+        if message.startswith(stage):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        package_model(model, PackageOptions(repository=repository, version=2), progress=interrupt)
+    assert stage in seen
+    assert read_tree(tmp_path) == before
+
+
+def test_sigterm_ends_the_command_as_ctrl_c_does(tmp_path: Path, model: Path) -> None:
+    """Exit code 130, one line, nothing left."""
+    script = (
+        "import os, signal, sys; from serve_deploy import verification; from serve_cli.app import main\n"
+        "verification.verify_model = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.argv = ['serve', 'package', {str(model)!r}, '-o', {str(tmp_path / 'models')!r}]\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+    assert not (tmp_path / "models").exists()
+
+
+_PACKAGE_UNDER_LIMIT = """
+import resource, sys
+from pathlib import Path
+from serve_deploy.packaging import PackageOptions, package_model
+package_model(Path(sys.argv[1]), PackageOptions(repository=Path(sys.argv[2]), verify=False, max_batch_size=4))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_a_large_model_is_not_read_into_memory(tmp_path: Path) -> None:
+    """Less memory is used than its external data takes; by hand it was tried with 1.5 GB."""
+    elements = 400_000_000 // 4 // 1000
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1000, elements])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    tensor.external_data.add(key="length", value=str(1000 * elements * 4))
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    tensors = [("x", TensorProto.FLOAT, ("N", 1000))], [("y", TensorProto.FLOAT, ("N", elements))]
+    (tmp_path / "net.onnx").write_bytes(build_model([node], *tensors, initializers=[tensor]).SerializeToString())
+    with (tmp_path / "weights.bin").open("wb") as weights:
+        weights.truncate(1000 * elements * 4)
+    arguments = [sys.executable, "-c", _PACKAGE_UNDER_LIMIT, tmp_path / "net.onnx", tmp_path / "models"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200e6
+    copied = tmp_path / "models" / "net" / "1" / "model.onnx" / "weights.bin"
+    assert copied.stat().st_size == 1000 * elements * 4
+
+
+def test_a_file_too_large_for_the_destination_leaves_nothing(tmp_path: Path) -> None:
+    """As on a full disk: exit code 4, with the system's reason."""
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "serve_cli", "package", EXAMPLE, "-o", tmp_path / "models", "--no-verify"],
+        capture_output=True, text=True, check=False, preexec_fn=limit_file_size,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert "file too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []

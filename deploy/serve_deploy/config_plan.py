@@ -44,7 +44,14 @@ def plan_config(name: str, analysis: ModelAnalysis, metadata: Mapping[str, str],
     labels = choose_labels(options.labels, metadata, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
     warmup = build_warmup(signature, batch, analysis.samples[0]) if options.warmup and analysis.samples else ()
-    settings = replace(options.config, name=name, label_files=label_files, warmup=warmup)
+    settings = replace(
+        options.config,
+        name=name,
+        label_files=label_files,
+        warmup=warmup,
+        # A batch that the model was never seen to run might keep it from loading.
+        warmup_batch_sizes=tuple(sorted({1, min(batch, max(analysis.batching.batch_sizes, default=1)) or 1})),
+    )
     settings, notes = _with_profile(settings, analysis)
     config = build_model_config(signature, batch, settings)
     for problem in (*check_config(config, name), *check_against_model(config, signature)):

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from serve_deploy.onnx_model import OnnxModel, Run
     from serve_deploy.samples import Sample, Samples
 
-_MOST_SAMPLES = 32
-_MOST_BYTES = 32 << 20
+# What is kept beside the model: enough to tell rows apart, and no more than a model's folder should carry.
+_FEWEST_SAMPLES, _MOST_SAMPLES = 3, 32
+_MOST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ def _prove(
 
 
 def _keep(samples: Samples) -> Samples:
-    """The first samples, at most 32 and 32 MB of them but one at least."""
+    """The first samples: at most 32 of them, and beyond three at most 8 MB."""
     kept: list[Sample] = []
     size = 0
     for sample in samples[:_MOST_SAMPLES]:
         size += sum(array.nbytes for array in sample.values())
-        if kept and size > _MOST_BYTES:
+        if len(kept) >= _FEWEST_SAMPLES and size > _MOST_BYTES:
             break
         kept.append(sample)
     return tuple(kept)

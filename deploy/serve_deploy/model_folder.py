@@ -66,6 +66,8 @@ def read_model_folder(path: Path) -> ModelFolder:
     notes: list[str] = []
     config = _read_config(path, problems, notes)
     manifest = _read_manifest(path, problems)
+    if manifest is not None and manifest.verification is None:
+        notes.append("it was packaged with --no-verify: its answers were never compared")
     folder = ModelFolder(path, list_versions(path), config, manifest, ())
     problems += [*check_config(config, path.name)] if config is not None else []
     problems += [*_check_layout(folder)]

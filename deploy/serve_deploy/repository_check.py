@@ -18,6 +18,7 @@ from serve_deploy.model_config import (
 )
 from serve_deploy.model_folder import ModelFolder, read_model_folder
 from serve_deploy.progress import Progress, silent
+from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions
 
 Verdict = Literal["well", "broken", "not_tried"]
@@ -32,9 +33,13 @@ _LACKS = (
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """One model: what Triton says of each version, what is wrong with the mend, and what else is worth knowing."""
+    """One model: what Triton says of each version, what is wrong with the mend, and what else is worth knowing.
+
+    `triton_release` is the one that it was checked for: the one asked for, else the one it was packaged for.
+    """
 
     name: str
+    triton_release: str
     versions: tuple[int, ...]
     verdict: Verdict
     states: tuple[ModelState, ...]
@@ -47,7 +52,6 @@ class RepositoryCheck:
     """All models of a repository; `runtime` and `triton_version` are None where nothing was loaded."""
 
     repository: Path
-    triton_release: str
     runtime: RuntimeName | None
     triton_version: str | None
     models: tuple[CheckedModel, ...]
@@ -60,7 +64,7 @@ class RepositoryCheck:
 def check_repository(
     repository: Path,
     *,
-    release: str,
+    release: str | None = None,
     load: bool = True,
     runtime: RuntimeName | None = None,
     progress: Progress = silent,
@@ -76,9 +80,10 @@ def check_repository(
     for folder in folders:
         progress(f"checking {folder.name}")
         own = tuple(state for state in states if state.name == folder.name)
-        problems = (*folder.problems, *_check_release(folder, release), *_check_ensemble(folder, configs))
-        models[folder.name] = _judge(folder, own, problems, loaded=load)
-    return RepositoryCheck(repository, release, ran, version, tuple(_excuse_dependants(models, configs)))
+        target = release or (folder.manifest.triton_release if folder.manifest else DEFAULT_RELEASE)
+        problems = (*folder.problems, *_check_release(folder, target), *_check_ensemble(folder, configs))
+        models[folder.name] = _judge(folder, target, own, problems, loaded=load)
+    return RepositoryCheck(repository, ran, version, tuple(_excuse_dependants(models, configs)))
 
 
 def _read_folders(repository: Path, progress: Progress) -> list[ModelFolder]:
@@ -148,7 +153,7 @@ def _check_ensemble(folder: ModelFolder, configs: Mapping[str, Any]) -> Iterator
 
 
 def _judge(
-    folder: ModelFolder, states: tuple[ModelState, ...], problems: tuple[Problem, ...], *, loaded: bool
+    folder: ModelFolder, release: str, states: tuple[ModelState, ...], problems: tuple[Problem, ...], *, loaded: bool
 ) -> CheckedModel:
     refused = [state for state in states if state.state != "READY"]
     lacks = next((words for state in refused for mark, words in _LACKS if mark in state.reason), None)
@@ -163,7 +168,7 @@ def _judge(
         problems = (Problem("", "Triton does not list it", "check the rights of the folder"),)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or not loaded else "well"
     notes = (*folder.notes, f"not tried here: {lacks}") if lacks else folder.notes
-    return CheckedModel(folder.name, folder.versions, verdict, states, problems, notes)
+    return CheckedModel(folder.name, release, folder.versions, verdict, states, problems, notes)
 
 
 def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:

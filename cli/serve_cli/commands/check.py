@@ -30,13 +30,12 @@ def check(
     serve check models
     serve check models --triton 24.10 --json
     """
-    from serve_deploy.releases import DEFAULT_RELEASE
     from serve_deploy.repository_check import check_repository
 
     with output.progress() as progress:
         result = check_repository(
             repository,
-            release=triton or DEFAULT_RELEASE,
+            release=triton,
             load=not no_load,
             runtime=read_runtime(runtime),
             progress=progress,
@@ -50,7 +49,9 @@ def check(
 def print_check(result: RepositoryCheck) -> None:
     """A table of all models, then what is wrong with each and the mend."""
     console = output.stdout()
-    output.print_table(("model", "versions", "result", "Triton"), [_row(model) for model in result.models])
+    output.print_table(
+        ("model", "versions", "result", "state", "checked for"), [_row(model) for model in result.models]
+    )
     for model in result.models:
         for problem in model.problems:
             where = f"{model.name}: {problem.field}: " if problem.field else f"{model.name}: "
@@ -60,11 +61,13 @@ def print_check(result: RepositoryCheck) -> None:
                 console.print(f"{model.name}: Triton says: {state.reason}", markup=False)
         for note in model.notes:
             console.print(f"{model.name}: note: {note}", markup=False)
-    loaded = f"Triton {result.triton_version} ({result.runtime})" if result.runtime else "not loaded"
-    console.print(f"checked for Triton {result.triton_release}; {loaded}", markup=False)
+    loaded = (
+        f"loaded in Triton {result.triton_version} ({result.runtime})" if result.runtime else "not loaded: --no-load"
+    )
+    console.print(loaded, markup=False)
 
 
-def _row(model: CheckedModel) -> tuple[str, str, str, str]:
+def _row(model: CheckedModel) -> tuple[str, ...]:
     versions = ", ".join(map(str, model.versions))
     states = ", ".join(dict.fromkeys(state.state for state in model.states))
-    return model.name, versions, model.verdict.replace("_", " "), states
+    return model.name, versions, model.verdict.replace("_", " "), states, f"Triton {model.triton_release}"

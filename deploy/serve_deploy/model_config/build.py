@@ -147,7 +147,7 @@ def _set_warmup(config: Any, options: ConfigOptions) -> None:
 
     if not options.warmup:
         return
-    for batch_size in sorted({1, max(1, config.max_batch_size)}):
+    for batch_size in options.warmup_batch_sizes:
         warmup = config.model_warmup.add(name=f"batch_{batch_size}", batch_size=batch_size)
         for item in options.warmup:
             entry = warmup.inputs[item.name]

@@ -83,6 +83,7 @@ class ConfigOptions:
     parallel_threads: int | None = None
     label_files: Mapping[str, str] = field(default_factory=dict)
     warmup: tuple[WarmupInput, ...] = ()
+    warmup_batch_sizes: tuple[int, ...] = (1,)
     optimization: Optimization | None = None
     queue_policy: QueuePolicy | None = None
     priority_levels: int = 0

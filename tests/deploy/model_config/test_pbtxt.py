@@ -41,6 +41,7 @@ EVERYTHING = ConfigOptions(
     parallel_threads=2,
     label_files={"scores": "labels.txt"},
     warmup=(WarmupInput("tokens", "TYPE_INT64", (16,), "input_0", b""),),
+    warmup_batch_sizes=(1, 8),
     optimization=with_shape_profile(parse_optimization("tensorrt:fp16"), SIGNATURE, 8, SHAPES),
     queue_policy=QueuePolicy(default_timeout_us=1000, allow_timeout_override=True, max_queue_size=100),
     priority_levels=2,

@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "in", "Spain", "and", "nobody", "minds")
 _PLACES = ((1.0, 0.0), (2.0, -1.0), (6.0, 0.0), (20.0, -10.0))  # spread and lowest value of uniform numbers
 _SCATTERED = (*_PLACES, (8.0, 0.0), (200.0, -100.0), (2e3, -1e3), (1e-2, 0.0), (4.0, 2.0), (100.0, 0.0))
+_IMAGE_RANGES = ((1.0, 0.0), (4.0, -2.0), (2.0, -1.0), (255.0, 0.0))
 _MOST_INDICES = 1 << 15  # of a vocabulary, so that ids stay where real ones lie
 
 
@@ -181,12 +182,30 @@ def _draw_floats(draw: Draw) -> Array:
     if centres and len(draw.shape) == 2:
         return _draw_around_centres(draw, centres)
     uniform = draw.rng.random(draw.shape)
+    if len(draw.shape) == 4 and (min(draw.shape[-2:]) >= 8 or draw.shape[-1] in (1, 3, 4)):
+        return _draw_image(draw)
     if len(draw.shape) >= 3:
         return uniform
     # Plain vectors: samples of different spread and place, so that saturated models answer differently to some.
     places = _SCATTERED if draw.manner == "scattered" else _PLACES
     spread, place = places[draw.number % len(places)]
     return uniform * spread + place
+
+
+def _draw_image(draw: Draw) -> Array:
+    """Blocks of colour and noise, in the ranges that images come in: 0 to 1, centred, 0 to 255.
+
+    Noise alone leaves detectors and readers silent, and silent outputs prove nothing.
+    """
+    channels_last = draw.shape[-1] in (1, 3, 4)
+    height, width = draw.shape[1:3] if channels_last else draw.shape[2:4]
+    channels = draw.shape[3 if channels_last else 1]
+    grid = draw.rng.random((draw.shape[0], channels, -(-height // 8), -(-width // 8)))
+    blocks = grid.repeat(8, axis=2).repeat(8, axis=3)[:, :, :height, :width]
+    image = blocks * 0.9 + draw.rng.random(blocks.shape) * 0.1
+    spread, place = _IMAGE_RANGES[draw.number % len(_IMAGE_RANGES)]
+    image = image * spread + place
+    return image.transpose(0, 2, 3, 1) if channels_last else image
 
 
 def _draw_named_scalars(draw: Draw) -> Array | None:

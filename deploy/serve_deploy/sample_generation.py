@@ -72,8 +72,10 @@ class _Search:
         self.count, self.seed, self.progress, self.clock = count, seed, progress, clock
         sizes = list(propose_sizes(self.free, rows))
         self.queue = deque(
-            _Guess(s, manner) for manner in MANNERS for s in (sizes if manner == "varied" else sizes[:3])
+            _Guess(s, manner) for manner in MANNERS[:-1] for s in (sizes if manner == "varied" else sizes[:3])
         )
+        # Where the shapes rule batching out there is nothing to prove, so that any samples will do.
+        self.enough = 0 if check_declared(signature) else len(self.outputs)
         self.best: Samples = ()
         self.best_varying = -1
         self.attempts: list[str] = []

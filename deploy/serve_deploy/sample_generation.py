@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_deploy.batching import check_declared
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.graph_hints import InputHints, read_hints
 from serve_deploy.onnx_model import OnnxModel, Run, load_proto, session_runner, session_signature

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 import serve_deploy
 from serve_cli import output
-from serve_cli.commands import chart, check, loadtest, package, report, run
+from serve_cli.commands import chart, check, deploy, loadtest, logs, package, report, run, status
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
@@ -51,6 +51,9 @@ app.command()(run.run)
 app.command()(loadtest.loadtest)
 app.command()(report.report)
 app.command()(chart.chart)
+app.command()(deploy.deploy)
+app.command()(status.status)
+app.command()(logs.logs)
 
 
 def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:

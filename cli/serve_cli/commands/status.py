@@ -1,0 +1,65 @@
+"""`serve status`: what a release does in the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serve_cli import cluster_options as asked
+from serve_cli import output
+from serve_cli.options import Json
+
+if TYPE_CHECKING:
+    from serve_deploy.cluster.autoscaler import AutoscalerState
+    from serve_deploy.cluster.release import ReleaseState
+
+
+def status(
+    release: asked.ReleaseName,
+    namespace: asked.Namespace = "default",
+    context: asked.Context = None,
+    json: Json = False,
+) -> None:
+    """Show a release's replicas, which model is ready where, its autoscaler and why, and its last rollout.
+
+    \b
+    serve status demo -n models
+    """
+    from serve_deploy.cluster.api import connect
+    from serve_deploy.cluster.release import read_release
+
+    with output.progress() as progress:
+        progress(f"asking the cluster for {release}")
+        state = read_release(connect(context), release, namespace)
+    output.emit(state, as_json=json, render=print_state)
+
+
+def print_state(state: ReleaseState) -> None:
+    """Print a release's state for a person."""
+    console = output.stdout()
+    console.print(f"{state.release} in {state.namespace}: {state.workload}, {state.image}", markup=False)
+    revision = f" (revision {state.rollout.revision})" if state.rollout.revision else ""
+    console.print(f"rollout{revision}: {state.rollout.message}", markup=False)
+    rows = [
+        (pod.name, pod.node or "-", "ready" if pod.ready else pod.phase.lower(), pod.restarts,
+         ", ".join(f"{name} {model}" for name, model in pod.models.items()) or "-")
+        for pod in state.pods
+    ]  # fmt: skip
+    output.print_table(("replica", "node", "state", "restarts", "models"), rows)
+    for pod in state.pods:
+        if pod.waits_for:
+            console.print(f"{pod.name} waits: {pod.waits_for.message}", markup=False)
+    if state.autoscaler:
+        _print_autoscaler(state.autoscaler)
+
+
+def _print_autoscaler(scaler: AutoscalerState) -> None:
+    console = output.stdout()
+    console.print(
+        f"autoscaler {scaler.name}: {scaler.current} replicas, wants {scaler.wanted}"
+        f" (between {scaler.min_replicas} and {scaler.max_replicas}); {scaler.why}",
+        markup=False,
+    )
+    for metric in scaler.metrics:
+        now = "not read yet" if metric.current is None else f"{metric.current:g}"
+        target = "" if metric.target is None else f", target {metric.target:g}"
+        console.print(f"  {metric.name}: {now}{target}", markup=False)

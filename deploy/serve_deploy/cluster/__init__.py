@@ -1,0 +1,1 @@
+"""What runs in a Kubernetes cluster: releases, their pods, models and autoscalers."""

@@ -1,0 +1,89 @@
+"""What an autoscaler wants, and why, read from its HorizontalPodAutoscaler; KEDA makes one for each ScaledObject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serve_deploy.autoscaling import parse_quantity
+from serve_deploy.cluster.pods import condition
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class MetricReading:
+    """One metric: its value now (None: not read yet) and the target that it is held at."""
+
+    name: str
+    current: float | None
+    target: float | None
+
+
+@dataclass(frozen=True)
+class AutoscalerState:
+    """Replicas now and wanted, within which bounds, by which metrics, and what the controller says of it."""
+
+    name: str
+    min_replicas: int
+    max_replicas: int
+    current: int
+    wanted: int
+    metrics: tuple[MetricReading, ...]
+    why: str
+
+
+def describe_hpa(hpa: Object) -> AutoscalerState:
+    """The state of a HorizontalPodAutoscaler (autoscaling/v2)."""
+    spec, status = hpa["spec"], hpa.get("status", {})
+    read = {name: value for name, value in map(_read_current, status.get("currentMetrics") or []) if name}
+    return AutoscalerState(
+        name=hpa["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        current=status.get("currentReplicas", 0),
+        wanted=status.get("desiredReplicas", 0),
+        metrics=tuple(
+            MetricReading(name, read.get(name), target) for name, target in map(_read_target, spec.get("metrics", []))
+        ),
+        why=_explain(hpa),
+    )
+
+
+def _explain(hpa: Object) -> str:
+    """The condition that matters most: a metric that cannot be read, else a limit, else what it can do."""
+    active, limited, able = (condition(hpa, kind) for kind in ("ScalingActive", "ScalingLimited", "AbleToScale"))
+    if active.get("status") == "False":
+        return f"it cannot read its metrics ({active.get('reason')}): {active.get('message')}"
+    if limited.get("status") == "True":
+        return f"limited ({limited.get('reason')}): {limited.get('message')}"
+    message = able.get("message") or active.get("message") or "it has not looked yet"
+    return str(message)
+
+
+def _source(metric: Object) -> Object:
+    kind = metric.get("type", "")
+    source: Object = metric.get(kind[:1].lower() + kind[1:], {})
+    return source
+
+
+def _name(source: Object) -> str:
+    return str(source.get("metric", {}).get("name") or source.get("name", ""))
+
+
+def _read_target(metric: Object) -> tuple[str, float | None]:
+    source = _source(metric)
+    return _name(source), _number(source.get("target", {}))
+
+
+def _read_current(metric: Object) -> tuple[str, float | None]:
+    source = _source(metric)
+    return _name(source), _number(source.get("current", {}))
+
+
+def _number(values: Object) -> float | None:
+    for key in ("averageValue", "averageUtilization", "value"):
+        if values.get(key) not in (None, ""):
+            return parse_quantity(values[key])
+    return None

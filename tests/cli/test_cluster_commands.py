@@ -1,0 +1,115 @@
+"""`serve status`, `logs` and `deploy` against a stand-in for the API, and without any cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from fake_cluster import running_api, write_kubeconfig
+from recorded_objects import LOADED, LOADING, deployment, pod, release_routes
+
+Serve = Callable[..., "CompletedProcess[str]"]
+CORE = "/api/v1/namespaces/models"
+
+
+def environment(folder: Path, url: str) -> dict[str, str]:
+    return os.environ | {"KUBECONFIG": str(write_kubeconfig(folder, url))}
+
+
+def test_status_shows_replicas_models_and_autoscaler(serve: Serve, tmp_path: Path) -> None:
+    """Which model is ready where, what a replica waits for, what the autoscaler wants and why."""
+    waiting = pod("demo-triton-2", ready=False)
+    routes = release_routes([pod("demo-triton-1"), waiting], workload=deployment(available=1))
+    routes[f"{CORE}/pods/demo-triton-2/log"] = LOADING
+    with running_api(routes) as url:
+        shown = serve("status", "demo", "-n", "models", env=environment(tmp_path, url))
+        data = serve("status", "demo", "-n", "models", "--json", env=environment(tmp_path, url))
+    assert shown.returncode == 0, shown.stderr
+    assert "rollout (revision 2): 1 of 2 replicas are available" in shown.stdout
+    assert "demo-triton-2 waits: models are loading: digits" in shown.stdout
+    assert "wants 3 (between 2 and 8); recommended size matches" in shown.stdout
+    assert json.loads(data.stdout)["pods"][0]["models"] == {"digits": "ready"}
+
+
+def test_logs_of_every_replica(serve: Serve, tmp_path: Path) -> None:
+    """Each line stands under its replica's name, followed or not."""
+    with running_api(release_routes([pod("a"), pod("b")])) as url:
+        once = serve("logs", "demo", "-n", "models", env=environment(tmp_path, url))
+        followed = serve("logs", "demo", "-n", "models", "--follow", env=environment(tmp_path, url))
+    assert once.stdout.splitlines() == [f"{name}  {line}" for name in "ab" for line in LOADED.splitlines()]
+    assert sorted(followed.stdout.splitlines()) == sorted(once.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "message"),
+    [
+        ((401, "Unauthorized"), 6, "the cluster does not know you: Unauthorized"),
+        (
+            (403, 'pods is forbidden: User "me" cannot list'),
+            6,
+            "you may not do that in this cluster: pods is forbidden",
+        ),
+        ((404, "not found"), 2, "there is no release demo of a triton chart in namespace models"),
+        ((500, "etcd is gone"), 6, "the cluster answered 500"),
+    ],
+)
+def test_refusals(serve: Serve, tmp_path: Path, answer: tuple[int, str], code: int, message: str) -> None:
+    """Each refusal in words of its own, with the exit code that fits."""
+    with running_api({"/apis/apps/v1/namespaces/models/deployments": answer}) as url:
+        done = serve("status", "demo", "-n", "models", env=environment(tmp_path, url))
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_cluster_that_is_gone(serve: Serve, tmp_path: Path) -> None:
+    """A server that has ended refuses the connection."""
+    with running_api({}) as url:
+        gone = environment(tmp_path, url)
+    done = serve("status", "demo", env=gone)
+    assert (done.returncode, "the cluster does not answer" in done.stderr) == (6, True)
+
+
+def test_no_cluster_configured(serve: Serve, tmp_path: Path) -> None:
+    """Without a configuration the hint says where one is looked for."""
+    nowhere = os.environ | {"KUBECONFIG": str(tmp_path / "none")}
+    for command in (("status", "demo"), ("logs", "demo"), ("deploy", "chart", "--release", "demo")):
+        done = serve(*command, env=nowhere)
+        assert (done.returncode, "no cluster is configured" in done.stderr) == (6, True), done.stderr
+
+
+def test_no_helm(serve: Serve, tmp_path: Path) -> None:
+    """Deploying needs helm, and says so before anything else."""
+    with running_api({}) as url:
+        without = environment(tmp_path, url) | {"PATH": str(tmp_path)}
+        done = serve("deploy", "chart", "--release", "demo", env=without)
+    assert (done.returncode, "helm is not installed" in done.stderr) == (2, True)
+
+
+def test_deploy_dry_run_renders(serve: Serve) -> None:
+    """The manifests that would be applied; no cluster is needed for that."""
+    root = Path(__file__).parents[2]
+    if not (root / ".tools" / "helm").exists():
+        pytest.skip("helm is missing: make tools")
+    path = {"PATH": f"{root / '.tools'}{os.pathsep}{os.environ['PATH']}"}
+    done = serve(
+        "deploy", root / "charts" / "triton", "--release", "demo", "-n", "models", "--dry-run", env=os.environ | path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "kind: Deployment" in done.stdout
+
+
+def test_helm_without_a_cluster(serve: Serve, tmp_path: Path) -> None:
+    """Helm's own words about an unreachable cluster become ours, with exit code 6."""
+    root = Path(__file__).parents[2]
+    if not (root / ".tools" / "helm").exists():
+        pytest.skip("helm is missing: make tools")
+    with running_api({}) as url:
+        gone = environment(tmp_path, url)
+    gone["PATH"] = f"{root / '.tools'}{os.pathsep}{os.environ['PATH']}"
+    done = serve("deploy", root / "charts" / "triton", "--release", "demo", env=gone)
+    assert (done.returncode, "helm upgrade cannot reach a cluster" in done.stderr) == (6, True), done.stderr

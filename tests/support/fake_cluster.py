@@ -1,0 +1,70 @@
+"""A tiny HTTP server in place of a Kubernetes API: answers recorded objects, logs, refusals. On loopback, free port."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+Routes = dict[str, Any]
+
+
+@contextmanager
+def running_api(routes: Routes) -> Iterator[str]:
+    """Serve `routes`: a path gives a list of objects, text (a log), or a status and a message."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            query = parse_qs(url.query)
+            path = url.path + ("?previous" if query.get("previous") == ["true"] else "")
+            status, body = _answer(routes.get(path, (404, "the server could not find the requested resource")))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _answer(route: Any) -> tuple[int, bytes]:
+    if isinstance(route, tuple):
+        status, message = route
+        return status, json.dumps({"kind": "Status", "message": message, "code": status}).encode()
+    if isinstance(route, str):
+        return 200, route.encode()
+    return 200, json.dumps({"items": route}).encode()
+
+
+def write_kubeconfig(folder: Path, url: str) -> Path:
+    """A configuration whose current context is that server."""
+    path = folder / "kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1", "kind": "Config", "current-context": "test",
+                "clusters": [{"name": "test", "cluster": {"server": url}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "me"}}],
+                "users": [{"name": "me", "user": {"token": "secret"}}],
+            }
+        )
+    )  # fmt: skip
+    return path

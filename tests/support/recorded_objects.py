@@ -73,7 +73,8 @@ def hpa(*, conditions: list[Object] | None = None, current: list[Object] | None 
         "status": {
             "currentReplicas": 2, "desiredReplicas": 3,
             "currentMetrics": current or [],
-            "conditions": conditions or [{"type": "AbleToScale", "status": "True", "message": "recommended size matches"}],
+            "conditions": conditions
+            or [{"type": "AbleToScale", "status": "True", "message": "recommended size matches"}],
         },
     }  # fmt: skip
 

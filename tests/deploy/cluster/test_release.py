@@ -15,6 +15,8 @@ from serve_deploy.cluster.wait import wait_until_serving
 from serve_deploy.errors import TritonStartError, UsageError
 
 Object = dict[str, Any]
+BLIND = {"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", "message": "unable to get metric"}
+LIMITED = {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "message": "more than the maximum"}
 
 
 class Recorded:
@@ -89,11 +91,9 @@ def test_autoscaler_with_its_metrics() -> None:
 @pytest.mark.parametrize(
     ("conditions", "why"),
     [
-        ([{"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", "message": "unable to get metric"},
-          {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "message": "more than the maximum"}],
+        ([BLIND, LIMITED],
          "it cannot read its metrics (FailedGetPodsMetric): unable to get metric"),
-        ([{"type": "ScalingActive", "status": "True"},
-          {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "message": "more than the maximum"}],
+        ([{"type": "ScalingActive", "status": "True"}, LIMITED],
          "limited (TooManyReplicas): more than the maximum"),
     ],
 )  # fmt: skip

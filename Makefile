@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/.tools:$(PATH)
 
-.PHONY: help test check lint format golden bench conformance wheel tools chart-docs chart-scores clean
+.PHONY: help demo test check lint format golden bench conformance wheel tools chart-docs chart-scores clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk
 	bash scripts/get_tools.sh $(BIN)/python
+
+demo: $(VENV)/.installed ## The main job on the example: package, run a real Triton, infer, load test, chart
+	$(BIN)/python examples/demo.py
 
 lint: $(VENV)/.installed ## Style, types and architecture
 	$(BIN)/ruff format --check .

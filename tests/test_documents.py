@@ -20,7 +20,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Their ```console blocks are typed, in order, in an empty folder that holds examples/.
 SESSIONS = ["README.md", "docs/packaging.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-READY, READY_SECONDS = "Ctrl-C", 60
+READY, READY_SECONDS = "READY", 60
 ELISION = "…"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.errors import UsageError
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.build import require_batch_axis
 from serve_deploy.progress import Progress
@@ -35,17 +35,28 @@ class ModelAnalysis:
 
 
 def read_declared(model: OnnxModel, max_batch_size: int, samples: Path | None) -> ModelAnalysis:
-    """Believe the file's shapes and the user's batch size, without loading the model; nothing is proven."""
+    """Believe the user's batch size without running the model; nothing is proven."""
     from serve_deploy.samples import read_samples
 
-    require_batch_axis(model.signature, max_batch_size)
+    signature = _infer_signature(model)
+    require_batch_axis(signature, max_batch_size)
     proof = BatchingProof(
         verdict="undecided",
         max_batch_size=max_batch_size,
         evidence="given with --max-batch-size; the model was not run, so nothing is proven",
     )
-    given = _keep(read_samples(samples, model.signature, split=max_batch_size > 0)) if samples else ()
-    return ModelAnalysis(model.signature, proof, given, False, None)
+    given = _keep(read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
+    return ModelAnalysis(signature, proof, given, False, None)
+
+
+def _infer_signature(model: OnnxModel) -> ModelSignature:
+    """The shapes that ONNX Runtime infers; the file's own where it cannot load the model, as one for GPUs only."""
+    from serve_deploy.onnx_model import open_session, session_signature
+
+    try:
+        return session_signature(open_session(model, repack=False), model)
+    except InvalidModelError:
+        return model.signature
 
 
 def analyse_model(

@@ -260,18 +260,18 @@ def _external_file(path: Path, location: str, needed_bytes: int) -> Path:
 # --- ONNX Runtime ------------------------------------------------------------------------------------------------
 
 
-def open_session(model: OnnxModel, *, threads: int = 0, optimize: bool = True, content: bytes | None = None) -> Any:
-    """Load the model into ONNX Runtime on the CPU (0 threads: as many as cores); InvalidModelError if it refuses.
+def open_session(model: OnnxModel, *, content: bytes | None = None, repack: bool = True) -> Any:
+    """Load the model into ONNX Runtime on the CPU; InvalidModelError in its own words if it refuses.
 
-    `content` stands for the model's file, with external data in the same place.
+    `content` stands for the model's file, with external data in the same place. Without `repack`, weights stay in
+    their files and unread until a run needs them: slower to run, but 1.5 GB of them cost no memory.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = threads
-    if not optimize:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not repack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if content is not None:
         options.add_session_config_entry(_EXTERNAL_FOLDER_KEY, str(model.path.parent.resolve()))
     try:

@@ -35,6 +35,7 @@ class ClosedPeriod:
         for slot in list(self._exchange.slots)[: self._concurrency]:
             self.in_flight += 1
             self.next(slot, monotonic())
+        self._settle()
 
     def next(self, slot: Slot, now: float) -> None:
         """Send the slot's next request, or end its part."""
@@ -51,6 +52,9 @@ class ClosedPeriod:
 
     def _leave(self) -> None:
         self.in_flight -= 1
+        self._settle()
+
+    def _settle(self) -> None:
         if not self.in_flight and not self.done.done():
             self.done.set_result(None)
 
@@ -93,7 +97,13 @@ class OpenPeriod:
     """Sends every request of a schedule when it is due, whatever the others do; without a free slot it waits."""
 
     def __init__(
-        self, exchange: Exchange, chunks: Iterator[NDArray[np.float64]], *, start: float, connections: int
+        self,
+        exchange: Exchange,
+        chunks: Iterator[NDArray[np.float64]],
+        *,
+        start: float,
+        connections: int,
+        keep_together: bool,
     ) -> None:
         self._exchange = exchange
         self._start = start
@@ -101,6 +111,8 @@ class OpenPeriod:
         self._chunks = chunks
         self._due: deque[float] = deque()
         self._idle = deque(exchange.slots)
+        # Round all connections, or, where each is in the midst of a sequence, as few as will do.
+        self._take_idle = self._idle.pop if keep_together else self._idle.popleft
         self._waiting: deque[float] = deque()
         self._opening = 0
         self.ran_out_of_connections = False
@@ -134,7 +146,7 @@ class OpenPeriod:
 
     def _send(self, intended: float) -> None:
         while self._idle:
-            slot = self._idle.popleft()
+            slot = self._take_idle()
             if slot.is_open:
                 self.in_flight += 1
                 slot.send(intended)

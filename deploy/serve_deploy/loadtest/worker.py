@@ -22,7 +22,7 @@ from serve_deploy.loadtest.endpoint import Endpoint
 from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.recorder import SUCCEEDED, Kind
-from serve_deploy.loadtest.rotation import RequestSource
+from serve_deploy.loadtest.rotation import RequestSource, Sequences
 from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape, offset_chunks, split_evenly
 
 FLUSH_SECONDS = 0.5
@@ -171,16 +171,25 @@ class Worker:
     def _build_period(self, plan: PeriodPlan) -> ClosedPeriod | OpenPeriod:
         worker, workers = self._job.worker, self._job.workers
         if isinstance(plan.shape, ClosedLoop):
+            users = split_evenly(plan.shape.concurrency, workers, worker)
+            # Workers without a user have no share of the requests either.
+            busy = min(workers, plan.shape.concurrency)
             return ClosedPeriod(
                 self._exchange,
-                split_evenly(plan.shape.concurrency, workers, worker),
+                users,
                 end=plan.start + plan.duration_seconds,
-                requests=None if plan.requests is None else split_evenly(plan.requests, workers, worker),
+                requests=None if plan.requests is None else split_evenly(plan.requests, busy, worker),
             )
         chunks = offset_chunks(
             plan.shape, plan.duration_seconds, requests=plan.requests, worker=worker, workers=workers
         )
-        return OpenPeriod(self._exchange, chunks, start=plan.start, connections=plan.connections)
+        return OpenPeriod(
+            self._exchange,
+            chunks,
+            start=plan.start,
+            connections=plan.connections,
+            keep_together=isinstance(self._job.source, Sequences),
+        )
 
     async def _watch(self, period: ClosedPeriod | OpenPeriod) -> None:
         interval = min(max(self._job.timeout_seconds / 20, 0.005), 0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.endpoint import parse_endpoint
-from serve_deploy.loadtest.report import LoadTestReport, Point
+from serve_deploy.loadtest.report import LoadTestReport
 from serve_deploy.triton import TritonServer
 
 REPOSITORY = Path(__file__).parent / "repository"
@@ -21,11 +20,17 @@ Measure = Callable[..., LoadTestReport]
 
 
 @pytest.fixture(scope="session")
-def triton(triton_server: Callable[..., TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
-    """The server, with all models loaded."""
+def loadtest_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models, copied to where a server may look at them."""
     repository = tmp_path_factory.mktemp("loadtest") / "repository"
     shutil.copytree(REPOSITORY, repository)
-    return triton_server(repository, control_mode="explicit", models=("*",))
+    return repository
+
+
+@pytest.fixture(scope="session")
+def triton(triton_server: Callable[..., TritonServer], loadtest_repository: Path) -> TritonServer:
+    """The server, with all models loaded."""
+    return triton_server(loadtest_repository, control_mode="explicit", models=("*",))
 
 
 @pytest.fixture
@@ -33,18 +38,12 @@ def measure(triton: TritonServer) -> Measure:
     """Run a short load test of a model over `protocol`, without warm-up unless asked for."""
 
     def run(model: str, protocol: str = "http", **options: Any) -> LoadTestReport:
-        endpoint = parse_endpoint(triton.grpc_url if protocol == "grpc" else triton.http_url)
+        url = triton.grpc_url if protocol == "grpc" else triton.http_url
+        endpoint = parse_endpoint(url, **options.pop("endpoint_options", {}))
         chosen = {"warmup_seconds": 0.0, "duration_seconds": None, "timeout_seconds": 20.0, **options}
-        return run_loadtest(LoadTestOptions(endpoint=replace(endpoint), model=model, **chosen))
+        return run_loadtest(LoadTestOptions(endpoint=endpoint, model=model, **chosen))
 
     return run
-
-
-def only_point(report: LoadTestReport) -> Point:
-    """The one point of a run, whose sum is checked: every request that was sent ended in one of four ways."""
-    (point,) = report.points
-    assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
-    return point
 
 
 @pytest.fixture

@@ -1,0 +1,107 @@
+"""Generator processes: the schedule stays whole, what they measured adds up, their end is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_servers import reply, serve_faults
+
+from serve_deploy.errors import ServeError
+from serve_deploy.loadtest import LoadTestOptions, run_loadtest
+from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.triton import TritonServer
+
+
+def workers() -> list[int]:
+    """The generator processes that are ours."""
+    children = [Path(task, "children").read_text().split() for task in Path("/proc/self/task").iterdir()]
+    return [
+        int(pid)
+        for pids in children
+        for pid in pids
+        if b"serve_deploy.loadtest.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("load", [ConstantRate(200), ClosedLoop(4)], ids=["open", "closed"])
+def test_three_processes_carry_out_one_schedule(measure: Any, load: Any) -> None:
+    """Shared out over three processes, exactly what was asked for is sent, and the server agrees."""
+    report = measure("double", loads=(load,), requests=100, processes=3, shapes=(("IN", (1,)),), warmup_seconds=0.1)
+    (point,) = report.points
+    assert (point.sent, point.succeeded, point.server[0].requests) == (100, 100, 100)
+    assert point.response.count == sum(count for _, count in point.response.histogram) == 100
+
+
+def test_fewer_users_than_processes(measure: Any) -> None:
+    """A process without a user has nothing to do, and does not keep the others waiting."""
+    (point,) = measure("exact", loads=(ClosedLoop(1),), requests=10, processes=3).points
+    assert point.sent == 10
+
+
+def test_crashed_worker_fails_the_run(triton: TritonServer) -> None:
+    """A generator process that is killed makes the run an error: its figures would not be those asked for."""
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(triton.http_url), model="exact", loads=(ClosedLoop(2),), duration_seconds=60,
+        warmup_seconds=0, processes=2,
+    )  # fmt: skip
+
+    def kill(snapshot: Any) -> None:
+        if snapshot.succeeded:
+            os.kill(workers()[0], signal.SIGKILL)
+
+    with pytest.raises(ServeError, match="a generator process ended unexpectedly"):
+        run_loadtest(options, on_snapshot=kill)
+    assert workers() == []
+
+
+def test_interrupt_gives_a_partial_report(triton: TritonServer) -> None:
+    """Ctrl-C while measuring returns what was measured, marked incomplete; no process is left."""
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(triton.http_url), model="exact", loads=(ClosedLoop(2), ClosedLoop(4)),
+        duration_seconds=60, warmup_seconds=0,
+    )  # fmt: skip
+
+    def interrupt(snapshot: Any) -> None:
+        if snapshot.succeeded:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    report = run_loadtest(options, on_snapshot=interrupt)
+    (point,) = report.points
+    assert (report.complete, report.ended_by, report.interrupted_reason) == (
+        False, "interrupt", "interrupted while measuring",
+    )  # fmt: skip
+    assert point.sent == point.succeeded + point.in_flight_at_end
+    assert point.in_flight_at_end == 2
+    assert point.duration_seconds < 30
+    assert workers() == []
+
+
+def test_command_interrupted_exits_130_with_its_report() -> None:
+    """`serve loadtest --json` that gets Ctrl-C prints its partial report and exits 130."""
+    process: list[subprocess.Popen[str]] = []
+
+    async def interrupt_at_20(number: int, writer: Any) -> None:
+        if number == 20:
+            process[0].send_signal(signal.SIGINT)
+        writer.write(reply(b"{}"))
+
+    with serve_faults(interrupt_at_20) as server:
+        command = [sys.executable, "-m", "serve_cli", "loadtest", f"http://127.0.0.1:{server.port}", "-m", "faulty"]
+        options = ["--rate", "100", "--duration", "60", "--warmup", "0", "--json"]
+        process.append(
+            subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        output, errors = process[0].communicate(timeout=60)
+    assert process[0].returncode == 130, errors
+    report = json.loads(output)
+    assert report["ended_by"] == "interrupt"
+    assert 20 <= report["points"][0]["sent"] < 1000
+    assert "partial" in errors

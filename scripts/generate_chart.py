@@ -9,18 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from serve_deploy.chart_values.documentation import render_values_table, render_values_yaml
+from serve_deploy.chart_values.scaling import Metrics
 from serve_deploy.chart_values.schema import build_schema
 from serve_deploy.gpu_profiles import CLOUDS, PROFILES, profiles_document
+from serve_deploy.promql import Scope, formula, read_queries
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "triton"
 DIGITS = ROOT / "examples" / "digits"
+METRICS = Metrics()
+ADAPTER_SERIES = {"concurrency": "nv_inference_request_duration_us", "pending": "nv_inference_pending_request_count"}
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -62,10 +67,41 @@ def render_gpu_table() -> str:
     return "\n".join(rows) + f"\n\nClouds: {', '.join(f'`{cloud}`' for cloud in CLOUDS)}, or empty.\n"
 
 
+def render_adapter_rules() -> str:
+    """Return prometheus-adapter's values with the rules of the chart's ConfigMap, indented for the README."""
+    queries = read_queries(CHART)
+    scope = Scope("<<.LabelMatchers>>", window=METRICS.window, guard_window=METRICS.guard_window)
+    rules = [
+        {
+            "seriesQuery": f"{series}{{namespace!='',pod!=''}}",
+            "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+            "name": {"as": f"triton_{name}"},
+            "metricsQuery": formula(queries.formulas[name], scope, ("<<.GroupBy>>",)),
+        }
+        for name, series in ADAPTER_SERIES.items()
+    ]
+    text = yaml.safe_dump({"rules": {"custom": rules}}, sort_keys=False, width=1000)
+    return textwrap.indent(text.rstrip(), "  ")
+
+
+def render_modes() -> str:
+    """Return the names of the files in ci/, each with what its first comment says."""
+    modes = {path: path.read_text(encoding="utf-8").split("\n", 1)[0] for path in sorted((CHART / "ci").glob("*.yaml"))}
+    return "\n".join(f"- [{path.name}](ci/{path.name}): {comment.lstrip('# ')}" for path, comment in modes.items())
+
+
 def render_readme() -> str:
     """Return the chart's README: the prose of chart_readme.md, with the tables filled in."""
-    prose = (ROOT / "scripts" / "chart_readme.md").read_text(encoding="utf-8")
-    return prose.replace("@VALUES@", render_values_table()).replace("@GPUS@", render_gpu_table())
+    text = (ROOT / "scripts" / "chart_readme.md").read_text(encoding="utf-8")
+    parts = {
+        "@VALUES@": render_values_table(),
+        "@GPUS@": render_gpu_table(),
+        "@ADAPTER@": render_adapter_rules(),
+        "@MODES@": render_modes(),
+    }
+    for placeholder, part in parts.items():
+        text = text.replace(placeholder, part)
+    return text.rstrip() + "\n"
 
 
 def render_files() -> dict[Path, bytes]:

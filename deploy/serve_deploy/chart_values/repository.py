@@ -21,7 +21,7 @@ class Credentials(Values):
 
 
 class Carried(Values):
-    """A repository carried by the chart itself, in a ConfigMap; about 350 KB packed under Helm's default storage."""
+    """A repository carried by the chart itself, in a ConfigMap; about 330 KB packed under Helm's default storage."""
 
     path: Annotated[str, Field(pattern=r"^files/.+[^/]$")] = "files/example-model"
     """Folder of the chart that holds the model folders."""

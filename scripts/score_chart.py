@@ -1,0 +1,172 @@
+"""Score charts/triton as the charts of others were scored: one row for each ci/ mode.
+
+Usage: python scripts/score_chart.py [MODE ...]
+kv: objects that strict schemas of Kubernetes 1.27-1.37 take / refuse / do not know (custom resources: their own).
+checkov: passed / failed / checks that scripts/checkov.yaml leaves out with a reason; in an environment of its own.
+PSS: violations of Pod Security "restricted". api: accepted / rejected by a server-side dry run, if KUBECONFIG is set.
+An image digest is set, as in production; checkov's row "by tag" shows what the bare default lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+from chart_cases import CHART, DIGEST, KUBERNETES, Values, merge, modes  # noqa: E402
+from chart_objects import Objects, parse, pod_templates  # noqa: E402
+from crd_schemas import SPECS, find_schema_errors  # noqa: E402
+from pod_security import find_violations  # noqa: E402
+
+TOOLS = ROOT / ".tools"
+CHECKOV_VERSION = "3.3.30"
+PINNED = {"image": {"digest": DIGEST}}
+# It would read its 10 MB of definitions again for every object.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one set of values scores; `api` is empty without a cluster."""
+
+    mode: str
+    kv: str
+    checkov: str
+    violations: int
+    api: str
+
+    def row(self) -> str:
+        """The line of the table."""
+        return f"| {self.mode} | {self.kv} | {self.checkov} | {self.violations} | {self.api or '–'} |"
+
+
+def render(values: Values) -> str:
+    """Render with the real helm 4, for a Kubernetes that every check knows."""
+    command = [
+        TOOLS / "helm4",
+        "template",
+        "demo",
+        CHART,
+        "--namespace",
+        "models",
+        "--kube-version",
+        "1.35.0",
+        "-f",
+        "-",
+    ]
+    return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=True).stdout
+
+
+def count_schema_results(values: Values) -> str:
+    """Objects that every Kubernetes version takes, that some refuse, and that have no schema."""
+    refused, unknown, seen = set(), set(), set()
+    for version in KUBERNETES:
+        for item in parse(render({**values, "kubeVersion": version})):
+            name = (item["kind"], item["metadata"]["name"])
+            seen.add(name)
+            try:
+                if (item["apiVersion"], item["kind"]) in SPECS:
+                    refused |= {name} if find_schema_errors(item) else set()
+                else:
+                    kubernetes_validate.validate(item, version, strict=True)
+            except kubernetes_validate.SchemaNotFoundError:
+                unknown.add(name)
+            except kubernetes_validate.ValidationError:
+                refused.add(name)
+    return f"{len(seen - refused - unknown)}/{len(refused)}/{len(unknown)}"
+
+
+def find_checkov() -> Path:
+    """checkov in a virtual environment of its own: its 290 MB of pins would not agree with ours."""
+    folder = TOOLS / f"checkov-{CHECKOV_VERSION}"
+    program = folder / "bin" / "checkov"
+    if not program.exists():
+        print(f"installing checkov {CHECKOV_VERSION} into {folder.relative_to(ROOT)}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        install = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, f"checkov=={CHECKOV_VERSION}"], check=True)
+    return program
+
+
+def run_checkov(manifest: str) -> tuple[int, int]:
+    """Passed and failed checks, without those that the configuration leaves out."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(manifest)
+        file.flush()
+        command = [
+            find_checkov(), "--file", file.name, "--framework", "kubernetes", "--config-file",
+            ROOT / "scripts" / "checkov.yaml", "--skip-download", "--quiet", "--compact", "--output", "json",
+        ]  # fmt: skip
+        result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LOG_LEVEL": "ERROR"})
+    report: Any = json.loads(result.stdout)
+    for check in report.get("results", {}).get("failed_checks", []):
+        print(f"checkov: {check['check_id']} {check['check_name']}: {check['resource']}", file=sys.stderr)
+    return report["summary"]["passed"], report["summary"]["failed"]
+
+
+def count_violations(objects: Objects) -> int:
+    """Violations of Pod Security "restricted" in every pod template, also in custom resources."""
+    return sum(len(find_violations(template.spec)) for template in pod_templates(objects))
+
+
+def ask_cluster(objects: Objects) -> str:
+    """Accepted and rejected objects of a server-side dry run; empty without KUBECONFIG."""
+    if not os.environ.get("KUBECONFIG"):
+        return ""
+    accepted = 0
+    for item in objects:
+        command = [TOOLS / "kubectl", "apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-"]
+        namespaced = {**item, "metadata": {**item["metadata"], "namespace": "default"}}
+        result = subprocess.run(command, input=yaml.safe_dump(namespaced), capture_output=True, text=True)
+        accepted += result.returncode == 0
+        if result.returncode:
+            print(f"{item['kind']}: {result.stderr.strip()}", file=sys.stderr)
+    return f"{accepted}/{len(objects) - accepted}"
+
+
+def score(mode: str, values: Values) -> Score:
+    """Score one set of values."""
+    manifest = render(values)
+    objects = parse(manifest)
+    passed, failed = run_checkov(manifest)
+    skipped = len(yaml.safe_load((ROOT / "scripts" / "checkov.yaml").read_text(encoding="utf-8"))["skip-check"])
+    return Score(
+        mode,
+        count_schema_results(values),
+        f"{passed}/{failed}/{skipped}",
+        count_violations(objects),
+        ask_cluster(objects),
+    )
+
+
+def main() -> None:
+    """Print the table, and end with 1 where the bar is missed."""
+    wanted = sys.argv[1:] or list(modes())
+    print("| mode | kv pass/fail/unknown | checkov pass/fail/skipped | PSS | api ok/rejected |\n|---|---|---|---|---|")
+    scores = []
+    for mode in wanted:
+        scores.append(score(mode, merge(modes()[mode], PINNED)))
+        print(scores[-1].row(), flush=True)
+    if "default" in wanted:
+        print(score("default, by tag", modes()["default"]).row())
+    missed = [
+        each.mode for each in scores if not each.kv.endswith("/0/0") or "/0/" not in each.checkov or each.violations
+    ]
+    if missed:
+        sys.exit(f"below the bar: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()

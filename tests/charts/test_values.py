@@ -1,0 +1,139 @@
+"""The types of ChartValues, the schema that helm checks and the documents agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import helm_python
+import jsonschema
+import pytest
+import yaml
+from chart_cases import CHART, all_cases, merge, modes
+from chart_objects import Objects, select
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from serve_deploy.chart_values import ChartValues
+from serve_deploy.chart_values.documentation import document_values
+from serve_deploy.chart_values.schema import build_schema
+
+SCHEMA = build_schema()
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+LEAVES = [item.path for item in document_values() if not item.group]
+
+
+def is_typed(values: dict[str, Any]) -> bool:
+    try:
+        ChartValues.model_validate(values, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def is_in_schema(values: dict[str, Any]) -> bool:
+    return not list(jsonschema.Draft7Validator(SCHEMA).iter_errors(values))
+
+
+def test_defaults_are_the_types_own() -> None:
+    """values.yaml says what ChartValues does."""
+    assert ChartValues.model_validate(DEFAULTS) == ChartValues()
+    assert ChartValues().model_dump(mode="json", by_alias=True) == DEFAULTS
+
+
+def test_every_value_is_documented() -> None:
+    """Each value and each group has a sentence, which values.yaml and the README show."""
+    assert [".".join(item.path) for item in document_values() if not item.description.endswith((".", "…"))] == []
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    assert [path for path in LEAVES if f"| `{'.'.join(path)}` |" not in readme] == []
+
+
+def test_every_object_of_the_schema_is_closed() -> None:
+    """A misspelt key is an error at every level."""
+
+    def walk(node: dict[str, Any], path: str) -> list[str]:
+        found = [] if node.get("additionalProperties") is False else [path]
+        properties = node["properties"].items()
+        return found + [
+            each for key, child in properties if "properties" in child for each in walk(child, f"{path}.{key}")
+        ]
+
+    assert walk(SCHEMA, "") == []
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, id=name.split(":")[0]) for name in all_cases()])
+def test_types_take_what_the_schema_takes(case: str) -> None:
+    """Every case of the other tests is legal for both."""
+    values = all_cases()[case]
+    ChartValues.model_validate(values)
+    assert is_in_schema(values)
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 10**6), st.sampled_from(["", "a", "off", "hpa", "1Gi", "15s", "500m"]),
+    st.lists(st.sampled_from(["a", {"x": 1}]), max_size=2), st.dictionaries(st.sampled_from(["a", "type"]), st.just("b")),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(LEAVES), value=anything)
+def test_types_and_schema_judge_alike(path: tuple[str, ...], value: Any) -> None:
+    """Whatever stands at whatever value, helm refuses it exactly where `serve chart` does."""
+    values: Any = value
+    for key in reversed(path):
+        values = {key: values}
+    assert is_typed(values) == is_in_schema(values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(chosen=st.lists(st.tuples(st.sampled_from(LEAVES), anything), max_size=4))
+def test_legal_values_render_or_are_refused_with_reasons(
+    chart: helm_python.Chart, chosen: list[tuple[tuple[str, ...], Any]]
+) -> None:
+    """No legal value breaks a template: it renders, or the chart says why it cannot work."""
+    values: dict[str, Any] = {}
+    for path, value in chosen:
+        part: Any = value
+        for key in reversed(path):
+            part = {key: part}
+        values = merge(values, part)
+    if not is_in_schema(values) or values.get("extraObjects"):
+        return
+    try:
+        outcome = "".join(chart.render(values, name="demo", namespace="models"))
+    except helm_python.HelmRenderError as refusal:
+        outcome = str(refusal)
+    assert "triton/templates/service.yaml" in outcome, values
+    assert "these values cannot work" in outcome or "NOTES.txt" in outcome, values
+
+
+def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
+    """What the README gives to copy is what the ConfigMap holds."""
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert block is not None
+    rules = next(m for m in select(render(modes()["hpa"]), "ConfigMap") if m["metadata"]["name"].endswith("-rules"))
+    assert yaml.safe_load(block[1])["rules"]["custom"] == yaml.safe_load(rules["data"]["config.yaml"])["rules"]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentences"),
+    [
+        ({}, ["serves digits", "helm test demo", "stays with one replica", "dns:///demo-triton-headless.models:8001",
+              "example model", "each pod's UID"]),
+        (modes()["hpa-cpu"], ["by CPU (60 %)", "CPU says nothing of a GPU that is full"]),
+        (modes()["hpa"], ["2 to 8, 2.5 requests in flight each (hpa)", "ConfigMap demo-triton-adapter-rules"]),
+        (modes()["onprem-l40"], ["https://models.example.com/"]),
+        (modes()["multi-node-vllm"], ["leaderworkerset/demo-triton"]),
+        ({"security": {"adminApi": {"restricted": []}}, "networkPolicy": {"enabled": False}},
+         ["any client may load, unload and trace", "every pod of the cluster may connect"]),
+    ],
+    ids=["default", "cpu", "hpa", "ingress", "group", "open"],
+)  # fmt: skip
+def test_notes_say_what_matters(chart: helm_python.Chart, values: dict[str, Any], sentences: list[str]) -> None:
+    """After an install one reads how to reach it, what comes next, and what the mode cannot do."""
+    rendered = chart.render(values, name="demo", namespace="models")
+    notes = " ".join(next(text for path, text in rendered.items() if path.endswith("NOTES.txt")).split())
+    assert [sentence for sentence in sentences if sentence not in notes] == []

@@ -54,11 +54,9 @@ def test_every_object_of_the_schema_is_closed() -> None:
     """A misspelt key is an error at every level."""
 
     def walk(node: dict[str, Any], path: str) -> list[str]:
-        found = [] if node.get("additionalProperties") is False else [path]
-        properties = node["properties"].items()
-        return found + [
-            each for key, child in properties if "properties" in child for each in walk(child, f"{path}.{key}")
-        ]
+        open_here = [] if node.get("additionalProperties") is False else [path]
+        groups = {key: child for key, child in node["properties"].items() if "properties" in child}
+        return open_here + [each for key, child in groups.items() for each in walk(child, f"{path}.{key}")]
 
     assert walk(SCHEMA, "") == []
 
@@ -73,7 +71,8 @@ def test_types_take_what_the_schema_takes(case: str) -> None:
 
 anything = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 10**6), st.sampled_from(["", "a", "off", "hpa", "1Gi", "15s", "500m"]),
-    st.lists(st.sampled_from(["a", {"x": 1}]), max_size=2), st.dictionaries(st.sampled_from(["a", "type"]), st.just("b")),
+    st.lists(st.sampled_from(["a", {"x": 1}]), max_size=2),
+    st.dictionaries(st.sampled_from(["a", "type"]), st.just("b")),
 )  # fmt: skip
 
 

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
+import shutil
 import tempfile
+from collections.abc import MutableMapping
 from pathlib import Path
 
 LOCALE = "en_US.UTF-8"
 _EQUIVALENTS = ("/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8")
 
 
-def provide_locale(environment: dict[str, str] | None = None) -> bool:
-    """Make en_US.UTF-8 loadable by this process (or the environment given); True where that was possible.
+_ALL_CATEGORIES = 0x1FBF  # LC_ALL_MASK of glibc
+
+
+def has_locale() -> bool:
+    """Whether the C library finds the locale as things are."""
+    try:
+        newlocale = ctypes.CDLL(None).newlocale
+    except (OSError, AttributeError):
+        return True  # no glibc: its tricks do not help here
+    newlocale.restype, newlocale.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p]
+    return newlocale(_ALL_CATEGORIES, LOCALE.encode(), None) is not None
+
+
+def provide_locale(environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Make en_US.UTF-8 loadable by this process (or in the environment given); True where it now is.
 
     C.UTF-8 has the same character tables; glibc takes it under the other name from a folder that LOCPATH names.
     """
-    target = os.environ if environment is None else environment
+    if has_locale():
+        return True
     source = next((Path(path) for path in _EQUIVALENTS if Path(path).is_dir()), None)
-    if source is None or "LOCPATH" in target:
+    if source is None or "LOCPATH" in environment:
         return False
-    folder = Path(tempfile.gettempdir()) / f"serve-locale-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        link = folder / LOCALE
-        if not link.exists():
-            link.symlink_to(source)
-    except OSError:
-        return False
-    target["LOCPATH"] = str(folder)
+    folder = Path(tempfile.mkdtemp(prefix="serve-locale-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / LOCALE).symlink_to(source)
+    environment["LOCPATH"] = str(folder)
     return True

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from serve_deploy.string_locale import provide_locale
 from serve_deploy.triton.arguments import server_arguments
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports
@@ -96,9 +97,11 @@ def _lay_out_backends(root: Path, backends: Path) -> None:
 def _environment(root: Path) -> dict[str, str]:
     libraries = [str(root.parent / "nvidia_pytriton.libs"), str(_python_library() or "")]
     inherited = os.environ.get("LD_LIBRARY_PATH", "")
-    return {
+    environment = {
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, inherited])),
         # The stub takes the environment of the first python3 on PATH: it has to be this one.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
+    provide_locale(environment)  # StringNormalizer asks for one that slim machines lack
+    return environment

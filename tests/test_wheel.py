@@ -104,3 +104,12 @@ def test_installed_package_serves_a_model(installed, tmp_path: Path) -> None:
     done = installed("package", DIGITS / "digits.onnx", "-o", tmp_path / "models", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["packaged"][0]["manifest"]["verification"]["runtime"] == "embedded"
+    assert installed("check", tmp_path / "models").returncode == 0
+
+
+def test_installed_package_writes_a_chart(installed, tmp_path: Path) -> None:
+    """The chart that travels in the wheel is found, without a checkout."""
+    assert installed("package", DIGITS / "digits.onnx", "-o", tmp_path / "models", "--no-verify").returncode == 0
+    done = installed("chart", tmp_path / "models", "-o", tmp_path / "chart")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "chart" / "Chart.yaml").is_file()

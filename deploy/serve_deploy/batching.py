@@ -10,6 +10,7 @@ import numpy as np
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
+from serve_deploy.row_difference import excess, relative_difference
 from serve_deploy.tensor import ModelSignature
 
 Array = np.ndarray[Any, Any]
@@ -23,25 +24,6 @@ DEFAULT_MAX_BATCH_SIZE = 8
 BATCH_SIZES = (1, 2, 3)
 # Quiet neighbours and loud ones: what is shared over the batch (a mean, an int8 scale) is moved most by these.
 SCALES = (1.0, 1e-4, 1e3)
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A difference may be `relative` of the element plus `of_largest` of the row's largest magnitude plus `least`."""
-
-    relative: float
-    of_largest: float
-    least: float
-
-
-# ONNX Runtime sums in another order at another batch size. That moves a float by some ten units in the last place of
-# the largest term (FP32: 1e-7 each), far less than what sharing a scale or a mean between rows does. `least` is the
-# rounding of numbers about 1, which is all that a sigmoid near 0 consists of.
-_TOLERANCES = {
-    "float16": Tolerance(2e-3, 2e-3, 1e-3),
-    "float32": Tolerance(1e-4, 1e-5, 2e-7),
-    "float64": Tolerance(1e-9, 1e-10, 1e-14),
-}
 
 
 def check_declared(signature: ModelSignature) -> str | None:
@@ -204,7 +186,7 @@ def _run_single(run: Run, sample: Sample) -> Mapping[str, Array]:
 def _check_deterministic(run: Run, row: _Row) -> None:
     again = _run_single(run, row.sample)
     for name, expected in row.outputs.items():
-        if again[name].shape != expected.shape or _excess(again[name], expected) > 1:
+        if again[name].shape != expected.shape or excess(again[name], expected) > 1:
             raise _Refuted("undecided", f"output '{name}' differs between two runs on the same sample: it is random")
 
 
@@ -253,7 +235,7 @@ def _constant_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> list[s
     return [
         tensor.name
         for tensor in signature.outputs
-        if all(_excess(row.outputs[tensor.name], rows[0].outputs[tensor.name]) <= 1 and row.scale for row in rows[1:])
+        if all(excess(row.outputs[tensor.name], rows[0].outputs[tensor.name]) <= 1 and row.scale for row in rows[1:])
     ]
 
 
@@ -289,9 +271,9 @@ def _check_stack(run: Run, stack: Sequence[_Row]) -> float:
         _check_stacked_shape(name, stacked, expected)
         for index, single in enumerate(expected):
             row = stacked[index : index + 1]
-            if _excess(row, single) > 1 and not _is_noise(run, stack, index, name, row):
+            if excess(row, single) > 1 and not _is_noise(run, stack, index, name, row):
                 raise _Refuted("not_batchable", _describe_mixing(name, index, len(stack), row, single))
-            largest = max(largest, _relative_difference(row, single))
+            largest = max(largest, relative_difference(row, single))
     return largest
 
 
@@ -319,46 +301,17 @@ def _is_noise(run: Run, stack: Sequence[_Row], index: int, name: str, row: Array
     A model whose rounding amplifies the last bit (quantised ones do) differs between batch sizes on its own.
     """
     single = stack[index].outputs[name]
-    if single.dtype.kind != "f" or _relative_difference(row, single) > _NOISE:
+    if single.dtype.kind != "f" or relative_difference(row, single) > _NOISE:
         return False
     copies = _run_stack(run, [stack[index]] * len(stack))[name]
     if copies.shape[0] != len(stack) or copies.shape[1:] != single.shape[1:]:
         return False
-    own = max(_excess(copies[i : i + 1], single) for i in range(len(stack)))
-    return own > 1 and _excess(row, single) <= 3 * own
+    own = max(excess(copies[i : i + 1], single) for i in range(len(stack)))
+    return own > 1 and excess(row, single) <= 3 * own
 
 
 def _describe_mixing(name: str, index: int, size: int, row: Array, single: Array) -> str:
     text = f"row {index} of output '{name}' changes with the other rows of its batch (of {size})"
     if single.dtype.kind != "f":
         return f"{text}: {int(np.sum(row != single))} of {single.size} elements differ from its single run"
-    return f"{text}: it differs from its single run by {_relative_difference(row, single):.1e} of its magnitude"
-
-
-def _excess(actual: Array, expected: Array) -> float:
-    """How far two arrays of one shape are apart, in units of what their type allows; above 1 they differ."""
-    if expected.dtype.kind != "f":
-        return 0.0 if np.array_equal(actual, expected) else float("inf")
-    tolerance = _TOLERANCES[expected.dtype.name]
-    a, b = actual.astype(np.float64), expected.astype(np.float64)
-    finite = np.isfinite(a) & np.isfinite(b)
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
-        return float("inf")
-    a, b = a[finite], b[finite]
-    if not a.size:
-        return 0.0
-    magnitude = np.abs(b)
-    allowed = tolerance.relative * magnitude + tolerance.of_largest * magnitude.max() + tolerance.least
-    return float((np.abs(a - b) / allowed).max())
-
-
-def _relative_difference(actual: Array, expected: Array) -> float:
-    """The largest difference of two float arrays, as a share of the expected one's largest magnitude."""
-    if expected.dtype.kind != "f":
-        return 0.0
-    a, b = actual.astype(np.float64), expected.astype(np.float64)
-    finite = np.isfinite(a) & np.isfinite(b)
-    if not finite.any():
-        return 0.0
-    largest = float(np.abs(b[finite]).max())
-    return float(np.abs(a[finite] - b[finite]).max()) / (largest or 1.0)
+    return f"{text}: it differs from its single run by {relative_difference(row, single):.1e} of its magnitude"

@@ -14,7 +14,8 @@ from serve_deploy.progress import Progress
 from serve_deploy.tensor import ModelSignature
 
 if TYPE_CHECKING:
-    from serve_deploy.onnx_model import OnnxModel, Run
+    from serve_deploy.onnx_model import OnnxModel
+    from serve_deploy.onnx_session import Run
     from serve_deploy.samples import Sample, Samples
 
 # What is kept beside the model: enough to tell rows apart, and no more than a model's folder should carry.
@@ -51,7 +52,7 @@ def read_declared(model: OnnxModel, max_batch_size: int, samples: Path | None) -
 
 def _infer_signature(model: OnnxModel) -> ModelSignature:
     """The shapes that ONNX Runtime infers; the file's own where it cannot load the model, as one for GPUs only."""
-    from serve_deploy.onnx_model import open_session, session_signature
+    from serve_deploy.onnx_session import open_session, session_signature
 
     try:
         return session_signature(open_session(model, repack=False), model)
@@ -66,7 +67,7 @@ def analyse_model(
 
     UsageError where `max_batch_size` is given and the proof says that the model cannot batch.
     """
-    from serve_deploy.onnx_model import open_session, session_runner, session_signature
+    from serve_deploy.onnx_session import open_session, session_runner, session_signature
     from serve_deploy.sample_generation import generate_samples
 
     progress(f"loading {model.path.name} into ONNX Runtime")

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx_model import (
-    OnnxModel,
-    Run,
-    load_proto,
-    open_session,
-    session_runner,
-    session_signature,
-)
+from serve_deploy.onnx_model import OnnxModel, load_proto
+from serve_deploy.onnx_session import Run, open_session, session_runner, session_signature
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 
 if TYPE_CHECKING:

@@ -1,22 +1,20 @@
-"""Read an ONNX model file: signature, opsets, external data; and open it in ONNX Runtime."""
+"""Read an ONNX model file: signature, opsets, external data."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.errors import InvalidModelError
+from serve_deploy.external_data import find_external_files
 from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-    from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
+    from onnx import ModelProto, TypeProto, ValueInfoProto
 
-Arrays = Mapping[str, "np.ndarray[Any, Any]"]
-Run = Callable[[Arrays], dict[str, "np.ndarray[Any, Any]"]]
 
 _ORT_DOMAINS = {
     "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview", "com.microsoft",
@@ -28,12 +26,6 @@ _DATA_TYPES = {
     1: DataType.FP32, 2: DataType.UINT8, 3: DataType.INT8, 4: DataType.UINT16, 5: DataType.INT16, 6: DataType.INT32,
     7: DataType.INT64, 8: DataType.BYTES, 9: DataType.BOOL, 10: DataType.FP16, 11: DataType.FP64,
     12: DataType.UINT32, 13: DataType.UINT64, 16: DataType.BF16,
-}  # fmt: skip
-_SESSION_TYPES = {
-    "float": DataType.FP32, "double": DataType.FP64, "float16": DataType.FP16, "bfloat16": DataType.BF16,
-    "string": DataType.BYTES, "bool": DataType.BOOL, "int8": DataType.INT8, "int16": DataType.INT16,
-    "int32": DataType.INT32, "int64": DataType.INT64, "uint8": DataType.UINT8, "uint16": DataType.UINT16,
-    "uint32": DataType.UINT32, "uint64": DataType.UINT64,
 }  # fmt: skip
 
 
@@ -86,7 +78,7 @@ def read_model(path: Path) -> OnnxModel:
         opsets=_opsets(proto),
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        external_files=_external_files(path, proto),
+        external_files=find_external_files(path, proto),
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         initializer_inputs=tuple(i.name for i in overridable),
         unsupported=(*_unsupported(graph.input, "input"), *_unsupported(graph.output, "output")),
@@ -211,139 +203,3 @@ def _element_types() -> set[int]:
 def _custom_domains(proto: ModelProto) -> tuple[str, ...]:
     known = _ORT_DOMAINS | {function.domain for function in proto.functions}
     return tuple(sorted({node.domain for node in proto.graph.node} - known))
-
-
-def _external_tensors(proto: ModelProto) -> Iterator[TensorProto]:
-    from onnx.external_data_helper import uses_external_data
-
-    from serve_deploy.onnx_graph import iterate_tensors
-
-    return (tensor for tensor in iterate_tensors(proto) if uses_external_data(tensor))
-
-
-def _external_files(path: Path, proto: ModelProto) -> tuple[Path, ...]:
-    needed_bytes: dict[str, int] = {}
-    for tensor in _external_tensors(proto):
-        info = {entry.key: entry.value for entry in tensor.external_data}
-        try:
-            end = int(info.get("offset") or 0) + int(info.get("length") or 0)
-        except ValueError:
-            raise InvalidModelError(f"{path}: the external data of tensor '{tensor.name}' has a bad offset") from None
-        location = info.get("location", "")
-        needed_bytes[location] = max(end, needed_bytes.get(location, 0))
-    return tuple(_external_file(path, location, size) for location, size in sorted(needed_bytes.items()))
-
-
-def _external_file(path: Path, location: str, needed_bytes: int) -> Path:
-    folder = path.parent.resolve()
-    target = path.parent / location
-    # A download cache links both model and data into one folder of blobs; that is as much inside as the folder itself.
-    inside = any(target.resolve().is_relative_to(root) for root in (folder, path.resolve().parent))
-    if not location or Path(location).is_absolute() or ".." in Path(location).parts or not inside:
-        raise InvalidModelError(
-            f"{path}: its external data '{location}' lies outside the model's folder, which serve does not follow",
-            hint="save the model again with its data beside it",
-        )
-    if not target.is_file():
-        raise InvalidModelError(
-            f"{path}: its external data file '{location}' is missing", hint=f"put it beside the model, in {path.parent}"
-        )
-    if target.stat().st_size < needed_bytes:
-        raise InvalidModelError(
-            f"{path}: its external data file '{location}' has {target.stat().st_size} bytes, "
-            f"but the model reads up to byte {needed_bytes}",
-            hint="copy or download the data file again",
-        )
-    return folder / location
-
-
-# --- ONNX Runtime ------------------------------------------------------------------------------------------------
-
-
-def open_session(model: OnnxModel, *, content: bytes | None = None, repack: bool = True) -> Any:
-    """Load the model into ONNX Runtime on the CPU; InvalidModelError in its own words if it refuses.
-
-    `content` stands for the model's file, with external data in the same place. Without `repack`, weights stay in
-    their files and unread until a run needs them: slower to run, but 1.5 GB of them cost no memory.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    if not repack:
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    if content is not None:
-        options.add_session_config_entry(_EXTERNAL_FOLDER_KEY, str(model.path.parent.resolve()))
-    try:
-        return _create_session(str(model.path) if content is None else content, options)
-    except Exception as error:
-        raise InvalidModelError(
-            f"ONNX Runtime refuses {model.path}: {describe_error(error)}", hint=_refusal_hint(model, str(error))
-        ) from error
-
-
-_EXTERNAL_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
-
-
-def _create_session(source: str | bytes, options: Any) -> Any:
-    """Create a session; where StringNormalizer lacks its locale, give it one with the same tables and try again."""
-    import onnxruntime
-
-    from serve_deploy.string_locale import provide_locale
-
-    try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        if "locale" not in str(error) or not provide_locale():
-            raise
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def describe_error(error: BaseException) -> str:
-    """ONNX Runtime's own words in one line, without its prefix and source positions."""
-    import re
-
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
-    text = re.sub(r"^Load model from \S+ failed:", "", text)
-    text = re.sub(r"/\S+\.(?:cc|h):\d+ .*?(?=\w+ was false|Exception|$)", "", text) or text
-    return text.strip()[:400]
-
-
-def _refusal_hint(model: OnnxModel, error: str) -> str | None:
-    if model.custom_domains:
-        return f"it uses operators of {', '.join(model.custom_domains)}, which Triton needs an extra library for"
-    if "locale" in error:
-        return "StringNormalizer needs the locale en_US.UTF-8: install it here and in Triton's image"
-    return "check it with onnx.checker, or export it again"
-
-
-def session_signature(session: Any, model: OnnxModel) -> ModelSignature:
-    """What ONNX Runtime reports after its own shape inference, which is what Triton compares a configuration with."""
-    left_out = {tensor.name for tensor in model.unsupported}
-    inputs = _session_specs(session.get_inputs())
-    inputs += _session_specs(session.get_overridable_initializers(), optional=True)
-    return ModelSignature(
-        inputs=tuple(tensor for tensor in inputs if tensor.name not in left_out),
-        outputs=_session_specs(session.get_outputs()),
-    )
-
-
-def _session_specs(values: Iterable[Any], *, optional: bool = False) -> tuple[TensorSpec, ...]:
-    specs = []
-    for value in values:
-        element = str(value.type).removeprefix("tensor(").removesuffix(")")
-        if element in _SESSION_TYPES:
-            dims = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in value.shape)
-            specs.append(TensorSpec(value.name, _SESSION_TYPES[element], dims, optional=optional))
-    return tuple(specs)
-
-
-def session_runner(session: Any, *, timeout_seconds: float | None = None) -> Run:
-    """Make a function that runs one request; BF16 travels as float32. It raises InvalidModelError in ORT's words."""
-    from serve_deploy.session_run import run_session
-
-    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        return run_session(session, inputs, timeout_seconds=timeout_seconds)
-
-    return run

@@ -173,7 +173,8 @@ def _judge(
 
 def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
-    from serve_deploy.onnx_model import open_session, read_model, session_signature
+    from serve_deploy.onnx_model import read_model
+    from serve_deploy.onnx_session import open_session, session_signature
 
     if folder.config is None or not folder.onnx_files:
         return

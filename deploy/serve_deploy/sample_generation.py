@@ -13,7 +13,8 @@ import numpy as np
 from serve_deploy.batching import check_declared
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.graph_hints import InputHints, read_hints
-from serve_deploy.onnx_model import OnnxModel, Run, load_proto, session_runner, session_signature
+from serve_deploy.onnx_model import OnnxModel, load_proto
+from serve_deploy.onnx_session import Run, session_runner, session_signature
 from serve_deploy.progress import Progress, silent
 from serve_deploy.sample_shapes import Sizes, adapt_sizes, find_free_dims, propose_sizes
 from serve_deploy.sample_values import MANNERS, Draw, draw_values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from threading import Timer
 from typing import Any
@@ -18,8 +19,6 @@ def run_session(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Run the inputs and return every output that is a tensor; raises InvalidModelError in ONNX Runtime's words."""
     import onnxruntime
-
-    from serve_deploy.onnx_model import describe_error
 
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4
@@ -88,3 +87,12 @@ def to_bfloat16_bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def from_bfloat16_bits(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Widen bfloat16 bits (uint16) to float32."""
     return (bits.astype(np.uint32) << 16).view(np.float32).reshape(bits.shape)
+
+
+def describe_error(error: BaseException) -> str:
+    """ONNX Runtime's own words in one line, without its prefix and source positions."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
+    text = re.sub(r"^Load model from \S+ failed:", "", text)
+    text = re.sub(r"/\S+\.(?:cc|h):\d+ .*?(?=\w+ was false|Exception|$)", "", text) or text
+    return text.strip()[:400]

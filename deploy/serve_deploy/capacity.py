@@ -109,11 +109,11 @@ def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str,
 
 
 def derive_capacity(
-    report: LoadTestReport, circumstances: Circumstances, lowered_utilisation: float | None = None
+    report: LoadTestReport, circumstances: Circumstances, lowered: tuple[float, str] | None = None
 ) -> Capacity:
     """Find the knee under the objective and set the targets below it; raises where the sweep cannot tell.
 
-    `lowered_utilisation` takes the place of the computed one, where a replay has shown that one to be too high.
+    `lowered` is a utilisation in place of the computed one, where a replay has shown that one to be too high, and why.
     """
     loads, dropped = usable_loads(report)
     if len(loads) < 2:
@@ -124,11 +124,9 @@ def derive_capacity(
     slo, slo_origin = _objective(loads, circumstances)
     knee = find_knee(loads, slo)
     reaction = reaction_seconds(circumstances)
-    share = lowered_utilisation or utilisation(circumstances.growth_per_second, reaction)
+    share = lowered[0] if lowered else utilisation(circumstances.growth_per_second, reaction)
     target_rate = share * knee.rate
-    # Beyond the knee a saturated server may serve less with more in flight: only the rising branch tells.
-    rising = [load for load in loads if load.concurrency <= knee.concurrency]
-    concurrency = concurrency_at(rising, target_rate)
+    concurrency = concurrency_at(rising_branch(loads), target_rate)
     pending, pending_origin = pending_guard(loads, knee)
     least, least_origin = _min_replicas(circumstances, target_rate)
     most, most_origin = _max_replicas(circumstances, target_rate, least)
@@ -144,7 +142,7 @@ def derive_capacity(
         ),
         Derived(
             "utilisation", share, "",
-            "lowered until the replays stayed in budget" if lowered_utilisation else
+            lowered[1] if lowered else
             f"1/(1 + g*T) within {SMALLEST_UTILISATION}-{LARGEST_UTILISATION}, with the load growing by"
             f" g = {circumstances.growth_per_second * 60:.1%} a minute; / {1 + HPA_TOLERANCE} for the HPA's tolerance",
         ),
@@ -179,6 +177,15 @@ def usable_loads(report: LoadTestReport) -> tuple[list[Load], tuple[str, ...]]:
             kept[_asked(point)].append(point)
     loads = [_reduce(asked, points, report.target.model) for asked, points in kept.items()]
     return sorted(loads, key=lambda load: load.rate), tuple(dropped)
+
+
+def rising_branch(loads: Sequence[Load]) -> list[Load]:
+    """The loads up to saturation, by rising concurrency: beyond it a server may serve less with more in flight."""
+    rising: list[Load] = []
+    for load in sorted(loads, key=lambda load: load.concurrency):
+        if not rising or load.rate > rising[-1].rate:
+            rising.append(load)
+    return rising
 
 
 def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:

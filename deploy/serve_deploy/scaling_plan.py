@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from serve_deploy.autoscaling import autoscaler
-from serve_deploy.capacity import Capacity, Circumstances, Derived, derive_capacity, reaction_seconds, usable_loads
+from serve_deploy.capacity import (
+    Capacity,
+    Circumstances,
+    Derived,
+    derive_capacity,
+    reaction_seconds,
+    rising_branch,
+    usable_loads,
+)  # fmt: skip
 from serve_deploy.errors import ThresholdError
 from serve_deploy.loadtest.report import LoadTestReport
 from serve_deploy.promql import guard_window_seconds, window_seconds
@@ -40,14 +48,16 @@ class ScalingPlan:
 
 def plan_scaling(report: LoadTestReport, circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:
     """Derive targets and lower them until all trials pass; ThresholdError where none do."""
-    utilisation: float | None = None
+    lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
-        capacity = derive_capacity(report, circumstances, utilisation)
+        capacity = derive_capacity(report, circumstances, lowered)
         trials = tuple(try_targets(report, capacity, circumstances, keda=keda))
         if all(trial.passed for trial in trials):
             return ScalingPlan(capacity, trials)
-        utilisation = LOWERED * capacity.utilisation
-    failed = next(trial.replay for trial in trials if not trial.passed)
+        failed = next(trial.replay for trial in trials if not trial.passed)
+        missed = f"{failed.breach_fraction:.1%} beyond the objective and {failed.turns_per_hour:.1f} turns an hour"
+        reason = f"lowered: {capacity.utilisation:.3f} gave {missed} on the {failed.curve}"
+        lowered = (LOWERED * capacity.utilisation, reason)
     raise ThresholdError(
         f"no targets keep the objective: on a {failed.curve} {failed.breach_fraction:.1%} of the requests miss it"
         f" ({failed.longest_breach_seconds:.0f} s on end), with {failed.turns_per_hour:.1f} turns an hour",
@@ -75,10 +85,7 @@ def try_targets(
 def measured_replica(report: LoadTestReport, capacity: Capacity) -> MeasuredReplica:
     """The sweep's rising branch as a replica."""
     loads, _ = usable_loads(report)
-    points: list[tuple[float, float]] = []
-    for load in loads:
-        if not points or (load.rate > points[-1][0] and load.concurrency >= points[-1][1]):
-            points.append((load.rate, load.concurrency))
+    points = [(load.rate, load.concurrency) for load in rising_branch(loads)]
     first_rate, first = points[0]
     return MeasuredReplica(tuple(points), capacity.knee_rate, service_seconds=first / first_rate)
 

@@ -18,7 +18,7 @@ from serve_deploy.capacity import (
 )
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
 from serve_deploy.loadtest.report import Point
-from serve_deploy.scaling_plan import explain_trials, plan_scaling
+from serve_deploy.scaling_plan import explain_trials, measured_replica, plan_scaling
 
 
 def derive(*points: Point, **circumstances: object) -> Capacity:
@@ -176,3 +176,22 @@ def test_plan_that_cannot_keep_up_is_refused() -> None:
     circumstances = Circumstances(slo_p99_seconds=0.05, peak_rate=3000, min_replicas=2, max_replicas=3)
     with pytest.raises(ThresholdError, match="no targets keep the objective"):
         plan_scaling(report(), circumstances)
+
+
+def test_a_server_that_serves_less_when_overloaded() -> None:
+    """At 16 in flight it serves 200/s, between two lighter loads: that point tells nothing of either."""
+    with_collapse = derive_capacity(
+        report(*SWEEP, point(16, 200, 300)), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
+    )
+    assert with_collapse.targets == derive().targets
+    replica = measured_replica(report(*SWEEP, point(16, 200, 300)), with_collapse)
+    assert replica.points == ((100, 1), (180, 2), (240, 4), (250, 8))
+
+
+def test_targets_are_lowered_until_the_replays_pass() -> None:
+    """A server that saturates abruptly flaps at the computed utilisation; a lower one holds still, and says why."""
+    abrupt = report(point(1, 100, 12), point(12, 140, 40), point(16, 145, 49))
+    plan = plan_scaling(abrupt, Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
+    (origin,) = (each.origin for each in plan.capacity.derived if each.name == "utilisation")
+    assert plan.capacity.utilisation < 0.8 / 1.1
+    assert origin.startswith("lowered: 0.")

@@ -156,6 +156,7 @@ def test_triton_takes_every_flag(tuned: Pod) -> None:
     assert 'nv_inference_request_summary_us{model="digits"' in metrics
     assert "| model_config_name                | l4" in tuned.process.log_text()
     assert "| cache_enabled                    | 1" in tuned.process.log_text()
+    assert POD_UID not in tuned.process.log_text()
 
 
 def test_readiness_of_several_models_asks_each(tuned: Pod) -> None:

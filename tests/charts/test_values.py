@@ -125,7 +125,7 @@ def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
         (modes()["hpa-cpu"], ["by CPU (60 %)", "CPU says nothing of a GPU that is full"]),
         (modes()["hpa"], ["2 to 8, 2.5 requests in flight each (hpa)", "ConfigMap demo-triton-adapter-rules"]),
         (modes()["onprem-l40"], ["https://models.example.com/"]),
-        (modes()["multi-node-vllm"], ["leaderworkerset/demo-triton"]),
+        (modes()["multi-node-vllm"], ["leaderworkerset/demo-triton-group"]),
         ({"security": {"adminApi": {"restricted": []}}, "networkPolicy": {"enabled": False}},
          ["any client may load, unload and trace", "every pod of the cluster may connect"]),
     ],

@@ -151,6 +151,10 @@ def _scaling(objects: Objects) -> Iterator[str]:
         for metric in scaler["spec"].get("metrics", []):
             if metric["type"] == "ContainerResource" and metric["containerResource"]["container"] not in names:
                 yield "the autoscaler measures a container that does not exist"
+    services = {item["metadata"]["name"] for item in select(objects, "Service")}
+    for group in select(objects, "LeaderWorkerSet"):
+        if group["metadata"]["name"] in services:
+            yield "the LeaderWorkerSet's own headless Service would have the name of another"
     if not scalers:
         yield from (
             f"{item['metadata']['name']} has no replicas and no autoscaler"

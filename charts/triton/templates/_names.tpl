@@ -83,7 +83,12 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* Name of the workload and what an autoscaler targets. */}}
+{{/* Name of the workload. LeaderWorkerSet makes a headless Service of its own name, which must not be ours. */}}
+{{- define "triton.workloadName" -}}
+{{- include "triton.fullname" . -}}{{- if .Values.multiNode.enabled -}}-group{{- end -}}
+{{- end -}}
+
+{{/* What an autoscaler targets. */}}
 {{- define "triton.scaleTarget" -}}
 {{- if .Values.multiNode.enabled -}}
 apiVersion: leaderworkerset.x-k8s.io/v1
@@ -92,7 +97,7 @@ kind: LeaderWorkerSet
 apiVersion: apps/v1
 kind: Deployment
 {{- end }}
-name: {{ include "triton.fullname" . }}
+name: {{ include "triton.workloadName" . }}
 {{- end -}}
 
 {{/* An unquoted `off` in YAML is false. */}}

@@ -105,7 +105,7 @@ volumeMounts:
 {{- define "triton.volumes" -}}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ .Values.resources.temporary }}
+    sizeLimit: {{ include "triton.temporarySize" . }}
 - name: shm
   emptyDir:
     medium: Memory
@@ -176,8 +176,9 @@ topologySpreadConstraints:
 {{- define "triton.podMetadata" -}}
 {{- $monitoring := .root.Values.monitoring -}}
 labels:
-  {{- include "triton.labels" (dict "root" .root "component" "server") | nindent 2 }}
-  {{- with omit .root.Values.pod.labels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+  # No label here that changes with the chart's version: it would roll every replica.
+  {{- include "triton.selectorLabels" .root | nindent 2 }}
+  {{- with omit (merge (dict) .root.Values.pod.labels .root.Values.commonLabels) "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
@@ -190,7 +191,7 @@ annotations:
   {{- end }}
   {{- if eq .root.Values.modelRepository.source "carried" }}
   # New models roll the replicas.
-  serve/repository-digest: {{ include (print .root.Template.BasePath "/repository-configmap.yaml") .root | sha256sum }}
+  serve/repository-digest: {{ include "triton.repositoryDigest" .root }}
   {{- end }}
   {{- with merge (dict) .root.Values.pod.annotations .root.Values.commonAnnotations }}
   {{- toYaml . | nindent 2 }}

@@ -42,6 +42,21 @@
 {{- else if .Values.externalSecret.enabled -}}{{- include "triton.fullname" . }}-credentials{{- end -}}
 {{- end -}}
 
+{{/* Digest of all that the chart carries. */}}
+{{- define "triton.repositoryDigest" -}}
+{{- $text := "" -}}
+{{- range $path, $data := .Files.Glob (printf "%s/**" .Values.modelRepository.carried.path) -}}
+{{- $text = printf "%s%s %s\n" $text ($data | toString | sha256sum) $path -}}
+{{- end -}}
+{{- sha256sum $text -}}
+{{- end -}}
+
+{{/* Size of /tmp: where Triton reads from a store by itself, it copies the models there. */}}
+{{- define "triton.temporarySize" -}}
+{{- $copied := has .Values.modelRepository.source (list "s3" "gcs" "azure") -}}
+{{- .Values.resources.temporary | default (ternary .Values.resources.ephemeralStorage "1Gi" $copied) -}}
+{{- end -}}
+
 {{/* The volume called models, or nothing where Triton reads from a store by itself. */}}
 {{- define "triton.repositoryVolumes" -}}
 {{- $repository := .Values.modelRepository -}}

@@ -1,7 +1,7 @@
 {{/* The release's pods as a regular expression: a ReplicaSet's hash and a suffix, or a group leader's number. */}}
 {{- define "triton.podPattern" -}}
 {{- if .Values.multiNode.enabled -}}
-{{- printf "%s-[0-9]+" (include "triton.fullname" .) -}}
+{{- printf "%s-[0-9]+" (include "triton.workloadName" .) -}}
 {{- else -}}
 {{- printf "%s-[a-z0-9]+-[a-z0-9]{5}" (include "triton.fullname" .) -}}
 {{- end -}}

@@ -88,8 +88,8 @@ class Resources(Values):
     """Size of /dev/shm (the Python backend and ensembles of Python models use it)."""
     ephemeral_storage: Quantity = "2Gi"
     """Request and limit of local storage. Models from S3, GCS, Azure and http(s) are copied there: at least their size."""  # noqa: E501
-    temporary: Quantity = "1Gi"
-    """Size of /tmp, the only writable folder."""
+    temporary: Quantity | None = None
+    """Size of /tmp, the only writable folder; computed as 1Gi, or as ephemeralStorage where Triton copies models there."""  # noqa: E501
 
 
 class Probes(Values):

@@ -1,0 +1,78 @@
+"""What rolls the replicas, and what must not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+from chart_cases import CHART, modes
+from chart_objects import Objects, parse, select
+
+Render = Callable[..., Objects]
+
+
+def pod_template(chart: Path) -> Any:
+    """The Deployment's pod template of a chart directory without values."""
+    with helm_python.Chart.load(chart) as loaded:
+        manifest = loaded.render({}, name="demo", namespace="models")["triton/templates/deployment.yaml"]
+    return parse(manifest)[0]["spec"]["template"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A chart to change."""
+    shutil.copytree(CHART, tmp_path / "chart")
+    return tmp_path / "chart"
+
+
+def test_a_new_chart_version_rolls_nothing(copy: Path) -> None:
+    """Only what a replica runs is in its pod template, so an upgrade of the chart alone moves no GPU."""
+    before = pod_template(copy)
+    meta = yaml.safe_load((copy / "Chart.yaml").read_text(encoding="utf-8"))
+    (copy / "Chart.yaml").write_text(yaml.safe_dump({**meta, "version": "9.9.9"}), encoding="utf-8")
+    assert pod_template(copy) == before
+
+
+def test_new_models_roll_the_replicas(copy: Path) -> None:
+    """A changed file of the carried repository changes the pod template."""
+    before = pod_template(copy)
+    with (copy / "files/example-model/digits/labels.txt").open("a", encoding="utf-8") as labels:
+        labels.write("ten\n")
+    assert pod_template(copy) != before
+
+
+@pytest.mark.parametrize(("spare", "surge", "unavailable"), [(True, 1, 0), (False, 0, 1)])
+def test_rollout_never_takes_what_it_cannot_give(render: Render, spare: bool, surge: int, unavailable: int) -> None:
+    """With room for one more replica none is missing in a rollout; without, one at a time is."""
+    values = {"lifecycle": {"rollingUpdate": {"spareCapacity": spare}}}
+    (deployment,) = select(render(values), "Deployment")
+    update = deployment["spec"]["strategy"]["rollingUpdate"]
+    assert update == {"maxSurge": surge, "maxUnavailable": unavailable}
+
+
+def test_sleep_is_a_command_where_kubernetes_has_no_action(render: Render) -> None:
+    """Before 1.30 the preStop hook runs the image's sleep."""
+    for version, hook in (("1.29", {"exec": {"command": ["sleep", "10"]}}), ("1.30", {"sleep": {"seconds": 10}})):
+        (deployment,) = select(render({"kubeVersion": version}), "Deployment")
+        assert deployment["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"] == hook
+
+
+def test_start_budget_is_the_probes(render: Render) -> None:
+    """The start-up probe gives up after the budget, and the rollout after the budget, a node and an image."""
+    (deployment,) = select(render({"probes": {"startupBudgetSeconds": 901, "startupPeriodSeconds": 10}}), "Deployment")
+    probe = deployment["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 910
+    assert deployment["spec"]["progressDeadlineSeconds"] == 901 + 5 + 600
+
+
+def test_a_store_gets_room_for_its_models(render: Render) -> None:
+    """Triton copies models from a store into /tmp, which is then as large as the local storage asked for."""
+    for mode, size in (("gke-l4", "20Gi"), ("default", "1Gi")):
+        (deployment,) = select(render(modes()[mode]), "Deployment")
+        tmp = deployment["spec"]["template"]["spec"]["volumes"][0]
+        assert tmp == {"name": "tmp", "emptyDir": {"sizeLimit": size}}

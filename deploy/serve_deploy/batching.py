@@ -296,18 +296,16 @@ def _check_stacked_shape(name: str, stacked: Array, expected: Sequence[Array]) -
 
 
 def _is_noise(run: Run, stack: Sequence[_Row], index: int, name: str, row: Array) -> bool:
-    """Whether copies of the same row, which nothing can mix, move just as much at this batch size.
+    """Whether the row differs from its single run by the size of the batch alone, whatever else is in it.
 
-    A model whose rounding amplifies the last bit (quantised ones do) differs between batch sizes on its own.
+    A model whose rounding amplifies the last bit (quantised ones do) differs between batch sizes on its own: then the
+    row is the same in a batch of its copies, which a row that the others influence is not.
     """
     single = stack[index].outputs[name]
     if single.dtype.kind != "f" or relative_difference(row, single) > _NOISE:
         return False
     copies = _run_stack(run, [stack[index]] * len(stack))[name]
-    if copies.shape[0] != len(stack) or copies.shape[1:] != single.shape[1:]:
-        return False
-    own = max(excess(copies[i : i + 1], single) for i in range(len(stack)))
-    return own > 1 and excess(row, single) <= 3 * own
+    return copies.shape == (len(stack), *single.shape[1:]) and excess(row, copies[index : index + 1]) <= 1
 
 
 def _describe_mixing(name: str, index: int, size: int, row: Array, single: Array) -> str:

@@ -23,6 +23,7 @@ from serve_deploy.samples import Samples
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 20.0
 _ALL_SECONDS = 90.0
+_MORE_ROWS = (2, 4, 16)
 _SCATTERED_SAMPLES = 40
 _LARGEST_INPUT = 1 << 26  # elements: a guess that large costs more than it can teach
 
@@ -76,6 +77,8 @@ class _Search:
         self.queue = deque(
             _Guess(s, manner) for manner in MANNERS[:-1] for s in (sizes if manner == "varied" else sizes[:3])
         )
+        # A model that runs on no single row has no batch on axis 0; several rows show that it is not the sizes.
+        self.queue.extend(_Guess(s, "varied") for more in _MORE_ROWS for s in list(propose_sizes(self.free, more))[:2])
         # Where the shapes rule batching out there is nothing to prove, so that any samples will do.
         self.enough = 0 if check_declared(signature) else len(self.outputs)
         self.best: Samples = ()

@@ -64,6 +64,9 @@ def read_model_folder(path: Path) -> ModelFolder:
     """Read a model's folder and find what is wrong with its layout, configuration and manifest."""
     problems: list[Problem] = []
     notes: list[str] = []
+    if not _is_model(path):
+        stray = Problem("", "Triton takes every folder for a model, and this is none", "move it out of the repository")
+        return ModelFolder(path, (), None, None, (stray,))
     config = _read_config(path, problems, notes)
     manifest = _read_manifest(path, problems)
     if manifest is not None and manifest.verification is None:
@@ -73,6 +76,15 @@ def read_model_folder(path: Path) -> ModelFolder:
     problems += [*_check_layout(folder)]
     problems += [*_check_files(folder)]
     return ModelFolder(path, folder.versions, config, manifest, tuple(problems), tuple(notes))
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        entries = {entry.name for entry in path.iterdir()}
+    except OSError:
+        return False
+    models = {Path(name).suffix for name in _MODEL_FILES.values()}
+    return CONFIG_NAME in entries or any(name.isdigit() or Path(name).suffix in models for name in entries)
 
 
 def _read_config(path: Path, problems: list[Problem], notes: list[str]) -> Any:

@@ -180,7 +180,8 @@ def _fill(
 def _verify(
     folder: Path, plan: ConfigPlan, analysis: ModelAnalysis, options: PackageOptions, progress: Progress
 ) -> Verification:
-    from serve_deploy.verification import Subject, verify_model
+    from serve_deploy.own_outputs import Subject
+    from serve_deploy.verification import verify_model
 
     assert analysis.run is not None  # noqa: S101 - only --no-verify does without a session
     left_out: tuple[str, ...] = ()

@@ -19,8 +19,10 @@ from serve_deploy.model_config import (
 from serve_deploy.model_folder import ModelFolder, read_model_folder
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.staging import STAGING_PREFIX
 from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions
 
+_START_SECONDS = 600.0
 Verdict = Literal["well", "broken", "not_tried"]
 # What Triton says where this machine's Triton lacks something that the production container has.
 _LACKS = (
@@ -96,10 +98,10 @@ def _read_folders(repository: Path, progress: Progress) -> list[ModelFolder]:
         )
     folders = []
     for path in sorted(repository.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
+        if path.is_dir() and not path.name.startswith(STAGING_PREFIX):
             progress(f"reading {path.name}")
             folders.append(read_model_folder(path))
-    if not folders:
+    if not any(folder.versions or folder.config is not None for folder in folders):
         raise UsageError(f"{repository} holds no models", hint="serve package MODEL.onnx -o DIR makes a repository")
     return folders
 
@@ -115,7 +117,7 @@ def _load(
     if hangs:
         names = tuple(folder.name for folder in folders if folder.name not in hangs)
         options = replace(options, control_mode="explicit", models=names)
-    with start_server(options, runtime=runtime, progress=progress) as server:
+    with start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress) as server:
         reasons = read_poll_failures(server.log_text())
         states = tuple(
             state if state.version else replace(state, reason=reasons.get(state.name, state.reason))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import signal
@@ -62,17 +63,22 @@ def interrupts_deferred() -> Iterator[None]:
 
 
 @contextmanager
-def staging_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder inside `parent` (made if need be) that is gone afterwards; and so is `parent`, if still empty."""
+def staging_folder(repository: Path) -> Iterator[Path]:
+    """Make a folder from which one rename leads into `repository` (made if need be); it is gone afterwards.
+
+    It stands beside the repository, because Triton takes every folder in it for a model; inside it only where the
+    repository is the root of its file system. A repository that was made for it goes again, too, if it stays empty.
+    """
     made: list[Path] = []
     staging: tempfile.TemporaryDirectory[str] | None = None
     lock: int | None = None
     try:
-        with interrupts_deferred(), destination_errors(parent):
-            _make_folders(parent, made)
-            with folder_lock(parent):
-                _remove_abandoned(parent)
-                staging = tempfile.TemporaryDirectory(prefix=STAGING_PREFIX, dir=parent)
+        with interrupts_deferred(), destination_errors(repository):
+            _make_folders(repository, made)
+            with folder_lock(repository):
+                for place in _places(repository):
+                    _remove_abandoned(place, repository)
+                staging = _make_staging(repository)
                 lock = _try_lock(Path(staging.name))
         yield Path(staging.name)
     finally:
@@ -159,16 +165,48 @@ def _try_lock(folder: Path) -> int | None:
     return handle
 
 
-def _remove_abandoned(parent: Path) -> None:
+def _places(repository: Path) -> tuple[Path, Path]:
+    return repository.resolve().parent, repository
+
+
+def _prefix(repository: Path) -> str:
+    return f"{STAGING_PREFIX}{repository.resolve().name}-"
+
+
+def _make_staging(repository: Path) -> tempfile.TemporaryDirectory[str]:
+    beside, inside = _places(repository)
+    with suppress(OSError):
+        staging = tempfile.TemporaryDirectory(prefix=_prefix(repository), dir=beside)
+        if _can_rename(Path(staging.name), repository):
+            return staging
+        staging.cleanup()
+    return tempfile.TemporaryDirectory(prefix=_prefix(repository), dir=inside)
+
+
+def _can_rename(staging: Path, repository: Path) -> bool:
+    """Whether both are in one mount, which device numbers do not tell; tried with a file, which Triton ignores."""
+    probe, arrived = staging / "probe", repository / f"{staging.name}.probe"
+    probe.touch()
+    try:
+        probe.rename(arrived)
+    except OSError:
+        return False
+    arrived.unlink()
+    return True
+
+
+def _remove_abandoned(place: Path, repository: Path) -> None:
     """Clear up after runs that were killed: their staging folders are no longer locked."""
-    for folder in parent.glob(f"{STAGING_PREFIX}*"):
+    for folder in place.glob(f"{glob.escape(_prefix(repository))}*"):
+        if folder.suffix == ".probe":
+            folder.unlink()
         handle = _try_lock(folder) if folder.is_dir() else None
         if handle is None:
             continue
         os.close(handle)
         for old in folder.glob(f"{_REPLACED}/*"):
-            if not (parent / old.name).exists():
-                old.rename(parent / old.name)
+            if not (repository / old.name).exists():
+                old.rename(repository / old.name)
         shutil.rmtree(folder, ignore_errors=True)
 
 

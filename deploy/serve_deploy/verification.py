@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.errors import InvalidModelError, TritonStartError, VerificationError
+from serve_deploy.errors import InvalidModelError, ServeError, TritonStartError, VerificationError
 from serve_deploy.manifest import Verification
+from serve_deploy.own_outputs import Case, Subject, find_random, run_alone
 from serve_deploy.parity import Difference, compare_tensors, summarize_parity
 from serve_deploy.progress import Progress, silent
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
-from serve_deploy.wire import encode_text
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-    Sample = Mapping[str, Array]
-    Run = Callable[[Sample], Mapping[str, Array]]
 
+# A large model with its warm-up takes its time.
+_START_SECONDS = 600.0
 _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
-
-    repository: Path
-    name: str
-    signature: ModelSignature
-    max_batch_size: int
-    samples: Sequence[Sample]
-    run: Run
-    batch_noise: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Case:
-    sample: Sample
-    expected: Mapping[str, Array]
+_DEATH_SECONDS = 0.5
+_LAST_LINES = 12
 
 
 def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progress: Progress = silent) -> Verification:
@@ -55,13 +35,16 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     Raises VerificationError where an output differs, InvalidModelError where Triton refuses the model, and
     TritonStartError where there is no Triton.
     """
-    cases = [_Case(sample, _own_outputs(subject, sample)) for sample in subject.samples]
-    random = _find_random(subject, cases)
+    cases = run_alone(subject)
+    random = find_random(subject, cases)
     options = ServerOptions(repository=subject.repository, auto_complete=False)
     with _start(options, runtime, progress) as server:
         _require_ready(server, subject.name)
         progress(f"comparing {subject.name} with ONNX Runtime")
-        requests, differences, largest_batch = _exchange(server, subject, cases, random)
+        try:
+            requests, differences, largest_batch = _exchange(server, subject, cases, random)
+        except VerificationError as error:
+            raise _blame(server, error) from error
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
@@ -76,7 +59,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
 
 def _start(options: ServerOptions, runtime: RuntimeName | None, progress: Progress) -> TritonServer:
     try:
-        return start_server(options, runtime=runtime, progress=progress)
+        return start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress)
     except TritonStartError as error:
         hint = error.hint or "see its last lines above"
         raise TritonStartError(error.message, hint=f"{hint}; or package with --no-verify") from error
@@ -91,45 +74,17 @@ def _require_ready(server: TritonServer, name: str) -> None:
         raise InvalidModelError(f"Triton does not see {name} in its repository")
 
 
-def _own_outputs(subject: Subject, sample: Sample) -> Mapping[str, Array]:
-    """What the model itself returns, shaped as a client sees it."""
-    outputs = subject.run(sample)
-    return {
-        spec.name: _as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
-        for spec in subject.signature.outputs
-    }
-
-
-def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
-    """Outputs that differ between two runs of the model itself, in their values or even in their size."""
-    if not cases:
-        return frozenset()
-    again = _own_outputs(subject, cases[0].sample)
-    return frozenset(name for name, own in cases[0].expected.items() if compare_tensors(name, again[name], own).problem)
-
-
-def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
-    import numpy as np
-
-    if spec.data_type is DataType.BYTES:
-        # Triton's strings end at the first NUL.
-        cut = [encode_text(text).split(b"\0")[0] for text in array.flat]
-        array = _object_array(cut, array.shape)
-    if array.ndim == (1 if batched else 0):
-        return np.asarray(array).reshape(*array.shape, 1)
-    return array
-
-
-def _object_array(items: list[bytes], shape: tuple[int, ...]) -> Array:
-    import numpy as np
-
-    result = np.empty(len(items), dtype=object)
-    result[:] = items
-    return result.reshape(shape)
+def _blame(server: TritonServer, error: VerificationError) -> ServeError:
+    """A server that died answers nothing wrong."""
+    code = server.wait(_DEATH_SECONDS)
+    if code is None:
+        return error
+    lines = "\n".join(f"  {line}" for line in server.log_text().splitlines()[-_LAST_LINES:])
+    return TritonStartError(f"Triton ended with exit code {code} while it served the model; its last lines:\n{lines}")
 
 
 def _exchange(
-    server: TritonServer, subject: Subject, cases: Sequence[_Case], random: frozenset[str]
+    server: TritonServer, subject: Subject, cases: Sequence[Case], random: frozenset[str]
 ) -> tuple[int, list[Difference], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.verification_client import VerificationClient
@@ -157,7 +112,7 @@ def _exchange(
     return requests, differences, largest_batch
 
 
-def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> list[_Case]:
+def _crowd(cases: Sequence[Case], max_batch_size: int, one_seconds: float) -> list[Case]:
     """So many cases that batches form, within two seconds and 256 MB of requests."""
     if not cases:
         return []
@@ -173,7 +128,7 @@ def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> l
 def _compare(
     subject: Subject,
     outputs: Mapping[str, Array],
-    case: _Case,
+    case: Case,
     random: frozenset[str],
     *,
     noise: float,

@@ -75,20 +75,35 @@ def test_an_old_folder_is_swapped_for_the_new_one(
     assert read_tree(tmp_path) == {"m": None, "m/config": b"new"}
 
 
-def test_what_a_killed_run_left_is_cleared_up_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [".", "models"], ids=["beside", "inside"])
+def test_what_a_killed_run_left_is_cleared_up_by_the_next(tmp_path: Path, place: str) -> None:
     """Its staging folder is no longer locked; an old folder that it had moved aside goes back."""
-    fill(tmp_path / ".serve-dead" / "replaced" / "m", "old")
-    fill(tmp_path / ".serve-dead" / "other", "half")
-    with staging.staging_folder(tmp_path):
+    fill(tmp_path / "models" / "other", "kept")
+    fill(tmp_path / place / ".serve-models-dead" / "replaced" / "m", "old")
+    fill(tmp_path / place / ".serve-models-dead" / "new", "half")
+    with staging.staging_folder(tmp_path / "models"):
         pass
-    assert read_tree(tmp_path) == {"m": None, "m/config": b"old"}
+    assert sorted(read_tree(tmp_path)) == [
+        "models",
+        "models/m",
+        "models/m/config",
+        "models/other",
+        "models/other/config",
+    ]
+
+
+def test_staging_stands_beside_the_repository(tmp_path: Path) -> None:
+    """Triton takes every folder inside for a model, and would not start because of it."""
+    with staging.staging_folder(tmp_path / "models") as folder:
+        assert folder.parent == tmp_path
+        assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_a_run_beside_ours_keeps_its_staging_folder(tmp_path: Path) -> None:
     """Two runs at once do not clear each other up."""
-    with staging.staging_folder(tmp_path) as first:
+    with staging.staging_folder(tmp_path / "models") as first:
         fill(first / "m", "first")
-        with staging.staging_folder(tmp_path) as second:
+        with staging.staging_folder(tmp_path / "models") as second:
             assert second != first
         assert (first / "m" / "config").read_text() == "first"
     assert read_tree(tmp_path) == {}
@@ -132,6 +147,14 @@ def test_a_full_disk_is_said_and_nothing_remains(small_disk: Path, tmp_path: Pat
         staging.copy_file(large, folder / "copy")
     assert "-o" in str(refused.value.hint)
     assert read_tree(small_disk) == {}
+
+
+def test_in_the_root_of_a_file_system_staging_is_inside(small_disk: Path) -> None:
+    """From anywhere else no rename leads there."""
+    with staging.staging_folder(small_disk) as folder:
+        assert folder.parent == small_disk
+        staging.move_into_place(fill(folder / "m", "new"), small_disk / "m", replace=False)
+    assert read_tree(small_disk) == {"m": None, "m/config": b"new"}
 
 
 @pytest.mark.parametrize("destination", ["/proc/models", "/dev/null/models"])
@@ -224,6 +247,7 @@ def test_ctrl_c_on_any_line_leaves_the_old_or_the_new(tmp_path: Path) -> None:
         [sys.executable, "-c", _INTERRUPT_ON_EACH_LINE, tmp_path], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+    assert [folder.name for folder in tmp_path.iterdir() if not folder.name.isdigit()] == []
     trees = {int(folder.name): read_tree(folder) for folder in tmp_path.iterdir()}
     mixed = {number: tree for number, tree in trees.items() if set(tree) != {"m", "m/config"}}
     assert mixed == {}

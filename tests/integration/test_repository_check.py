@@ -62,6 +62,8 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckedModel]
     (folder / "config.pbtxt").write_text(f'platform: "tensorrt_plan" {GOOD}')
     (folder / "1" / "model.onnx").rename(folder / "1" / "model.plan")
     add_to_repository(repository, "on_gpu", doubling_model(), GOOD + " instance_group { kind: KIND_GPU }")
+    (repository / ".git" / "objects").mkdir(parents=True)
+    (repository / "lost+found").mkdir()
     add_ensemble(repository, "ensemble")
     add_ensemble(repository, "ensemble_type", type="TYPE_FP64")
     add_ensemble(repository, "ensemble_shape", dims=4)
@@ -104,6 +106,8 @@ def test_a_guessed_configuration_is_worth_a_note(checked: dict[str, CheckedModel
         ("truncated", "not an ONNX model, or a truncated one", "export or download"),
         ("missing_version", "version 3 is not there", "package it"),
         ("edited", "it was changed after packaging", "package the model again"),
+        (".git", "Triton takes every folder for a model", "move it out"),
+        ("lost+found", "Triton takes every folder for a model", "move it out"),
         ("ensemble_type", "'in' is TYPE_FP64 in 'the ensemble' and TYPE_FP32 in 'well'", "same type"),
         ("ensemble_shape", "'out' is [-1, 4] in 'the ensemble' and [-1, 3] in 'well'", "same shape"),
         ("ensemble_batch", "8 is above the 4 of the model 'well'", "max_batch_size: 4"),

@@ -14,6 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  { echo "Python 3.11 or 3.12 is needed (nvidia-pytriton has no build for others): make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local,dev]' --constraint constraints.txt
+	@bash scripts/get_libpython.sh $(BIN)/python
 	@touch $@
 
 tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk

@@ -10,7 +10,6 @@ import argparse
 import os
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def triton(folder: Path) -> Iterator[str]:
                 break
         yield f"http://127.0.0.1:{http}"
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # as Ctrl-C, which a shell's background jobs ignore
         server.communicate(timeout=60)
 
 

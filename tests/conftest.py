@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,9 @@ import pytest
 GOLDEN = Path(__file__).parent / "golden"
 # What `make tools` fetched, and the environment's own scripts, also where pytest is started by hand.
 _PROGRAMS = [str(Path(__file__).parents[1] / ".tools"), str(Path(sys.executable).parent)]
+# A shell that starts pytest in the background has it, and all that it starts, ignore Ctrl-C; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defpath)])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -118,9 +117,9 @@ class Terminal:
             step.came = self._as_documented(log.read_text())
 
     def close(self) -> None:
-        """End the servers as Ctrl-C does."""
+        """End the servers."""
         for server in self.servers:
-            server.send_signal(signal.SIGINT)
+            server.terminate()
             server.wait(timeout=60)
 
 

@@ -34,7 +34,10 @@ class EmbeddedRuntime:
         if not _stub(root).exists():
             return f"nvidia-pytriton has no stub for Python {sys.version_info.major}.{sys.version_info.minor}"
         if _python_library() is None:
-            return f"this Python has no shared library ({sysconfig.get_config_var('INSTSONAME')}), which Triton needs"
+            version = f"{sys.version_info.major}.{sys.version_info.minor}"
+            return (
+                f"Triton needs libpython{version}.so, which is not here; on Debian: apt-get install libpython{version}"
+            )
         return None
 
     def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:

@@ -13,13 +13,14 @@ can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 "$python" scripts/get_kubernetes_tools.py
 
-# The package would start a server as well; only its two programs are wanted.
-if is_missing promtool && command -v apt-get >/dev/null; then
+# The packages would start servers as well; only their programs are wanted.
+if { is_missing promtool || is_missing prometheus-pushgateway; } && command -v apt-get >/dev/null; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   can_install && update_once
-  (cd "$folder" && chmod 755 . && apt-get -o APT::Sandbox::User="$(id -un)" download -qq prometheus && dpkg-deb -x prometheus_*.deb .) &&
-    cp "$folder"/usr/bin/prometheus "$folder"/usr/bin/promtool .tools/ || true
+  (cd "$folder" && chmod 755 . && apt-get -o APT::Sandbox::User="$(id -un)" download -qq prometheus prometheus-pushgateway &&
+    for package in *.deb; do dpkg-deb -x "$package" .; done) &&
+    cp "$folder"/usr/bin/{prometheus,promtool,prometheus-pushgateway} .tools/ || true
 fi
 
 wanted=()
@@ -35,10 +36,10 @@ if [ ${#wanted[@]} -gt 0 ] && can_install; then
 fi
 
 missing=()
-for tool in helm4 helm3 kubectl promtool prometheus chromium wrk; do
+for tool in helm4 helm3 kubectl promtool prometheus prometheus-pushgateway chromium wrk; do
   if is_missing $tool; then missing+=("$tool"); fi
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk prometheus" >&2
+  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk prometheus prometheus-pushgateway" >&2
   [ -z "${CI:-}" ] || exit 1
 fi

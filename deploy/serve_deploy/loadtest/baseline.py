@@ -1,10 +1,10 @@
 """Is a run slower than a saved one? Decided by a bootstrap over repeats, and by nothing that was not measured.
 
 A figure of one run varies from run to run by more than its own samples tell, so only repeats show how far a change
-can be chance. The repeats' logarithms are compared; the residuals of both sides are pooled and resampled, and the
-difference is studentised (a bootstrap-t), which keeps its promised rate of false alarms at as few as three repeats,
-where resampling the repeats themselves is far too sure. All figures of a comparison share the confidence
-(Bonferroni): it holds for the comparison as a whole.
+can be chance. The repeats' logarithms are compared; the residuals of both sides are pooled and resampled with a kernel,
+and the difference is studentised (a smoothed bootstrap-t), which keeps its promised rate of false alarms at as few as
+two repeats a side, where resampling the repeats themselves is far too sure. All figures of a comparison share the
+confidence (Bonferroni): it holds for the comparison as a whole.
 
 With a single run on each side nothing shows the variation between runs. The histogram's own sampling error then
 gives the interval, and a verdict is spoken only beyond a further guard of 25 %.
@@ -147,8 +147,8 @@ def _compare_metric(
         before=float(np.exp(logs_before.mean())),
         now=float(np.exp(logs_now.mean())),
         change=math.expm1(difference.estimate),
-        change_low=None if math.isinf(difference.low) else math.expm1(difference.low),
-        change_high=_finite(_expm1(difference.high)),
+        change_low=math.expm1(difference.low),
+        change_high=_expm1(difference.high),
         verdict=_decide(difference, least, lower_is_worse=metric == "throughput", repeated=repeated),
         method="repeats" if repeated else "single_run",
         explanation=_explain(difference, len(before), len(now), least),
@@ -209,8 +209,6 @@ def _decide(difference: Difference, least: float, *, lower_is_worse: bool, repea
 
 def _explain(difference: Difference, before: int, now: int, least: float) -> str:
     change = format_change(math.expm1(difference.estimate))
-    if not math.isfinite(difference.low):
-        return f"{change}, but {before} against {now} repeats do not tell it from chance"
     span = f"{format_change(math.expm1(difference.low))} to {format_change(_expm1(difference.high))}"
     runs = f"{before} against {now} repeats" if before + now >= 4 else "single runs"
     return f"{change} ({span}, from {runs}; changes under {format_number(least * 100)} % are let pass)"
@@ -230,8 +228,5 @@ def _read(metric: Metric, point: Point) -> float:
 
 
 def _expm1(value: float) -> float:
-    return math.expm1(value) if value < 700 else math.inf
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    # Two noisy repeats a side can leave an upper end beyond what a float holds.
+    return math.expm1(min(value, 700.0))

@@ -43,17 +43,17 @@ def verdicts(comparison: BaselineComparison) -> dict[str, str]:
     return {change.metric: change.verdict for change in comparison.changes}
 
 
-@pytest.mark.parametrize("repeats", [3, 5])
+@pytest.mark.parametrize("repeats", [2, 3, 5])
 def test_an_unchanged_server_is_hardly_ever_called_slower(repeats: int) -> None:
     """At 95 % confidence for all figures together, false alarms stay under 5 % of the comparisons."""
-    alarms = sum(comparison.regressed for comparison in compare_many(100, slower=1.0, repeats=repeats))
-    assert alarms <= 5
+    alarms = sum(comparison.regressed for comparison in compare_many(60, slower=1.0, repeats=repeats))
+    assert alarms <= 4
 
 
 def test_a_fifth_slower_is_found() -> None:
     """20 % under 3 % of noise between runs is called from five repeats nearly always."""
-    found = sum(comparison.regressed for comparison in compare_many(40, slower=1.2, repeats=5))
-    assert found >= 38
+    found = sum(comparison.regressed for comparison in compare_many(25, slower=1.2, repeats=5))
+    assert found >= 23
 
 
 def test_a_regression_says_by_how_much_and_how_sure() -> None:
@@ -106,12 +106,16 @@ def test_a_single_run_that_is_twice_as_slow_is_called() -> None:
     assert comparison.changes[0].method == "single_run"
 
 
-def test_two_against_two_repeats_are_too_few_and_say_so() -> None:
-    """Two repeats a side cannot exclude chance at this confidence, however large the change."""
+def test_two_against_two_repeats_decide_only_what_is_large() -> None:
+    """Three times as slow is beyond the chance in two repeats a side, a fifth is not, and the interval shows why."""
     random = np.random.default_rng(6)
-    comparison = compare_with_baseline(measure(random, slower=3, repeats=2), measure(random, repeats=2), "main.json")
-    assert verdicts(comparison)["response_p50"] == "undecided"
-    assert "do not tell it from chance" in comparison.changes[0].explanation
+    large, small = (
+        compare_with_baseline(measure(random, slower=slower, repeats=2), measure(random, repeats=2), "main.json")
+        for slower in (3.0, 1.2)
+    )
+    assert verdicts(large)["response_p50"] == "worse"
+    assert verdicts(small)["response_p50"] == "undecided"
+    assert "2 against 2 repeats" in small.changes[0].explanation
 
 
 def test_failing_faster_is_a_regression() -> None:

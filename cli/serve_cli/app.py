@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 import serve_deploy
 from serve_cli import output
-from serve_cli.commands import chart, check, deploy, loadtest, logs, package, report, run, status
+from serve_cli.commands import chart, check, deploy, infer, loadtest, logs, package, report, run, status
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ def serve(
 app.command()(package.package)
 app.command()(check.check)
 app.command()(run.run)
+app.command()(infer.infer)
 app.command()(loadtest.loadtest)
 app.command()(report.report)
 app.command()(chart.chart)

@@ -18,7 +18,8 @@ from onnx import TensorProto, helper
 from onnx_models import build_model, doubling_model
 
 from serve_cli.app import main
-from serve_deploy.packaging import PackageOptions, package_model
+from serve_deploy.errors import Interrupted
+from serve_deploy.packaging import PackageOptions, package_model, package_models
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 Command = Callable[..., tuple[int, str, str]]
@@ -279,6 +280,92 @@ def test_a_given_batch_size_without_verification_is_believed_and_said_so(
     assert "max_batch_size: 4" in (tmp_path / "models" / "m" / "config.pbtxt").read_text()
 
 
+ALL_OPTIONS = (
+    "--max-batch-size", 16, "--gpu", "0,1", "--instances", 2, "--threads", 4, "--parallel-threads", 2,
+    "--optimize", "tensorrt:fp16,trt_engine_cache_enable=1", "--response-cache", "--version-policy", "latest:2",
+    "--max-queue-delay", 100, "--preferred-batch-size", "8,16", "--queue-timeout", 5000, "--timeout-action", "delay",
+    "--timeout-override", "--max-queue-size", 64, "--priority-levels", 3, "--default-priority", 2,
+)  # fmt: skip
+
+
+def test_every_option_is_in_the_configuration(run: Command, model: Path, golden: Callable[[str, str], None]) -> None:
+    """Each with its reason; a golden file."""
+    code, out, err = run("package", model, "--dry-run", *ALL_OPTIONS)
+    assert code == 0, err
+    golden("package/all_options.pbtxt", out)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--preserve-ordering", "--priority-levels", "2"], "preserve_ordering cannot hold"),
+        (["--preferred-batch-size", "9"], "9 is not within 1 … max_batch_size (8)"),
+        (["--priority-levels", "2", "--default-priority", "3"], "3 is not within 1 … 2"),
+        (["--timeout-action", "delay"], "need a --queue-timeout"),
+        (["--gpu", "first"], "no list of numbers"),
+        (["--version-policy", "specific:2"], "would never serve version 1"),
+        (["--labels", "labels.txt"], "cannot be read"),
+    ],
+)
+def test_what_triton_would_refuse_is_refused_with_the_reason(
+    run: Command, model: Path, options: list[str], words: str
+) -> None:
+    """Exit code 2, before anything is written."""
+    code, out, err = run("package", model, "--dry-run", *options)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_labels_are_given_by_a_file(run: Command, tmp_path: Path, model: Path) -> None:
+    """For the output that has as many classes, or for the one that is named."""
+    (tmp_path / "names.txt").write_text("cat\ndog\nbird\n")
+    arguments = ["package", model, "-o", tmp_path / "models", "--no-verify", "--force", "--labels"]
+    for labels in (tmp_path / "names.txt", f"y={tmp_path / 'names.txt'}"):
+        code, _out, err = run(*arguments, labels)
+        assert code == 0, err
+        assert (tmp_path / "models" / "m" / "labels.txt").read_text() == "cat\ndog\nbird\n"
+    (tmp_path / "names.txt").write_text("cat\n")
+    assert "1 labels, but output 'y' has 3 classes" in run(*arguments, tmp_path / "names.txt")[2]
+
+
+def zipmap_model() -> onnx.ModelProto:
+    """A classifier as skl2onnx exports it: labels, and a map of scores for each row."""
+    nodes = [
+        helper.make_node(
+            "LinearClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", classlabels_ints=[0, 1],
+            coefficients=[1.0, -1.0, -1.0, 1.0], intercepts=[0.0, 0.1], post_transform="SOFTMAX",
+        ),
+        helper.make_node("ZipMap", ["scores"], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]),
+    ]  # fmt: skip
+    scores = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
+        helper.make_value_info("probabilities", helper.make_sequence_type_proto(scores)),
+    ]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])], outputs)
+    opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def test_a_zipmap_is_named_and_cut_off_on_request(run: Command, tmp_path: Path) -> None:
+    """Exit code 3 names the output and --fix; with it the copy is served, and the source stays as it is."""
+    source = tmp_path / "sklearn.onnx"
+    onnx.save(zipmap_model(), source)
+    before = source.read_bytes()
+    code, _out, err = run("package", source, "-o", tmp_path / "models")
+    assert code == 3
+    assert "output 'probabilities'" in err
+    assert "--fix" in err
+    code, _out, err = run("package", source, "-o", tmp_path / "models", "--fix")
+    assert code == 0, err
+    assert "ZipMap" in err
+    assert source.read_bytes() == before
+    manifest = json.loads((tmp_path / "models" / "sklearn" / "manifest.json").read_text())
+    assert [output["shape"] for output in manifest["outputs"]] == [[-1, 1], [-1, 2]]
+    assert manifest["fixes"]
+    assert manifest["verification"]["requests"] > 1
+
+
 _STAGES = ("reading", "loading", "finding", "proving", "writing", "starting", "waiting", "comparing")
 
 
@@ -301,6 +388,21 @@ def test_ctrl_c_at_any_stage_leaves_the_destination_as_it_was(tmp_path: Path, mo
     assert read_tree(tmp_path) == before
 
 
+def test_ctrl_c_between_models_says_which_are_packaged(tmp_path: Path, model: Path) -> None:
+    """What is whole stays."""
+    second = tmp_path / "second.onnx"
+    second.write_bytes(model.read_bytes())
+
+    def interrupt(message: str) -> None:
+        if message == "loading second.onnx into ONNX Runtime":
+            signal.raise_signal(signal.SIGINT)
+
+    options = PackageOptions(repository=tmp_path / "models", verify=False)
+    with pytest.raises(Interrupted, match="packaged before that: m"):
+        package_models([model, second], options, progress=interrupt)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["m"]
+
+
 def test_sigterm_ends_the_command_as_ctrl_c_does(tmp_path: Path, model: Path) -> None:
     """Exit code 130, one line, nothing left."""
     script = (
@@ -316,7 +418,8 @@ def test_sigterm_ends_the_command_as_ctrl_c_does(tmp_path: Path, model: Path) ->
 _PACKAGE_UNDER_LIMIT = """
 import resource, sys
 from pathlib import Path
-from serve_deploy.packaging import PackageOptions, package_model
+from serve_deploy.errors import Interrupted
+from serve_deploy.packaging import PackageOptions, package_model, package_models
 package_model(Path(sys.argv[1]), PackageOptions(repository=Path(sys.argv[2]), verify=False, max_batch_size=4))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

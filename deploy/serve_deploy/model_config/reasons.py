@@ -66,6 +66,11 @@ def explain_config(
     reasons["max_batch_size"] = _explain_batching(batching)
     reasons["dynamic_batching"] = _explain_scheduling(config.max_batch_size)
     reasons |= _explain_instances(options)
+    policy = options.queue_policy
+    if policy and policy.default_timeout_us:
+        reasons[f"{_POLICY}.default_timeout_microseconds"] = "asked for with --queue-timeout"
+    if policy and policy.max_queue_size:
+        reasons[f"{_POLICY}.max_queue_size"] = "asked for with --max-queue-size: beyond it requests are refused at once"
     if options.max_queue_delay_us:
         reasons["dynamic_batching.max_queue_delay_microseconds"] = "asked for with --max-queue-delay"
     shapes = {(kind, spec.name): spec for kind in ("input", "output") for spec in getattr(signature, f"{kind}s")}

@@ -11,14 +11,17 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import helm_python
 import kubernetes_validate
 import pytest
 import yaml
-from chart_cases import CHART, KUBERNETES, all_cases, find_uncovered_pairs, merge, modes, rows
+from chart_cases import CHART, KUBERNETES, TOGGLES, all_cases, find_uncovered_pairs, merge, modes, rows
 from chart_helm import run_helm
 from chart_objects import Objects, parse, pod_templates, select
 from chart_semantics import find_problems
 from crd_schemas import SPECS, find_schema_errors
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pod_security import find_violations
 
 Helm = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,7 +94,7 @@ def _validate(item: dict[str, Any], version: str) -> str | None:
     return None
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The chart once for every case, with the case's values as its own: a helm process lints all of them."""
     folder = tmp_path_factory.mktemp("charts")
@@ -100,7 +103,7 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for name, values in all_cases().items():
         copy = folder / name.split(":")[0]
         shutil.copytree(CHART, copy)
-        (copy / "values.yaml").write_text(yaml.safe_dump(merge(defaults, values)), encoding="utf-8")
+        (copy / "values.yaml").write_text(json.dumps(merge(defaults, values)), encoding="utf-8")  # JSON is YAML
         found.append(copy)
     return found
 
@@ -137,6 +140,18 @@ def test_helm_4_renders_every_mode_alike(rendered: dict[str, Objects]) -> None:
 
 def _sorted(objects: Objects) -> Objects:
     return sorted(objects, key=lambda item: (item["kind"], item["metadata"]["name"]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(row=st.fixed_dictionaries({toggle: st.sampled_from(list(names)) for toggle, names in TOGGLES.items()}))
+def test_any_combination_fits_or_is_refused(render: Callable[..., Objects], row: dict[str, str]) -> None:
+    """Any settings of all toggles together render soundly, or the chart says why they cannot work."""
+    values = merge({"kubeVersion": "1.35"}, *(TOGGLES[toggle][name] for toggle, name in row.items()))
+    try:
+        problems = find_problems(render(values))
+    except helm_python.HelmError as refusal:
+        problems = [] if "these values cannot work" in str(refusal) else [str(refusal)]
+    assert problems == []
 
 
 def test_combinations_hold_every_pair() -> None:

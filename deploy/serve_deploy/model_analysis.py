@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ class ModelAnalysis:
     samples_are_generated: bool
     run: Run | None
     attempts: tuple[str, ...] = ()
+    # The shapes that the first sample's outputs really had.
+    returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def read_declared(model: OnnxModel, max_batch_size: int, samples: Path | None) -> ModelAnalysis:
@@ -84,7 +86,8 @@ def analyse_model(
     progress(f"proving whether {model.path.name} batches")
     proof = _prove(run, signature, found, max_batch_size, attempts)
     kept = _keep(_whole(samples, signature) if samples and not proof.max_batch_size else found)
-    return ModelAnalysis(signature, proof, kept, samples is None, run, attempts)
+    returned = _run_first(run, kept, samples)
+    return ModelAnalysis(signature, proof, kept, samples is None, run, attempts, returned)
 
 
 def _read(path: Path, signature: ModelSignature) -> Samples:
@@ -97,6 +100,21 @@ def _whole(path: Path, signature: ModelSignature) -> Samples:
     from serve_deploy.samples import read_samples
 
     return read_samples(path, signature, split=False)
+
+
+def _run_first(run: Run, kept: Samples, given: Path | None) -> dict[str, tuple[int, ...]]:
+    """The shapes of the first sample's outputs; UsageError where the model refuses a sample of the user's."""
+    if not kept:
+        return {}
+    try:
+        return {name: array.shape for name, array in run(kept[0]).items()}
+    except InvalidModelError as error:
+        if given is None:
+            raise
+        raise UsageError(
+            f"--samples: the model refuses the first sample of {given}: {error.message}",
+            hint="check its shapes and values against what the model was trained on",
+        ) from error
 
 
 def _prove(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import serve_deploy
 from serve_deploy.config_plan import ConfigPlan
 from serve_deploy.manifest import Manifest, Tensor
 from serve_deploy.model_analysis import ModelAnalysis
+from serve_deploy.tensor import DataType as WireType
 
 if TYPE_CHECKING:
     from serve_deploy.onnx_model import OnnxModel
@@ -36,8 +37,8 @@ def describe_package(
         files=(),
         onnx_ir_version=model.ir_version,
         onnx_opsets=dict(model.opsets),
-        inputs=_client_tensors(plan, "input"),
-        outputs=_client_tensors(plan, "output"),
+        inputs=_client_tensors(plan.config, "input"),
+        outputs=tuple(_correct(tensor, analysis) for tensor in _client_tensors(plan.config, "output")),
         batching=analysis.batching,
         labels=dict(plan.labels),
         fixes=fixes,
@@ -46,12 +47,35 @@ def describe_package(
     )
 
 
-def _client_tensors(plan: ConfigPlan, kind: str) -> tuple[Tensor, ...]:
+def find_contradictions(analysis: ModelAnalysis) -> tuple[str, ...]:
+    """Outputs that are declared otherwise than the model returns them, in words."""
+    declared = {spec.name: spec.shape for spec in analysis.signature.outputs}
+    return tuple(
+        f"output {name!r} is declared {list(declared[name])}, but the model returned {list(shape)}"
+        for name, shape in analysis.returned.items()
+        if name in declared and not _fits(declared[name], shape)
+    )
+
+
+def _fits(declared: tuple[int, ...], returned: tuple[int, ...]) -> bool:
+    return len(declared) == len(returned) and all(
+        size in (-1, own) for size, own in zip(declared, returned, strict=True)
+    )
+
+
+def _correct(tensor: Tensor, analysis: ModelAnalysis) -> Tensor:
+    """What the model returns decides: a wrongly declared output has any size in as many dimensions as were seen."""
+    declared = {spec.name: spec.shape for spec in analysis.signature.outputs}[tensor.name]
+    returned = analysis.returned.get(tensor.name, declared)
+    if tensor.name not in analysis.returned or _fits(declared, returned):
+        return tensor
+    return tensor.model_copy(update={"shape": (-1,) * max(1, len(returned))})
+
+
+def _client_tensors(config: Any, kind: str) -> tuple[Tensor, ...]:
     from tritonclient.grpc.model_config_pb2 import DataType
 
-    from serve_deploy.tensor import DataType as WireType
-
-    batch = (-1,) if plan.config.max_batch_size else ()
+    batch = (-1,) if config.max_batch_size else ()
     return tuple(
         Tensor(
             name=tensor.name,
@@ -59,5 +83,5 @@ def _client_tensors(plan: ConfigPlan, kind: str) -> tuple[Tensor, ...]:
             shape=(*batch, *tensor.dims),
             optional=kind == "input" and tensor.optional,
         )
-        for tensor in getattr(plan.config, kind)
+        for tensor in getattr(config, kind)
     )

@@ -28,7 +28,7 @@ from serve_deploy.model_repository import (
     staged_model,
     write_shared,
 )
-from serve_deploy.package_manifest import describe_package
+from serve_deploy.package_manifest import describe_package, find_contradictions
 from serve_deploy.package_options import PackageOptions
 from serve_deploy.progress import Progress, silent
 from serve_deploy.servable import make_servable
@@ -132,7 +132,14 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
             manifest = _fill(folder, model, plan, analysis, manifest, options, progress)
             manifest = commit_version(folder, destination, existing, manifest)
     return PackagedModel(
-        name, version, source, destination, options.dry_run, plan.text, manifest, (*notes, *plan.notes)
+        name,
+        version,
+        source,
+        destination,
+        options.dry_run,
+        plan.text,
+        manifest,
+        (*notes, *plan.notes, *find_contradictions(analysis)),
     )
 
 

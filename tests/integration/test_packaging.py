@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build_model, doubling_model, echo_model
 
-from serve_deploy.errors import InvalidModelError, TritonStartError, VerificationError
+from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError, VerificationError
 from serve_deploy.manifest import read_manifest
 from serve_deploy.model_config import parse_config
 from serve_deploy.own_outputs import Subject
@@ -58,6 +58,13 @@ def save_external(path: Path) -> None:
     tensors = [("x", TensorProto.FLOAT, ("N", 3))], [("y", TensorProto.FLOAT, ("N", 4))]
     model = build_model([node], *tensors, initializers=[weights])
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+
+def misdeclared_model() -> onnx.ModelProto:
+    """y is declared [1, n], and is what the second input says."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    inputs = [("x", TensorProto.FLOAT, (6,)), ("shape", TensorProto.INT64, ("k",))]
+    return build_model([node], inputs, [("y", TensorProto.FLOAT, (1, "n"))])
 
 
 MODELS = {
@@ -162,6 +169,26 @@ def test_real_samples_are_used_and_kept(tmp_path: Path) -> None:
     kept = np.load(model.folder / "samples.npz")
     given = np.load(EXAMPLE / "samples.npz")
     np.testing.assert_array_equal(kept["0/image"], given["image"][:1])
+
+
+def test_what_a_model_returns_decides_over_what_it_declares(tmp_path: Path) -> None:
+    """It is served, and the contradiction is said."""
+    onnx.save(misdeclared_model(), tmp_path / "m.onnx")
+    np.savez(tmp_path / "samples.npz", x=np.arange(6, dtype=np.float32), shape=np.array([2, 1, 3]))
+    options = PackageOptions(repository=tmp_path / "models", samples=tmp_path / "samples.npz")
+    model = package_model(tmp_path / "m.onnx", options)
+    assert model.notes == ("output 'y' is declared [1, -1], but the model returned [2, 1, 3]",)
+    assert model.manifest.outputs[0].shape == (-1, -1, -1)
+    assert model.manifest.verification is not None
+
+
+def test_samples_that_the_model_refuses_are_the_users_to_mend(tmp_path: Path) -> None:
+    """In ONNX Runtime's words, with the file."""
+    onnx.save(misdeclared_model(), tmp_path / "m.onnx")
+    np.savez(tmp_path / "samples.npz", x=np.arange(6, dtype=np.float32), shape=np.array([4, 4]))
+    options = PackageOptions(repository=tmp_path / "models", samples=tmp_path / "samples.npz")
+    with pytest.raises(UsageError, match=r"refuses the first sample of .*samples.npz: "):
+        package_model(tmp_path / "m.onnx", options)
 
 
 def test_a_model_that_answers_something_else_is_not_packaged(tmp_path: Path) -> None:

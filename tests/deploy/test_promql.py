@@ -279,6 +279,12 @@ def test_alert_fires_alone(alert: str, at: str, series: Series, fires: Callable[
     assert fires(long, at) == {alert}
 
 
+def test_members_do_not_stand_in_for_a_model(fires: Callable[[Series, str], set[str]]) -> None:
+    """One of two top-level models is missing: a loaded member of an ensemble does not make up for it."""
+    series = UP | pending("0x60") | counters("top", per_scrape=1) | counters("member", per_scrape=1)
+    assert fires(series, "6m") == {"TritonModelLoadFailed"}
+
+
 def test_nothing_loaded(fires: Callable[[Series, str], set[str]]) -> None:
     """A server without any model misses its models and the autoscaler's metric."""
     assert fires(UP, "8m") == {"TritonModelLoadFailed", "TritonScalingMetricMissing"}

@@ -43,8 +43,8 @@ _LIMITS = {
     20: (10, 21, 5), 21: (10, 22, 5), 22: (10, 22, 5), 23: (11, 23, 5), 24: (13, 25, 5), 27: (13, 26, 5),
 }  # fmt: skip
 _FIRST, _NEWEST = (23, 1), (26, 8)
-# 25.06 is server 2.59 and 25.08 is 2.60: July 2025 had no server version of its own.
-_SKIPPED = (25, 7)
+# 25.06 is server 2.59 and 25.08 is 2.60: July 2025 patched the one before.
+_PATCHED = (25, 7)
 _BF16_SINCE = (26, 3)
 
 
@@ -60,8 +60,9 @@ def _parse(name: str) -> tuple[int, int] | None:
 def _release(year: int, month: int) -> Release:
     name = f"{year:02}.{month:02}"
     onnxruntime = [version for since, version in _ONNXRUNTIMES if since <= name][-1]
-    minor = 30 + _months((year, month)) - _months(_FIRST) - (1 if (year, month) >= _SKIPPED else 0)
-    return Release(name, f"2.{minor}.0", onnxruntime, *_LIMITS[int(onnxruntime.split(".")[1])])
+    minor = 30 + _months((year, month)) - _months(_FIRST) - (1 if (year, month) >= _PATCHED else 0)
+    patch = 1 if (year, month) == _PATCHED else 0
+    return Release(name, f"2.{minor}.{patch}", onnxruntime, *_LIMITS[int(onnxruntime.split(".")[1])])
 
 
 def list_releases() -> tuple[Release, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from serve_deploy.tensor import DataType, TensorSpec
 
 Kind = Literal["rows", "fixed", "past", "sequence", "image", "audio", "other"]
 Sizes = dict[str, int]
+
+_LARGEST_SIZE = 20_000
 
 # In the order they are tried, all kinds in step: what most models of that kind take, then what odd ones take.
 _CANDIDATES: dict[Kind, tuple[int, ...]] = {
@@ -109,18 +112,21 @@ def propose_sizes(free: FreeDims, rows: int = 1) -> Iterator[Sizes]:
 
 def adapt_sizes(free: FreeDims, sizes: Sizes, complaint: str) -> Iterator[Sizes]:
     """Sizes that ONNX Runtime's complaint suggests: it names what it got and what it wanted."""
-    numbers = list(dict.fromkeys(int(n) for n in re.findall(r"(?<![\w.])\d{1,5}(?![\w.])", complaint)))
-    changeable = [key for key in sizes if key not in free.demanded]
-    changeable.sort(key=lambda key: free.kinds[key] == "rows")  # other than one row is the last thing to try
-    for key in changeable:
-        if sizes[key] in numbers:
-            for number in numbers:
-                if number != sizes[key] and 0 < number <= 20_000:
-                    yield {**sizes, key: number}
-    for key in changeable:
+    numbers = _wanted_numbers(complaint)
+    changeable = [key for key in sizes if key not in free.demanded and free.kinds[key] != "rows"]
+    # A size that the complaint names is the likelier one to be wrong.
+    for key in sorted(changeable, key=lambda key: sizes[key] not in numbers):
         for number in numbers:
-            if 1 < number <= 20_000 and number != sizes[key]:
+            if number != sizes[key]:
                 yield {**sizes, key: number}
+
+
+def _wanted_numbers(complaint: str) -> list[int]:
+    """The numbers of a complaint, and how many elements each shape in it has."""
+    numbers = [int(number) for number in re.findall(r"(?<![\w.])\d{1,5}(?![\w.])", complaint)]
+    shapes = re.findall(r"\{([-\d, ]+)\}", complaint)
+    products = [math.prod(int(dim) for dim in shape.split(",") if dim.strip().isdigit()) for shape in shapes]
+    return [number for number in dict.fromkeys([*reversed(products), *numbers]) if 0 < number <= _LARGEST_SIZE]
 
 
 def _evaluate(key: str, sizes: Mapping[str, int]) -> int:

@@ -49,6 +49,7 @@ chart-scores: tools ## Score the chart as the comparison table does
 
 bench: tools ## Speed and memory beside their lower bounds and peers
 	$(BIN)/python benchmarks/package.py
+	$(BIN)/python benchmarks/loadtest.py
 
 wheel: $(VENV)/.installed ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --outdir dist .

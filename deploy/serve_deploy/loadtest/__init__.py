@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from serve_deploy.loadtest.endpoint import Endpoint, TlsOptions, parse_endpoint
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.progress import Progress, silent
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.report import LoadTestReport
     from serve_deploy.loadtest.runner import Listener
 
-__all__ = ["LoadTestOptions", "run_loadtest"]
+__all__ = [
+    "ClosedLoop",
+    "ConstantRate",
+    "Endpoint",
+    "LoadTestOptions",
+    "PoissonRate",
+    "Ramp",
+    "Replay",
+    "TlsOptions",
+    "parse_endpoint",
+    "run_loadtest",
+]
 
 
 def run_loadtest(

@@ -61,14 +61,19 @@ class Exchange:
         self.timeout_seconds = timeout_seconds
         self.recorder = Recorder()
         self.slots: set[Slot] = set()
-        self.period: Period
         self.client: Client
+        self._record = self.recorder.flat.extend
+
+    def begin(self, period: Period) -> None:
+        """Let this period decide from now on."""
+        self.period = period
+        self._next = period.next
 
     def finish(self, slot: Slot, code: int) -> None:
         """The slot's request ended with this outcome; the slot is free."""
         end = monotonic()
-        self.recorder.record(slot.intended, slot.sent, end, code)
-        self.period.next(slot, end)
+        self._record((slot.intended, slot.sent, end, code))
+        self._next(slot, end)
 
     def fail(self, slot: Slot, kind: str, example: str) -> None:
         """The slot's request failed."""

@@ -129,19 +129,20 @@ class SocketConnection(HttpConnection):
     def send(self, intended: float) -> None:
         """Send the next request; `intended` is when that was meant to happen."""
         self.request = request = self.next_request()
+        data = request.data
         self.intended = intended
         self.is_busy = True
         self.sent = monotonic()
         try:
-            written = self._send(request.data)
+            written = self._send(data)
         except BlockingIOError:
             written = 0
         except OSError as error:
             # Not from within send: its caller is not ready to hear of the end yet.
             self._loop.call_soon(self._end_closed, error)
             return
-        if written < len(request.data):
-            self._unsent = memoryview(request.data)[written:]
+        if written != len(data):
+            self._unsent = memoryview(data)[written:]
             self._loop.add_writer(self._socket.fileno(), self._write)
 
     def _write(self) -> None:

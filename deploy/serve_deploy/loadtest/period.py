@@ -41,11 +41,11 @@ class ClosedPeriod:
         """Send the slot's next request, or end its part."""
         if now >= self._end or self._left <= 0:
             self._leave()
-            return
-        self._left -= 1
-        if slot.is_open:
+        elif slot.is_open:
+            self._left -= 1
             slot.send(now)
         else:
+            self._left -= 1
             task = asyncio.get_running_loop().create_task(self._replace(now))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

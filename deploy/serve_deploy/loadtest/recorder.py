@@ -35,13 +35,14 @@ class Recorder:
     """Appends to one flat list; what is kept per request goes with every block."""
 
     def __init__(self) -> None:
-        self._flat: list[float] = []
+        # Rows of four, as in a block. Whoever is in a hurry extends it directly; it stays the same list.
+        self.flat: list[float] = []
         self._streams: list[float] = []
         self.kinds: dict[str, Kind] = {}
 
     def record(self, intended: float, sent: float, end: float, code: int) -> None:
         """Note one request that ended."""
-        self._flat += (intended, sent, end, code)
+        self.flat += (intended, sent, end, code)
 
     def record_stream(self, first_seconds: float, responses: int) -> None:
         """Note what a request has besides its end if it was answered in several parts."""
@@ -58,6 +59,7 @@ class Recorder:
 
     def take(self, in_flight: int) -> SampleBlock:
         """What was recorded since the last call."""
-        flat, self._flat = self._flat, []
-        streams, self._streams = self._streams, []
-        return SampleBlock(array("d", flat).tobytes(), in_flight, array("d", streams).tobytes())
+        block = SampleBlock(array("d", self.flat).tobytes(), in_flight, array("d", self._streams).tobytes())
+        self.flat.clear()
+        self._streams.clear()
+        return block

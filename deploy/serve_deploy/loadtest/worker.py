@@ -142,7 +142,8 @@ class Worker:
 
     async def measure(self, plan: PeriodPlan) -> None:
         """Carry out one period and report it."""
-        period = self._period = self._exchange.period = self._build_period(plan)
+        period = self._period = self._build_period(plan)
+        self._exchange.begin(period)
         self._lost_flushes, self._lost = 0, False
         gc.collect()
         gc.freeze()

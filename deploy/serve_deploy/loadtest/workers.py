@@ -44,7 +44,7 @@ class _Process:
         if not data:
             raise ServeError(
                 f"a generator process ended unexpectedly (exit code {self.process.wait()}): {self._last_words()}",
-                hint="this run says nothing about the server; run it again, with SERVE_DEBUG=1 if it repeats",
+                hint="this run says nothing about the server; was it killed, for want of memory perhaps?",
             )
         self.buffer += data
         return unframe(self.buffer)

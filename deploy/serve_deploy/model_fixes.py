@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx_model import OnnxModel, load_proto
+from serve_deploy.input_output_types import widen_types
+from serve_deploy.onnx_model import OnnxModel, UnsupportedTensor, load_proto
 from serve_deploy.onnx_session import Run, open_session, session_runner, session_signature
-from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
+from serve_deploy.releases import DEFAULT_RELEASE, check_data_types, check_release, find_release
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,10 +36,16 @@ def explain_unservable(model: OnnxModel) -> InvalidModelError | None:
         return InvalidModelError(
             f"{tensor.direction} '{tensor.name}' of {model.path} is a {tensor.type_name}, which Triton cannot serve",
             hint="--fix rewrites a copy of the model with plain tensors"
-            if tensor.direction == "output"
-            else "export the model with plain tensors as inputs",
+            if _is_mendable(tensor)
+            else f"export the model with plain tensors as {tensor.direction}s",
         )
     return None
+
+
+def _is_mendable(tensor: UnsupportedTensor) -> bool:
+    if tensor.kind == "tensor":
+        return "complex" not in tensor.type_name
+    return tensor.direction == "output" and tensor.kind != "sparse tensor"
 
 
 def fix_model(model: OnnxModel, *, release: str = DEFAULT_RELEASE) -> FixedModel:
@@ -46,7 +53,8 @@ def fix_model(model: OnnxModel, *, release: str = DEFAULT_RELEASE) -> FixedModel
     from serve_deploy.opset_lowering import lower_versions
 
     proto = load_proto(model.path)
-    fixes = [*_cut_unsupported(model, proto), *_set_locale(proto)]
+    widened = widen_types(proto, bfloat16=check_data_types(release, model.signature) is not None)
+    fixes = [*widened, *_cut_unsupported(model, proto), *_set_locale(proto)]
     if check_release(release, model.ir_version, model.opsets) is not None:
         proto, lowered = lower_versions(proto, find_release(release))
         fixes.extend(lowered)
@@ -59,7 +67,7 @@ def fix_model(model: OnnxModel, *, release: str = DEFAULT_RELEASE) -> FixedModel
 def _cut_unsupported(model: OnnxModel, proto: ModelProto) -> list[str]:
     from serve_deploy.output_surgery import cut_outputs
 
-    outputs = [tensor for tensor in model.unsupported if tensor.direction == "output"]
+    outputs = [tensor for tensor in model.unsupported if tensor.direction == "output" and tensor.kind != "tensor"]
     fixes, left = cut_outputs(proto, [tensor.name for tensor in outputs])
     for tensor in outputs:
         if tensor.name in left:
@@ -74,21 +82,14 @@ def _cut_unsupported(model: OnnxModel, proto: ModelProto) -> list[str]:
 def _set_locale(proto: ModelProto) -> list[str]:
     from onnx import helper
 
-    from serve_deploy.onnx_graph import iterate_nodes
+    from serve_deploy.onnx_graph import iterate_nodes, needs_locale
 
-    fixes = []
-    for node in iterate_nodes(proto.graph):
-        if node.op_type == "StringNormalizer" and _needs_locale(node):
-            kept = [attribute for attribute in node.attribute if attribute.name != "locale"]
-            del node.attribute[:]
-            node.attribute.extend([*kept, helper.make_attribute("locale", _STRING_LOCALE)])
-            fixes.append(f"set the locale of StringNormalizer to {_STRING_LOCALE}, which Triton's images have")
-    return fixes[:1]
-
-
-def _needs_locale(node: Any) -> bool:
-    locale = next((attribute.s for attribute in node.attribute if attribute.name == "locale"), b"")
-    return locale in (b"", b"en_US", b"en_US.UTF-8")
+    fixed = [node for node in iterate_nodes(proto.graph) if needs_locale(node)]
+    for node in fixed:
+        kept = [attribute for attribute in node.attribute if attribute.name != "locale"]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("locale", _STRING_LOCALE)])
+    return [f"set the locale of StringNormalizer to {_STRING_LOCALE}, which every image has"] if fixed else []
 
 
 # --- declared dims that the model does not keep to ------------------------------------------------------------------

@@ -57,3 +57,11 @@ def _node_tensors(node: NodeProto) -> Iterator[TensorProto]:
             yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
     for subgraph in subgraphs(node):
         yield from _graph_tensors(subgraph)
+
+
+def needs_locale(node: NodeProto) -> bool:
+    """Whether the node is a StringNormalizer that loads only where there is the locale en_US.UTF-8."""
+    if node.op_type != "StringNormalizer":
+        return False
+    locale = next((attribute.s for attribute in node.attribute if attribute.name == "locale"), b"")
+    return locale in (b"", b"en_US", b"en_US.UTF-8")

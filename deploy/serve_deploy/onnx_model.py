@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.external_data import find_external_files
+from serve_deploy.onnx_graph import iterate_nodes, needs_locale
 from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class OnnxModel:
 
     `signature` lists initializers that are also inputs last, as optional ones. `symbols` names the free dims of each
     input, None where a dim is fixed or has no name. `unknown_rank` names tensors declared without a shape.
+    `needs_locale` is whether it loads only where there is the locale en_US.UTF-8.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class OnnxModel:
     unsupported: tuple[UnsupportedTensor, ...] = ()
     unknown_rank: tuple[str, ...] = ()
     custom_domains: tuple[str, ...] = ()
+    needs_locale: bool = False
     symbols: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
@@ -84,6 +87,7 @@ def read_model(path: Path) -> OnnxModel:
         unsupported=(*_unsupported(graph.input, "input"), *_unsupported(graph.output, "output")),
         unknown_rank=tuple(v.name for v in (*graph.input, *graph.output) if _has_no_shape(v)),
         custom_domains=_custom_domains(proto),
+        needs_locale=any(map(needs_locale, iterate_nodes(graph))),
         symbols={i.name: _symbols(i) for i in graph.input},
     )
 

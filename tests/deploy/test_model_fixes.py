@@ -9,7 +9,7 @@ import onnx
 import pytest
 from batching_models import parse_graph, save
 from onnx import TensorProto, helper
-from onnx_models import doubling_model
+from onnx_models import doubling_model, echo_model
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.labels import find_labels
@@ -139,6 +139,20 @@ def test_sets_a_locale_that_images_have(tmp_path: Path) -> None:
     outputs = session_runner(open_session(fixed))({"x": np.array(["ÄÖ"], object)})
     assert outputs["y"].tolist() == ["äö"]
     assert "C.UTF-8" in fixes[0]
+
+
+@pytest.mark.parametrize("number", [TensorProto.BFLOAT16, TensorProto.FLOAT8E4M3FN, TensorProto.INT4])
+def test_casts_types_that_triton_cannot_serve(number: int, tmp_path: Path) -> None:
+    """BF16, FP8 and INT4 become types that hold the same values; the model inside stays as it is."""
+    model = echo_model(number, ("N", 3))
+    model.opset_import[0].version, model.ir_version = 21, 10
+
+    fixed, fixes = fix(model, tmp_path)
+
+    session = open_session(fixed)
+    numbers = np.array([[1, 2, -4]], "int8" if number == TensorProto.INT4 else "float32")
+    assert session_runner(session)({"x": numbers})["y"].tolist() == [[1, 2, -4]]
+    assert (explain_unservable(fixed), len(fixes)) == (None, 2)
 
 
 def test_leaves_a_good_model_alone(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ CARRIED_FOLDER = "files/models"
 # Helm keeps a release in one Secret, which etcd limits; and the files stand in it twice, in the chart and rendered.
 RELEASE_LIMIT_BYTES = 2**20
 MANIFEST_ALLOWANCE_BYTES = 64 * 1024
+# No packing brings this down to what Helm can store, so it need not even be read.
+FAR_TOO_BIG_BYTES = 32 * RELEASE_LIMIT_BYTES
 _LEFT_OUT = ("ci/", "files/example-model/", "README.md", "files/example-request.json")
 
 Files = dict[str, bytes]
@@ -47,6 +49,9 @@ def build_chart(plan: ChartPlan, models: Sequence[ServedModel], name: str) -> Fi
     files["values.yaml"] = render_values_yaml(plan.values).encode()
     files["Chart.yaml"] = _describe_chart(files["Chart.yaml"], plan, models, name)
     if plan.values.model_repository.source == "carried":
+        size = sum(model.size_bytes for model in models)
+        if size > FAR_TOO_BIG_BYTES:
+            raise _too_big(size)
         carried = carry_models(models)
         check_carried_size(files, carried)
         files |= carried
@@ -69,17 +74,19 @@ def carry_models(models: Sequence[ServedModel]) -> Files:
 def check_carried_size(files: Mapping[str, bytes], carried: Mapping[str, bytes]) -> None:
     """Refuse what Helm could not store: its release is JSON of all files, packed, in base64, in one Secret."""
     raw = sum(map(len, carried.values()))
-    stored = RELEASE_LIMIT_BYTES + 1
-    if raw < 32 * RELEASE_LIMIT_BYTES:
-        chart = _packed_size([*files.values(), *carried.values()])
-        stored = 4 * (chart + _packed_size(list(carried.values()))) // 3 + MANIFEST_ALLOWANCE_BYTES
-    largest = max((len(data) for data in carried.values()), default=0)
+    chart = _packed_size([*files.values(), *carried.values()])
+    stored = 4 * (chart + _packed_size(list(carried.values()))) // 3 + MANIFEST_ALLOWANCE_BYTES
+    # The ConfigMap holds the files unpacked, in base64, and has the same limit.
     if stored > RELEASE_LIMIT_BYTES or 4 * raw // 3 > RELEASE_LIMIT_BYTES:
-        raise InvalidModelError(
-            f"the repository ({raw / 1e6:.1f} MB, largest file {largest / 1e6:.1f} MB) is too big to be carried in the"
-            " chart: Helm keeps a release in one Secret of at most 1 MiB, with every file in it twice",
-            hint="put it where the cluster can read it and add --source s3://… (or gs://, as://, pvc://, oci://, https://)",
-        )
+        raise _too_big(raw)
+
+
+def _too_big(size_bytes: int) -> InvalidModelError:
+    return InvalidModelError(
+        f"the repository ({size_bytes / 1e6:.1f} MB) is too big to be carried in the chart: Helm keeps a release in one"
+        " Secret of at most 1 MiB, with every file in it twice",
+        hint="put it where the cluster can read it and add --source s3://… (or gs://, as://, pvc://, oci://, https://)",
+    )
 
 
 def write_chart(files: Files, destination: Path, *, force: bool, check: Callable[[Path], None] | None = None) -> None:

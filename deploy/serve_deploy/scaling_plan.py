@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serve_deploy.autoscaling import autoscaler
 from serve_deploy.capacity import (
@@ -70,7 +70,9 @@ def try_targets(
 ) -> Iterator[Trial]:
     """Replay the autoscaler on a doubling, on a ramp and on a day, between the base and the peak of the traffic."""
     replica = measured_replica(report, capacity)
-    scaler = autoscaler(capacity.targets, circumstances.cold_start_seconds, keda=keda)
+    # From zero to one is the upstream trigger's business, not the autoscaler's.
+    awake = replace(capacity.targets, min_replicas=max(1, capacity.targets.min_replicas))
+    scaler = autoscaler(awake, circumstances.cold_start_seconds, keda=keda)
     delays = Delays(
         cold_start_seconds=circumstances.cold_start_seconds,
         scrape_seconds=circumstances.scrape_seconds,
@@ -92,7 +94,7 @@ def measured_replica(report: LoadTestReport, capacity: Capacity) -> MeasuredRepl
 
 def _curves(capacity: Capacity, circumstances: Circumstances) -> Iterator[tuple[str, Curve, float, Budget]]:
     targets, rate = capacity.targets, capacity.target_rate
-    base = circumstances.base_rate or 0.75 * targets.min_replicas * rate
+    base = circumstances.base_rate or 0.75 * max(1, targets.min_replicas) * rate
     peak = circumstances.peak_rate or max(base, 0.8 * targets.max_replicas * rate)
     reaction = reaction_seconds(circumstances)
     # A doubling at once is beyond any target: it may hurt until the new replicas are there, and no longer.

@@ -11,6 +11,7 @@ import helm_python
 import pytest
 import yaml
 from repositories import add_ensemble, add_model, make_manifest
+from sweeps import TARGET, report
 
 from serve_deploy.chart import build_chart, check_name, write_chart
 from serve_deploy.chart_archive import compare_chart, pack_chart, package_chart
@@ -136,6 +137,7 @@ def test_overrides_win_and_are_marked(repository: Path) -> None:
         ({"gpu": "l40", "cloud": "gke"}, "gke offers no l40"),
         ({"cloud": "gke"}, "--cloud gke says where a GPU runs"),
         ({"min_replicas": 4, "max_replicas": 2}, "--min 4 exceeds --max 2"),
+        ({"min_replicas": 0}, "--min 0: replicas that do not run emit no metric"),
         ({"autoscaling": "keda"}, "needs the address of the Prometheus"),
         ({"source": "/data/models"}, "--source /data/models: no release can read that"),
         ({"source": "file:///data"}, "no release can read that"),
@@ -192,6 +194,25 @@ def test_sources(source: str | None, values: dict[str, Any]) -> None:
     assert read_source(source) == values
 
 
+def test_zero_replicas_with_a_signal_from_upstream(repository: Path) -> None:
+    """KEDA may go to zero where a trigger sees the load before Triton does."""
+    trigger = {"type": "prometheus", "metadata": {"query": "gateway_requests", "threshold": "1"}}
+    overrides = {"autoscaling": {"scaleToZero": {"upstreamTrigger": trigger}}}
+    planned, _ = plan(repository, autoscaling="keda", prometheus="http://p:9090", min_replicas=0, overrides=overrides)
+    assert planned.values.autoscaling.min_replicas == 0
+
+
+def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
+    """A measured cold start, given by --set, leaves more room for the load's growth."""
+    target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
+    sweep = report().model_copy(update={"target": target})
+    overrides = {"autoscaling": {"coldStartSeconds": 600}}
+    planned, _ = plan(repository, report=sweep, slo_p99_seconds=0.05, overrides=overrides)
+    facts = {each.path: each for each in planned.derived}
+    assert facts["(reaction)"].value == "645 s"
+    assert planned.values.autoscaling.metrics.concurrency.target < 1.5
+
+
 def test_remote_source_carries_no_model(repository: Path) -> None:
     """With a store the chart holds no model, and each replica gets disk for its copy."""
     planned, models = plan(repository, source="s3://bucket/models")
@@ -205,6 +226,14 @@ def test_repository_too_big_to_be_carried(repository: Path) -> None:
     with pytest.raises(InvalidModelError, match="too big to be carried") as caught:
         files(repository)
     assert "--source" in str(caught.value.hint)
+
+
+def test_repository_far_too_big_is_not_read(repository: Path) -> None:
+    """Gigabytes are refused by their size alone: a sparse file would take its whole length in memory."""
+    with (repository / "digits" / "1" / "model.onnx").open("ab") as file:
+        file.truncate(8 * 2**30)
+    with pytest.raises(InvalidModelError, match=r"8589\.9 MB"):
+        files(repository)
 
 
 def test_a_third_of_a_megabyte_is_carried(repository: Path) -> None:

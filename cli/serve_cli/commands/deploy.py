@@ -98,6 +98,8 @@ def _print(result: Deployment) -> None:
         console.print(result.manifest.rstrip("\n"), markup=False)
         return
     console.print(f"deployed {result.release} in {result.namespace}, revision {result.revision}", markup=False)
+    if result.notes:
+        console.print(f"\n{result.notes.strip()}\n", markup=False)
     if result.state is None:
         console.print(f"next: serve status {result.release} -n {result.namespace}", markup=False)
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serve_deploy.chart_plan.request import ChartPlan, ChartRequest, DerivedValue
+from serve_deploy.chart_plan.request import ChartPlan, ChartRequest, DerivedValue, override
 from serve_deploy.chart_plan.resources import derive_resources
 from serve_deploy.chart_plan.scaling import derive_scaling
 from serve_deploy.chart_plan.startup import Startup, derive_startup
@@ -123,9 +123,7 @@ def _derive_test(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
 
 def _mark_overridden(derived: Sequence[DerivedValue], overrides: Mapping[str, Any]) -> Iterator[DerivedValue]:
     for each in derived:
-        value: Any = overrides
-        for part in each.path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = override(overrides, each.path)
         yield each if value is None else replace(each, value=value, origin="--set or --values")
 
 

@@ -29,6 +29,14 @@ class ChartRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
+def override(overrides: Mapping[str, Any], path: str) -> Any:
+    """The value that --values or --set give at a dotted path; None where they give none."""
+    value: Any = overrides
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 @dataclass(frozen=True)
 class DerivedValue:
     """One value of the chart by its dotted path, and a sentence on where it came from."""

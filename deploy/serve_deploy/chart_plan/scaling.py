@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serve_deploy.capacity import Circumstances, check_origin
-from serve_deploy.chart_plan.request import ChartRequest, DerivedValue
+from serve_deploy.chart_plan.request import ChartRequest, DerivedValue, override
 from serve_deploy.chart_plan.startup import Startup
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.loadtest.report import LoadTestReport
@@ -29,7 +29,9 @@ def derive_scaling(
     if request.autoscaling == "off":
         replicas = request.min_replicas if request.min_replicas is not None else 1
         return [*derived, DerivedValue("replicas", replicas, "--min" if asked else "default")], []
-    if request.autoscaling == "keda" and not (request.prometheus or _overrides_address(request.overrides)):
+    if request.autoscaling == "keda" and not (
+        request.prometheus or override(request.overrides, "autoscaling.prometheus.serverAddress")
+    ):
         raise UsageError(
             "--autoscaling keda needs the address of the Prometheus that KEDA asks",
             hint="--prometheus http://prometheus-operated.monitoring:9090",
@@ -47,7 +49,7 @@ def _assume_targets(models: Sequence[ServedModel], request: ChartRequest) -> lis
     instances = float(sum(model.instances or 1 for model in called))
     least = request.min_replicas if request.min_replicas is not None else 2
     most = request.max_replicas if request.max_replicas is not None else max(4 * least, 8)
-    _check_replicas(least, most)
+    _check_replicas(least, most, request.overrides)
     least_origin = "--min" if request.min_replicas is not None else "two, so that one may go"
     most_origin = "--max" if request.max_replicas is not None else "four times min, at least 8"
     return [
@@ -77,12 +79,13 @@ def _measure_targets(
             f"the capacity report measured {report.target.model}, which only ensembles call",
             hint=f"measure what clients call: {', '.join(top_level(models))}",
         )
-    if request.min_replicas is not None and request.max_replicas is not None:
-        _check_replicas(request.min_replicas, request.max_replicas)
+    least, most = request.min_replicas, request.max_replicas
+    _check_replicas(1 if least is None else least, least or 1 if most is None else most, request.overrides)
+    cold_start = override(request.overrides, "autoscaling.coldStartSeconds")
     circumstances = Circumstances(
         slo_p99_seconds=request.slo_p99_seconds,
-        cold_start_seconds=start.cold_start_seconds,
-        cold_start_origin=start.origin,
+        cold_start_seconds=start.cold_start_seconds if cold_start is None else float(cold_start),
+        cold_start_origin=start.origin if cold_start is None else "--set or --values",
         scrape_seconds=SCRAPE_SECONDS,
         base_rate=request.base_rate,
         peak_rate=request.peak_rate,
@@ -122,10 +125,6 @@ def _windows(slo_seconds: float) -> list[DerivedValue]:
     ]
 
 
-def _overrides_address(overrides: Mapping[str, Any]) -> bool:
-    return bool(((overrides.get("autoscaling") or {}).get("prometheus") or {}).get("serverAddress"))
-
-
 def _alert_budgets(slo_seconds: float | None, origin: str) -> list[DerivedValue]:
     if slo_seconds is None:
         return []
@@ -136,7 +135,12 @@ def _alert_budgets(slo_seconds: float | None, origin: str) -> list[DerivedValue]
     ]
 
 
-def _check_replicas(least: int, most: int) -> None:
+def _check_replicas(least: int, most: int, overrides: Mapping[str, Any]) -> None:
+    if least == 0 and not override(overrides, "autoscaling.scaleToZero.upstreamTrigger"):
+        raise UsageError(
+            "--min 0: replicas that do not run emit no metric, so nothing would ever start one",
+            hint="at least 1, or --autoscaling keda with autoscaling.scaleToZero.upstreamTrigger in --values",
+        )
     if least > most:
         raise UsageError(f"--min {least} exceeds --max {most}", hint="the autoscaler needs min <= max")
 

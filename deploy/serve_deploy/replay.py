@@ -15,7 +15,9 @@ from serve_deploy.autoscaling import CONCURRENCY, PENDING
 from serve_deploy.hpa import SYNC_SECONDS, Autoscaler, Controller, Pod
 from serve_deploy.queueing import Replica
 
-STEP_SECONDS = 5.0
+FINE_SECONDS, COARSE_SECONDS = 5.0, 15.0
+# A day needs no finer steps than the autoscaler's own.
+LONG_SECONDS = 6 * 3600.0
 Curve = Callable[[float], float]
 
 
@@ -79,14 +81,15 @@ def replay(name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, repl
     log = [(0.0, start)]
     requests = breached = replica_seconds = breach_run = longest = 0.0
     next_sync = float(SYNC_SECONDS)
-    for step in range(int(seconds / STEP_SECONDS)):
-        now = step * STEP_SECONDS
+    tick = FINE_SECONDS if seconds < LONG_SECONDS else COARSE_SECONDS
+    for step in range(int(seconds / tick)):
+        now = step * tick
         rate = curve(now)
-        late = _serve(servers, now, rate, replica, delays)
-        requests += rate * STEP_SECONDS
-        breached += late * STEP_SECONDS
-        replica_seconds += len(servers) * STEP_SECONDS
-        breach_run = breach_run + STEP_SECONDS if late else 0.0
+        late = _serve(servers, now, tick, rate, replica, delays)
+        requests += rate * tick
+        breached += late * tick
+        replica_seconds += len(servers) * tick
+        breach_run = breach_run + tick if late else 0.0
         longest = max(longest, breach_run)
         if now >= next_sync:
             next_sync += SYNC_SECONDS
@@ -131,14 +134,14 @@ def _settled(rate: float, autoscaler: Autoscaler, replica: Replica) -> int:
     return autoscaler.max_replicas
 
 
-def _serve(servers: list[_Server], now: float, rate: float, replica: Replica, delays: Delays) -> float:
+def _serve(servers: list[_Server], now: float, tick: float, rate: float, replica: Replica, delays: Delays) -> float:
     """Serve one step; the rate of requests that miss the objective."""
     ready = [server for server in servers if server.ready_at <= now]
     share = rate / len(ready) if ready else 0.0
     late = 0.0
     for server in ready:
         steady = min(share, 0.98 * replica.capacity)
-        server.backlog = max(0.0, server.backlog + (share - replica.capacity) * STEP_SECONDS)
+        server.backlog = max(0.0, server.backlog + (share - replica.capacity) * tick)
         late += share if replica.misses(share, server.backlog) else 0.0
         waiting = server.backlog + replica.waiting(steady)
         server.history.append((now, server.backlog + replica.in_flight(steady), waiting))
@@ -154,7 +157,8 @@ def _pods(servers: list[_Server], now: float, delays: Delays) -> list[Pod]:
         window = [entry for entry in server.history if seen - delays.window_seconds < entry[0] <= seen]
         guard = [entry for entry in window if entry[0] > seen - delays.guard_window_seconds]
         values = {}
-        if len(window) * STEP_SECONDS >= delays.scrape_seconds:
+        # A rate needs two samples.
+        if window and window[-1][0] - window[0][0] >= delays.scrape_seconds:
             values[CONCURRENCY] = sum(entry[1] for entry in window) / len(window)
         if guard:
             values[PENDING] = sum(entry[2] for entry in guard) / len(guard)

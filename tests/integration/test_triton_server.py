@@ -127,15 +127,63 @@ def test_a_triton_that_dies_at_start_shows_its_last_lines(repository: Path) -> N
         start_server(options, runtime="embedded")
 
 
-def test_installed_runtime_starts_what_is_on_path(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_installed_runtime_starts_what_is_on_path(repository: Path, native: Path) -> None:
     """A tritonserver on PATH is started with its own environment and backends."""
+    with start_server(ServerOptions(repository=repository)) as server:
+        assert server.runtime == "installed"
+        assert "READY" in {state.state for state in server.model_states()}
+
+
+def test_docker_runtime_runs_and_removes_a_container(repository: Path, native: Path) -> None:
+    """Through a docker client that runs the container's command here: mounts, ports, memory and the removal fit."""
+    docker = native / "docker"
+    docker.write_text(_DOCKER)
+    docker.chmod(docker.stat().st_mode | stat.S_IXUSR)
+    with start_server(ServerOptions(repository=repository, release="24.10"), runtime="docker") as server:
+        assert server.runtime == "docker"
+        assert "READY" in {state.state for state in server.model_states()}
+        assert server.memory_bytes() == 5120 * 1024
+    calls = (native / "calls.txt").read_text().splitlines()
+    assert calls[0] == "info"
+    assert calls[1].startswith("run --rm --name=serve-")
+    assert "nvcr.io/nvidia/tritonserver:24.10-py3 tritonserver --model-repository=/models" in calls[1]
+    assert calls[-1] == f"rm --force {calls[1].split()[2].removeprefix('--name=')}"
+
+
+# What docker does with the arguments, without a container: the mount is replaced by its source, the container's
+# ports by those published.
+_DOCKER = """#!/usr/bin/env python3
+import os, sys
+from pathlib import Path
+
+here, (verb, *rest) = Path(__file__).parent, sys.argv[1:]
+with open(here / "calls.txt", "a") as calls:
+    print(*sys.argv[1:], file=calls)
+if verb == "top":
+    print("RSS", 1024, 4096, sep="\\n")
+if verb == "run":
+    ports = {}
+    for argument in rest:
+        if argument.startswith("--publish="):
+            host, outer, inner = argument.removeprefix("--publish=").split(":")
+            ports[inner] = outer
+        if argument.startswith("--mount="):
+            source = argument.partition("source=")[2].partition(",target=")[0]
+    command = rest[rest.index("tritonserver"):]
+    command = [argument.replace("=/models", f"={source}").replace("0.0.0.0", "127.0.0.1") for argument in command]
+    command = [f"{flag}={ports.get(value, value)}" if value else flag
+               for flag, _, value in (argument.partition("=") for argument in command)]
+    os.execv(here / "tritonserver", command)
+"""
+
+
+@pytest.fixture
+def native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder first on PATH whose `tritonserver` brings its own libraries and backends, as an installed one does."""
     folder = tmp_path / "layout"
     folder.mkdir()
-    options = ServerOptions(repository=repository)
-    launch = EmbeddedRuntime().prepare(options, Ports(1, 2, 3), "layout", folder)
-    own = [argument for argument in launch.command[1:] if "--backend" in argument]
+    launch = EmbeddedRuntime().prepare(ServerOptions(repository=tmp_path), Ports(1, 2, 3), "layout", folder)
+    own = [argument for argument in launch.command[1:] if argument.startswith("--backend")]
     wrapper = tmp_path / "bin" / "tritonserver"
     wrapper.parent.mkdir()
     libraries = launch.environment["LD_LIBRARY_PATH"]
@@ -143,9 +191,7 @@ def test_installed_runtime_starts_what_is_on_path(
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     paths = [str(wrapper.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(paths))
-    with start_server(options) as server:
-        assert server.runtime == "installed"
-        assert "READY" in {state.state for state in server.model_states()}
+    return wrapper.parent
 
 
 def _regions_of(server: TritonServer) -> list[Path]:

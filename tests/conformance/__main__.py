@@ -1,0 +1,70 @@
+"""Run the onnx package's backend test cases through packaging and a real Triton: `make conformance`.
+
+Without arguments the fixed sample that CI runs; --full takes every case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from cases import Case, load_cases
+from outcomes import GOOD, Outcome, Verdict, print_report, write_report
+from serving import package_case, run_case, serve_cases
+
+SAMPLE = Path(__file__).with_name("sample.txt")
+# Each served model is a process of some 70 MB.
+_MODELS_A_SERVER = 50
+
+
+def main() -> int:
+    """Run, report, and fail where any case is not served, not refused and yet reproduced by ONNX Runtime."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="every case, not the sample")
+    parser.add_argument("--report", type=Path, help="write the outcomes as JSON")
+    parser.add_argument("names", nargs="*", help="only these cases")
+    arguments = parser.parse_args()
+    wanted = set(arguments.names) or (None if arguments.full else set(SAMPLE.read_text().split()))
+    start = time.monotonic()
+    cases = [case for case in load_cases() if wanted is None or case.name in wanted]
+    outcomes = sorted(run_cases(cases), key=lambda outcome: outcome.name)
+    print_report(outcomes)
+    print(f"\n{time.monotonic() - start:.0f} s")
+    if arguments.report:
+        write_report(arguments.report, outcomes)
+    if wanted and len(outcomes) < len(wanted):
+        print(f"not among the cases: {', '.join(wanted - {outcome.name for outcome in outcomes})}")
+        return 1
+    return 0 if all(outcome.verdict in GOOD for outcome in outcomes) else 1
+
+
+def run_cases(cases: list[Case]) -> list[Outcome]:
+    """All cases, a repository of some at a time."""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="serve-conformance-") as temporary:
+        folder = Path(temporary)
+        repository, packaged = folder / "models", []
+        for number, case in enumerate(cases, start=1):
+            cause = run_case(case)
+            failed = package_case(case, folder, repository)
+            if failed and (cause is None or failed.verdict is Verdict.REFUSED):
+                outcomes.append(failed)
+            elif cause is not None:
+                outcomes.append(Outcome(case.name, Verdict.NOT_REPRODUCED, cause))
+                shutil.rmtree(repository / case.name, ignore_errors=True)
+            else:
+                packaged.append(case)
+            if packaged and (len(packaged) == _MODELS_A_SERVER or number == len(cases)):
+                outcomes += serve_cases(packaged, repository)
+                shutil.rmtree(repository)
+                packaged = []
+                print(f"{number} of {len(cases)} cases", file=sys.stderr, flush=True)
+    return outcomes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Package the cases as `serve package` does, serve many in one strict Triton, and compare what comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from cases import Case, Request, Value
+from outcomes import Outcome, Verdict
+
+from serve_deploy.errors import InvalidModelError, ServeError
+from serve_deploy.inference import InferenceOptions
+from serve_deploy.inference_client import send_request
+from serve_deploy.loadtest.control import ControlPlane, connect_control_plane
+from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.model import Model, read_model
+from serve_deploy.loadtest.payload import Sample
+from serve_deploy.package_options import PackageOptions
+from serve_deploy.packaging import package_model
+from serve_deploy.samples import write_samples
+from serve_deploy.triton import ServerOptions, TritonServer, start_server
+
+
+def run_case(case: Case) -> str | None:
+    """Why ONNX Runtime itself does not reproduce the case; None where it does."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(
+            case.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        if not _has_only_tensors(session):
+            return None
+        types = {tensor.name: tensor.type for tensor in session.get_inputs()}
+        for request in case.requests:
+            outputs = _run(session, types, request)
+            if difference := compare(case, outputs, request.expected):
+                return difference
+    except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime raises is its answer
+        return _first_line(error)
+    return None
+
+
+def _has_only_tensors(session: Any) -> bool:
+    # What holds a sequence, map, optional or a type that numpy lacks is judged by packaging, not by running it here.
+    tensors = [*session.get_inputs(), *session.get_outputs()]
+    return all(
+        tensor.type.startswith("tensor(") and not any(kind in tensor.type for kind in ("bfloat", "float8", "int4"))
+        for tensor in tensors
+    )
+
+
+def _run(session: Any, types: dict[str, str], request: Request) -> list[Value]:
+    feeds = {name: value for name, value in request.inputs.items() if name in types and value is not None}
+    return session.run(None, feeds)
+
+
+def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
+    """Package with the case's own inputs as samples, with --fix where it must be; None where that worked."""
+    source, samples = folder / f"{case.name}.onnx", folder / f"{case.name}.npz"
+    onnx.save(case.model, source)
+    given = [_sendable(case, request) for request in case.requests]
+    write_samples(samples, [inputs for inputs in given if inputs])
+    options = PackageOptions(
+        repository=repository, name=case.name, samples=samples if any(given) else None, verify=False, warmup=False
+    )
+    try:
+        try:
+            package_model(source, options)
+        except InvalidModelError:
+            # The newest cases are of an IR and opset that no released Triton takes: --fix lowers what can be lowered.
+            package_model(source, dataclasses.replace(options, fix=True))
+    except InvalidModelError as error:
+        return Outcome(case.name, Verdict.REFUSED, _first_line(error).replace(f"{folder}/", ""))
+    except ServeError as error:
+        return Outcome(case.name, Verdict.NOT_PACKAGED, f"exit code {error.exit_code}: {_first_line(error)}")
+    except Exception as error:  # noqa: BLE001 - a crash of packaging is a finding, not the end of the run
+        return Outcome(case.name, Verdict.NOT_PACKAGED, f"{type(error).__name__}: {_first_line(error)}")
+    return None
+
+
+def _sendable(case: Case, request: Request) -> dict[str, np.ndarray]:
+    initializers = {tensor.name for tensor in case.model.graph.initializer}
+    return {
+        name: value
+        for name, value in request.inputs.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufO" and name not in initializers
+    }
+
+
+def serve_cases(cases: Sequence[Case], repository: Path) -> Iterator[Outcome]:
+    """Serve packaged cases in one Triton without auto-complete, and ask each what it expects to be asked."""
+    options = ServerOptions(repository=repository, auto_complete=False)
+    with start_server(options, runtime="embedded", startup_timeout_seconds=600) as server:
+        states = {state.name: state for state in server.model_states()}
+        for case in cases:
+            state = states[case.name]
+            if state.state != "READY":
+                yield Outcome(case.name, Verdict.NOT_LOADED, state.reason)
+            else:
+                yield _ask_case(server, case)
+
+
+def _ask_case(server: TritonServer, case: Case) -> Outcome:
+    endpoint = parse_endpoint(server.grpc_url)
+    control = connect_control_plane(endpoint, timeout_seconds=60)
+    try:
+        model = _describe(control, case.name)
+        options = InferenceOptions(endpoint=endpoint, model=case.name)
+        for request in case.requests:
+            outputs = _ask(options, model, request)
+            if difference := compare(case, [outputs[name] for name in case.output_names], request.expected):
+                return Outcome(case.name, Verdict.DIFFERENT, difference, model.max_batch_size)
+    except (ServeError, ValueError) as error:
+        return Outcome(case.name, Verdict.DIFFERENT, _first_line(error))
+    finally:
+        control.close()
+    return Outcome(case.name, Verdict.SERVED, "", model.max_batch_size, _features(model, case))
+
+
+def _describe(control: ControlPlane, name: str) -> Model:
+    return read_model(control.model_metadata(name, ""), control.model_config(name, ""))
+
+
+def _ask(options: InferenceOptions, model: Model, request: Request) -> dict[str, np.ndarray]:
+    arrays = {
+        tensor.name: _with_rank(request.inputs[tensor.name], len(tensor.shape))
+        for tensor in model.inputs
+        if tensor.name in request.inputs
+    }
+    wanted = {tensor.name: 0 for tensor in model.outputs}
+    if not model.max_batch_size:
+        return send_request(options, model, Sample(arrays), wanted)
+    # A case may hold more rows than the model takes at once; where batching is proven, they may be sent in parts.
+    rows = len(next(iter(arrays.values())))
+    parts = [
+        send_request(options, model, Sample({name: array[start : start + model.max_batch_size]
+                                             for name, array in arrays.items()}), wanted)
+        for start in range(0, rows, model.max_batch_size)
+    ]  # fmt: skip
+    return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+
+
+def _with_rank(array: np.ndarray, rank: int) -> np.ndarray:
+    """Rank-0 tensors, and vectors in a batch, have one more dim in Triton."""
+    return array.reshape(*array.shape, *(1,) * (rank - array.ndim))
+
+
+def compare(case: Case, outputs: Sequence[Value], expected: Sequence[Value]) -> str | None:
+    """How the outputs differ from those expected, within the case's own tolerances; None where they do not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, got, wanted in zip(case.output_names, outputs, expected, strict=False):
+            if not isinstance(wanted, np.ndarray):
+                return f"{name} is no tensor"
+            if difference := _difference(np.asarray(got), wanted, case):
+                return f"{name}: {difference}"
+    return None
+
+
+def _difference(got: np.ndarray, wanted: np.ndarray, case: Case) -> str | None:
+    if got.size == wanted.size and {got.ndim, wanted.ndim} <= {wanted.ndim, wanted.ndim + 1}:
+        got = got.reshape(wanted.shape)
+    if got.shape != wanted.shape:
+        return f"shape {list(got.shape)} instead of {list(wanted.shape)}"
+    if wanted.dtype.kind == "O":
+        texts = [item.decode() if isinstance(item, bytes) else item for item in got.flat]
+        return None if texts == list(wanted.flat) else f"{texts[:3]} instead of {list(wanted.flat)[:3]}"
+    if got.dtype != wanted.dtype:
+        return f"type {got.dtype} instead of {wanted.dtype}"
+    if np.allclose(got, wanted, rtol=case.rtol, atol=case.atol, equal_nan=wanted.dtype.kind == "f"):
+        return None
+    return "other values"
+
+
+def _features(model: Model, case: Case) -> tuple[str, ...]:
+    found = {tensor.data_type for tensor in (*model.inputs, *model.outputs)}
+    values = [value for request in case.requests for value in (*request.inputs.values(), *request.expected)]
+    if any(isinstance(value, np.ndarray) and value.ndim == 0 for value in values):
+        found.add("scalar")
+    if any(isinstance(value, np.ndarray) and value.size == 0 for value in values):
+        found.add("zero-size")
+    if model.max_batch_size:
+        found.add("batched")
+    if not model.inputs:
+        found.add("no inputs")
+    return tuple(sorted(found))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -23,6 +23,7 @@ __all__ = [
     "Replay",
     "TlsOptions",
     "parse_endpoint",
+    "require_slo",
     "run_loadtest",
 ]
 
@@ -38,3 +39,16 @@ def run_loadtest(
     from serve_deploy.loadtest.runner import ignore, run
 
     return run(options, on_snapshot=on_snapshot or ignore, progress=progress)
+
+
+def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:
+    """Judge a report by gates such as 'p99<50ms' and return it with the verdicts.
+
+    ThresholdError says which were missed and by how much, UsageError what is no gate.
+    """
+    from serve_deploy.loadtest.gates import parse_gate
+    from serve_deploy.loadtest.judging import judge_report, require_passed
+
+    judged = judge_report(report, [parse_gate(gate) for gate in gates])
+    require_passed(judged)
+    return judged

@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(900))
+            # A test cluster may have a certificate that nobody has signed.
+            item.add_marker(pytest.mark.filterwarnings("ignore:Unverified HTTPS request"))
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class AutoscalerState:
     why: str
 
 
-def describe_hpa(hpa: Object) -> AutoscalerState:
-    """The state of a HorizontalPodAutoscaler (autoscaling/v2)."""
+def describe_hpa(hpa: Object, scaled_object: Object | None = None) -> AutoscalerState:
+    """The state of a HorizontalPodAutoscaler (autoscaling/v2), and of the ScaledObject that KEDA made it for."""
     spec, status = hpa["spec"], hpa.get("status", {})
     read = {name: value for name, value in map(_read_current, status.get("currentMetrics") or []) if name}
     return AutoscalerState(
@@ -47,8 +47,20 @@ def describe_hpa(hpa: Object) -> AutoscalerState:
         metrics=tuple(
             MetricReading(name, read.get(name), target) for name, target in map(_read_target, spec.get("metrics", []))
         ),
-        why=_explain(hpa),
+        why=(scaled_object and _explain_keda(scaled_object)) or _explain(hpa),
     )
+
+
+def _explain_keda(scaled_object: Object) -> str | None:
+    """What KEDA has to say before its HPA: it falls back, is paused, or cannot read a trigger; None where all is well."""
+    ready, fallback, paused = (condition(scaled_object, kind) for kind in ("Ready", "Fallback", "Paused"))
+    if paused.get("status") == "True":
+        return "KEDA is paused (annotation autoscaling.keda.sh/paused)"
+    if fallback.get("status") == "True":
+        return f"KEDA falls back, as a trigger cannot be read: {fallback.get('message')}"
+    if ready.get("status") == "False":
+        return f"KEDA is not ready ({ready.get('reason')}): {ready.get('message')}"
+    return None
 
 
 def _explain(hpa: Object) -> str:

@@ -151,7 +151,14 @@ def _read_logs(cluster: Cluster, namespace: str, pod: Object) -> Logs:
 
 
 def _read_autoscaler(cluster: Cluster, namespace: str, workload: str) -> AutoscalerState | None:
-    for hpa in cluster.find(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"):
-        if hpa["spec"]["scaleTargetRef"]["name"] == workload:
-            return describe_hpa(hpa)
-    return None
+    scalers = cluster.find(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
+    hpa = _scaler_of(scalers, workload)
+    if hpa is None:
+        return None
+    by_keda = hpa["metadata"]["name"].startswith("keda-hpa-")
+    scaled_objects = cluster.find(f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects") if by_keda else []
+    return describe_hpa(hpa, _scaler_of(scaled_objects, workload))
+
+
+def _scaler_of(scalers: Sequence[Object], workload: str) -> Object | None:
+    return next((each for each in scalers if each["spec"]["scaleTargetRef"]["name"] == workload), None)

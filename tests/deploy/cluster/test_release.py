@@ -102,6 +102,29 @@ def test_why_the_autoscaler_does_not_follow(conditions: list[Object], why: str) 
     assert describe_hpa(hpa(conditions=conditions)).why == why
 
 
+@pytest.mark.parametrize(
+    ("conditions", "why"),
+    [
+        ([{"type": "Ready", "status": "True"}, {"type": "Fallback", "status": "False"}], "recommended size matches"),
+        ([{"type": "Fallback", "status": "True", "message": "At least one trigger is falling back"}],
+         "KEDA falls back, as a trigger cannot be read: At least one trigger is falling back"),
+        ([{"type": "Ready", "status": "False", "reason": "TriggerError", "message": "no such host"}],
+         "KEDA is not ready (TriggerError): no such host"),
+        ([{"type": "Paused", "status": "True"}], "KEDA is paused (annotation autoscaling.keda.sh/paused)"),
+    ],
+)  # fmt: skip
+def test_what_keda_says_comes_first(conditions: list[Object], why: str) -> None:
+    """Where KEDA cannot read its triggers, the HPA that it made tells only half of it."""
+    routes = release_routes([pod("a")])
+    made = hpa() | {"metadata": {"name": "keda-hpa-demo-triton"}}
+    routes["/apis/autoscaling/v2/namespaces/models/horizontalpodautoscalers"] = [made]
+    scaled = {"spec": {"scaleTargetRef": {"name": "demo-triton"}}, "status": {"conditions": conditions}}
+    routes["/apis/keda.sh/v1alpha1/namespaces/models/scaledobjects"] = [scaled]
+    scaler = read_release(Recorded(routes), "demo", "models").autoscaler
+    assert scaler is not None
+    assert scaler.why == why
+
+
 def wait(cluster: Recorded, timeout: float = 60.0) -> Any:
     clock = itertools.count(step=3.0)
     return wait_until_serving(

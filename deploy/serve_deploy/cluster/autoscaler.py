@@ -52,7 +52,7 @@ def describe_hpa(hpa: Object, scaled_object: Object | None = None) -> Autoscaler
 
 
 def _explain_keda(scaled_object: Object) -> str | None:
-    """What KEDA has to say before its HPA: it falls back, is paused, or cannot read a trigger; None where all is well."""
+    """What KEDA has to say before its HPA: paused, falling back, or blind; None where all is well."""
     ready, fallback, paused = (condition(scaled_object, kind) for kind in ("Ready", "Fallback", "Paused"))
     if paused.get("status") == "True":
         return "KEDA is paused (annotation autoscaling.keda.sh/paused)"

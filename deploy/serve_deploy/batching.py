@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -44,6 +45,7 @@ def check_declared(signature: ModelSignature) -> str | None:
 
 _LARGEST_STACK = 16  # a limit above this is the user's own and not run in full, so that a proof fits in memory
 _MOST_SAMPLES = 4
+_FURTHER_SECONDS = 10.0  # after which a proof makes do with the stacks that it needs
 _NOISE = 1e-2  # of the largest magnitude: what different kernels at another batch size may explain at all
 
 
@@ -64,7 +66,12 @@ class _Refuted(Exception):
 
 
 def prove_batching(
-    run: Run, signature: ModelSignature, samples: Sequence[Sample], *, limit: int = DEFAULT_MAX_BATCH_SIZE
+    run: Run,
+    signature: ModelSignature,
+    samples: Sequence[Sample],
+    *,
+    limit: int = DEFAULT_MAX_BATCH_SIZE,
+    clock: Callable[[], float] = time.monotonic,
 ) -> BatchingProof:
     """Run the samples alone and stacked on axis 0, and compare every row of every output with its single run.
 
@@ -73,16 +80,18 @@ def prove_batching(
     """
     reason = check_declared(signature)
     if reason is not None:
-        if _is_declared_wrongly(run, signature, samples):
+        if _is_declared_wrongly(run, signature, samples, clock):
             reason += ", yet the model returns one row a sample: --fix makes it free, and the model batches"
         return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason)
     try:
-        return _prove(run, signature, samples, limit)
+        return _prove(run, signature, samples, limit, clock)
     except _Refuted as refuted:
         return BatchingProof(verdict=refuted.verdict, max_batch_size=0, evidence=refuted.evidence)
 
 
-def _is_declared_wrongly(run: Run, signature: ModelSignature, samples: Sequence[Sample]) -> bool:
+def _is_declared_wrongly(
+    run: Run, signature: ModelSignature, samples: Sequence[Sample], clock: Callable[[], float]
+) -> bool:
     """Whether only outputs are in the way, by a first dim declared fixed that the model does not keep to."""
     free = ModelSignature(
         signature.inputs, tuple(replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in signature.outputs)
@@ -90,18 +99,24 @@ def _is_declared_wrongly(run: Run, signature: ModelSignature, samples: Sequence[
     if check_declared(free) is not None or not all(tensor.shape for tensor in signature.outputs):
         return False
     try:
-        _prove(run, free, samples, BATCH_SIZES[-1])
+        _prove(run, free, samples, BATCH_SIZES[-1], clock)
     except _Refuted:
         return False
     return True
 
 
-def _prove(run: Run, signature: ModelSignature, samples: Sequence[Sample], limit: int) -> BatchingProof:
+def _prove(
+    run: Run, signature: ModelSignature, samples: Sequence[Sample], limit: int, clock: Callable[[], float]
+) -> BatchingProof:
+    started = clock()
     rows = _run_rows(run, signature, samples)
-    largest, sizes = 0.0, {1}
-    for stack in _stacks(rows, min(limit, _LARGEST_STACK)):
+    stacks = _plan_stacks(rows, min(limit, _LARGEST_STACK))
+    largest = max((_check_stack(run, stack) for stack in stacks.needed), default=0.0)
+    for stack in stacks.further:
+        if clock() - started > _FURTHER_SECONDS:
+            break
         largest = max(largest, _check_stack(run, stack))
-        sizes.add(len(stack))
+    sizes = {1, *map(len, stacks.needed)}
     constant = _constant_outputs(signature, rows)
     if len(constant) == len(signature.outputs):
         raise _Refuted("undecided", "the outputs were the same for every sample, so that mixing could not show")
@@ -242,20 +257,26 @@ def _constant_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> list[s
 # --- stacked runs ---------------------------------------------------------------------------------------------------
 
 
-def _stacks(rows: Sequence[_Row], largest: int) -> Iterator[Sequence[_Row]]:
-    """Stacks in several orders and mixtures, smallest first: plain samples, quiet and loud ones among them, all."""
+@dataclass(frozen=True)
+class _Stacks:
+    """The stacks that a proof needs, and further orders and mixtures that make it surer."""
+
+    needed: Sequence[Sequence[_Row]]
+    further: Sequence[Sequence[_Row]]
+
+
+def _plan_stacks(rows: Sequence[_Row], largest: int) -> _Stacks:
     plain = [row for row in rows if row.scale == 1]
     loud = [row for row in rows if row.scale != 1]
     mixed = [row for pair in zip(plain * len(loud), loud, strict=False) for row in pair]
-    for size in BATCH_SIZES[1:]:
-        if size > largest:
-            return
-        yield _take(plain, size, 0)
-        yield _take(plain, size, 1)[::-1]
-        for start in range(0, len(mixed), size):
-            yield _take(mixed, size, start)[:: -1 if start % 4 else 1]
+    needed, further = [], []
+    for size in (size for size in BATCH_SIZES[1:] if size <= largest):
+        mixtures = [_take(mixed, size, start)[:: -1 if start % 4 else 1] for start in range(0, len(mixed), size)]
+        needed += [_take(plain, size, 0), *mixtures[:1]]
+        further += [_take(plain, size, 1)[::-1], *mixtures[1:]]
     if largest > BATCH_SIZES[-1]:
-        yield _take(rows, largest, 0)
+        needed.append(_take(rows, largest, 0))
+    return _Stacks(needed, further)
 
 
 def _take(rows: Sequence[_Row], count: int, start: int) -> list[_Row]:

@@ -31,7 +31,7 @@ from serve_deploy.model_repository import (
 from serve_deploy.package_manifest import describe_package, find_contradictions
 from serve_deploy.package_options import PackageOptions
 from serve_deploy.progress import Progress, silent
-from serve_deploy.servable import make_servable
+from serve_deploy.servable import list_needs, make_servable
 from serve_deploy.version_rules import check_policy, require_same_tensors
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
         options.dry_run,
         plan.text,
         manifest,
-        (*notes, *plan.notes, *find_contradictions(analysis)),
+        (*notes, *plan.notes, *find_contradictions(analysis), *list_needs(model)),
     )
 
 

@@ -36,3 +36,13 @@ def make_servable(
     if error is not None:
         raise error
     return model, fixes
+
+
+def list_needs(model: OnnxModel) -> tuple[str, ...]:
+    """What the model needs of the image that serves it, as notes for the user."""
+    if not model.needs_locale:
+        return ()
+    return (
+        "StringNormalizer loads only where there is the locale en_US.UTF-8: install it in Triton's image, or let "
+        "--fix set C.UTF-8, which every image has",
+    )

@@ -6,20 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from serve_deploy.autoscaling import autoscaler
-from serve_deploy.capacity import (
-    Capacity,
-    Circumstances,
-    Derived,
-    derive_capacity,
-    reaction_seconds,
-    rising_branch,
-    usable_loads,
-)  # fmt: skip
+from serve_deploy.capacity import Capacity, Circumstances, Derived, derive_capacity, reaction_seconds
 from serve_deploy.errors import ThresholdError
 from serve_deploy.loadtest.report import LoadTestReport
 from serve_deploy.promql import guard_window_seconds, window_seconds
 from serve_deploy.queueing import MeasuredReplica
 from serve_deploy.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
+from serve_deploy.sweep import rising_branch, usable_loads
 
 LOWERED = 0.9
 ATTEMPTS = 6

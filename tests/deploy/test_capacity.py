@@ -11,14 +11,13 @@ from serve_deploy.capacity import (
     Capacity,
     Circumstances,
     check_origin,
-    concurrency_at,
     derive_capacity,
-    usable_loads,
     utilisation,
 )
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
 from serve_deploy.loadtest.report import Point
 from serve_deploy.scaling_plan import explain_trials, measured_replica, plan_scaling
+from serve_deploy.sweep import concurrency_at, usable_loads
 
 
 def derive(*points: Point, **circumstances: object) -> Capacity:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve_cli import chart_options as asked
 from serve_cli import output
+from serve_cli.chart_text import WrittenChart, print_chart
 from serve_cli.options import DryRun, Force, Json, Release, Repository
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.chart_archive import FileChange
-    from serve_deploy.chart_plan import ChartPlan, DerivedValue
-
-
-@dataclass(frozen=True)
-class WrittenChart:
-    """What `serve chart` did: where, from which numbers, and what changed (with --diff)."""
-
-    name: str
-    directory: Path
-    written: bool
-    release: str
-    derived: tuple[DerivedValue, ...]
-    notes: tuple[str, ...]
-    package: Path | None = None
-    pushed: str | None = None
-    changes: tuple[FileChange, ...] | None = None
-    values: dict[str, Any] | None = None
+    from serve_deploy.chart_plan import ChartPlan
 
 
 def chart(
@@ -90,7 +74,7 @@ def chart(
         progress("deriving values")
         plan = plan_chart(models, request)
         result = _write(plan, models, directory, name, package, push, diff=diff, dry_run=dry_run, force=force)
-    output.emit(result, as_json=json, render=_print)
+    output.emit(result, as_json=json, render=print_chart)
 
 
 def _write(
@@ -114,36 +98,3 @@ def _write(
     pushed = helm.push(packed, push) if push and packed else None
     unchecked = () if helm.is_installed else ("helm is not installed here, so the chart was not rendered as a check",)
     return replace(result, written=True, package=packed, pushed=pushed, notes=plan.notes + unchecked)
-
-
-def _print(result: WrittenChart) -> None:
-    if result.changes is not None:
-        _print_changes(result.changes)
-        return
-    console = output.stdout()
-    for each in result.derived:
-        console.print(f"{each.path}: {_short(each.value)}  # {each.origin}", markup=False)
-    for note in result.notes:
-        console.print(f"note: {note}", markup=False)
-    if not result.written:
-        console.print(f"dry run: {result.directory} would hold chart {result.name} for Triton {result.release}")
-        return
-    console.print(f"wrote {result.directory}: chart {result.name} for Triton {result.release}", markup=False)
-    if result.package:
-        console.print(f"packed {result.package}", markup=False)
-    if result.pushed:
-        console.print(result.pushed.strip(), markup=False)
-    console.print(f"next: serve deploy {result.directory} --release demo -n models --wait", markup=False)
-
-
-def _print_changes(changes: tuple[FileChange, ...]) -> None:
-    console = output.stdout()
-    if not changes:
-        console.print("nothing would change")
-    for each in changes:
-        console.print(each.diff.rstrip("\n") if each.diff else f"{each.change}: {each.path}", markup=False)
-
-
-def _short(value: Any) -> str:
-    text = ", ".join(map(_short, value)) if isinstance(value, (list, tuple)) else str(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,143 @@
+"""A sweep's points reduced to loads, and what they tell: the knee, and what is in flight and waits at a rate.
+
+Rates are requests per second and concurrencies requests in flight, of one replica: what was measured is one replica.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from serve_deploy.errors import ThresholdError
+from serve_deploy.loadtest.report import LoadTestReport, Point
+
+CLIENT_BOUND_DEVIATION = 0.10
+ERROR_FRACTION = 0.001
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load of the sweep, its repeats reduced to their medians; concurrency and pending are means over time.
+
+    `server_side` says that concurrency is the server's account (what the autoscaler will see), not the client's,
+    which also counts requests on the wire.
+    """
+
+    asked: str
+    rate: float
+    concurrency: float
+    p99_seconds: float
+    mean_seconds: float
+    pending: float | None
+    server_side: bool
+
+
+def usable_loads(report: LoadTestReport) -> tuple[list[Load], tuple[str, ...]]:
+    """The loads whose measurement is the server's, by rising rate, and why others were dropped."""
+    kept: dict[str, list[Point]] = defaultdict(list)
+    dropped = []
+    for point in report.points:
+        reason = _unusable(point)
+        if reason:
+            dropped.append(f"{_asked(point)}: {reason}")
+        else:
+            kept[_asked(point)].append(point)
+    loads = [_reduce(asked, points, report.target.model) for asked, points in kept.items()]
+    return sorted(loads, key=lambda load: load.rate), tuple(dropped)
+
+
+def rising_branch(loads: Sequence[Load]) -> list[Load]:
+    """The loads up to saturation, by rising concurrency: beyond it a server may serve less with more in flight."""
+    rising: list[Load] = []
+    for load in sorted(loads, key=lambda load: load.concurrency):
+        if not rising or load.rate > rising[-1].rate:
+            rising.append(load)
+    return rising
+
+
+def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
+    """The load of the highest throughput whose p99 keeps the objective; ThresholdError where none does."""
+    within = [load for load in loads if load.p99_seconds <= slo_seconds]
+    if not within:
+        best = min(loads, key=lambda load: load.p99_seconds)
+        raise ThresholdError(
+            f"no measured load keeps p99 <= {slo_seconds * 1e3:g} ms; the best is {best.p99_seconds * 1e3:.1f} ms"
+            f" at {best.asked}",
+            hint="more replicas cannot mend this: relax --slo, or make the model faster",
+        )
+    return max(within, key=lambda load: load.rate)
+
+
+def concurrency_at(loads: Sequence[Load], rate: float) -> float:
+    """Requests in flight measured at a rate: between the two points beside it, from nothing below the first."""
+    below = max((load for load in loads if load.rate <= rate), key=lambda load: load.rate, default=None)
+    above = min((load for load in loads if load.rate >= rate), key=lambda load: load.rate)
+    low_rate, low = (below.rate, below.concurrency) if below else (0.0, 0.0)
+    if above.rate == low_rate:
+        return above.concurrency
+    return low + (above.concurrency - low) * (rate - low_rate) / (above.rate - low_rate)
+
+
+def pending_guard(lightest: Load, knee: Load) -> tuple[float, str]:
+    """Requests waiting at the knee, at least 1 so that a short burst does not count as a queue."""
+    if knee.pending is not None:
+        waiting, origin = knee.pending, "rate * queue time at the knee (Little's law), of every model involved"
+    else:
+        waiting = knee.rate * (knee.mean_seconds - lightest.mean_seconds)
+        origin = "rate * (response time at the knee - at the lightest load): the server's queue time was not recorded"
+    return max(1.0, waiting), origin if waiting >= 1 else f"{origin} is {waiting:.2f}; at least 1"
+
+
+def _unusable(point: Point) -> str | None:
+    failed = point.failed + point.timed_out
+    if point.succeeded == 0:
+        return "no request succeeded"
+    if failed / point.sent > ERROR_FRACTION:
+        return f"{failed / point.sent:.2%} of the requests failed"
+    if point.client_bound:
+        return f"client-bound ({', '.join(point.client_bound_reasons) or 'said the generator'})"
+    if point.load.mode == "closed" and point.load.concurrency:
+        asked = point.load.concurrency
+        busy = point.request_rate * point.response.mean_us / 1e6
+        if abs(asked - busy) / asked > CLIENT_BOUND_DEVIATION:
+            return f"client-bound (asked for {asked} in flight, had {busy:.1f})"
+    return None
+
+
+def _asked(point: Point) -> str:
+    load = point.load
+    size = f", batch {load.batch_size}" if load.batch_size > 1 else ""
+    if load.mode == "closed":
+        return f"concurrency {load.concurrency}{size}"
+    return f"{load.request_rate:g} requests/s{size}"
+
+
+def _reduce(asked: str, points: Sequence[Point], model: str) -> Load:
+    served = [concurrency for point in points if (concurrency := _served_concurrency(point, model))]
+    pendings = [pending for point in points if (pending := _pending(point)) is not None]
+    return Load(
+        asked,
+        rate=median(point.request_rate for point in points),
+        concurrency=median(served or [point.mean_in_flight for point in points]),
+        p99_seconds=median(point.response.p99_us for point in points) / 1e6,
+        mean_seconds=median(point.response.mean_us for point in points) / 1e6,
+        pending=median(pendings) if pendings else None,
+        server_side=bool(served),
+    )
+
+
+def _served_concurrency(point: Point, model: str) -> float | None:
+    """Requests in flight inside the server by Little's law; None for an ensemble, whose members hold its times."""
+    for stats in point.server:
+        if stats.model == model:
+            busy_us = stats.queue_us + stats.compute_input_us + stats.compute_infer_us + stats.compute_output_us
+            return point.request_rate * busy_us / 1e6 or None
+    return None
+
+
+def _pending(point: Point) -> float | None:
+    if point.server:
+        return sum(stats.requests * stats.queue_us for stats in point.server) / 1e6 / point.duration_seconds
+    return point.pending

@@ -184,7 +184,7 @@ def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
         ("outputs", ", ".join(target.outputs)),
         (
             "measured",
-            f"{format_number(seconds)} s in {len(report.points)} measurements" if report.points else "nothing",
+            f"{format_number(seconds)} s in {summary.plural(len(report.points), 'measurement')}",
         ),
         ("started", format_moment(report.points[0].started_at) if report.points else "–"),
         ("merged from", ", ".join(report.merged_from)),

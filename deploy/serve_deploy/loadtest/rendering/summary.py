@@ -171,7 +171,7 @@ def describe_outcome(report: LoadTestReport) -> str:
     if not report.complete:
         words.append("partial")
     if report.gates:
-        total = _plural(len(report.gates), "gate")
+        total = plural(len(report.gates), "gate")
         words.append(f"{missed} of {total} missed" if missed else f"{total} passed")
     if report.baseline is not None:
         words.append("slower than the baseline" if report.baseline.regressed else "not slower than the baseline")
@@ -187,7 +187,8 @@ def describe_target(report: LoadTestReport) -> str:
     )
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

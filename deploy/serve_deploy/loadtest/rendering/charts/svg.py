@@ -35,7 +35,9 @@ class Scale:
 
     def ticks(self, about: int) -> list[float]:
         """Round values to mark on an axis."""
-        marks = _log_ticks(self.low, self.high, about) if self.logarithmic else linear_ticks(self.low, self.high, about)
+        # Within less than a decade powers of ten would leave the axis all but bare.
+        by_decades = self.logarithmic and self.high > 8 * self.low
+        marks = (_log_ticks if by_decades else linear_ticks)(self.low, self.high, about)
         return [mark for mark in marks if self.low <= mark <= self.high]
 
 

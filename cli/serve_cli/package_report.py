@@ -59,7 +59,7 @@ def _print_model(model: PackagedModel) -> None:
     for line in _facts(manifest):
         console.print(line, markup=False)
     if manifest.verification:
-        _print_verification(manifest.verification)
+        _print_verification(manifest, manifest.verification)
     else:
         console.print("not verified: --no-verify", markup=False)
     _print_notes(model)
@@ -86,7 +86,7 @@ def _facts(manifest: Manifest) -> list[str]:
     ]
 
 
-def _print_verification(verification: Verification) -> None:
+def _print_verification(manifest: Manifest, verification: Verification) -> None:
     console = output.stdout()
     console.print(
         f"verified: Triton {verification.triton_version} ({verification.runtime}) answered {verification.requests} "
@@ -94,6 +94,8 @@ def _print_verification(verification: Verification) -> None:
         f"loaded in {verification.load_seconds:.2f} s, {verification.memory_bytes / 2**20:.0f} MB",
         markup=False,
     )
+    if manifest.batching.max_batch_size > 1 and verification.largest_batch_executed <= 1:
+        console.print("no batch formed: the model answered faster than requests came", markup=False)
     rows = [
         (tensor.name, f"{tensor.largest_absolute_difference:.3g}", f"{tensor.largest_relative_difference:.1e}")
         for tensor in verification.tensors

@@ -56,7 +56,9 @@ def plan_config(name: str, analysis: ModelAnalysis, metadata: Mapping[str, str],
     config = build_model_config(signature, batch, settings)
     for problem in (*check_config(config, name), *check_against_model(config, signature)):
         raise UsageError(f"Triton would refuse {problem.field}: {problem.message}", hint=problem.mend)
-    text = format_config(config, explain_config(config, signature, analysis.batching, settings))
+    given = options.max_batch_size is not None
+    reasons = explain_config(config, signature, analysis.batching, settings, batch_size_given=given)
+    text = format_config(config, reasons)
     files = {CONFIG_NAME: text.encode()}
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}

@@ -72,6 +72,11 @@ def read_model_folder(path: Path) -> ModelFolder:
     if manifest is not None and manifest.verification is None:
         notes.append("it was packaged with --no-verify: its answers were never compared")
     folder = ModelFolder(path, list_versions(path), config, manifest, ())
+    known = {document.version for document in (manifest, *manifest.other_versions)} if manifest else set()
+    if known and (strangers := sorted({*folder.versions} - known)):
+        notes.append(
+            f"version {', '.join(map(str, strangers))} was not packaged by serve: its manifest knows nothing of it"
+        )
     problems += [*check_config(config, path.name)] if config is not None else []
     problems += [*_check_layout(folder)]
     problems += [*_check_files(folder)]

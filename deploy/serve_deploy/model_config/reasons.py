@@ -59,11 +59,19 @@ _FIXED = {
 
 
 def explain_config(
-    config: Any, signature: ModelSignature, batching: BatchingProof, options: ConfigOptions
+    config: Any,
+    signature: ModelSignature,
+    batching: BatchingProof,
+    options: ConfigOptions,
+    *,
+    batch_size_given: bool = False,
 ) -> Mapping[str, str]:
-    """The reason of each line of a configuration of `build_model_config`, by path, for `format_config`."""
+    """The reason of each line of a configuration of `build_model_config`, by path, for `format_config`.
+
+    `batch_size_given` says that the user chose max_batch_size, where the model batches at all.
+    """
     reasons = dict(_FIXED)
-    reasons["max_batch_size"] = _explain_batching(batching)
+    reasons["max_batch_size"] = _explain_batching(batching, batch_size_given)
     reasons["dynamic_batching"] = _explain_scheduling(config.max_batch_size)
     reasons |= _explain_instances(options)
     policy = options.queue_policy
@@ -81,11 +89,13 @@ def explain_config(
     return reasons
 
 
-def _explain_batching(batching: BatchingProof) -> str:
+def _explain_batching(batching: BatchingProof, given: bool) -> str:
     if batching.verdict == "batchable" and batching.max_batch_size == 0:
         return "0: asked for with --max-batch-size, although the model batches"
     if batching.verdict == "batchable":
-        return f"proven: rows equal their single runs at batch {', '.join(map(str, batching.batch_sizes))}"
+        sizes = ", ".join(map(str, batching.batch_sizes))
+        size = "asked for" if given else f"{batching.max_batch_size} by default, serve loadtest tells whether more pays"
+        return f"proven: rows equal their single runs at batch {sizes}; {size}"
     if batching.max_batch_size:
         return batching.evidence
     known = "no batching" if batching.verdict == "not_batchable" else "no batching, for want of a proof"

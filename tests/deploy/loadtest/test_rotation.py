@@ -105,5 +105,5 @@ def test_endpoints(url: str, expected: str) -> None:
 @pytest.mark.parametrize("url", ["", "ftp://host", "http://", "http://host:port", "grpc://host/path", "http://[::1"])
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     """The message quotes what was given."""
-    with pytest.raises(UsageError, match=re.escape(url)):
+    with pytest.raises(UsageError, match=re.escape(url) or "endpoint"):
         parse_endpoint(url)

@@ -181,6 +181,16 @@ def test_options_in_the_document_exist(document: Path) -> None:
     assert unknown == []
 
 
+def test_readme_lists_every_command() -> None:
+    """No command is left out of the table, and none is in it that serve does not have."""
+    from typer.main import get_command
+
+    from serve_cli.app import app
+
+    rows = "\n".join(re.findall(r"^\| (`serve .*?) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`serve (\w+)`", rows)) == set(getattr(get_command(app), "commands", {}))
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_in_the_document_lead_somewhere(document: Path) -> None:
     """Relative links name files that exist, and `make` commands name targets that exist."""

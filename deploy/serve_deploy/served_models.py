@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_deploy.config_digest import config_sha256, instance_count
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
 
 CONFIG_NAME = "config.pbtxt"
@@ -54,11 +54,9 @@ class ServedModel:
 
 
 def read_models(repository: Path) -> tuple[ServedModel, ...]:
-    """Read every model folder; InvalidModelError where there is none, or a configuration cannot be read."""
+    """Read every model folder; InvalidModelError where it holds none, or a configuration cannot be read."""
     if not repository.is_dir():
-        raise InvalidModelError(
-            f"{repository} is no directory", hint="give a Triton model repository, as serve package writes it"
-        )
+        raise UsageError(f"{repository} is not a folder", hint="name the model repository, as serve package writes it")
     folders = [path for path in sorted(repository.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     models = tuple(_read_model(folder) for folder in folders if _is_model(folder))
     if not models:

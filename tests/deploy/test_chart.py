@@ -171,7 +171,7 @@ def test_no_repository(tmp_path: Path, content: str) -> None:
         path.write_text("x")
     elif content == "an empty folder":
         path.mkdir()
-    with pytest.raises(InvalidModelError, match=r"is no directory|holds no model"):
+    with pytest.raises((UsageError, InvalidModelError), match=r"is not a folder|holds no model"):
         read_models(path)
 
 

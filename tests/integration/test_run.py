@@ -165,8 +165,8 @@ def test_busy_port_ends_with_5(serve, repository: Path) -> None:
     assert "--http-port" in ended.stderr
 
 
-def test_missing_repository_ends_with_5(serve, tmp_path: Path) -> None:
+def test_missing_repository_ends_with_2(serve, tmp_path: Path) -> None:
     """A folder that is not there is named."""
     ended = serve("run", tmp_path / "nowhere", *_FREE)
-    assert ended.returncode == 5
+    assert ended.returncode == 2
     assert "nowhere is not a folder" in ended.stderr

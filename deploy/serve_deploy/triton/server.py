@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError
+from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError, UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.triton.embedded import shared_memory_prefix
 from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions, ServerStatus
@@ -149,7 +149,7 @@ def start_server(
     Raises TritonStartError where there is no runtime, a given port is in use, or the server ends or hangs at start.
     """
     if not options.repository.is_dir():
-        raise TritonStartError(f"{options.repository} is not a folder", hint="name the folder that holds the models")
+        raise UsageError(f"{options.repository} is not a folder", hint="name the folder that holds the models")
     chosen = select_runtime(runtime, runtimes)
     deadline = clock() + startup_timeout_seconds
     for attempt in range(1, _START_ATTEMPTS + 1):

@@ -69,7 +69,7 @@ def demo(folder: Path) -> None:
     shutil.copytree(DIGITS, folder / "digits", dirs_exist_ok=True)
     run(folder, "serve", "package", "digits/digits.onnx", "-o", "models", "--samples", "digits/samples.npz")
     with triton(folder) as url:
-        # INFER run(folder, "serve", "infer", url, "-m", "digits", "--input", "image=@digits/images/7.png")
+        run(folder, "serve", "infer", url, "-m", "digits", "--input", "image=@digits/images/7.png")
         sweep = ["-c", "1..8", "--duration", "2", "--slo", "p99<100ms", "-o", "sweep.json"]
         run(folder, "serve", "loadtest", url, "-m", "digits", *sweep)
     run(folder, "serve", "chart", "models", "--capacity", "sweep.json", "--slo", "p99<100ms", "-o", "deploy-chart")

@@ -81,14 +81,18 @@ def _decode(path: Path, layout: ImageLayout) -> tuple[Any, str]:
     try:
         with Image.open(path) as opened:
             image = opened.convert(_MODES[layout.channels])
-            was = f"{path.name}: {opened.width}×{opened.height} {opened.mode}"
+            mode, was = opened.mode, f"{path.name}: {opened.width}×{opened.height} {_in_words(opened.mode)}"
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} is no picture that can be read: {error}") from error
     size = (image.width if layout.width < 0 else layout.width, image.height if layout.height < 0 else layout.height)
     if size == image.size:
-        return image, f"{was} as {image.mode}"
+        return image, was if image.mode == mode else f"{was} as {_in_words(image.mode)}"
     resized = image.resize(size, Image.Resampling.BILINEAR)
-    return resized, f"{was} resized to {size[0]}×{size[1]} {image.mode}"
+    return resized, f"{was} resized to {size[0]}×{size[1]} {_in_words(image.mode)}"
+
+
+def _in_words(mode: str) -> str:
+    return {"L": "grey", "RGB": "colour", "RGBA": "colour with alpha"}.get(mode, mode)
 
 
 def _scale(pixels: Array, scale: Scale) -> Array:

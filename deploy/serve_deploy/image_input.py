@@ -92,7 +92,7 @@ def _decode(path: Path, layout: ImageLayout) -> tuple[Any, str]:
 
 
 def _in_words(mode: str) -> str:
-    return {"L": "grey", "RGB": "colour", "RGBA": "colour with alpha"}.get(mode, mode)
+    return "grey" if mode == "L" else mode
 
 
 def _scale(pixels: Array, scale: Scale) -> Array:

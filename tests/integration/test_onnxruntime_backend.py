@@ -59,6 +59,9 @@ _REFUSED: dict[str, tuple[tuple[int | str, ...], str, str]] = {
     ),
     "optional": (("n", 3), _DOUBLE.replace("{", "{ optional: true", 1), "expects 0 inputs, model provides 1"),
 }
+_SEQUENCE = """sequence_batching { control_input {
+  name: "start" control { kind: CONTROL_SEQUENCE_START int32_false_true: [0, 1] }
+} }"""
 _PATIENT = "dynamic_batching { max_queue_delay_microseconds: 200000 preferred_batch_size: 4 }"
 _TUNING = (
     _parameter("execution_mode", "1")
@@ -98,6 +101,13 @@ def _initializer_model() -> onnx.ModelProto:
     node = helper.make_node("Add", ["x", "bias"], ["y"])
     inputs = [("x", T.FLOAT, (3,)), ("bias", T.FLOAT, (1,))]
     return build_model([node], inputs, [("y", T.FLOAT, (3,))], initializers=[bias])
+
+
+def _counting_model() -> onnx.ModelProto:
+    """y = x + start."""
+    node = helper.make_node("Add", ["x", "start"], ["y"])
+    inputs = [("x", T.INT32, ("n", 1)), ("start", T.INT32, ("n", 1))]
+    return build_model([node], inputs, [("y", T.INT32, ("n", 1))])
 
 
 def _gathering_model() -> onnx.ModelProto:
@@ -142,6 +152,8 @@ def strict(triton_server: Callable[..., TritonServer], tmp_path_factory: pytest.
     extra = tensor_config("output", "z", "INT64", [1])
     gather = _same("INT64", [1]).replace('"y" data_type: TYPE_INT64', '"y" data_type: TYPE_FP32')
     add_to_repository(folder, "gather", _gathering_model(), gather + extra)
+    numbers = tensor_config("input", "x", "INT32", [1]) + tensor_config("output", "y", "INT32", [1])
+    add_to_repository(folder, "counting", _counting_model(), "max_batch_size: 2\n" + _ONE + numbers + _SEQUENCE)
     _add_external_data_model(folder)
     return triton_server(folder, auto_complete=False)
 
@@ -154,7 +166,7 @@ def completed(triton_server: Callable[..., TritonServer], tmp_path_factory: pyte
         (folder / name / "1").mkdir(parents=True)
         onnx.save(doubling_model(shape), folder / name / "1" / "model.onnx")
     add_to_repository(folder, "not_batched", doubling_model((2, 3)), "max_batch_size: 4")
-    return triton_server(folder)
+    return triton_server(folder, extra_arguments=("--backend-config=onnxruntime,default-max-batch-size=6",))
 
 
 def _state(server: TritonServer, name: str) -> ModelState:
@@ -269,6 +281,17 @@ def test_external_data_is_read_from_the_models_folder(strict: TritonServer) -> N
     assert _infer(strict, "external", x=("FP32", np.ones((1, 3), np.float32)))["y"].tolist() == [[1, 2, 3]]
 
 
+def test_sequence_controls_reach_the_model(strict: TritonServer) -> None:
+    """Of a sequence's requests the first has START set, which the model adds to its input."""
+    rows = np.array([[5]], np.int32)
+    tensor = triton_http.InferInput("x", rows.shape, "INT32")
+    tensor.set_data_from_numpy(rows)
+    with triton_http.InferenceServerClient(strict.http_url.removeprefix("http://")) as client:
+        first = client.infer("counting", [tensor], sequence_id=7, sequence_start=True)
+        second = client.infer("counting", [tensor], sequence_id=7, sequence_end=True)
+    assert (first.as_numpy("y").tolist(), second.as_numpy("y").tolist()) == ([[6]], [[5]])
+
+
 def test_session_settings_and_warm_up_are_accepted(strict: TritonServer) -> None:
     """Thread counts, graph level, memory settings, a GPU accelerator on a CPU build and a warm-up all load."""
     assert _state(strict, "tuned").state == "READY"
@@ -276,11 +299,11 @@ def test_session_settings_and_warm_up_are_accepted(strict: TritonServer) -> None
 
 
 def test_configuration_is_completed_as_natively(completed: TritonServer) -> None:
-    """Without a configuration a model whose first dims are all free gets batches of 4 and 2 instances."""
+    """Without a configuration a model whose first dims are all free gets batches and 2 instances."""
     with triton_http.InferenceServerClient(completed.http_url.removeprefix("http://")) as client:
         configs = {name: client.get_model_config(name) for name in ("batched", "vector", "fixed", "scalar")}
     assert {name: config["max_batch_size"] for name, config in configs.items()} == {
-        "batched": 4, "vector": 4, "fixed": 0, "scalar": 0,
+        "batched": 6, "vector": 6, "fixed": 0, "scalar": 0,
     }  # fmt: skip
     assert "dynamic_batching" in configs["batched"]
     assert configs["batched"]["instance_group"][0]["count"] == 2

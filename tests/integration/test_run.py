@@ -82,6 +82,17 @@ def test_run_serves_until_ctrl_c_and_then_ends_with_0(repository: Path) -> None:
     assert not Path(f"/proc/{status['pid']}").exists()
 
 
+def test_run_warns_of_models_that_the_container_would_refuse(repository: Path) -> None:
+    """The embedded ONNX Runtime is newer than a container's; a model too new for the release asked for is named."""
+    add_to_repository(repository, "newer", doubling_model(ir_version=10), _CONFIG)
+    with _running(repository, "--json", "--triton", "24.01") as process:
+        assert {model["state"] for model in _read_json(process.stdout)["models"]} == {"READY"}
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=60)[1]
+    assert "warning: newer loads here, but Triton 24.01 (ONNX Runtime 1.16.3) would refuse" in errors
+    assert "warning: good" not in errors
+
+
 def test_run_shows_urls_and_models_and_the_log_with_v(repository: Path) -> None:
     """For a person: where it serves, a table of models, and Triton's log on stderr with -v."""
     with _running(repository, "-v") as process:

@@ -66,6 +66,7 @@ def run(
     serve run models --model digits --http-port 0 --json
     serve run models --watch -- --log-verbose=1
     """
+    from serve_deploy.releases import find_release
     from serve_deploy.triton import start_server
     from serve_deploy.triton.options import ServerOptions
     from serve_deploy.triton.watch import RepositoryWatch
@@ -73,7 +74,8 @@ def run(
     options = ServerOptions(
         repository=repository, host=host, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port,
         control_mode="explicit" if explicit or model or watch else "none",
-        models=_startup_models(repository, model or [], explicit=explicit), release=triton,
+        models=_startup_models(repository, model or [], explicit=explicit),
+        release=find_release(triton).name if triton else None,
         exit_timeout_seconds=exit_timeout, extra_arguments=_check_flags(flags or []),
     )  # fmt: skip
     follower = RepositoryWatch(repository, () if model is None else model) if watch else None
@@ -113,6 +115,9 @@ def _check_flags(flags: list[str]) -> tuple[str, ...]:
 
 
 def _announce(server: TritonServer, options: ServerOptions, *, as_json: bool, may_be_empty: bool) -> None:
+    from serve_deploy.onnx_header import find_newer_models
+    from serve_deploy.releases import DEFAULT_RELEASE
+
     status = server.status()
     failed = [model for model in status.models if model.state != "READY" and model.reason != "not loaded"]
     if not status.ready and not may_be_empty:
@@ -124,6 +129,10 @@ def _announce(server: TritonServer, options: ServerOptions, *, as_json: bool, ma
     console = output.stderr()
     for model in failed:
         console.print(f"warning: {model.name} did not load: {model.reason or model.state}", markup=False)
+    if status.runtime == "embedded":
+        # Its ONNX Runtime is newer than most containers', so what loads here may not load there.
+        for name, error in find_newer_models(options.repository, options.release or DEFAULT_RELEASE).items():
+            console.print(f"warning: {name} loads here, but {error.message}", markup=False)
     console.print("Ctrl-C finishes what is in flight and stops", markup=False)
     # Last, because whoever reads it takes the server for announced.
     output.emit(status, as_json=as_json, render=print_status)

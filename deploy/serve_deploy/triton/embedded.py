@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -57,7 +58,7 @@ class EmbeddedRuntime:
             # Last, so that what the user asks for holds.
             *server_arguments(options, ports, server_id),
         )
-        return Launch(command, environment=_environment(root))
+        return Launch(command, environment=_environment(root) | _backend_settings(options.extra_arguments))
 
 
 def shared_memory_prefix(server_id: str) -> str:
@@ -79,14 +80,14 @@ def _stub(root: Path) -> Path:
     return root / "tritonserver" / "python_backend_stubs" / version / _STUB
 
 
-def _python_library() -> Path | None:
+def _python_library() -> str | None:
     """The folder of this Python's libpython; "" where the system's loader finds it by itself."""
     name = str(sysconfig.get_config_var("INSTSONAME") or "")
     for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
         if folder and ".so" in name and (Path(folder) / name).exists():
-            return Path(folder)
+            return str(folder)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return Path() if ctypes.util.find_library(version) else None
+    return "" if ctypes.util.find_library(version) else None
 
 
 def _lay_out_backends(root: Path, backends: Path) -> None:
@@ -97,8 +98,14 @@ def _lay_out_backends(root: Path, backends: Path) -> None:
         shutil.copytree(backend, backends / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
+def _backend_settings(arguments: tuple[str, ...]) -> dict[str, str]:
+    """What the core tells a native backend at start, and the Python backend keeps from its models."""
+    found = re.findall(r"--backend-config=(?:onnxruntime,)?default-max-batch-size=(\d+)", "\n".join(arguments))
+    return {"SERVE_DEFAULT_MAX_BATCH_SIZE": found[-1]} if found else {}
+
+
 def _environment(root: Path) -> dict[str, str]:
-    libraries = [str(root.parent / "nvidia_pytriton.libs"), str(_python_library() or "")]
+    libraries = [str(root.parent / "nvidia_pytriton.libs"), _python_library() or ""]
     inherited = os.environ.get("LD_LIBRARY_PATH", "")
     environment = {
         **os.environ,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -200,7 +201,7 @@ def _wait_until_loaded(
     while True:
         code = server.poll()
         if code is not None:
-            raise _start_error(f"Triton ended at start with exit code {code}", server.log_text())
+            raise _start_error(code, server.log_text())
         version = _loaded_version(server, server_id)
         if version is not None:
             return version
@@ -223,9 +224,15 @@ def _loaded_version(server: TritonServer, server_id: str) -> str | None:
     return str(answer.get("version", ""))
 
 
-def _start_error(message: str, log: str) -> TritonStartError:
+def _start_error(code: int, log: str) -> TritonStartError:
     kind = _PortTaken if any(words in log for words in _PORT_CLASH) else TritonStartError
-    return kind(f"{message}; its last lines:\n{_last_lines(log)}")
+    # Seen with 2.51: a warm-up request that fails can take the whole server down with a segmentation fault.
+    crashed = code == -signal.SIGSEGV
+    ended = "crashed at start" if crashed else f"ended at start with exit code {code}"
+    return kind(
+        f"Triton {ended}; its last lines:\n{_last_lines(log)}",
+        hint="a model's warm-up that fails can do that: try without model_warmup in config.pbtxt" if crashed else None,
+    )
 
 
 def _last_lines(log: str) -> str:

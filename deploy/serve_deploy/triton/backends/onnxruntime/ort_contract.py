@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# The core hands the native backend this as its default; an option of the server can change it there.
-DEFAULT_MAX_BATCH_SIZE = 4
+# As the core's default for native backends, which --backend-config=default-max-batch-size= changes.
+DEFAULT_MAX_BATCH_SIZE = int(os.environ.get("SERVE_DEFAULT_MAX_BATCH_SIZE", "4"))
 
 _TYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",

@@ -62,10 +62,10 @@ class Capacity:
     dropped: tuple[str, ...]
 
 
-def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str, int | None]]) -> None:
+def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str | None, int | None]]) -> None:
     """Refuse a report of a model that is not among these, or was configured otherwise.
 
-    `configurations` gives each model's digest, and its instances where the configuration names them.
+    `configurations` gives each model's digest (None where Triton completes it), and its instances where they are named.
     """
     target = report.target
     if target.model not in configurations:
@@ -75,6 +75,12 @@ def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str,
         )
     digest, instances = configurations[target.model]
     again = "serve the repository as it is now and measure again: batching and instances change the capacity"
+    if digest is None:
+        raise InvalidModelError(
+            f"config.pbtxt of {target.model} leaves tensors to Triton's auto-complete, so that no report can be told"
+            " to be of it",
+            hint="write the configuration out, as serve package does",
+        )
     if target.model_config_sha256 != digest:
         raise InvalidModelError(
             f"the capacity report measured {target.model} in another configuration than the repository's config.pbtxt",

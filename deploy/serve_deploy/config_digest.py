@@ -22,13 +22,30 @@ _IGNORED = {"label_filename", "input_pinned_memory", "output_pinned_memory", "ga
             "eager_batching", "priority", "cuda", "model_version"}  # fmt: skip
 
 
+# The older way of naming a backend, which Triton translates.
+_PLATFORM_BACKENDS = {
+    "onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch",
+    "tensorflow_savedmodel": "tensorflow", "tensorflow_graphdef": "tensorflow",
+}  # fmt: skip
+_DEFAULT_SEQUENCE_IDLE_US = 1_000_000
+
+
 def config_sha256(config: Mapping[str, Any]) -> str:
     """The digest of a configuration in its JSON form (proto field names; 64-bit numbers as numbers or strings)."""
     kept = {field: _normal(config[field]) for field in _FIELDS if field in config}
+    kept["backend"] = kept.get("backend") or _PLATFORM_BACKENDS.get(config.get("platform", ""), "")
+    sequences = kept.get("sequence_batching") or {}
+    if sequences.get("max_sequence_idle_microseconds") == _DEFAULT_SEQUENCE_IDLE_US:
+        del sequences["max_sequence_idle_microseconds"]
     kept = {field: value for field, value in kept.items() if value not in _EMPTY}
     if "dynamic_batching" in config:
         kept["dynamic_batching"] = _dynamic_batching(config)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def leaves_tensors_open(config: Mapping[str, Any]) -> bool:
+    """Whether Triton completes inputs or outputs by itself, so that the served configuration is not the written one."""
+    return not (config.get("input") and config.get("output"))
 
 
 def instance_count(config: Mapping[str, Any]) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve_deploy.config_digest import config_sha256, instance_count
+from serve_deploy.config_digest import config_sha256, instance_count, leaves_tensors_open
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
 
@@ -42,9 +42,9 @@ class ServedModel:
         return int(self.config.get("max_batch_size", 0))
 
     @property
-    def config_sha256(self) -> str:
-        """The digest by which a load-test report recognises the configuration."""
-        return config_sha256(self.config)
+    def config_sha256(self) -> str | None:
+        """The digest by which a load-test report recognises the configuration; None where Triton completes it."""
+        return None if leaves_tensors_open(self.config) else config_sha256(self.config)
 
     @property
     def builds_engine(self) -> bool:

@@ -147,6 +147,8 @@ def test_report_of_another_model_or_configuration_is_refused() -> None:
     check_origin(measured, {"digits": ("a" * 64, 2)})
     with pytest.raises(InvalidModelError, match="measured model digits; the repository has other"):
         check_origin(measured, {"other": ("a" * 64, None)})
+    with pytest.raises(InvalidModelError, match="leaves tensors to Triton's auto-complete"):
+        check_origin(measured, {"digits": (None, None)})
     with pytest.raises(InvalidModelError, match="in another configuration"):
         check_origin(measured, {"digits": ("b" * 64, None)})
     with pytest.raises(InvalidModelError, match=r"with 2 instances; the repository's config\.pbtxt has 1"):

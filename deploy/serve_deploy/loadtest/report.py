@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 FORMAT_VERSION = 1
 
@@ -58,6 +58,14 @@ class Interval(_Document):
     mean: float
     low: float
     high: float
+
+
+class LoadIntervals(_Document):
+    """Every figure of a load over its repeats, by the name it has in a point."""
+
+    load: Load
+    repeats: int
+    figures: dict[str, Interval]
 
 
 class ClientCost(_Document):
@@ -228,6 +236,14 @@ class LoadTestReport(_Document):
     search: SearchResult | None = None
     merged_from: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def intervals(self) -> tuple[LoadIntervals, ...]:
+        """How sure each figure is of every load that was repeated; worked out from the points."""
+        from serve_deploy.loadtest.intervals import estimate_intervals
+
+        return estimate_intervals(self.points)
 
 
 class NamedReport(_Document):

@@ -118,6 +118,18 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert estimate_interval([1.0]) is None
 
 
+def test_a_repeated_load_has_an_interval_for_every_figure() -> None:
+    """The report's JSON says of each load and figure how sure it is; a single run claims nothing."""
+    report = make_report(*make_sweep())
+    first = report.intervals[0]
+    assert [each.load.concurrency for each in report.intervals] == [1, 2, 4, 8, 16]
+    assert {"throughput", "error_rate", "queue_us", "response.p50_us", "service.p999_us"} <= set(first.figures)
+    values = [point.response.p99_us for point in report.points[:3]]
+    assert first.figures["response.p99_us"] == estimate_interval(values)
+    assert report.model_dump(mode="json")["intervals"][0]["repeats"] == 3
+    assert make_report().intervals == ()
+
+
 def test_the_table_of_student_meets_its_formula() -> None:
     """Where the table ends the approximation goes on without a jump."""
     assert student_t(30) == pytest.approx(student_t(31), abs=0.006)

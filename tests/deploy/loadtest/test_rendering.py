@@ -58,7 +58,17 @@ def make_partial_report() -> LoadTestReport:
     return make_report(point, complete=False, interrupted_reason="the server stopped answering")
 
 
-REPORTS = {"stalled": make_stalled_report, "sweep": make_sweep_report, "partial": make_partial_report}
+def make_repeated_report() -> LoadTestReport:
+    """One load, three times."""
+    return make_report(*make_sweep()[:3])
+
+
+REPORTS = {
+    "stalled": make_stalled_report,
+    "sweep": make_sweep_report,
+    "partial": make_partial_report,
+    "repeated": make_repeated_report,
+}
 
 
 @pytest.mark.parametrize("name", REPORTS)

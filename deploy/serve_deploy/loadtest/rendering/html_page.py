@@ -8,7 +8,8 @@ from serve_deploy.loadtest.rendering import summary
 from serve_deploy.loadtest.rendering.charts.curve import Line, draw_comparison
 from serve_deploy.loadtest.rendering.charts.distribution import draw_percentile_comparison
 from serve_deploy.loadtest.rendering.charts.frame import Chart
-from serve_deploy.loadtest.rendering.page_content import LOAD_FIGURES, build_view
+from serve_deploy.loadtest.rendering.page_content import build_view
+from serve_deploy.loadtest.rendering.page_figures import LOAD_KINDS
 from serve_deploy.loadtest.report import NamedReport
 
 _STYLES = ("tail", "response", "answers", "service", "failure", "peak")
@@ -31,7 +32,7 @@ def render_html(reports: Sequence[NamedReport]) -> str:
         several=len(reports) > 1,
         views=views,
         comparison=_compare(reports) if len(reports) > 1 else None,
-        load_figures=LOAD_FIGURES,
+        load_labels=[kind.label for kind in LOAD_KINDS],
         tool_version=reports[0].report.tool_version,
     )
     return page.rstrip() + "\n"

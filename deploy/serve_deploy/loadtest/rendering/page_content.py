@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.figures import (
-    format_count,
-    format_load,
-    format_moment,
-    format_number,
-    format_share,
-    format_time_us,
-)
-from serve_deploy.loadtest.gates import parse_gate, read_error_rate, read_queue_us
+from serve_deploy.loadtest.figures import format_load, format_moment, format_number
+from serve_deploy.loadtest.gates import parse_gate
 from serve_deploy.loadtest.rendering import summary
 from serve_deploy.loadtest.rendering.charts.changes import draw_changes
 from serve_deploy.loadtest.rendering.charts.curve import draw_curve
@@ -22,17 +14,8 @@ from serve_deploy.loadtest.rendering.charts.distribution import draw_histogram, 
 from serve_deploy.loadtest.rendering.charts.frame import Chart
 from serve_deploy.loadtest.rendering.charts.share import MODEL_COLUMNS, draw_share, model_rows
 from serve_deploy.loadtest.rendering.charts.timeline import draw_timeline
-from serve_deploy.loadtest.report import GateResult, Interval, LoadTestReport, NamedReport, Point
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number as it is shown, and as the report has it under `key`."""
-
-    key: str
-    value: float | int
-    text: str
-    margin: str = ""
+from serve_deploy.loadtest.rendering.page_figures import Figure, make_facts, make_row, make_tiles
+from serve_deploy.loadtest.report import GateResult, LoadTestReport, NamedReport, Point
 
 
 @dataclass(frozen=True)
@@ -71,21 +54,6 @@ class ReportView:
     loads: tuple[LoadView, ...]
 
 
-Read = Callable[[Point], float | int | None]
-LOAD_FIGURES: tuple[tuple[str, str, Read, Callable[[float], str]], ...] = (
-    ("requests/s", "request_rate", lambda point: point.request_rate, lambda value: format_number(value, 4)),
-    ("inferences/s", "throughput", lambda point: point.throughput, lambda value: format_number(value, 4)),
-    ("p50", "response.p50_us", lambda point: _answered(point, point.response.p50_us), format_time_us),
-    ("p90", "response.p90_us", lambda point: _answered(point, point.response.p90_us), format_time_us),
-    ("p99", "response.p99_us", lambda point: _answered(point, point.response.p99_us), format_time_us),
-    ("p99.9", "response.p999_us", lambda point: _answered(point, point.response.p999_us), format_time_us),
-    ("max", "response.max_us", lambda point: _answered(point, point.response.max_us), format_time_us),
-    ("service p99", "service.p99_us", lambda point: _answered(point, point.service.p99_us), format_time_us),
-    ("queue", "queue_us", read_queue_us, format_time_us),
-    ("errors", "error_rate", read_error_rate, format_share),
-)
-
-
 def build_view(named: NamedReport, anchor: str) -> ReportView:
     """Gather the parts of one report; `anchor` makes its identifiers unique on the page."""
     report = named.report
@@ -103,7 +71,7 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
         outcome=summary.describe_outcome(report),
         target=_describe_target(report),
         headline=format_load(headline.pooled.load) if headline else "",
-        tiles=_tiles(headline, anchor) if headline else (),
+        tiles=make_tiles(headline, anchor) if headline else (),
         warnings=tuple(summary.list_warnings(report)),
         gates=tuple((gate, format_load(gate.load) if gate.load else "whole run") for gate in report.gates),
         search=report.search.explanation if report.search else "",
@@ -128,48 +96,6 @@ def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]
         return loads[0]
     trusted = [load for load in loads if not load.pooled.client_bound] or list(loads)
     return max(trusted, key=lambda load: load.pooled.throughput, default=None)
-
-
-def _tiles(load: summary.LoadSummary, anchor: str) -> tuple[tuple[str, Figure], ...]:
-    point, response = load.pooled, load.pooled.response
-    rate = read_error_rate(point)
-
-    def figure(name: str, value: float, text: str, interval: Interval | None = None, margin: str = "") -> Figure:
-        return Figure(f"{anchor}/{format_load(point.load)}/{name}", value, text, margin if interval else "")
-
-    throughput = load.interval(lambda repeat: repeat.throughput)
-    p99 = load.interval(lambda repeat: repeat.response.p99_us)
-    tiles = [
-        (
-            "inferences/s",
-            figure(
-                "throughput", point.throughput, format_number(point.throughput, 4), throughput,
-                f"±{format_number(_half(throughput))}",
-            ),
-        ),
-    ]  # fmt: skip
-    if response.count:
-        tiles += [
-            ("p50 response", figure("response.p50_us", response.p50_us, format_time_us(response.p50_us))),
-            (
-                "p99 response",
-                figure("response.p99_us", response.p99_us, format_time_us(response.p99_us), p99,
-                       f"±{format_time_us(_half(p99))}"),
-            ),
-            ("slowest", figure("response.max_us", response.max_us, format_time_us(response.max_us))),
-        ]  # fmt: skip
-    if rate is not None:
-        tiles.append(("errors", figure("error_rate", rate, format_share(rate))))
-    tiles.append(("requests", figure("sent", point.sent, format_count(point.sent))))
-    return tuple(tiles)
-
-
-def _half(interval: Interval | None) -> float:
-    return (interval.high - interval.low) / 2 if interval else 0.0
-
-
-def _answered(point: Point, value: float) -> float | None:
-    return value if point.response.count else None
 
 
 def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
@@ -207,55 +133,11 @@ def _build_load(
         name=format_load(point.load),
         is_open=is_open or alone,
         client_bound=point.client_bound,
-        figures=tuple(_load_figures(load, number)),
-        facts=_describe_load(point, number),
+        figures=make_row(load, number),
+        facts=make_facts(point, number),
         charts=tuple(chart for chart in charts if chart),
         model_columns=MODEL_COLUMNS,
         model_rows=tuple(model_rows(point)),
-    )
-
-
-def _load_figures(load: summary.LoadSummary, number: str) -> list[Figure | None]:
-    figures: list[Figure | None] = []
-    for _, key, read, write in LOAD_FIGURES:
-        value = read(load.pooled)
-        path = f"{number}/{format_load(load.pooled.load)}/{key}"
-        figures.append(None if value is None else Figure(path, value, write(value)))
-    return figures
-
-
-def _describe_load(point: Point, number: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
-    load, client = format_load(point.load), point.client
-
-    def figure(name: str, value: float, text: str) -> Figure:
-        return Figure(f"{number}/{load}/{name}", value, text)
-
-    counts = (("succeeded", "succeeded"), ("failed", "failed"), ("timed_out", "timed out"),
-              ("in_flight_at_end", "unanswered at the end"))  # fmt: skip
-    return (
-        (
-            "requests",
-            (
-                figure("sent", point.sent, f"{format_count(point.sent)} sent"),
-                *(
-                    figure(name, getattr(point, name), f"{format_count(getattr(point, name))} {label}")
-                    for name, label in counts
-                    if name == "succeeded" or getattr(point, name)
-                ),
-            ),
-        ),
-        (
-            "in flight",
-            (figure("mean_in_flight", point.mean_in_flight, f"{format_number(point.mean_in_flight)} on average"),),
-        ),
-        (
-            "generator",
-            (
-                figure("client.cpu_fraction", client.cpu_fraction, f"{format_share(client.cpu_fraction)} CPU"),
-                figure("client.slip_p99_us", client.slip_p99_us, f"slip p99 {format_time_us(client.slip_p99_us)}"),
-                figure("client.slip_max_us", client.slip_max_us, f"max {format_time_us(client.slip_max_us)}"),
-            ),
-        ),
     )
 
 

@@ -34,7 +34,7 @@ class LoadSummary:
     repeats: tuple[Point, ...]
     pooled: Point
 
-    def interval(self, read: Callable[[Point], float]) -> Interval | None:
+    def interval(self, read: Callable[[Point], float | None]) -> Interval | None:
         """A figure's 95 % interval over the repeats; None for a single one."""
         return measure_interval(self.repeats, read)
 

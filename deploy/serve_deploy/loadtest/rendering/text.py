@@ -49,6 +49,8 @@ def _single(load: summary.LoadSummary) -> str:
     ]
     width = max(len(name) for name, _ in facts)
     latencies = [_latency_row("response time", point.response), _latency_row("service time", point.service)]
+    if len(load.repeats) > 1:
+        latencies = [latencies[0], _margin_row(load, "response"), latencies[1], _margin_row(load, "service")]
     return "\n".join(f"{name:<{width}}{_GAP}{fact}" for name, fact in facts) + f"\n\n{_latencies(latencies)}"
 
 
@@ -84,6 +86,15 @@ def _latency_row(name: str, latency: LatencySummary) -> tuple[str, ...]:
         latency.max_us,
     )  # fmt: skip
     return (name, *(format_time_us(time_us) if latency.count else "–" for time_us in times))
+
+
+def _margin_row(load: summary.LoadSummary, clock: str) -> tuple[str, ...]:
+    """Half the 95 % interval over the repeats, below each figure."""
+    intervals = [
+        load.interval(lambda repeat, figure=figure: float(getattr(getattr(repeat, clock), figure)))  # type: ignore[misc]
+        for figure in ("mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us")
+    ]
+    return ("  ±", *(format_time_us((each.high - each.low) / 2) if each else "–" for each in intervals))
 
 
 def _latencies(rows: Sequence[tuple[str, ...]]) -> str:

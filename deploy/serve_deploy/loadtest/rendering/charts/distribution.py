@@ -11,6 +11,7 @@ from serve_deploy.loadtest.rendering.charts.svg import Drawing, Position, Scale,
 from serve_deploy.loadtest.report import LatencySummary, Point
 
 _MARKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+_TABLE_BINS = 24
 _COUNTS = (0, *(factor * 10**power for power in range(9) for factor in (1, 3)))
 _NAMED = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999))
 LEGEND = (("response", "response time, from the intended send"), ("service", "service time, from the actual send"))
@@ -97,47 +98,17 @@ def _draw_climb(plot: Plot, latency: LatencySummary, deepest: float, style: str)
 
 def draw_histogram(point: Point, identifier: str) -> Chart:
     """How many requests took how long, on a logarithmic time axis; the two kinds of latency one over the other."""
-    histograms = {"response": point.response.histogram, "service": point.service.histogram}
-    bounds = [bound for histogram in histograms.values() for bound, _ in histogram]
+    bounds = [bound for latency in (point.response, point.service) for bound, _ in latency.histogram]
     low, high = max(1, min(bounds, default=1)) / 1.1, max(bounds, default=10) * 1.1
 
+    def bin_both(bins: int) -> tuple[list[int], list[int]]:
+        return tuple(_bin(latency.histogram, low, high, bins) for latency in (point.response, point.service))  # type: ignore[return-value]
+
     def draw(width: float) -> Drawing:
-        drawing = Drawing(width, 240)
-        bins = 48 if width < 500 else 96
-        binned = {name: _bin(histogram, low, high, bins) for name, histogram in histograms.items()}
-        highest = max(max(counts) for counts in binned.values())
-        x = Scale(low, high, LEFT, width - RIGHT, logarithmic=True)
-        plot = Plot(drawing, x, Scale(0, math.sqrt(highest * 1.05) or 1, 240 - BOTTOM, TOP))
-        below = math.inf
-        for count in _COUNTS:
-            at = plot.y(math.sqrt(count))
-            if count <= highest and below - at >= 18:
-                below = at
-                drawing.line((x.start, at), (x.end, at), "grid")
-                drawing.text((x.start - 8, at + 4), format_count(count), "tick", "end")
-        plot.draw_x_axis(format_tick_us, "latency (requests on a square-root scale)")
-        step = (x.end - x.start) / bins
-        for index, count in enumerate(binned["response"]):
-            if count:
-                top = plot.y(math.sqrt(count))
-                hint = f"{format_count(count)} requests about {format_time_us(_middle(low, high, bins, index))}"
-                drawing.rectangle(
-                    (x.start + index * step, top), (step * 0.86, plot.y.start - top), "fill response", hint
-                )
-        outline = [
-            position
-            for index, count in enumerate(binned["service"])
-            for position in (
-                (x.start + index * step, plot.y(math.sqrt(count))),
-                (x.start + (index + 1) * step, plot.y(math.sqrt(count))),
-            )
-        ]
-        drawing.path(outline, "line service thin")
-        return drawing
+        return _draw_bins(width, low, high, *bin_both(48 if width < 500 else 96))
 
     wide, narrow = draw_both(identifier, "Distribution of latencies", draw)
-    counts = {name: _bin(histogram, low, high, 24) for name, histogram in histograms.items()}
-    edges = [low * (high / low) ** (index / 24) for index in range(25)]
+    edges = [low * (high / low) ** (index / _TABLE_BINS) for index in range(_TABLE_BINS + 1)]
     return Chart(
         identifier=identifier,
         title="Distribution of latencies",
@@ -147,16 +118,43 @@ def draw_histogram(point: Point, identifier: str) -> Chart:
         narrow=narrow,
         columns=("from", "to", "requests by response time", "requests by service time"),
         rows=tuple(
-            (
-                format_time_us(edges[index]),
-                format_time_us(edges[index + 1]),
-                format_count(counts["response"][index]),
-                format_count(counts["service"][index]),
-            )
-            for index in range(24)
-            if counts["response"][index] or counts["service"][index]
+            (format_time_us(lower), format_time_us(upper), format_count(response), format_count(service))
+            for lower, upper, response, service in zip(edges, edges[1:], *bin_both(_TABLE_BINS), strict=False)
+            if response or service
         ),
     )
+
+
+def _draw_bins(width: float, low: float, high: float, response: list[int], service: list[int]) -> Drawing:
+    drawing = Drawing(width, 240)
+    highest, bins = max(*response, *service), len(response)
+    x = Scale(low, high, LEFT, width - RIGHT, logarithmic=True)
+    plot = Plot(drawing, x, Scale(0, math.sqrt(highest * 1.05) or 1, 240 - BOTTOM, TOP))
+    _mark_counts(plot, highest)
+    plot.draw_x_axis(format_tick_us, "latency (requests on a square-root scale)")
+    step = (x.end - x.start) / bins
+    for index, count in enumerate(response):
+        if count:
+            top = plot.y(math.sqrt(count))
+            hint = f"{format_count(count)} requests about {format_time_us(_middle(low, high, bins, index))}"
+            drawing.rectangle((x.start + index * step, top), (step * 0.86, plot.y.start - top), "fill response", hint)
+    outline = [
+        (x.start + (index + side) * step, plot.y(math.sqrt(count)))
+        for index, count in enumerate(service)
+        for side in (0, 1)
+    ]
+    drawing.path(outline, "line service thin")
+    return drawing
+
+
+def _mark_counts(plot: Plot, highest: int) -> None:
+    below = math.inf
+    for count in _COUNTS:
+        at = plot.y(math.sqrt(count))
+        if count <= highest and below - at >= 18:
+            below = at
+            plot.drawing.line((plot.x.start, at), (plot.x.end, at), "grid")
+            plot.drawing.text((plot.x.start - 8, at + 4), format_count(count), "tick", "end")
 
 
 def _stretch(fraction: float) -> float:

@@ -163,6 +163,19 @@ def test_model_too_new_for_the_release_is_refused(repository: Path) -> None:
         plan(repository)
 
 
+def test_models_that_no_gpu_holds_are_refused(repository: Path) -> None:
+    """Two instances of 16 GB do not fit into the 24 GB of an L4; on an H100, or on two L4, they do."""
+    with (repository / "digits" / "1" / "model.onnx").open("ab") as file:
+        file.truncate(16 * 10**9)
+    config = (repository / "digits" / "config.pbtxt").read_text()
+    (repository / "digits" / "config.pbtxt").write_text(config.replace("count: 1", "count: 2"))
+    request = {"gpu": "l4", "source": "s3://bucket/models"}
+    with pytest.raises(InvalidModelError, match="the models take 32 GB, each instance its own, and 1 l4 has 24 GB"):
+        plan(repository, **request)
+    assert plan(repository, **request | {"gpu": "h100"})[0].values.gpu.profile == "h100"
+    assert plan(repository, **request, overrides={"gpu": {"count": 2}})[0].values.gpu.count == 2
+
+
 @pytest.mark.parametrize("content", ["nothing", "a file", "an empty folder"])
 def test_no_repository(tmp_path: Path, content: str) -> None:
     """Neither a file nor a folder without models is a repository."""

@@ -312,6 +312,24 @@ def test_no_alert_without_lasting_trouble(
     assert fires(series, at) == set(), alert
 
 
+def test_an_alert_names_what_it_is_about(rules: Path, tmp_path: Path) -> None:
+    """The summary is filled in with the pod and the numbers, and the runbook comes with it."""
+    (definition,) = (
+        rule
+        for rule in yaml.safe_load(rules.read_text())["groups"][0]["rules"]
+        if rule.get("alert") == "TritonModelLoadFailed"
+    )
+    expected = {
+        "exp_labels": {"severity": "critical", "namespace": "n", "pod": "p"},
+        "exp_annotations": {
+            "summary": "p serves 1 of 2 models", "runbook": definition["annotations"]["runbook"],
+        },
+    }  # fmt: skip
+    test = {"eval_time": "6m", "alertname": "TritonModelLoadFailed", "exp_alerts": [expected]}
+    done = _run(rules, tmp_path, UP | counters("top", per_scrape=1), {"alert_rule_test": [test]})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_alerts_tell_what_to_do() -> None:
     """Every alert has a severity, a summary, and a runbook of more than a sentence's length."""
     alerts = [rule for rule in rule_group(QUERIES, SCOPE, SETTINGS)["groups"][0]["rules"] if "alert" in rule]

@@ -33,7 +33,7 @@ def plan_chart(models: Sequence[ServedModel], request: ChartRequest) -> ChartPla
             for key, value in source.items()
         ),
         *_derive_models(models),
-        *_derive_gpu(request),
+        *_derive_gpu(models, request),
         *derive_resources(models, source),
         *derive_startup(start),
         *_derive_test(models),
@@ -96,12 +96,20 @@ def _derive_models(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
     yield DerivedValue("models.topLevel", called, origin)
 
 
-def _derive_gpu(request: ChartRequest) -> Iterator[DerivedValue]:
+def _derive_gpu(models: Sequence[ServedModel], request: ChartRequest) -> Iterator[DerivedValue]:
     if request.gpu is None:
         if request.cloud:
             raise UsageError(f"--cloud {request.cloud} says where a GPU runs", hint="name the GPU with --gpu")
         return
-    find_profile(request.gpu, cloud=request.cloud)
+    profile = find_profile(request.gpu, cloud=request.cloud)
+    gpus = int(override(request.overrides, "gpu.count") or 1)
+    weights = sum(model.size_bytes * (model.instances or 1) for model in models) / 1e9
+    if weights > profile.memory_gb * gpus and not override(request.overrides, "multiNode.enabled"):
+        raise InvalidModelError(
+            f"the models take {weights:.0f} GB, each instance its own, and {gpus} {request.gpu} has"
+            f" {profile.memory_gb * gpus} GB",
+            hint="take a larger GPU, more of them (--set gpu.count=2), fewer instances, or several nodes (multiNode)",
+        )
     yield DerivedValue("gpu.profile", request.gpu, "--gpu")
     yield DerivedValue(
         "gpu.cloud", request.cloud, "--cloud" if request.cloud else "any: matched by NVIDIA's node label"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.model import Model, Tensor
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.own_outputs import with_own_outputs
 from serve_deploy.loadtest.payload import Sample
 from serve_deploy.loadtest.samples import generate_sample, request_shape
 from serve_deploy.manifest import SAMPLES_NAME
@@ -29,10 +30,12 @@ Arrays = Mapping[str, Array]
 def read_request_data(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
     """The samples to send in rotation, each of `batch_size` rows; UsageError says what does not fit the model."""
     rows = _read_rows(options, model)
+    if options.validate and options.repository and not any(sample.outputs for sample in rows):
+        rows = with_own_outputs(rows, options.repository, model)
     if options.validate and not any(sample.outputs for sample in rows):
         raise UsageError(
             "--validate: there are no outputs to expect",
-            hint="give them with --expected, or as validation_data in perf_analyzer's JSON format",
+            hint="give them with --expected, as validation_data in perf_analyzer's JSON, or name the --repository",
         )
     for sample in rows:
         check_sample(model, sample)

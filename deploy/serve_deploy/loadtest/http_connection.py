@@ -30,11 +30,12 @@ class ReplyHead:
         self.head = b"\0"
         self.length = -1
 
-    def learn(self, reply: bytes) -> None:
-        """Remember a complete successful reply, if its length is declared."""
-        head, separator, body = reply.partition(b"\r\n\r\n")
-        if self._may_learn and separator and b"\r\ncontent-length: %d\r\n" % len(body) in head.lower() + b"\r\n":
-            self.head, self.length = head + separator, len(reply)
+    def learn(self, start: bytes, length: int) -> None:
+        """Remember a complete successful reply by its start, if that declares what was received."""
+        head, separator, _ = start.partition(b"\r\n\r\n")
+        declared = b"\r\ncontent-length: %d\r\n" % (length - len(head) - len(separator))
+        if self._may_learn and separator and declared in head.lower() + b"\r\n":
+            self.head, self.length = head + separator, length
 
 
 class HttpConnection:
@@ -49,6 +50,7 @@ class HttpConnection:
         self.next_request: Callable[[], Request] = exchange.request_source()
         self._known = known
         self._kept = b""
+        self._chunk_length = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def send(self, intended: float) -> None:
@@ -60,6 +62,7 @@ class HttpConnection:
 
     def _take(self, data: bytes | memoryview) -> None:
         self._kept = bytes(data[:_MOST_KEPT_BYTES])
+        self._chunk_length = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -75,7 +78,7 @@ class HttpConnection:
         status = self._parser.get_status_code()
         if self._parser.should_keep_alive():
             if status == 200:
-                self._known.learn(self._kept)
+                self._known.learn(self._kept, self._chunk_length)
         else:
             self.exchange.lose(self)
             self._drop()

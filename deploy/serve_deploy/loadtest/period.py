@@ -16,6 +16,7 @@ from serve_deploy.loadtest.exchange import Exchange, Slot
 from serve_deploy.loadtest.recorder import NEVER_SENT, TIMED_OUT
 
 _RETRY_SECONDS = 0.1
+_MOST_SENT_AT_ONCE = 32
 
 
 class ClosedPeriod:
@@ -135,7 +136,10 @@ class OpenPeriod:
 
     def _pump(self) -> None:
         due = self._due
-        while due and due[0] <= monotonic():
+        # Not more at a time: a generator that is behind must read replies too.
+        for _ in range(_MOST_SENT_AT_ONCE):
+            if not due or due[0] > monotonic():
+                break
             self._send(due.popleft())
             if not due:
                 self._refill()

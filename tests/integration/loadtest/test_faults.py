@@ -200,7 +200,9 @@ def test_killed_triton_ends_the_run(triton_server: Callable[..., TritonServer], 
     point = check(report)
     assert report.ended_by == "server"
     assert point.succeeded > 0
-    assert set(kinds(point)) <= {"reset", "connect", "timeout"}
+    # Calls that end before the channel has noticed its loss end with gRPC's own word for it.
+    assert set(kinds(point)) <= {"reset", "connect", "timeout", "grpc_unavailable"}
+    assert kinds(point)["connect"] > 0
 
 
 @pytest.mark.parametrize(("protocol", "kind"), [("http", "http_404"), ("grpc", "grpc_not_found")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import numpy as np
 import pytest
 
 from serve_deploy.errors import EndpointError, UsageError
+from serve_deploy.loadtest import LoadTestOptions, parse_endpoint, run_loadtest
 from serve_deploy.loadtest.report import LoadTestReport, Point
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.onnx_model import read_model
+from serve_deploy.samples import read_samples, write_samples
+from serve_deploy.triton import TritonServer
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["http", "grpc"])
 FOUR = {"loads": (ClosedLoop(4),), "requests": 40}
@@ -181,3 +186,21 @@ def test_unknown_version_is_refused(measure: Any) -> None:
     """A version that is not served is an endpoint error in Triton's words."""
     with pytest.raises(EndpointError, match="7"):
         measure("exact", requests=1, model_version="7")
+
+
+def test_packaged_samples_are_checked_against_the_model_itself(
+    triton_server: Callable[..., TritonServer], tmp_path: Path
+) -> None:
+    """With --repository, the samples kept in it are sent, and --validate compares with ONNX Runtime's own outputs."""
+    model, repository = Path(__file__).parents[3] / "examples" / "digits", tmp_path / "repository"
+    analysis = read_model(model / "digits.onnx")
+    (repository / "digits" / "1").mkdir(parents=True)
+    shutil.copy(model / "digits.onnx", repository / "digits" / "1" / "model.onnx")
+    write_samples(repository / "digits" / "samples.npz", read_samples(model / "samples.npz", analysis.signature))
+    server = triton_server(repository)
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(server.http_url), model="digits", loads=(ClosedLoop(2),), requests=40,
+        duration_seconds=None, warmup_seconds=0, repository=repository, validate=True, batch_size=2,
+    )  # fmt: skip
+    point = only_point(run_loadtest(options))
+    assert (point.succeeded, point.errors) == (40, ())

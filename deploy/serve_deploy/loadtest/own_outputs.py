@@ -1,0 +1,42 @@
+"""What a packaged model itself answers to its samples: the outputs to expect of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.model import Model
+from serve_deploy.loadtest.payload import Sample
+from serve_deploy.session_run import run_session
+
+Array = NDArray[Any]
+
+
+def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
+    """The samples with ONNX Runtime's outputs, in the shapes that a client sees; UsageError without an ONNX file."""
+    import onnxruntime
+
+    path = repository / model.name / model.version / "model.onnx"
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(
+            f"--validate: {repository} holds no {model.name}/{model.version}/model.onnx to ask for the outputs",
+            hint="give the outputs with --expected",
+        )
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return tuple(Sample(sample.inputs, _seen(run_session(session, sample.inputs), model)) for sample in samples)
+
+
+def _seen(outputs: Mapping[str, Array], model: Model) -> dict[str, Array]:
+    ranks = {tensor.name: len(tensor.shape) for tensor in model.outputs}
+    # Triton has no tensors of rank 0 beside the batch axis: it serves them as [1].
+    return {
+        name: np.reshape(array, (*array.shape, 1)) if array.ndim == ranks[name] - 1 else array
+        for name, array in outputs.items()
+        if name in ranks
+    }

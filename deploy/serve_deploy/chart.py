@@ -15,8 +15,9 @@ import yaml
 from serve_deploy.chart_plan import ChartPlan
 from serve_deploy.chart_values.documentation import render_values_yaml
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
+from serve_deploy.moving import move_into_place
 from serve_deploy.served_models import ServedModel
-from serve_deploy.staging import destination_errors, move_into_place, staging_folder
+from serve_deploy.staging import destination_errors, staging_folder
 
 CARRIED_FOLDER = "files/models"
 # Helm keeps a release in one Secret, which etcd limits; and the files stand in it twice, in the chart and rendered.

@@ -10,18 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.copying import copy_file, link_tree
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest, read_manifest
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
-from serve_deploy.staging import (
-    copy_file,
-    destination_errors,
-    folder_lock,
-    link_tree,
-    move_into_place,
-    staging_folder,
-)
+from serve_deploy.moving import move_into_place
+from serve_deploy.staging import destination_errors, folder_lock, staging_folder
 
 MODEL_NAME = "model.onnx"
 LONGEST_NAME = 128

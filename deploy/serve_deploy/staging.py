@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import glob
 import os
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from serve_deploy.errors import DestinationError
+from serve_deploy.interrupts import interrupts_deferred
+from serve_deploy.moving import REPLACED
 
 STAGING_PREFIX = ".serve-"
-_REPLACED = "replaced"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
-_AT_FDCWD = -100
-_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
 @contextmanager
@@ -41,25 +34,6 @@ def destination_errors(destination: Path) -> Iterator[None]:
             f"cannot write to {destination}: {(error.strerror or str(error)).lower()}",
             hint=hints.get(error.errno or 0, "choose a folder that you may write to, with -o"),
         ) from error
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the end of a step that must not be left half done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pending: list[int] = []
-    previous: dict[int, Any] = {}
-    try:
-        for number in _SIGNALS:
-            previous[number] = signal.signal(number, lambda received, _frame: pending.append(received))
-        yield
-    finally:
-        for restored, handler in previous.items():
-            signal.signal(restored, handler)
-        for received in pending[:1]:
-            signal.raise_signal(received)
 
 
 @contextmanager
@@ -102,50 +76,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def move_into_place(staged: Path, destination: Path, *, replace: bool) -> None:
-    """Rename a staged folder to its destination, or swap the two; DestinationError if one appeared meanwhile.
-
-    With `replace` the old folder ends up at `staged`, whose staging folder removes it.
-    """
-    with interrupts_deferred():
-        if not replace:
-            _rename_new(staged, destination)
-        elif not _rename(staged, destination, _RENAME_EXCHANGE):
-            _swap_in_two_steps(staged, destination)
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's content, shared on disk where the file system can (reflink), and never through our memory."""
-    with source.open("rb") as reader, target.open("xb") as writer:
-        remaining = os.fstat(reader.fileno()).st_size
-        while remaining > 0:
-            try:
-                copied = os.copy_file_range(reader.fileno(), writer.fileno(), min(remaining, 1 << 30))
-            except OSError as error:
-                if error.errno not in (*_UNSUPPORTED, errno.EXDEV, errno.EPERM):
-                    raise
-                shutil.copyfileobj(reader, writer, 1 << 20)
-                return
-            if copied == 0:
-                return
-            remaining -= copied
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Repeat a file or folder under another name by hard links, or copies where links are not possible."""
-    if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy)
-    else:
-        _link_or_copy(str(source), str(target))
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _make_folders(folder: Path, made: list[Path]) -> None:
@@ -204,43 +134,7 @@ def _remove_abandoned(place: Path, repository: Path) -> None:
         if handle is None:
             continue
         os.close(handle)
-        for old in folder.glob(f"{_REPLACED}/*"):
+        for old in folder.glob(f"{REPLACED}/*"):
             if not (repository / old.name).exists():
                 old.rename(repository / old.name)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _rename_new(staged: Path, destination: Path) -> None:
-    with suppress(FileExistsError):
-        if _rename(staged, destination, _RENAME_NOREPLACE):
-            return
-        if not destination.exists():
-            staged.rename(destination)
-            return
-    raise DestinationError(f"{destination} appeared meanwhile", hint="another run may have written it; try again")
-
-
-def _swap_in_two_steps(staged: Path, destination: Path) -> None:
-    # For file systems that cannot exchange two names at once. A kill between the two renames leaves the old folder
-    # in staging, from where the next run puts it back.
-    aside = staged.parent / _REPLACED / destination.name
-    aside.parent.mkdir()
-    destination.rename(aside)
-    try:
-        staged.rename(destination)
-    except BaseException:
-        aside.rename(destination)
-        raise
-
-
-def _rename(source: Path, target: Path, flags: int) -> bool:
-    """renameat2(2); False where the system or the file system has it not."""
-    call: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is None:
-        return False
-    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in _UNSUPPORTED:
-        return False
-    raise OSError(code, os.strerror(code), str(target))

@@ -403,16 +403,20 @@ def test_ctrl_c_between_models_says_which_are_packaged(tmp_path: Path, model: Pa
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["m"]
 
 
-def test_sigterm_ends_the_command_as_ctrl_c_does(tmp_path: Path, model: Path) -> None:
-    """Exit code 130, one line, nothing left."""
-    script = (
-        "import os, signal, sys; from serve_deploy import verification; from serve_cli.app import main\n"
-        "verification.verify_model = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
-        f"sys.argv = ['serve', 'package', {str(model)!r}, '-o', {str(tmp_path / 'models')!r}]\nmain()"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
-    assert not (tmp_path / "models").exists()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_with_one_line_and_nothing_left(
+    tmp_path: Path, model: Path, number: signal.Signals
+) -> None:
+    """Exit code 130. The command waits for its labels, which come through a pipe, when the signal arrives."""
+    os.mkfifo(tmp_path / "labels")
+    arguments = ["package", model, "-o", tmp_path / "models", "--labels", tmp_path / "labels"]
+    command = subprocess.Popen([sys.executable, "-m", "serve_cli", *arguments], stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "labels").open("wb"):
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".serve-")] != []
+        command.send_signal(number)
+        _out, err = command.communicate()
+    assert (command.returncode, err) == (130, "error: interrupted\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "m.onnx"]
 
 
 _PACKAGE_UNDER_LIMIT = """

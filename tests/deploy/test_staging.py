@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from serve_deploy import staging
+from serve_deploy import moving, staging
+from serve_deploy.copying import copy_file, link_tree
 from serve_deploy.errors import DestinationError
+from serve_deploy.interrupts import interrupts_deferred
 
 
 def read_tree(folder: Path) -> dict[str, bytes | None]:
@@ -47,7 +49,7 @@ def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
     """By one rename, after which only it is there."""
     with staging.staging_folder(tmp_path / "models") as folder:
         staged = fill(folder / "m", "new")
-        staging.move_into_place(staged, tmp_path / "models" / "m", replace=False)
+        moving.move_into_place(staged, tmp_path / "models" / "m", replace=False)
     assert read_tree(tmp_path) == {"models": None, "models/m": None, "models/m/config": b"new"}
 
 
@@ -58,20 +60,16 @@ def test_a_folder_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> 
         pytest.raises(DestinationError, match="appeared meanwhile"),
         staging.staging_folder(tmp_path) as folder,
     ):
-        staging.move_into_place(fill(folder / "m", "new"), tmp_path / "m", replace=False)
+        moving.move_into_place(fill(folder / "m", "new"), tmp_path / "m", replace=False)
     assert read_tree(tmp_path) == {"m": None}
 
 
-@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two_steps"])
-def test_an_old_folder_is_swapped_for_the_new_one(
-    tmp_path: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("rename", [moving.rename_with_flags, lambda *_arguments: False], ids=["exchange", "two_steps"])
+def test_an_old_folder_is_swapped_for_the_new_one(tmp_path: Path, rename: moving.Rename) -> None:
     """At once where the file system can exchange two names, else by two renames."""
-    if not exchange:
-        monkeypatch.setattr(staging, "_rename", lambda *_arguments: False)
     fill(tmp_path / "m", "old")
     with staging.staging_folder(tmp_path) as folder:
-        staging.move_into_place(fill(folder / "m", "new"), tmp_path / "m", replace=True)
+        moving.move_into_place(fill(folder / "m", "new"), tmp_path / "m", replace=True, rename=rename)
     assert read_tree(tmp_path) == {"m": None, "m/config": b"new"}
 
 
@@ -114,7 +112,7 @@ def test_an_interrupt_waits_for_the_end_of_the_step() -> None:
     steps = []
 
     def step() -> None:
-        with staging.interrupts_deferred():
+        with interrupts_deferred():
             signal.raise_signal(signal.SIGINT)
             steps.append("whole")
 
@@ -144,7 +142,7 @@ def test_a_full_disk_is_said_and_nothing_remains(small_disk: Path, tmp_path: Pat
         staging.staging_folder(small_disk / "models") as folder,
         staging.destination_errors(small_disk),
     ):
-        staging.copy_file(large, folder / "copy")
+        copy_file(large, folder / "copy")
     assert "-o" in str(refused.value.hint)
     assert read_tree(small_disk) == {}
 
@@ -153,7 +151,7 @@ def test_in_the_root_of_a_file_system_staging_is_inside(small_disk: Path) -> Non
     """From anywhere else no rename leads there."""
     with staging.staging_folder(small_disk) as folder:
         assert folder.parent == small_disk
-        staging.move_into_place(fill(folder / "m", "new"), small_disk / "m", replace=False)
+        moving.move_into_place(fill(folder / "m", "new"), small_disk / "m", replace=False)
     assert read_tree(small_disk) == {"m": None, "m/config": b"new"}
 
 
@@ -172,22 +170,21 @@ def test_a_copy_is_the_same_and_of_its_own(tmp_path: Path) -> None:
     for content in (b"", os.urandom(100_000)):
         source, target = tmp_path / f"source{len(content)}", tmp_path / f"target{len(content)}"
         source.write_bytes(content)
-        staging.copy_file(source, target)
+        copy_file(source, target)
         assert target.read_bytes() == content
         assert target.stat().st_ino != source.stat().st_ino
         with pytest.raises(FileExistsError):
-            staging.copy_file(source, target)
+            copy_file(source, target)
 
 
-def test_a_copy_works_where_the_system_call_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_works_where_the_system_call_does_not(tmp_path: Path) -> None:
     """Old kernels and some file systems have no copy_file_range."""
 
-    def refuse(*_arguments: object) -> int:
+    def refuse(*_arguments: int) -> int:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(os, "copy_file_range", refuse)
     (tmp_path / "source").write_bytes(b"content")
-    staging.copy_file(tmp_path / "source", tmp_path / "target")
+    copy_file(tmp_path / "source", tmp_path / "target", copy_range=refuse)
     assert (tmp_path / "target").read_bytes() == b"content"
 
 
@@ -195,7 +192,7 @@ def test_a_tree_is_repeated_by_links(tmp_path: Path) -> None:
     """Without a copy of the data, with symbolic links as they are."""
     fill(tmp_path / "old" / "1", "weights")
     (tmp_path / "old" / "latest").symlink_to("1")
-    staging.link_tree(tmp_path / "old", tmp_path / "new")
+    link_tree(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new" / "1" / "config").stat().st_ino == (tmp_path / "old" / "1" / "config").stat().st_ino
     assert os.readlink(tmp_path / "new" / "latest") == "1"
 
@@ -203,14 +200,16 @@ def test_a_tree_is_repeated_by_links(tmp_path: Path) -> None:
 _INTERRUPT_ON_EACH_LINE = """
 import os, signal, sys
 from pathlib import Path
-from serve_deploy import staging
+from serve_deploy import interrupts, moving, staging
+
+FILES = {module.__file__ for module in (interrupts, moving, staging)}
 
 def run(models, number):
     count = 0
 
     def trace(frame, event, argument):
         nonlocal count
-        if frame.f_code.co_filename != staging.__file__:
+        if frame.f_code.co_filename not in FILES:
             return None
         if event == "line":
             count += 1
@@ -223,7 +222,7 @@ def run(models, number):
         with staging.staging_folder(models) as folder:
             (folder / "m").mkdir()
             (folder / "m" / "config").write_text("new")
-            staging.move_into_place(folder / "m", models / "m", replace=True)
+            moving.move_into_place(folder / "m", models / "m", replace=True)
     except KeyboardInterrupt:
         pass
     sys.settrace(None)
@@ -242,7 +241,7 @@ for number in range(1, 1000):
 
 
 def test_ctrl_c_on_any_line_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    """A real SIGINT on each line of the module in turn: never a mix, never a rest."""
+    """A real SIGINT on each line of the modules in turn: never a mix, never a rest."""
     done = subprocess.run(
         [sys.executable, "-c", _INTERRUPT_ON_EACH_LINE, tmp_path], capture_output=True, text=True, check=True
     )

@@ -115,7 +115,7 @@ def choose_version(existing: ExistingModel | None, requested: int | None, *, for
 @contextmanager
 def staged_model(repository: Path, name: str) -> Iterator[Path]:
     """A folder of that name in a repository of its own beside the models; all of it is gone afterwards."""
-    with staging_folder(repository) as staging:
+    with staging_folder(repository, beside=True) as staging:
         folder = staging / name
         with destination_errors(repository):
             folder.mkdir()

@@ -37,22 +37,22 @@ def destination_errors(destination: Path) -> Iterator[None]:
 
 
 @contextmanager
-def staging_folder(repository: Path) -> Iterator[Path]:
-    """Make a folder from which one rename leads into `repository` (made if need be); it is gone afterwards.
+def staging_folder(parent: Path, *, beside: bool = False) -> Iterator[Path]:
+    """Make a folder from which one rename leads into `parent` (made if need be); it is gone afterwards.
 
-    It stands beside the repository, because Triton takes every folder in it for a model; inside it only where the
-    repository is the root of its file system. A repository that was made for it goes again, too, if it stays empty.
+    It stands in `parent`, or `beside` it where that is possible: Triton takes every folder in a model repository for a
+    model. A parent that was made for it goes again, too, if it stays empty.
     """
     made: list[Path] = []
     staging: tempfile.TemporaryDirectory[str] | None = None
     lock: int | None = None
     try:
-        with interrupts_deferred(), destination_errors(repository):
-            _make_folders(repository, made)
-            with folder_lock(repository):
-                for place in _places(repository):
-                    _remove_abandoned(place, repository)
-                staging = _make_staging(repository)
+        with interrupts_deferred(), destination_errors(parent):
+            _make_folders(parent, made)
+            with folder_lock(parent):
+                for place in _places(parent):
+                    _remove_abandoned(place, parent)
+                staging = _make_staging(parent, beside=beside)
                 lock = _try_lock(Path(staging.name))
         yield Path(staging.name)
     finally:
@@ -95,27 +95,28 @@ def _try_lock(folder: Path) -> int | None:
     return handle
 
 
-def _places(repository: Path) -> tuple[Path, Path]:
-    return repository.resolve().parent, repository
+def _places(parent: Path) -> tuple[Path, Path]:
+    return parent.resolve().parent, parent
 
 
-def _prefix(repository: Path) -> str:
-    return f"{STAGING_PREFIX}{repository.resolve().name}-"
+def _prefix(parent: Path) -> str:
+    return f"{STAGING_PREFIX}{parent.resolve().name}-"
 
 
-def _make_staging(repository: Path) -> tempfile.TemporaryDirectory[str]:
-    beside, inside = _places(repository)
-    with suppress(OSError):
-        staging = tempfile.TemporaryDirectory(prefix=_prefix(repository), dir=beside)
-        if _can_rename(Path(staging.name), repository):
-            return staging
-        staging.cleanup()
-    return tempfile.TemporaryDirectory(prefix=_prefix(repository), dir=inside)
+def _make_staging(parent: Path, *, beside: bool) -> tempfile.TemporaryDirectory[str]:
+    outside, inside = _places(parent)
+    if beside:
+        with suppress(OSError):
+            staging = tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=outside)
+            if _can_rename(Path(staging.name), parent):
+                return staging
+            staging.cleanup()
+    return tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=inside)
 
 
-def _can_rename(staging: Path, repository: Path) -> bool:
+def _can_rename(staging: Path, parent: Path) -> bool:
     """Whether both are in one mount, which device numbers do not tell; tried with a file, which Triton ignores."""
-    probe, arrived = staging / "probe", repository / f"{staging.name}.probe"
+    probe, arrived = staging / "probe", parent / f"{staging.name}.probe"
     probe.touch()
     try:
         probe.rename(arrived)
@@ -125,9 +126,9 @@ def _can_rename(staging: Path, repository: Path) -> bool:
     return True
 
 
-def _remove_abandoned(place: Path, repository: Path) -> None:
+def _remove_abandoned(place: Path, parent: Path) -> None:
     """Clear up after runs that were killed: their staging folders are no longer locked."""
-    for folder in place.glob(f"{glob.escape(_prefix(repository))}*"):
+    for folder in place.glob(f"{glob.escape(_prefix(parent))}*"):
         if folder.suffix == ".probe":
             folder.unlink()
         handle = _try_lock(folder) if folder.is_dir() else None
@@ -135,6 +136,6 @@ def _remove_abandoned(place: Path, repository: Path) -> None:
             continue
         os.close(handle)
         for old in folder.glob(f"{REPLACED}/*"):
-            if not (repository / old.name).exists():
-                old.rename(repository / old.name)
+            if not (parent / old.name).exists():
+                old.rename(parent / old.name)
         shutil.rmtree(folder, ignore_errors=True)

@@ -90,9 +90,9 @@ def test_what_a_killed_run_left_is_cleared_up_by_the_next(tmp_path: Path, place:
     ]
 
 
-def test_staging_stands_beside_the_repository(tmp_path: Path) -> None:
+def test_staging_stands_beside_a_repository(tmp_path: Path) -> None:
     """Triton takes every folder inside for a model, and would not start because of it."""
-    with staging.staging_folder(tmp_path / "models") as folder:
+    with staging.staging_folder(tmp_path / "models", beside=True) as folder:
         assert folder.parent == tmp_path
         assert list((tmp_path / "models").iterdir()) == []
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_said_and_nothing_remains(small_disk: Path, tmp_path: Pat
 
 def test_in_the_root_of_a_file_system_staging_is_inside(small_disk: Path) -> None:
     """From anywhere else no rename leads there."""
-    with staging.staging_folder(small_disk) as folder:
+    with staging.staging_folder(small_disk, beside=True) as folder:
         assert folder.parent == small_disk
         moving.move_into_place(fill(folder / "m", "new"), small_disk / "m", replace=False)
     assert read_tree(small_disk) == {"m": None, "m/config": b"new"}
@@ -219,7 +219,7 @@ def run(models, number):
 
     sys.settrace(trace)
     try:
-        with staging.staging_folder(models) as folder:
+        with staging.staging_folder(models, beside=True) as folder:
             (folder / "m").mkdir()
             (folder / "m" / "config").write_text("new")
             moving.move_into_place(folder / "m", models / "m", replace=True)

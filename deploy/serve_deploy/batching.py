@@ -45,6 +45,7 @@ def check_declared(signature: ModelSignature) -> str | None:
 
 _LARGEST_STACK = 16  # a limit above this is the user's own and not run in full, so that a proof fits in memory
 _MOST_SAMPLES = 4
+_FEW = 4  # numbers a row: a speed, a ratio, the sizes of an image
 _FURTHER_SECONDS = 10.0  # after which a proof makes do with the stacks that it needs
 _NOISE = 1e-2  # of the largest magnitude: what different kernels at another batch size may explain at all
 
@@ -150,7 +151,8 @@ def _run_rows(run: Run, signature: ModelSignature, samples: Sequence[Sample]) ->
     usable = _same_shapes(samples)
     if not usable:
         _check_runs_at_one(run, samples)
-        raise _Refuted("undecided", "there is no sample with 1 on axis 0 of every input")
+        missing = "with 1 on axis 0 of every input" if samples else "that the model accepts"
+        raise _Refuted("undecided", f"there is no sample {missing}")
     rows = [_Row(sample, _run_single(run, sample)) for sample in usable[:_MOST_SAMPLES]]
     _check_deterministic(run, rows[0])
     for variant, scale in _variants([row.sample for row in rows]):
@@ -207,19 +209,28 @@ def _check_deterministic(run: Run, row: _Row) -> None:
 
 def _variants(samples: Sequence[Sample]) -> Iterator[tuple[Sample, float]]:
     """The samples at other scales; integers have none and are mirrored within the range that was seen."""
-    scales = (SCALES[1], SCALES[2], -SCALES[2])
-    for number, scale in enumerate(scales):
+    quiet, loud = SCALES[1:]
+    for number, scale in enumerate((loud, quiet, -loud)):
         sample = samples[(number + 1) % len(samples)]
-        if any(array.dtype.kind == "f" for array in sample.values()):
-            yield {name: _scale(array, scale) for name, array in sample.items()}, scale
+        scaled = _scalable(sample)
+        if scaled:
+            yield {name: _scale(array, scale) if name in scaled else array for name, array in sample.items()}, scale
     mirrored = {name: _mirror(array, [s[name] for s in samples]) for name, array in samples[0].items()}
     if not _same_sample(mirrored, samples[0]):
         yield mirrored, 1.0
 
 
+def _scalable(sample: Sample) -> set[str]:
+    """The float inputs; of inputs with large ones beside them, not those of a few numbers.
+
+    A speed or a size ratio a thousand times as large makes no louder signal, but an output too large for the memory.
+    """
+    few = {name for name, array in sample.items() if array.size <= _FEW}
+    floats = {name for name, array in sample.items() if array.dtype.kind == "f"}
+    return floats if len(few) == len(sample) else floats - few
+
+
 def _scale(array: Array, scale: float) -> Array:
-    if array.dtype.kind != "f":
-        return array
     largest = float(np.finfo(array.dtype).max)
     return np.clip(array.astype(np.float64) * scale, -largest, largest).astype(array.dtype)
 

@@ -159,7 +159,8 @@ def _analyse(model: OnnxModel, options: PackageOptions, progress: Progress) -> M
     analysis = analyse_model(model, options.max_batch_size, options.samples, progress)
     if options.verify and not options.dry_run and not analysis.samples:
         raise VerificationError(
-            f"{model.path} cannot be verified: it accepted none of the inputs tried: {'; '.join(analysis.attempts)}",
+            f"{model.path} cannot be verified: it accepted none of the {len(analysis.attempts)} inputs tried, such as "
+            f"{'; '.join(analysis.attempts[:1])}",
             hint="give real inputs with --samples, or package with --no-verify",
         )
     return analysis

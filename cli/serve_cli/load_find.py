@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,11 +39,16 @@ Find = Annotated[
 ]  # fmt: skip
 
 
-def read_search(find: Variable, concurrency: str | None, rate: str | None) -> SearchOptions:
-    """The search's bounds, from --rate or --concurrency where they are given."""
+def read_search(
+    find: Variable, concurrency: str | None, rate: str | None, excluded: Mapping[str, object]
+) -> SearchOptions:
+    """The search's bounds, from --rate or --concurrency where they are given; `excluded` options have no meaning."""
     from serve_deploy.loadtest.schedule import parse_concurrencies, parse_rates
     from serve_deploy.loadtest.search import SearchOptions
 
+    for option, given in excluded.items():
+        if given is not None:
+            raise UsageError(f"--find and {option} exclude each other", hint=f"leave {option} out")
     other = concurrency if find is Variable.RATE else rate
     if other is not None:
         option = "--rate" if find is Variable.RATE else "--concurrency"

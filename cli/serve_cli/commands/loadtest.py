@@ -73,7 +73,8 @@ def loadtest(
     ending = load_report.prepare_ending(
         slo=slo, baseline=baseline, min_effect=min_effect, outputs=output, printed="json" if json else "table"
     )
-    search = load_find.read_search(find, concurrency, rate) if find else None
+    no_search = {"--ramp": ramp, "--replay": replay, "--baseline": baseline}
+    search = load_find.read_search(find, concurrency, rate, no_search) if find else None
     options = LoadTestOptions(
         endpoint=load_endpoint.read_endpoint(
             url,

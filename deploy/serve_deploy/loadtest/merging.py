@@ -11,6 +11,7 @@ from serve_deploy.loadtest.pooling import add_counts, pool_client
 from serve_deploy.loadtest.report import Load, LoadTestReport, Point, TimelineBucket
 
 _LEAST_OVERLAP = 0.5
+_FULL_OVERLAP = 0.95
 
 
 def merge_reports(reports: Sequence[LoadTestReport], names: Sequence[str]) -> LoadTestReport:
@@ -46,6 +47,9 @@ def merge_reports(reports: Sequence[LoadTestReport], names: Sequence[str]) -> Lo
 
 def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
     notes = list(dict.fromkeys(note for report in reports for note in report.notes))
+    met = min((_overlap(parts) for parts in zip(*(report.points for report in reports), strict=True)), default=1.0)
+    if met < _FULL_OVERLAP:
+        notes.append(f"The parts ran together for {met:.0%} of their time only: the whole load was not on throughout.")
     if any(point.timeline for report in reports for point in report.points):
         notes.append("The timeline's p50 and p99 are those of the slowest part in each slice; its counts are sums.")
     return tuple(notes)
@@ -85,18 +89,25 @@ def _merge_points(parts: Sequence[Point]) -> Point:
     )
 
 
-def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
+def _periods(parts: Sequence[Point]) -> tuple[list[datetime], list[datetime]]:
     starts = [datetime.fromisoformat(part.started_at) for part in parts]
-    ends = [
-        start + timedelta(seconds=part.duration_seconds) for start, part in zip(starts, parts, strict=True)
-    ]  # fmt: skip
-    overlap = (min(ends) - max(starts)).total_seconds()
-    if overlap < _LEAST_OVERLAP * min(part.duration_seconds for part in parts):
+    return starts, [start + timedelta(seconds=part.duration_seconds) for start, part in zip(starts, parts, strict=True)]
+
+
+def _overlap(parts: Sequence[Point]) -> float:
+    """The share of the shortest part's period in which all parts ran; negative where they never met."""
+    starts, ends = _periods(parts)
+    return (min(ends) - max(starts)).total_seconds() / min(part.duration_seconds for part in parts)
+
+
+def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
+    if _overlap(parts) < _LEAST_OVERLAP:
         raise UsageError(
             f"the parts at {format_load(parts[0].load)} did not run at the same time "
             f"(they started at {', '.join(part.started_at for part in parts)})",
             hint="only generators that ran together make one load; leave --merge out to see them side by side",
         )
+    starts, ends = _periods(parts)
     return min(starts), (max(ends) - min(starts)).total_seconds()
 
 

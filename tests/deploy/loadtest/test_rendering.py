@@ -130,6 +130,13 @@ def test_junit_can_say_anything() -> None:
     assert failure.get("message") == "\ufffd\ufffd[31mno\ufffd ]]> <&"
 
 
+def test_an_error_cannot_command_the_terminal() -> None:
+    """Escape sequences in what a server said reach the terminal as marks, not as commands."""
+    error = ErrorKind(kind="http_500", count=1, example="\x1b]0;owned\x07\x9b31mred")
+    text = render(make_report(make_point(errors=(error,))), "table")
+    assert "\ufffd]0;owned\ufffd\ufffd31mred" in text
+
+
 def test_csv_keeps_the_full_precision() -> None:
     """What the table rounds, the CSV does not."""
     report = make_stalled_report()

@@ -67,6 +67,7 @@ def test_a_gate_below_the_service_time_is_missed(loadtest: Loadtest, tmp_path: P
         (("-o", "report.docx"), "the extension says the format"),
         (("--baseline", "missing.json"), "cannot read the report missing.json"),
         (("--find", "rate"), "--find needs a gate"),
+        (("--find", "rate", "--slo", "p99<1s", "--ramp", "1..9"), "--find and --ramp exclude each other"),
         (("--find", "rate", "--slo", "p99<1s", "-c", "1..4"), "--find rate searches a rate"),
         (("--find", "rate", "--slo", "p99<1s", "--rate", "10"), "needs room to search"),
         (("--metrics-port", "none"), "not a port"),
@@ -124,6 +125,31 @@ def test_the_search_ends_at_its_limit_and_at_its_floor(loadtest: Loadtest, tmp_p
     done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms")
     assert done.returncode == 7
     assert "not even concurrency 1" in done.stdout
+
+
+def test_two_generators_at_once_merge_into_one_run(
+    running: Callable[..., subprocess.Popen[str]], serve: Loadtest, tmp_path: Path
+) -> None:
+    """Each sends its half of the load; the merged report has the requests of both, in one histogram."""
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    started = [running("--rate", 25, "--duration", 2, "-o", file) for file in files]
+    assert [process.wait(timeout=60) for process in started] == [0, 0]
+    # However late a busy machine started the second one, the parts are to count as begun together.
+    late = read(files[1])
+    begun = late.points[0].model_copy(update={"started_at": read(files[0]).points[0].started_at})
+    files[1].write_text(late.model_copy(update={"points": (begun,)}).model_dump_json())
+    done = serve("report", "--merge", *files, "-o", tmp_path / "whole.json", "-o", tmp_path / "whole.html")
+    assert done.returncode == 0, done.stderr
+    (whole,) = read(tmp_path / "whole.json").points
+    parts = [read(file).points[0] for file in files]
+    assert (whole.load.request_rate, whole.sent) == (50, 100)
+    assert whole.response.count == sum(part.response.count for part in parts) == 100
+    assert whole.response.max_us == max(part.response.max_us for part in parts)
+    assert dict(whole.response.histogram) == {
+        bound: sum(dict(part.response.histogram).get(bound, 0) for part in parts)
+        for part in parts
+        for bound, _ in part.response.histogram
+    }
 
 
 def test_a_full_disk_loses_no_report(loadtest: Loadtest, tmp_path: Path) -> None:

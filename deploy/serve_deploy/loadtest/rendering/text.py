@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from serve_deploy.loadtest.figures import format_count, format_load, format_number, format_share, format_time_us
@@ -9,11 +10,16 @@ from serve_deploy.loadtest.rendering import summary
 from serve_deploy.loadtest.report import LatencySummary, LoadTestReport, ModelStatistics, NamedReport, Point
 
 _GAP = "  "
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _LATENCY_COLUMNS = ("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 
 
 def render_text(reports: Sequence[NamedReport]) -> str:
-    """Each report in full; several under a table of all their loads."""
+    """Each report in full; several under a table of all their loads. What a server said cannot move the cursor."""
+    return _CONTROL.sub("\ufffd", _render_all(reports))
+
+
+def _render_all(reports: Sequence[NamedReport]) -> str:
     if len(reports) == 1:
         return _render_one(reports[0].report)
     table = _align(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports))

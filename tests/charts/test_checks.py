@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from api_rules import find_rejections
 from chart_cases import modes
 from chart_objects import Objects, parse, pod_templates, select
 from chart_semantics import find_problems
@@ -92,6 +93,29 @@ def test_pod_security_finds(render: Callable[..., Objects], change: Callable[...
     assert find_violations(pod) == []
     change(pod, pod["containers"][0]["securityContext"])
     assert any(sentence in violation for violation in find_violations(pod))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda o: _container(o)["ports"][0].update(name="a-very-long-port"), "port name"),
+        (lambda o: _container(o)["ports"].append(_container(o)["ports"][0]), "port 8000 is there 2 times"),
+        (lambda o: _container(o)["env"].append(_container(o)["env"][1]), "variable HOME is there 2 times"),
+        (lambda o: _container(o)["resources"]["requests"].update(cpu="3", memory="3Gi"), "requests more memory"),
+        (lambda o: _pod(o)["volumes"][0].update(name="Tmp"), "name Tmp"),
+        (lambda o: _first(o, "HorizontalPodAutoscaler").update(minReplicas=0), "minReplicas 0"),
+        (lambda o: select(o, "ConfigMap")[0]["data"].update({"a/b": ""}), "ConfigMap key a/b"),
+        (lambda o: o[0]["metadata"]["labels"].update({"a b": "c"}), "label a b=c"),
+        (lambda o: _pod(o).update(terminationGracePeriodSeconds=5), "sleeps longer"),
+    ],
+    ids=["port", "ports", "variable", "request", "volume", "replicas", "key", "label", "sleep"],
+)
+def test_api_rules_find(render: Callable[..., Objects], change: Callable[..., Any], sentence: str) -> None:
+    """Each rule that an API server has and no schema holds is one that the check knows."""
+    objects = render(modes()["hpa"])
+    assert find_rejections(objects) == []
+    change(objects)
+    assert any(sentence in rejection for rejection in find_rejections(objects)), find_rejections(objects)
 
 
 def test_custom_resource_schemas_find(render: Callable[..., Objects]) -> None:

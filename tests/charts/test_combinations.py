@@ -15,6 +15,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 import yaml
+from api_rules import find_rejections
 from chart_cases import CHART, KUBERNETES, TOGGLES, all_cases, find_uncovered_pairs, merge, modes, rows
 from chart_helm import run_helm
 from chart_objects import Objects, parse, pod_templates, select
@@ -32,6 +33,12 @@ cases = pytest.mark.parametrize("case", [pytest.param(name, id=name.split(":")[0
 def test_objects_fit_together(rendered: dict[str, Objects], case: str) -> None:
     """Ports, selectors, volumes, scale targets, grace periods, budgets, routes and metrics refer to what exists."""
     assert find_problems(rendered[case]) == [], case
+
+
+@cases
+def test_no_rule_of_the_api_server_is_broken(rendered: dict[str, Objects], case: str) -> None:
+    """Names, lengths, duplicates and orders of values that no schema holds, as far as they are known here."""
+    assert find_rejections(rendered[case]) == [], case
 
 
 @cases

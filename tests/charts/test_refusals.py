@@ -18,6 +18,7 @@ UNKNOWN_OR_MISTYPED: list[tuple[dict[str, Any], str]] = [
     ({"autoscaling": {"enabled": True}}, "enabled"),
     ({"image": {"tagg": "x"}}, "tagg"),
     ({"replicas": "two"}, "/replicas"),
+    ({"commonLabels": {"team": "a b"}}, "/commonLabels/team"),
     ({"replicas": -1}, "/replicas"),
     ({"server": {"ports": {"http": 70000}}}, "/server/ports/http"),
     ({"gpu": {"profile": "h1000"}}, "/gpu/profile"),

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-Labels = dict[str, str]
+Label = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+Labels = dict[str, Label]
+Annotations = dict[str, str]
 Objects = list[dict[str, Any]]
 Object = dict[str, Any]
 # Kubernetes' resource.Quantity, such as 500m, 2Gi or 1.5.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from serve_deploy.chart_values.base import Values
+from serve_deploy.chart_values.base import Labels, Values
 
 Duration = Annotated[str, Field(pattern=r"^[0-9]+[smh]$")]
 
@@ -16,7 +16,7 @@ class Monitor(Values):
 
     enabled: bool = False
     """Make it."""
-    labels: dict[str, str] = {}
+    labels: Labels = {}
     """Labels by which your Prometheus selects it."""
     interval: Duration = "15s"
     """Scrape interval."""
@@ -46,7 +46,7 @@ class PrometheusRules(Values):
 
     enabled: bool = False
     """Make it."""
-    labels: dict[str, str] = {}
+    labels: Labels = {}
     """Labels by which your Prometheus selects it."""
     interval: Duration = "15s"
     """How often the rules are evaluated."""
@@ -58,7 +58,7 @@ class Dashboard(Values):
 
     enabled: bool = False
     """Make it."""
-    labels: dict[str, str] = {"grafana_dashboard": "1"}
+    labels: Labels = {"grafana_dashboard": "1"}
     """Labels by which the sidecar finds it."""
     folder: str = ""
     """Grafana folder (annotation grafana_folder)."""

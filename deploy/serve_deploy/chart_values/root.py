@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from serve_deploy.chart_values.base import Labels, Objects, Values
+from serve_deploy.chart_values.base import Annotations, Labels, Objects, Values
 from serve_deploy.chart_values.gpu import Gpu, MultiNode
 from serve_deploy.chart_values.observability import Monitoring, Test
 from serve_deploy.chart_values.repository import ExternalSecret, ModelRepository, ModelSelection
@@ -29,7 +29,7 @@ class ChartValues(Values):
     """Kubernetes version to render for; empty is the cluster's (or that of `helm template --kube-version`)."""
     common_labels: Labels = {}
     """Labels of every object."""
-    common_annotations: Labels = {}
+    common_annotations: Annotations = {}
     """Annotations of every object."""
     image: Image = Image()
     model_repository: ModelRepository = ModelRepository()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serve_deploy.chart_values.base import Object, Objects, Port, Quantity, Values
+from serve_deploy.chart_values.base import Labels, Object, Objects, Port, Quantity, Values
 
 
 class Image(Values):
@@ -137,11 +137,11 @@ class Lifecycle(Values):
 class Pod(Values):
     """What is added to every pod."""
 
-    labels: dict[str, str] = {}
+    labels: Labels = {}
     """More labels."""
     annotations: dict[str, str] = {}
     """More annotations."""
-    node_selector: dict[str, str] = {}
+    node_selector: Labels = {}
     """More node labels to require, beside those of the GPU profile."""
     tolerations: Objects = []
     """More tolerations, beside those of the GPU profile."""

@@ -17,7 +17,7 @@ from serve_deploy.loadtest.report import LoadTestReport, Point
 if TYPE_CHECKING:
     from serve_deploy.loadtest.runner import LiveSnapshot
 
-_QUANTILES = (("0.5", "p50_us"), ("0.9", "p90_us"), ("0.95", "p95_us"), ("0.99", "p99_us"), ("0.999", "p999_us"))
+_PERCENTILES = (("50", "p50_us"), ("90", "p90_us"), ("95", "p95_us"), ("99", "p99_us"), ("99.9", "p999_us"))
 _OUTCOMES = ("succeeded", "failed", "timed_out")
 
 
@@ -103,7 +103,7 @@ def collect_report(report: LoadTestReport) -> CollectorRegistry:
         return Gauge(f"serve_loadtest_{name}", text, ("load", *labels), registry=registry)
 
     throughput = gauge("throughput", "Inferences a second.")
-    response = gauge("response_seconds", "Response time from the intended send.", "quantile")
+    response = gauge("response_seconds", "Response time from the intended send.", "percentile")
     slowest = gauge("response_max_seconds", "The longest response time.")
     errors = gauge("error_ratio", "Failed and timed-out requests among all that ended.")
     requests = gauge("requests", "Requests sent.")
@@ -127,5 +127,5 @@ def _set_latency(response: Gauge, slowest: Gauge, load: str, point: Point) -> No
     if not point.response.count:
         return
     slowest.labels(load).set(point.response.max_us / 1e6)
-    for quantile, name in _QUANTILES:
-        response.labels(load, quantile).set(getattr(point.response, name) / 1e6)
+    for percentile, name in _PERCENTILES:
+        response.labels(load, percentile).set(getattr(point.response, name) / 1e6)

@@ -54,7 +54,7 @@ def fix_model(model: OnnxModel, *, release: str = DEFAULT_RELEASE) -> FixedModel
 
     proto = load_proto(model.path)
     widened = widen_types(proto, bfloat16=check_data_types(release, model.signature) is not None)
-    fixes = [*widened, *_cut_unsupported(model, proto), *_set_locale(proto)]
+    fixes = [*widened, *_cut_unsupported(model, proto), *_set_locale(proto), *_free_empty_dims(proto)]
     if check_release(release, model.ir_version, model.opsets) is not None:
         proto, lowered = lower_versions(proto, find_release(release))
         fixes.extend(lowered)
@@ -90,6 +90,17 @@ def _set_locale(proto: ModelProto) -> list[str]:
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute("locale", _STRING_LOCALE)])
     return [f"set the locale of StringNormalizer to {_STRING_LOCALE}, which every image has"] if fixed else []
+
+
+def _free_empty_dims(proto: ModelProto) -> list[str]:
+    """Make dims of 0 free, since no configuration can say 0; an empty array still fits."""
+    fixes = []
+    for value in (*proto.graph.input, *proto.graph.output):
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value == 0:
+                dim.dim_param = f"{value.name}_dim_{axis}"
+                fixes.append(f"'{value.name}': made dimension {axis} free, which was declared 0")
+    return fixes
 
 
 # --- declared dims that the model does not keep to ------------------------------------------------------------------

@@ -155,6 +155,14 @@ def test_casts_types_that_triton_cannot_serve(number: int, tmp_path: Path) -> No
     assert (explain_unservable(fixed), len(fixes)) == (None, 2)
 
 
+def test_frees_a_dimension_of_0(tmp_path: Path) -> None:
+    """A shape that no configuration can say becomes one that it can."""
+    fixed, fixes = fix(echo_model(TensorProto.FLOAT, (0, 2)), tmp_path)
+
+    assert [tensor.shape for tensor in (*fixed.signature.inputs, *fixed.signature.outputs)] == [(-1, 2), (-1, 2)]
+    assert len(fixes) == 2
+
+
 def test_leaves_a_good_model_alone(tmp_path: Path) -> None:
     """Nothing to mend, nothing done."""
     assert fix(doubling_model(), tmp_path)[1] == ()

@@ -60,7 +60,7 @@ def tensor_dims(spec: TensorSpec, *, batched: bool) -> tuple[tuple[int, ...], tu
     if 0 in shape:
         raise InvalidModelError(
             f"{spec.name!r} has a dimension of 0 in its shape {list(spec.shape)}: no Triton configuration can say that",
-            hint="export the model with that dimension free (dynamic_axes)",
+            hint="--fix makes that dimension free in a copy; or export the model with it free (dynamic_axes)",
         )
     if shape:
         return shape, None

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from chart_cases import CHART
 from chart_objects import Objects, pod_templates
-from chart_pod import POD_UID, free_ports, running_pod
+from chart_pod import POD_UID, free_ports, run_test_job, running_pod
 from chart_semantics import TRITON_METRICS
 
 from serve_deploy.triton.process import ServerProcess
@@ -55,7 +55,7 @@ def start_pod(
         objects = render({**values, "server": {**values.get("server", {}), "ports": ports}})
         with running_pod(objects, tmp_path_factory.mktemp("pod")) as process:
             pod = Pod(objects, ports, process)
-            result = run_test_job(pod)
+            result = run_test_job(pod.objects, pod.url(""))
             assert result.returncode == 0, f"{result.stdout}{result.stderr}{process.log_text()}"
             yield pod
 
@@ -84,13 +84,6 @@ def tuned(start_pod: Callable[[dict[str, Any]], Iterator[Pod]]) -> Iterator[Pod]
     )  # fmt: skip
 
 
-def run_test_job(pod: Pod) -> subprocess.CompletedProcess[str]:
-    """Run the command of `helm test` against the pod; it waits until the pod is ready."""
-    (job,) = [each for each in pod_templates(pod.objects) if each.owner["kind"] == "Job"]
-    command = [re.sub(r"^http://demo-triton:\d+$", pod.url(""), text) for text in job.spec["containers"][0]["command"]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=150)
-
-
 def ask(url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b"") -> tuple[int, str]:
     request = urllib.request.Request(url, method=method, headers=headers or {}, data=body if method == "POST" else None)
     try:
@@ -103,7 +96,7 @@ def ask(url: str, method: str = "GET", headers: dict[str, str] | None = None, bo
 
 def test_helm_test_sends_an_inference(pod: Pod) -> None:
     """The carried model, mounted as the kubelet mounts it, says which digit the picture shows."""
-    result = run_test_job(pod)
+    result = run_test_job(pod.objects, pod.url(""))
     assert '"digits"' in result.stdout
     assert ":1:one" in result.stdout
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import socket
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -74,3 +75,10 @@ def running_pod(objects: Objects, folder: Path) -> Iterator[ServerProcess]:
         yield process
     finally:
         process.destroy()
+
+
+def run_test_job(objects: Objects, url: str) -> subprocess.CompletedProcess[str]:
+    """Run the command of `helm test` against a server; it waits until that is ready."""
+    (job,) = [each for each in pod_templates(objects) if each.owner["kind"] == "Job"]
+    command = [re.sub(r"^http://demo-triton:\d+$", url, text) for text in job.spec["containers"][0]["command"]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=150)

@@ -8,7 +8,7 @@ until curl --fail --silent --output /dev/null --max-time 5 "$url/v2/health/ready
     echo "$url was not ready within $timeout s" >&2
     exit 1
   fi
-  sleep 2
+  sleep 1
 done
 while [ $# -ge 3 ]; do
   model=$1 body=$2 expect=$3

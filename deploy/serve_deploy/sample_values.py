@@ -68,7 +68,8 @@ def _draw_strings(draw: Draw) -> Array:
         if known:
             flat[index] = known[int(draw.rng.integers(len(known)))]
         else:
-            flat[index] = " ".join(str(word) for word in draw.rng.choice(words, 4))
+            # Texts of different lengths, since some models answer in as many parts.
+            flat[index] = " ".join(str(word) for word in draw.rng.choice(words, (4, 2, 7, 1)[draw.number % 4]))
     return array
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from threading import Timer
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,19 @@ def run_session(
 
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4
-    timer = None if timeout_seconds is None else Timer(timeout_seconds, _terminate, [options])
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    try:
-        return _run(session, inputs, options)
-    except Exception as error:
-        late = f"ended after {timeout_seconds:g} s: " if options.terminate and timeout_seconds else ""
-        raise InvalidModelError(f"{late}{describe_error(error)}") from error
-    finally:
-        if timer is not None:
-            timer.cancel()
-
-
-def _terminate(options: Any) -> None:
-    options.terminate = True
+    # In a thread of its own: a run holds its thread until it ends, and Ctrl-C has to end it before that.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(_run, session, inputs, options)
+        try:
+            return running.result(timeout_seconds)
+        except TimeoutError:
+            options.terminate = True
+            running.exception()
+            raise InvalidModelError(f"the run did not end within {timeout_seconds:g} s") from None
+        except Exception as error:
+            raise InvalidModelError(describe_error(error)) from error
+        finally:
+            options.terminate = True
 
 
 def _run(session: Any, inputs: Mapping[str, np.ndarray[Any, Any]], options: Any) -> dict[str, np.ndarray[Any, Any]]:

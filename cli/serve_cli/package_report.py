@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
     from serve_deploy.manifest import Manifest, Tensor, Verification
-    from serve_deploy.packaging import FailedModel, PackagedModel, PackageSummary
+    from serve_deploy.packaging import PackagedModel, PackageSummary
 
 
 def print_summary(summary: PackageSummary) -> None:
@@ -27,16 +29,10 @@ def print_summary(summary: PackageSummary) -> None:
 
 def conclude(summary: PackageSummary) -> None:
     """Print the failures, and end with the exit code of the first."""
-    for failure in summary.failed[1:]:
-        output.print_error(_as_error(failure))
+    for failure in summary.failed:
+        output.print_error(ServeError(failure.error, hint=failure.hint))
     if summary.failed:
-        raise _as_error(summary.failed[0])
-
-
-def _as_error(failure: FailedModel) -> ServeError:
-    kinds: list[type[ServeError]] = [ServeError, *ServeError.__subclasses__()]
-    kind = next(kind for kind in kinds if kind.exit_code == failure.exit_code)
-    return kind(failure.error, hint=failure.hint)
+        raise typer.Exit(summary.failed[0].exit_code)
 
 
 def _print_dry_run(model: PackagedModel) -> None:

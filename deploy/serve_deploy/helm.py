@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 
@@ -48,10 +49,13 @@ class Helm:
         return self._call(["template", release, chart, "--namespace", namespace, *extra])
 
     def push(self, package: Path, registry: str) -> str:
-        """Push a packed chart to an OCI registry; what helm says of it."""
-        return self._call(["push", str(package), registry])
+        """Push a packed chart to an OCI registry; what helm says of it. One on this machine needs no TLS."""
+        host = urlsplit(registry).hostname or ""
+        plain = ["--plain-http"] if host == "localhost" or host.startswith("127.") or host == "::1" else []
+        # Helm tells of a push on stderr.
+        return self._call(["push", str(package), registry, *plain], with_errors=True)
 
-    def _call(self, arguments: Sequence[str]) -> str:
+    def _call(self, arguments: Sequence[str], *, with_errors: bool = False) -> str:
         if not self.is_installed:
             raise UsageError(
                 "helm is not installed",
@@ -60,7 +64,7 @@ class Helm:
         done = self.run([self.program, *arguments])
         if done.returncode != 0:
             raise explain_failure(arguments[0], done.stderr or done.stdout)
-        return done.stdout
+        return done.stdout + (done.stderr if with_errors else "")
 
 
 def explain_failure(action: str, output: str) -> ServeError:
@@ -68,6 +72,11 @@ def explain_failure(action: str, output: str) -> ServeError:
     lines = [line for line in output.strip().splitlines() if line and not line.startswith(("WARNING", "walk.go"))]
     message = "\n".join(lines[-12:]).removeprefix("Error: ")
     lower = message.lower()
+    if action == "push":
+        return EndpointError(
+            f"helm push failed: {message}",
+            hint="is the registry right and running? helm registry login HOST logs you in",
+        )
     if "cluster unreachable" in lower or "connection refused" in lower or "no configuration has been provided" in lower:
         return EndpointError(
             f"helm {action} cannot reach a cluster: {lines[-1].removeprefix('Error: ')}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from fake_registry import running_registry
 from repositories import add_model
 from sweeps import TARGET, report
 
@@ -38,6 +39,17 @@ def test_chart_is_written_with_reasons(serve: Serve, repository: Path, tmp_path:
     assert "serve loadtest" in done.stdout
     assert (tmp_path / "demo" / "files" / "models" / "digits" / "1" / "model.onnx").is_file()
     assert (tmp_path / "demo-0.1.0.tgz").is_file()
+
+
+def test_chart_is_pushed(serve: Serve, repository: Path, tmp_path: Path) -> None:
+    """The registry holds the packed chart, byte for byte, under its version."""
+    with running_registry() as registry:
+        address = f"oci://{registry.host}/charts"
+        done = serve("chart", repository, "-o", tmp_path / "demo", "--push", address, env=with_helm())
+    assert done.returncode == 0, done.stderr
+    assert "/v2/charts/demo/manifests/0.1.0" in registry.manifests
+    assert (tmp_path / "demo-0.1.0.tgz").read_bytes() in registry.blobs.values()
+    assert f"{registry.host}/charts/demo:0.1.0" in done.stdout
 
 
 def test_dry_run_and_diff_write_nothing(serve: Serve, repository: Path, tmp_path: Path) -> None:

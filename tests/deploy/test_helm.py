@@ -40,6 +40,13 @@ def test_failures_in_our_words(text: str, kind: type[ServeError], words: str) ->
     assert "--debug" not in error.message
 
 
+def test_registry_is_no_cluster() -> None:
+    """A registry that refuses the connection is not mistaken for the cluster."""
+    error = explain_failure("push", "Error: dial tcp 127.0.0.1:1: connect: connection refused")
+    assert error.message.startswith("helm push failed: dial tcp")
+    assert "registry" in str(error.hint)
+
+
 def test_what_helm_is_asked() -> None:
     """Install or upgrade in one, with the namespace made where there is none."""
     asked: list[Sequence[str]] = []

@@ -76,3 +76,12 @@ def test_a_store_gets_room_for_its_models(render: Render) -> None:
         (deployment,) = select(render(modes()[mode]), "Deployment")
         tmp = deployment["spec"]["template"]["spec"]["volumes"][0]
         assert tmp == {"name": "tmp", "emptyDir": {"sizeLimit": size}}
+
+
+@pytest.mark.parametrize(("mode", "ignored"), [("keda", "false"), ("scale-to-zero", "true")])
+def test_a_missing_series_is_idleness_at_zero_only(render: Render, mode: str, ignored: str) -> None:
+    """Replicas that do not run have no series; those that do must have one, or the autoscaler says so."""
+    (scaled,) = select(render(modes()[mode]), "ScaledObject")
+    own = [trigger for trigger in scaled["spec"]["triggers"] if trigger["name"].startswith("triton_")]
+    assert [trigger["metadata"]["ignoreNullValues"] for trigger in own] == [ignored, ignored]
+    assert scaled["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"

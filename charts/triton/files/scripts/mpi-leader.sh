@@ -23,5 +23,7 @@ for rank in $(seq 1 $((LWS_GROUP_SIZE * gpus - 1))); do
     --disable-auto-complete-config "--id=rank$rank" --allow-http=false --allow-grpc=false --allow-metrics=false
     "--backend-config=python,shm-region-prefix-name=rank${rank}_")
 done
-exec mpirun --mca plm_rsh_agent "$ssh" --host "$hosts" -n 1 "$@" \
+# A login by ssh has none of the container's environment.
+exec mpirun --prefix "$(dirname "$(dirname "$(command -v mpirun)")")" --mca plm_rsh_agent "$ssh" \
+  --mca mca_base_env_list 'PATH;LD_LIBRARY_PATH' --host "$hosts" -n 1 "$@" \
   --disable-auto-complete-config --backend-config=python,shm-region-prefix-name=rank0_ "${ranks[@]}"

@@ -115,6 +115,14 @@ def test_unmeasured_targets_say_how_to_measure(repository: Path) -> None:
     assert "serve loadtest" in planned.notes[0]
 
 
+def test_notes_say_what_the_autoscaler_needs(repository: Path) -> None:
+    """The HPA needs prometheus-adapter, unless it scales on CPU; KEDA does not."""
+    by_cpu = {"autoscaling": {"metrics": {"source": "cpu"}}}
+    assert any("prometheus-adapter" in note for note in plan(repository)[0].notes)
+    for request in ({"overrides": by_cpu}, {"autoscaling": "keda", "prometheus": "http://p:9090"}):
+        assert not any("prometheus-adapter" in note for note in plan(repository, **request)[0].notes)
+
+
 def test_min_max_and_off(repository: Path) -> None:
     """--min and --max are taken as they are; off leaves a fixed number of replicas."""
     scaling = plan(repository, min_replicas=3, max_replicas=5)[0].values.autoscaling

@@ -17,6 +17,10 @@ from serve_deploy.served_models import ServedModel, top_level
 
 SCRAPE_SECONDS = 15.0
 _METRICS = "autoscaling.metrics"
+_HPA_NEEDS = (
+    "the HPA reads these metrics through prometheus-adapter, with the rules that the chart makes as a ConfigMap;"
+    " on a cluster without Prometheus: --set autoscaling.metrics.source=cpu"
+)
 _TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_replicas")
 
 
@@ -38,9 +42,14 @@ def derive_scaling(
         )
     if request.prometheus:
         derived.append(DerivedValue("autoscaling.prometheus.serverAddress", request.prometheus, "--prometheus"))
+    needs = [_HPA_NEEDS] if request.autoscaling == "hpa" and _reads_prometheus(request) else []
     if request.report is None:
-        return derived + _assume_targets(models, request), [_how_to_measure(models)]
-    return derived + _measure_targets(models, request, request.report, start), []
+        return derived + _assume_targets(models, request), [_how_to_measure(models), *needs]
+    return derived + _measure_targets(models, request, request.report, start), needs
+
+
+def _reads_prometheus(request: ChartRequest) -> bool:
+    return bool(override(request.overrides, f"{_METRICS}.source") != "cpu")
 
 
 def _assume_targets(models: Sequence[ServedModel], request: ChartRequest) -> list[DerivedValue]:

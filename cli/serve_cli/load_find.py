@@ -12,9 +12,9 @@ from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.gates import Gate
+    from serve_deploy.loadtest.live import Listener
     from serve_deploy.loadtest.options import LoadTestOptions
     from serve_deploy.loadtest.report import LoadTestReport
-    from serve_deploy.loadtest.runner import Listener
     from serve_deploy.loadtest.search import SearchOptions
     from serve_deploy.progress import Progress
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from serve_deploy.loadtest.live import Listener, LiveSnapshot
     from serve_deploy.loadtest.report import LoadTestReport, ReportSet
-    from serve_deploy.loadtest.runner import Listener, LiveSnapshot
     from serve_deploy.progress import Progress
 
 MetricsPort = Annotated[

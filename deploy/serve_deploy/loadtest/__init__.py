@@ -10,8 +10,8 @@ from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, PoissonRate
 from serve_deploy.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from serve_deploy.loadtest.live import Listener
     from serve_deploy.loadtest.report import LoadTestReport
-    from serve_deploy.loadtest.runner import Listener
 
 __all__ = [
     "ClosedLoop",
@@ -36,7 +36,8 @@ def run_loadtest(
     UsageError and EndpointError say, before the first request, that it cannot be done. Once requests were sent there
     is a report: with `complete` false where Ctrl-C or the server's death cut it short, as `ended_by` says.
     """
-    from serve_deploy.loadtest.runner import ignore, run
+    from serve_deploy.loadtest.live import ignore
+    from serve_deploy.loadtest.runner import run
 
     return run(options, on_snapshot=on_snapshot or ignore, progress=progress)
 

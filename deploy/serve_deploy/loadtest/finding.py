@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.gates import Gate
+from serve_deploy.loadtest.live import Listener, ignore
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.report import LoadTestReport, Point
-from serve_deploy.loadtest.runner import Listener, ignore, run
+from serve_deploy.loadtest.runner import run
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape, PoissonRate
 from serve_deploy.loadtest.search import OutOfBudget, SearchOptions, search_load
 from serve_deploy.progress import Progress, silent

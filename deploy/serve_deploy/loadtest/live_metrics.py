@@ -15,7 +15,7 @@ from serve_deploy.loadtest.pooling import group_by_load, pool_repeats
 from serve_deploy.loadtest.report import LoadTestReport, Point
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.runner import LiveSnapshot
+    from serve_deploy.loadtest.live import LiveSnapshot
 
 _PERCENTILES = (("50", "p50_us"), ("90", "p90_us"), ("95", "p95_us"), ("99", "p99_us"), ("99.9", "p999_us"))
 _OUTCOMES = ("succeeded", "failed", "timed_out")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from serve_deploy.loadtest.limits import client_bound_reasons
 from serve_deploy.loadtest.measurement import Measurement, summarize
+from serve_deploy.loadtest.messages import PeriodEnd
 from serve_deploy.loadtest.report import ClientCost, Load, ModelStatistics, Point
-from serve_deploy.loadtest.worker import PeriodEnd
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,7 @@ def build_point(
     server: ServerShare,
 ) -> Point:
     """Put together what was counted over `seconds`, and whether the generator was the limit."""
-    response = summarize(measurement.response)
-    mean_in_flight = measurement.in_flight_seconds / seconds
-    busiest = max(ends.values(), key=lambda end: end.cpu_seconds / max(end.wall_seconds, 1e-9))
-    wall = max(busiest.wall_seconds, 1e-9)
-    slip = measurement.slip
-    reasons = client_bound_reasons(
-        requests=measurement.sent,
-        cpu_fraction=busiest.cpu_seconds / wall,
-        starved_fraction=busiest.starved_seconds / wall,
-        slip_p99_us=slip.percentile_us(99),
-        response_p99_us=response.p99_us,
-        concurrency=load.concurrency,
-        mean_in_flight=mean_in_flight,
-        ran_out_of_connections=any(end.ran_out_of_connections for end in ends.values()),
-    )
+    reasons = _why_client_bound(load, seconds, measurement, ends)
     return Point(
         load=load,
         repeat=repeat,
@@ -57,24 +43,44 @@ def build_point(
         in_flight_at_end=measurement.unfinished,
         request_rate=measurement.succeeded / seconds,
         throughput=measurement.succeeded * load.batch_size / seconds,
-        mean_in_flight=mean_in_flight,
-        response=response,
+        mean_in_flight=measurement.in_flight_seconds / seconds,
+        response=summarize(measurement.response),
         service=summarize(measurement.service),
         failures=summarize(measurement.failures) if measurement.failed else None,
         first_response=summarize(measurement.first_response) if measurement.responses else None,
         responses=measurement.responses or None,
         errors=measurement.error_kinds({worker: end.kinds for worker, end in ends.items()}),
-        client=ClientCost(
-            cpu_fraction=busiest.cpu_seconds / wall,
-            cpu_us_per_request=sum(end.cpu_seconds for end in ends.values()) / max(measurement.sent, 1) * 1e6,
-            slip_p50_us=slip.percentile_us(50),
-            slip_p99_us=slip.percentile_us(99),
-            slip_max_us=slip.max_us,
-        ),
+        client=_client_cost(measurement, ends),
         client_bound=bool(reasons),
         client_bound_reasons=reasons,
         server=server.statistics,
         server_metrics=dict(server.metrics),
         pending=server.pending,
         timeline=measurement.timeline.buckets(),
+    )
+
+
+def _client_cost(measurement: Measurement, ends: Mapping[int, PeriodEnd]) -> ClientCost:
+    return ClientCost(
+        cpu_fraction=max(end.cpu_seconds / end.wall_seconds for end in ends.values()),
+        cpu_us_per_request=sum(end.cpu_seconds for end in ends.values()) / max(measurement.sent, 1) * 1e6,
+        slip_p50_us=measurement.slip.percentile_us(50),
+        slip_p99_us=measurement.slip.percentile_us(99),
+        slip_max_us=measurement.slip.max_us,
+    )
+
+
+def _why_client_bound(
+    load: Load, seconds: float, measurement: Measurement, ends: Mapping[int, PeriodEnd]
+) -> tuple[str, ...]:
+    busiest = max(ends.values(), key=lambda end: end.cpu_seconds / end.wall_seconds)
+    return client_bound_reasons(
+        requests=measurement.sent,
+        cpu_fraction=busiest.cpu_seconds / busiest.wall_seconds,
+        starved_fraction=busiest.starved_seconds / busiest.wall_seconds,
+        slip_p99_us=measurement.slip.percentile_us(99),
+        response_p99_us=measurement.response.percentile_us(99),
+        concurrency=load.concurrency,
+        mean_in_flight=measurement.in_flight_seconds / seconds,
+        ran_out_of_connections=any(end.ran_out_of_connections for end in ends.values()),
     )

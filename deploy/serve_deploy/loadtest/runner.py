@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,20 +14,21 @@ from serve_deploy.errors import EndpointError
 from serve_deploy.loadtest.control import ControlPlane, connect_control_plane
 from serve_deploy.loadtest.data import read_request_data
 from serve_deploy.loadtest.interruption import Interruption
+from serve_deploy.loadtest.live import Listener, Pulse, ignore
 from serve_deploy.loadtest.loads import describe_load, load_in_words
 from serve_deploy.loadtest.measurement import Measurement
+from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.model import Model, read_model
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.payload import Regions, Sample
 from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
-from serve_deploy.loadtest.report import Load, LoadTestReport, ModelStatistics, Point, Target
+from serve_deploy.loadtest.report import LoadTestReport, ModelStatistics, Point, Target
 from serve_deploy.loadtest.requests import build_source, check_options
 from serve_deploy.loadtest.schedule import LoadShape, Replay
 from serve_deploy.loadtest.server_metrics import MetricsSampler
 from serve_deploy.loadtest.server_statistics import Document, statistics_difference
 from serve_deploy.loadtest.shared_memory import shared_inputs
-from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 
@@ -36,31 +36,6 @@ _UNLIMITED_SECONDS = 1e9
 _LEAD_SECONDS = 0.05
 _CONTROL_TIMEOUT_SECONDS = 30.0
 _PHASES = {"warm-up": "warming up", "measuring": "measuring"}
-
-
-@dataclass(frozen=True)
-class LiveSnapshot:
-    """How a period is doing, about twice a second; the rate and `response_p99_us` are of the time since."""
-
-    load: Load
-    repeat: int
-    phase: Literal["warm-up", "measuring"]
-    elapsed_seconds: float
-    planned_seconds: float | None
-    request_rate: float
-    response_p99_us: float
-    sent: int
-    succeeded: int
-    failed: int
-    timed_out: int
-    in_flight: int
-
-
-Listener = Callable[[LiveSnapshot], None]
-
-
-def ignore(_snapshot: LiveSnapshot) -> None:
-    """Listen to nothing."""
 
 
 def run(options: LoadTestOptions, *, on_snapshot: Listener = ignore, progress: Progress = silent) -> LoadTestReport:
@@ -218,7 +193,8 @@ class _Points:
                 connections=self._connections_each,
             )
         )
-        pulse = _Pulse(self._on_snapshot, shape, self._options, repeat, phase, duration, start)
+        planned = None if duration == _UNLIMITED_SECONDS else duration
+        pulse = Pulse(self._on_snapshot, shape, self._options, repeat, phase, planned, start)
         for worker, message in messages:
             if isinstance(message, SampleBlock):
                 measurement.add(worker, message)
@@ -293,47 +269,3 @@ class _Points:
             points=tuple(self._points),
             notes=tuple(self._notes),
         )
-
-
-class _Pulse:
-    """Turns the measurement so far into snapshots for the listener."""
-
-    def __init__(
-        self,
-        listener: Listener,
-        shape: LoadShape,
-        options: LoadTestOptions,
-        repeat: int,
-        phase: Literal["warm-up", "measuring"],
-        duration: float,
-        start: float,
-    ) -> None:
-        self._listener = listener
-        self._load = describe_load(shape, options.batch_size)
-        self._repeat = repeat
-        self._phase = phase
-        self._planned = None if duration == _UNLIMITED_SECONDS else duration
-        self._start = self._last = start
-
-    def tell(self, measurement: Measurement) -> None:
-        """Give the listener a snapshot."""
-        now = time.monotonic()
-        recent = measurement.take_recent()
-        in_flight = sum(measurement.in_flight.values())
-        self._listener(
-            LiveSnapshot(
-                load=self._load,
-                repeat=self._repeat,
-                phase=self._phase,
-                elapsed_seconds=max(now - self._start, 0.0),
-                planned_seconds=self._planned,
-                request_rate=recent.count / max(now - self._last, 1e-3),
-                response_p99_us=recent.percentile_us(99),
-                sent=measurement.sent + in_flight,
-                succeeded=measurement.succeeded,
-                failed=measurement.failed,
-                timed_out=measurement.timed_out,
-                in_flight=in_flight,
-            )
-        )
-        self._last = now

@@ -8,102 +8,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import pickle
 import resource
 import signal
-import struct
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from serve_deploy.loadtest.endpoint import Endpoint
 from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange
+from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
-from serve_deploy.loadtest.recorder import SUCCEEDED, Kind
-from serve_deploy.loadtest.rotation import RequestSource, Sequences
+from serve_deploy.loadtest.recorder import SUCCEEDED
+from serve_deploy.loadtest.rotation import Sequences
 from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape, offset_chunks, split_evenly
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4
-_LENGTH = struct.Struct("<Q")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What stays the same through the run: sent once, before the first period."""
-
-    endpoint: Endpoint
-    source: RequestSource
-    timeout_seconds: float
-    validate: bool
-    streaming: bool
-    worker: int
-    workers: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeriodPlan:
-    """One measurement (or warm-up): `start` is a time of the monotonic clock, the same for all workers."""
-
-    shape: LoadShape
-    start: float
-    duration_seconds: float
-    requests: int | None
-    connections: int
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """Open the slots that a load needs, and say when that is done."""
-
-    shape: LoadShape
-    connections: int
-
-
-@dataclass(frozen=True)
-class Stop:
-    """End the current period at once."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The slots are open; or, with a reason, they could not be opened."""
-
-    failure: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeriodEnd:
-    """What a worker says of its period once every request has ended; `unfinished` are (intended, sent) seconds."""
-
-    cpu_seconds: float
-    wall_seconds: float
-    starved_seconds: float
-    kinds: tuple[Kind, ...]
-    unfinished: tuple[tuple[float, float], ...]
-    lost: bool
-    ran_out_of_connections: bool
-
-
-def frame(message: object) -> bytes:
-    """A message as it travels: its length, then the pickle."""
-    content = pickle.dumps(message)
-    return _LENGTH.pack(len(content)) + content
-
-
-def unframe(buffer: bytearray) -> list[Any]:
-    """Take the whole messages out of what was received so far."""
-    messages = []
-    while len(buffer) >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(buffer)
-        if len(buffer) < _LENGTH.size + length:
-            break
-        # What we unpickle was pickled by the process that we started, or that started us.
-        messages.append(pickle.loads(memoryview(buffer)[_LENGTH.size : _LENGTH.size + length]))  # noqa: S301
-        del buffer[: _LENGTH.size + length]
-    return messages
 
 
 class Worker:
@@ -156,7 +76,7 @@ class Worker:
         watch.cancel()
         end = PeriodEnd(
             cpu_seconds=time.process_time() - cpu,
-            wall_seconds=time.monotonic() - wall,
+            wall_seconds=max(time.monotonic() - wall, 1e-6),
             starved_seconds=_starved_seconds() - starved,
             kinds=tuple(self._exchange.recorder.kinds.values()),
             unfinished=self._abandon(period),

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest.interruption import Interruption
-from serve_deploy.loadtest.worker import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 
 _STOP_SECONDS = 5.0
 

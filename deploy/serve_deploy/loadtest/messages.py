@@ -1,0 +1,91 @@
+"""What the parent and its generator processes say to each other, and how it travels."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from serve_deploy.loadtest.endpoint import Endpoint
+from serve_deploy.loadtest.recorder import Kind
+from serve_deploy.loadtest.rotation import RequestSource
+from serve_deploy.loadtest.schedule import LoadShape
+
+_LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What stays the same through the run: sent once, before the first period."""
+
+    endpoint: Endpoint
+    source: RequestSource
+    timeout_seconds: float
+    validate: bool
+    streaming: bool
+    worker: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodPlan:
+    """One measurement (or warm-up): `start` is a time of the monotonic clock, the same for all workers."""
+
+    shape: LoadShape
+    start: float
+    duration_seconds: float
+    requests: int | None
+    connections: int
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Open the slots that a load needs, and say when that is done."""
+
+    shape: LoadShape
+    connections: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the current period at once."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The slots are open; or, with a reason, they could not be opened."""
+
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodEnd:
+    """What a worker says of its period once every request has ended; `unfinished` are (intended, sent) seconds."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    starved_seconds: float
+    kinds: tuple[Kind, ...]
+    unfinished: tuple[tuple[float, float], ...]
+    lost: bool
+    ran_out_of_connections: bool
+
+
+def frame(message: object) -> bytes:
+    """A message as it travels: its length, then the pickle."""
+    content = pickle.dumps(message)
+    return _LENGTH.pack(len(content)) + content
+
+
+def unframe(buffer: bytearray) -> list[Any]:
+    """Take the whole messages out of what was received so far."""
+    messages = []
+    while len(buffer) >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(buffer)
+        if len(buffer) < _LENGTH.size + length:
+            break
+        # What we unpickle was pickled by the process that we started, or that started us.
+        messages.append(pickle.loads(memoryview(buffer)[_LENGTH.size : _LENGTH.size + length]))  # noqa: S301
+        del buffer[: _LENGTH.size + length]
+    return messages

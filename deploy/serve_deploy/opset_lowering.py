@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx_graph import iterate_nodes
@@ -46,7 +46,46 @@ def _lower_opset(proto: ModelProto, domain: str, limit: int) -> ModelProto:
             f"cannot lower the {domain} opset to {limit}: {', '.join(changed)} changed since then",
             hint="export the model again with an older opset",
         )
+    expanded = _expand(proto, changed)
+    if expanded is not None:
+        return _lower_opset(expanded, domain, limit)
     return _convert(proto, limit, changed)
+
+
+def _expand(proto: ModelProto, operators: list[str]) -> ModelProto | None:
+    """The model with those of the operators that ONNX defines by older ones written out; None if that is not so."""
+    from onnx import defs, shape_inference
+    from onnx.inliner import inline_selected_functions
+
+    written = [name for name in operators if _is_function(defs.get_schema(name, _opset(proto, ""), ""))]
+    if not written:
+        return None
+    typed = shape_inference.infer_shapes(_declare_initializers(proto))
+    try:
+        expanded = inline_selected_functions(typed, [("", name) for name in written], inline_schema_functions=True)
+    except RuntimeError:  # some definition needs a type that could not be inferred
+        return None
+    left = {node.op_type for node in _nodes(expanded, "")}
+    return None if left & set(written) else expanded
+
+
+def _declare_initializers(proto: ModelProto) -> ModelProto:
+    """A copy that gives the types of its initializers, which the inliner looks for."""
+    from onnx import ModelProto, helper
+
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    known = {value.name for value in (*copy.graph.input, *copy.graph.value_info)}
+    copy.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in copy.graph.initializer
+        if tensor.name not in known
+    )
+    return copy
+
+
+def _is_function(schema: Any) -> bool:
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def _nodes(proto: ModelProto, domain: str) -> Iterator[NodeProto]:
@@ -82,7 +121,7 @@ def _convert(proto: ModelProto, limit: int, changed: list[str]) -> ModelProto:
     try:
         converted = version_converter.convert_version(proto, limit)
     except Exception as error:
-        reason = " ".join(str(error).split())[-200:]
+        reason = " ".join(str(error).split("failed: ")[-1].split())[-200:]
         raise InvalidModelError(
             f"cannot lower the ai.onnx opset to {limit}: {', '.join(changed)} changed since then, and the converter "
             f"says: {reason}",

@@ -23,6 +23,7 @@ from serve_deploy.samples import Samples
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 60.0
 _ALL_SECONDS = 120.0
+_BETTER_SECONDS = 10.0  # for samples that show more than those which the model accepts already
 _MORE_ROWS = (2, 4, 16)
 _SCATTERED_SAMPLES = 40
 _LARGEST_INPUT = 1 << 26  # elements: a guess that large costs more than it can teach
@@ -87,7 +88,9 @@ class _Search:
 
     def run(self) -> GeneratedSamples:
         started, tried = self.clock(), set()
-        while self.queue and len(self.attempts) < _MOST_ATTEMPTS and self.clock() - started < _ALL_SECONDS:
+        while self.queue and len(self.attempts) < _MOST_ATTEMPTS:
+            if self.clock() - started > (_BETTER_SECONDS if self.best else _ALL_SECONDS):
+                break
             guess = self.queue.popleft()
             key = (tuple(guess.sizes.items()), guess.manner)
             if key in tried:

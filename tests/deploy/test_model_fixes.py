@@ -120,13 +120,24 @@ def test_lowers_versions_that_the_release_does_not_read(tmp_path: Path) -> None:
     assert fixes == ("lowered the ai.onnx opset from 23 to 21", "lowered the IR version from 11 to 10")
 
 
-def test_refuses_an_operator_without_an_older_form(tmp_path: Path) -> None:
-    """An operator that the lower opset does not have is named."""
-    model = parse_graph("(float[N,4] x) => (float[N,4] y) { y = Swish(x) }")
-    model.opset_import[0].version = 24
-    model.ir_version = 11
+def test_writes_out_an_operator_that_the_lower_opset_lacks(tmp_path: Path) -> None:
+    """An operator that ONNX defines by older ones becomes these, with the same results."""
+    model = parse_graph("(float[N,4] x) => (float[N,4] y) <float[4] w = {1,2,3,4}> { y = RMSNormalization(x, w) }")
+    model.opset_import[0].version, model.ir_version = 23, 11
 
-    with pytest.raises(InvalidModelError, match="Swish"):
+    fixed, fixes = fix(model, tmp_path)
+
+    outputs = session_runner(open_session(fixed))({"x": np.full((1, 4), 2, np.float32)})
+    np.testing.assert_allclose(outputs["y"], [[1, 2, 3, 4]], rtol=1e-5)
+    assert fixes[0] == "lowered the ai.onnx opset from 23 to 21"
+
+
+def test_refuses_an_operator_without_an_older_form(tmp_path: Path) -> None:
+    """An operator that the lower opset cannot express is named."""
+    model = parse_graph("(float[N,8] x) => (float[M] y) { i = NonZero(x) s = Shape(x) y = TensorScatter(x, x, i) }")
+    model.opset_import[0].version, model.ir_version = 24, 11
+
+    with pytest.raises(InvalidModelError, match="TensorScatter"):
         fix(model, tmp_path)
 
 

@@ -54,7 +54,7 @@ def test_a_gate_below_the_service_time_is_missed(loadtest: Loadtest, tmp_path: P
     outputs = [tmp_path / f"run.{extension}" for extension in ("html", "md", "xml", "json", "csv")]
     done = loadtest("-c", 1, "--slo", "p50<1ms", *(word for path in outputs for word in ("-o", path)))
     assert done.returncode == 7
-    assert re.search(r"1 of 1 gate missed: p50<1ms at concurrency 1: \d\S* ms, [4-9]\S* ms \(\d+ %\) over", done.stderr)
+    assert re.search(r"1 of 1 gate missed: p50<1ms at concurrency 1: \d\S* ms, \d\S* ms \([\d,]+ %\) over", done.stderr)
     assert all(path.stat().st_size for path in outputs)
     assert "✗ missed" in outputs[0].read_text()
     assert read(outputs[3]).gates[0].passed is False
@@ -124,7 +124,7 @@ def test_the_search_ends_at_its_limit_and_at_its_floor(loadtest: Loadtest, tmp_p
     assert [point.load.request_rate for point in found.points] == [8, 16, 16]
     done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms")
     assert done.returncode == 7
-    assert "not even concurrency 1" in done.stdout
+    assert "No concurrency held p50<1ms" in done.stdout
 
 
 def test_two_generators_at_once_merge_into_one_run(

@@ -33,6 +33,7 @@ from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 CONCURRENCY = 32
+RATE_EACH = 1000
 SMALL, LARGE = 1, 150_000  # FP32 values: a body of about 150 bytes, and one of 600 KB
 WRK_SCRIPT = """
 wrk.method = "POST"
@@ -119,12 +120,8 @@ class Contenders:
     def ours_grpc(self, size: int) -> float:
         return self._ours(self._server.grpc_url, size).client.cpu_us_per_request
 
-    def ours_two_processes(self, size: int) -> float:
-        # As many users in each process as one process has: a process with fewer wakes up for fewer replies at a time.
-        return self._ours(self._server.http_url, size, processes=2).client.cpu_us_per_request
-
-    def _ours(self, url: str, size: int, processes: int = 1) -> Point:
-        return measure(url, ClosedLoop(CONCURRENCY * processes), self._seconds, size=size, processes=processes)
+    def _ours(self, url: str, size: int) -> Point:
+        return measure(url, ClosedLoop(CONCURRENCY), self._seconds, size=size)
 
     def wrk(self, size: int) -> float:
         """wrk with the same bytes in its body."""
@@ -187,7 +184,7 @@ def run_library(protocol: str, address: str, size: int, seconds: float) -> float
 
 def compare(contenders: Contenders, rounds: int, size: int) -> None:
     """Print a table of CPU µs a request, and the ratio of ours to each."""
-    names = ["ours_http", "ours_two_processes", "ours_grpc", "tritonclient_http", "tritonclient_grpc"]
+    names = ["ours_http", "ours_grpc", "tritonclient_http", "tritonclient_grpc"]
     if shutil.which("wrk"):
         names.insert(0, "wrk")
     figures: dict[str, list[float]] = defaultdict(list)
@@ -200,6 +197,18 @@ def compare(contenders: Contenders, rounds: int, size: int) -> None:
     for name, values in figures.items():
         median = statistics.median(values)
         print(f"{name:<22}{median:>9.1f}{min(values):>9.1f}   {ours / median:.2f}")
+
+
+def show_processes(server: TritonServer, rounds: int, seconds: float) -> None:
+    """Print what a request costs in one process, and in two that have as much to do each."""
+    figures: dict[int, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        for processes in (1, 2):
+            load = ConstantRate(RATE_EACH * processes)
+            point = measure(server.http_url, load, seconds, processes=processes)
+            figures[processes].append(point.client.cpu_us_per_request)
+    one, two = (statistics.median(figures[processes]) for processes in (1, 2))
+    print(f"\nCPU µs a request at {RATE_EACH}/s in each process: one {one:.1f}, two {two:.1f}, ratio {two / one:.2f}")
 
 
 def show_precision(server: TritonServer, rounds: int, seconds: float) -> None:
@@ -230,6 +239,7 @@ def main() -> None:
             contenders = Contenders(server, Path(name), arguments.seconds)
             for size in (SMALL, LARGE):
                 compare(contenders, arguments.rounds, size)
+            show_processes(server, arguments.rounds, arguments.seconds)
             show_precision(server, arguments.rounds, arguments.seconds)
 
 

@@ -19,6 +19,8 @@ class GrpcSlot:
     """One call at a time on a shared channel."""
 
     def __init__(self, exchange: Exchange, channel: Any, invoke: Any, metadata: Any, check: Checker | None) -> None:
+        import grpc
+
         self.exchange = exchange
         self.intended = self.sent = 0.0
         self.is_busy = False
@@ -28,6 +30,7 @@ class GrpcSlot:
         self._invoke = invoke
         self._metadata = metadata
         self._check = check
+        self._rpc_error = grpc.aio.AioRpcError
         self._create_task = asyncio.get_running_loop().create_task
         self._task: asyncio.Task[None] | None = None
 
@@ -39,11 +42,9 @@ class GrpcSlot:
         self.sent = monotonic()
 
     async def _call(self, request: Request) -> None:
-        import grpc
-
         try:
             reply = await self._invoke(request.data, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
+        except self._rpc_error as error:
             self._end_failed(error)
             return
         except asyncio.CancelledError:

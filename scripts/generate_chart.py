@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import textwrap
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,12 @@ def render_adapter_rules() -> str:
 
 def render_modes() -> str:
     """Return the names of the files in ci/, each with what its first comment says."""
-    modes = {path: path.read_text(encoding="utf-8").split("\n", 1)[0] for path in sorted((CHART / "ci").glob("*.yaml"))}
-    return "\n".join(f"- [{path.name}](ci/{path.name}): {comment.lstrip('# ')}" for path, comment in modes.items())
+    lines = []
+    for path in sorted((CHART / "ci").glob("*.yaml")):
+        comments = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+        sentence = " ".join(comment.removeprefix("# ") for comment in comments).split(". ")[0].rstrip(".")
+        lines.append(f"- [{path.name}](ci/{path.name}): {sentence}.")
+    return "\n".join(lines)
 
 
 def render_readme() -> str:

@@ -126,13 +126,22 @@ def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
         (modes()["hpa"], ["2 to 8, 2.5 requests in flight each (hpa)", "ConfigMap demo-triton-adapter-rules"]),
         (modes()["onprem-l40"], ["https://models.example.com/"]),
         (modes()["multi-node-vllm"], ["leaderworkerset/demo-triton-group"]),
+        (modes()["gke-l4"], ["10 % of what comes through the routes goes to next-triton"]),
         ({"security": {"adminApi": {"restricted": []}}, "networkPolicy": {"enabled": False}},
          ["any client may load, unload and trace", "every pod of the cluster may connect"]),
     ],
-    ids=["default", "cpu", "hpa", "ingress", "group", "open"],
+    ids=["default", "cpu", "hpa", "ingress", "group", "canary", "open"],
 )  # fmt: skip
 def test_notes_say_what_matters(chart: helm_python.Chart, values: dict[str, Any], sentences: list[str]) -> None:
     """After an install one reads how to reach it, what comes next, and what the mode cannot do."""
     rendered = chart.render(values, name="demo", namespace="models")
     notes = " ".join(next(text for path, text in rendered.items() if path.endswith("NOTES.txt")).split())
     assert [sentence for sentence in sentences if sentence not in notes] == []
+
+
+def test_notes_offer_only_tests_that_exist(chart: helm_python.Chart) -> None:
+    """A release that may have no replica has no test, and its notes name none."""
+    rendered = chart.render(modes()["scale-to-zero"], name="demo", namespace="models")
+    notes = next(text for path, text in rendered.items() if path.endswith("NOTES.txt"))
+    assert "helm test" not in notes
+    assert "Wait until it is ready:\n  kubectl rollout status" in notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from serve_deploy.tensor import ModelSignature
 if TYPE_CHECKING:
     from serve_deploy.onnx_model import OnnxModel
     from serve_deploy.onnx_session import Run
+    from serve_deploy.sample_generation import GeneratedSamples
     from serve_deploy.samples import Sample, Samples
 
 # What is kept beside the model: enough to tell rows apart, and no more than a model's folder should carry.
@@ -84,7 +86,8 @@ def analyse_model(
         generated = generate_samples(model, session)
         found, attempts = generated.samples, generated.attempts
     progress(f"proving whether {model.path.name} batches")
-    proof = _prove(run, signature, found, max_batch_size, attempts)
+    more = partial(generate_samples, model, session) if samples else None
+    proof = _prove(run, signature, found, max_batch_size, more).model_copy(update={"attempts": attempts})
     kept = _keep(_whole(samples, signature) if samples and not proof.max_batch_size else found)
     returned = _run_first(run, kept, samples)
     return ModelAnalysis(signature, proof, kept, samples is None, run, attempts, returned)
@@ -122,12 +125,18 @@ def _prove(
     signature: ModelSignature,
     samples: Samples,
     requested: int | None,
-    attempts: tuple[str, ...],
+    more: Callable[[], GeneratedSamples] | None,
 ) -> BatchingProof:
+    """Prove it on the samples; where they cannot decide, as a single one cannot, on `more`."""
     from serve_deploy.batching import DEFAULT_MAX_BATCH_SIZE, prove_batching
 
-    limit = DEFAULT_MAX_BATCH_SIZE if requested is None else requested
-    proof = prove_batching(run, signature, samples, limit=max(limit, 2)).model_copy(update={"attempts": attempts})
+    limit = max(DEFAULT_MAX_BATCH_SIZE if requested is None else requested, 2)
+    proof = prove_batching(run, signature, samples, limit=limit)
+    if proof.verdict == "undecided" and more is not None:
+        further = prove_batching(run, signature, more().samples, limit=limit)
+        if further.verdict != "undecided":
+            reason = f"generated samples, since of the given ones {proof.evidence}: {further.evidence}"
+            proof = further.model_copy(update={"evidence": reason})
     if requested is None:
         return proof
     if proof.verdict == "batchable" or requested == 0:

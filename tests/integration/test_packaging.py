@@ -224,3 +224,22 @@ def test_without_a_runtime_the_error_says_how_to_get_one(tmp_path: Path) -> None
     assert "triton-serve[local]" in str(refused.value.hint)
     assert "--no-verify" in str(refused.value.hint)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_proves_on_generated_samples_what_a_single_one_cannot_show(tmp_path: Path) -> None:
+    """One sample of integers cannot show mixing; generated ones beside it do."""
+    table = numpy_helper.from_array(np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32), "table")
+    model = build_model(
+        [helper.make_node("Gather", ["table", "ids"], ["y"])],
+        [("ids", TensorProto.INT64, ("N", 2))],
+        [("y", TensorProto.FLOAT, ("N", 2, 3))],
+        initializers=[table],
+    )
+    path = tmp_path / "embedding.onnx"
+    onnx.save(model, path)
+    np.savez(tmp_path / "one.npz", ids=np.array([[3, 4]]))
+    options = PackageOptions(repository=tmp_path / "models", samples=tmp_path / "one.npz", dry_run=True)
+
+    batching = package_model(path, options).manifest.batching
+
+    assert (batching.verdict, batching.evidence.startswith("generated samples")) == ("batchable", True)

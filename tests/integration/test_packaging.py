@@ -237,7 +237,7 @@ def test_proves_on_generated_samples_what_a_single_one_cannot_show(tmp_path: Pat
     )
     path = tmp_path / "embedding.onnx"
     onnx.save(model, path)
-    np.savez(tmp_path / "one.npz", ids=np.array([[3, 4]]))
+    np.savez(tmp_path / "one.npz", ids=np.array([[3, 3]]))
     options = PackageOptions(repository=tmp_path / "models", samples=tmp_path / "one.npz", dry_run=True)
 
     batching = package_model(path, options).manifest.batching

@@ -54,6 +54,10 @@ BaseRate = Annotated[
 PeakRate = Annotated[
     float | None, typer.Option(metavar="N", help="Requests/s at the busiest, for --max.", show_default=False)
 ]
+Growth = Annotated[
+    float,
+    typer.Option(metavar="PERCENT", min=0, help="How fast the load may grow, in percent of the base a minute."),
+]
 Prometheus = Annotated[
     str | None, typer.Option(metavar="URL", help="The Prometheus that KEDA asks.", show_default=False)
 ]

@@ -6,7 +6,7 @@ Rates are requests per second and concurrencies requests in flight, of one repli
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.autoscaling import ScalingTargets
@@ -18,8 +18,8 @@ SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
 HPA_TOLERANCE = 0.10
 SYNC_SECONDS = 15.0
 PEAK_HEADROOM = 1.25
-# A doubling within ten minutes: faster than daily traffic, slower than a sudden event.
-DEFAULT_GROWTH_PER_SECOND = 1 / 600
+# A tenth of the base a minute, doubling it within ten: faster than daily traffic, slower than a sudden event.
+DEFAULT_GROWTH_PER_SECOND = 0.1 / 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def derive_capacity(
     measured_by = "by the server" if knee.server_side else "by the client"
     derived = (
         Derived("slo_p99", slo, "s", slo_origin),
-        Derived("knee_rate", knee.rate, "requests/s", f"highest throughput with p99 <= objective, at {knee.asked}"),
+        Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads)),
         _explain_reaction(circumstances),
         Derived("utilisation", share, "", share_origin),
         Derived("target_rate", rate, "requests/s", "utilisation * knee"),
@@ -135,6 +135,12 @@ def derive_capacity(
     )  # fmt: skip
     targets = ScalingTargets(concurrency=concurrency, pending=pending, min_replicas=least, max_replicas=most)
     return Capacity(report.target.model, targets, knee.rate, share, rate, slo, derived, dropped)
+
+
+def _explain_knee(knee: Load, loads: Sequence[Load]) -> str:
+    origin = f"highest throughput with p99 <= objective, at {knee.asked}"
+    heaviest = max(loads, key=lambda load: load.concurrency)
+    return f"{origin}: the heaviest load measured, so more may hold; sweep further" if knee is heaviest else origin
 
 
 def reaction_seconds(circumstances: Circumstances) -> float:

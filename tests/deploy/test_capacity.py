@@ -79,6 +79,21 @@ def test_the_servers_own_concurrency_is_preferred() -> None:
     assert any("by the server" in each.origin for each in capacity.derived)
 
 
+def test_a_knee_at_the_heaviest_load_is_said_to_be_no_limit() -> None:
+    """The sweep ended before the server did: the targets are safe, and too low."""
+    knees = {
+        len(points): next(each for each in derive(*points).derived if each.name == "knee_rate").origin
+        for points in (SWEEP[:2], SWEEP)
+    }
+    assert "sweep further" in knees[2]
+    assert "sweep further" not in knees[len(SWEEP)]
+
+
+def test_faster_growth_asks_for_more_spare() -> None:
+    """At 60 % a minute the share of the knee is lower than at the default 10 %."""
+    assert derive(growth_per_second=0.01).target_rate < derive().target_rate
+
+
 def test_replicas_follow_the_traffic() -> None:
     """At 174.5/s a replica, 1000/s need 6 at least and 3000/s * 1.25 need 22 at most."""
     targets = derive(base_rate=1000, peak_rate=3000).targets

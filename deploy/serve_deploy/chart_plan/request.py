@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from serve_deploy.capacity import DEFAULT_GROWTH_PER_SECOND
 from serve_deploy.chart_values import ChartValues
 from serve_deploy.loadtest.report import LoadTestReport
 
@@ -24,6 +25,7 @@ class ChartRequest:
     slo_p99_seconds: float | None = None
     base_rate: float | None = None
     peak_rate: float | None = None
+    growth_per_second: float = DEFAULT_GROWTH_PER_SECOND
     prometheus: str | None = None
     report: LoadTestReport | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)

@@ -98,6 +98,7 @@ def _measure_targets(
         scrape_seconds=SCRAPE_SECONDS,
         base_rate=request.base_rate,
         peak_rate=request.peak_rate,
+        growth_per_second=request.growth_per_second,
         min_replicas=request.min_replicas,
         max_replicas=request.max_replicas,
     )

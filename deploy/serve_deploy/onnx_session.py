@@ -63,11 +63,16 @@ def _create_session(source: str | bytes, options: Any) -> Any:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def _refusal_hint(model: OnnxModel, error: str) -> str | None:
+def _refusal_hint(model: OnnxModel, error: str) -> str:
     if model.custom_domains:
         return f"it uses operators of {', '.join(model.custom_domains)}, which Triton needs an extra library for"
     if "locale" in error:
-        return "StringNormalizer needs the locale en_US.UTF-8: install it here and in Triton's image"
+        return (
+            "StringNormalizer needs the locale en_US.UTF-8: install it here and in Triton's image, or let --fix set "
+            "C.UTF-8"
+        )
+    if "Could not find an implementation" in error or "NOT_IMPLEMENTED" in error:
+        return "where only a GPU can run it: --no-verify --max-batch-size N packages it without running it"
     return "check it with onnx.checker, or export it again"
 
 

@@ -130,9 +130,7 @@ class _Points:
         """Measure until the end, or until something ends the run early."""
         for shape, repeat in itertools.product(self._options.loads, range(self._options.repeat)):
             self._measure(shape, repeat)
-            if self._interruption.happened and not self._ended_by:
-                self._end("interrupt", "interrupted between two periods")
-            if self._ended_by:
+            if self._is_over("summing up"):
                 break
 
     def _end(self, by: Literal["interrupt", "server"], reason: str) -> None:
@@ -140,15 +138,15 @@ class _Points:
 
     def _measure(self, shape: LoadShape, repeat: int) -> None:
         options = self._options
-        if not self._prepare(shape):
+        if not self._prepare(shape) or self._is_over("connecting"):
             return
         if options.warmup_seconds > 0 and not isinstance(shape, Replay):
             self._progress(f"warming up at {load_in_words(shape)}")
             self._carry_out(shape, repeat, "warm-up", options.warmup_seconds, None)
-            if self._ended_by:
-                return
         self._progress(f"measuring {load_in_words(shape)}")
         before = self._statistics()
+        if self._is_over("warming up"):
+            return
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         duration = options.duration_seconds if options.duration_seconds is not None else _UNLIMITED_SECONDS
         with MetricsSampler(options.metrics_url, self._model.name) as sampler:
@@ -162,7 +160,7 @@ class _Points:
 
     def _prepare(self, shape: LoadShape) -> bool:
         failure = self._workers.prepare(Prepare(shape, self._connections_each))
-        if not failure:
+        if not failure or self._interruption.happened:
             return True
         reason = f"cannot connect to {self._options.endpoint.url}: {failure}"
         if not self._points:
@@ -204,9 +202,13 @@ class _Points:
                 self._notice_loss(message)
             else:
                 pulse.tell(measurement)
-        if self._interruption.happened and not self._ended_by:
-            self._end("interrupt", f"interrupted while {_PHASES[phase]}")
+        self._is_over(_PHASES[phase])
         return measurement, ends
+
+    def _is_over(self, doing: str) -> bool:
+        if self._interruption.happened and not self._ended_by:
+            self._end("interrupt", f"interrupted while {doing}")
+        return self._ended_by is not None
 
     def _notice_loss(self, message: PeriodEnd) -> None:
         if message.lost and not self._ended_by:

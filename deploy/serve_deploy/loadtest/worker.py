@@ -32,6 +32,7 @@ class Worker:
     def __init__(self, send: Callable[[object], None]) -> None:
         self._send = send
         self._period: ClosedPeriod | OpenPeriod | None = None
+        self._preparation: asyncio.Task[None] | None = None
         self._lost_flushes = 0
         self._lost = False
 
@@ -42,28 +43,38 @@ class Worker:
         self._exchange.client = _open_client(job, self._exchange)
 
     def stop(self) -> None:
-        """End the current period at once."""
+        """End the current period, or its preparation, at once."""
         if self._period:
             self._period.stop()
+        if self._preparation:
+            self._preparation.cancel()
 
     async def prepare(self, message: Prepare) -> None:
         """Open the slots before the clock starts."""
+        self._preparation = asyncio.current_task()
         try:
             await self._exchange.open_slots(self._slots_needed(message.shape, message.connections))
         except ConnectionError as error:
             self._send(Prepared(str(error)))
+        except asyncio.CancelledError:
+            self._send(Prepared("stopped"))
         else:
             self._send(Prepared())
+        self._preparation = None
 
     def _slots_needed(self, shape: LoadShape, connections: int) -> int:
         if isinstance(shape, ClosedLoop):
             return split_evenly(shape.concurrency, self._job.workers, self._job.worker)
         return min(32, connections)
 
-    async def measure(self, plan: PeriodPlan) -> None:
-        """Carry out one period and report it."""
+    def begin(self, plan: PeriodPlan) -> ClosedPeriod | OpenPeriod:
+        """Make ready for a period; from now on it can be stopped."""
         period = self._period = self._build_period(plan)
         self._exchange.begin(period)
+        return period
+
+    async def measure(self, plan: PeriodPlan, period: ClosedPeriod | OpenPeriod) -> None:
+        """Carry out one period and report it."""
         self._lost_flushes, self._lost = 0, False
         gc.collect()
         gc.freeze()
@@ -192,7 +203,7 @@ async def _serve(incoming: int, outgoing: int) -> None:
                     case Prepare():
                         tasks.create_task(worker.prepare(message))
                     case PeriodPlan():
-                        tasks.create_task(worker.measure(message))
+                        tasks.create_task(worker.measure(message, worker.begin(message)))
                     case Stop():
                         worker.stop()
         worker.stop()

@@ -84,6 +84,22 @@ def test_interrupt_gives_a_partial_report(triton: TritonServer) -> None:
     assert workers() == []
 
 
+def test_interrupt_between_periods_ends_the_run(triton: TritonServer) -> None:
+    """Ctrl-C that comes while no request is under way is not forgotten: nothing more is measured."""
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(triton.http_url), model="exact", loads=(ClosedLoop(1),), duration_seconds=60,
+        warmup_seconds=0.1,
+    )  # fmt: skip
+
+    def interrupt(doing: str) -> None:
+        if doing.startswith("measuring"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    report = run_loadtest(options, progress=interrupt)
+    assert (report.ended_by, report.points) == ("interrupt", ())
+    assert workers() == []
+
+
 def test_command_interrupted_exits_130_with_its_report() -> None:
     """`serve loadtest --json` that gets Ctrl-C prints its partial report and exits 130."""
     process: list[subprocess.Popen[str]] = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fault_servers import reply, reset, serve_faults, serve_grpc_faults
+from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_faults
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
@@ -286,3 +287,24 @@ def test_free_dims_need_a_shape(measure: Any) -> None:
         measure("double", requests=1)
     assert "--shape IN:N" in (caught.value.hint or "")
     assert "IN FP32 [-1, -1]" in (caught.value.hint or "")
+
+
+def test_command_exits_6_with_the_report_when_the_server_dies(serve: Callable[..., Any]) -> None:
+    """`serve loadtest --json` against a server that goes away: exit code 6, the report up to there, the reason."""
+    servers: list[FaultServer] = []
+    ends: list[asyncio.Task[None]] = []
+
+    async def die_at_20(number: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+        if number == 20:
+            ends.append(asyncio.create_task(servers[0].stop()))
+
+    with serve_faults(die_at_20) as server:
+        servers.append(server)
+        options = ["--rate", 100, "--duration", 60, "--warmup", 0, "--timeout", 1, "--json"]
+        done = serve("loadtest", f"http://127.0.0.1:{server.port}", "-m", "faulty", *options)
+    assert done.returncode == 6, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["complete"], report["ended_by"]) == (False, "server")
+    assert report["points"][0]["succeeded"] >= 20
+    assert "does not answer any more" in done.stderr

@@ -26,6 +26,8 @@ fi
 wanted=()
 is_missing chromium && wanted+=(chromium)
 is_missing wrk && wanted+=(wrk)
+# The chart's own scripts use it, and tests run them.
+is_missing curl && wanted+=(curl)
 locale -a 2>/dev/null | grep -qi '^en_US.utf-\?8$' || wanted+=(locales)
 if [ ${#wanted[@]} -gt 0 ] && can_install; then
   echo "installing ${wanted[*]} with apt-get"
@@ -36,7 +38,7 @@ if [ ${#wanted[@]} -gt 0 ] && can_install; then
 fi
 
 missing=()
-for tool in helm4 helm3 kubectl promtool prometheus prometheus-pushgateway chromium wrk; do
+for tool in helm4 helm3 kubectl promtool prometheus prometheus-pushgateway chromium wrk curl; do
   if is_missing $tool; then missing+=("$tool"); fi
 done
 if [ ${#missing[@]} -gt 0 ]; then

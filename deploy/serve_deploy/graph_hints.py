@@ -235,21 +235,32 @@ def _note_sizes(graph: _Graph, hints: InputHints, node: NodeProto, position: int
         hints.words.extend(word.decode("utf-8", "replace") for word in words)
     if position != 0 and node.op_type not in _ELEMENTWISE:
         return
-    _note_centres(graph, hints, node, place)
+    _note_centres(graph, hints, node)
     for axis, size in _axis_sizes(graph, node, position, place):
         if place.axes is not None and -len(place.axes) <= axis < len(place.axes) and size > 1:
             hints.axis_sizes.setdefault(place.axes[axis], size)
 
 
-def _note_centres(graph: _Graph, hints: InputHints, node: NodeProto, place: _Place) -> None:
-    """Keep constants as wide as the input that it is compared with: means, centroids, training points."""
-    if place.axes is None or len(place.axes) != 2 or node.op_type not in ("Sub", "Add", "CDist", "Scan", "Div"):
+def _note_centres(graph: _Graph, hints: InputHints, node: NodeProto) -> None:
+    """Keep constants that the input is compared with: means, centroids, training points."""
+    if node.op_type == "Gemm" and len(node.input) == 3:
+        hints.centres.extend(_zero_of(graph.array(node.input[1]), graph.array(node.input[2])))
+    if node.op_type not in ("Sub", "Add", "CDist", "Scan"):
         return
     for name in node.input:
         constant = graph.array(name)
-        if constant is not None and constant.dtype.kind == "f" and 0 < constant.ndim <= 2 and constant.size < 100_000:
+        if constant is not None and constant.dtype.kind == "f" and 0 < constant.ndim <= 3:
             sign = -1 if node.op_type == "Add" else 1
             hints.centres.extend(sign * row for row in constant.reshape(-1, constant.shape[-1])[:64])
+
+
+def _zero_of(matrix: np.ndarray[Any, Any] | None, offset: np.ndarray[Any, Any] | None) -> list[np.ndarray[Any, Any]]:
+    """The vector that a square layer takes to zero: a mixture model's mean, scaled and shifted by its layer."""
+    if matrix is None or offset is None or matrix.dtype.kind != "f" or offset.ndim != 1:
+        return []
+    if matrix.shape != (offset.size, offset.size) or offset.size > 512:
+        return []
+    return [-np.linalg.lstsq(matrix.T.astype(np.float64), offset.astype(np.float64), rcond=None)[0]]
 
 
 def _axis_sizes(graph: _Graph, node: NodeProto, position: int, place: _Place) -> list[tuple[int, int]]:

@@ -237,6 +237,8 @@ def _draw_around_thresholds(draw: Draw) -> Array:
 
 def _draw_around_centres(draw: Draw, centres: list[Array]) -> Array:
     """Near the means, centroids or training points that the model compares with."""
-    centre = centres[int(draw.rng.integers(len(centres)))].astype(np.float64)
-    spread = float(np.std(np.stack(centres))) or float(np.abs(centre).mean()) or 1.0
-    return centre + draw.rng.normal(size=draw.shape) * spread * 0.3
+    chosen = np.stack([centres[int(draw.rng.integers(len(centres)))] for _ in range(draw.shape[0])]).astype(np.float64)
+    spread = np.std(np.stack(centres), axis=0)
+    # Close by: what counts neighbours within a radius finds some, and other samples lie at other centres.
+    noise = draw.rng.normal(size=draw.shape) * np.where(spread > 0, spread, 1.0) * 0.03
+    return np.asarray(chosen + noise)

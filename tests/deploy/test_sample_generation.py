@@ -165,3 +165,17 @@ def test_serves_a_model_without_inputs(tmp_path: Path) -> None:
     found = generate(parse_graph("() => (float[2] y) { y = Constant<value_floats=[1.0,2.0]>() }"), tmp_path)
 
     assert found.samples[0] == {}
+
+
+def test_lies_near_what_the_model_compares_with(tmp_path: Path) -> None:
+    """A model that saturates away from its means gets samples near each of them, so that it answers differently."""
+    model = parse_graph(
+        """(float[N,2] x) => (float[N,2] y) <float[1,2,2] means = {500.0,-300.0,700.0,900.0}> {
+            shape = Constant<value_ints=[0,1,2]>() wide = Reshape(x, shape) away = Sub(wide, means)
+            far = ReduceSumSquare<axes=[2], keepdims=0>(away) near = Neg(far) y = Softmax<axis=1>(near)
+        }"""
+    )
+
+    found = generate(model, tmp_path)
+
+    assert "1 of 1 outputs vary" in found.attempts[-1]

@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@bash scripts/get_libpython.sh $(BIN)/python
 	@touch $@
 
-tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk
+tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk and the like
 	bash scripts/get_tools.sh $(BIN)/python
 
 demo: $(VENV)/.installed ## The main job on the example: package, run a real Triton, infer, load test, chart

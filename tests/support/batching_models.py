@@ -95,6 +95,15 @@ NOT_BATCHABLE = (
         "changes with the other rows",
     ),
     Trap(
+        "influence_past_a_threshold_behind_a_layer",
+        """(float[N,2] x) => (float[N,2] y) <float[2,2] w = {1.0,0.5,-0.5,1.0}, float[2] b = {0.1,-0.2}> {
+            t = Constant<value_float=500.0>() l = Gemm(x, w, b) a = Abs(l) m = ReduceMax(a) o = Sub(m, t) r = Relu(o)
+            y = Add(l, r)
+        }""",
+        "not_batchable",
+        "changes with the other rows",
+    ),
+    Trap(
         "batch_normalisation_in_training",
         """(float[N,4] x) => (float[N,4] y)
         <float[4] scale = {1,1,1,1}, float[4] bias = {1,2,3,4}, float[4] mean = {0,0,0,0}, float[4] var = {1,1,1,1}> {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.row_difference import excess, relative_difference
+from serve_deploy.sample_variants import are_equal, largest_group, vary_samples
 from serve_deploy.tensor import ModelSignature
 
 Array = np.ndarray[Any, Any]
@@ -23,8 +24,6 @@ Verdict = Literal["batchable", "not_batchable", "undecided"]
 # anywhere; `serve loadtest` finds the best one, and the proof runs the model at this size.
 DEFAULT_MAX_BATCH_SIZE = 8
 BATCH_SIZES = (1, 2, 3)
-# Quiet neighbours and loud ones: what is shared over the batch (a mean, an int8 scale) is moved most by these.
-SCALES = (1.0, 1e-4, 1e3)
 
 
 def check_declared(signature: ModelSignature) -> str | None:
@@ -45,7 +44,6 @@ def check_declared(signature: ModelSignature) -> str | None:
 
 _LARGEST_STACK = 16  # a limit above this is the user's own and not run in full, so that a proof fits in memory
 _MOST_SAMPLES = 4
-_FEW = 4  # numbers a row: a speed, a ratio, the sizes of an image
 _FURTHER_SECONDS = 10.0  # after which a proof makes do with the stacks that it needs
 _NOISE = 1e-2  # of the largest magnitude: what different kernels at another batch size may explain at all
 
@@ -148,31 +146,22 @@ def _quote(names: Sequence[str]) -> str:
 
 
 def _run_rows(run: Run, signature: ModelSignature, samples: Sequence[Sample]) -> list[_Row]:
-    usable = _same_shapes(samples)
+    usable = largest_group(samples)
     if not usable:
         _check_runs_at_one(run, samples)
         missing = "with 1 on axis 0 of every input" if samples else "that the model accepts"
         raise _Refuted("undecided", f"there is no sample {missing}")
     rows = [_Row(sample, _run_single(run, sample)) for sample in usable[:_MOST_SAMPLES]]
     _check_deterministic(run, rows[0])
-    for variant, scale in _variants([row.sample for row in rows]):
+    for variant, scale in vary_samples([row.sample for row in rows]):
         try:
             rows.append(_Row(variant, run(variant), scale))
         except InvalidModelError:
             continue  # the model takes no such values: nothing to learn from them
     _check_single_outputs(signature, rows)
-    if len(rows) < 2 or all(_same_sample(rows[0].sample, row.sample) for row in rows[1:]):
+    if len(rows) < 2 or all(are_equal(rows[0].sample, row.sample) for row in rows[1:]):
         raise _Refuted("undecided", "there is only one distinct sample, so that mixing could not show")
     return rows
-
-
-def _same_shapes(samples: Sequence[Sample]) -> list[Sample]:
-    groups: dict[tuple[Any, ...], list[Sample]] = {}
-    for sample in samples:
-        if all(array.ndim and array.shape[0] == 1 for array in sample.values()):
-            key = tuple(sorted((name, array.shape) for name, array in sample.items()))
-            groups.setdefault(key, []).append(sample)
-    return max(groups.values(), key=len, default=[])
 
 
 def _check_runs_at_one(run: Run, samples: Sequence[Sample]) -> None:
@@ -189,10 +178,6 @@ def _check_runs_at_one(run: Run, samples: Sequence[Sample]) -> None:
                 ) from error
 
 
-def _same_sample(one: Sample, other: Sample) -> bool:
-    return all(np.array_equal(one[name], other[name]) for name in one)
-
-
 def _run_single(run: Run, sample: Sample) -> Mapping[str, Array]:
     try:
         return run(sample)
@@ -205,41 +190,6 @@ def _check_deterministic(run: Run, row: _Row) -> None:
     for name, expected in row.outputs.items():
         if again[name].shape != expected.shape or excess(again[name], expected) > 1:
             raise _Refuted("undecided", f"output '{name}' differs between two runs on the same sample: it is random")
-
-
-def _variants(samples: Sequence[Sample]) -> Iterator[tuple[Sample, float]]:
-    """The samples at other scales; integers have none and are mirrored within the range that was seen."""
-    quiet, loud = SCALES[1:]
-    for number, scale in enumerate((loud, quiet, -loud)):
-        sample = samples[(number + 1) % len(samples)]
-        scaled = _scalable(sample)
-        if scaled:
-            yield {name: _scale(array, scale) if name in scaled else array for name, array in sample.items()}, scale
-    mirrored = {name: _mirror(array, [s[name] for s in samples]) for name, array in samples[0].items()}
-    if not _same_sample(mirrored, samples[0]):
-        yield mirrored, 1.0
-
-
-def _scalable(sample: Sample) -> set[str]:
-    """The float inputs; of inputs with large ones beside them, not those of a few numbers.
-
-    A speed or a size ratio a thousand times as large makes no louder signal, but an output too large for the memory.
-    """
-    few = {name for name, array in sample.items() if array.size <= _FEW}
-    floats = {name for name, array in sample.items() if array.dtype.kind == "f"}
-    return floats if len(few) == len(sample) else floats - few
-
-
-def _scale(array: Array, scale: float) -> Array:
-    largest = float(np.finfo(array.dtype).max)
-    return np.clip(array.astype(np.float64) * scale, -largest, largest).astype(array.dtype)
-
-
-def _mirror(array: Array, seen: Sequence[Array]) -> Array:
-    if array.dtype.kind not in "iu" or not array.size:
-        return array
-    low, high = min(int(a.min()) for a in seen), max(int(a.max()) for a in seen)
-    return (low + (high - array)).astype(array.dtype)
 
 
 def _check_single_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> None:

@@ -51,6 +51,9 @@ bench: tools ## Speed and memory beside their lower bounds and peers
 	$(BIN)/python benchmarks/package.py
 	$(BIN)/python benchmarks/loadtest.py
 
+conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served; all of them with CONFORMANCE=--full
+	$(BIN)/python tests/conformance $(CONFORMANCE)
+
 wheel: $(VENV)/.installed ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --outdir dist .
 

@@ -83,7 +83,11 @@ def run(
         follower.look()
     with output.progress() as progress:
         server = start_server(
-            options, runtime=read_runtime(runtime), startup_timeout_seconds=startup_timeout, progress=progress
+            options,
+            runtime=read_runtime(runtime),
+            startup_timeout_seconds=startup_timeout,
+            progress=progress,
+            on_log=sys.stderr.write if verbose else None,
         )
     with server:
         try:
@@ -152,11 +156,10 @@ def print_status(status: ServerStatus) -> None:
 def _serve(server: TritonServer, follower: RepositoryWatch | None, *, verbose: bool) -> int:
     """Follow the log and the repository until the server ends by itself; return its exit code."""
     console = output.stderr()
-    printed, looked = 0, time.monotonic()
+    looked = time.monotonic()
     while (code := server.wait(_TICK_SECONDS)) is None:
         if verbose:
-            text, printed = server.read_log(printed)
-            sys.stderr.write(text)
+            sys.stderr.write(server.new_log_text())
         if follower and time.monotonic() - looked > _WATCH_SECONDS:
             for change in follower.apply_changes(server):
                 outcome = f"not {change.action}: {change.error}" if change.error else change.action

@@ -39,6 +39,7 @@ class TritonServer:
         self._ports = ports
         self.runtime: RuntimeName = runtime
         self.version = ""
+        self._log_end = 0
 
     @property
     def pid(self) -> int:
@@ -83,9 +84,10 @@ class TritonServer:
         """Everything the server wrote so far, also after its end."""
         return self._process.log_text()
 
-    def read_log(self, start: int) -> tuple[str, int]:
-        """What it wrote from byte `start` on, and where that ends."""
-        return self._process.read_log(start)
+    def new_log_text(self) -> str:
+        """What it wrote since the last call."""
+        text, self._log_end = self._process.read_log(self._log_end)
+        return text
 
     def last_lines(self) -> str:
         """The end of the log, for an error message."""
@@ -140,6 +142,7 @@ def start_server(
     runtime: RuntimeName | None = None,
     startup_timeout_seconds: float = 120,
     progress: Progress = silent,
+    on_log: Callable[[str], object] | None = None,
     runtimes: tuple[Runtime, ...] | None = None,
     spawn: Spawn = subprocess.Popen,
     clock: Callable[[], float] = time.monotonic,
@@ -147,6 +150,7 @@ def start_server(
 ) -> TritonServer:
     """Start a server on a model repository and return it once each model is READY or UNAVAILABLE.
 
+    `on_log` is given what the server writes until then; `new_log_text` has what comes later.
     Raises TritonStartError where there is no runtime, a given port is in use, or the server ends or hangs at start.
     """
     if not options.repository.is_dir():
@@ -154,12 +158,12 @@ def start_server(
     chosen = select_runtime(runtime, runtimes)
     deadline = clock() + startup_timeout_seconds
     for attempt in range(1, _START_ATTEMPTS + 1):
-        progress(f"starting Triton ({chosen.name})")
+        progress(f"starting Triton ({chosen.name}), which loads the models")
         ports = choose_ports(options)
         server_id = uuid.uuid4().hex[:12]
         server = TritonServer(_launch(chosen, options, ports, server_id, spawn), options, ports, chosen.name)
         try:
-            server.version = _wait_until_loaded(server, server_id, deadline, clock, sleep, progress)
+            server.version = _wait_until_loaded(server, server_id, deadline, clock, sleep, on_log)
         except BaseException as error:
             server.stop(drain=False)
             if attempt < _START_ATTEMPTS and isinstance(error, _PortTaken) and _has_free_port(options):
@@ -195,10 +199,11 @@ def _wait_until_loaded(
     deadline: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-    progress: Progress,
+    on_log: Callable[[str], object] | None,
 ) -> str:
-    progress("waiting for Triton to load the models")
     while True:
+        if on_log:
+            on_log(server.new_log_text())
         code = server.poll()
         if code is not None:
             raise _start_error(code, server.log_text())

@@ -10,17 +10,18 @@ from pathlib import Path
 
 
 class Verdict(StrEnum):
-    """How a case ended; only `SERVED`, `REFUSED` and `NOT_REPRODUCED` are as they should be."""
+    """How a case ended; the first four are as they should be."""
 
     SERVED = "served as expected"
-    REFUSED = "refused with exit code 3"
+    REFUSED = "not servable, refused with exit code 3"
+    TOO_NEW = "reproduced by ONNX Runtime here, but too new for any released Triton, refused with exit code 3"
     NOT_REPRODUCED = "not reproduced by ONNX Runtime itself"
     NOT_PACKAGED = "could not be packaged"
     NOT_LOADED = "did not load"
     DIFFERENT = "served differently"
 
 
-GOOD = (Verdict.SERVED, Verdict.REFUSED, Verdict.NOT_REPRODUCED)
+GOOD = (Verdict.SERVED, Verdict.REFUSED, Verdict.TOO_NEW, Verdict.NOT_REPRODUCED)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ The contenders take turns; the median of the rounds counts, and the least stands
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import resource
 import shutil
@@ -235,10 +236,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         repository = write_repository(Path(name) / "repository")
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[-1:])
         with start_server(ServerOptions(repository=repository)) as server:
+            # Server and client each have a core, so that neither's caches are the other's.
+            os.sched_setaffinity(0, cores[:1])
             contenders = Contenders(server, Path(name), arguments.seconds)
             for size in (SMALL, LARGE):
                 compare(contenders, arguments.rounds, size)
+            os.sched_setaffinity(0, cores)
             show_processes(server, arguments.rounds, arguments.seconds)
             show_precision(server, arguments.rounds, arguments.seconds)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.model import Model, Tensor
 from serve_deploy.loadtest.payload import Sample, http_body
 from serve_deploy.loadtest.report import Point

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from serve_deploy.chart_values.documentation import render_values_table, render_values_yaml
-from serve_deploy.chart_values.scaling import Metrics
-from serve_deploy.chart_values.schema import build_schema
-from serve_deploy.gpu_profiles import CLOUDS, PROFILES, profiles_document
-from serve_deploy.promql import Scope, formula, read_queries
+from serve_deploy.autoscaling.promql import Scope, formula, read_queries
+from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES, profiles_document
+from serve_deploy.chart.values.documentation import render_values_table, render_values_yaml
+from serve_deploy.chart.values.scaling import Metrics
+from serve_deploy.chart.values.schema import build_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "triton"
@@ -111,7 +111,7 @@ def render_readme() -> str:
 
 def render_files() -> dict[Path, bytes]:
     """Return every generated file with its content."""
-    profiles = "# Generated from serve_deploy.gpu_profiles by `make chart-docs`.\n" + yaml.safe_dump(
+    profiles = "# Generated from serve_deploy.chart.gpu_profiles by `make chart-docs`.\n" + yaml.safe_dump(
         profiles_document(), sort_keys=False
     )
     texts = {

@@ -80,7 +80,7 @@ def read_objective(slo: str | None) -> float | None:
     """The p99 that --slo asks for, in seconds."""
     if slo is None:
         return None
-    from serve_deploy.loadtest.gates import parse_gate
+    from serve_deploy.loadtest.judging.gates import parse_gate
 
     gate = parse_gate(slo)
     if gate.figure not in ("p99", "response_p99") or gate.comparison not in ("<", "<="):
@@ -101,7 +101,7 @@ def read_overrides(files: Sequence[Path], settings: Sequence[str]) -> dict[str, 
     """The values of --values and --set, later ones over earlier ones."""
     import yaml
 
-    from serve_deploy.chart_plan import merge_values
+    from serve_deploy.chart.plan import merge_values
 
     values: dict[str, Any] = {}
     for path in files:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from serve_cli import output
 
 if TYPE_CHECKING:
-    from serve_deploy.chart_archive import FileChange
-    from serve_deploy.chart_plan import DerivedValue
+    from serve_deploy.chart.archive import FileChange
+    from serve_deploy.chart.plan import DerivedValue
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
     from serve_deploy.manifest import Manifest, Tensor, Verification
-    from serve_deploy.packaging import PackagedModel, PackageSummary
+    from serve_deploy.packaging.pipeline import PackagedModel, PackageSummary
 
 
 def print_summary(summary: PackageSummary) -> None:

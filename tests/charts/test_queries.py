@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serve_deploy.autoscaling import ScalingTargets, autoscaler, read_hpa, read_scaled_object
-from serve_deploy.promql import (
+from serve_deploy.autoscaling.promql import (
     AlertSettings,
     Scope,
     alert_rules,
@@ -19,6 +18,7 @@ from serve_deploy.promql import (
     read_queries,
     recording_rules,
 )
+from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, read_hpa, read_scaled_object
 
 Render = Callable[..., list[dict[str, Any]]]
 

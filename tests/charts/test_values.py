@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serve_deploy.chart_values import ChartValues
-from serve_deploy.chart_values.documentation import document_values
-from serve_deploy.chart_values.schema import build_schema
+from serve_deploy.chart.values import ChartValues
+from serve_deploy.chart.values.documentation import document_values
+from serve_deploy.chart.values.schema import build_schema
 
 SCHEMA = build_schema()
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from onnx_models import build_model, doubling_model
 
 from serve_cli.app import main
 from serve_deploy.errors import Interrupted
-from serve_deploy.packaging import PackageOptions, package_model, package_models
+from serve_deploy.packaging.pipeline import PackageOptions, package_model, package_models
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 Command = Callable[..., tuple[int, str, str]]
@@ -423,7 +423,7 @@ _PACKAGE_UNDER_LIMIT = r"""
 import re, sys
 from pathlib import Path
 from serve_deploy.errors import Interrupted
-from serve_deploy.packaging import PackageOptions, package_model, package_models
+from serve_deploy.packaging.pipeline import PackageOptions, package_model, package_models
 package_model(Path(sys.argv[1]), PackageOptions(repository=Path(sys.argv[2]), verify=False, max_batch_size=4))
 # Not ru_maxrss, which a process inherits from whoever forked it: here from pytest, however large that has grown.
 print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024)

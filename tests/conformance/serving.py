@@ -14,15 +14,15 @@ from cases import Case, Request, Value
 from outcomes import Outcome, Verdict
 
 from serve_deploy.errors import InvalidModelError, ServeError
-from serve_deploy.inference import InferenceOptions
-from serve_deploy.inference_client import send_request
-from serve_deploy.loadtest.control import ControlPlane, connect_control_plane
-from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.inference.client import send_request
+from serve_deploy.inference.request import InferenceOptions
+from serve_deploy.loadtest.clients.control import ControlPlane, connect_control_plane
+from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.model import Model, read_model
 from serve_deploy.loadtest.payload import Sample
-from serve_deploy.package_options import PackageOptions
-from serve_deploy.packaging import package_model
-from serve_deploy.samples import write_samples
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import package_model
+from serve_deploy.samples.files import write_samples
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 

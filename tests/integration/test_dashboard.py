@@ -23,7 +23,7 @@ from dashboard_page import Panel, fill_legend, page_rows, render_page
 from prometheus import Prometheus, running_prometheus
 from repositories import add_ensemble, add_model
 
-from serve_deploy.promql import dashboard, read_queries
+from serve_deploy.autoscaling.promql import dashboard, read_queries
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 CHART = Path(__file__).parents[2] / "charts" / "triton"

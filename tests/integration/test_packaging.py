@@ -14,10 +14,10 @@ from onnx_models import build_model, doubling_model, echo_model
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError, VerificationError
 from serve_deploy.manifest import read_manifest
 from serve_deploy.model_config import parse_config
-from serve_deploy.own_outputs import Subject
-from serve_deploy.packaging import PackagedModel, PackageOptions, package_model, package_models
+from serve_deploy.packaging.own_outputs import Subject
+from serve_deploy.packaging.pipeline import PackagedModel, PackageOptions, package_model, package_models
+from serve_deploy.packaging.verification import verify_model
 from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
-from serve_deploy.verification import verify_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 

@@ -13,7 +13,7 @@ from serve_cli.options import DryRun, Force, Json, Release, Repository
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.chart_plan import ChartPlan
+    from serve_deploy.chart.plan import ChartPlan
 
 
 def chart(
@@ -49,8 +49,8 @@ def chart(
     serve chart models/ --slo 'p99<50ms' --capacity sweep.json --peak-rate 2000
     serve chart models/ --diff
     """
-    from serve_deploy.chart_plan import ChartRequest, plan_chart
-    from serve_deploy.served_models import read_models
+    from serve_deploy.chart.plan import ChartRequest, plan_chart
+    from serve_deploy.repository.served_models import read_models
 
     request = ChartRequest(
         release=release,
@@ -83,9 +83,9 @@ def _write(
     plan: ChartPlan, models: Any, directory: Path, name: str | None, package: bool, push: str | None, *,
     diff: bool, dry_run: bool, force: bool,
 ) -> WrittenChart:  # fmt: skip
-    from serve_deploy.chart import build_chart, write_chart
-    from serve_deploy.chart_archive import compare_chart, package_chart
-    from serve_deploy.helm import Helm
+    from serve_deploy.chart.archive import compare_chart, package_chart
+    from serve_deploy.chart.helm import Helm
+    from serve_deploy.chart.write import build_chart, write_chart
 
     chart_name = name or directory.resolve().name
     files = build_chart(plan, models, chart_name)

@@ -12,8 +12,8 @@ from serve_cli import output
 from serve_cli.options import DryRun, Json
 
 if TYPE_CHECKING:
+    from serve_deploy.chart.helm import Helm
     from serve_deploy.cluster.release import ReleaseState
-    from serve_deploy.helm import Helm
 
 Chart = Annotated[
     str, typer.Argument(metavar="CHART", help="A chart directory, a .tgz or an oci:// address.", show_default=False)
@@ -60,7 +60,7 @@ def deploy(
     \b
     serve deploy deploy-chart --release demo -n models --wait
     """
-    from serve_deploy.helm import Helm
+    from serve_deploy.chart.helm import Helm
 
     helm = Helm()
     extra = [word for setting in settings or [] for word in ("--set", setting)]

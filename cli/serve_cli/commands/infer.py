@@ -14,7 +14,7 @@ from serve_cli.options import Json
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.inference import InferenceOutput, InferenceResult
+    from serve_deploy.inference.request import InferenceOutput, InferenceResult
 
 _TOP_FOR_PEOPLE = 5
 _SHOWN_VALUES = 12
@@ -79,8 +79,8 @@ def infer(
     serve infer grpc://localhost:8001 -m digits -i image=@seven.png --json
     serve infer http://localhost:8000 -m sums -i 'a=[1, 2]' -i 'b=[3, 4]' -o out.npz
     """
-    from serve_deploy.inference import InferenceOptions, save_outputs
-    from serve_deploy.inference import infer as send
+    from serve_deploy.inference.request import InferenceOptions, save_outputs
+    from serve_deploy.inference.request import infer as send
 
     # Exact values where a program reads them, classes where a person does.
     default_top = 0 if json or save else _TOP_FOR_PEOPLE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serve_deploy.autoscaling import parse_quantity
+from serve_deploy.autoscaling.targets import parse_quantity
 from serve_deploy.cluster.pods import condition
 
 Object = Mapping[str, Any]

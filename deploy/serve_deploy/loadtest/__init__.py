@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serve_deploy.loadtest.endpoint import Endpoint, TlsOptions, parse_endpoint
+from serve_deploy.loadtest.clients.endpoint import Endpoint, TlsOptions, parse_endpoint
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.progress import Progress, silent
@@ -47,8 +47,8 @@ def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:
 
     ThresholdError says which were missed and by how much, UsageError what is no gate.
     """
-    from serve_deploy.loadtest.gates import parse_gate
-    from serve_deploy.loadtest.judging import judge_report, require_passed
+    from serve_deploy.loadtest.judging.gates import parse_gate
+    from serve_deploy.loadtest.judging.judging import judge_report, require_passed
 
     judged = judge_report(report, [parse_gate(gate) for gate in gates])
     require_passed(judged)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest.figures import format_load
-from serve_deploy.loadtest.gates import read_error_rate
+from serve_deploy.loadtest.judging.gates import read_error_rate
 from serve_deploy.loadtest.pooling import group_by_load, pool_repeats
 from serve_deploy.loadtest.report import LoadTestReport, Point
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from serve_deploy.config_digest import config_sha256, instance_count
 from serve_deploy.errors import UsageError
+from serve_deploy.repository.config_digest import config_sha256, instance_count
 
 Document = dict[str, Any]
 

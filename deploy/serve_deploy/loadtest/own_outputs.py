@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.model import Model
 from serve_deploy.loadtest.payload import Sample
-from serve_deploy.session_run import run_session
+from serve_deploy.model.session_run import run_session
 
 Array = NDArray[Any]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.endpoint import Endpoint
+from serve_deploy.inference.wire import encode_tensor
+from serve_deploy.loadtest.clients.endpoint import Endpoint
 from serve_deploy.loadtest.model import Model, model_path
 from serve_deploy.tensor import DataType
-from serve_deploy.wire import encode_tensor
 
 Array = NDArray[Any]
 # Of each input, the parameters that say where in shared memory it is.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.alarm import open_alarm
-from serve_deploy.loadtest.exchange import Exchange, Slot
+from serve_deploy.loadtest.clients.alarm import open_alarm
+from serve_deploy.loadtest.clients.exchange import Exchange, Slot
 from serve_deploy.loadtest.recorder import NEVER_SENT, TIMED_OUT
 
 _RETRY_SECONDS = 0.1

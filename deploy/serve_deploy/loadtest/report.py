@@ -241,7 +241,7 @@ class LoadTestReport(_Document):
     @property
     def intervals(self) -> tuple[LoadIntervals, ...]:
         """How sure each figure is of every load that was repeated; worked out from the points."""
-        from serve_deploy.loadtest.intervals import estimate_intervals
+        from serve_deploy.loadtest.judging.intervals import estimate_intervals
 
         return estimate_intervals(self.points)
 

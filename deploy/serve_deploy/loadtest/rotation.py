@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from serve_deploy.loadtest.exchange import Request
+from serve_deploy.loadtest.clients.exchange import Request
 
 NextRequest = Callable[[], Request]
 # All ids have ten digits, and fit a signed 32-bit control tensor.

@@ -11,7 +11,8 @@ from typing import Literal
 
 import serve_deploy
 from serve_deploy.errors import EndpointError
-from serve_deploy.loadtest.control import ControlPlane, connect_control_plane
+from serve_deploy.loadtest.clients.control import ControlPlane, connect_control_plane
+from serve_deploy.loadtest.clients.shared_memory import shared_inputs
 from serve_deploy.loadtest.data import read_request_data
 from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.live import Listener, Pulse, ignore
@@ -28,7 +29,6 @@ from serve_deploy.loadtest.requests import build_source, check_options
 from serve_deploy.loadtest.schedule import LoadShape, Replay
 from serve_deploy.loadtest.server_metrics import MetricsSampler
 from serve_deploy.loadtest.server_statistics import Document, statistics_difference
-from serve_deploy.loadtest.shared_memory import shared_inputs
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.inference.wire import decode_tensor
 from serve_deploy.tensor import DataType
-from serve_deploy.wire import decode_tensor
 
 Array = NDArray[Any]
 Expected = dict[str, Array]

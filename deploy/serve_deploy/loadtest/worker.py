@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
-from serve_deploy.loadtest.exchange import LOSS_KINDS, Exchange
+from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.recorder import SUCCEEDED
@@ -166,10 +166,10 @@ class Worker:
 
 def _open_client(job: Job, exchange: Exchange) -> Any:
     if job.endpoint.protocol == "http":
-        from serve_deploy.loadtest.http_client import HttpClient
+        from serve_deploy.loadtest.clients.http_client import HttpClient
 
         return HttpClient(job.endpoint, exchange, validate=job.validate)
-    from serve_deploy.loadtest.grpc_client import GrpcClient
+    from serve_deploy.loadtest.clients.grpc_client import GrpcClient
     from serve_deploy.loadtest.validation import check_grpc_reply
 
     check = check_grpc_reply if job.validate else None

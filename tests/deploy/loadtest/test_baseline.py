@@ -7,7 +7,7 @@ import pytest
 from synthetic_reports import TARGET, make_point, make_report, make_sweep
 
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.baseline import BaselineOptions, compare_with_baseline
+from serve_deploy.loadtest.judging.baseline import BaselineOptions, compare_with_baseline
 from serve_deploy.loadtest.report import BaselineComparison, ErrorKind, Load, LoadTestReport
 
 CLOSED = Load(mode="closed", concurrency=4)

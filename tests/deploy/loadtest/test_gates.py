@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
 from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.loadtest.gates import evaluate_gate, evaluate_gates, parse_gate
-from serve_deploy.loadtest.judging import judge_report, require_passed
+from serve_deploy.loadtest.judging.gates import evaluate_gate, evaluate_gates, parse_gate
+from serve_deploy.loadtest.judging.judging import judge_report, require_passed
 from serve_deploy.loadtest.report import ErrorKind, Load, LoadTestReport
 
 TIMES = ("p50", "p90", "p99", "p99.9", "mean", "max", "service_p99", "response_p95", "service_mean", "queue", "slip")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from synthetic_reports import make_report, make_stalled_point, make_sweep
 
-from serve_deploy.loadtest.gates import evaluate_gates, parse_gate
+from serve_deploy.loadtest.judging.gates import evaluate_gates, parse_gate
 from serve_deploy.loadtest.pooling import group_by_load, pool_repeats
 from serve_deploy.loadtest.rendering import render
 from serve_deploy.loadtest.report import LoadTestReport, NamedReport, Point, ReportSet

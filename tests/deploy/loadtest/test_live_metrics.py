@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from synthetic_reports import make_report, make_stalled_point
 
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.gates import evaluate_gates, parse_gate
+from serve_deploy.loadtest.judging.gates import evaluate_gates, parse_gate
 from serve_deploy.loadtest.live import LiveSnapshot
 from serve_deploy.loadtest.live_metrics import LiveMetrics, collect_report, parse_address
 from serve_deploy.loadtest.report import Load

@@ -12,7 +12,7 @@ from synthetic_reports import TARGET, make_point, make_report, make_stalled_poin
 
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.histogram import Histogram
-from serve_deploy.loadtest.intervals import estimate_interval, student_t
+from serve_deploy.loadtest.judging.intervals import estimate_interval, student_t
 from serve_deploy.loadtest.measurement import summarize
 from serve_deploy.loadtest.merging import merge_reports
 from serve_deploy.loadtest.pooling import pool_latency, pool_repeats

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
-from serve_deploy.loadtest.gates import evaluate_gates, parse_gate
+from serve_deploy.loadtest.judging.gates import evaluate_gates, parse_gate
 from serve_deploy.loadtest.rendering import Format, render
 from serve_deploy.loadtest.report import (
     BaselineComparison,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from synthetic_reports import make_point
 
-from serve_deploy.loadtest.gates import parse_gate
+from serve_deploy.loadtest.judging.gates import parse_gate
+from serve_deploy.loadtest.judging.search import OutOfBudget, SearchOptions, search_load
 from serve_deploy.loadtest.report import Load, Point, SearchResult
-from serve_deploy.loadtest.search import OutOfBudget, SearchOptions, search_load
 
 SERVICE_US = 5000.0
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.report import LoadTestReport
 from serve_deploy.triton import TritonServer
 

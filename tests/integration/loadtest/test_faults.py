@@ -14,7 +14,7 @@ from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_fa
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.report import LoadTestReport, Point
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
 from serve_deploy.triton import TritonServer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serve_deploy.loadtest.alarm import LoopAlarm, TimerfdAlarm
+from serve_deploy.loadtest.clients.alarm import LoopAlarm, TimerfdAlarm
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
 
 

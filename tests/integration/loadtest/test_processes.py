@@ -15,7 +15,7 @@ from fault_servers import reply, serve_faults
 
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.endpoint import parse_endpoint
+from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
 from serve_deploy.triton import TritonServer
 

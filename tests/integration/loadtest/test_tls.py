@@ -11,7 +11,7 @@ from fault_servers import make_certificates, reply, serve_faults, serve_grpc_fau
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.endpoint import TlsOptions, parse_endpoint
+from serve_deploy.loadtest.clients.endpoint import TlsOptions, parse_endpoint
 from serve_deploy.loadtest.report import LoadTestReport
 from serve_deploy.loadtest.schedule import ClosedLoop
 

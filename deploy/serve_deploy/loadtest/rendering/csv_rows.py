@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from serve_deploy.loadtest.gates import read_error_rate, read_queue_us
+from serve_deploy.loadtest.judging.gates import read_error_rate, read_queue_us
 from serve_deploy.loadtest.report import LatencySummary, NamedReport, Point
 
 _LOAD = ("mode", "concurrency", "request_rate", "distribution", "batch_size")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.figures import format_load, format_moment, format_number
-from serve_deploy.loadtest.gates import parse_gate
+from serve_deploy.loadtest.judging.gates import parse_gate
 from serve_deploy.loadtest.rendering import summary
 from serve_deploy.loadtest.rendering.charts.changes import draw_changes
 from serve_deploy.loadtest.rendering.charts.curve import draw_curve

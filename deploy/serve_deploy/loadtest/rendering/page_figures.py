@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_deploy.loadtest.figures import format_count, format_load, format_number, format_share, format_time_us
-from serve_deploy.loadtest.gates import read_error_rate, read_queue_us
+from serve_deploy.loadtest.judging.gates import read_error_rate, read_queue_us
 from serve_deploy.loadtest.rendering.summary import LoadSummary
 from serve_deploy.loadtest.report import Point
 

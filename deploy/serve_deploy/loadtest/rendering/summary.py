@@ -14,8 +14,8 @@ from serve_deploy.loadtest.figures import (
     format_share,
     format_time_us,
 )
-from serve_deploy.loadtest.gates import read_error_rate, read_queue_us
-from serve_deploy.loadtest.intervals import measure_interval
+from serve_deploy.loadtest.judging.gates import read_error_rate, read_queue_us
+from serve_deploy.loadtest.judging.intervals import measure_interval
 from serve_deploy.loadtest.pooling import group_by_load, pool_repeats
 from serve_deploy.loadtest.report import BaselineComparison, Interval, LoadTestReport, MetricChange, NamedReport, Point
 

@@ -1,0 +1,1 @@
+"""Formulas, targets and decisions of the autoscaler."""

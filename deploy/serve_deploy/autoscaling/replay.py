@@ -1,0 +1,186 @@
+"""Replay an autoscaler on a load curve: does it keep the objective, and does it hold still?
+
+The load is split evenly over the ready replicas; a backlog stays with its replica.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from serve_deploy.autoscaling.hpa import SYNC_SECONDS, Autoscaler, Controller, Pod
+from serve_deploy.autoscaling.queueing import Replica
+from serve_deploy.autoscaling.targets import CONCURRENCY, PENDING
+
+FINE_SECONDS, COARSE_SECONDS = 5.0, 15.0
+# A day needs no finer steps than the autoscaler's own.
+LONG_SECONDS = 6 * 3600.0
+Curve = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds from an event to the autoscaler's sight of it, the windows its metrics are means of, and a start."""
+
+    cold_start_seconds: float = 120.0
+    scrape_seconds: float = 15.0
+    rule_seconds: float = 15.0
+    window_seconds: float = 60.0
+    guard_window_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a replay may cost.
+
+    Share of requests served beyond the objective, turns of direction an hour, seconds on end beyond the objective.
+    """
+
+    breach_fraction: float
+    turns_per_hour: float
+    longest_breach_seconds: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What happened: replicas over time as (second, replicas), and what it cost."""
+
+    curve: str
+    replicas: tuple[tuple[float, int], ...]
+    requests: float
+    breach_fraction: float
+    turns_per_hour: float
+    replica_hours: float
+    longest_breach_seconds: float
+
+    def within(self, budget: Budget) -> bool:
+        """Whether it stayed in budget."""
+        return (
+            self.breach_fraction <= budget.breach_fraction
+            and self.turns_per_hour <= budget.turns_per_hour
+            and self.longest_breach_seconds <= budget.longest_breach_seconds
+        )
+
+
+@dataclass
+class _Server:
+    ready_at: float
+    backlog: float = 0.0
+    # (second, requests in flight, requests waiting) as the metrics will show them
+    history: deque[tuple[float, float, float]] = field(default_factory=deque)
+
+
+def replay(name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, replica: Replica, delays: Delays) -> Replay:
+    """Run the autoscaler over a curve of requests per second; it starts with the replicas it would settle on."""
+    start = _settled(curve(0.0), autoscaler, replica)
+    servers = [_Server(ready_at=0.0) for _ in range(start)]
+    controller = Controller(autoscaler)
+    log = [(0.0, start)]
+    requests = breached = replica_seconds = breach_run = longest = 0.0
+    next_sync = float(SYNC_SECONDS)
+    tick = FINE_SECONDS if seconds < LONG_SECONDS else COARSE_SECONDS
+    for step in range(int(seconds / tick)):
+        now = step * tick
+        rate = curve(now)
+        late = _serve(servers, now, tick, rate, replica, delays)
+        requests += rate * tick
+        breached += late * tick
+        replica_seconds += len(servers) * tick
+        breach_run = breach_run + tick if late else 0.0
+        longest = max(longest, breach_run)
+        if now >= next_sync:
+            next_sync += SYNC_SECONDS
+            pods = _pods(servers, now, delays)
+            wanted = controller.sync(now, len(servers), pods, _totals(pods)).replicas
+            if wanted != len(servers):
+                _resize(servers, wanted, now + delays.cold_start_seconds)
+                log.append((now, wanted))
+    return Replay(
+        name, tuple(log), requests, breached / requests if requests else 0.0, _turns(log) / (seconds / 3600),
+        replica_seconds / 3600, longest,
+    )  # fmt: skip
+
+
+def step_curve(low: float, high: float, at: float) -> Curve:
+    """A sudden rise."""
+    return lambda second: low if second < at else high
+
+
+def ramp_curve(low: float, high: float, start: float, growth_per_second: float) -> Curve:
+    """A steady rise by a share of the load at the start each second, up to a ceiling."""
+    return lambda second: min(high, low * (1 + growth_per_second * max(0.0, second - start)))
+
+
+def daily_curve(low: float, high: float) -> Curve:
+    """A day: lowest at its start, highest in its middle, with a lunchtime dip that tempts to scale down too soon."""
+
+    def rate(second: float) -> float:
+        day = 2 * math.pi * second / 86_400
+        dip = 0.15 * math.exp(-(((second - 43_200) / 1_800) ** 2))
+        return low + (high - low) * max(0.0, (1 - math.cos(day)) / 2 - dip)
+
+    return rate
+
+
+def _settled(rate: float, autoscaler: Autoscaler, replica: Replica) -> int:
+    for count in range(autoscaler.min_replicas, autoscaler.max_replicas):
+        share = rate / count
+        target = autoscaler.metrics[0].target * (1 + autoscaler.scale_up.tolerance)
+        if share < replica.capacity and replica.in_flight(share) <= target:
+            return count
+    return autoscaler.max_replicas
+
+
+def _serve(servers: list[_Server], now: float, tick: float, rate: float, replica: Replica, delays: Delays) -> float:
+    """Serve one step; the rate of requests that miss the objective."""
+    ready = [server for server in servers if server.ready_at <= now]
+    share = rate / len(ready) if ready else 0.0
+    late = 0.0
+    for server in ready:
+        steady = min(share, 0.98 * replica.capacity)
+        server.backlog = max(0.0, server.backlog + (share - replica.capacity) * tick)
+        late += share if replica.misses(share, server.backlog) else 0.0
+        waiting = server.backlog + replica.waiting(steady)
+        server.history.append((now, server.backlog + replica.in_flight(steady), waiting))
+        while server.history[0][0] < now - delays.window_seconds - delays.scrape_seconds - delays.rule_seconds:
+            server.history.popleft()
+    return late if ready else rate
+
+
+def _pods(servers: list[_Server], now: float, delays: Delays) -> list[Pod]:
+    seen = now - delays.scrape_seconds - delays.rule_seconds
+    pods = []
+    for index, server in enumerate(servers):
+        window = [entry for entry in server.history if seen - delays.window_seconds < entry[0] <= seen]
+        guard = [entry for entry in window if entry[0] > seen - delays.guard_window_seconds]
+        values = {}
+        # A rate needs two samples.
+        if window and window[-1][0] - window[0][0] >= delays.scrape_seconds:
+            values[CONCURRENCY] = sum(entry[1] for entry in window) / len(window)
+        if guard:
+            values[PENDING] = sum(entry[2] for entry in guard) / len(guard)
+        pods.append(Pod(f"pod-{index}", values=values))
+    return pods
+
+
+def _totals(pods: list[Pod]) -> dict[str, float]:
+    """What KEDA reads: each metric's sum over the pods that have it."""
+    return {
+        metric: sum(pod.values.get(metric, 0.0) for pod in pods)
+        for metric in (CONCURRENCY, PENDING)
+        if any(metric in pod.values for pod in pods)
+    }
+
+
+def _resize(servers: list[_Server], wanted: int, ready_at: float) -> None:
+    while len(servers) < wanted:
+        servers.append(_Server(ready_at))
+    del servers[wanted:]
+
+
+def _turns(log: list[tuple[float, int]]) -> int:
+    moves = [after - before for (_, before), (_, after) in pairwise(log)]
+    return sum(1 for before, after in pairwise(moves) if (before > 0) != (after > 0))

@@ -1,0 +1,1 @@
+"""Write a Helm chart for a model repository."""

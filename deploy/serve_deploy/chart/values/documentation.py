@@ -1,0 +1,84 @@
+"""values.yaml with its comments, and the table of values in the chart's README, both from ChartValues."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from serve_deploy.chart.values.base import Values
+from serve_deploy.chart.values.root import ChartValues
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Documented:
+    """One value: its dotted path, what it is for, and its default; `group` where it has values below it."""
+
+    path: tuple[str, ...]
+    description: str
+    default: Any
+    group: bool
+
+
+def document_values(values: Values | None = None) -> Iterator[Documented]:
+    """Walk all values in the order of their definition, groups before their members."""
+    yield from _walk(values if values is not None else ChartValues(), ())
+
+
+def _walk(values: Values, path: tuple[str, ...]) -> Iterator[Documented]:
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        here = (*path, field.alias or name)
+        if isinstance(value, Values):
+            description = field.description or inspect.getdoc(type(value)) or ""
+            yield Documented(here, description, None, group=True)
+            yield from _walk(value, here)
+        else:
+            yield Documented(here, field.description or "", _plain(value), group=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Values):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def render_values_yaml(values: ChartValues | None = None) -> str:
+    """Return values.yaml, each value under a comment that says what it is for."""
+    lines = ["# Values of charts/triton. Generated from serve_deploy.chart.values by `make chart-docs`.", ""]
+    for item in document_values(values):
+        indent = "  " * (len(item.path) - 1)
+        width = _WIDTH - len(indent) - 2
+        lines += [f"{indent}# {line}" for line in textwrap.wrap(item.description, width, break_on_hyphens=False)]
+        data = {item.path[-1]: None if item.group else item.default}
+        text = yaml.safe_dump(data, sort_keys=False, width=1000, allow_unicode=True).rstrip("\n")
+        text = text.removesuffix(" null") if item.group else text
+        lines += [f"{indent}{line}" for line in text.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def render_values_table() -> str:
+    """Return the README's table of values."""
+    rows = ["| Value | Default | What it is for |", "|---|---|---|"]
+    for item in document_values():
+        path = ".".join(item.path)
+        if item.group:
+            rows.append(f"| **`{path}`** | | {_cell(item.description)} |")
+        else:
+            rows.append(
+                f"| `{path}` | `{_cell(json.dumps(item.default, ensure_ascii=False))}` | {_cell(item.description)} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

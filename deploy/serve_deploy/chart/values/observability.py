@@ -1,0 +1,98 @@
+"""What is seen of the release."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from serve_deploy.chart.values.base import Labels, Values
+
+Duration = Annotated[str, Field(pattern=r"^[0-9]+[smh]$")]
+
+
+class Monitor(Values):
+    """A monitor of the Prometheus operator or of Google's managed Prometheus (CRD needed)."""
+
+    enabled: bool = False
+    """Make it."""
+    labels: Labels = {}
+    """Labels by which your Prometheus selects it."""
+    interval: Duration = "15s"
+    """Scrape interval."""
+
+
+class Alerts(Values):
+    """Thresholds of the alerts."""
+
+    enabled: bool = True
+    """Make the alerts; the recording rules are always part of the PrometheusRule."""
+    error_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of failed requests."""
+    p99_budget_ms: Annotated[float, Field(gt=0)] = 1000
+    """p99 of the request time (needs server.summaryLatencies)."""
+    queue_budget_ms: Annotated[float, Field(gt=0)] = 100
+    """Mean time in the queue."""
+    pending_budget: Annotated[float, Field(gt=0)] | None = None
+    """Waiting requests a replica that may grow; computed as autoscaling.metrics.pending.target."""
+    gpu_memory_ratio: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Share of GPU memory in use."""
+    kube_state_metrics: bool = True
+    """Make the alerts that need kube-state-metrics."""
+
+
+class PrometheusRules(Values):
+    """A PrometheusRule with recording rules and alerts (CRD needed)."""
+
+    enabled: bool = False
+    """Make it."""
+    labels: Labels = {}
+    """Labels by which your Prometheus selects it."""
+    interval: Duration = "15s"
+    """How often the rules are evaluated."""
+    alerts: Alerts = Alerts()
+
+
+class Dashboard(Values):
+    """A ConfigMap with the Grafana dashboard, for Grafana's sidecar."""
+
+    enabled: bool = False
+    """Make it."""
+    labels: Labels = {"grafana_dashboard": "1"}
+    """Labels by which the sidecar finds it."""
+    folder: str = ""
+    """Grafana folder (annotation grafana_folder)."""
+
+
+class Monitoring(Values):
+    """Monitoring; without any of it, the pods still carry the classic prometheus.io annotations."""
+
+    service_monitor: Monitor = Monitor()
+    pod_monitor: Monitor = Monitor()
+    gmp_pod_monitoring: Monitor = Monitor()
+    prometheus_rule: PrometheusRules = PrometheusRules()
+    dashboard: Dashboard = Dashboard()
+    scrape_annotations: bool = True
+    """prometheus.io/scrape, port and path on the pods, where no monitor is made (both would scrape twice)."""
+
+
+class TestRequest(Values):
+    """One inference that `helm test` sends."""
+
+    model: str
+    """Model to ask."""
+    body: str
+    """The request as JSON (KServe v2)."""
+    expect: str = ""
+    """Text that the reply must hold, white space ignored."""
+
+
+class Test(Values):
+    """`helm test`."""
+
+    enabled: bool = True
+    """Make the test pod."""
+    timeout_seconds: Annotated[int, Field(ge=5, le=3600)] = 120
+    """How long it waits for the release to answer."""
+    requests: list[TestRequest] = []
+    """Inferences to send; empty sends one to the example model, or asks the loaded models whether they are ready."""

@@ -1,0 +1,108 @@
+"""Where the models come from, and which are loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from serve_deploy.chart.values.base import DnsLabel, Quantity, Values
+
+
+class Credentials(Values):
+    """How Triton, or the fetching init container, gets into a private source; leave it out for workload identity."""
+
+    existing_secret: DnsLabel = ""
+    """Name of an existing Secret (or of the one that externalSecret makes)."""
+    kind: Literal["triton", "google", "aws", "environment"] = "triton"
+    """What the Secret holds: `triton` a TRITON_CLOUD_CREDENTIAL_PATH file, `google` a service account key, `aws` a shared credentials file, `environment` variables such as AZURE_STORAGE_ACCOUNT, one a key."""  # noqa: E501
+    key: str = "credentials.json"
+    """The Secret's key that holds the file."""
+
+
+class Carried(Values):
+    """A repository carried by the chart itself, in a ConfigMap; about 330 KB packed under Helm's default storage."""
+
+    path: Annotated[str, Field(pattern=r"^files/.+[^/]$")] = "files/example-model"
+    """Folder of the chart that holds the model folders."""
+
+
+class Claim(Values):
+    """A repository on a volume."""
+
+    existing_claim: DnsLabel = ""
+    """Name of an existing PersistentVolumeClaim; empty makes one, to be filled by you."""
+    path: str = ""
+    """Folder of the volume that holds the model folders; empty is its root."""
+    size: Quantity = "10Gi"
+    """Size of the claim that is made."""
+    storage_class: str = ""
+    """Storage class of the claim that is made; empty is the cluster's default."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = "ReadWriteMany"
+    """Access mode of the claim that is made; more than one replica on several nodes needs a `Many`."""
+    keep: bool = True
+    """Keep the claim that is made when the release is uninstalled."""
+
+
+class OciImage(Values):
+    """A repository inside an OCI image."""
+
+    reference: str = ""
+    """Image reference, best with a digest."""
+    path: str = "models"
+    """Folder of the image that holds the model folders."""
+    method: Literal["auto", "volume", "copy"] = "auto"
+    """`volume` mounts the image (Kubernetes ≥ 1.31, on by default from 1.35); `copy` runs it as an init container, so it needs `cp`. `auto` picks by the cluster's version."""  # noqa: E501
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the kubelet asks the registry."""
+
+
+class Archive(Values):
+    """A repository in a .tar.gz at an http(s) address."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    """Address of a .tar or .tar.gz whose root holds the model folders."""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Digest that the archive must have."""
+    header_secret: DnsLabel = ""
+    """Existing Secret whose key `header` holds a request header, such as `Authorization: Bearer …`."""
+
+
+class ModelRepository(Values):
+    """The model repository."""
+
+    source: Literal["carried", "s3", "gcs", "azure", "pvc", "oci", "http"] = "carried"
+    """Where it is. `carried` serves the chart's own example model until you change it."""
+    uri: Annotated[str, Field(pattern=r"^((s3|gs|as)://.+)?$")] = ""
+    """`s3://bucket/path`, `s3://https://host:port/bucket/path`, `gs://bucket/path` or `as://account/container/path`."""
+    region: str = ""
+    """AWS_DEFAULT_REGION, for S3."""
+    carried: Carried = Carried()
+    pvc: Claim = Claim()
+    oci: OciImage = OciImage()
+    http: Archive = Archive()
+    credentials: Credentials = Credentials()
+
+
+class ModelSelection(Values):
+    """Which models of the repository count."""
+
+    load: list[str] = []
+    """Models to load at the start (explicit mode); empty loads every model of the repository."""
+    top_level: list[str] = []
+    """Models that clients call. Scaling, alerts and readiness look at these only: an ensemble's request contains its members'. Empty means all."""  # noqa: E501
+
+
+class ExternalSecret(Values):
+    """An ExternalSecret (external-secrets.io) that makes the credentials' Secret."""
+
+    enabled: bool = False
+    """Make it; modelRepository.credentials.existingSecret then names the Secret it writes, or is left empty."""
+    store: str = ""
+    """Name of the SecretStore."""
+    store_kind: Literal["SecretStore", "ClusterSecretStore"] = "SecretStore"
+    """Kind of the store."""
+    remote_key: str = ""
+    """The credential's name in the store."""
+    refresh_interval: str = "1h"
+    """How often it is read again."""

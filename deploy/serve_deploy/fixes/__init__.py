@@ -1,0 +1,1 @@
+"""Rewrite a copy of a model that Triton cannot serve as it is."""

@@ -1,0 +1,164 @@
+"""What a user gives as the inputs of one request, made into arrays that the model takes or refused before sending."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serve_deploy.errors import UsageError
+from serve_deploy.inference.image_input import SUFFIXES, Scale, find_layout, read_image
+from serve_deploy.loadtest.model import Model, Tensor
+from serve_deploy.tensor import DataType
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_LOOKS_LIKE_A_VALUE = tuple('@[{"-+.0123456789')
+
+
+def read_inputs(model: Model, given: Sequence[str], *, scale: Scale = "auto") -> tuple[dict[str, Array], list[str]]:
+    """Read `NAME=VALUE` texts (a single input may leave its name out); also say what was done to pictures.
+
+    A value is @file (.npy, .npz, .json, a picture, or for strings any file), JSON, or plain text for strings.
+    Raises UsageError, with the model's inputs, for whatever does not fit.
+    """
+    arrays: dict[str, Array] = {}
+    notes: list[str] = []
+    for text in given:
+        tensor, value = _split(model, text)
+        if tensor.name in arrays:
+            raise UsageError(f"input {tensor.name} is given twice")
+        array, note = _read_value(model, tensor, value, scale)
+        arrays[tensor.name] = _fit(model, tensor, array)
+        if note:
+            notes.append(f"{tensor.name}: {note}")
+    return arrays, notes
+
+
+def _split(model: Model, text: str) -> tuple[Tensor, str]:
+    # Names may hold = themselves, so the longest that fits is meant.
+    for tensor in sorted(model.inputs, key=lambda tensor: -len(tensor.name)):
+        if text.startswith(f"{tensor.name}="):
+            return tensor, text.removeprefix(f"{tensor.name}=")
+    name, equals, _ = text.partition("=")
+    required = [tensor for tensor in model.inputs if not tensor.optional]
+    if len(required) == 1 and (not equals or text.startswith(_LOOKS_LIKE_A_VALUE)):
+        return required[0], text
+    if equals:
+        return model.input_named(name), text
+    raise UsageError(
+        f"--input {text}: which input is it for? {model.name} has {len(model.inputs)}",
+        hint=f"write --input NAME=VALUE; {model.input_list}",
+    )
+
+
+def _read_value(model: Model, tensor: Tensor, value: str, scale: Scale) -> tuple[Array, str | None]:
+    import numpy as np
+
+    if value.startswith("@"):
+        return _read_file(model, tensor, Path(value[1:]), scale)
+    is_text = tensor.data_type == "BYTES"
+    try:
+        content = json.loads(value)
+    except ValueError as error:
+        if is_text:
+            return _as_strings(value), None
+        raise UsageError(f"input {tensor.name}: {value!r} is no JSON ({error})", hint=model.input_list) from error
+    if is_text:
+        return _as_strings(content if isinstance(content, (str, list)) else value), None
+    try:
+        return np.array(content), None
+    except ValueError as error:
+        raise UsageError(f"input {tensor.name}: the rows differ in length", hint=model.input_list) from error
+
+
+def _read_file(model: Model, tensor: Tensor, path: Path, scale: Scale) -> tuple[Array, str | None]:
+    import numpy as np
+
+    if not path.is_file():
+        raise UsageError(f"input {tensor.name}: there is no file {path}")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False), None
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                key = tensor.name if tensor.name in arrays.files or len(arrays.files) != 1 else arrays.files[0]
+                return arrays[key], None
+        if path.suffix == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return (_as_strings(content) if tensor.data_type == "BYTES" else np.array(content)), None
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"input {tensor.name}: {path} cannot be read: {error}", hint=model.input_list) from error
+    if tensor.data_type == "BYTES":
+        return _as_strings(path.read_bytes()), None
+    if path.suffix.lower() in SUFFIXES:
+        return _read_picture(model, tensor, path, scale)
+    raise UsageError(f"input {tensor.name}: {path} is no .npy, .npz, .json or picture", hint=model.input_list)
+
+
+def _read_picture(model: Model, tensor: Tensor, path: Path, scale: Scale) -> tuple[Array, str]:
+    dims = tensor.shape[1:] if model.max_batch_size else tensor.shape
+    layout = find_layout(dims)
+    if layout is None:
+        raise UsageError(f"input {tensor.name} is not shaped like a picture", hint=model.input_list)
+    image, note = read_image(path, layout, DataType(tensor.data_type), scale)
+    return image.reshape((1,) * (len(dims) - image.ndim) + image.shape), note
+
+
+def _as_strings(content: Any) -> Array:
+    import numpy as np
+
+    if isinstance(content, (str, bytes)):
+        array = np.empty((), dtype=object)
+        array[()] = content
+        return array
+    return np.array(content, dtype=object)
+
+
+def _fit(model: Model, tensor: Tensor, array: Array) -> Array:
+    """Give the array the model's type and full shape, where neither changes what it says."""
+    return _cast(model, tensor, _shape(model, tensor, array))
+
+
+def _shape(model: Model, tensor: Tensor, array: Array) -> Array:
+    served = tensor.shape
+    if model.max_batch_size and array.ndim == len(served) - 1 and array.ndim:
+        array = array[None]
+    if array.ndim == 0 and all(dim in (1, -1) for dim in served):
+        array = array.reshape((1,) * len(served))
+    fits = array.ndim == len(served) and all(dim in (-1, size) for dim, size in zip(served, array.shape, strict=False))
+    if not fits:
+        without = " (the batch axis may be left out)" if model.max_batch_size else ""
+        raise UsageError(
+            f"input {tensor.name} has shape {list(array.shape)}, the model takes {list(served)}{without}",
+            hint=model.input_list,
+        )
+    if model.max_batch_size and array.shape[0] > model.max_batch_size:
+        raise UsageError(f"a batch of {array.shape[0]}: {model.name} takes at most {model.max_batch_size} at once")
+    return array
+
+
+def _cast(model: Model, tensor: Tensor, array: Array) -> Array:
+    import numpy as np
+
+    data_type = DataType(tensor.data_type)
+    if data_type is DataType.BYTES:
+        if array.dtype.kind not in "OUS":
+            raise UsageError(f"input {tensor.name} takes strings, not {array.dtype}", hint=model.input_list)
+        return array.astype(object)
+    wanted = np.dtype(data_type.numpy_name)
+    if array.dtype.kind not in {"b": "b", "i": "biu", "u": "biu", "f": "biuf"}[wanted.kind] and not (
+        wanted.kind in "iu" and array.dtype.kind == "f" and np.array_equal(array, np.trunc(array))
+    ):
+        raise UsageError(
+            f"input {tensor.name} has type {array.dtype}, the model takes {tensor.data_type}", hint=model.input_list
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(wanted)
+    if wanted.kind in "iu" and not np.array_equal(cast, array):
+        raise UsageError(f"input {tensor.name} holds values that {tensor.data_type} cannot hold", hint=model.input_list)
+    return cast

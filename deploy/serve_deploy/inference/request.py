@@ -1,0 +1,182 @@
+"""One request to a served model, and what came back."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serve_deploy.atomic import write_atomically
+from serve_deploy.errors import DestinationError, UsageError
+from serve_deploy.inference.image_input import Scale
+from serve_deploy.inference.inputs import read_inputs
+from serve_deploy.loadtest.clients.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from serve_deploy.loadtest.model import Model
+
+    Array = np.ndarray[Any, Any]
+
+# What Triton's classification extension can rank.
+_RANKED_TYPES = frozenset({"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """What to ask; with `random`, inputs that are not given are made up.
+
+    `top` asks Triton for that many classes of each output that has labels, in place of its values.
+    """
+
+    endpoint: Endpoint
+    model: str
+    model_version: str = ""
+    inputs: tuple[str, ...] = ()
+    random: bool = False
+    shapes: Mapping[str, tuple[int, ...]] | None = None
+    seed: int = 0
+    outputs: tuple[str, ...] = ()
+    top: int = 0
+    image_scale: Scale = "auto"
+    timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class as Triton ranks it."""
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class InferenceOutput:
+    """One output: its values (BF16 as float32, strings as bytes), or each row's highest classes."""
+
+    name: str
+    data_type: str
+    shape: tuple[int, ...]
+    data: Array | None = None
+    classes: tuple[tuple[ClassScore, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """What one request brought; `elapsed_seconds` is from the send to the whole answer."""
+
+    url: str
+    model: str
+    version: str
+    notes: tuple[str, ...]
+    elapsed_seconds: float
+    outputs: tuple[InferenceOutput, ...]
+
+
+def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_counter) -> InferenceResult:
+    """Send one request; EndpointError where nothing answers or Triton refuses, UsageError where the inputs do not fit.
+
+    Whether they fit is judged before sending, by the model's own metadata.
+    """
+    from serve_deploy.inference.client import send_request
+    from serve_deploy.loadtest import LoadTestOptions
+    from serve_deploy.loadtest.clients.control import connect_control_plane
+    from serve_deploy.loadtest.payload import Sample
+    from serve_deploy.loadtest.runner import ask_model
+
+    control = connect_control_plane(options.endpoint, timeout_seconds=options.timeout_seconds)
+    try:
+        control.server_metadata()
+        asked = LoadTestOptions(endpoint=options.endpoint, model=options.model, model_version=options.model_version)
+        model = ask_model(control, asked)
+        config = control.model_config(options.model, options.model_version) if options.top else {}
+    finally:
+        control.close()
+    arrays, notes = _collect_inputs(model, options)
+    wanted = _wanted_outputs(model, options, config)
+    start = clock()
+    answer = send_request(options, model, Sample(arrays), wanted)
+    elapsed = clock() - start
+    outputs = tuple(_read_output(model, name, array, ranked=wanted.get(name, 0) > 0) for name, array in answer.items())
+    return InferenceResult(
+        options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
+    )
+
+
+def save_outputs(result: InferenceResult, path: Path) -> None:
+    """Write the outputs as .npz, strings as unicode, whole or not at all."""
+    import numpy as np
+
+    arrays = {
+        output.name: _as_text(output.data) if output.data.dtype == object else output.data
+        for output in result.outputs
+        if output.data is not None
+    }
+    buffer = io.BytesIO()
+    # Not np.savez: to it the outputs' names would be keywords, of which some are taken.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.save(member, array, allow_pickle=False)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise DestinationError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _as_text(array: Array) -> Array:
+    import numpy as np
+
+    return np.array([item.decode("utf-8", "replace") for item in array.flat], dtype=str).reshape(array.shape)
+
+
+def _collect_inputs(model: Model, options: InferenceOptions) -> tuple[dict[str, Array], list[str]]:
+    arrays, notes = read_inputs(model, options.inputs, scale=options.image_scale)
+    missing = [tensor for tensor in model.inputs if tensor.name not in arrays and not tensor.optional]
+    if missing and not options.random:
+        raise UsageError(
+            f"there is no data for input {missing[0].name}",
+            hint=f"give --input {missing[0].name}=…, or --random; {model.input_list}",
+        )
+    if missing:
+        from serve_deploy.loadtest.samples import generate_sample
+
+        made = generate_sample(model, shapes=dict(options.shapes or {}), seed=options.seed, string_length=8).inputs
+        arrays |= {tensor.name: made[tensor.name] for tensor in missing}
+        notes += [f"{tensor.name}: random, shape {list(made[tensor.name].shape)}" for tensor in missing]
+    return {tensor.name: arrays[tensor.name] for tensor in model.inputs if tensor.name in arrays}, notes
+
+
+def _wanted_outputs(model: Model, options: InferenceOptions, config: Mapping[str, Any]) -> dict[str, int]:
+    """The outputs to ask for, each with the number of classes or 0 for its values."""
+    names = options.outputs or tuple(tensor.name for tensor in model.outputs)
+    known = {tensor.name: tensor for tensor in model.outputs}
+    for name in names:
+        if name not in known:
+            listed = "; ".join(map(str, model.outputs))
+            raise UsageError(f"model {model.name} has no output {name!r}", hint=f"{model.name} returns {listed}")
+    labelled = {
+        entry["name"]
+        for entry in config.get("output", [])
+        if entry.get("label_filename") and known[entry["name"]].data_type in _RANKED_TYPES
+    }
+    return {name: options.top if name in labelled else 0 for name in names}
+
+
+def _read_output(model: Model, name: str, array: Array, *, ranked: bool) -> InferenceOutput:
+    data_type = next(tensor.data_type for tensor in model.outputs if tensor.name == name)
+    if not ranked:
+        return InferenceOutput(name, data_type, array.shape, data=array)
+    rows = array.reshape(-1, array.shape[-1])
+    return InferenceOutput(name, data_type, array.shape, classes=tuple(tuple(map(_read_class, row)) for row in rows))
+
+
+def _read_class(text: bytes) -> ClassScore:
+    score, index, label = [*text.decode("utf-8", "replace").split(":", 2), "", ""][:3]
+    return ClassScore(int(index), label, float(score))

@@ -1,0 +1,1 @@
+"""Connections of the hot loop, and the control plane beside it."""

@@ -1,0 +1,60 @@
+"""Opens the hot loop's HTTP connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from serve_deploy.loadtest.clients.endpoint import Endpoint, build_ssl_context
+from serve_deploy.loadtest.clients.exchange import Exchange, Slot
+from serve_deploy.loadtest.clients.http_connection import (
+    ReplyHead,
+    SocketConnection,
+    TransportConnection,
+    ValidatingSocketConnection,
+    ValidatingTransportConnection,
+)
+
+
+class HttpClient:
+    """Opens connections to one endpoint, over its addresses in turn."""
+
+    def __init__(self, endpoint: Endpoint, exchange: Exchange, *, validate: bool) -> None:
+        self._endpoint = endpoint
+        self._exchange = exchange
+        self._ssl: ssl.SSLContext | None = build_ssl_context(endpoint.tls) if endpoint.is_encrypted else None
+        self._known = ReplyHead(may_learn=not validate)
+        self._over_socket = ValidatingSocketConnection if validate else SocketConnection
+        self._over_transport = ValidatingTransportConnection if validate else TransportConnection
+        self._opened = 0
+
+    async def open_slot(self) -> Slot:
+        """Connect; OSError (TLS errors are such too) where that fails."""
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(self._endpoint.host, self._endpoint.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = addresses[self._opened % len(addresses)]
+        self._opened += 1
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            plain.setblocking(False)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(plain, address)
+            return await self._wrap(plain)
+        except BaseException:
+            plain.close()
+            raise
+
+    async def _wrap(self, plain: socket.socket) -> Slot:
+        if not self._ssl:
+            return self._over_socket(self._exchange, self._known, plain)
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: self._over_transport(self._exchange, self._known),
+            sock=plain,
+            ssl=self._ssl,
+            server_hostname=self._endpoint.host,
+        )
+        return connection
+
+    async def close(self) -> None:
+        """Nothing is left open but the connections, which their owner closes."""

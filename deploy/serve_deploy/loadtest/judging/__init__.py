@@ -1,0 +1,1 @@
+"""Is it good enough, slower than before, and how far can it go?"""

@@ -1,0 +1,1 @@
+"""Read an ONNX file, ask what it is, and run it in ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Triton model repositories on disk: written atomically, read and checked."""

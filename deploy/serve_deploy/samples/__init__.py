@@ -1,0 +1,1 @@
+"""Real or generated requests for a model: read, made, kept."""

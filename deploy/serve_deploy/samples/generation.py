@@ -1,0 +1,177 @@
+"""Make samples that a real model accepts, from what its graph says of each input."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serve_deploy.errors import InvalidModelError
+from serve_deploy.model.graph_hints import InputHints, read_hints
+from serve_deploy.model.onnx_model import OnnxModel, load_proto
+from serve_deploy.model.onnx_session import Run, session_runner, session_signature
+from serve_deploy.packaging.batching import check_declared
+from serve_deploy.progress import Progress, silent
+from serve_deploy.samples.files import Samples
+from serve_deploy.samples.shapes import Sizes, adapt_sizes, find_free_dims, propose_sizes
+from serve_deploy.samples.values import MANNERS, Draw, draw_values
+
+_MOST_ATTEMPTS = 60
+_RUN_SECONDS = 60.0
+_ALL_SECONDS = 120.0
+_BETTER_SECONDS = 10.0  # for samples that show more than those which the model accepts already
+_MORE_ROWS = (2, 4, 16)
+_SCATTERED_SAMPLES = 40
+_LARGEST_INPUT = 1 << 26  # elements: a guess that large costs more than it can teach
+
+
+@dataclass(frozen=True)
+class GeneratedSamples:
+    """The samples that the model accepted, and in words what was tried; empty where it accepted nothing."""
+
+    samples: Samples
+    attempts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Guess:
+    sizes: Sizes
+    manner: str
+
+
+def generate_samples(
+    model: OnnxModel,
+    session: Any,
+    count: int = 4,
+    *,
+    rows: int = 1,
+    seed: int = 0,
+    progress: Progress = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> GeneratedSamples:
+    """Guess inputs until the model runs on them; a first dim that is free has `rows`. The same seed, the same samples.
+
+    Prefers a guess on which every output differs between the samples, since one that does not can prove little.
+    """
+    return _Search(model, session, count, rows, seed, progress, clock).run()
+
+
+class _Search:
+    """The guesses still to try, the best found so far, and what was tried."""
+
+    def __init__(
+        self, model: OnnxModel, session: Any, count: int, rows: int, seed: int, progress: Progress,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        signature = session_signature(session, model)
+        self.inputs = tuple(tensor for tensor in signature.inputs if not tensor.optional)
+        self.outputs = signature.outputs
+        self.hints = read_hints(load_proto(model.path))
+        self.free = find_free_dims(self.inputs, model.symbols, self.hints)
+        self.execute: Run = session_runner(session, timeout_seconds=_RUN_SECONDS)
+        self.count, self.seed, self.progress, self.clock = count, seed, progress, clock
+        sizes = list(propose_sizes(self.free, rows))
+        self.queue = deque(
+            _Guess(s, manner) for manner in MANNERS[:-1] for s in (sizes if manner == "varied" else sizes[:3])
+        )
+        # A model that runs on no single row has no batch on axis 0; several rows show that it is not the sizes.
+        self.queue.extend(_Guess(s, "varied") for more in _MORE_ROWS for s in list(propose_sizes(self.free, more))[:2])
+        # Where the shapes rule batching out there is nothing to prove, so that any samples will do.
+        self.enough = 0 if check_declared(signature) else len(self.outputs)
+        self.best: Samples = ()
+        self.best_varying = -1
+        self.attempts: list[str] = []
+
+    def run(self) -> GeneratedSamples:
+        started, tried = self.clock(), set()
+        while self.queue and len(self.attempts) < _MOST_ATTEMPTS:
+            if self.clock() - started > (_BETTER_SECONDS if self.best else _ALL_SECONDS):
+                break
+            guess = self.queue.popleft()
+            key = (tuple(guess.sizes.items()), guess.manner)
+            if key in tried:
+                continue
+            tried.add(key)
+            if self._try(guess):
+                break
+        return GeneratedSamples(self.best, tuple(self.attempts))
+
+    def _try(self, guess: _Guess) -> bool:
+        """Run the guess; True where nothing better can be hoped for."""
+        shapes = {tensor.name: self.free.fill(tensor, guess.sizes) for tensor in self.inputs}
+        words = f"{_describe(shapes)}, {guess.manner} values" if shapes else "no inputs"
+        if any(np.prod(shape, dtype=float) > _LARGEST_INPUT for shape in shapes.values()):
+            return False
+        self.progress(f"trying samples: {words}")
+        samples = self._draw(guess, shapes)
+        try:
+            outputs = [self.execute(sample) for sample in samples]
+        except InvalidModelError as error:
+            self.attempts.append(f"{words}: {error.message}")
+            if not self.best:
+                adapted = list(adapt_sizes(self.free, guess.sizes, error.message))[:6]
+                self.queue.extendleft(_Guess(sizes, guess.manner) for sizes in reversed(adapted))
+            return False
+        if guess.manner == "scattered":
+            samples, outputs = _most_different(samples, outputs, self.count)
+        varying = sum(_varies([output[tensor.name] for output in outputs]) for tensor in self.outputs)
+        self.attempts.append(f"{words}: accepted, {varying} of {len(self.outputs)} outputs vary")
+        if varying > self.best_varying:
+            self.best, self.best_varying = samples, varying
+            # What is accepted in one manner may vary more in another; other sizes need no more trying.
+            self.queue = deque(_Guess(guess.sizes, manner) for manner in self._other_manners(guess.manner))
+        return varying >= self.enough
+
+    def _other_manners(self, manner: str) -> list[str]:
+        plain = all(len(tensor.shape) <= 2 for tensor in self.inputs)
+        return [other for other in MANNERS if other != manner and (plain or other != "scattered")]
+
+    def _draw(self, guess: _Guess, shapes: dict[str, tuple[int, ...]]) -> Samples:
+        rng = np.random.default_rng(self.seed)
+        return tuple(
+            {
+                tensor.name: draw_values(
+                    Draw(
+                        tensor, shapes[tensor.name], self.hints.get(tensor.name) or InputHints(), number,
+                        guess.manner, rng, shapes,
+                    )
+                )
+                for tensor in self.inputs
+            }
+            for number in range(_SCATTERED_SAMPLES if guess.manner == "scattered" else self.count)
+        )  # fmt: skip
+
+
+def _describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+
+
+def _most_different(
+    samples: Samples, outputs: list[dict[str, np.ndarray[Any, Any]]], count: int
+) -> tuple[Samples, list[dict[str, np.ndarray[Any, Any]]]]:
+    """The samples whose outputs were each seen least often before, in their order."""
+    seen: Counter[bytes] = Counter()
+    rarity = []
+    for index, output in enumerate(outputs):
+        keys = [
+            array.tobytes() if array.dtype != object else repr(array.tolist()).encode() for array in output.values()
+        ]
+        rarity.append((sum(seen[key] for key in keys), index))
+        seen.update(keys)
+    chosen = sorted(index for _, index in sorted(rarity)[:count])
+    return tuple(samples[index] for index in chosen), [outputs[index] for index in chosen]
+
+
+def _varies(outputs: list[np.ndarray[Any, Any]]) -> bool:
+    return any(_differ(outputs[0], other) for other in outputs[1:])
+
+
+def _differ(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    """Whether two outputs are apart by more than rounding explains."""
+    if one.shape != other.shape or one.dtype.kind != "f":
+        return one.shape != other.shape or not np.array_equal(one, other)
+    return not np.allclose(one, other, rtol=1e-3, atol=1e-6, equal_nan=True)

@@ -1,0 +1,36 @@
+"""An inference request from a packaged model's own samples, for `helm test`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from serve_deploy.repository.served_models import ServedModel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LONGEST_BODY = 4000
+_WITHOUT_JSON = ("FP16", "BF16")
+
+
+def sample_request(model: ServedModel) -> dict[str, str] | None:
+    """The first sample as a KServe v2 request with what its reply must hold; None where JSON cannot, or too long."""
+    if model.manifest is None or model.samples is None:
+        return None
+    from serve_deploy.samples.files import load_samples
+
+    types = {tensor.name: tensor.data_type for tensor in model.manifest.inputs}
+    samples = load_samples(model.samples)
+    if not samples or any(types.get(name, "FP16") in _WITHOUT_JSON for name in samples[0]):
+        return None
+    inputs = [_tensor(name, types[name], array) for name, array in samples[0].items()]
+    body = json.dumps({"inputs": inputs}, separators=(",", ":"), ensure_ascii=False)
+    if len(body) > LONGEST_BODY:
+        return None
+    return {"model": model.name, "body": body, "expect": f'"{model.manifest.outputs[0].name}"'}
+
+
+def _tensor(name: str, data_type: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    values = [value.decode() if isinstance(value, bytes) else value for value in array.ravel().tolist()]
+    return {"name": name, "datatype": data_type, "shape": list(array.shape), "data": values}

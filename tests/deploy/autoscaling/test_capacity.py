@@ -1,0 +1,213 @@
+"""From a sweep to targets, worked by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sweeps import SWEEP, TARGET, point, report, statistics
+
+from serve_deploy.autoscaling.capacity import (
+    Capacity,
+    Circumstances,
+    check_origin,
+    derive_capacity,
+    utilisation,
+)
+from serve_deploy.autoscaling.scaling_plan import explain_trials, measured_replica, plan_scaling
+from serve_deploy.autoscaling.sweep import concurrency_at, usable_loads
+from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
+from serve_deploy.loadtest.report import Point
+
+
+def derive(*points: Point, **circumstances: object) -> Capacity:
+    return derive_capacity(report(*points), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60, **circumstances))
+
+
+def test_targets_of_a_clean_sweep() -> None:
+    """Knee 240/s; T = 15+15+15+60 = 105 s; u = 0.8/1.1; the target rate 174.5/s lies between 100/s and 180/s."""
+    capacity = derive()
+    assert (capacity.knee_rate, capacity.dropped) == (240, ())
+    assert capacity.target_rate == pytest.approx(240 * 0.8 / 1.1)
+    # 1 + (2 - 1) * (174.545 - 100) / 80
+    assert capacity.targets.concurrency == pytest.approx(1.93182, abs=1e-4)
+    assert (capacity.targets.min_replicas, capacity.targets.max_replicas) == (2, 8)
+
+
+def test_faster_growth_and_slower_start_leave_more_room() -> None:
+    """u = 1/(1 + g*T), between 0.4 and 0.8, divided by the HPA's tolerance of 1.1."""
+    assert utilisation(1 / 600, 105) == pytest.approx(0.8 / 1.1)
+    assert utilisation(1 / 600, 600) == pytest.approx(0.5 / 1.1)
+    assert utilisation(1 / 60, 600) == pytest.approx(0.4 / 1.1)
+
+
+def test_pending_guard_is_the_queue_at_the_knee() -> None:
+    """240 requests/s that wait 10 ms are 2.4 waiting; an ensemble's member counts with the ensemble."""
+    served = [(1, 100, 12), (2, 180, 20), (4, 240, 45), (8, 250, 90)]
+    alone = derive(*(point(*each, server=(statistics("digits", int(each[1] * 10), 10_000, 4_000),)) for each in served))
+    both = derive(
+        *(
+            point(*each, server=(statistics("digits", int(each[1] * 10), 0, 0), statistics("member", 2400, 12_500, 1)))
+            for each in served
+        )
+    )
+    assert alone.targets.pending == pytest.approx(2.4)
+    assert both.targets.pending == pytest.approx(3.0)
+
+
+def test_pending_guard_without_server_figures() -> None:
+    """At the knee 4/240 s, alone 1/100 s: 240 * 6.67 ms = 1.6 waiting."""
+    assert derive().targets.pending == pytest.approx(1.6)
+
+
+def test_pending_guard_is_at_least_one() -> None:
+    """A queue of a fraction of a request is no reason to scale."""
+    points = [point(n, rate, p99, pending=0.2) for n, rate, p99 in ((1, 100, 12), (2, 180, 20), (4, 240, 45))]
+    guard = next(each for each in derive(*points).derived if each.name == "pending_guard")
+    assert guard.value == 1
+    assert "0.20" in guard.origin
+
+
+def test_the_servers_own_concurrency_is_preferred() -> None:
+    """What is on the wire is not in flight for the autoscaler: 2 ms of 10 ms inside the server are 0.2 of 1."""
+    points = [
+        point(n, rate, p99, server=(statistics("digits", 1000, 0, 2_000),))
+        for n, rate, p99 in ((1, 100, 12), (2, 180, 20), (4, 240, 45))
+    ]
+    capacity = derive(*points)
+    assert capacity.targets.concurrency == pytest.approx(capacity.target_rate * 0.002)
+    assert any("by the server" in each.origin for each in capacity.derived)
+
+
+def test_a_knee_at_the_heaviest_load_is_said_to_be_no_limit() -> None:
+    """The sweep ended before the server did: the targets are safe, and too low."""
+    knees = {
+        len(points): next(each for each in derive(*points).derived if each.name == "knee_rate").origin
+        for points in (SWEEP[:2], SWEEP)
+    }
+    assert "sweep further" in knees[2]
+    assert "sweep further" not in knees[len(SWEEP)]
+
+
+def test_faster_growth_asks_for_more_spare() -> None:
+    """At 60 % a minute the share of the knee is lower than at the default 10 %."""
+    assert derive(growth_per_second=0.01).target_rate < derive().target_rate
+
+
+def test_replicas_follow_the_traffic() -> None:
+    """At 174.5/s a replica, 1000/s need 6 at least and 3000/s * 1.25 need 22 at most."""
+    targets = derive(base_rate=1000, peak_rate=3000).targets
+    assert (targets.min_replicas, targets.max_replicas) == (6, 22)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (point(8, 250, 40, request_rate=200.0), "client-bound .asked for 8 in flight, had 6.4"),
+        (point(8, 250, 40, client_bound=True, client_bound_reasons=("CPU 97 %",)), "client-bound .CPU 97 %"),
+        (point(8, 250, 40, failed=2), "0.20% of the requests failed"),
+        (point(8, 250, 40, succeeded=0, failed=1000), "no request succeeded"),
+    ],
+)
+def test_points_that_are_not_the_servers_are_dropped(bad: Point, reason: str) -> None:
+    """A point that the generator or errors have spoiled is left out by name, so the knee stays at 240/s."""
+    capacity = derive(*SWEEP[:3], bad)
+    assert capacity.knee_rate == 240
+    assert len(capacity.dropped) == 1
+    assert re.search(reason, capacity.dropped[0])
+
+
+def test_repeats_are_reduced_to_their_medians() -> None:
+    """Three repeats of one load are one load."""
+    loads, _ = usable_loads(report(*(point(2, rate, 20) for rate in (170, 180, 200)), SWEEP[0]))
+    assert [load.rate for load in loads] == [100, 180]
+
+
+def test_interpolation_starts_at_nothing() -> None:
+    """Below the first point the concurrency goes to zero with the rate."""
+    loads, _ = usable_loads(report())
+    assert concurrency_at(loads, 50) == pytest.approx(0.5)
+    assert concurrency_at(loads, 240) == pytest.approx(4)
+
+
+def test_objective_that_no_load_keeps() -> None:
+    """An objective below the best p99 is a missed threshold, with the best that there is."""
+    with pytest.raises(ThresholdError, match=r"no measured load keeps p99 <= 5 ms; the best is 12\.0 ms"):
+        derive_capacity(report(), Circumstances(slo_p99_seconds=0.005))
+
+
+def test_without_objective_twice_the_lightest_p99() -> None:
+    """Without --slo the knee is sought under twice the p99 of the lightest load: 24 ms, so 180/s."""
+    capacity = derive_capacity(report(), Circumstances())
+    assert (capacity.slo_p99_seconds, capacity.knee_rate) == (0.024, 180)
+
+
+def test_a_single_load_is_no_sweep() -> None:
+    """One point says nothing of where the server saturates."""
+    with pytest.raises(UsageError, match="1 usable load"):
+        derive(SWEEP[0])
+
+
+def test_min_above_max_is_refused() -> None:
+    """The two numbers and their origins are named."""
+    with pytest.raises(UsageError, match=r"min replicas 6 .* exceeds max replicas 3 \(--max\)"):
+        derive(base_rate=1000, max_replicas=3)
+
+
+def test_report_of_another_model_or_configuration_is_refused() -> None:
+    """Capacity belongs to one model in one configuration, with as many instances."""
+    measured = report()
+    measured = measured.model_copy(update={"target": TARGET.model_copy(update={"instances": 2})})
+    check_origin(measured, {"digits": ("a" * 64, None)})
+    check_origin(measured, {"digits": ("a" * 64, 2)})
+    with pytest.raises(InvalidModelError, match="measured model digits; the repository has other"):
+        check_origin(measured, {"other": ("a" * 64, None)})
+    with pytest.raises(InvalidModelError, match="leaves tensors to Triton's auto-complete"):
+        check_origin(measured, {"digits": (None, None)})
+    with pytest.raises(InvalidModelError, match="in another configuration"):
+        check_origin(measured, {"digits": ("b" * 64, None)})
+    with pytest.raises(InvalidModelError, match=r"with 2 instances; the repository's config\.pbtxt has 1"):
+        check_origin(measured, {"digits": ("a" * 64, 1)})
+
+
+def test_every_number_says_where_it_came_from() -> None:
+    """All derived numbers have an origin in words."""
+    derived = derive().derived
+    assert {each.name for each in derived} >= {"knee_rate", "utilisation", "target_concurrency", "pending_guard"}
+    assert all(each.origin for each in derived)
+
+
+def test_plan_is_replayed_and_accepted() -> None:
+    """The clean sweep's targets pass all three trials as they were derived, and each trial is reported."""
+    circumstances = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
+    plan = plan_scaling(report(), circumstances)
+    assert plan.capacity.utilisation == pytest.approx(0.8 / 1.1)
+    assert [trial.replay.curve for trial in plan.trials] == ["doubling", "ramp", "day"]
+    assert all(trial.passed for trial in plan.trials)
+    assert [each.name for each in explain_trials(plan)] == ["replay_doubling", "replay_ramp", "replay_day"]
+
+
+def test_plan_that_cannot_keep_up_is_refused() -> None:
+    """Three replicas of 175/s cannot serve a peak of 3000/s, whatever the targets."""
+    circumstances = Circumstances(slo_p99_seconds=0.05, peak_rate=3000, min_replicas=2, max_replicas=3)
+    with pytest.raises(ThresholdError, match="no targets keep the objective"):
+        plan_scaling(report(), circumstances)
+
+
+def test_a_server_that_serves_less_when_overloaded() -> None:
+    """At 16 in flight it serves 200/s, between two lighter loads: that point tells nothing of either."""
+    with_collapse = derive_capacity(
+        report(*SWEEP, point(16, 200, 300)), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
+    )
+    assert with_collapse.targets == derive().targets
+    replica = measured_replica(report(*SWEEP, point(16, 200, 300)), with_collapse)
+    assert replica.points == ((100, 1), (180, 2), (240, 4), (250, 8))
+
+
+def test_targets_are_lowered_until_the_replays_pass() -> None:
+    """A server that saturates abruptly flaps at the computed utilisation; a lower one holds still, and says why."""
+    abrupt = report(point(1, 100, 12), point(12, 140, 40), point(16, 145, 49))
+    plan = plan_scaling(abrupt, Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
+    (origin,) = (each.origin for each in plan.capacity.derived if each.name == "utilisation")
+    assert plan.capacity.utilisation < 0.8 / 1.1
+    assert origin.startswith("lowered: 0.")

@@ -85,12 +85,12 @@ def test_strings_go_and_come_as_text(serve, url: str, tmp_path: Path) -> None:
         assert saved["y"].tolist() == ["a", "b"]
 
 
-def test_random_inputs_need_sizes_for_free_dims(serve, url: str) -> None:
+def test_random_inputs_need_sizes_for_free_dims(serve, server: TritonServer) -> None:
     """--random makes up what is not given; a free dim is asked for, not guessed."""
-    assert serve("infer", url, "-m", "brightness", "--random").returncode == 0
-    ended = serve("infer", url, "-m", "numbers", "--random")
+    assert serve("infer", server.http_url, "-m", "brightness", "--random").returncode == 0
+    ended = serve("infer", server.http_url, "-m", "numbers", "--random")
     assert (ended.returncode, "--shape x:N" in ended.stderr) == (2, True)
-    ended = serve("infer", url, "-m", "numbers", "--random", "--shape", "x:4", "--json")
+    ended = serve("infer", server.http_url, "-m", "numbers", "--random", "--shape", "x:4", "--json")
     assert json.loads(ended.stdout)["outputs"][0]["shape"] == [4]
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from serve_cli import infer_options as asked
 from serve_cli import load_endpoint, output
 from serve_cli.loadtest_options import Model, ModelVersion, Shape, Url
 from serve_cli.options import Json
@@ -20,56 +17,25 @@ _TOP_FOR_PEOPLE = 5
 _SHOWN_VALUES = 12
 
 
-class ImageScale(StrEnum):
-    """How a picture's 0 to 255 become the model's values."""
-
-    AUTO = "auto"
-    UNIT = "unit"
-    SIGNED = "signed"
-    IMAGENET = "imagenet"
-    NONE = "none"
-
-
-Input = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input", "-i", metavar="[NAME=]VALUE",
-        help="@x.npy, @x.npz, @x.json, @picture.png, JSON, or text for strings; repeatable.",
-    ),
-]  # fmt: skip
-Random = Annotated[bool, typer.Option("--random", help="Make up the inputs that are not given.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of --random.")]
-OutputNames = Annotated[
-    list[str] | None, typer.Option("--output", metavar="NAME", help="Ask for this output only; repeatable.")
-]
-Top = Annotated[
-    int | None,
-    typer.Option(min=0, metavar="N", help="Show the N highest classes of outputs with labels; 0: their values."),
-]
-Scale = Annotated[ImageScale, typer.Option("--image-scale", help="Values of pictures; auto: 0 to 1 for floats.")]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="How long to wait for the answer.")]
-Save = Annotated[Path | None, typer.Option("-o", metavar="OUT.npz", help="Save the outputs as arrays.")]
-
-
 def infer(
     url: Url,
     model: Model,
     model_version: ModelVersion = "",
-    inputs: Input = None,
-    random: Random = False,
+    inputs: asked.Input = None,
+    random: asked.Random = False,
     shape: Shape = None,
-    seed: Seed = 0,
-    outputs: OutputNames = None,
-    top: Top = None,
-    image_scale: Scale = ImageScale.AUTO,
-    timeout: Timeout = 60.0,
+    seed: asked.Seed = 0,
+    outputs: asked.OutputNames = None,
+    top: asked.Top = None,
+    image_scale: asked.Scale = asked.ImageScale.AUTO,
+    timeout: asked.Timeout = 60.0,
     header: load_endpoint.Header = None,
     token_file: load_endpoint.TokenFile = None,
     ca_cert: load_endpoint.CaCertificate = None,
     cert: load_endpoint.Certificate = None,
     key: load_endpoint.Key = None,
     insecure: load_endpoint.Insecure = False,
-    save: Save = None,
+    save: asked.Save = None,
     json: Json = False,
 ) -> None:
     """Send one request to a served model and show its outputs.

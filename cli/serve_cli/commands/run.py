@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from serve_cli import output
+from serve_cli import run_options as asked
 from serve_cli.options import Json, Release, Repository
-from serve_cli.package_options import Runtime, read_runtime
+from serve_cli.package_options import read_runtime
 from serve_deploy.errors import TritonStartError, UsageError
 
 if TYPE_CHECKING:
@@ -23,40 +22,22 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.25
 _WATCH_SECONDS = 0.5
 
-Flags = Annotated[list[str] | None, typer.Argument(help="After --: any flags of tritonserver.", show_default=False)]
-Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens the server to the network.")]
-HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port for HTTP; 0 takes a free one.")]
-GrpcPort = Annotated[int, typer.Option(min=0, max=65535, help="Port for gRPC; 0 takes a free one.")]
-MetricsPort = Annotated[int, typer.Option(min=0, max=65535, help="Port for Prometheus metrics; 0 takes a free one.")]
-Explicit = Annotated[
-    bool, typer.Option("--explicit", help="Load only what --model names, and what is asked for later.")
-]
-Model = Annotated[
-    list[str] | None, typer.Option("--model", help="Load only this model; repeatable.", show_default=False)
-]
-Watch = Annotated[bool, typer.Option("--watch", help="Reload models whose files change.")]
-Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long loading may take.")]
-ExitTimeout = Annotated[
-    int, typer.Option(min=0, metavar="SECONDS", help="How long Ctrl-C waits for requests in flight.")
-]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's log on stderr.")]
-
 
 def run(
     repository: Repository,
-    flags: Flags = None,
-    runtime: Runtime = None,
+    flags: asked.Flags = None,
+    runtime: asked.Runtime = None,
     triton: Release = None,
-    host: Host = "127.0.0.1",
-    http_port: HttpPort = 8000,
-    grpc_port: GrpcPort = 8001,
-    metrics_port: MetricsPort = 8002,
-    explicit: Explicit = False,
-    model: Model = None,
-    watch: Watch = False,
-    startup_timeout: Timeout = 600,
-    exit_timeout: ExitTimeout = 10,
-    verbose: Verbose = False,
+    host: asked.Host = "127.0.0.1",
+    http_port: asked.HttpPort = 8000,
+    grpc_port: asked.GrpcPort = 8001,
+    metrics_port: asked.MetricsPort = 8002,
+    explicit: asked.Explicit = False,
+    model: asked.Model = None,
+    watch: asked.Watch = False,
+    startup_timeout: asked.Timeout = 600,
+    exit_timeout: asked.ExitTimeout = 10,
+    verbose: asked.Verbose = False,
     json: Json = False,
 ) -> None:
     """Serve a model repository with a real Triton until Ctrl-C, which finishes what is in flight and exits with 0.

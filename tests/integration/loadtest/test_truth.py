@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
+import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -27,16 +27,32 @@ def only_point(report: LoadTestReport) -> Point:
 
 
 def plain_p50_us(url: str, requests: int) -> float:
-    """What a plain blocking client sees of the 5 ms model, one request after the other."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+    """What a plain blocking socket sees of the 5 ms model, one request after the other.
+
+    No HTTP library: parsing headers in Python takes it up to 3 % of these 5 ms.
+    """
+    address = urlsplit(url)
+    head = f"POST /v2/models/exact/infer HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    request = head.encode() + BODY
     times = []
-    for _ in range(requests):
-        start = time.perf_counter()
-        connection.request("POST", "/v2/models/exact/infer", BODY)
-        connection.getresponse().read()
-        times.append(time.perf_counter() - start)
-    connection.close()
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        for _ in range(requests):
+            start = time.perf_counter()
+            connection.sendall(request)
+            read_reply(connection)
+            times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e6
+
+
+def read_reply(connection: socket.socket) -> None:
+    """Read one HTTP reply to its last byte."""
+    reply = b""
+    while (end := reply.find(b"\r\n\r\n")) < 0:
+        reply += connection.recv(65536)
+    length = int(reply[:end].lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(reply) < end + 4 + length:
+        reply += connection.recv(65536)
+    assert reply.startswith(b"HTTP/1.1 200")
 
 
 def test_service_time_is_what_a_plain_client_sees(triton: TritonServer, measure: Any) -> None:

@@ -8,7 +8,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
@@ -22,7 +22,7 @@ class Interruption:
     def __enter__(self) -> Interruption:
         # Elsewhere than on the main thread, signals are somebody else's concern.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in INTERRUPTS}
         return self
 
     def __exit__(

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
+from serve_deploy.loadtest.interruption import INTERRUPTS
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.recorder import SUCCEEDED
@@ -213,8 +214,9 @@ async def _serve(incoming: int, outgoing: int) -> None:
 
 def main() -> None:
     """Serve the parent until it closes our stdin."""
-    # Ctrl-C reaches the whole process group; the parent tells us what follows from it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group; the parent tells us what follows from it, or closes our stdin.
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     incoming, outgoing = os.dup(0), os.dup(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from serve_deploy.errors import ServeError
-from serve_deploy.loadtest.interruption import Interruption
+from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 
 _STOP_SECONDS = 5.0
@@ -25,10 +26,11 @@ class _Process:
         self.number = number
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "serve_deploy.loadtest.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment, bufsize=0,
-        )  # fmt: skip
+        with _interrupts_blocked():
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "serve_deploy.loadtest.worker"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment, bufsize=0,
+            )  # fmt: skip
         self.input = cast("IO[bytes]", self.process.stdin)
         self.output = cast("IO[bytes]", self.process.stdout)
         self.buffer = bytearray()
@@ -63,6 +65,17 @@ class _Process:
             self.process.wait()
         self.output.close()
         self.errors.close()
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    # Ctrl-C reaches the whole process group. The child inherits the mask, so that it is deaf to it from its first
+    # instruction on, not only once it has imported what it needs.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Workers:

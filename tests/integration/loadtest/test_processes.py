@@ -16,7 +16,12 @@ from fault_servers import reply, serve_faults
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.clients.endpoint import parse_endpoint
+from serve_deploy.loadtest.clients.exchange import Request
+from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
+from serve_deploy.loadtest.messages import Job, Prepare
+from serve_deploy.loadtest.rotation import Rotation
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.triton import TritonServer
 
 
@@ -97,6 +102,24 @@ def test_interrupt_between_periods_ends_the_run(triton: TritonServer) -> None:
 
     report = run_loadtest(options, progress=interrupt)
     assert (report.ended_by, report.points) == ("interrupt", ())
+    assert workers() == []
+
+
+def test_workers_that_still_start_are_deaf_to_interrupts() -> None:
+    """Ctrl-C reaches the whole process group: a generator process that has not come up yet does not die of it."""
+    with Interruption() as interruption, Workers(2, interruption) as started:
+        for number in INTERRUPTS:
+            for pid in workers():
+                os.kill(pid, number)
+        started.introduce(
+            lambda number: Job(
+                endpoint=parse_endpoint("http://127.0.0.1:1"), source=Rotation((Request(b""),)), validate=False,
+                streaming=False, timeout_seconds=1, worker=number, workers=2,
+            )
+        )  # fmt: skip
+        failure = started.prepare(Prepare(ClosedLoop(2), connections=2))
+    assert failure is not None
+    assert "refused" in failure
     assert workers() == []
 
 

@@ -125,7 +125,8 @@ def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
         (modes()["hpa-cpu"], ["by CPU (60 %)", "CPU says nothing of a GPU that is full"]),
         (modes()["hpa"], ["2 to 8, 2.5 requests in flight each (hpa)", "ConfigMap demo-triton-adapter-rules"]),
         (modes()["onprem-l40"], ["https://models.example.com/"]),
-        (modes()["multi-node-vllm"], ["leaderworkerset/demo-triton-group"]),
+        (modes()["multi-node-vllm"],
+         ["kubectl wait --for=condition=Available --timeout=1h --namespace models leaderworkerset/demo-triton-group"]),
         (modes()["gke-l4"], ["10 % of what comes through the routes goes to next-triton"]),
         ({"security": {"adminApi": {"restricted": []}}, "networkPolicy": {"enabled": False}},
          ["any client may load, unload and trace", "every pod of the cluster may connect"]),
@@ -144,4 +145,4 @@ def test_notes_offer_only_tests_that_exist(chart: helm_python.Chart) -> None:
     rendered = chart.render(modes()["scale-to-zero"], name="demo", namespace="models")
     notes = next(text for path, text in rendered.items() if path.endswith("NOTES.txt"))
     assert "helm test" not in notes
-    assert "Wait until it is ready:\n  kubectl rollout status" in notes
+    assert "Wait until it is ready:\n  kubectl rollout status --namespace models deployment/demo-triton\n" in notes

@@ -94,7 +94,9 @@ def describe_rollout(workload: Object) -> Rollout:
         status.get("updatedReplicas", 0),
         status.get("availableReplicas", status.get("readyReplicas", 0)),
     )
-    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+    generation = metadata.get("generation", 0)
+    # Older LeaderWorkerSets do not tell which generation their status is of.
+    if status.get("observedGeneration", generation if status else 0) < generation:
         return Rollout(False, revision, "the last change has not been seen yet")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return Rollout(False, revision, f"the rollout has stopped: {progressing.get('message', '')}")

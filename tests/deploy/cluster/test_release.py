@@ -78,6 +78,14 @@ def test_rollout_that_is_not_seen_or_has_stopped() -> None:
     assert describe_rollout(stopped).message == "the rollout has stopped: late"
 
 
+def test_group_whose_controller_tells_no_generation() -> None:
+    """An older LeaderWorkerSet's status is believed as it is; one that has none yet is not done."""
+    old, new = deployment(), deployment()
+    del old["status"]["observedGeneration"]
+    new["status"] = {}
+    assert (describe_rollout(old).done, describe_rollout(new).done) == (True, False)
+
+
 def test_autoscaler_with_its_metrics() -> None:
     """Targets, readings and the controller's own words."""
     current = [

@@ -82,6 +82,27 @@ def test_no_cluster_configured(serve: Serve, tmp_path: Path) -> None:
         assert (done.returncode, "no cluster is configured" in done.stderr) == (6, True), done.stderr
 
 
+@pytest.mark.parametrize("text", ["bad: [", "hello"], ids=["no YAML", "no mapping"])
+def test_configuration_that_is_none(serve: Serve, tmp_path: Path, text: str) -> None:
+    """A file that is no configuration is the file's fault, not a bug of ours."""
+    broken = tmp_path / "kubeconfig"
+    broken.write_text(text)
+    done = serve("status", "demo", env=os.environ | {"KUBECONFIG": str(broken)})
+    assert (done.returncode, "configuration cannot be read" in done.stderr) == (6, True), done.stderr
+
+
+def test_a_node_that_is_down_hides_no_replica(serve: Serve, tmp_path: Path) -> None:
+    """Status does without a log that the node does not give; logs says which it is."""
+    routes = release_routes([pod("demo-triton-1"), pod("demo-triton-2", ready=False)])
+    routes[f"{CORE}/pods/demo-triton-2/log"] = (500, "dial tcp 192.0.2.1:10250: connect: no route to host")
+    with running_api(routes) as url:
+        state = serve("status", "demo", "-n", "models", "--json", env=environment(tmp_path, url))
+        logs = serve("logs", "demo", "-n", "models", env=environment(tmp_path, url))
+    assert state.returncode == 0, state.stderr
+    assert [each["name"] for each in json.loads(state.stdout)["pods"]] == ["demo-triton-1", "demo-triton-2"]
+    assert (logs.returncode, "the log of demo-triton-2 cannot be read" in logs.stderr) == (6, True), logs.stderr
+
+
 def test_no_helm(serve: Serve, tmp_path: Path) -> None:
     """Deploying needs helm, and says so before anything else."""
     with running_api({}) as url:

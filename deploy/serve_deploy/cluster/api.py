@@ -14,6 +14,14 @@ Object = Mapping[str, Any]
 TIMEOUT_SECONDS = 20.0
 
 
+class Refusal(EndpointError):
+    """The cluster does not know the user, or the user may not do that."""
+
+
+class LogUnavailable(EndpointError):
+    """The node that holds a container's log does not answer."""
+
+
 class Cluster(Protocol):
     """Read-only sight of a cluster's objects, as JSON."""
 
@@ -21,7 +29,7 @@ class Cluster(Protocol):
         """The objects at a path such as /api/v1/namespaces/n/pods; none where the cluster does not know the kind."""
 
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
-        """The last lines of a container's log; empty where there is none yet."""
+        """The last lines of a container's log; empty where there is none yet, LogUnavailable where its node is gone."""
 
     def follow_log(self, namespace: str, pod: str, *, container: str, tail: int) -> Iterator[str]:
         """A container's lines as they come, until it ends."""
@@ -30,10 +38,17 @@ class Cluster(Protocol):
 def connect(context: str | None = None) -> Cluster:
     """The cluster of KUBECONFIG or ~/.kube/config, or the one this runs in; EndpointError where there is none."""
     from kubernetes import client, config
+    from yaml import YAMLError
 
     configuration = client.Configuration()
     try:
         config.load_kube_config(context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except (YAMLError, TypeError, AttributeError, ValueError) as error:
+        # The client reads whatever the file holds as if it were a configuration.
+        raise EndpointError(
+            f"the cluster's configuration cannot be read: {' '.join(str(error).split())}",
+            hint="kubectl config view shows what is wrong with KUBECONFIG or ~/.kube/config",
+        ) from error
     except (config.ConfigException, OSError) as error:
         try:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -62,9 +77,17 @@ class _KubernetesCluster:
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         options = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
-        reply = self._get(path, options)
-        # 400 says that the container has not begun, or had no predecessor.
-        return "" if reply.status in (400, 404) else _accept(reply, path).decode(errors="replace")
+        try:
+            reply = self._get(path, options)
+            # 400 says that the container has not begun, or had no predecessor.
+            return "" if reply.status in (400, 404) else _accept(reply, path).decode(errors="replace")
+        except EndpointError as error:
+            # A refusal is about the user; all else comes from the node, whose kubelet the API server asks.
+            if isinstance(error, Refusal):
+                raise
+            raise LogUnavailable(
+                f"the log of {pod} cannot be read: {error}", hint=f"is the node of {pod} up? kubectl get nodes tells"
+            ) from error
 
     def follow_log(self, namespace: str, pod: str, *, container: str, tail: int) -> Iterator[str]:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
@@ -120,11 +143,11 @@ def explain_refusal(status: int, path: str, body: bytes) -> ServeError:
     """What an API server's refusal means for the user."""
     message = _message(body)
     if status == 401:
-        return EndpointError(
+        return Refusal(
             f"the cluster does not know you: {message}", hint="log in again; the token in KUBECONFIG may have expired"
         )
     if status == 403:
-        return EndpointError(
+        return Refusal(
             f"you may not do that in this cluster: {message}",
             hint="ask for a role with get and list on pods, pods/log, events, deployments and autoscalers here",
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serve_deploy.cluster.api import Cluster
+from serve_deploy.cluster.api import Cluster, LogUnavailable
 from serve_deploy.cluster.autoscaler import AutoscalerState, describe_hpa
 from serve_deploy.cluster.pods import SERVER_CONTAINER, Logs, PodState, condition, describe_pod
 from serve_deploy.errors import UsageError
@@ -145,10 +145,14 @@ def _read_logs(cluster: Cluster, namespace: str, pod: Object) -> Logs:
     server = statuses.get(SERVER_CONTAINER, {})
     if not server.get("containerID"):
         return Logs()
-    current = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES)
-    if server.get("ready") or not server.get("restartCount"):
-        return Logs(current)
-    previous = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES, previous=True)
+    try:
+        current = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES)
+        if server.get("ready") or not server.get("restartCount"):
+            return Logs(current)
+        previous = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES, previous=True)
+    except LogUnavailable:
+        # A node that is down must not hide the replicas of the others.
+        return Logs()
     return Logs(current, previous or current)
 
 

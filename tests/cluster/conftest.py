@@ -50,6 +50,7 @@ class TestCluster:
     core: Any
     apps: Any
     scaling: Any
+    access: Any
     has_nodes: bool
     kinds: frozenset[str]
 
@@ -63,11 +64,18 @@ def cluster() -> TestCluster:
     config.load_kube_config()
     core = client.CoreV1Api()
     nodes = core.list_node().items
-    conditions = [each for node in nodes for each in node.status.conditions or []]
+    # KWOK's nodes are ready, and run nothing.
+    real = [node for node in nodes if "kwok.x-k8s.io/node" not in (node.metadata.annotations or {})]
+    conditions = [each for node in real for each in node.status.conditions or []]
     has_nodes = any(each.type == "Ready" and each.status == "True" for each in conditions)
     groups = client.ApisApi().get_api_versions().groups
     return TestCluster(
-        core, client.AppsV1Api(), client.AutoscalingV2Api(), has_nodes, frozenset(group.name for group in groups)
+        core,
+        client.AppsV1Api(),
+        client.AutoscalingV2Api(),
+        client.AuthorizationV1Api(),
+        has_nodes,
+        frozenset(group.name for group in groups),
     )
 
 

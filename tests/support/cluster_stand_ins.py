@@ -11,6 +11,8 @@ from typing import Any
 
 Api = Any
 PERIOD_SECONDS = 0.5
+# An API server may be slow or restart for a moment.
+FAILURES_IN_A_ROW = 20
 
 
 def now() -> str:
@@ -19,16 +21,17 @@ def now() -> str:
 
 @contextmanager
 def _repeating(step: Callable[[], None]) -> Iterator[None]:
-    """Do something again and again beside the test, until its end; what it raises ends the test."""
+    """Do something again and again beside the test, until its end; what it raises again and again ends the test."""
     stopped = threading.Event()
     failures: list[BaseException] = []
 
     def loop() -> None:
-        try:
-            while not stopped.wait(PERIOD_SECONDS):
+        while len(failures) < FAILURES_IN_A_ROW and not stopped.wait(PERIOD_SECONDS):
+            try:
                 step()
-        except Exception as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
+                failures.clear()
+            except Exception as error:  # noqa: BLE001 - handed to the test
+                failures.append(error)
 
     thread = threading.Thread(target=loop)
     thread.start()
@@ -37,7 +40,7 @@ def _repeating(step: Callable[[], None]) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-    if failures:
+    if len(failures) == FAILURES_IN_A_ROW:
         raise failures[0]
 
 

@@ -39,7 +39,9 @@ Samples = Annotated[
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Do not serve the result with a real Triton.")]
 Runtime = Annotated[
     str | None,
-    typer.Option("--runtime", metavar="NAME", show_default=False, help="embedded, docker or installed: who verifies."),
+    typer.Option(
+        "--runtime", metavar="NAME", show_default=False, help="The Triton to use: embedded, docker or installed."
+    ),
 ]
 Labels = Annotated[
     str | None,

@@ -29,8 +29,12 @@ def print_summary(summary: PackageSummary) -> None:
 
 def conclude(summary: PackageSummary) -> None:
     """Print the failures, and end with the exit code of the first."""
+    several = len(summary.packaged) + len(summary.failed) > 1
     for failure in summary.failed:
-        output.print_error(ServeError(failure.error, hint=failure.hint))
+        # With several models each line has to say which one it is about.
+        unnamed = several and failure.source.name not in failure.error
+        message = f"{failure.source.name}: {failure.error}" if unnamed else failure.error
+        output.print_error(ServeError(message, hint=failure.hint))
     if summary.failed:
         raise typer.Exit(summary.failed[0].exit_code)
 
@@ -84,9 +88,11 @@ def _facts(manifest: Manifest) -> list[str]:
 
 def _print_verification(manifest: Manifest, verification: Verification) -> None:
     console = output.stdout()
+    # A model of random outputs alone is shown to load and answer, no more.
+    verdict, like = ("verified", " as ONNX Runtime does") if verification.tensors else ("not comparable", "")
     console.print(
-        f"verified: Triton {verification.triton_version} ({verification.runtime}) answered {verification.requests} "
-        f"requests as ONNX Runtime does, in batches of up to {verification.largest_batch_executed}; "
+        f"{verdict}: Triton {verification.triton_version} ({verification.runtime}) answered {verification.requests} "
+        f"requests{like}, in batches of up to {verification.largest_batch_executed}; "
         f"loaded in {verification.load_seconds:.2f} s, {verification.memory_bytes / 2**20:.0f} MB",
         markup=False,
     )
@@ -96,7 +102,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
         (tensor.name, f"{tensor.largest_absolute_difference:.3g}", f"{tensor.largest_relative_difference:.1e}")
         for tensor in verification.tensors
     ]
-    output.print_table(("output", "largest difference", "of its magnitude"), rows)
+    if rows:
+        output.print_table(("output", "largest difference", "of its magnitude"), rows)
     for name in verification.random_outputs:
         console.print(f"{name!r} is random, so that its values were not compared", markup=False)
     if verification.left_out:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from onnx import TensorProto, helper
 from onnx_models import build_model, doubling_model
 
 from serve_cli.app import main
+from serve_cli.package_report import print_summary
 from serve_deploy.errors import Interrupted
-from serve_deploy.packaging.pipeline import PackageOptions, package_model, package_models
+from serve_deploy.manifest import Verification
+from serve_deploy.packaging.pipeline import PackageOptions, PackageSummary, package_model, package_models
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 Command = Callable[..., tuple[int, str, str]]
@@ -136,6 +139,11 @@ def a_place_that_takes_no_folder(_folder: Path) -> list[object]:
     return [EXAMPLE, "-o", "/proc/models"]
 
 
+def a_file_as_the_destination(folder: Path) -> list[object]:
+    (folder / "taken").touch()
+    return [EXAMPLE, "-o", folder / "taken" / "models"]
+
+
 def a_destination_in_a_cloud(_folder: Path) -> list[object]:
     return [EXAMPLE, "-o", "s3://bucket/models"]
 
@@ -174,6 +182,7 @@ def samples_of_another_model(folder: Path) -> list[object]:
         (an_unknown_release, 2, "99.99"),
         (a_batch_that_cannot_be, 2, "cannot batch"),
         (a_place_that_takes_no_folder, 4, "cannot write to /proc/models"),
+        (a_file_as_the_destination, 4, "taken is a file, not a folder"),
         (a_destination_in_a_cloud, 2, "not on this machine"),
         (no_such_runtime, 5, "installed runtime is not available"),
         (cpu_and_gpu, 2, "exclude each other"),
@@ -258,6 +267,17 @@ def test_one_that_fails_does_not_keep_the_others_back(run: Command, tmp_path: Pa
     assert "does not exist" in err
 
 
+def test_the_failures_of_several_models_name_them(run: Command, tmp_path: Path, model: Path) -> None:
+    """Also where the error by itself is about the release alone."""
+    other = tmp_path / "other.onnx"
+    other.write_bytes(model.read_bytes())
+    options = ("--max-batch-size", 4, "--version-policy", "specific:2", "--no-verify", "-o", tmp_path / "models")
+    code, _, err = run("package", model, other, *options)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert [line.split()[1] for line in errors] == ["m.onnx:", "other.onnx:"]
+
+
 def test_two_models_of_one_name_are_refused_before_anything_is_written(run: Command, tmp_path: Path) -> None:
     """Many exporters call every file model.onnx."""
     for name in ("a", "b"):
@@ -301,10 +321,12 @@ def test_every_option_is_in_the_configuration(run: Command, model: Path, golden:
         (["--preserve-ordering", "--priority-levels", "2"], "preserve_ordering cannot hold"),
         (["--preferred-batch-size", "9"], "9 is not within 1 … max_batch_size (8)"),
         (["--priority-levels", "2", "--default-priority", "3"], "3 is not within 1 … 2"),
+        (["--default-priority", "2"], "has no priority levels"),
+        (["--cpu", "--optimize", "tensorrt:fp16"], "runs on GPUs only"),
         (["--timeout-action", "delay"], "need a --queue-timeout"),
         (["--gpu", "first"], "no list of numbers"),
         (["--version-policy", "specific:2"], "would never serve version 1"),
-        (["--labels", "labels.txt"], "cannot be read"),
+        (["--labels", "labels.txt"], "labels.txt cannot be read: No such file or directory\n"),
     ],
 )
 def test_what_triton_would_refuse_is_refused_with_the_reason(
@@ -314,6 +336,21 @@ def test_what_triton_would_refuse_is_refused_with_the_reason(
     code, out, err = run("package", model, "--dry-run", *options)
     assert (code, out) == (2, "")
     assert words in err
+
+
+def test_a_random_model_is_not_called_verified(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of its answers could be compared, and the words say so."""
+    options = PackageOptions(repository=tmp_path / "models", max_batch_size=0, verify=False)
+    packaged = package_model(model, options)
+    served = Verification(
+        runtime="embedded", triton_version="2.51.0", requests=20, largest_batch_executed=1, tensors=(),
+        load_seconds=0.4, memory_bytes=2**20, random_outputs=("y",),
+    )  # fmt: skip
+    shown = replace(packaged, manifest=packaged.manifest.model_copy(update={"verification": served}))
+    print_summary(PackageSummary(packaged=(shown,), failed=()))
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert lines[0].startswith("not comparable: Triton 2.51.0 (embedded) answered 20 requests, in batches")
+    assert lines[1] == "'y' is random, so that its values were not compared"
 
 
 def test_labels_are_given_by_a_file(run: Command, tmp_path: Path, model: Path) -> None:

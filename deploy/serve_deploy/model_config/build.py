@@ -94,6 +94,11 @@ def _set_scheduling(config: Any, options: ConfigOptions) -> None:
     wanted = options.queue_policy or options.priority_levels or options.preserve_ordering
     if config.max_batch_size == 0 and (options.max_queue_delay_us or options.preferred_batch_sizes):
         raise UsageError("a queue delay and preferred batch sizes need a model that batches (max_batch_size > 0)")
+    if options.default_priority_level and not options.priority_levels:
+        raise UsageError(
+            f"default priority {options.default_priority_level}: the model has no priority levels",
+            hint="--priority-levels N says how many there are",
+        )
     # A queue policy needs the scheduler of dynamic batching even where every request stays alone.
     if config.max_batch_size == 0 and not wanted:
         return
@@ -138,6 +143,8 @@ def _set_optimization(config: Any, options: ConfigOptions) -> None:
         return
     accelerators = config.optimization.execution_accelerators
     tensorrt = options.optimization.accelerator == "tensorrt"
+    if tensorrt and options.kind == "cpu":
+        raise UsageError("TensorRT runs on GPUs only, and the instances are to be on the CPU", hint="leave out --cpu")
     target = accelerators.gpu_execution_accelerator if tensorrt else accelerators.cpu_execution_accelerator
     target.add(name=options.optimization.accelerator, parameters=dict(options.optimization.parameters))
 

@@ -95,8 +95,9 @@ def _read_lines(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UsageError(
-            f"--labels: {path} cannot be read: {error}", hint="a text file with one label a line"
+            f"--labels: {path} cannot be read: {reason}", hint="a text file with one label a line"
         ) from error
 
 

@@ -85,6 +85,9 @@ def read_existing(folder: Path) -> ExistingModel | None:
         )
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        taken = next(parent for parent in folder.parents if parent.exists() and not parent.is_dir())
+        raise DestinationError(f"{taken} is a file, not a folder", hint="give another -o") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DestinationError(f"{folder} cannot be read: {error}", hint="give another -o") from error
 

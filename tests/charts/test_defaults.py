@@ -22,6 +22,13 @@ def test_needs_no_custom_resource(render: Render) -> None:
     }  # fmt: skip
 
 
+def test_every_policy_lets_names_resolve(render: Render) -> None:
+    """Servers and helm test reach DNS where its pods listen: on 53, and on 5353 in OpenShift."""
+    policies = [item for item in render() if item["kind"] == "NetworkPolicy"]
+    asked = [{(port["port"], port["protocol"]) for port in item["spec"]["egress"][0]["ports"]} for item in policies]
+    assert asked == [{(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")}] * 2
+
+
 def test_generated_files_are_current() -> None:
     """values.yaml, its schema, the README, the GPU profiles and the example are what their sources say."""
     result = subprocess.run(

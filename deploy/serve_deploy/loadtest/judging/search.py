@@ -164,7 +164,8 @@ class _Search:
             "client": f"at {upper} the generator was the limit, so the server's own may be higher; try --processes",
             "budget": "the search ended before the gap was closed" + (f" ({upper} does not hold)" if upper else ""),
         }
-        return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {self.probes} measurements."
+        effort = "1 measurement" if self.probes == 1 else f"{self.probes} measurements"
+        return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {effort}."
 
     def _name(self, load: float) -> str:
         return f"{load:,.6g}/s" if self.options.variable == "rate" else f"concurrency {load:g}"

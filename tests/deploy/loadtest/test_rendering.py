@@ -17,6 +17,7 @@ from serve_deploy.loadtest.rendering import Format, render
 from serve_deploy.loadtest.report import (
     BaselineComparison,
     ErrorKind,
+    Load,
     LoadTestReport,
     MetricChange,
     NamedReport,
@@ -135,6 +136,26 @@ def test_an_error_cannot_command_the_terminal() -> None:
     error = ErrorKind(kind="http_500", count=1, example="\x1b]0;owned\x07\x9b31mred")
     text = render(make_report(make_point(errors=(error,))), "table")
     assert "\ufffd]0;owned\ufffd\ufffd31mred" in text
+
+
+def test_a_wide_table_keeps_to_the_terminal() -> None:
+    """Of many loads, the table leaves out what is missed least rather than break its lines; p99 stays."""
+    long = Load(mode="open", request_rate=12_000.0, distribution="poisson")
+    point = make_point(long, client_bound=True)
+    reports = tuple(NamedReport(name=f"machine-{number}.json", report=make_report(point)) for number in range(2))
+    lines = render(ReportSet(reports=reports), "table").splitlines()
+    assert max(len(line) for line in lines if "client-bound" in line) <= 100
+    assert "  p99  " in lines[0]
+
+
+def test_the_servers_machine_is_shown() -> None:
+    """GPU, CPU and waiting requests of --metrics-url are in the table and on the page."""
+    metrics = {"nv_gpu_utilization": 0.5, "nv_gpu_memory_used_bytes": 3.0 * 2**30, "nv_cpu_utilization": 0.25}
+    report = make_report(make_point(server_metrics=metrics, pending=1.5))
+    assert "GPU 50.0 %, GPU memory 3.00 GiB, CPU 25.0 %, 1.50 requests waiting" in render(report, "table")
+    page = render(report, "html")
+    assert 'data-key="0/200/s/pending">1.50 requests waiting' in page
+    assert 'value="0.5" data-key="0/200/s/server_metrics.nv_gpu_utilization">GPU 50.0 %' in page
 
 
 def test_csv_keeps_the_full_precision() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from serve_deploy.loadtest.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.loadtest.judging.gates import read_error_rate, read_queue_us
+from serve_deploy.loadtest.rendering.gauges import describe_gauges
 from serve_deploy.loadtest.rendering.summary import LoadSummary
 from serve_deploy.loadtest.report import Point
 
@@ -84,7 +85,7 @@ def make_row(load: LoadSummary, anchor: str) -> tuple[Figure | None, ...]:
 
 
 def make_facts(point: Point, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
-    """What became of the requests, and what the generator cost."""
+    """What became of the requests, what the generator cost, and how the server's machine fared."""
     counts = [
         _count(point, anchor, name, label)
         for name, label in (
@@ -102,7 +103,11 @@ def make_facts(point: Point, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]
         Figure(f"{key}client.slip_p99_us", client.slip_p99_us, f"slip p99 {format_time_us(client.slip_p99_us)}"),
         Figure(f"{key}client.slip_max_us", client.slip_max_us, f"max {format_time_us(client.slip_max_us)}"),
     )
-    return ("requests", tuple(counts)), ("in flight", (in_flight,)), ("generator", generator)
+    machine = tuple(Figure(f"{key}{gauge.key}", gauge.value, gauge.text) for gauge in describe_gauges(point))
+    facts = (
+        ("requests", tuple(counts)), ("in flight", (in_flight,)), ("generator", generator), ("server machine", machine),
+    )  # fmt: skip
+    return tuple((name, figures) for name, figures in facts if figures)
 
 
 def _make_figure(load: LoadSummary, kind: Kind, anchor: str) -> Figure | None:

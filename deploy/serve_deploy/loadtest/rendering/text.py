@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from serve_deploy.loadtest.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.loadtest.rendering import summary
+from serve_deploy.loadtest.rendering.gauges import describe_gauges
 from serve_deploy.loadtest.report import LatencySummary, LoadTestReport, ModelStatistics, NamedReport, Point
 
 _GAP = "  "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_WIDTH = 100
+# The other formats keep them. Requests/s are inferences/s by the batch size, which the load says.
+_DISPENSABLE = ("requests/s", "service p99", "p90", "queue", "p99.9")
 _LATENCY_COLUMNS = ("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 
 
@@ -22,7 +26,7 @@ def render_text(reports: Sequence[NamedReport]) -> str:
 def _render_all(reports: Sequence[NamedReport]) -> str:
     if len(reports) == 1:
         return _render_one(reports[0].report)
-    table = _align(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports))
+    table = _fit(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports))
     blocks = [f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report)}" for named in reports]
     return "\n\n".join([table, *blocks])
 
@@ -31,7 +35,7 @@ def _render_one(report: LoadTestReport) -> str:
     loads = summary.summarise_loads(report)
     sections = [
         f"{summary.describe_target(report)}",
-        _single(loads[0]) if len(loads) == 1 else _align(summary.LOAD_COLUMNS, summary.load_rows(report)),
+        _single(loads[0]) if len(loads) == 1 else _fit(summary.LOAD_COLUMNS, summary.load_rows(report)),
         _align(summary.ERROR_COLUMNS, summary.error_rows(report)),
         report.search.explanation if report.search else "",
         _align(summary.GATE_COLUMNS, summary.gate_rows(report)),
@@ -51,6 +55,7 @@ def _single(load: summary.LoadSummary) -> str:
         ("requests", _count_requests(point)),
         ("throughput", f"{format_number(point.throughput, 4)}{margin} inferences/s"),
         *((f"server, {account.model}", _describe_account(account)) for account in point.server),
+        *_gauges(point),
         ("generator", _describe_generator(point)),
     ]
     width = max(len(name) for name, _ in facts)
@@ -76,6 +81,11 @@ def _describe_account(account: ModelStatistics) -> str:
     )  # fmt: skip
     parts = ", ".join(f"{name} {format_time_us(time_us)}" for name, time_us in times)
     return f"{parts}; average batch {format_number(account.average_batch_size)}"
+
+
+def _gauges(point: Point) -> list[tuple[str, str]]:
+    gauges = describe_gauges(point)
+    return [("server machine", ", ".join(gauge.text for gauge in gauges))] if gauges else []
 
 
 def _describe_generator(point: Point) -> str:
@@ -112,6 +122,19 @@ def _baseline(report: LoadTestReport) -> str:
         return ""
     table = _align(summary.CHANGE_COLUMNS, summary.change_rows(report.baseline))
     return "\n".join([summary.describe_baseline(report.baseline), table, *report.baseline.notes])
+
+
+def _fit(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of loads, without the columns that are missed least where it is wider than a terminal."""
+    table = _align(columns, rows)
+    dropped: list[str] = []
+    for name in _DISPENSABLE:
+        if all(len(line) <= _WIDTH for line in table.splitlines()):
+            return table
+        dropped.append(name)
+        kept = [index for index, column in enumerate(columns) if column not in dropped]
+        table = _align([columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
+    return table
 
 
 def _align(columns: Sequence[str], rows: Sequence[Sequence[str]], *, keep: bool = False) -> str:

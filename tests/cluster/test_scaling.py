@@ -44,7 +44,8 @@ def follow(cluster: Any, namespace: str, load: ServedLoad, release: str) -> list
                 lambda: cluster.apps.read_namespaced_deployment(f"{release}-triton", namespace).spec.replicas,
                 lambda replicas, wanted=wanted: replicas == wanted,
                 seconds=300,
-                what=f"{in_flight} requests in flight, {wanted} replicas wanted; {explain(cluster, namespace)}",
+                what=f"{in_flight} requests in flight, {wanted} replicas wanted",
+                explain=lambda: explain(cluster, namespace),
             )
         )
     return reached

@@ -146,12 +146,19 @@ def exporting(load: ServedLoad, port: int) -> Iterator[None]:
         server.server_close()
 
 
-def eventually(describe: Callable[[], Any], wanted: Callable[[Any], bool], *, seconds: float, what: str) -> Any:
-    """Look until it is as wanted; AssertionError with what it was last."""
+def eventually(
+    describe: Callable[[], Any],
+    wanted: Callable[[Any], bool],
+    *,
+    seconds: float,
+    what: str,
+    explain: Callable[[], str] = str,
+) -> Any:
+    """Look until it is as wanted; AssertionError with what it was last, and why as far as `explain` knows then."""
     deadline = time.monotonic() + seconds
     while True:
         seen = describe()
         if wanted(seen):
             return seen
-        assert time.monotonic() < deadline, f"{what}: after {seconds:.0f} s still {seen}"
+        assert time.monotonic() < deadline, f"{what}: after {seconds:.0f} s still {seen}; {explain()}"
         time.sleep(PERIOD_SECONDS)  # a cluster tells of a change in no other way that is worth its code here

@@ -265,6 +265,16 @@ def test_nobody_there_is_said_before_the_first_request(scheme: str) -> None:
         run(f"{scheme}://127.0.0.1:{port}")
 
 
+def test_a_grpc_port_asked_over_http_is_said() -> None:
+    """The frames that a gRPC port answers with are not shown; the hint names the scheme to write."""
+    with (
+        serve_grpc_faults(lambda request, context: None) as port,
+        pytest.raises(EndpointError, match="what answers does not speak HTTP") as said,
+    ):
+        run(f"http://127.0.0.1:{port}")
+    assert "grpc://" in (said.value.hint or "")
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_unknown_host_is_said_before_the_first_request(scheme: str) -> None:
     """A name that does not resolve is an endpoint error that names the host."""

@@ -53,6 +53,11 @@ def unreachable(endpoint: Endpoint, error: Exception) -> EndpointError:
         return EndpointError(f"{endpoint.url}: TLS failed: {cause}", hint="check the scheme, --cert and --key")
     if isinstance(error, TimeoutError):
         return EndpointError(f"{endpoint.url}: no answer in time", hint="check the address, or give a longer --timeout")
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+        return EndpointError(
+            f"{endpoint.url}: what answers does not speak HTTP/1.1",
+            hint="is this Triton's gRPC port? then write it as grpc:// or grpcs://",
+        )
     return EndpointError(f"{endpoint.url}: cannot be reached: {cause}", hint="check that Triton runs there")
 
 

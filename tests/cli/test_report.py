@@ -106,6 +106,14 @@ def test_a_report_of_a_newer_serve_is_refused(serve: Serve, tmp_path: Path) -> N
     assert "newer serve" in done.stderr
 
 
+def test_a_part_is_not_merged_twice(serve: Serve, tmp_path: Path) -> None:
+    """The same file named twice, as a shell pattern does beside a name, would double its requests: refused."""
+    part = save(tmp_path / "part.json", make_report())
+    done = serve("report", "--merge", part, f"{tmp_path}/../{tmp_path.name}/part.json")
+    assert done.returncode == 2
+    assert "the same file twice" in done.stderr
+
+
 def test_parts_of_one_run_are_merged(serve: Serve, tmp_path: Path) -> None:
     """Two generators of 200/s at the same time are one load of 400/s, with all their requests."""
     parts = [save(tmp_path / f"{name}.json", make_report(make_stalled_point(seed))) for seed, name in enumerate("ab")]

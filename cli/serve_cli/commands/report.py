@@ -64,6 +64,10 @@ def _read(files: list[Path], merge: bool) -> LoadTestReport | ReportSet:
     from serve_deploy.loadtest.report import NamedReport, ReportSet
     from serve_deploy.loadtest.saved_reports import read_report
 
+    if merge and len({path.resolve() for path in files}) < len(files):
+        raise UsageError(
+            "--merge got the same file twice, and would count its requests twice", hint="name each part once"
+        )
     reports = [read_report(path) for path in files]
     names = [str(path) for path in files]
     if len(reports) == 1:

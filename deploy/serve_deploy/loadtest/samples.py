@@ -44,7 +44,7 @@ def request_shape(model: Model, tensor: Tensor, shapes: Shapes) -> tuple[int, ..
         raise UsageError(
             f"input {tensor.name} has free dims [{', '.join(map(str, served))}]: how large are they to be?",
             hint=f"give --shape {tensor.name}:{','.join(str(dim) if dim > 0 else 'N' for dim in served)}, "
-            f"without the batch axis, or real data with --data; {model.input_list}",
+            f"without the batch axis, or real data in place of random; {model.input_list}",
         )
     return batch + given
 

@@ -297,6 +297,8 @@ def test_free_dims_need_a_shape(measure: Any) -> None:
         measure("double", requests=1)
     assert "--shape IN:N" in (caught.value.hint or "")
     assert "IN FP32 [-1, -1]" in (caught.value.hint or "")
+    # `serve infer` says the same, and calls its data otherwise.
+    assert "--data" not in (caught.value.hint or "")
 
 
 def test_command_exits_6_with_the_report_when_the_server_dies(serve: Callable[..., Any]) -> None:

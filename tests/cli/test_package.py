@@ -103,6 +103,12 @@ def missing_external_data(folder: Path) -> list[object]:
     return [folder / "net.onnx"]
 
 
+def short_external_data_of_no_said_length(folder: Path) -> list[object]:
+    save_external(folder / "net.onnx", "weights.bin")
+    (folder / "weights.bin").write_bytes(b"abc")
+    return [folder / "net.onnx"]
+
+
 def external_data_outside(folder: Path) -> list[object]:
     save_external(folder / "net.onnx", "../../etc/passwd")
     return [folder / "net.onnx"]
@@ -175,6 +181,7 @@ def samples_of_another_model(folder: Path) -> list[object]:
         (random_bytes, 3, "not an ONNX model"),
         (an_unknown_operator, 3, "NoSuchOperator"),
         (missing_external_data, 3, "'weights.bin' is missing"),
+        (short_external_data_of_no_said_length, 3, "External initializer: w offset: 0 size to read: 12"),
         (external_data_outside, 3, "outside the model's folder"),
         (a_sequence_output, 3, "output 'y'"),
         (a_bad_name, 2, "model name 'a/b'"),

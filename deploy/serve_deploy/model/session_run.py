@@ -91,5 +91,7 @@ def describe_error(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
     text = re.sub(r"^Load model from \S+ failed:", "", text)
-    text = re.sub(r"/\S+\.(?:cc|h):\d+ .*?(?=\w+ was false|Exception|$)", "", text) or text
+    text = re.sub(r"/\S+\.(?:cc|h):\d+ .*?(?=\w+ was false|Exception|\[ONNXRuntimeError\]|$)", "", text) or text
+    # One error around another: what is inside says why.
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : (?:\S+\.(?:cc|h):\d+ \w+ )?", "", text)
     return text.strip()[:400]

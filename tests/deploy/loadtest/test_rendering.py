@@ -14,6 +14,7 @@ from synthetic_reports import make_point, make_report, make_stalled_point, make_
 
 from serve_deploy.loadtest.judging.gates import evaluate_gates, parse_gate
 from serve_deploy.loadtest.rendering import Format, render
+from serve_deploy.loadtest.rendering.charts.share import split_service_time
 from serve_deploy.loadtest.report import (
     BaselineComparison,
     ErrorKind,
@@ -156,6 +157,16 @@ def test_the_servers_machine_is_shown() -> None:
     page = render(report, "html")
     assert 'data-key="0/200/s/pending">1.50 requests waiting' in page
     assert 'value="0.5" data-key="0/200/s/server_metrics.nv_gpu_utilization">GPU 50.0 %' in page
+
+
+def test_an_ensembles_compute_time_counts_once() -> None:
+    """Triton's account of an ensemble has its members' compute times in it, but not their time in the queue."""
+    (member,) = make_point(response_us=np.full(100, 5000.0)).server
+    ensemble = member.model_copy(update={"model": "ensemble", "queue_us": 1.0})
+    share = split_service_time(make_point(response_us=np.full(100, 5000.0), server=(ensemble, member)))
+    assert share["queue"] == pytest.approx(1.0 + member.queue_us)
+    assert share["infer"] == member.compute_infer_us
+    assert sum(share.values()) == pytest.approx(5000.0)
 
 
 def test_csv_keeps_the_full_precision() -> None:

@@ -17,17 +17,19 @@ _ROW, _BAR = 44.0, 20.0
 
 
 def split_service_time(point: Point) -> dict[str, float]:
-    """The mean service time in µs by where it was spent; composing models count as often as they are called."""
-    requests = max(1, point.server[0].requests) if point.server else 1
+    """The mean service time in µs by where it was spent; composing models count as often as they are called.
 
-    def total(name: str) -> float:
-        return float(sum(getattr(account, name) * account.requests for account in point.server)) / requests
-
+    Triton adds the compute times of its composing models to an ensemble's own, but not their queue times.
+    """
+    if not point.server:
+        return dict.fromkeys(("queue", "input", "infer", "output"), 0.0) | {"rest": point.service.mean_us}
+    target = point.server[0]
+    queued_us = sum(account.queue_us * account.requests for account in point.server)
     parts = {
-        "queue": total("queue_us"),
-        "input": total("compute_input_us"),
-        "infer": total("compute_infer_us"),
-        "output": total("compute_output_us"),
+        "queue": queued_us / max(1, target.requests),
+        "input": target.compute_input_us,
+        "infer": target.compute_infer_us,
+        "output": target.compute_output_us,
     }
     return {**parts, "rest": max(0.0, point.service.mean_us - sum(parts.values()))}
 

@@ -13,11 +13,12 @@ from serve_deploy.loadtest.report import ClientCost, Load, ModelStatistics, Poin
 
 @dataclass(frozen=True)
 class ServerShare:
-    """What the server says of the period."""
+    """What the server says of the period; `is_lost` where it stopped answering within it."""
 
     statistics: tuple[ModelStatistics, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     pending: float | None = None
+    is_lost: bool = False
 
 
 def build_point(
@@ -30,7 +31,9 @@ def build_point(
     server: ServerShare,
 ) -> Point:
     """Put together what was counted over `seconds`, and whether the generator was the limit."""
-    reasons = _why_client_bound(load, seconds, measurement, ends)
+    # Users without a server to talk to are not in flight, and that is not the generator's doing.
+    concurrency = None if server.is_lost else load.concurrency
+    reasons = _why_client_bound(concurrency, seconds, measurement, ends)
     return Point(
         load=load,
         repeat=repeat,
@@ -71,7 +74,7 @@ def _client_cost(measurement: Measurement, ends: Mapping[int, PeriodEnd]) -> Cli
 
 
 def _why_client_bound(
-    load: Load, seconds: float, measurement: Measurement, ends: Mapping[int, PeriodEnd]
+    concurrency: int | None, seconds: float, measurement: Measurement, ends: Mapping[int, PeriodEnd]
 ) -> tuple[str, ...]:
     busiest = max(ends.values(), key=lambda end: end.cpu_seconds / end.wall_seconds)
     return client_bound_reasons(
@@ -80,7 +83,7 @@ def _why_client_bound(
         starved_fraction=busiest.starved_seconds / busiest.wall_seconds,
         slip_p99_us=measurement.slip.percentile_us(99),
         response_p99_us=measurement.response.percentile_us(99),
-        concurrency=load.concurrency,
+        concurrency=concurrency,
         mean_in_flight=measurement.in_flight_seconds / seconds,
         ran_out_of_connections=any(end.ran_out_of_connections for end in ends.values()),
     )

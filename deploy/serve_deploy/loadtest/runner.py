@@ -153,7 +153,7 @@ class _Points:
             measurement, ends = self._carry_out(shape, repeat, "measuring", duration, options.requests)
         if sampler.problem:
             self._note(sampler.problem)
-        server = ServerShare(self._server_share(before), sampler.means(), sampler.pending())
+        server = ServerShare(self._server_share(before), sampler.means(), sampler.pending(), self._ended_by == "server")
         load = describe_load(shape, options.batch_size)
         seconds = self._period_seconds(measurement)
         self._points.append(build_point(load, repeat, started_at, seconds, measurement, ends, server))

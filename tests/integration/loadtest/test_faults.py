@@ -183,6 +183,7 @@ def test_dead_server_ends_the_run_with_the_report_so_far() -> None:
     assert point.succeeded > 0
     assert kinds(point)["connect"] > 0
     assert point.duration_seconds < 20
+    assert not any("in flight" in reason for reason in point.client_bound_reasons)
 
 
 def test_killed_triton_ends_the_run(triton_server: Callable[..., TritonServer], loadtest_repository: Any) -> None:

@@ -109,7 +109,9 @@ def _announce(server: TritonServer, options: ServerOptions, *, as_json: bool, ma
         reasons = "; ".join(f"{model.name}: {model.reason or model.state}" for model in failed)
         raise TritonStartError(
             f"Triton loaded no model of {options.repository}" + (f": {reasons}" if reasons else ", which holds none"),
-            hint="serve check explains what is wrong with each",
+            hint="serve check explains what is wrong with each"
+            if failed
+            else "serve package MODEL.onnx -o DIR makes a repository",
         )
     console = output.stderr()
     for model in failed:

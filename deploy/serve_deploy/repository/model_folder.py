@@ -100,7 +100,10 @@ def _read_config(path: Path, problems: list[Problem], notes: list[str]) -> Any:
     try:
         config = parse_config(file.read_text(encoding="utf-8"), CONFIG_NAME)
     except (InvalidModelError, UnicodeDecodeError, OSError) as error:
-        problems.append(Problem(CONFIG_NAME, str(error), "correct the line that it names"))
+        # The place and the message are printed side by side: once is enough for the file's name.
+        problems.append(
+            Problem(CONFIG_NAME, str(error).removeprefix(f"{CONFIG_NAME}: "), "correct the line that it names")
+        )
         return None
     if not is_ensemble(config) and not (config.input and config.output):
         notes.append("inputs or outputs are not listed: Triton completes them, and may then batch by shapes alone")

@@ -42,7 +42,7 @@ PLANTED: dict[str, tuple[Callable[[Objects], Any], str]] = {
         lambda o: _container(o)["livenessProbe"]["httpGet"].update(port="web"), "livenessProbe asks port web"
     ),
     "variable": (lambda o: _container(o)["env"].pop(0), "$(SERVE_ADMIN_KEY), which is not set"),
-    "memory limit": (lambda o: _container(o)["resources"]["limits"].update(memory="9Gi"), "requests 2Gi of memory"),
+    "memory limit": (lambda o: _container(o)["resources"]["limits"].update(memory="9Gi"), "requests 1536Mi of memory"),
     "scale target": (
         lambda o: _first(o, "HorizontalPodAutoscaler")["scaleTargetRef"].update(name="x"), "does not exist"
     ),

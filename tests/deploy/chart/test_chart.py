@@ -47,6 +47,7 @@ def test_values_follow_the_manifest(repository: Path) -> None:
     values = planned.values
     # 1 Gi + 256 Mi + 1.25 * 100 Mi + 4 KiB of samples = 1405 Mi, in steps of 256 Mi
     assert values.resources.memory == "1536Mi"
+    assert values.resources.cpu == "1"
     assert values.probes.startup_budget_seconds == 120
     assert values.autoscaling.cold_start_seconds == 121
     assert values.image.tag == "24.10-py3"

@@ -16,7 +16,7 @@ SHARED_MEMORY_BYTES = 256 * MIB
 
 
 def derive_resources(models: Sequence[ServedModel], source: Mapping[str, Any]) -> Iterator[DerivedValue]:
-    """Memory from what the models took when they were packaged; disk where models are copied."""
+    """A core; memory from what the models took when they were packaged; disk where models are copied."""
     proofs = [(model, model.manifest.verification) for model in models if model.manifest]
     measured = {model.name: proof.memory_bytes for model, proof in proofs if proof}
     guessed = [model for model in models if model.name not in measured and not model.members]
@@ -34,6 +34,7 @@ def derive_resources(models: Sequence[ServedModel], source: Mapping[str, Any]) -
         parts.append(f"{_mib(samples)} for batches in flight")
     if guessed:
         parts.append(f"3 * the size of {', '.join(model.name for model in guessed)}, not measured")
+    yield DerivedValue("resources.cpu", "1", "a core of its own for each replica; a busy CPU model takes more: --set")
     yield DerivedValue("resources.memory", _quantity(total), " + ".join(parts))
     if copies_locally(source):
         size = sum(model.size_bytes for model in models)

@@ -78,11 +78,11 @@ class Server(Values):
 class Resources(Values):
     """What one replica asks for. Memory limit equals its request; there is no CPU limit, since throttling ruins tail latency."""  # noqa: E501
 
-    cpu: Quantity = "1"
+    cpu: Quantity = "500m"
     """CPU request."""
     cpu_limit: Quantity | None = None
     """CPU limit; leave it out unless the cluster's policy demands one."""
-    memory: Quantity = "2Gi"
+    memory: Quantity = "1536Mi"
     """Memory request and limit, shared memory included."""
     shared_memory: Quantity = "256Mi"
     """Size of /dev/shm (the Python backend and ensembles of Python models use it)."""

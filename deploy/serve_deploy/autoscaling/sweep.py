@@ -129,9 +129,9 @@ def _reduce(asked: str, points: Sequence[Point], model: str) -> Load:
 
 
 def _served_concurrency(point: Point, model: str) -> float | None:
-    """Requests in flight inside the server by Little's law; None for an ensemble, whose members hold its times."""
+    """Requests in flight inside the server by Little's law; None for an ensemble, whose members hold its queues."""
     for stats in point.server:
-        if stats.model == model:
+        if stats.model == model and len(point.server) == 1:
             busy_us = stats.queue_us + stats.compute_input_us + stats.compute_infer_us + stats.compute_output_us
             return point.request_rate * busy_us / 1e6 or None
     return None

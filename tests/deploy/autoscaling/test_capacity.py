@@ -55,6 +55,14 @@ def test_pending_guard_is_the_queue_at_the_knee() -> None:
     assert both.targets.pending == pytest.approx(3.0)
 
 
+def test_concurrency_of_an_ensemble_is_what_the_client_saw() -> None:
+    """Triton counts members' compute times in an ensemble's, but not their queues: its own account is too short."""
+    served = [(1, 100, 12), (2, 180, 20), (4, 240, 45), (8, 250, 90)]
+    accounts = (statistics("digits", 2400, 0, 4_000), statistics("member", 2400, 12_500, 4_000))
+    ensemble = derive(*(point(*each, server=accounts) for each in served))
+    assert ensemble.targets.concurrency == derive(*(point(*each) for each in served)).targets.concurrency
+
+
 def test_pending_guard_without_server_figures() -> None:
     """At the knee 4/240 s, alone 1/100 s: 240 * 6.67 ms = 1.6 waiting."""
     assert derive().targets.pending == pytest.approx(1.6)

@@ -14,6 +14,7 @@ from serve_deploy.triton.runtime import Launch
 
 _LOG_NAME = "triton.log"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX keeps it, not a temporary file of ours
+_TEMPORARY = Path("/tmp")  # noqa: S108 - where the Python backend makes its folder, whatever TMPDIR says
 # The guard leads the process group, and outlives us only to end it: its stdin closes when we die, however we die.
 _GUARD = """
 trap '' HUP INT TERM
@@ -38,6 +39,7 @@ class ServerProcess:
         launch: Launch,
         folder: Path,
         prefix: str,
+        started: float,
     ) -> None:
         self._process = process
         self._guard = guard
@@ -45,6 +47,7 @@ class ServerProcess:
         self._folder = folder
         self._shared_memory_prefix = prefix
         self._final_log: str | None = None
+        self._started = started  # by the file system's clock
 
     @property
     def pid(self) -> int:
@@ -101,6 +104,8 @@ class ServerProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
         for region in _SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
+        if not self._launch.release:
+            remove_environment_folder(_TEMPORARY, self._started)
 
 
 def start_process(
@@ -114,6 +119,7 @@ def start_process(
     )  # fmt: skip
     try:
         with (folder / _LOG_NAME).open("wb") as log:
+            started = os.fstat(log.fileno()).st_ctime
             process = spawn(
                 list(launch.command), env=dict(launch.environment) or None, process_group=guard.pid,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -122,7 +128,23 @@ def start_process(
         guard.kill()
         guard.communicate()
         raise
-    return ServerProcess(process, guard, launch, folder, shared_memory_prefix)
+    return ServerProcess(process, guard, launch, folder, shared_memory_prefix, started)
+
+
+def remove_environment_folder(temporary: Path, since: float) -> None:
+    """Remove the folder that Triton's Python backend makes for packed environments, and leaves when it is killed.
+
+    Nothing names its maker: it is the first of our user's since our server's start, and it is empty, or it stays.
+    """
+    made = []
+    for folder in temporary.glob("python_env_*"):
+        with suppress(OSError):
+            status = folder.stat()
+            if status.st_uid == os.getuid() and status.st_ctime >= since:
+                made.append((status.st_ctime, folder))
+    if made:
+        with suppress(OSError):
+            min(made)[1].rmdir()
 
 
 def _group_members(group: int) -> list[int]:

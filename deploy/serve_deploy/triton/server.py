@@ -158,11 +158,12 @@ def start_server(
     chosen = select_runtime(runtime, runtimes)
     deadline = clock() + startup_timeout_seconds
     for attempt in range(1, _START_ATTEMPTS + 1):
-        progress(f"starting Triton ({chosen.name}), which loads the models")
+        progress(f"starting Triton ({chosen.name})")
         ports = choose_ports(options)
         server_id = uuid.uuid4().hex[:12]
         server = TritonServer(_launch(chosen, options, ports, server_id, spawn), options, ports, chosen.name)
         try:
+            progress("waiting for Triton to load the models")
             server.version = _wait_until_loaded(server, server_id, deadline, clock, sleep, on_log)
         except BaseException as error:
             server.stop(drain=False)

@@ -410,7 +410,7 @@ def test_a_zipmap_is_named_and_cut_off_on_request(run: Command, tmp_path: Path) 
     assert manifest["verification"]["requests"] > 1
 
 
-_STAGES = ("reading", "loading", "finding", "proving", "writing", "starting", "comparing")
+_STAGES = ("reading", "loading", "finding", "proving", "writing", "starting", "waiting", "comparing")
 
 
 @pytest.mark.parametrize("stage", _STAGES)

@@ -50,7 +50,7 @@ START_TRITON = """
 import sys
 from pathlib import Path
 from serve_deploy.triton import ServerOptions, start_server
-with start_server(ServerOptions(repository=Path(sys.argv[1]))):
+with start_server(ServerOptions(repository=Path(sys.argv[1]), auto_complete=False)):
     pass
 """
 

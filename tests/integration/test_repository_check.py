@@ -98,7 +98,7 @@ def test_a_guessed_configuration_is_worth_a_note(checked: dict[str, CheckedModel
         ("batch_in_dims", "'x' is [-1, 3] here, [3] without the batch in the model", "write dims: [3]"),
         ("wrong_name", "the model has no input 'input'", "the model has: 'x'"),
         ("other_name", "'another', its folder 'other_name'", "write the folder's name"),
-        ("syntax", "config.pbtxt: ", "correct the line"),
+        ("syntax", "Expected", "correct the line"),
         ("new_opset", "its ai.onnx opset 22 is above 21", "--triton 25.03"),
         ("file_name", "the model's file is missing", "rename net.onnx"),
         ("no_version", "there is no version folder", "make a folder 1/ and move net.onnx there as model.onnx"),

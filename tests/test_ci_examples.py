@@ -12,7 +12,7 @@ from xml.etree import ElementTree as xml
 import yaml
 from pushgateway import free_port
 
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples" / "ci"

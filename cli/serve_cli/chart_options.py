@@ -12,7 +12,7 @@ import typer
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.report import LoadTestReport
+    from serve_deploy.reports.report import LoadTestReport
 
 _SCALING, _WRITING = "Scaling", "Writing"
 
@@ -80,7 +80,7 @@ def read_objective(slo: str | None) -> float | None:
     """The p99 that --slo asks for, in seconds."""
     if slo is None:
         return None
-    from serve_deploy.loadtest.judging.gates import parse_gate
+    from serve_deploy.reports.gates import parse_gate
 
     gate = parse_gate(slo)
     if gate.figure not in ("p99", "response_p99") or gate.comparison not in ("<", "<="):
@@ -92,7 +92,7 @@ def read_capacity(path: Path | None) -> LoadTestReport | None:
     """The report of --capacity."""
     if path is None:
         return None
-    from serve_deploy.loadtest.saved_reports import read_report
+    from serve_deploy.rendering.saved_reports import read_report
 
     return read_report(path)
 

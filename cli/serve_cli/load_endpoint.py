@@ -12,7 +12,7 @@ import typer
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.clients.endpoint import Endpoint
+    from serve_deploy.endpoint.address import Endpoint
 
 TOKEN_VARIABLE = "SERVE_TOKEN"  # noqa: S105 - the variable's name
 
@@ -57,7 +57,7 @@ def read_endpoint(
     compression: CompressionName | None = None,
 ) -> Endpoint:
     """Put the options together; UsageError says which of them does not fit."""
-    from serve_deploy.loadtest.clients.endpoint import TlsOptions, parse_endpoint
+    from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
 
     if key and not cert:
         raise UsageError("--key needs a --cert")

@@ -11,12 +11,12 @@ import typer
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.judging.gates import Gate
-    from serve_deploy.loadtest.judging.search import SearchOptions
     from serve_deploy.loadtest.live import Listener
     from serve_deploy.loadtest.options import LoadTestOptions
-    from serve_deploy.loadtest.report import LoadTestReport
+    from serve_deploy.loadtest.search import SearchOptions
     from serve_deploy.progress import Progress
+    from serve_deploy.reports.gates import Gate
+    from serve_deploy.reports.report import LoadTestReport
 
 REPEATS = 3
 _RATES = "10..1000000"
@@ -43,8 +43,8 @@ def read_search(
     find: Variable, concurrency: str | None, rate: str | None, excluded: Mapping[str, object]
 ) -> SearchOptions:
     """The search's bounds, from --rate or --concurrency where they are given; `excluded` options have no meaning."""
-    from serve_deploy.loadtest.judging.search import SearchOptions
     from serve_deploy.loadtest.schedule import parse_concurrencies, parse_rates
+    from serve_deploy.loadtest.search import SearchOptions
 
     for option, given in excluded.items():
         if given is not None:
@@ -80,6 +80,6 @@ def run(
         from serve_deploy.loadtest import run_loadtest
 
         return run_loadtest(options, on_snapshot=on_snapshot, progress=show)
-    from serve_deploy.loadtest.judging.finding import find_load
+    from serve_deploy.loadtest.finding import find_load
 
     return find_load(options, search, gates, poisson=poisson, on_snapshot=on_snapshot, progress=show)

@@ -10,8 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener, LiveSnapshot
-    from serve_deploy.loadtest.report import LoadTestReport, ReportSet
     from serve_deploy.progress import Progress
+    from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 MetricsPort = Annotated[
     str | None,
@@ -46,7 +46,7 @@ def listen(progress: Progress, model: str, metrics_address: str | None) -> Itera
 
 def describe_snapshot(snapshot: LiveSnapshot) -> str:
     """One line: where the run is, rate, p99, errors, in flight."""
-    from serve_deploy.loadtest.figures import format_count, format_load, format_number, format_time_us
+    from serve_deploy.reports.figures import format_count, format_load, format_number, format_time_us
 
     planned = snapshot.planned_seconds
     span = (
@@ -63,7 +63,7 @@ def describe_snapshot(snapshot: LiveSnapshot) -> str:
 
 def push(result: LoadTestReport | ReportSet, url: str | None) -> None:
     """Push a finished run, where a Pushgateway was named."""
-    from serve_deploy.loadtest.report import LoadTestReport
+    from serve_deploy.reports.report import LoadTestReport
 
     if url is not None and isinstance(result, LoadTestReport):
         from serve_deploy.loadtest.live_metrics import push_report

@@ -14,11 +14,11 @@ from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.judging.gates import Gate
-    from serve_deploy.loadtest.judging.judging import Baseline
     from serve_deploy.loadtest.options import LoadTestOptions
-    from serve_deploy.loadtest.rendering import Format
-    from serve_deploy.loadtest.report import LoadTestReport, ReportSet
+    from serve_deploy.rendering import Format
+    from serve_deploy.reports.gates import Gate
+    from serve_deploy.reports.judging import Baseline
+    from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 Slo = Annotated[
     list[str] | None,
@@ -69,9 +69,9 @@ class Ending:
         `failure` weighs most, then a report that was not saved, a threshold missed, `afterwards`; each is told. A
         report that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
         """
-        from serve_deploy.loadtest.judging.judging import judge_all, require_all_passed
-        from serve_deploy.loadtest.rendering import render
-        from serve_deploy.loadtest.saved_reports import write_report
+        from serve_deploy.rendering import render
+        from serve_deploy.rendering.saved_reports import write_report
+        from serve_deploy.reports.judging import judge_all, require_all_passed
 
         judged = judge_all(result, self.gates, self.baseline)
         unsaved = _catch(lambda: write_report(judged, self.outputs))
@@ -88,9 +88,9 @@ def prepare_ending(
     *, slo: list[str] | None, baseline: Path | None, min_effect: float, outputs: list[Path] | None, printed: Format
 ) -> Ending:
     """Find out what is wrong with gates, baseline and files before anything long is begun."""
-    from serve_deploy.loadtest.judging.gates import parse_gate
-    from serve_deploy.loadtest.judging.judging import Baseline
-    from serve_deploy.loadtest.saved_reports import check_destinations, read_report
+    from serve_deploy.rendering.saved_reports import check_destinations, read_report
+    from serve_deploy.reports.gates import parse_gate
+    from serve_deploy.reports.judging import Baseline
 
     files = tuple(outputs or ())
     check_destinations(files)
@@ -104,8 +104,8 @@ def prepare_ending(
 
 def check_baseline(baseline: Baseline, options: LoadTestOptions) -> None:
     """Refuse a baseline of another model or load before the run, not after it."""
-    from serve_deploy.loadtest.judging.judging import check_comparable
     from serve_deploy.loadtest.loads import describe_load
+    from serve_deploy.reports.judging import check_comparable
 
     loads = [describe_load(shape, options.batch_size) for shape in options.loads]
     check_comparable(baseline, options.model, options.endpoint.protocol, loads)

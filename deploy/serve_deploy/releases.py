@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.tensor import DataType, ModelSignature
+from serve_deploy.tensors.types import DataType, ModelSignature
 
 # The newest release whose ONNX Runtime's limits were seen: a model is refused only where no container would take it.
 DEFAULT_RELEASE = "26.07"

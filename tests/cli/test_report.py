@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 
 Serve = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,13 +13,13 @@ import onnx
 from cases import Case, Request, Value
 from outcomes import Outcome, Verdict
 
+from serve_deploy.endpoint.address import parse_endpoint
+from serve_deploy.endpoint.control import ControlPlane, connect_control_plane
+from serve_deploy.endpoint.model import Model, read_model
+from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import InvalidModelError, ServeError
 from serve_deploy.inference.client import send_request
-from serve_deploy.inference.request import InferenceOptions
-from serve_deploy.loadtest.clients.control import ControlPlane, connect_control_plane
-from serve_deploy.loadtest.clients.endpoint import parse_endpoint
-from serve_deploy.loadtest.model import Model, read_model
-from serve_deploy.loadtest.payload import Sample
+from serve_deploy.inference.options import InferenceOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package_model
 from serve_deploy.samples.files import write_samples

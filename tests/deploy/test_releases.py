@@ -6,7 +6,7 @@ import pytest
 
 from serve_deploy.errors import UsageError
 from serve_deploy.releases import DEFAULT_RELEASE, check_data_types, check_release, find_release, list_releases
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from serve_deploy.repository.config_digest import config_sha256, instance_count
+from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 EXAMPLE = Path(__file__).parents[2] / "charts" / "triton" / "files" / "example-model" / "digits"

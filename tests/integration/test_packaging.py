@@ -17,7 +17,7 @@ from serve_deploy.model_config import parse_config
 from serve_deploy.packaging.own_outputs import Subject
 from serve_deploy.packaging.pipeline import PackagedModel, PackageOptions, package_model, package_models
 from serve_deploy.packaging.verification import verify_model
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from repositories import add_ensemble, add_model
 
-from serve_deploy.cluster.triton_log import read_error, read_models
 from serve_deploy.triton import ServerOptions, start_server
+from serve_deploy.triton.log import read_error, read_models
 
 
 def test_states_and_reasons(tmp_path: Path) -> None:

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from serve_deploy.loadtest.report import (
-    ClientCost,
-    LatencySummary,
-    Load,
-    LoadTestReport,
-    ModelStatistics,
-    Point,
-    Target,
-)
+from serve_deploy.reports.point import ClientCost, LatencySummary, Load, ModelStatistics, Point
+from serve_deploy.reports.report import LoadTestReport, Target
 
 TARGET = Target(
     url="http://127.0.0.1:8000", protocol="http", model="digits", model_version="1", server_version="2.51.0",

@@ -6,17 +6,16 @@ import itertools
 
 import numpy as np
 
-from serve_deploy.loadtest.report import (
+from serve_deploy.reports.point import (
     ClientCost,
     ErrorKind,
     LatencySummary,
     Load,
-    LoadTestReport,
     ModelStatistics,
     Point,
-    Target,
     TimelineBucket,
 )
+from serve_deploy.reports.report import LoadTestReport, Target
 
 TARGET = Target(
     url="http://127.0.0.1:8000",

@@ -84,8 +84,8 @@ def _write(
     diff: bool, dry_run: bool, force: bool,
 ) -> WrittenChart:  # fmt: skip
     from serve_deploy.chart.archive import compare_chart, package_chart
-    from serve_deploy.chart.helm import Helm
     from serve_deploy.chart.write import build_chart, write_chart
+    from serve_deploy.cluster.helm import Helm
 
     chart_name = name or directory.resolve().name
     files = build_chart(plan, models, chart_name)

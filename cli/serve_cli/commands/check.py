@@ -12,7 +12,7 @@ from serve_cli.package_options import Runtime, read_runtime
 from serve_deploy.errors import InvalidModelError
 
 if TYPE_CHECKING:
-    from serve_deploy.repository.repository_check import CheckedModel, RepositoryCheck
+    from serve_deploy.check.repository_check import CheckedModel, RepositoryCheck
 
 NoLoad = Annotated[bool, typer.Option("--no-load", help="Only read the files: start no Triton.")]
 
@@ -30,7 +30,7 @@ def check(
     serve check models
     serve check models --triton 24.10 --json
     """
-    from serve_deploy.repository.repository_check import check_repository
+    from serve_deploy.check.repository_check import check_repository
 
     with output.progress() as progress:
         result = check_repository(

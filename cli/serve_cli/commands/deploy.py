@@ -12,7 +12,7 @@ from serve_cli import output
 from serve_cli.options import DryRun, Json
 
 if TYPE_CHECKING:
-    from serve_deploy.chart.helm import Helm
+    from serve_deploy.cluster.helm import Helm
     from serve_deploy.cluster.release import ReleaseState
 
 Chart = Annotated[
@@ -60,7 +60,7 @@ def deploy(
     \b
     serve deploy deploy-chart --release demo -n models --wait
     """
-    from serve_deploy.chart.helm import Helm
+    from serve_deploy.cluster.helm import Helm
 
     helm = Helm()
     extra = [word for setting in settings or [] for word in ("--set", setting)]

@@ -45,8 +45,9 @@ def infer(
     serve infer grpc://localhost:8001 -m digits -i image=@seven.png --json
     serve infer http://localhost:8000 -m sums -i 'a=[1, 2]' -i 'b=[3, 4]' -o out.npz
     """
-    from serve_deploy.inference.request import InferenceOptions, save_outputs
+    from serve_deploy.inference.options import InferenceOptions
     from serve_deploy.inference.request import infer as send
+    from serve_deploy.inference.request import save_outputs
 
     # Exact values where a program reads them, classes where a person does.
     default_top = 0 if json or save else _TOP_FOR_PEOPLE

@@ -12,8 +12,8 @@ from serve_cli.output import progress
 from serve_deploy.errors import EndpointError, Interrupted, ServeError, UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.report import LoadTestReport
     from serve_deploy.loadtest.schedule import LoadShape
+    from serve_deploy.reports.report import LoadTestReport
 
 
 def loadtest(

@@ -12,7 +12,7 @@ from serve_cli import load_report, options
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.report import LoadTestReport, ReportSet
+    from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 
 class PrintedFormat(StrEnum):
@@ -60,9 +60,9 @@ def report(
 
 
 def _read(files: list[Path], merge: bool) -> LoadTestReport | ReportSet:
-    from serve_deploy.loadtest.merging import merge_reports
-    from serve_deploy.loadtest.report import NamedReport, ReportSet
-    from serve_deploy.loadtest.saved_reports import read_report
+    from serve_deploy.rendering.saved_reports import read_report
+    from serve_deploy.reports.merging import merge_reports
+    from serve_deploy.reports.report import NamedReport, ReportSet
 
     if merge and len({path.resolve() for path in files}) < len(files):
         raise UsageError(

@@ -100,7 +100,7 @@ def _check_flags(flags: list[str]) -> tuple[str, ...]:
 
 
 def _announce(server: TritonServer, options: ServerOptions, *, as_json: bool, may_be_empty: bool) -> None:
-    from serve_deploy.model.onnx_header import find_newer_models
+    from serve_deploy.onnx.header import find_newer_models
     from serve_deploy.releases import DEFAULT_RELEASE
 
     status = server.status()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from serve_deploy.autoscaling.sweep import Load, concurrency_at, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.autoscaling.targets import ScalingTargets
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 
 SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
 HPA_TOLERANCE = 0.10

@@ -12,7 +12,7 @@ from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily
 from serve_deploy.autoscaling.sweep import rising_branch, usable_loads
 from serve_deploy.autoscaling.targets import autoscaler
 from serve_deploy.errors import ThresholdError
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 
 LOWERED = 0.9
 ATTEMPTS = 6

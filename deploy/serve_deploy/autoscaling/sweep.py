@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from serve_deploy.errors import ThresholdError
-from serve_deploy.loadtest.report import LoadTestReport, Point
+from serve_deploy.reports.point import Point
+from serve_deploy.reports.report import LoadTestReport
 
 CLIENT_BOUND_DEVIATION = 0.10
 ERROR_FRACTION = 0.001

@@ -13,7 +13,7 @@ from typing import Literal
 
 import yaml
 
-from serve_deploy.repository.staging import destination_errors, staging_folder
+from serve_deploy.files.staging import destination_errors, staging_folder
 
 Files = Mapping[str, bytes]
 

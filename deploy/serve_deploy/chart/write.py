@@ -15,9 +15,9 @@ import yaml
 from serve_deploy.chart.plan import ChartPlan
 from serve_deploy.chart.values.documentation import render_values_yaml
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
-from serve_deploy.repository.moving import move_into_place
+from serve_deploy.files.moving import move_into_place
+from serve_deploy.files.staging import destination_errors, staging_folder
 from serve_deploy.repository.served_models import ServedModel
-from serve_deploy.repository.staging import destination_errors, staging_folder
 
 CARRIED_FOLDER = "files/models"
 # Helm keeps a release in one Secret, which etcd limits; and the files stand in it twice, in the chart and rendered.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serve_deploy.cluster.triton_log import read_error, read_models
+from serve_deploy.triton.log import read_error, read_models
 
 Object = Mapping[str, Any]
 Obstacle = Literal[

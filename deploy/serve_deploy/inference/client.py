@@ -7,16 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from serve_deploy.endpoint.address import Endpoint, build_ssl_context
+from serve_deploy.endpoint.control import unreachable
+from serve_deploy.endpoint.model import Model, model_path
+from serve_deploy.endpoint.payload import Sample, http_body, http_error_text
 from serve_deploy.errors import EndpointError
-from serve_deploy.loadtest.clients.control import unreachable
-from serve_deploy.loadtest.clients.endpoint import Endpoint, build_ssl_context
-from serve_deploy.loadtest.model import Model, model_path
-from serve_deploy.loadtest.payload import Sample, http_body, http_error_text
+from serve_deploy.inference.options import InferenceOptions
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from serve_deploy.inference.request import InferenceOptions
 
     Outputs = dict[str, np.ndarray[Any, Any]]
 
@@ -28,7 +27,7 @@ def send_request(options: InferenceOptions, model: Model, sample: Sample, wanted
 
 
 def _send_http(options: InferenceOptions, model: Model, sample: Sample, wanted: Mapping[str, int]) -> Outputs:
-    from serve_deploy.loadtest.validation import http_outputs
+    from serve_deploy.endpoint.replies import http_outputs
 
     body, length = http_body(model, sample)
     header = json.loads(body[:length])
@@ -78,9 +77,9 @@ def _send_grpc(options: InferenceOptions, model: Model, sample: Sample, wanted: 
     import grpc
     from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-    from serve_deploy.loadtest.clients.grpc_channel import call_metadata, channel_credentials, channel_options
-    from serve_deploy.loadtest.clients.grpc_payload import grpc_request
-    from serve_deploy.loadtest.validation import grpc_outputs
+    from serve_deploy.endpoint.grpc_channel import call_metadata, channel_credentials, channel_options
+    from serve_deploy.endpoint.grpc_payload import grpc_request
+    from serve_deploy.endpoint.replies import grpc_outputs
 
     endpoint = options.endpoint
     message = service_pb2.ModelInferRequest.FromString(grpc_request(model, options.model_version, sample))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.errors import UsageError
-from serve_deploy.tensor import DataType
+from serve_deploy.tensors.types import DataType
 
 if TYPE_CHECKING:
     import numpy as np

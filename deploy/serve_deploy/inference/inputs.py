@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serve_deploy.endpoint.model import Model, Tensor
 from serve_deploy.errors import UsageError
 from serve_deploy.inference.image_input import SUFFIXES, Scale, find_layout, read_image
-from serve_deploy.loadtest.model import Model, Tensor
-from serve_deploy.tensor import DataType
+from serve_deploy.tensors.types import DataType
 
 if TYPE_CHECKING:
     import numpy as np

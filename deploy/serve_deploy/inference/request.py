@@ -10,41 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.atomic import write_atomically
 from serve_deploy.errors import DestinationError, UsageError
-from serve_deploy.inference.image_input import Scale
+from serve_deploy.files.atomic import write_atomically
 from serve_deploy.inference.inputs import read_inputs
-from serve_deploy.loadtest.clients.endpoint import Endpoint
+from serve_deploy.inference.options import InferenceOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from serve_deploy.loadtest.model import Model
+    from serve_deploy.endpoint.model import Model
 
     Array = np.ndarray[Any, Any]
 
 # What Triton's classification extension can rank.
 _RANKED_TYPES = frozenset({"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceOptions:
-    """What to ask; with `random`, inputs that are not given are made up.
-
-    `top` asks Triton for that many classes of each output that has labels, in place of its values.
-    """
-
-    endpoint: Endpoint
-    model: str
-    model_version: str = ""
-    inputs: tuple[str, ...] = ()
-    random: bool = False
-    shapes: Mapping[str, tuple[int, ...]] | None = None
-    seed: int = 0
-    outputs: tuple[str, ...] = ()
-    top: int = 0
-    image_scale: Scale = "auto"
-    timeout_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,17 +63,14 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
 
     Whether they fit is judged before sending, by the model's own metadata.
     """
+    from serve_deploy.endpoint.control import ask_model, connect_control_plane
+    from serve_deploy.endpoint.payload import Sample
     from serve_deploy.inference.client import send_request
-    from serve_deploy.loadtest import LoadTestOptions
-    from serve_deploy.loadtest.clients.control import connect_control_plane
-    from serve_deploy.loadtest.payload import Sample
-    from serve_deploy.loadtest.runner import ask_model
 
     control = connect_control_plane(options.endpoint, timeout_seconds=options.timeout_seconds)
     try:
         control.server_metadata()
-        asked = LoadTestOptions(endpoint=options.endpoint, model=options.model, model_version=options.model_version)
-        model = ask_model(control, asked)
+        model = ask_model(control, options.endpoint, options.model, options.model_version)
         config = control.model_config(options.model, options.model_version) if options.top else {}
     finally:
         control.close()
@@ -145,7 +121,7 @@ def _collect_inputs(model: Model, options: InferenceOptions) -> tuple[dict[str, 
             hint=f"give --input {missing[0].name}=…, or --random; {model.input_list}",
         )
     if missing:
-        from serve_deploy.loadtest.samples import generate_sample
+        from serve_deploy.samples.random_requests import generate_sample
 
         made = generate_sample(model, shapes=dict(options.shapes or {}), seed=options.seed, string_length=8).inputs
         arrays |= {tensor.name: made[tensor.name] for tensor in missing}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serve_deploy.loadtest.clients.endpoint import Endpoint, TlsOptions, parse_endpoint
+from serve_deploy.endpoint.address import Endpoint, TlsOptions, parse_endpoint
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.progress import Progress, silent
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
-    from serve_deploy.loadtest.report import LoadTestReport
+    from serve_deploy.reports.report import LoadTestReport
 
 __all__ = [
     "ClosedLoop",
@@ -47,8 +47,8 @@ def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:
 
     ThresholdError says which were missed and by how much, UsageError what is no gate.
     """
-    from serve_deploy.loadtest.judging.gates import parse_gate
-    from serve_deploy.loadtest.judging.judging import judge_report, require_passed
+    from serve_deploy.reports.gates import parse_gate
+    from serve_deploy.reports.judging import judge_report, require_passed
 
     judged = judge_report(report, [parse_gate(gate) for gate in gates])
     require_passed(judged)

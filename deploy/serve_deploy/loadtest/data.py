@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.endpoint.model import Model, Tensor
+from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
-from serve_deploy.inference.wire import decode_tensor
-from serve_deploy.loadtest.model import Model, Tensor
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.own_outputs import with_own_outputs
-from serve_deploy.loadtest.payload import Sample
-from serve_deploy.loadtest.samples import generate_sample, request_shape
 from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.samples.files import load_samples, read_samples
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.samples.random_requests import generate_sample, request_shape
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.wire import decode_tensor
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]

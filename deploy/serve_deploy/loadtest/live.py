@@ -10,8 +10,8 @@ from typing import Literal
 from serve_deploy.loadtest.loads import describe_load
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.report import Load
 from serve_deploy.loadtest.schedule import LoadShape
+from serve_deploy.reports.point import Load
 
 
 @dataclass(frozen=True)

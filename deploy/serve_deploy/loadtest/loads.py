@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serve_deploy.loadtest.report import Load
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
+from serve_deploy.reports.point import Load
 
 
 def describe_load(shape: LoadShape, batch_size: int) -> Load:

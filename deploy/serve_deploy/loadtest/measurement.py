@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.histogram import Histogram
 from serve_deploy.loadtest.recorder import SUCCEEDED, TIMED_OUT, Kind, SampleBlock
-from serve_deploy.loadtest.report import ErrorKind, LatencySummary, TimelineBucket
+from serve_deploy.reports.histogram import Histogram
+from serve_deploy.reports.point import ErrorKind, TimelineBucket
 
 _MOST_SLICES = 240
 _TIMEOUT_TEXT = "no reply within the timeout"
@@ -181,19 +181,3 @@ class Measurement:
             counts[kind.name] += count
             examples.setdefault(kind.name, kind.example)
         return tuple(ErrorKind(kind=name, count=count, example=examples[name]) for name, count in counts.most_common())
-
-
-def summarize(histogram: Histogram) -> LatencySummary:
-    """The report's form of a histogram; all 0 where there are no samples."""
-    return LatencySummary(
-        count=histogram.count,
-        mean_us=histogram.mean_us,
-        min_us=histogram.min_us if histogram.count else 0.0,
-        p50_us=histogram.percentile_us(50),
-        p90_us=histogram.percentile_us(90),
-        p95_us=histogram.percentile_us(95),
-        p99_us=histogram.percentile_us(99),
-        p999_us=histogram.percentile_us(99.9),
-        max_us=histogram.max_us,
-        histogram=histogram.pairs(),
-    )

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from serve_deploy.loadtest.clients.endpoint import Endpoint
+from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.loadtest.recorder import Kind
 from serve_deploy.loadtest.rotation import RequestSource
 from serve_deploy.loadtest.schedule import LoadShape

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serve_deploy.loadtest.clients.endpoint import Endpoint
+from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.model import Model
-from serve_deploy.loadtest.payload import Sample
-from serve_deploy.model.session_run import run_session
+from serve_deploy.onnx.session_run import run_session
 
 Array = NDArray[Any]
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from serve_deploy.loadtest.limits import client_bound_reasons
-from serve_deploy.loadtest.measurement import Measurement, summarize
+from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd
-from serve_deploy.loadtest.report import ClientCost, Load, ModelStatistics, Point
+from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
+from serve_deploy.reports.pooling import summarize
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.payload import Regions, Sample, http_body, http_request
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.exchange import Request
-from serve_deploy.loadtest.model import Model
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.payload import Regions, Sample, http_body, http_request
 from serve_deploy.loadtest.rotation import (
     FIRST_ID,
     ID_COUNT,
@@ -79,7 +79,7 @@ class _Encoder:
         if options.endpoint.protocol == "http":
             body, json_length = http_body(model, sample, parameters, regions)
             return http_request(options.endpoint, model, options.model_version, body, json_length)
-        from serve_deploy.loadtest.clients.grpc_payload import grpc_parameters, grpc_request
+        from serve_deploy.endpoint.grpc_payload import grpc_parameters, grpc_request
 
         if options.streaming:
             parameters = {**parameters, "triton_enable_empty_final_response": True}

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import serve_deploy
+from serve_deploy.endpoint.control import ControlPlane, ask_model, connect_control_plane
+from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.payload import Regions, Sample
 from serve_deploy.errors import EndpointError
-from serve_deploy.loadtest.clients.control import ControlPlane, connect_control_plane
 from serve_deploy.loadtest.clients.shared_memory import shared_inputs
 from serve_deploy.loadtest.data import read_request_data
 from serve_deploy.loadtest.interruption import Interruption
@@ -19,18 +21,17 @@ from serve_deploy.loadtest.live import Listener, Pulse, ignore
 from serve_deploy.loadtest.loads import describe_load, load_in_words
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare
-from serve_deploy.loadtest.model import Model, read_model
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.payload import Regions, Sample
 from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
-from serve_deploy.loadtest.report import LoadTestReport, ModelStatistics, Point, Target
 from serve_deploy.loadtest.requests import build_source, check_options
 from serve_deploy.loadtest.schedule import LoadShape, Replay
 from serve_deploy.loadtest.server_metrics import MetricsSampler
 from serve_deploy.loadtest.server_statistics import Document, statistics_difference
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
+from serve_deploy.reports.point import ModelStatistics, Point
+from serve_deploy.reports.report import LoadTestReport, Target
 
 _UNLIMITED_SECONDS = 1e9
 _LEAD_SECONDS = 0.05
@@ -44,7 +45,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener = ignore, progress: P
     with contextlib.closing(connect_control_plane(options.endpoint, timeout_seconds=timeout_seconds)) as control:
         progress(f"asking {options.endpoint.url} about {options.model}")
         server_version = str(control.server_metadata().get("version", ""))
-        model = ask_model(control, options)
+        model = ask_model(control, options.endpoint, options.model, options.model_version)
         check_options(options, model)
         samples = read_request_data(options, model)
         with (
@@ -67,27 +68,6 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener = ignore, progress: P
             points = _Points(options, control, model, workers, interruption, on_snapshot, progress)
             points.measure_all()
         return points.report(server_version)
-
-
-def ask_model(control: ControlPlane, options: LoadTestOptions) -> Model:
-    """What the model takes; EndpointError lists the models that there are where it is none of them."""
-    try:
-        metadata = control.model_metadata(options.model, options.model_version)
-        return read_model(metadata, control.model_config(options.model, options.model_version))
-    except EndpointError as error:
-        served = _served_models(control)
-        if served and options.model not in served:
-            raise EndpointError(
-                f"{options.endpoint.url} serves no model {options.model!r}", hint=f"it has {', '.join(served)}"
-            ) from error
-        raise
-
-
-def _served_models(control: ControlPlane) -> list[str]:
-    try:
-        return sorted({str(entry["name"]) for entry in control.repository_index()})
-    except EndpointError:
-        return []
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve_deploy.loadtest.report import ModelStatistics
+from serve_deploy.reports.point import ModelStatistics
 
 Document = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy
-from serve_deploy.tensor import ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 BACKEND = "onnxruntime"
 

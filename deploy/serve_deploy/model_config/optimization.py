@@ -11,7 +11,7 @@ from statistics import median_low
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.build import client_inputs
 from serve_deploy.model_config.options import Optimization
-from serve_deploy.tensor import ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 _TENSORRT_OPTIONS = (

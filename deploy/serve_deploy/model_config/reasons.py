@@ -7,7 +7,7 @@ from typing import Any
 
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.options import ConfigOptions
-from serve_deploy.tensor import ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 _GPU = "optimization.execution_accelerators.gpu_execution_accelerator"
 _CPU = "optimization.execution_accelerators.cpu_execution_accelerator"

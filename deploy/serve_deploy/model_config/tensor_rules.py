@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from serve_deploy.model_config.problem import Problem, is_onnx
-from serve_deploy.tensor import ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 
 def check_tensors(config: Any) -> Iterator[Problem]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.inference.wire import encode_tensor
 from serve_deploy.model_config.build import client_inputs, tensor_dims
 from serve_deploy.model_config.options import WarmupInput
-from serve_deploy.tensor import ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
+from serve_deploy.tensors.wire import encode_tensor
 
 if TYPE_CHECKING:
     import numpy as np

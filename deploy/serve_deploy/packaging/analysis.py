@@ -12,11 +12,11 @@ from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.build import require_batch_axis
 from serve_deploy.progress import Progress
-from serve_deploy.tensor import ModelSignature
+from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
-    from serve_deploy.model.onnx_model import OnnxModel
-    from serve_deploy.model.onnx_session import Run
+    from serve_deploy.onnx.model import OnnxModel
+    from serve_deploy.onnx.session import Run
     from serve_deploy.samples.files import Sample, Samples
     from serve_deploy.samples.generation import GeneratedSamples
 
@@ -56,7 +56,7 @@ def read_declared(model: OnnxModel, max_batch_size: int, samples: Path | None) -
 
 def _infer_signature(model: OnnxModel) -> ModelSignature:
     """The shapes that ONNX Runtime infers; the file's own where it cannot load the model, as one for GPUs only."""
-    from serve_deploy.model.onnx_session import open_session, session_signature
+    from serve_deploy.onnx.session import open_session, session_signature
 
     try:
         return session_signature(open_session(model, repack=False), model)
@@ -71,7 +71,7 @@ def analyse_model(
 
     UsageError where `max_batch_size` is given and the proof says that the model cannot batch.
     """
-    from serve_deploy.model.onnx_session import open_session, session_runner, session_signature
+    from serve_deploy.onnx.session import open_session, session_runner, session_signature
     from serve_deploy.samples.generation import generate_samples
 
     progress(f"loading {model.path.name} into ONNX Runtime")

@@ -13,7 +13,8 @@ from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.packaging.row_difference import excess, relative_difference
 from serve_deploy.packaging.sample_variants import are_equal, largest_group, vary_samples
-from serve_deploy.tensor import ModelSignature
+from serve_deploy.tensors.batch_axis import check_declared
+from serve_deploy.tensors.types import ModelSignature
 
 Array = np.ndarray[Any, Any]
 Sample = Mapping[str, Array]
@@ -24,20 +25,6 @@ Verdict = Literal["batchable", "not_batchable", "undecided"]
 # anywhere; `serve loadtest` finds the best one, and the proof runs the model at this size.
 DEFAULT_MAX_BATCH_SIZE = 8
 BATCH_SIZES = (1, 2, 3)
-
-
-def check_declared(signature: ModelSignature) -> str | None:
-    """Why the model cannot batch by its shapes alone, or None where it might."""
-    inputs = [tensor for tensor in signature.inputs if not tensor.optional]
-    if not inputs:
-        return "the model has no inputs that could be stacked"
-    for kind, tensors in (("input", inputs), ("output", signature.outputs)):
-        for tensor in tensors:
-            if not tensor.shape:
-                return f"{kind} '{tensor.name}' is a scalar (or of unknown rank) and has no axis to stack on"
-            if tensor.shape[0] != -1:
-                return f"the first dimension of {kind} '{tensor.name}' is fixed to {tensor.shape[0]}"
-    return None
 
 
 # --- the proof ------------------------------------------------------------------------------------------------------

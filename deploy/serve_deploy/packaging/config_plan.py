@@ -22,7 +22,7 @@ from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.tensor import ModelSignature
+from serve_deploy.tensors.types import ModelSignature
 
 Labels = Mapping[str, tuple[str, ...]]
 
@@ -69,7 +69,7 @@ def plan_config(name: str, analysis: ModelAnalysis, metadata: Mapping[str, str],
 
 def choose_labels(chosen: str | None, metadata: Mapping[str, str], signature: ModelSignature) -> Labels:
     """Labels by output: from `FILE` or `OUTPUT=FILE` (one a line), else from the model's own metadata."""
-    from serve_deploy.model.labels import find_labels
+    from serve_deploy.packaging.labels import find_labels
 
     if chosen is None:
         return find_labels(metadata, signature)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.inference.wire import encode_text
 from serve_deploy.packaging.parity import compare_tensors
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.wire import encode_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,10 +9,10 @@ import serve_deploy
 from serve_deploy.manifest import Manifest, Tensor
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
-from serve_deploy.tensor import DataType as WireType
+from serve_deploy.tensors.types import DataType as WireType
 
 if TYPE_CHECKING:
-    from serve_deploy.model.onnx_model import OnnxModel
+    from serve_deploy.onnx.model import OnnxModel
 
 
 def describe_package(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from serve_deploy.errors import Interrupted, ServeError, UsageError, VerificationError
 from serve_deploy.manifest import Manifest, Verification
-from serve_deploy.model.servable import list_needs, make_servable
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.local import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model, read_declared
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import describe_package, find_contradictions
+from serve_deploy.packaging.servable import list_needs, make_servable
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import (
     ModelSource,
@@ -35,7 +35,7 @@ from serve_deploy.repository.model_repository import (
 from serve_deploy.repository.version_rules import check_policy, require_same_tensors
 
 if TYPE_CHECKING:
-    from serve_deploy.model.onnx_model import OnnxModel
+    from serve_deploy.onnx.model import OnnxModel
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def package_models(sources: Sequence[Path], options: PackageOptions, *, progress
 
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model file; on any error, and on Ctrl-C, the repository is as it was before."""
-    from serve_deploy.model.onnx_model import read_model
+    from serve_deploy.onnx.model import read_model
 
     name = options.name or default_model_name(source)
     check_model_name(name)

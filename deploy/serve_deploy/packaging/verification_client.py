@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from serve_deploy.errors import VerificationError
-from serve_deploy.inference.wire import decode_tensor, encode_tensor
 from serve_deploy.model_config.build import client_inputs
-from serve_deploy.tensor import DataType, ModelSignature
+from serve_deploy.tensors.types import DataType, ModelSignature
+from serve_deploy.tensors.wire import decode_tensor, encode_tensor
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError, UsageError
+from serve_deploy.files.copying import copy_file, link_tree
+from serve_deploy.files.moving import move_into_place
+from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest, read_manifest
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
-from serve_deploy.repository.copying import copy_file, link_tree
-from serve_deploy.repository.moving import move_into_place
-from serve_deploy.repository.staging import destination_errors, folder_lock, staging_folder
 
 MODEL_NAME = "model.onnx"
 LONGEST_NAME = 128

@@ -9,7 +9,7 @@ from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
-from serve_deploy.repository.config_digest import config_sha256, instance_count, leaves_tensors_open
+from serve_deploy.model_config.digest import config_sha256, instance_count, leaves_tensors_open
 
 CONFIG_NAME = "config.pbtxt"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Sample = dict[str, np.ndarray[Any, Any]]
 Samples = tuple[Sample, ...]

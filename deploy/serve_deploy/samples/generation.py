@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.model.graph_hints import InputHints, read_hints
-from serve_deploy.model.onnx_model import OnnxModel, load_proto
-from serve_deploy.model.onnx_session import Run, session_runner, session_signature
-from serve_deploy.packaging.batching import check_declared
+from serve_deploy.onnx.model import OnnxModel, load_proto
+from serve_deploy.onnx.session import Run, session_runner, session_signature
 from serve_deploy.progress import Progress, silent
 from serve_deploy.samples.files import Samples
+from serve_deploy.samples.graph_hints import InputHints, read_hints
 from serve_deploy.samples.shapes import Sizes, adapt_sizes, find_free_dims, propose_sizes
 from serve_deploy.samples.values import MANNERS, Draw, draw_values
+from serve_deploy.tensors.batch_axis import check_declared
 
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 60.0

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serve_deploy.model.graph_hints import InputHints
-from serve_deploy.tensor import DataType, TensorSpec
+from serve_deploy.samples.graph_hints import InputHints
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 Kind = Literal["rows", "fixed", "past", "sequence", "image", "audio", "other"]
 Sizes = dict[str, int]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from serve_deploy.model.graph_hints import InputHints
-from serve_deploy.tensor import DataType, TensorSpec
+from serve_deploy.samples.graph_hints import InputHints
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from serve_deploy.model.string_locale import provide_locale
+from serve_deploy.onnx.string_locale import provide_locale
 from serve_deploy.triton.arguments import server_arguments
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports

@@ -21,7 +21,8 @@ from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions, 
 from serve_deploy.triton.ports import choose_ports
 from serve_deploy.triton.process import ServerProcess, Spawn, start_process
 from serve_deploy.triton.repository_api import get_server, list_models, post
-from serve_deploy.triton.runtime import Ports, Runtime, select_runtime
+from serve_deploy.triton.runtime import Ports, Runtime
+from serve_deploy.triton.runtimes import select_runtime
 
 _START_ATTEMPTS = 5
 _POLL_SECONDS = 0.02

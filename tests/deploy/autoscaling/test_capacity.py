@@ -17,7 +17,7 @@ from serve_deploy.autoscaling.capacity import (
 from serve_deploy.autoscaling.scaling_plan import explain_trials, measured_replica, plan_scaling
 from serve_deploy.autoscaling.sweep import concurrency_at, usable_loads
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
-from serve_deploy.loadtest.report import Point
+from serve_deploy.reports.point import Point
 
 
 def derive(*points: Point, **circumstances: object) -> Capacity:

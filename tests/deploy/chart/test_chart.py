@@ -14,10 +14,10 @@ from repositories import add_ensemble, add_model, make_manifest
 from sweeps import TARGET, report
 
 from serve_deploy.chart.archive import compare_chart, pack_chart, package_chart
+from serve_deploy.chart.model_source import read_source
 from serve_deploy.chart.plan import ChartPlan, ChartRequest, plan_chart
 from serve_deploy.chart.write import build_chart, check_name, write_chart
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
-from serve_deploy.repository.model_source import read_source
 from serve_deploy.repository.served_models import ServedModel, read_models, top_level
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serve_deploy.chart.helm import Helm, explain_failure
+from serve_deploy.cluster.helm import Helm, explain_failure
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 
 REFUSED = """Error: execution error at (triton/templates/service.yaml:1:11): these values cannot work:

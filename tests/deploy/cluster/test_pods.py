@@ -8,7 +8,7 @@ import pytest
 from recorded_objects import FAILED, LOADED, LOADING, pod
 
 from serve_deploy.cluster.pods import Logs, describe_pod, find_obstacle
-from serve_deploy.cluster.triton_log import read_error, read_models
+from serve_deploy.triton.log import read_error, read_models
 
 CRASHED = {"terminated": {"exitCode": 1, "reason": "Error"}}
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}

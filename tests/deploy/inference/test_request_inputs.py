@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from serve_deploy.endpoint.model import Model, Tensor
 from serve_deploy.errors import UsageError
 from serve_deploy.inference.inputs import read_inputs
-from serve_deploy.loadtest.model import Model, Tensor
 
 
 def _model(*inputs: Tensor, batch: int = 0) -> Model:

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from synthetic_reports import make_report, make_stalled_point
 
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.judging.gates import evaluate_gates, parse_gate
 from serve_deploy.loadtest.live import LiveSnapshot
 from serve_deploy.loadtest.live_metrics import LiveMetrics, collect_report, parse_address
-from serve_deploy.loadtest.report import Load
+from serve_deploy.reports.gates import evaluate_gates, parse_gate
+from serve_deploy.reports.point import Load
 
 SNAPSHOT = LiveSnapshot(
     load=Load(mode="open", request_rate=200.0), repeat=0, phase="measuring", elapsed_seconds=1.0, planned_seconds=10.0,

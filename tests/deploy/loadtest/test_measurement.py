@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_deploy.loadtest.limits import client_bound_reasons
-from serve_deploy.loadtest.measurement import Measurement, summarize
+from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.recorder import NEVER_SENT, SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
 from serve_deploy.loadtest.server_metrics import read_gauges
 from serve_deploy.loadtest.server_statistics import statistics_difference
+from serve_deploy.reports.pooling import summarize
 
 # (intended, slip, service, outcome): seconds after the start.
 ROWS = st.lists(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.recorded_arrivals import read_arrivals
 from serve_deploy.loadtest.rotation import FIRST_ID, ID_COUNT, Rotation, Sequences, Template, encode_varint

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from synthetic_reports import make_point
 
-from serve_deploy.loadtest.judging.gates import parse_gate
-from serve_deploy.loadtest.judging.search import OutOfBudget, SearchOptions, search_load
-from serve_deploy.loadtest.report import Load, Point, SearchResult
+from serve_deploy.loadtest.search import OutOfBudget, SearchOptions, search_load
+from serve_deploy.reports.gates import parse_gate
+from serve_deploy.reports.point import Load, Point
+from serve_deploy.reports.report import SearchResult
 
 SERVICE_US = 5000.0
 

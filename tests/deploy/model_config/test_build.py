@@ -14,7 +14,7 @@ from serve_deploy.model_config import (
     check_config,
     parse_version_policy,
 )
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 
 def signature(*inputs: TensorSpec, outputs: tuple[TensorSpec, ...] | None = None) -> ModelSignature:

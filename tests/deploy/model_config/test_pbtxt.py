@@ -19,7 +19,7 @@ from serve_deploy.model_config import (
 )
 from serve_deploy.model_config.optimization import parse_optimization, with_shape_profile
 from serve_deploy.model_config.options import WarmupInput
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 SIGNATURE = ModelSignature(
     inputs=(TensorSpec("tokens", DataType.INT64, (-1, -1)), TensorSpec("length", DataType.INT32, (-1,))),

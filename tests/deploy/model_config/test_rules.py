@@ -6,7 +6,7 @@ import pytest
 from broken_configs import BROKEN, GOOD, IO, MISMATCHED, BrokenConfig
 
 from serve_deploy.model_config import check_against_model, check_config, check_ensemble_members, parse_config
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 BACKEND = 'backend: "onnxruntime" '
 DOUBLING = ModelSignature(

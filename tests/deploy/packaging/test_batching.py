@@ -13,11 +13,12 @@ from batching_models import TRAPS, Trap, parse_graph, recurrent_model, save
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
-from serve_deploy.model.onnx_model import read_model
-from serve_deploy.model.onnx_session import open_session, session_runner, session_signature
-from serve_deploy.packaging.batching import DEFAULT_MAX_BATCH_SIZE, check_declared, prove_batching
+from serve_deploy.onnx.model import read_model
+from serve_deploy.onnx.session import open_session, session_runner, session_signature
+from serve_deploy.packaging.batching import DEFAULT_MAX_BATCH_SIZE, prove_batching
 from serve_deploy.samples.generation import generate_samples
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.batch_axis import check_declared
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

@@ -11,8 +11,8 @@ from batching_models import parse_graph, save
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build_model
 
-from serve_deploy.model.onnx_model import read_model
-from serve_deploy.model.onnx_session import open_session
+from serve_deploy.onnx.model import read_model
+from serve_deploy.onnx.session import open_session
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.samples.generation import GeneratedSamples, generate_samples
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.samples.files import encode_samples, load_samples, read_samples, write_samples
-from serve_deploy.tensor import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 IMAGE = ModelSignature((TensorSpec("image", DataType.FP32, (-1, 2, 2)),), ())
 TOKENS = ModelSignature((TensorSpec("ids", DataType.INT64, (-1, -1)), TensorSpec("mask", DataType.INT64, (-1, -1))), ())

@@ -10,7 +10,8 @@ from serve_deploy.errors import TritonStartError
 from serve_deploy.triton import ServerOptions
 from serve_deploy.triton.docker import DockerRuntime
 from serve_deploy.triton.installed import InstalledRuntime
-from serve_deploy.triton.runtime import Launch, Ports, known_runtimes, select_runtime
+from serve_deploy.triton.runtime import Launch, Ports
+from serve_deploy.triton.runtimes import known_runtimes, select_runtime
 
 _PORTS = Ports(http=18000, grpc=18001, metrics=18002)
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.clients.endpoint import parse_endpoint
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
 
 REPOSITORY = Path(__file__).parent / "repository"

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_faults
 
+from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.clients.endpoint import parse_endpoint
-from serve_deploy.loadtest.report import LoadTestReport, Point
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.reports.point import Point
+from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
 
 GOOD = reply(b'{"outputs": []}')

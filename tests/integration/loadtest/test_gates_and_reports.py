@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pushgateway import free_port, read_when_up, running_pushgateway
 
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
 
 SERVE = [sys.executable, "-m", "serve_cli"]

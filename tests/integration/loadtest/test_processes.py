@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from fault_servers import reply, serve_faults
 
+from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.clients.endpoint import parse_endpoint
 from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
 from serve_deploy.loadtest.messages import Job, Prepare

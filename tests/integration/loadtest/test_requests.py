@@ -13,9 +13,10 @@ import pytest
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import LoadTestOptions, parse_endpoint, run_loadtest
-from serve_deploy.loadtest.report import LoadTestReport, Point
 from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
-from serve_deploy.model.onnx_model import read_model
+from serve_deploy.onnx.model import read_model
+from serve_deploy.reports.point import Point
+from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.samples.files import read_samples, write_samples
 from serve_deploy.triton import TritonServer
 

@@ -9,16 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from serve_deploy.chart.gpu_profiles import find_profile
+from serve_deploy.chart.model_source import copies_locally, read_source
 from serve_deploy.chart.plan.request import ChartPlan, ChartRequest, DerivedValue, override
 from serve_deploy.chart.plan.resources import derive_resources
 from serve_deploy.chart.plan.scaling import derive_scaling
 from serve_deploy.chart.plan.startup import Startup, derive_startup
+from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
-from serve_deploy.repository.model_source import copies_locally, read_source
 from serve_deploy.repository.served_models import ServedModel, top_level
-from serve_deploy.samples.request import sample_request
 
 
 def plan_chart(models: Sequence[ServedModel], request: ChartRequest) -> ChartPlan:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from serve_deploy.autoscaling.capacity import DEFAULT_GROWTH_PER_SECOND
 from serve_deploy.chart.values import ChartValues
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from serve_deploy.chart.model_source import copies_locally
 from serve_deploy.chart.plan.request import DerivedValue
-from serve_deploy.repository.model_source import copies_locally
 from serve_deploy.repository.served_models import ServedModel
 
 GIB, MIB = 2**30, 2**20

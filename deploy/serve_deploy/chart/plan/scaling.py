@@ -12,7 +12,7 @@ from serve_deploy.autoscaling.scaling_plan import ScalingPlan, explain_trials, p
 from serve_deploy.chart.plan.request import ChartRequest, DerivedValue, override
 from serve_deploy.chart.plan.startup import Startup
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.loadtest.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.repository.served_models import ServedModel, top_level
 
 SCRAPE_SECONDS = 15.0

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 
-from serve_deploy.loadtest.clients.endpoint import Endpoint, build_ssl_context
+from serve_deploy.endpoint.address import Endpoint, build_ssl_context
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
 from serve_deploy.loadtest.clients.http_connection import (
     ReplyHead,

@@ -13,8 +13,8 @@ from typing import cast
 
 import httptools
 
+from serve_deploy.endpoint.payload import http_error_text
 from serve_deploy.loadtest.clients.exchange import Exchange, Request
-from serve_deploy.loadtest.payload import http_error_text
 from serve_deploy.loadtest.validation import check_http_reply
 
 _RECEIVED = bytearray(1 << 18)

@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.payload import Regions, Sample
 from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.inference.wire import encode_tensor
-from serve_deploy.loadtest.clients.control import ControlPlane
-from serve_deploy.loadtest.model import Model
-from serve_deploy.loadtest.payload import Regions, Sample
-from serve_deploy.tensor import DataType
+from serve_deploy.tensors.types import DataType
+from serve_deploy.tensors.wire import encode_tensor
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is under Linux
 

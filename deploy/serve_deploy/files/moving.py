@@ -1,0 +1,69 @@
+"""Move a folder into its place so that whoever looks sees the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from serve_deploy.errors import DestinationError
+from serve_deploy.files.interrupts import interrupts_deferred
+
+# Whether the rename was done: False where the system or the file system does not know these flags.
+Rename = Callable[[Path, Path, int], bool]
+# Below the staged folder's parent: where an old folder waits while the new one takes its place.
+REPLACED = "replaced"
+_NO_REPLACE, _EXCHANGE = 1, 2
+_AT_FDCWD = -100
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+def rename_with_flags(source: Path, target: Path, flags: int) -> bool:
+    """renameat2(2): replace nothing, or exchange the two names."""
+    call: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code), str(target))
+
+
+def move_into_place(staged: Path, destination: Path, *, replace: bool, rename: Rename = rename_with_flags) -> None:
+    """Rename a staged folder to its destination, or swap the two; DestinationError if one appeared meanwhile.
+
+    With `replace` the old folder ends up at `staged`, whose staging folder removes it.
+    """
+    with interrupts_deferred():
+        if not replace:
+            _rename_new(staged, destination, rename)
+        elif not rename(staged, destination, _EXCHANGE):
+            _swap_in_two_steps(staged, destination)
+
+
+def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:
+    with suppress(FileExistsError):
+        if rename(staged, destination, _NO_REPLACE):
+            return
+        if not destination.exists():
+            staged.rename(destination)
+            return
+    raise DestinationError(f"{destination} appeared meanwhile", hint="another run may have written it; try again")
+
+
+def _swap_in_two_steps(staged: Path, destination: Path) -> None:
+    # For file systems that cannot exchange two names at once. A kill between the two renames leaves the old folder
+    # in staging, from where the next run puts it back.
+    aside = staged.parent / REPLACED / destination.name
+    aside.parent.mkdir()
+    destination.rename(aside)
+    try:
+        staged.rename(destination)
+    except BaseException:
+        aside.rename(destination)
+        raise

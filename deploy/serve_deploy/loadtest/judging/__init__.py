@@ -1,1 +1,0 @@
-"""Is it good enough, slower than before, and how far can it go?"""

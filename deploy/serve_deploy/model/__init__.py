@@ -1,1 +1,0 @@
-"""Read an ONNX file, ask what it is, and run it in ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""ONNX models: read a file, ask what it is, run it in ONNX Runtime."""

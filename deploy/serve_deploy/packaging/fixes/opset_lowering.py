@@ -1,0 +1,131 @@
+"""Lower a model's IR version and opsets to what a release's ONNX Runtime accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from serve_deploy.errors import InvalidModelError
+from serve_deploy.onnx.graph import iterate_nodes
+from serve_deploy.releases import Release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx import ModelProto, NodeProto
+
+
+def lower_versions(proto: ModelProto, release: Release) -> tuple[ModelProto, list[str]]:
+    """Return the model in versions that the release accepts, and one sentence a change.
+
+    Raises InvalidModelError where an operator has no form in the lower opset.
+    """
+    fixes = []
+    for domain, limit in (("", release.max_opset), ("ai.onnx.ml", release.max_ml_opset)):
+        current = _opset(proto, domain)
+        if current > limit:
+            proto = _lower_opset(proto, domain, limit)
+            fixes.append(f"lowered the {domain or 'ai.onnx'} opset from {current} to {limit}")
+    if proto.ir_version > release.max_ir_version:
+        fixes.append(f"lowered the IR version from {proto.ir_version} to {release.max_ir_version}")
+        proto.ir_version = release.max_ir_version
+    return proto, fixes
+
+
+def _opset(proto: ModelProto, domain: str) -> int:
+    names = ("", "ai.onnx") if not domain else (domain,)
+    return max((entry.version for entry in proto.opset_import if entry.domain in names), default=0)
+
+
+def _lower_opset(proto: ModelProto, domain: str, limit: int) -> ModelProto:
+    changed = sorted({node.op_type for node in _nodes(proto, domain) if not _is_same(node, domain, proto, limit)})
+    if not changed:
+        _set_opset(proto, domain, limit)
+        return proto
+    if domain:
+        raise InvalidModelError(
+            f"cannot lower the {domain} opset to {limit}: {', '.join(changed)} changed since then",
+            hint="export the model again with an older opset",
+        )
+    expanded = _expand(proto, changed)
+    if expanded is not None:
+        return _lower_opset(expanded, domain, limit)
+    return _convert(proto, limit, changed)
+
+
+def _expand(proto: ModelProto, operators: list[str]) -> ModelProto | None:
+    """The model with those of the operators that ONNX defines by older ones written out; None if that is not so."""
+    from onnx import defs, shape_inference
+    from onnx.inliner import inline_selected_functions
+
+    written = [name for name in operators if _is_function(defs.get_schema(name, _opset(proto, ""), ""))]
+    if not written:
+        return None
+    typed = shape_inference.infer_shapes(_declare_initializers(proto))
+    try:
+        expanded = inline_selected_functions(typed, [("", name) for name in written], inline_schema_functions=True)
+    except RuntimeError:  # some definition needs a type that could not be inferred
+        return None
+    left = {node.op_type for node in _nodes(expanded, "")}
+    return None if left & set(written) else expanded
+
+
+def _declare_initializers(proto: ModelProto) -> ModelProto:
+    """A copy that gives the types of its initializers, which the inliner looks for."""
+    from onnx import ModelProto, helper
+
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    known = {value.name for value in (*copy.graph.input, *copy.graph.value_info)}
+    copy.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in copy.graph.initializer
+        if tensor.name not in known
+    )
+    return copy
+
+
+def _is_function(schema: Any) -> bool:
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _nodes(proto: ModelProto, domain: str) -> Iterator[NodeProto]:
+    names = ("", "ai.onnx") if not domain else (domain,)
+    every = [*iterate_nodes(proto.graph), *(node for function in proto.functions for node in function.node)]
+    return (node for node in every if node.domain in names)
+
+
+def _is_same(node: NodeProto, domain: str, proto: ModelProto, limit: int) -> bool:
+    """Whether the operator means the same in both opsets."""
+    from onnx import defs
+
+    try:
+        versions = [
+            defs.get_schema(node.op_type, version, domain).since_version for version in (_opset(proto, domain), limit)
+        ]
+    except defs.SchemaError:
+        return False
+    return versions[0] == versions[1]
+
+
+def _set_opset(proto: ModelProto, domain: str, version: int) -> None:
+    names = ("", "ai.onnx") if not domain else (domain,)
+    for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
+        for entry in imports:
+            if entry.domain in names:
+                entry.version = version
+
+
+def _convert(proto: ModelProto, limit: int, changed: list[str]) -> ModelProto:
+    from onnx import version_converter
+
+    try:
+        converted = version_converter.convert_version(proto, limit)
+    except Exception as error:
+        reason = " ".join(str(error).split("failed: ")[-1].split())[-200:]
+        raise InvalidModelError(
+            f"cannot lower the ai.onnx opset to {limit}: {', '.join(changed)} changed since then, and the converter "
+            f"says: {reason}",
+            hint="export the model again with an older opset, or choose a newer release with --triton",
+        ) from error
+    converted.metadata_props.extend(entry for entry in proto.metadata_props if not converted.metadata_props)
+    return converted

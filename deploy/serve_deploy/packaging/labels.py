@@ -1,0 +1,56 @@
+"""Class labels that a model carries in its own metadata."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from serve_deploy.tensors.types import ModelSignature
+
+# What `package --fix` writes: a JSON object of labels by output.
+LABELS_KEY = "serve.labels"
+# Keys that exporters write: Ultralytics `names`, timm and Azure Custom Vision `labels`, PaddleOCR `character`.
+_KEYS = ("names", "labels", "classes", "class_names", "label_names", "id2label", "categories", "character")
+
+
+def find_labels(metadata: Mapping[str, str], signature: ModelSignature) -> dict[str, tuple[str, ...]]:
+    """Labels by output, where the metadata lists exactly as many as the output's last dim; else an empty dict."""
+    found = _kept_labels(metadata, signature)
+    lists = [labels for key in _KEYS if (labels := _parse(metadata.get(key, "")))]
+    for output in signature.outputs:
+        fitting = [labels for labels in lists if output.shape[1:] and output.shape[-1] == len(labels)]
+        if fitting and output.data_type.is_float and len(output.shape) == 2:
+            found.setdefault(output.name, fitting[0])
+    return found
+
+
+def _kept_labels(metadata: Mapping[str, str], signature: ModelSignature) -> dict[str, tuple[str, ...]]:
+    try:
+        kept = json.loads(metadata.get(LABELS_KEY, "{}"))
+        names = {output.name for output in signature.outputs}
+        return {output: tuple(map(str, labels)) for output, labels in kept.items() if output in names}
+    except (ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _parse(text: str) -> tuple[str, ...] | None:
+    """Read a list or an index → name mapping, written as JSON, as a Python literal, or one name a line."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return _names(parse(text))
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    lines = [line.strip() for line in text.replace(",", "\n").splitlines()]
+    return tuple(lines) if len(lines) > 1 and all(lines) else None
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if isinstance(value, dict):
+        by_index = {int(key): name for key, name in value.items()}
+        value = [by_index.get(index) for index in range(len(by_index))]
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    usable = all(isinstance(name, str | int) and "\n" not in str(name) for name in value)
+    return tuple(str(name) for name in value) if usable else None

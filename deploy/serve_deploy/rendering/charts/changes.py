@@ -1,0 +1,61 @@
+"""Every figure against its baseline: the change with its interval, beside what is let pass."""
+
+from __future__ import annotations
+
+from serve_deploy.rendering import summary
+from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.svg import Drawing, Scale
+from serve_deploy.reports.figures import format_change, format_load
+from serve_deploy.reports.report import BaselineComparison, MetricChange
+
+LEGEND = (("worse", "worse"), ("better", "better"), ("undecided", "no decision"), ("same", "same"))
+_ROW = 34.0
+
+
+def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart:
+    """A row a figure; error rates change by points, all else by a share of the baseline's value."""
+    changes = [change for change in comparison.changes if change.method != "none"]
+    least = comparison.minimum_effect
+    height = TOP + _ROW * max(1, len(changes)) + BOTTOM
+
+    def draw(width: float) -> Drawing:
+        drawing = Drawing(width, height)
+        reach = max([2 * least, *(min(2.0, abs(value)) for change in changes for value in _ends(change))]) * 1.08
+        plot = Plot(drawing, Scale(-reach, reach, 14, width - RIGHT), Scale(0, 1, height - BOTTOM, TOP))
+        drawing.rectangle(
+            (plot.x(-least), TOP), (plot.x(least) - plot.x(-least), height - BOTTOM - TOP), "fill let-pass"
+        )
+        drawing.line((plot.x(0), TOP), (plot.x(0), height - BOTTOM), "axis")
+        for index, change in enumerate(changes):
+            _draw_change(plot, TOP + index * _ROW, change)
+        plot.draw_x_axis(format_change, "change against the baseline", plot.x.ticks(3 if plot.is_narrow else 6))
+        return drawing
+
+    wide, narrow = draw_both(identifier, "Changes against the baseline", draw)
+    used = {change.verdict for change in changes}
+    return Chart(
+        identifier=identifier,
+        title="Against the baseline",
+        lead=summary.describe_baseline(comparison),
+        legend=tuple(entry for entry in LEGEND if entry[0] in used),
+        wide=wide,
+        narrow=narrow,
+        columns=summary.CHANGE_COLUMNS,
+        rows=tuple(summary.change_rows(comparison)),
+    )
+
+
+def _ends(change: MetricChange) -> tuple[float, ...]:
+    return tuple(value for value in (change.change, change.change_low, change.change_high) if value is not None)
+
+
+def _draw_change(plot: Plot, top: float, change: MetricChange) -> None:
+    middle = top + 22
+    name = f"{change.metric.replace('_', ' ')} at {format_load(change.load)}"
+    hint = f"{name}: {change.verdict}, {change.explanation}"
+    plot.drawing.text((plot.x.start, top + 11), f"{name}: {format_change(change.change)}", "bar-name")
+    if change.change_low is not None and change.change_high is not None:
+        plot.drawing.line(
+            (plot.x(change.change_low), middle), (plot.x(change.change_high), middle), f"span {change.verdict}"
+        )
+    plot.drawing.dot((plot.x(change.change), middle), 5, f"dot {change.verdict}", hint)

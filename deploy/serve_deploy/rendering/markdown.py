@@ -1,0 +1,70 @@
+"""A report as Markdown, for a CI summary or a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from serve_deploy.rendering import summary
+from serve_deploy.reports.report import LoadTestReport, NamedReport
+
+
+def render_markdown(reports: Sequence[NamedReport]) -> str:
+    """Outcome first, then warnings, gates, the baseline, one row a load and the errors; several under one table."""
+    blocks = [_render_one(named) for named in reports]
+    if len(reports) > 1:
+        rows = [_escape_all(row) for row in summary.joint_load_rows(reports)]
+        joint = _table(("report", *summary.LOAD_COLUMNS), rows, numbers=True)
+        blocks.insert(0, f"### {len(reports)} load tests\n\n{joint}\n")
+    return "\n".join(blocks)
+
+
+def _render_one(named: NamedReport) -> str:
+    report = named.report
+    sign = "❌" if summary.has_failed(report) else "✅"
+    title = f"Load test of {report.target.model}{f' ({named.name})' if named.name else ''}"
+    parts = [
+        f"### {sign} {_escape(title)}: {summary.describe_outcome(report)}",
+        _escape(summary.describe_target(report)),
+        *(f"> ⚠️ {_escape(warning)}" for warning in summary.list_warnings(report)),
+        _table(summary.GATE_COLUMNS, [_mark_gate(row) for row in summary.gate_rows(report)]),
+        _escape(report.search.explanation) if report.search else "",
+        *_baseline(report),
+        _table(summary.LOAD_COLUMNS, [_escape_all(row) for row in summary.load_rows(report)], numbers=True),
+        _table(summary.ERROR_COLUMNS, [_escape_all(row) for row in summary.error_rows(report)]),
+        "Latencies are response times, from the intended send; service times run from the actual send.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _baseline(report: LoadTestReport) -> list[str]:
+    if report.baseline is None:
+        return []
+    rows = [_escape_all(row) for row in summary.change_rows(report.baseline)]
+    return [_escape(summary.describe_baseline(report.baseline)), _table(summary.CHANGE_COLUMNS, rows)]
+
+
+def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:
+    gate, load, verdict, measured = row
+    return f"`{gate}`", _escape(load), "✅" if verdict == "passed" else "❌", _escape(measured)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
+    if not rows:
+        return ""
+    used = summary.columns_in_use(columns, rows)
+    lines = [
+        [columns[index] for index in used],
+        ["---:" if numbers and index else "---" for index in used],
+        *([row[index] for index in used] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escape_all(row: Sequence[str]) -> list[str]:
+    return [_escape(cell) for cell in row]
+
+
+def _escape(text: str) -> str:
+    escaped = re.sub(r"([\\|<>*\[\]`~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return " ".join(escaped.split())

@@ -1,0 +1,156 @@
+"""What the HTML page says of one report: its parts in order, each figure with the value it was rounded from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serve_deploy.errors import UsageError
+from serve_deploy.rendering import summary
+from serve_deploy.rendering.charts.changes import draw_changes
+from serve_deploy.rendering.charts.curve import draw_curve
+from serve_deploy.rendering.charts.distribution import draw_histogram, draw_percentiles
+from serve_deploy.rendering.charts.frame import Chart
+from serve_deploy.rendering.charts.share import MODEL_COLUMNS, draw_share, model_rows
+from serve_deploy.rendering.charts.timeline import draw_timeline
+from serve_deploy.rendering.page_figures import Figure, make_facts, make_row, make_tiles
+from serve_deploy.reports.figures import format_load, format_moment, format_number
+from serve_deploy.reports.gates import parse_gate
+from serve_deploy.reports.point import GateResult, Point
+from serve_deploy.reports.report import LoadTestReport, NamedReport
+
+
+@dataclass(frozen=True)
+class LoadView:
+    """One load: its figures, charts, errors and the models behind it."""
+
+    name: str
+    is_open: bool
+    client_bound: bool
+    figures: tuple[Figure | None, ...]
+    facts: tuple[tuple[str, tuple[Figure, ...]], ...]
+    charts: tuple[Chart, ...]
+    model_columns: tuple[str, ...]
+    model_rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """One report, ready for the template."""
+
+    anchor: str
+    name: str
+    model: str
+    failed: bool
+    outcome: str
+    target: tuple[tuple[str, str], ...]
+    headline: str
+    tiles: tuple[tuple[str, Figure], ...]
+    warnings: tuple[str, ...]
+    gates: tuple[tuple[GateResult, str], ...]
+    search: str
+    baseline: Chart | None
+    baseline_notes: tuple[str, ...]
+    overview: tuple[Chart, ...]
+    errors: tuple[tuple[str, ...], ...]
+    loads: tuple[LoadView, ...]
+
+
+def build_view(named: NamedReport, anchor: str) -> ReportView:
+    """Gather the parts of one report; `anchor` makes its identifiers unique on the page."""
+    report = named.report
+    loads = summary.summarise_loads(report)
+    pooled = [load.pooled for load in loads]
+    headline = pick_headline(report, loads)
+    several = len(loads) > 1
+    share = draw_share(pooled, f"share-{anchor}")
+    curve = draw_curve(pooled, f"curve-{anchor}") if several and any(point.response.count for point in pooled) else None
+    return ReportView(
+        anchor=anchor,
+        name=named.name,
+        model=report.target.model,
+        failed=summary.has_failed(report),
+        outcome=summary.describe_outcome(report),
+        target=_describe_target(report),
+        headline=format_load(headline.pooled.load) if headline else "",
+        tiles=make_tiles(headline, anchor) if headline else (),
+        warnings=tuple(summary.list_warnings(report)),
+        gates=tuple((gate, format_load(gate.load) if gate.load else "whole run") for gate in report.gates),
+        search=report.search.explanation if report.search else "",
+        baseline=draw_changes(report.baseline, f"changes-{anchor}") if report.baseline else None,
+        baseline_notes=report.baseline.notes if report.baseline else (),
+        overview=tuple(chart for chart in (curve, share if several else None) if chart),
+        errors=tuple(summary.error_rows(report)),
+        loads=tuple(
+            _build_load(report, load, f"{anchor}-{number}", is_open=load is headline, alone=not several)
+            for number, load in enumerate(loads)
+        ),
+    )
+
+
+def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]) -> summary.LoadSummary | None:
+    """The load to speak of first: what a search found (its lowest, where none held), else the most that was done."""
+    found = report.search.highest if report.search else None
+    for load in loads:
+        if found is not None and found in (load.pooled.load.request_rate, load.pooled.load.concurrency):
+            return load
+    if report.search is not None and loads:
+        return loads[0]
+    trusted = [load for load in loads if not load.pooled.client_bound] or list(loads)
+    return max(trusted, key=lambda load: load.pooled.throughput, default=None)
+
+
+def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
+    target = report.target
+    seconds = sum(point.duration_seconds for point in report.points)
+    facts = (
+        ("model", f"{target.model}, version {target.model_version}"),
+        ("endpoint", f"{target.url} ({target.protocol})"),
+        ("server", f"Triton {target.server_version}, {target.platform}"),
+        ("largest batch", str(target.max_batch_size) if target.max_batch_size else "no batching"),
+        ("inputs", ", ".join(target.inputs)),
+        ("outputs", ", ".join(target.outputs)),
+        (
+            "measured",
+            f"{format_number(seconds)} s in {summary.plural(len(report.points), 'measurement')}",
+        ),
+        ("started", format_moment(report.points[0].started_at) if report.points else "–"),
+        ("merged from", ", ".join(report.merged_from)),
+    )
+    return tuple((name, fact) for name, fact in facts if fact)
+
+
+def _build_load(
+    report: LoadTestReport, load: summary.LoadSummary, anchor: str, *, is_open: bool, alone: bool
+) -> LoadView:
+    point = load.pooled
+    number = anchor.split("-", maxsplit=1)[0]
+    charts: list[Chart | None] = [draw_timeline(load.repeats, f"timeline-{anchor}")]
+    if point.response.histogram:
+        charts.append(draw_percentiles(point, f"percentiles-{anchor}", _thresholds(report, point)))
+        charts.append(draw_histogram(point, f"histogram-{anchor}"))
+    if alone:
+        charts.append(draw_share([point], f"share-{anchor}"))
+    return LoadView(
+        name=format_load(point.load),
+        is_open=is_open or alone,
+        client_bound=point.client_bound,
+        figures=make_row(load, number),
+        facts=make_facts(point, number),
+        charts=tuple(chart for chart in charts if chart),
+        model_columns=MODEL_COLUMNS,
+        model_rows=tuple(model_rows(point)),
+    )
+
+
+def _thresholds(report: LoadTestReport, point: Point) -> list[tuple[float, float, str]]:
+    """Gates on percentiles of the response time at this load, as (fraction, µs, expression)."""
+    found = []
+    for result in report.gates:
+        try:
+            gate = parse_gate(result.expression)
+        except UsageError:
+            continue
+        name = gate.figure.removeprefix("response_")
+        if result.load in (None, point.load) and gate.quantity == "time" and name[0] == "p" and name[1:2].isdigit():
+            found.append((float(name[1:]) / 100, gate.threshold * gate.factor, result.expression))
+    return found

@@ -1,0 +1,198 @@
+"""What every rendering of a report shows, in words: one row a load, gates, errors, what to be careful about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from serve_deploy.reports.figures import (
+    format_change,
+    format_count,
+    format_load,
+    format_moment,
+    format_number,
+    format_share,
+    format_time_us,
+)
+from serve_deploy.reports.gates import read_error_rate, read_queue_us
+from serve_deploy.reports.intervals import measure_interval
+from serve_deploy.reports.point import Interval, Point
+from serve_deploy.reports.pooling import group_by_load, pool_repeats
+from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange, NamedReport
+
+LOAD_COLUMNS = (
+    "load", "requests/s", "inferences/s", "p50", "p90", "p99", "p99.9", "max", "service p99", "queue", "errors", "",
+)  # fmt: skip
+GATE_COLUMNS = ("gate", "load", "", "measured")
+ERROR_COLUMNS = ("error", "load", "requests", "example")
+CHANGE_COLUMNS = ("figure", "load", "before", "now", "change", "verdict")
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """One load: its repeats, and all of them pooled into one."""
+
+    repeats: tuple[Point, ...]
+    pooled: Point
+
+    def interval(self, read: Callable[[Point], float | None]) -> Interval | None:
+        """A figure's 95 % interval over the repeats; None for a single one."""
+        return measure_interval(self.repeats, read)
+
+
+def summarise_loads(report: LoadTestReport) -> tuple[LoadSummary, ...]:
+    """Pool the repeats of each load, in the order of measurement (a search: by load)."""
+    groups = group_by_load(report.points)
+    if report.kind == "find":
+        groups = tuple(sorted(groups, key=lambda group: group[0].load.request_rate or group[0].load.concurrency or 0))
+    return tuple(LoadSummary(group, pool_repeats(group)) for group in groups)
+
+
+def load_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
+    """One row a load, in the order of LOAD_COLUMNS; ± is half the 95 % interval over repeats."""
+    return [_load_row(summary) for summary in summarise_loads(report)]
+
+
+def joint_load_rows(reports: Sequence[NamedReport]) -> list[tuple[str, ...]]:
+    """The rows of all reports, each begun by its report's name."""
+    return [(named.name, *row) for named in reports for row in load_rows(named.report)]
+
+
+def _load_row(summary: LoadSummary) -> tuple[str, ...]:
+    point, response = summary.pooled, summary.pooled.response
+    queue_us, error_rate = read_queue_us(point), read_error_rate(point)
+    times = (response.p50_us, response.p90_us, response.p99_us, response.p999_us, response.max_us, point.service.p99_us)
+    margin = {2: summary.interval(lambda repeat: repeat.response.p99_us)}
+    return (
+        format_load(point.load),
+        format_number(point.request_rate, 4),
+        format_number(point.throughput, 4) + _margin(summary.interval(lambda repeat: repeat.throughput), format_number),
+        *(
+            format_time_us(time_us) + _margin(margin.get(column), format_time_us) if response.count else "–"
+            for column, time_us in enumerate(times)
+        ),
+        "–" if queue_us is None else format_time_us(queue_us),
+        "–" if error_rate is None else format_share(error_rate),
+        "client-bound" if point.client_bound else "",
+    )
+
+
+def _margin(interval: Interval | None, write: Callable[[float], str]) -> str:
+    return "" if interval is None else f" ±{write((interval.high - interval.low) / 2)}"
+
+
+def gate_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
+    """One row a gate, in the order of GATE_COLUMNS."""
+    return [
+        (
+            gate.expression,
+            format_load(gate.load) if gate.load else "whole run",
+            "passed" if gate.passed else "missed",
+            gate.explanation,
+        )
+        for gate in report.gates
+    ]
+
+
+def error_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
+    """One row a kind of error and load, in the order of ERROR_COLUMNS."""
+    return [
+        (error.kind, format_load(summary.pooled.load), format_count(error.count), " ".join(error.example.split()))
+        for summary in summarise_loads(report)
+        for error in summary.pooled.errors
+    ]
+
+
+def list_warnings(report: LoadTestReport) -> list[str]:
+    """What a reader must know before believing the figures: partial, client-bound, unfinished requests, notes."""
+    warnings = []
+    if not report.complete:
+        warnings.append(f"This report is partial: {report.interrupted_reason or 'the run was interrupted'}.")
+    points = [load.pooled for load in summarise_loads(report)]
+    bound = [point for point in points if point.client_bound]
+    if bound:
+        loads = ", ".join(format_load(point.load) for point in bound)
+        reasons = "; ".join(bound[-1].client_bound_reasons) or "it could not send faster"
+        warnings.append(f"At {loads} the generator was the limit, not the server ({reasons}).")
+    for point in points:
+        if point.in_flight_at_end:
+            count, load = format_count(point.in_flight_at_end), format_load(point.load)
+            warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
+    return [*warnings, *report.notes]
+
+
+def change_rows(comparison: BaselineComparison) -> list[tuple[str, ...]]:
+    """One row a figure that was compared with the baseline, in the order of CHANGE_COLUMNS."""
+    return [_change_row(change) for change in comparison.changes]
+
+
+def _change_row(change: MetricChange) -> tuple[str, ...]:
+    name, write = _CHANGE_FIGURES[change.metric]
+    span = ""
+    if change.change_low is not None and change.change_high is not None:
+        span = f" ({format_change(change.change_low)} to {format_change(change.change_high)})"
+    return (
+        name,
+        format_load(change.load),
+        write(change.before),
+        write(change.now),
+        f"{format_change(change.change)}{span}",
+        change.verdict,
+    )
+
+
+_CHANGE_FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "response_p50": ("p50", format_time_us),
+    "response_p99": ("p99", format_time_us),
+    "throughput": ("throughput", lambda value: f"{format_number(value, 4)}/s"),
+    "error_rate": ("errors", format_share),
+}
+
+
+def describe_baseline(comparison: BaselineComparison) -> str:
+    """What the run was compared with, and how sure the verdicts are."""
+    compared = "Slower than" if comparison.regressed else "Not shown to be slower than"
+    return (
+        f"{compared} {comparison.baseline} of {format_moment(comparison.baseline_started_at)} "
+        f"(at {comparison.confidence * 100:g} % confidence over all figures together; "
+        f"changes under {comparison.minimum_effect * 100:g} % are let pass)."
+    )
+
+
+def has_failed(report: LoadTestReport) -> bool:
+    """Whether a gate was missed, the run is partial, or it is slower than its baseline."""
+    regressed = report.baseline is not None and report.baseline.regressed
+    return regressed or not report.complete or any(not gate.passed for gate in report.gates)
+
+
+def describe_outcome(report: LoadTestReport) -> str:
+    """The run in a few words: what held and what did not."""
+    missed = sum(not gate.passed for gate in report.gates)
+    words = []
+    if not report.complete:
+        words.append("partial")
+    if report.gates:
+        total = plural(len(report.gates), "gate")
+        words.append(f"{missed} of {total} missed" if missed else f"{total} passed")
+    if report.baseline is not None:
+        words.append("slower than the baseline" if report.baseline.regressed else "not slower than the baseline")
+    return ", ".join(words) or "complete"
+
+
+def describe_target(report: LoadTestReport) -> str:
+    """Which model was measured where."""
+    target = report.target
+    return (
+        f"{target.model} version {target.model_version} ({target.platform}) at {target.url} over {target.protocol}, "
+        f"Triton {target.server_version}"
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def columns_in_use(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Which columns hold anything at all, for tables that leave empty ones out."""
+    return [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in rows)]

@@ -1,0 +1,1 @@
+"""What a load test measured, as a document: figures, pooling, gates, baselines."""

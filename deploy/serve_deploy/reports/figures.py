@@ -1,0 +1,76 @@
+"""Write a load test's figures for a person: three significant digits, the unit that fits, the load in words."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from serve_deploy.reports.point import Load
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, but never drop a digit before the point."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded if decimals else value:,.{decimals}f}"
+
+
+def format_time_us(value_us: float) -> str:
+    """Write microseconds as µs, ms or s."""
+    if abs(value_us) >= 999_500:
+        return f"{format_number(value_us / 1e6)} s"
+    if abs(value_us) >= 999.5:
+        return f"{format_number(value_us / 1e3)} ms"
+    return f"{format_number(value_us)} µs"
+
+
+def format_tick_us(value_us: float) -> str:
+    """Write a round time for an axis, without zeros at the end."""
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if value_us >= size * 0.9999:
+            return f"{value_us / size:.6g} {unit}"
+    return f"{value_us:.6g} µs" if value_us else "0"
+
+
+def format_share(fraction: float) -> str:
+    """Write a fraction as per cent."""
+    return f"{format_number(fraction * 100)} %"
+
+
+def format_change(fraction: float) -> str:
+    """Write a relative change with its sign, in per cent."""
+    return f"{'+' if fraction > 0 else '−' if fraction < 0 else '±'}{format_number(abs(fraction) * 100)} %"
+
+
+def format_count(value: int) -> str:
+    """Write a count with thousands separated."""
+    return f"{value:,}"
+
+
+def format_moment(timestamp: str) -> str:
+    """Write an ISO 8601 timestamp as date and time with its zone."""
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return timestamp
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname() or ''}".rstrip()
+
+
+def format_load(load: Load) -> str:
+    """Say what was asked: 'concurrency 8', '200/s', '200/s poisson', 'concurrency 8, batch 4'."""
+    if load.mode == "closed":
+        words = f"concurrency {load.concurrency}"
+    elif load.ramp_from is not None and load.ramp_to is not None:
+        words = f"{load.ramp_from:,.6g}/s to {load.ramp_to:,.6g}/s"
+    elif load.distribution == "replay":
+        words = f"replay of {load.replay_of}" if load.replay_of else "replay"
+    elif load.request_rate is None:
+        words = str(load.distribution or "open loop")
+    else:
+        shape = "" if load.distribution in (None, "constant") else f" {load.distribution}"
+        words = f"{load.request_rate:,.6g}/s{shape}"
+    return words if load.batch_size == 1 else f"{words}, batch {load.batch_size}"

@@ -1,0 +1,153 @@
+"""Make one report of the parts of a distributed run: generators that loaded one server at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from serve_deploy.errors import UsageError
+from serve_deploy.reports.figures import format_load
+from serve_deploy.reports.point import Load, Point, TimelineBucket
+from serve_deploy.reports.pooling import add_counts, pool_client
+from serve_deploy.reports.report import LoadTestReport
+
+_LEAST_OVERLAP = 0.5
+_FULL_OVERLAP = 0.95
+
+
+def merge_reports(reports: Sequence[LoadTestReport], names: Sequence[str]) -> LoadTestReport:
+    """Merge parts into one report; UsageError where they are not of one model and one time.
+
+    Counts, loads and histograms add up; throughput is over the union of the periods. The server's own account
+    already covers all parts, so that of the part that saw most of it stands.
+    """
+    first = reports[0]
+    for report, name in zip(reports, names, strict=True):
+        _require_same_target(first, report, names[0], name)
+        if len(report.points) != len(first.points):
+            raise UsageError(
+                f"{name} has {len(report.points)} measurements and {names[0]} has {len(first.points)}: these are not "
+                "the parts of one run",
+                hint="leave --merge out to see them side by side",
+            )
+    reasons = [report.interrupted_reason for report in reports if report.interrupted_reason]
+    return first.model_copy(
+        update={
+            "kind": "merged",
+            "complete": all(report.complete for report in reports),
+            "interrupted_reason": "; ".join(dict.fromkeys(reasons)) or None,
+            "points": tuple(_merge_points(parts) for parts in zip(*(report.points for report in reports), strict=True)),
+            "gates": (),
+            "baseline": None,
+            "search": None,
+            "merged_from": tuple(names),
+            "notes": _notes(reports),
+        }
+    )
+
+
+def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
+    notes = list(dict.fromkeys(note for report in reports for note in report.notes))
+    met = min((_overlap(parts) for parts in zip(*(report.points for report in reports), strict=True)), default=1.0)
+    if met < _FULL_OVERLAP:
+        notes.append(f"The parts ran together for {met:.0%} of their time only: the whole load was not on throughout.")
+    if any(point.timeline for report in reports for point in report.points):
+        notes.append("The timeline's p50 and p99 are those of the slowest part in each slice; its counts are sums.")
+    return tuple(notes)
+
+
+def _require_same_target(first: LoadTestReport, other: LoadTestReport, first_name: str, name: str) -> None:
+    for field in ("model", "model_version", "model_config_sha256", "protocol"):
+        expected, found = getattr(first.target, field), getattr(other.target, field)
+        if expected != found:
+            raise UsageError(
+                f"{name} measured {field} {found!r} and {first_name} {expected!r}: these are not the parts of one run",
+                hint="leave --merge out to see them side by side",
+            )
+
+
+def _merge_points(parts: Sequence[Point]) -> Point:
+    if len(parts) == 1:
+        return parts[0]
+    start, seconds = _unite_periods(parts)
+    richest = max(parts, key=lambda part: sum(account.requests for account in part.server))
+    return parts[0].model_copy(
+        update={
+            **add_counts(parts),
+            "load": _add_loads([part.load for part in parts]),
+            "started_at": start.isoformat(),
+            "duration_seconds": seconds,
+            "request_rate": sum(part.request_rate * part.duration_seconds for part in parts) / seconds,
+            "throughput": sum(part.throughput * part.duration_seconds for part in parts) / seconds,
+            "mean_in_flight": sum(part.mean_in_flight * part.duration_seconds for part in parts) / seconds,
+            # The busiest generator's share: one at its limit is not made free by an idle one.
+            "client": pool_client(parts, max(part.client.cpu_fraction for part in parts)),
+            "server": richest.server,
+            "server_metrics": richest.server_metrics,
+            "pending": richest.pending,
+            "timeline": _merge_timelines(parts, start),
+        }
+    )
+
+
+def _periods(parts: Sequence[Point]) -> tuple[list[datetime], list[datetime]]:
+    starts = [datetime.fromisoformat(part.started_at) for part in parts]
+    return starts, [start + timedelta(seconds=part.duration_seconds) for start, part in zip(starts, parts, strict=True)]
+
+
+def _overlap(parts: Sequence[Point]) -> float:
+    """The share of the shortest part's period in which all parts ran; negative where they never met."""
+    starts, ends = _periods(parts)
+    return (min(ends) - max(starts)).total_seconds() / min(part.duration_seconds for part in parts)
+
+
+def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
+    if _overlap(parts) < _LEAST_OVERLAP:
+        raise UsageError(
+            f"the parts at {format_load(parts[0].load)} did not run at the same time "
+            f"(they started at {', '.join(part.started_at for part in parts)})",
+            hint="only generators that ran together make one load; leave --merge out to see them side by side",
+        )
+    starts, ends = _periods(parts)
+    return min(starts), (max(ends) - min(starts)).total_seconds()
+
+
+def _add_loads(loads: Sequence[Load]) -> Load:
+    shapes = {(load.mode, load.distribution, load.batch_size, load.replay_of) for load in loads}
+    if len(shapes) > 1:
+        raise UsageError(
+            f"parts with different loads ({' and '.join(map(format_load, loads))}) do not add up to one",
+            hint="leave --merge out to see them side by side",
+        )
+    return loads[0].model_copy(
+        update={
+            name: sum(values) if (values := [value for load in loads if (value := getattr(load, name))]) else None
+            for name in ("concurrency", "request_rate", "ramp_from", "ramp_to")
+        }
+    )
+
+
+def _merge_timelines(parts: Sequence[Point], start: datetime) -> tuple[TimelineBucket, ...]:
+    width = max((bucket.duration_seconds for part in parts for bucket in part.timeline), default=0.0)
+    if not width:
+        return ()
+    slices: dict[int, list[TimelineBucket]] = {}
+    for part in parts:
+        offset = (datetime.fromisoformat(part.started_at) - start).total_seconds()
+        for bucket in part.timeline:
+            middle = offset + bucket.start_seconds + bucket.duration_seconds / 2
+            slices.setdefault(int(middle // width), []).append(bucket)
+    return tuple(_merge_slice(index * width, width, slices.get(index, [])) for index in range(max(slices) + 1))
+
+
+def _merge_slice(start_seconds: float, seconds: float, buckets: Sequence[TimelineBucket]) -> TimelineBucket:
+    return TimelineBucket(
+        start_seconds=start_seconds,
+        duration_seconds=seconds,
+        succeeded=sum(bucket.succeeded for bucket in buckets),
+        failed=sum(bucket.failed for bucket in buckets),
+        in_flight=sum(bucket.in_flight for bucket in buckets),
+        response_p50_us=max((bucket.response_p50_us for bucket in buckets), default=0.0),
+        response_p99_us=max((bucket.response_p99_us for bucket in buckets), default=0.0),
+        response_max_us=max((bucket.response_max_us for bucket in buckets), default=0.0),
+    )

@@ -1,0 +1,160 @@
+"""Put measurements together: the repeats of one load one after the other, or parts that ran at the same time.
+
+Counts add up and histograms merge exactly, so that a percentile is that of all the requests together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from serve_deploy.errors import UsageError
+from serve_deploy.reports.histogram import Histogram
+from serve_deploy.reports.point import ClientCost, ErrorKind, LatencySummary, ModelStatistics, Point
+
+_STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
+
+
+def read_histogram(latency: LatencySummary) -> Histogram:
+    """The histogram that a summary was made from."""
+    return Histogram.from_pairs(
+        latency.histogram, mean_us=latency.mean_us, min_us=latency.min_us, max_us=latency.max_us
+    )
+
+
+def summarize(histogram: Histogram) -> LatencySummary:
+    """The report's form of a histogram; all 0 where there are no samples."""
+    return LatencySummary(
+        count=histogram.count,
+        mean_us=histogram.mean_us,
+        min_us=histogram.min_us if histogram.count else 0.0,
+        p50_us=histogram.percentile_us(50),
+        p90_us=histogram.percentile_us(90),
+        p95_us=histogram.percentile_us(95),
+        p99_us=histogram.percentile_us(99),
+        p999_us=histogram.percentile_us(99.9),
+        max_us=histogram.max_us,
+        histogram=histogram.pairs(),
+    )
+
+
+def pool_latency(summaries: Iterable[LatencySummary]) -> LatencySummary:
+    """Merge latencies into those of all their requests together; UsageError where one has no histogram."""
+    counted = [summary for summary in summaries if summary.count]
+    if len(counted) == 1:
+        return counted[0]
+    if not all(summary.histogram for summary in counted):
+        raise UsageError("latencies without their histogram cannot be merged", hint="measure again with this serve")
+    pooled = Histogram()
+    for summary in counted:
+        pooled.merge(read_histogram(summary))
+    return summarize(pooled)
+
+
+def pool_errors(points: Iterable[Point]) -> tuple[ErrorKind, ...]:
+    """Add up the errors of one kind, keeping the first example; most frequent first."""
+    kinds: dict[str, ErrorKind] = {}
+    for error in (error for point in points for error in point.errors):
+        known = kinds.get(error.kind)
+        kinds[error.kind] = error if known is None else known.model_copy(update={"count": known.count + error.count})
+    return tuple(sorted(kinds.values(), key=lambda error: -error.count))
+
+
+def pool_statistics(points: Iterable[Point]) -> tuple[ModelStatistics, ...]:
+    """Add up the server's account of each model; times are means over all requests."""
+    by_model: dict[str, list[ModelStatistics]] = {}
+    for statistics in (statistics for point in points for statistics in point.server):
+        by_model.setdefault(statistics.model, []).append(statistics)
+    return tuple(_add_statistics(accounts) for accounts in by_model.values())
+
+
+def _add_statistics(accounts: Sequence[ModelStatistics]) -> ModelStatistics:
+    requests = sum(account.requests for account in accounts)
+    inferences = sum(account.inferences for account in accounts)
+    executions = sum(account.executions for account in accounts)
+    means = {
+        name: sum(getattr(account, name) * account.requests for account in accounts) / max(1, requests)
+        for name in _STATISTICS_US
+    }
+    return ModelStatistics(
+        model=accounts[0].model,
+        requests=requests,
+        inferences=inferences,
+        executions=executions,
+        failures=sum(account.failures for account in accounts),
+        average_batch_size=inferences / executions if executions else 0.0,
+        **means,
+    )
+
+
+def pool_repeats(points: Sequence[Point]) -> Point:
+    """Pool the repeats of one load; the slip is the worst repeat's, the timeline stays with the repeats."""
+    if len(points) == 1:
+        return points[0]
+    seconds = sum(point.duration_seconds for point in points) or 1.0
+
+    def mean_over_time(read: Callable[[Point], float]) -> float:
+        return sum(read(point) * point.duration_seconds for point in points) / seconds
+
+    return points[0].model_copy(
+        update={
+            **add_counts(points),
+            "duration_seconds": seconds,
+            "request_rate": mean_over_time(lambda point: point.request_rate),
+            "throughput": mean_over_time(lambda point: point.throughput),
+            "mean_in_flight": mean_over_time(lambda point: point.mean_in_flight),
+            "client": pool_client(points, mean_over_time(lambda point: point.client.cpu_fraction)),
+            "server": pool_statistics(points),
+            "server_metrics": _mean_metrics(points),
+            "pending": _mean([point.pending for point in points if point.pending is not None]),
+            "timeline": (),
+        }
+    )
+
+
+def add_counts(points: Sequence[Point]) -> dict[str, object]:
+    """Everything that adds up in the same way for repeats and for parts of one run."""
+    counts = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end")
+    return {
+        **{name: sum(getattr(point, name) for point in points) for name in counts},
+        "response": pool_latency(point.response for point in points),
+        "service": pool_latency(point.service for point in points),
+        "failures": pool_latency(failures) if (failures := [p.failures for p in points if p.failures]) else None,
+        "errors": pool_errors(points),
+        "client_bound": any(point.client_bound for point in points),
+        "client_bound_reasons": tuple(
+            dict.fromkeys(reason for point in points for reason in point.client_bound_reasons)
+        ),
+    }
+
+
+def pool_client(points: Sequence[Point], cpu_fraction: float) -> ClientCost:
+    """Pool what the generator cost; of the slip, which has no histogram, the worst."""
+    sent = sum(point.sent for point in points)
+    return ClientCost(
+        cpu_fraction=cpu_fraction,
+        cpu_us_per_request=sum(point.client.cpu_us_per_request * point.sent for point in points) / max(1, sent),
+        slip_p50_us=max(point.client.slip_p50_us for point in points),
+        slip_p99_us=max(point.client.slip_p99_us for point in points),
+        slip_max_us=max(point.client.slip_max_us for point in points),
+    )
+
+
+def group_by_load(points: Iterable[Point]) -> tuple[tuple[Point, ...], ...]:
+    """Group points into the repeats of each load, in the order in which the loads were first measured."""
+    groups: dict[object, list[Point]] = {}
+    for point in points:
+        groups.setdefault(point.load, []).append(point)
+    return tuple(tuple(group) for group in groups.values())
+
+
+def _mean_metrics(points: Sequence[Point]) -> dict[str, float]:
+    names = dict.fromkeys(name for point in points for name in point.server_metrics)
+    return {
+        name: sum(values) / len(values)
+        for name in names
+        if (values := [point.server_metrics[name] for point in points if name in point.server_metrics])
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,105 @@
+"""The result of a load test: one frozen document, saved as JSON and read back by `report`, `chart` and gates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import computed_field
+
+from serve_deploy.reports.intervals import estimate_intervals
+from serve_deploy.reports.point import Document, GateResult, Load, LoadIntervals, Point
+
+FORMAT_VERSION = 1
+
+
+class MetricChange(Document):
+    """One figure now against the baseline; changes are relative (0.1 is 10 % more), or points for error rates."""
+
+    load: Load
+    metric: Literal["response_p50", "response_p99", "throughput", "error_rate"]
+    before: float
+    now: float
+    change: float
+    change_low: float | None
+    change_high: float | None
+    verdict: Literal["worse", "better", "same", "undecided"]
+    method: Literal["repeats", "single_run", "requests", "none"]
+    explanation: str
+
+
+class BaselineComparison(Document):
+    """Is this run slower than a saved one? Decided at `confidence`, over all changes together."""
+
+    baseline: str
+    baseline_started_at: str
+    confidence: float
+    minimum_effect: float
+    regressed: bool
+    changes: tuple[MetricChange, ...]
+    notes: tuple[str, ...] = ()
+
+
+class SearchResult(Document):
+    """The highest load that held every gate (`highest`, None: none did), and the lowest that did not."""
+
+    variable: Literal["rate", "concurrency"]
+    highest: float | None
+    lowest_missed: float | None
+    stopped_by: Literal["precision", "limit", "floor", "client", "budget"]
+    explanation: str
+
+
+class Target(Document):
+    """What was measured: the endpoint and the model, with what `chart --capacity` needs to recognise it."""
+
+    url: str
+    protocol: Literal["http", "grpc"]
+    model: str
+    model_version: str
+    server_version: str
+    platform: str
+    max_batch_size: int
+    model_config_sha256: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    instances: int | None = None
+
+
+class LoadTestReport(Document):
+    """A whole run: one or many points, each perhaps repeated.
+
+    `ended_by` says what cut an incomplete run short: Ctrl-C, or a server that does not answer any more.
+    """
+
+    format_version: int = FORMAT_VERSION
+    tool_version: str
+    kind: Literal["single", "sweep", "find", "merged"]
+    target: Target
+    complete: bool
+    interrupted_reason: str | None = None
+    ended_by: Literal["interrupt", "server"] | None = None
+    points: tuple[Point, ...]
+    gates: tuple[GateResult, ...] = ()
+    baseline: BaselineComparison | None = None
+    search: SearchResult | None = None
+    merged_from: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def intervals(self) -> tuple[LoadIntervals, ...]:
+        """How sure each figure is of every load that was repeated; worked out from the points."""
+        return estimate_intervals(self.points)
+
+
+class NamedReport(Document):
+    """A saved report by the name that tells it from its neighbours."""
+
+    name: str
+    report: LoadTestReport
+
+
+class ReportSet(Document):
+    """Several runs side by side."""
+
+    reports: tuple[NamedReport, ...]

@@ -65,7 +65,7 @@ def serve_metrics(metrics: LiveMetrics, address: str) -> Iterator[int]:
     try:
         server, thread = start_http_server(port, host, metrics.registry)
     except OSError as error:
-        raise UsageError(f"--metrics-port {address}: {error.strerror}", hint="choose a free port") from error
+        raise UsageError(f"`metrics_port={address}`: {error.strerror}", hint="choose a free port") from error
     try:
         yield int(server.server_port)
     finally:
@@ -78,7 +78,7 @@ def parse_address(address: str) -> tuple[str, int]:
     """Read PORT or HOST:PORT; UsageError where it is neither."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"--metrics-port {address}: not a port", hint="write it as 9095 or 0.0.0.0:9095")
+        raise UsageError(f"`metrics_port={address}` is not a port", hint="write it as 9095 or 0.0.0.0:9095")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

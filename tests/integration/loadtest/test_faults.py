@@ -14,8 +14,7 @@ from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_fa
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
-from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
@@ -159,7 +158,7 @@ def test_connections_run_out() -> None:
         point = check(run(url, loads=(ConstantRate(200),), requests=40, connections=2))
         assert server.requests < 40
     assert point.timed_out == 40
-    assert any("--connections" in reason for reason in point.client_bound_reasons)
+    assert any("more connections" in reason for reason in point.client_bound_reasons)
 
 
 def test_dead_server_ends_the_run_with_the_report_so_far() -> None:

@@ -68,7 +68,7 @@ def test_a_gate_below_the_service_time_is_missed(loadtest: Loadtest, tmp_path: P
         (("--baseline", "missing.json"), "cannot read the report missing.json"),
         (("--find", "rate"), "--find needs a gate"),
         (("--find", "rate", "--slo", "p99<1s", "--ramp", "1..9"), "--find and --ramp exclude each other"),
-        (("--find", "rate", "--slo", "p99<1s", "-c", "1..4"), "--find rate searches a rate"),
+        (("--find", "rate", "--slo", "p99<1s", "-c", "1..4"), "--find rate searches for a rate"),
         (("--find", "rate", "--slo", "p99<1s", "--rate", "10"), "needs room to search"),
         (("--metrics-port", "none"), "not a port"),
     ],

@@ -84,7 +84,7 @@ def describe_failure(report: LoadTestReport) -> ServeError | None:
     if report.ended_by == "interrupt":
         return Interrupted(f"{reason}; the report is partial")
     if report.ended_by == "server":
-        return EndpointError(f"{reason}; the report goes up to there")
+        return EndpointError(f"{reason}; the report is partial")
     if report.points and not any(point.succeeded for point in report.points):
         errors = report.points[0].errors
         return EndpointError("no request succeeded" + (f": {errors[0].example}" if errors else ""))

@@ -65,7 +65,7 @@ LoadShape = ClosedLoop | OpenLoop
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Find the highest load that holds every gate, between `floor` and `limit`, from `start` on.
+    """Find the highest load that meets every gate, between `floor` and `limit`, from `start` on.
 
     It ends when the gap is below `precision` of the load, or after `budget` measurements.
     """

@@ -1,4 +1,4 @@
-"""Find the highest load that holds every gate: double until one does not, then halve the gap.
+"""Find the highest load that meets every gate: double until one does not, then halve the gap.
 
 The measuring is a parameter, so that the search can be tried on a simulated server. A load is held when its repeats,
 pooled, pass every gate, and an open loop also kept up its rate. Noise near the limit is met by measuring the winner
@@ -135,14 +135,14 @@ class _Progress:
 
     def _explain(self, stopped_by: StoppedBy, highest: float | None, missed: float | None) -> str:
         gates = " and ".join(gate.expression for gate in self.gates)
-        found = f"No {self.asked.variable} held {gates}" if highest is None else f"{self._name(highest)} holds {gates}"
+        found = f"No {self.asked.variable} meets {gates}" if highest is None else f"{self._name(highest)} meets {gates}"
         upper = "" if missed is None else self._name(missed)
         reasons: dict[StoppedBy, str] = {
             "precision": f"{upper} does not",
             "floor": f"not even {upper}",
             "limit": f"the search was not allowed a higher {self.asked.variable}: the true limit may be higher",
             "client": f"at {upper} the load generator was the limit, the server's may be higher: use more processes",
-            "budget": "the search ended before the gap was closed" + (f" ({upper} does not hold)" if upper else ""),
+            "budget": "the search ended before the gap was closed" + (f" ({upper} does not)" if upper else ""),
         }
         effort = "1 measurement" if self.probes == 1 else f"{self.probes} measurements"
         return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {effort}."

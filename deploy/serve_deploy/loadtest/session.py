@@ -60,7 +60,7 @@ class Session:
                 break
 
     def search(self, asked: Search, gates: Sequence[Gate]) -> None:
-        """Find the highest load that holds the gates; points of a load that was cut short come last."""
+        """Find the highest load that meets the gates; points of a load that was cut short come last."""
 
         def measure(load: float) -> list[Point]:
             before = len(self.points)
@@ -103,7 +103,9 @@ class Session:
             return True
         reason = f"cannot connect to {self.options.endpoint.url}: {failure}"
         if not self.points:
-            raise EndpointError(reason, hint="the control plane answered; is there a proxy or a limit in between?")
+            raise EndpointError(
+                reason, hint="the server itself answers: check for a proxy or a connection limit in between"
+            )
         self._end("server", reason)
         return False
 
@@ -142,7 +144,7 @@ class Session:
 
     def _notice_loss(self, message: PeriodEnd) -> None:
         if message.lost and not self.ended_by:
-            self._end("server", f"{self.options.endpoint.url} does not answer any more")
+            self._end("server", f"{self.options.endpoint.url} stopped answering")
             self.workers.stop()
 
     def _statistics(self) -> dict[str, list[Document]]:
@@ -150,7 +152,7 @@ class Session:
         try:
             return {name: self.control.statistics(name, version) for name, version in names.items()}
         except EndpointError as error:
-            self._note(f"the server's statistics are missing: {error.message}")
+            self._note(f"no statistics from the server: {error.message}")
             return {}
 
     def _note(self, note: str) -> None:

@@ -66,7 +66,7 @@ def test_the_winner_was_measured_twice() -> None:
     """The highest load that held is confirmed by a second round of repeats."""
     result, loads = search_rate("mean<10ms")
     assert loads.count(result.highest) == 6
-    assert "holds mean<10ms" in result.explanation
+    assert "meets mean<10ms" in result.explanation
 
 
 def test_a_rate_that_the_server_cannot_keep_up_does_not_hold() -> None:

@@ -31,7 +31,7 @@ def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]
         control.register_shared_memory(name, f"/{name}", len(content))
         yield regions
     except OSError as error:
-        raise UsageError(f"{len(content)} bytes of shared memory cannot be had: {error.strerror}") from error
+        raise UsageError(f"cannot allocate {len(content):,} bytes of shared memory: {error.strerror}") from error
     finally:
         # A server that died in between has forgotten the region anyway.
         with contextlib.suppress(ServeError):

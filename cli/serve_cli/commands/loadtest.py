@@ -52,7 +52,6 @@ def loadtest(
     serve loadtest http://localhost:8000 -m digits --find rate --slo 'p99<50ms'
     """
     from serve_deploy.loadtest import run_loadtest
-    from serve_deploy.loadtest.live_metrics import push_report
 
     ending = load_report.prepare_ending(outputs=outputs, printed="json" if json else "table", is_judged=True)
     with progress() as show:
@@ -60,7 +59,7 @@ def loadtest(
     ending.conclude(
         report,
         failure=describe_failure(report),
-        afterwards=lambda _judged: push_report(report, pushgateway) if pushgateway else None,
+        afterwards=lambda _judged: push(report, pushgateway),
     )
 
 
@@ -76,6 +75,14 @@ def describe_snapshot(snapshot: LiveSnapshot) -> str:
         f"{format_number(snapshot.request_rate)}/s, p99 {format_time_us(snapshot.response_p99_us)}, "
         f"{format_count(errors)} errors, {format_count(snapshot.in_flight)} in flight"
     )
+
+
+def push(report: LoadTestReport, url: str | None) -> None:
+    """Push a finished run, if a Pushgateway was named."""
+    if url is not None:
+        from serve_deploy.loadtest.live_metrics import push_report
+
+        push_report(report, url)
 
 
 def describe_failure(report: LoadTestReport) -> ServeError | None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from serve_deploy.autoscaling.promql import Scope, formula, read_queries
 from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES, profiles_document
 from serve_deploy.chart.values.documentation import render_values_table, render_values_yaml
 from serve_deploy.chart.values.scaling import Metrics
@@ -70,19 +69,28 @@ def render_gpu_table() -> str:
 
 def render_adapter_rules() -> str:
     """Return prometheus-adapter's values with the rules of the chart's ConfigMap, indented for the README."""
-    queries = read_queries(CHART)
-    scope = Scope("<<.LabelMatchers>>", window=METRICS.window, guard_window=METRICS.guard_window)
     rules = [
         {
             "seriesQuery": f"{series}{{namespace!='',pod!=''}}",
             "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
             "name": {"as": f"triton_{name}"},
-            "metricsQuery": formula(queries.formulas[name], scope, ("<<.GroupBy>>",)),
+            "metricsQuery": _adapter_query(name),
         }
         for name, series in ADAPTER_SERIES.items()
     ]
     text = yaml.safe_dump({"rules": {"custom": rules}}, sort_keys=False, width=1000)
     return textwrap.indent(text.rstrip(), "  ")
+
+
+def _adapter_query(name: str) -> str:
+    text = (CHART / "files" / "formulas" / f"{name}.promql").read_text(encoding="utf-8")
+    parts = {
+        "__BY__": "<<.GroupBy>>", "__SELECTOR__": "<<.LabelMatchers>>", "__MODELS__": ".+",
+        "__GUARD_WINDOW__": METRICS.guard_window, "__WINDOW__": METRICS.window,
+    }  # fmt: skip
+    for placeholder, part in parts.items():
+        text = text.replace(placeholder, part)
+    return " ".join(" ".join(line for line in text.splitlines() if not line.startswith("#")).split())
 
 
 def render_modes() -> str:

@@ -15,16 +15,14 @@ _SOURCES_HINT = (
 
 
 def read_source(source: str | None) -> dict[str, Any]:
-    """The chart's modelRepository values for an address; None carries the repository in the chart."""
+    """The chart's modelRepository values for an address; without one the chart carries the repository."""
     if source is None:
         return {"source": "carried", "carried": {"path": "files/models"}}
     scheme = source.partition("://")[0]
     reader = _READERS.get(scheme) if "://" in source else None
     if reader is None:
-        local = (
-            "a path on this machine is out of a cluster's reach; " if "://" not in source or scheme == "file" else ""
-        )
-        raise UsageError(f"--source {source}: no release can read that", hint=f"{local}{_SOURCES_HINT}")
+        local = "a cluster cannot read a path on this machine; " if "://" not in source or scheme == "file" else ""
+        raise UsageError(f"`source={source}`: a release cannot read that", hint=f"{local}{_SOURCES_HINT}")
     return reader(source)
 
 
@@ -36,7 +34,7 @@ def copies_locally(values: Mapping[str, Any]) -> bool:
 def _require(source: str, pattern: str, form: str) -> re.Match[str]:
     found = re.fullmatch(pattern, source)
     if found is None:
-        raise UsageError(f"--source {source} is incomplete", hint=f"its form is {form}")
+        raise UsageError(f"`source={source}` is incomplete", hint=f"its form is {form}")
     return found
 
 

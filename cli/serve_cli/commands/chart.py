@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from serve_cli import output
@@ -70,5 +71,8 @@ def _print_changes(changes: tuple[FileChange, ...]) -> None:
 
 
 def _shorten(value: Any) -> str:
-    text = ", ".join(map(_shorten, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        text = ", ".join(value)
+    else:
+        text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
     return text if len(text) <= _WIDEST_VALUE else f"{text[: _WIDEST_VALUE - 1]}…"

@@ -110,7 +110,7 @@ def _describe_chart(text: bytes, plan: ChartPlan, models: Sequence[ServedModel],
         "appVersion": plan.release,
         "annotations": annotations,
     }
-    header = "# Written by serve chart from a model repository; serve chart --diff shows what a new run would change.\n"
+    header = "# Written by serve chart from a model repository.\n"
     return (header + yaml.safe_dump(description, sort_keys=False, width=120)).encode()
 
 

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 20.0
 
 
 class Refusal(EndpointError):
-    """The cluster does not know the user, or the user may not do that."""
+    """Authentication failed, or the user may not do that."""
 
 
 class LogUnavailable(EndpointError):
@@ -55,7 +55,7 @@ def connect(context: str | None = None) -> Cluster:
         except config.ConfigException:
             raise EndpointError(
                 f"no cluster is configured: {error}",
-                hint="point KUBECONFIG at a cluster's configuration, or name a context that exists with --context",
+                hint="point KUBECONFIG at a cluster's configuration, or name a context that exists with `context`",
             ) from error
     return _KubernetesCluster(configuration, client.ApiClient(configuration).rest_client.pool_manager)
 
@@ -144,7 +144,7 @@ def explain_refusal(status: int, path: str, body: bytes) -> ServeError:
     message = _message(body)
     if status == 401:
         return Refusal(
-            f"the cluster does not know you: {message}", hint="log in again; the token in KUBECONFIG may have expired"
+            f"authentication failed: {message}", hint="log in again; the token in KUBECONFIG may have expired"
         )
     if status == 403:
         return Refusal(

@@ -74,6 +74,13 @@ def test_cluster_that_is_gone(serve: Serve, tmp_path: Path) -> None:
     assert (done.returncode, "the cluster does not answer" in done.stderr) == (6, True)
 
 
+def test_cluster_that_is_not_trusted(serve: Serve, tmp_path: Path) -> None:
+    """A failed TLS handshake is an answer that never came, in OpenSSL's words."""
+    with running_api({}) as url:
+        done = serve("status", "demo", env=environment(tmp_path, url.replace("http:", "https:")))
+    assert (done.returncode, "the cluster does not answer: [SSL" in done.stderr) == (6, True), done.stderr
+
+
 def test_no_cluster_configured(serve: Serve, tmp_path: Path) -> None:
     """Without a configuration the hint says where one is looked for."""
     nowhere = os.environ | {"KUBECONFIG": str(tmp_path / "none")}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.endpoint.model import Model, Tensor
+from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -20,7 +20,7 @@ from serve_deploy.loadtest.own_outputs import with_own_outputs
 from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
-from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 from serve_deploy.tensors.wire import decode_tensor
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ def _read_rows(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
     if options.data:
         if _is_perf_analyzer_json(options.data):
             return read_perf_analyzer_json(options.data, model)
-        samples = read_samples(options.data, _signature(model.inputs), split=model.max_batch_size > 0)
+        samples = read_samples(options.data, ModelSignature(model.inputs, ()), split=model.max_batch_size > 0)
         return _with_outputs(samples, options, model)
     path = options.repository / model.name / SAMPLES_NAME if options.repository else None
     if path and path.is_file():
@@ -58,17 +58,10 @@ def _read_rows(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
 def _with_outputs(samples: Sequence[Arrays], options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
     if not options.expected:
         return tuple(Sample(dict(sample)) for sample in samples)
-    outputs = read_samples(options.expected, _signature(model.outputs), split=model.max_batch_size > 0)
+    outputs = read_samples(options.expected, ModelSignature(model.outputs, ()), split=model.max_batch_size > 0)
     if len(outputs) != len(samples):
         raise UsageError(f"--expected {options.expected} holds {len(outputs)} samples, the data {len(samples)}")
     return tuple(Sample(dict(sample), dict(output)) for sample, output in zip(samples, outputs, strict=True))
-
-
-def _signature(tensors: Sequence[Tensor]) -> ModelSignature:
-    specs = tuple(
-        TensorSpec(tensor.name, DataType(tensor.data_type), tensor.shape, tensor.optional) for tensor in tensors
-    )
-    return ModelSignature(specs, ())
 
 
 def check_sample(model: Model, sample: Sample) -> None:
@@ -131,7 +124,7 @@ def _flat(steps: Any) -> list[Any]:
     return [step for item in steps for step in (item if isinstance(item, list) else [item])]
 
 
-def _read_step(path: Path, step: Any, tensors: Mapping[str, Tensor], model: Model) -> dict[str, Array]:
+def _read_step(path: Path, step: Any, tensors: Mapping[str, TensorSpec], model: Model) -> dict[str, Array]:
     arrays = {}
     for name, value in step.items():
         if name not in tensors:
@@ -143,17 +136,16 @@ def _read_step(path: Path, step: Any, tensors: Mapping[str, Tensor], model: Mode
     return arrays
 
 
-def _read_value(value: Any, tensor: Tensor, *, batched: bool) -> Array:
+def _read_value(value: Any, tensor: TensorSpec, *, batched: bool) -> Array:
     served = tensor.shape[1:] if batched else tensor.shape
     content, shape = value, served
     if isinstance(value, dict):
         content, shape = value.get("content", value), tuple(value.get("shape", served))
-    data_type = DataType(tensor.data_type)
     if isinstance(content, dict):
         raw = base64.b64decode(content["b64"], validate=True)
-        array = decode_tensor(data_type, raw, (-1,))
+        array = decode_tensor(tensor.data_type, raw, (-1,))
     else:
-        array = np.array(content, data_type.numpy_name).reshape(-1)
+        array = np.array(content, tensor.data_type.numpy_name).reshape(-1)
     if sum(dim == -1 for dim in shape) > 1:
         raise ValueError(f"its shape {list(shape)} has several free dims: give it as {{'content': …, 'shape': …}}")
     return array.reshape((1, *shape) if batched else shape)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.model import Model, with_served_ranks
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.onnx.session_run import run_session
-
-Array = NDArray[Any]
 
 
 def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
@@ -29,14 +22,7 @@ def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model
             hint="give the outputs with --expected",
         )
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return tuple(Sample(sample.inputs, _seen(run_session(session, sample.inputs), model)) for sample in samples)
-
-
-def _seen(outputs: Mapping[str, Array], model: Model) -> dict[str, Array]:
-    ranks = {tensor.name: len(tensor.shape) for tensor in model.outputs}
-    # Triton has no tensors of rank 0 beside the batch axis: it serves them as [1].
-    return {
-        name: np.reshape(array, (*array.shape, 1)) if array.ndim == ranks[name] - 1 else array
-        for name, array in outputs.items()
-        if name in ranks
-    }
+    return tuple(
+        Sample(sample.inputs, with_served_ranks(model.outputs, run_session(session, sample.inputs)))
+        for sample in samples
+    )

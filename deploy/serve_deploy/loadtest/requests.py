@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serve_deploy.endpoint.model import Model
-from serve_deploy.endpoint.payload import Regions, Sample, http_body, http_request
+from serve_deploy.endpoint.payload import Regions, Sample, grpc_request, http_body, http_request
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -77,13 +77,11 @@ class _Encoder:
     def encode(self, sample: Sample, regions: Regions | None, parameters: dict[str, Any]) -> bytes:
         options, model = self._options, self._model
         if options.endpoint.protocol == "http":
-            body, json_length = http_body(model, sample, parameters, regions)
+            body, json_length = http_body(model, sample, parameters=parameters, regions=regions)
             return http_request(options.endpoint, model, options.model_version, body, json_length)
-        from serve_deploy.endpoint.grpc_payload import grpc_parameters, grpc_request
-
         if options.streaming:
             parameters = {**parameters, "triton_enable_empty_final_response": True}
-        return grpc_request(model, options.model_version, sample, regions) + grpc_parameters(parameters)
+        return grpc_request(model, options.model_version, sample, parameters=parameters, regions=regions)
 
     def build_template(self, sample: Sample, regions: Regions | None, start: bool, end: bool) -> Template:
         parameters = {"sequence_id": FIRST_ID, "sequence_start": start, "sequence_end": end}

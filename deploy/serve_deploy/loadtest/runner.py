@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import serve_deploy
-from serve_deploy.endpoint.control import ControlPlane, ask_model, connect_control_plane
+from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Regions, Sample
 from serve_deploy.errors import EndpointError
@@ -42,10 +42,10 @@ _PHASES = {"warm-up": "warming up", "measuring": "measuring"}
 def run(options: LoadTestOptions, *, on_snapshot: Listener = ignore, progress: Progress = silent) -> LoadTestReport:
     """Measure every point asked for; see `serve_deploy.loadtest.run_loadtest`."""
     timeout_seconds = min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
-    with contextlib.closing(connect_control_plane(options.endpoint, timeout_seconds=timeout_seconds)) as control:
+    with ControlPlane(options.endpoint, timeout_seconds=timeout_seconds) as control:
         progress(f"asking {options.endpoint.url} about {options.model}")
         server_version = str(control.server_metadata().get("version", ""))
-        model = ask_model(control, options.endpoint, options.model, options.model_version)
+        model = control.describe_model(options.model, options.model_version)
         check_options(options, model)
         samples = read_request_data(options, model)
         with (

@@ -75,6 +75,9 @@ class TensorSpec:
     shape: tuple[int, ...]
     optional: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.data_type.value} [{', '.join(map(str, self.shape))}]"
+
 
 @dataclass(frozen=True)
 class ModelSignature:

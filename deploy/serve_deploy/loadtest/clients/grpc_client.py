@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.endpoint.grpc_channel import SERVICE, call_metadata, channel_credentials, channel_options
+from serve_deploy.endpoint.connection import SERVICE, call_metadata, open_channel
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
 from serve_deploy.loadtest.clients.grpc_slots import Checker, GrpcSlot, StreamSlot
 
@@ -21,7 +21,6 @@ class GrpcClient:
         self._streaming = streaming
         self._check = check
         self._metadata = call_metadata(endpoint)
-        self._credentials = channel_credentials(endpoint.tls) if endpoint.is_encrypted else None
         self._channels: list[Any] = []
         self._opened = 0
 
@@ -30,7 +29,7 @@ class GrpcClient:
         index = self._opened // _SLOTS_A_CHANNEL % 16
         self._opened += 1
         if index == len(self._channels):
-            self._channels.append(self._open_channel())
+            self._channels.append(open_channel(self._endpoint, asynchronous=True))
         channel = self._channels[index]
         await _connect(channel)
         if self._streaming:
@@ -38,17 +37,6 @@ class GrpcClient:
             return StreamSlot(self._exchange, channel, call, self._check)
         invoke = channel.unary_unary(f"/{SERVICE}/ModelInfer")
         return GrpcSlot(self._exchange, channel, invoke, self._metadata, self._check)
-
-    def _open_channel(self) -> Any:
-        import grpc
-
-        compression = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate, None: None}[
-            self._endpoint.compression
-        ]
-        arguments = {"options": channel_options(), "compression": compression}
-        if self._credentials:
-            return grpc.aio.secure_channel(self._endpoint.authority, self._credentials, **arguments)
-        return grpc.aio.insecure_channel(self._endpoint.authority, **arguments)
 
     async def close(self) -> None:
         """Close the channels, and with them every call."""

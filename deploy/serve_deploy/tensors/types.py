@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -74,6 +75,12 @@ class TensorSpec:
     data_type: DataType
     shape: tuple[int, ...]
     optional: bool = False
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether an array of this shape fits: equal rank, and equal sizes where a dim is not free."""
+        return len(shape) == len(self.shape) and all(
+            dim in (-1, size) for dim, size in zip(self.shape, shape, strict=True)
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.data_type.value} [{', '.join(map(str, self.shape))}]"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.endpoint.replies import Outputs, grpc_outputs, http_outputs
+from serve_deploy.endpoint.payload import Outputs, grpc_outputs, http_outputs
 
 Array = NDArray[Any]
 _RELATIVE_TOLERANCE = 1e-3

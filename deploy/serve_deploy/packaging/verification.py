@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError, ServeError, TritonStartError, VerificationError
@@ -14,6 +12,7 @@ from serve_deploy.packaging.own_outputs import Case, Subject, find_random, run_a
 from serve_deploy.packaging.parity import Difference, compare_tensors, summarize_parity
 from serve_deploy.progress import Progress, silent
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
+from serve_deploy.triton.log import read_models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +25,6 @@ _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
 _DEATH_SECONDS = 0.5
-_LAST_LINES = 12
 
 
 def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progress: Progress = silent) -> Verification:
@@ -45,6 +43,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             requests, differences, largest_batch = _exchange(server, subject, cases, random)
         except VerificationError as error:
             raise _blame(server, error) from error
+        logged = read_models(server.log_text()).get(subject.name)
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
@@ -52,7 +51,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             largest_batch_executed=largest_batch,
             tensors=summarize_parity(differences),
             random_outputs=tuple(sorted(random)),
-            load_seconds=read_load_seconds(server.log_text(), subject.name),
+            load_seconds=logged.load_seconds if logged else 0.0,
             memory_bytes=server.memory_bytes(),
         )
 
@@ -79,8 +78,9 @@ def _blame(server: TritonServer, error: VerificationError) -> ServeError:
     code = server.wait(_DEATH_SECONDS)
     if code is None:
         return error
-    lines = "\n".join(f"  {line}" for line in server.log_text().splitlines()[-_LAST_LINES:])
-    return TritonStartError(f"Triton ended with exit code {code} while it served the model; its last lines:\n{lines}")
+    return TritonStartError(
+        f"Triton ended with exit code {code} while it served the model; its last lines:\n{server.last_lines()}"
+    )
 
 
 def _exchange(
@@ -89,7 +89,7 @@ def _exchange(
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.packaging.verification_client import VerificationClient
 
-    with VerificationClient(server.grpc_url, subject.name, subject.signature, subject.max_batch_size) as client:
+    with VerificationClient(server.grpc_url, subject.name) as client:
         started = time.monotonic()
         differences = [
             difference
@@ -150,21 +150,3 @@ def _compare(
             hint="nothing was written; --max-batch-size 0 serves every request by itself, --no-verify skips this check",
         )
     return differences
-
-
-def read_load_seconds(log: str, name: str) -> float:
-    """Read from Triton's log what loading a model took; 0 where the log does not say.
-
-    The metric nv_model_load_duration_secs would say it too, but not before server 2.52.
-    """
-    marks = {}
-    for key, words in (
-        ("begin", rf'"loading: {re.escape(name)}:'),
-        ("end", rf"\"successfully loaded '{re.escape(name)}'"),
-    ):
-        lines = re.findall(rf"^I(\d{{4}} [\d:.]+) .*{words}", log, re.MULTILINE)
-        if not lines:
-            return 0.0
-        # The log names no year; a leap year knows every day.
-        marks[key] = datetime.strptime(f"2024{lines[-1]}", "%Y%m%d %H:%M:%S.%f")
-    return (marks["end"] - marks["begin"]).total_seconds()

@@ -22,7 +22,8 @@ from serve_cli.app import main
 from serve_cli.package_report import print_summary
 from serve_deploy.errors import Interrupted
 from serve_deploy.manifest import Verification
-from serve_deploy.packaging.pipeline import PackageOptions, PackageSummary, package_model, package_models
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import PackageSummary, package, package_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 Command = Callable[..., tuple[int, str, str]]
@@ -443,7 +444,7 @@ def test_ctrl_c_between_models_says_which_are_packaged(tmp_path: Path, model: Pa
 
     options = PackageOptions(repository=tmp_path / "models", verify=False)
     with pytest.raises(Interrupted, match="packaged before that: m"):
-        package_models([model, second], options, progress=interrupt)
+        package([model, second], options, progress=interrupt)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["m"]
 
 
@@ -467,7 +468,8 @@ _PACKAGE_UNDER_LIMIT = r"""
 import re, sys
 from pathlib import Path
 from serve_deploy.errors import Interrupted
-from serve_deploy.packaging.pipeline import PackageOptions, package_model, package_models
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import package_model
 package_model(Path(sys.argv[1]), PackageOptions(repository=Path(sys.argv[2]), verify=False, max_batch_size=4))
 # Not ru_maxrss, which a process inherits from whoever forked it: here from pytest, however large that has grown.
 print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024)

@@ -53,7 +53,7 @@ def package(
     from serve_deploy.model_config import ConfigOptions, parse_version_policy
     from serve_deploy.model_config.optimization import parse_optimization
     from serve_deploy.packaging.options import PackageOptions
-    from serve_deploy.packaging.pipeline import package_models
+    from serve_deploy.packaging.pipeline import package as package_models
 
     kind, gpus = asked.read_devices(cpu, gpu)
     config = ConfigOptions(

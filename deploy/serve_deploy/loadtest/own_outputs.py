@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
-from serve_deploy.onnx.session_run import run_session
 
 Array = NDArray[Any]
 
 
 def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
     """The samples with ONNX Runtime's outputs, in the shapes that a client sees; UsageError without an ONNX file."""
-    import onnxruntime
+    from serve_deploy.onnx.session import open_model
 
     path = repository / model.name / model.version / "model.onnx"
     file = path / "model.onnx" if path.is_dir() else path
@@ -28,8 +27,8 @@ def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model
             f"--validate: {repository} holds no {model.name}/{model.version}/model.onnx to ask for the outputs",
             hint="give the outputs with --expected",
         )
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return tuple(Sample(sample.inputs, _seen(run_session(session, sample.inputs), model)) for sample in samples)
+    opened = open_model(file)
+    return tuple(Sample(sample.inputs, _seen(opened.run(sample.inputs), model)) for sample in samples)
 
 
 def _seen(outputs: Mapping[str, Array], model: Model) -> dict[str, Array]:

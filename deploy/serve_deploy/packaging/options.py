@@ -31,3 +31,8 @@ class PackageOptions:
     runtime: RuntimeName | None = None
     dry_run: bool = False
     config: ConfigOptions = field(default_factory=ConfigOptions)
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the model is run at all, to prove how it batches."""
+        return self.verify or self.max_batch_size is None

@@ -177,10 +177,7 @@ def _fit_stacked(origin: str, arrays: Sample, specs: Mapping[str, TensorSpec]) -
 
 
 def _check_shape(origin: str, array: np.ndarray[Any, Any], spec: TensorSpec) -> None:
-    fits = array.ndim == len(spec.shape) and all(
-        dim in (-1, size) for dim, size in zip(spec.shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not spec.fits(array.shape):
         raise UsageError(
             f"samples: {origin}: input '{spec.name}' has shape {list(array.shape)}, the model takes {list(spec.shape)}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -66,6 +67,16 @@ _SIZES_BYTES = {
 }  # fmt: skip
 
 
+def fits_shape(declared: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether `shape` has the rank of `declared`, and its size in every dim that is not free (-1)."""
+    return len(shape) == len(declared) and all(dim in (-1, size) for dim, size in zip(declared, shape, strict=True))
+
+
+def client_shape(shape: tuple[int, ...], *, batched: bool) -> tuple[int, ...]:
+    """The shape that a client sees: Triton has no rank 0, nor any beside the batch axis, and makes it [1]."""
+    return (*shape, 1) if len(shape) == int(batched) else shape
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output: its name as it is in the model, and its full shape with -1 for free dims."""
@@ -75,6 +86,10 @@ class TensorSpec:
     shape: tuple[int, ...]
     optional: bool = False
 
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether an array of this shape fits: equal rank, equal sizes where a dim is not free."""
+        return fits_shape(self.shape, shape)
+
 
 @dataclass(frozen=True)
 class ModelSignature:
@@ -82,3 +97,21 @@ class ModelSignature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def required_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that every request has."""
+        return tuple(tensor for tensor in self.inputs if not tensor.optional)
+
+    @property
+    def batch_obstacle(self) -> str | None:
+        """Why the shapes alone rule batching out, or None where they do not."""
+        if not self.required_inputs:
+            return "the model has no inputs to stack"
+        for kind, tensors in (("input", self.required_inputs), ("output", self.outputs)):
+            for tensor in tensors:
+                if not tensor.shape:
+                    return f"{kind} '{tensor.name}' is a scalar (or of unknown rank), without an axis to stack on"
+                if tensor.shape[0] != -1:
+                    return f"the first dimension of {kind} '{tensor.name}' is fixed to {tensor.shape[0]}"
+        return None

@@ -11,16 +11,14 @@ from batching_models import parse_graph, save
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build_model
 
-from serve_deploy.onnx.model import read_model
-from serve_deploy.onnx.session import open_session
+from serve_deploy.onnx.session import open_model
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.samples.generation import GeneratedSamples, generate_samples
 
 
 def generate(model: onnx.ModelProto, folder: Path, **options: int) -> GeneratedSamples:
     """Samples for a model, as packaging asks for them."""
-    read = read_model(save(model, folder))
-    return generate_samples(read, open_session(read), **options)
+    return generate_samples(open_model(save(model, folder)), **options)
 
 
 def weights(name: str, *shape: int) -> onnx.TensorProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx.graph import iterate_nodes
+from serve_deploy.onnx.graph import all_nodes
 from serve_deploy.releases import Release
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def _is_function(schema: Any) -> bool:
 
 def _nodes(proto: ModelProto, domain: str) -> Iterator[NodeProto]:
     names = ("", "ai.onnx") if not domain else (domain,)
-    every = [*iterate_nodes(proto.graph), *(node for function in proto.functions for node in function.node)]
-    return (node for node in every if node.domain in names)
+    return (node for node in all_nodes(proto) if node.domain in names)
 
 
 def _is_same(node: NodeProto, domain: str, proto: ModelProto, limit: int) -> bool:
@@ -125,7 +124,7 @@ def _convert(proto: ModelProto, limit: int, changed: list[str]) -> ModelProto:
         raise InvalidModelError(
             f"cannot lower the ai.onnx opset to {limit}: {', '.join(changed)} changed since then, and the converter "
             f"says: {reason}",
-            hint="export the model again with an older opset, or choose a newer release with --triton",
+            hint="export the model again with an older opset, or choose a newer `release`",
         ) from error
     converted.metadata_props.extend(entry for entry in proto.metadata_props if not converted.metadata_props)
     return converted

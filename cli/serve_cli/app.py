@@ -14,10 +14,12 @@ from typer.exceptions import TyperException
 import serve_deploy
 from serve_cli import output
 from serve_cli.commands import chart, check, deploy, infer, loadtest, logs, package, report, run, status
+from serve_cli.help import GroupedCommand, SummarizedGroup
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 
 app = typer.Typer(
     name="serve",
+    cls=SummarizedGroup,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -45,16 +47,11 @@ def serve(
         raise typer.Exit(UsageError.exit_code)
 
 
-app.command()(package.package)
-app.command()(check.check)
-app.command()(run.run)
-app.command()(infer.infer)
-app.command()(loadtest.loadtest)
-app.command()(report.report)
-app.command()(chart.chart)
-app.command()(deploy.deploy)
-app.command()(status.status)
-app.command()(logs.logs)
+for _command in (
+    package.package, check.check, run.run, infer.infer, loadtest.loadtest, report.report, chart.chart, deploy.deploy,
+    status.status, logs.logs,
+):  # fmt: skip
+    app.command(cls=GroupedCommand)(_command)
 
 
 def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:

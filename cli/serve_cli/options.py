@@ -15,3 +15,7 @@ Release = Annotated[
     str | None,
     typer.Option("--triton", metavar="RELEASE", help="Triton container release, such as 24.10.", show_default=False),
 ]
+# What the fields of an endpoint are called on a command line.
+ENDPOINT_FLAGS: dict[str, str | tuple[str, ...]] = {
+    "headers": ("--header", "-H"), "ca_file": "--ca-cert", "certificate_file": "--cert", "key_file": "--key",
+}  # fmt: skip

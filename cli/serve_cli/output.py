@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import PurePath
@@ -21,6 +22,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _UNBOUNDED = 10_000
+# A field of an options object, as the library's messages name it: `release`, `release=25.08` or `verify=False`.
+_FIELD = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_flags: dict[str, str] = {}
+
+
+def name_flags(flags: Mapping[str, str]) -> None:
+    """From now on, say these flags where a message names the fields that they set."""
+    _flags.update(flags)
+
+
+def in_flags(text: str, flags: Mapping[str, str] | None = None) -> str:
+    """The text with the command line's flags in place of field names; a field without a flag stays, unmarked."""
+    known = _flags if flags is None else flags
+
+    def replace(found: re.Match[str]) -> str:
+        field, value = found.groups()
+        if field not in known:
+            return found[0].strip("`")
+        return known[field] if value in (None, "True", "False") else f"{known[field]} {value}"
+
+    return _FIELD.sub(replace, text)
 
 
 def stdout() -> Console:
@@ -87,9 +109,9 @@ def print_error(error: ServeError) -> None:
     from rich.text import Text
 
     console = stderr()
-    console.print(Text.assemble(("error: ", "bold red"), error.message))
+    console.print(Text.assemble(("error: ", "bold red"), in_flags(error.message)))
     if error.hint:
-        console.print(Text.assemble(("hint: ", "bold"), error.hint))
+        console.print(Text.assemble(("hint: ", "bold"), in_flags(error.hint)))
 
 
 @contextmanager

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from serve_deploy.errors import UsageError
+from serve_deploy.option import Option
 
+TOKEN_VARIABLE = "SERVE_TOKEN"  # noqa: S105 - the variable's name
+_CONNECTION = "Connection"
 Compression = Literal["gzip", "deflate"]
 _PORTS = {"http": 8000, "https": 443, "grpc": 8001, "grpcs": 443}
 
@@ -56,6 +61,67 @@ class Endpoint:
     def url(self) -> str:
         """The endpoint written out."""
         return f"{self.scheme}://{self.authority}{self.path}"
+
+
+def _read_header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator or not name.strip() or "\n" in text or "\r" in text:
+        raise UsageError(f"`headers={text}` is not a header", hint="write it as 'Name: value'")
+    return name.strip(), value.strip()
+
+
+def read_endpoint(
+    url: Annotated[str, Option("http://host:8000, https://…, grpc://host:8001 or grpcs://…", metavar="URL")],
+    *,
+    headers: Annotated[
+        tuple[tuple[str, str], ...],
+        Option("Send this header; repeatable.", metavar="'NAME: VALUE'", group=_CONNECTION, read=_read_header),
+    ] = (),
+    token_file: Annotated[
+        Path | None,
+        Option(
+            f"Send the bearer token in this file, or in the variable {TOKEN_VARIABLE}.",
+            metavar="FILE",
+            group=_CONNECTION,
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None, Option("Trust certificates of this authority (PEM).", metavar="FILE", group=_CONNECTION)
+    ] = None,
+    certificate_file: Annotated[
+        Path | None, Option("Client certificate for mTLS (PEM).", metavar="FILE", group=_CONNECTION)
+    ] = None,
+    key_file: Annotated[
+        Path | None, Option("Key of `certificate_file` (PEM).", metavar="FILE", group=_CONNECTION)
+    ] = None,
+    insecure: Annotated[bool, Option("Accept any certificate (HTTPS only).", group=_CONNECTION)] = False,
+    compression: Annotated[
+        Compression | None, Option("Compress requests, and accept compressed replies.", group=_CONNECTION)
+    ] = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Endpoint:
+    """An endpoint with its headers, token and TLS files; UsageError says which of them does not fit."""
+    if key_file and not certificate_file:
+        raise UsageError("`key_file` needs `certificate_file`")
+    endpoint = parse_endpoint(
+        url,
+        headers=headers + _read_token(token_file, environment),
+        tls=TlsOptions(ca_file=ca_file, certificate_file=certificate_file, key_file=key_file, insecure=insecure),
+        compression=compression,
+    )
+    if (ca_file or certificate_file or insecure) and not endpoint.is_encrypted:
+        raise UsageError(f"{url} does not use TLS", hint="write it as https:// or grpcs://")
+    return endpoint
+
+
+def _read_token(path: Path | None, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    token = environment.get(TOKEN_VARIABLE, "")
+    if path:
+        try:
+            token = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"`token_file={path}` cannot be read: {error}") from error
+    return (("Authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
 
 
 def parse_endpoint(

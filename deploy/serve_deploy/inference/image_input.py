@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.errors import UsageError
+from serve_deploy.inference.options import Scale
 from serve_deploy.tensors.types import DataType
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-Scale = Literal["auto", "unit", "signed", "imagenet", "none"]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # Mean and standard deviation of ImageNet's red, green and blue, from 0 to 1, as torchvision's models expect them.
@@ -103,7 +103,7 @@ def _scale(pixels: Array, scale: Scale) -> Array:
         return values * np.float32(2) - np.float32(1)
     if scale == "imagenet":
         if values.ndim != 3 or values.shape[2] != 3:
-            raise UsageError("--image-scale imagenet needs a model that takes three channels")
+            raise UsageError("`image_scale=imagenet` needs a model that takes three channels")
         normalized: Array = (values - np.array(_IMAGENET_MEAN, np.float32)) / np.array(_IMAGENET_DEVIATION, np.float32)
         return normalized
     return values

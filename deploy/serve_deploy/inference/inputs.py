@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from serve_deploy.endpoint.model import Model, Tensor
 from serve_deploy.errors import UsageError
-from serve_deploy.inference.image_input import SUFFIXES, Scale, find_layout, read_image
+from serve_deploy.inference.image_input import SUFFIXES, find_layout, read_image
+from serve_deploy.inference.options import Scale
 from serve_deploy.tensors.types import DataType
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def _split(model: Model, text: str) -> tuple[Tensor, str]:
     if equals:
         return model.input_named(name), text
     raise UsageError(
-        f"--input {text}: which input is it for? {model.name} has {len(model.inputs)}",
-        hint=f"write --input NAME=VALUE; {model.input_list}",
+        f"`inputs={text}`: which input is it for? {model.name} has {len(model.inputs)}",
+        hint=f"write `inputs=NAME=VALUE`; {model.input_list}",
     )
 
 

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.inference.image_input import Scale
+from serve_deploy.endpoint.address import Endpoint, read_endpoint
+from serve_deploy.option import Made, Option
+from serve_deploy.tensors.shape_text import parse_shape
+
+Scale = Literal["auto", "unit", "signed", "imagenet", "none"]
+_REQUEST, _INPUTS, _OUTPUTS = "Request", "Inputs", "Outputs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceOptions:
-    """What to ask; with `random`, inputs that are not given are made up.
+    """What to ask; with `random`, inputs that are not given are made up."""
 
-    `top` asks Triton for that many classes of each output that has labels, in place of its values.
-    """
-
-    endpoint: Endpoint
-    model: str
-    model_version: str = ""
-    inputs: tuple[str, ...] = ()
-    random: bool = False
-    shapes: Mapping[str, tuple[int, ...]] | None = None
-    seed: int = 0
-    outputs: tuple[str, ...] = ()
-    top: int = 0
-    image_scale: Scale = "auto"
-    timeout_seconds: float = 60.0
+    model: Annotated[str, Option("The model to ask.", metavar="NAME", group=_REQUEST)]
+    model_version: Annotated[str, Option("Its version; by default the latest.", metavar="N", group=_REQUEST)] = ""
+    timeout_seconds: Annotated[float, Option("How long to wait for the answer.", minimum=0.001, group=_REQUEST)] = 60.0
+    inputs: Annotated[
+        tuple[str, ...],
+        Option(
+            "@x.npy, @x.npz, @x.json, @picture.png, JSON, or text for strings; repeatable.",
+            metavar="[NAME=]VALUE",
+            group=_INPUTS,
+        ),
+    ] = ()
+    random: Annotated[bool, Option("Send random values for the inputs that are not given.", group=_INPUTS)] = False
+    shapes: Annotated[
+        tuple[tuple[str, tuple[int, ...]], ...],
+        Option(
+            "Sizes of free dims for `random`, without the batch axis: IN:3,224,224.",
+            metavar="INPUT:DIMS",
+            group=_INPUTS,
+            read=parse_shape,
+        ),
+    ] = ()
+    seed: Annotated[int, Option("Seed for `random`.", group=_INPUTS)] = 0
+    image_scale: Annotated[
+        Scale, Option("How to scale pixel values; auto: 0 to 1 for float inputs.", group=_INPUTS)
+    ] = "auto"
+    outputs: Annotated[
+        tuple[str, ...], Option("Return only this output; repeatable.", metavar="NAME", group=_OUTPUTS)
+    ] = ()
+    top: Annotated[
+        int | None,
+        Option("Return the N highest classes of outputs with labels; 0: their values.", minimum=0, group=_OUTPUTS),
+    ] = None
+    endpoint: Annotated[Endpoint, Made(read_endpoint)]

@@ -118,12 +118,12 @@ def _collect_inputs(model: Model, options: InferenceOptions) -> tuple[dict[str, 
     if missing and not options.random:
         raise UsageError(
             f"there is no data for input {missing[0].name}",
-            hint=f"give --input {missing[0].name}=…, or --random; {model.input_list}",
+            hint=f"give `inputs={missing[0].name}=…`, or `random`; {model.input_list}",
         )
     if missing:
         from serve_deploy.samples.random_requests import generate_sample
 
-        made = generate_sample(model, shapes=dict(options.shapes or {}), seed=options.seed, string_length=8).inputs
+        made = generate_sample(model, shapes=dict(options.shapes), seed=options.seed, string_length=8).inputs
         arrays |= {tensor.name: made[tensor.name] for tensor in missing}
         notes += [f"{tensor.name}: random, shape {list(made[tensor.name].shape)}" for tensor in missing]
     return {tensor.name: arrays[tensor.name] for tensor in model.inputs if tensor.name in arrays}, notes
@@ -142,7 +142,7 @@ def _wanted_outputs(model: Model, options: InferenceOptions, config: Mapping[str
         for entry in config.get("output", [])
         if entry.get("label_filename") and known[entry["name"]].data_type in _RANKED_TYPES
     }
-    return {name: options.top if name in labelled else 0 for name in names}
+    return {name: options.top or 0 if name in labelled else 0 for name in names}
 
 
 def _read_output(model: Model, name: str, array: Array, *, ranked: bool) -> InferenceOutput:

@@ -87,8 +87,11 @@ class TensorSpec:
     optional: bool = False
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether an array of this shape fits: equal rank, equal sizes where a dim is not free."""
+        """Whether an array of this shape fits: equal rank, and equal sizes where a dim is not free."""
         return fits_shape(self.shape, shape)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.data_type.value} [{', '.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True)

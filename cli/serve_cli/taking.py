@@ -1,0 +1,173 @@
+"""Make a command's options from the library's options objects, so that each is declared once, in the library."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from serve_cli import output
+from serve_deploy.option import Made, Option
+
+Flags = Mapping[str, str | tuple[str, ...]]
+_UNITS = {"_seconds": "SECONDS", "_us": "US"}
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_UNSET = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One option of a command: the field it sets, how it is asked for, and how its value is made."""
+
+    field: str
+    flag: str
+    parameter: inspect.Parameter
+    convert: Callable[[Any], Any]
+
+
+def takes_options(
+    *, flags: Flags | None = None, arguments: Collection[str] = (), without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of every options class that one of its parameters is annotated with.
+
+    `flags` has what a field is called on the command line where its own name does not do, `arguments` the fields that
+    have a place instead of a flag, `without` those that the command decides itself.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own: list[inspect.Parameter] = []
+        classes: dict[str, Callable[..., Any]] = {}
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            if inspect.isclass(parameter.annotation) and dataclasses.is_dataclass(parameter.annotation):
+                classes[parameter.name] = parameter.annotation
+            else:
+                own.append(parameter)
+        asked: dict[str, _Asked] = {}
+        for options_class in classes.values():
+            for name, hint, default in _list_options(options_class):
+                if name not in without:
+                    asked.setdefault(name, _ask(name, hint, default, flags or {}, name in arguments))
+        names = {each.field: each.flag for each in asked.values()}
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            output.name_flags(names)
+            values = {
+                name: each.convert(value)
+                for name, each in asked.items()
+                if (value := given.pop(each.parameter.name)) is not None
+            }
+            built = {name: _build(options_class, values) for name, options_class in classes.items()}
+            command(**built, **given)
+
+        parameters = [_translated(each.parameter, names) for each in asked.values()]
+        parameters.sort(key=lambda parameter: parameter.default is not _UNSET)
+        wanted = [p.replace(kind=p.KEYWORD_ONLY) for p in (*parameters, *own)]
+        run.__signature__ = inspect.Signature(wanted)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in wanted}
+        del run.__wrapped__  # or its own signature would be read
+        return run
+
+    return decorate
+
+
+def _list_options(source: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, annotation and default of every option that an options class, or a function that makes a value, takes."""
+    hints = get_type_hints(source, include_extras=True)
+    for name, default in _defaults(source).items():
+        for item in getattr(hints.get(name), "__metadata__", ()):
+            if isinstance(item, Made):
+                yield from _list_options(item.make)
+            elif isinstance(item, Option):
+                yield name, hints[name], default
+
+
+def _defaults(source: Callable[..., Any]) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(source):
+        return {name: parameter.default for name, parameter in inspect.signature(source).parameters.items()}
+    missing = dataclasses.MISSING
+    return {
+        field.name: field.default_factory()
+        if field.default_factory is not missing
+        else (_UNSET if field.default is missing else field.default)
+        for field in dataclasses.fields(source)
+    }
+
+
+def _build(source: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(source, include_extras=True)
+    given = {}
+    for name in _defaults(source):
+        makers = [item for item in getattr(hints.get(name), "__metadata__", ()) if isinstance(item, Made)]
+        if makers:
+            given[name] = _build(makers[0].make, values)
+        elif name in values:
+            given[name] = values[name]
+    return source(**given)
+
+
+def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> _Asked:
+    option = next(item for item in hint.__metadata__ if isinstance(item, Option))
+    asked_type, convert = _surface(get_args(hint)[0], option)
+    declared = flags.get(name) or _flag(name, negative=default is True)
+    declarations = (declared,) if isinstance(declared, str) else declared
+    if default is True:
+        default, convert = False, lambda value: not value
+    elif get_origin(asked_type) is list or (default is not _UNSET and option.read):
+        default = None
+    if default is None:
+        asked_type = asked_type | None
+    metavar = option.metavar or _metavar(name, asked_type)
+    settings: dict[str, Any] = {"help": option.help, "metavar": metavar, "min": option.minimum, "max": option.maximum}
+    info = (
+        typer.Argument(**settings)
+        if positional
+        else typer.Option(*declarations, **settings, rich_help_panel=option.group)
+    )
+    parameter = inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default,
+        annotation=Annotated[asked_type, info],
+    )  # fmt: skip
+    said = metavar or name.upper() if positional else next(flag for flag in declarations if flag.startswith("--"))
+    return _Asked(name, said, parameter, convert)
+
+
+def _surface(hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:
+    """The type that a command line has for a field's, and what makes the field's value of it."""
+    if get_origin(hint) in (Union, UnionType):
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    read: Callable[[Any], Any] = option.read or (lambda value: value)
+    if get_origin(hint) is tuple:
+        item = str if option.read else get_args(hint)[0]
+        return list[item], lambda values: tuple(map(read, values))  # type: ignore[valid-type]
+    return (str if option.read else hint), read
+
+
+def _flag(name: str, *, negative: bool) -> str:
+    plain = re.sub("|".join(f"{unit}$" for unit in _UNITS), "", name).replace("_", "-")
+    return f"--no-{plain}" if negative else f"--{plain}"
+
+
+def _metavar(name: str, asked_type: Any) -> str | None:
+    for unit, metavar in _UNITS.items():
+        if name.endswith(unit):
+            return metavar
+    types = {asked_type, *get_args(asked_type)} | {part for each in get_args(asked_type) for part in get_args(each)}
+    if any(get_origin(each) is Literal for each in types) or bool in types:
+        return None
+    return next((metavar for kind, metavar in _METAVARS.items() if kind in types), None)
+
+
+def _translated(parameter: inspect.Parameter, names: Mapping[str, str]) -> inspect.Parameter:
+    """The parameter with flags in place of field names in its help."""
+    info = parameter.annotation.__metadata__[0]
+    info.help = output.in_flags(info.help, names)
+    return parameter

@@ -1,0 +1,91 @@
+"""A command's options come from the library's options classes: their types, defaults, flags and help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from serve_cli.help import GroupedCommand
+from serve_cli.output import in_flags
+from serve_cli.taking import takes_options
+from serve_deploy.option import Made, Option
+
+
+def _sum(first: Annotated[int, Option("One.")] = 1, second: Annotated[int, Option("Two.")] = 2) -> int:
+    return first + second
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    source: Annotated[Path, Option("Where from.")]
+    total: Annotated[int, Made(_sum)]
+    wait_seconds: Annotated[float, Option("How long.", minimum=1, group="Time")] = 5.0
+    verify: Annotated[bool, Option("Do not check.")] = True
+    kind: Annotated[Literal["a", "b"] | None, Option("Which; with `wait_seconds`.")] = None
+    names: Annotated[tuple[str, ...], Option("Names.", metavar="NAME")] = ("default",)
+    sizes: Annotated[tuple[int, ...], Option("Sizes.", read=len)] = ()
+    hidden: int = 7
+
+
+@pytest.fixture
+def run() -> Callable[..., _Options]:
+    """Runs a command line and returns the options that the command was handed."""
+    taken: list[_Options] = []
+    app = typer.Typer(rich_markup_mode=None)
+
+    @takes_options(arguments=["source"], flags={"names": ("--name", "-n")})
+    def command(options: _Options, again: bool = False) -> None:
+        taken.append(options)
+
+    app.command(cls=GroupedCommand)(command)
+
+    def invoke(*line: str) -> _Options:
+        result = CliRunner().invoke(app, line)
+        assert result.exit_code == 0, result.output
+        return taken.pop()
+
+    invoke.help = CliRunner().invoke(app, ["--help"]).output  # type: ignore[attr-defined]
+    return invoke
+
+
+def test_defaults_are_those_of_the_options_class(run) -> None:
+    """What the command line leaves out is as the library has it."""
+    assert run("x") == _Options(source=Path("x"), total=3)
+
+
+def test_values_of_every_kind_arrive_as_the_fields_types(run) -> None:
+    """Numbers, choices, repeated and parsed values, negated flags and made fields all reach their field."""
+    taken = run(
+        "x", "--wait", "2", "--no-verify", "--kind", "b", "-n", "p", "--name", "q", "--sizes", "abc", "--first", "5"
+    )
+    expected = _Options(
+        source=Path("x"), total=7, wait_seconds=2.0, verify=False, kind="b", names=("p", "q"), sizes=(3,)
+    )
+    assert taken == expected
+
+
+def test_help_groups_options_and_says_flags_for_fields(run) -> None:
+    """Groups are headings, help names other options by their flags, and a field without an Option is not offered."""
+    assert "Time:\n  --wait SECONDS" in run.help
+    assert "Which; with --wait." in run.help
+    assert "hidden" not in run.help
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("`fix` helps", "--fix helps"),
+        ("`release=25.08`", "--triton 25.08"),
+        ("leave out `verify=False`", "leave out --no-verify"),
+        ("`unknown=1` stays", "unknown=1 stays"),
+    ],
+)
+def test_messages_say_the_flag_for_a_field(text: str, said: str) -> None:
+    """A field in backticks becomes the flag that sets it, with its value unless that is a truth value."""
+    assert in_flags(text, {"fix": "--fix", "release": "--triton", "verify": "--no-verify"}) == said

@@ -33,12 +33,14 @@ class DataType(Enum):
     @property
     def numpy_name(self) -> str:
         """Its numpy type; BF16 has none of its own and travels as float32, strings as object."""
-        return _NUMPY_NAMES[self]
+        special = {DataType.BYTES: "object", DataType.BF16: "float32"}
+        return special.get(self) or self.value.lower().replace("fp", "float")
 
     @property
     def size_bytes(self) -> int | None:
         """Bytes an element takes on the wire; None for strings, which vary."""
-        return _SIZES_BYTES[self]
+        bits = "".join(filter(str.isdigit, self.value)) or {DataType.BOOL: "8"}.get(self)
+        return int(bits) // 8 if bits else None
 
     @property
     def is_float(self) -> bool:
@@ -52,19 +54,6 @@ class DataType(Enum):
     def from_config_name(cls, name: str) -> DataType:
         """Read TYPE_FP32 and its kin; raises ValueError for anything else."""
         return cls.BYTES if name == "TYPE_STRING" else cls(name.removeprefix("TYPE_"))
-
-
-_NUMPY_NAMES = {
-    DataType.BOOL: "bool", DataType.UINT8: "uint8", DataType.UINT16: "uint16", DataType.UINT32: "uint32",
-    DataType.UINT64: "uint64", DataType.INT8: "int8", DataType.INT16: "int16", DataType.INT32: "int32",
-    DataType.INT64: "int64", DataType.FP16: "float16", DataType.FP32: "float32", DataType.FP64: "float64",
-    DataType.BYTES: "object", DataType.BF16: "float32",
-}  # fmt: skip
-_SIZES_BYTES = {
-    DataType.BOOL: 1, DataType.UINT8: 1, DataType.UINT16: 2, DataType.UINT32: 4, DataType.UINT64: 8,
-    DataType.INT8: 1, DataType.INT16: 2, DataType.INT32: 4, DataType.INT64: 8, DataType.FP16: 2,
-    DataType.FP32: 4, DataType.FP64: 8, DataType.BYTES: None, DataType.BF16: 2,
-}  # fmt: skip
 
 
 def fits_shape(declared: Sequence[int], shape: Sequence[int]) -> bool:

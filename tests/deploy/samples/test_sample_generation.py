@@ -177,3 +177,10 @@ def test_lies_near_what_the_model_compares_with(tmp_path: Path) -> None:
     found = generate(model, tmp_path)
 
     assert "1 of 1 outputs vary" in found.attempts[-1]
+
+
+def test_takes_a_single_position_as_a_number(tmp_path: Path) -> None:
+    """An input whose name says that it counts places may have none to count along."""
+    found = generate(parse_graph("(int64 position) => (int64 y) { y = Identity(position) }"), tmp_path)
+
+    assert found.samples[0]["position"].shape == ()

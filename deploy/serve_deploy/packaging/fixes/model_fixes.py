@@ -132,16 +132,15 @@ def _try(opened: OpenedModel, inputs: Arrays) -> Arrays | None:
 def _declare(value: Any, seen: list[tuple[int, ...]]) -> None:
     """Declare a shape that fits all that was seen: a dim stays where it was always the same, but for the first."""
     dims = value.type.tensor_type.shape.dim
-    known = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+    known = [{dim.dim_value} if dim.HasField("dim_value") else set() for dim in dims]
     rank = len(seen[-1])
     del dims[:]
     for axis in range(rank):
-        dim = dims.add()
-        fixed = len(known) == rank and known[axis] is not None and all(shape[axis] == known[axis] for shape in seen)
-        if fixed:
-            dim.dim_value = known[axis]
+        sizes = {shape[axis] for shape in seen}
+        if len(known) == rank and sizes == known[axis]:
+            dims.add(dim_value=sizes.pop())
         else:
-            dim.dim_param = f"{value.name}_dim_{axis}"
+            dims.add(dim_param=f"{value.name}_dim_{axis}")
 
 
 # --- proof that the copy does the same ------------------------------------------------------------------------------

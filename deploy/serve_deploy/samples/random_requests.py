@@ -1,4 +1,4 @@
-"""The requests' contents: generated from the model's metadata, or read from files."""
+"""Random requests for a model, from its metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generate_sample(model: Model, *, shapes: Shapes, seed: int, string_length: i
 
 
 def request_shape(model: Model, tensor: Tensor, shapes: Shapes) -> tuple[int, ...]:
-    """The full shape of a request of one row, from the served shape and `--shape`."""
+    """The full shape of a request of one row, from the served shape and the given ones."""
     batch = (1,) if model.max_batch_size > 0 else ()
     served = tensor.shape[len(batch) :]
     given = shapes.get(tensor.name, served)
@@ -42,9 +42,9 @@ def request_shape(model: Model, tensor: Tensor, shapes: Shapes) -> tuple[int, ..
         )
     if any(dim < 0 for dim in given):
         raise UsageError(
-            f"input {tensor.name} has free dims [{', '.join(map(str, served))}]: how large are they to be?",
-            hint=f"give --shape {tensor.name}:{','.join(str(dim) if dim > 0 else 'N' for dim in served)}, "
-            f"without the batch axis, or real data in place of random; {model.input_list}",
+            f"input {tensor.name} has free dims: [{', '.join(map(str, served))}]",
+            hint=f"say how large with `shapes={tensor.name}:{','.join(str(dim) if dim > 0 else 'N' for dim in served)}`"
+            f" (without the batch axis), or send real data; {model.input_list}",
         )
     return batch + given
 

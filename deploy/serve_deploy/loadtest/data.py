@@ -17,7 +17,6 @@ from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.manifest import SAMPLES_NAME
-from serve_deploy.onnx.session_run import run_session
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
@@ -95,7 +94,7 @@ def _join(rows: Sequence[Sample]) -> Sample:
 
 def _with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
     """The samples with ONNX Runtime's outputs of the packaged model, in the shapes that a client sees."""
-    import onnxruntime
+    from serve_deploy.onnx.session import open_model
 
     path = repository / model.name / model.version / "model.onnx"
     file = path / "model.onnx" if path.is_dir() else path
@@ -104,11 +103,8 @@ def _with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Mode
             f"`validate`: {repository} has no {model.name}/{model.version}/model.onnx to compute the outputs with",
             hint="give the outputs with `expected`",
         )
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return tuple(
-        Sample(sample.inputs, with_served_ranks(model.outputs, run_session(session, sample.inputs)))
-        for sample in samples
-    )
+    run = open_model(file).run
+    return tuple(Sample(sample.inputs, with_served_ranks(model.outputs, run(sample.inputs))) for sample in samples)
 
 
 # --- perf_analyzer's JSON ------------------------------------------------------------------------------------------

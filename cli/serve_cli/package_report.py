@@ -10,8 +10,9 @@ from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
-    from serve_deploy.manifest import Manifest, Tensor, Verification
+    from serve_deploy.manifest import Manifest, Verification
     from serve_deploy.packaging.pipeline import PackagedModel, PackageSummary
+    from serve_deploy.tensors.types import TensorSpec
 
 
 def print_summary(summary: PackageSummary) -> None:
@@ -65,11 +66,11 @@ def _print_model(model: PackagedModel) -> None:
     _print_notes(model)
 
 
-def _rows(kind: str, tensors: tuple[Tensor, ...]) -> list[tuple[str, str, str]]:
+def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> list[tuple[str, str, str]]:
     return [
         (
             f"{kind} {tensor.name}" + (" (optional)" if tensor.optional else ""),
-            tensor.data_type,
+            tensor.data_type.value,
             str(list(tensor.shape)),
         )
         for tensor in tensors

@@ -20,7 +20,7 @@ def sample_request(model: ServedModel) -> dict[str, str] | None:
         return None
     from serve_deploy.samples.files import load_samples
 
-    types = {tensor.name: tensor.data_type for tensor in model.manifest.inputs}
+    types = {tensor.name: tensor.data_type.value for tensor in model.manifest.inputs}
     samples = load_samples(model.samples)
     if not samples or any(types.get(name, "FP16") in _WITHOUT_JSON for name in samples[0]):
         return None

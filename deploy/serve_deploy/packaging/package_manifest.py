@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import serve_deploy
-from serve_deploy.manifest import Manifest, Tensor
+from serve_deploy.manifest import Manifest
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
 from serve_deploy.tensors.types import DataType as WireType
+from serve_deploy.tensors.types import TensorSpec
 
 if TYPE_CHECKING:
     from serve_deploy.onnx.model import OnnxModel
@@ -63,23 +65,23 @@ def _fits(declared: tuple[int, ...], returned: tuple[int, ...]) -> bool:
     )
 
 
-def _correct(tensor: Tensor, analysis: ModelAnalysis) -> Tensor:
+def _correct(tensor: TensorSpec, analysis: ModelAnalysis) -> TensorSpec:
     """What the model returns decides: a wrongly declared output has any size in as many dimensions as were seen."""
     declared = {spec.name: spec.shape for spec in analysis.signature.outputs}[tensor.name]
     returned = analysis.returned.get(tensor.name, declared)
     if tensor.name not in analysis.returned or _fits(declared, returned):
         return tensor
-    return tensor.model_copy(update={"shape": (-1,) * max(1, len(returned))})
+    return replace(tensor, shape=(-1,) * max(1, len(returned)))
 
 
-def _client_tensors(config: Any, kind: str) -> tuple[Tensor, ...]:
+def _client_tensors(config: Any, kind: str) -> tuple[TensorSpec, ...]:
     from tritonclient.grpc.model_config_pb2 import DataType
 
     batch = (-1,) if config.max_batch_size else ()
     return tuple(
-        Tensor(
+        TensorSpec(
             name=tensor.name,
-            data_type=WireType.from_config_name(DataType.Name(tensor.data_type)).value,
+            data_type=WireType.from_config_name(DataType.Name(tensor.data_type)),
             shape=(*batch, *tensor.dims),
             optional=kind == "input" and tensor.optional,
         )

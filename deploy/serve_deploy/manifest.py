@@ -103,5 +103,5 @@ def read_manifest(model_folder: Path) -> Manifest | None:
         reason = f"cannot be read: {error.strerror}"
     except ValidationError as error:
         first = error.errors()[0]
-        reason = f"is not a manifest of serve: {'.'.join(map(str, first['loc']))} {first['msg']}".replace(":  ", ": ")
+        reason = f"is not a manifest of serve: {' '.join(map(str, (*first['loc'], first['msg'])))}"
     raise InvalidModelError(f"{path} {reason}", hint="package the model again, or delete the file")

@@ -1,4 +1,4 @@
-"""Write a folder so that whoever looks sees the old one or the new one, whole; nothing is left of a failed attempt."""
+"""Write a folder in a staging folder first, so that a failed attempt leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError
-from serve_deploy.files.interrupts import interrupts_deferred
-from serve_deploy.files.moving import REPLACED
+from serve_deploy.files.moving import REPLACED, interrupts_deferred
 
 STAGING_PREFIX = ".serve-"
 
@@ -25,14 +24,10 @@ def destination_errors(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hints = {
-            errno.ENOSPC: "free some space, or write elsewhere with -o",
-            errno.EDQUOT: "free some space, or write elsewhere with -o",
-            errno.EFBIG: "a file is larger than this destination allows; write elsewhere with -o",
-        }
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise DestinationError(
             f"cannot write to {destination}: {(error.strerror or str(error)).lower()}",
-            hint=hints.get(error.errno or 0, "choose a folder that you may write to, with -o"),
+            hint="free some space, or write to another disk" if full else "choose a folder that you may write to",
         ) from error
 
 

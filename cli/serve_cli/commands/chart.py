@@ -50,7 +50,7 @@ def chart(
     serve chart models/ --diff
     """
     from serve_deploy.chart.plan import ChartRequest, plan_chart
-    from serve_deploy.repository.served_models import read_models
+    from serve_deploy.repository.model_folder import read_models
 
     request = ChartRequest(
         release=release,

@@ -13,6 +13,7 @@ from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.onnx.session_run import run_session
+from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
 
 Array = NDArray[Any]
 
@@ -21,11 +22,10 @@ def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model
     """The samples with ONNX Runtime's outputs, in the shapes that a client sees; UsageError without an ONNX file."""
     import onnxruntime
 
-    path = repository / model.name / model.version / "model.onnx"
-    file = path / "model.onnx" if path.is_dir() else path
-    if not file.is_file():
+    file = find_onnx_file(repository / model.name / model.version / MODEL_NAME)
+    if file is None:
         raise UsageError(
-            f"--validate: {repository} holds no {model.name}/{model.version}/model.onnx to ask for the outputs",
+            f"--validate: {repository} holds no {model.name}/{model.version}/{MODEL_NAME} to ask for the outputs",
             hint="give the outputs with --expected",
         )
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Execution accelerators of Triton's ONNX Runtime backend: which keys it takes, and TensorRT's shape profile.
+"""Execution accelerators of Triton's ONNX Runtime backend: which keys it takes, TensorRT's shape profile, and none.
 
 Source: triton-inference-server/onnxruntime_backend, ModelState::LoadModel; an unknown key fails the load.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median_low
+from typing import Any
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.build import client_inputs
@@ -39,7 +40,9 @@ def parse_optimization(text: str) -> Optimization:
     if name == "openvino" and not rest:
         return Optimization("openvino")
     if name != "tensorrt":
-        raise UsageError(f"--optimize {text!r} is none that Triton's backend has", hint="tensorrt[:fp16] or openvino")
+        raise UsageError(
+            f"`optimization={text}` is not an accelerator of Triton's", hint="use tensorrt[:fp16] or openvino"
+        )
     parameters = dict(_parse_parameter(item) for item in rest.split(",") if item)
     return Optimization("tensorrt", parameters)
 
@@ -50,8 +53,9 @@ def _parse_parameter(text: str) -> tuple[str, str]:
         return "precision_mode", key.upper()
     if not separator or not value or key not in TENSORRT_KEYS:
         raise UsageError(
-            f"--optimize tensorrt: {text!r} is no key that Triton passes to TensorRT",
-            hint=f"a precision ({', '.join(PRECISIONS)}) or KEY=VALUE with one of {', '.join(sorted(TENSORRT_KEYS))}",
+            f"`optimization=tensorrt`: Triton does not pass '{text}' to TensorRT",
+            hint=f"use a precision ({', '.join(PRECISIONS)}) or KEY=VALUE with one of these keys: "
+            f"{', '.join(sorted(TENSORRT_KEYS))}",
         )
     return key, value
 
@@ -64,7 +68,7 @@ def with_shape_profile(
 ) -> Optimization:
     """Add trt_profile_{min,opt,max}_shapes, so that one engine serves every shape that the samples show.
 
-    Without a profile TensorRT builds an engine anew at the first request of each shape. Sample shapes are whole,
+    Without a profile TensorRT builds another engine at the first request of each shape. Sample shapes are whole,
     with a batch axis of 1 where the model batches. Inputs without a free dimension need no profile.
     """
     if optimization.accelerator != "tensorrt" or any(key.startswith("trt_profile") for key in optimization.parameters):
@@ -89,7 +93,23 @@ def with_shape_profile(
 def _profile_entry(spec: TensorSpec, shape: list[int], batch: int | None) -> str:
     if any(mark in spec.name for mark in ",:"):
         raise UsageError(
-            f"TensorRT's shape profile cannot name the input {spec.name!r}: it separates names by ':' and ','",
+            f"TensorRT's shape profile cannot name the input '{spec.name}': it separates names by ':' and ','",
             hint="rename the input when exporting the model",
         )
     return f"{spec.name}:" + "x".join(map(str, shape if batch is None else [batch, *shape[1:]]))
+
+
+def without_accelerators(config: Any) -> tuple[Any, tuple[str, ...]]:
+    """The configuration without GPUs and execution accelerators, as this machine can serve it, and what was removed."""
+    local = type(config)()
+    local.CopyFrom(config)
+    accelerators = config.optimization.execution_accelerators
+    removed = [a.name for a in (*accelerators.gpu_execution_accelerator, *accelerators.cpu_execution_accelerator)]
+    if removed:
+        local.optimization.ClearField("execution_accelerators")
+    for group in local.instance_group:
+        if type(group).Kind.Name(group.kind) == "KIND_GPU":
+            removed.append("GPU")
+            group.ClearField("kind")
+            group.ClearField("gpus")
+    return local, tuple(dict.fromkeys(removed))

@@ -41,7 +41,8 @@ def parse_config(text: str, source: Path | str = CONFIG_NAME) -> Any:
         return text_format.Parse(text, ModelConfig())
     except text_format.ParseError as error:
         raise InvalidModelError(
-            f"{source}: {error}", hint="the fields are those of model_config.proto in triton-inference-server/common"
+            f"{source}: {error}",
+            hint="correct the line; the fields are those of model_config.proto in triton-inference-server/common",
         ) from error
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from serve_deploy.errors import Interrupted, ServeError, UsageError, VerificationError
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
-from serve_deploy.model_config.local import without_accelerators
+from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model, read_declared
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.options import PackageOptions
@@ -23,16 +23,17 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import (
     ModelSource,
     check_model_name,
+    check_policy,
     choose_version,
     commit_version,
     default_model_name,
     digest_files,
     place_model,
     read_existing,
+    require_same_tensors,
     staged_model,
     write_shared,
 )
-from serve_deploy.repository.version_rules import check_policy, require_same_tensors
 
 if TYPE_CHECKING:
     from serve_deploy.onnx.model import OnnxModel

@@ -18,10 +18,10 @@ from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
-from serve_deploy.repository.served_models import ServedModel, top_level
+from serve_deploy.repository.model_folder import ModelFolder, top_level
 
 
-def plan_chart(models: Sequence[ServedModel], request: ChartRequest) -> ChartPlan:
+def plan_chart(models: Sequence[ModelFolder], request: ChartRequest) -> ChartPlan:
     """Derive every value; UsageError or InvalidModelError for what cannot work."""
     release, release_origin = choose_release(models, request.release)
     source = read_source(request.source)
@@ -46,7 +46,7 @@ def plan_chart(models: Sequence[ServedModel], request: ChartRequest) -> ChartPla
     )
 
 
-def choose_release(models: Sequence[ServedModel], asked: str | None) -> tuple[str, str]:
+def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:
     """The Triton release; InvalidModelError where a model is too new for it."""
     packaged = sorted({model.manifest.triton_release for model in models if model.manifest})
     if asked is not None:
@@ -87,7 +87,7 @@ def merge_values(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def _derive_models(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
+def _derive_models(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:
     names = [model.name for model in models]
     yield DerivedValue("models.load", names, "the repository's models")
     called = list(top_level(models))
@@ -96,7 +96,7 @@ def _derive_models(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
     yield DerivedValue("models.topLevel", called, origin)
 
 
-def _derive_gpu(models: Sequence[ServedModel], request: ChartRequest) -> Iterator[DerivedValue]:
+def _derive_gpu(models: Sequence[ModelFolder], request: ChartRequest) -> Iterator[DerivedValue]:
     if request.gpu is None:
         if request.cloud:
             raise UsageError(f"--cloud {request.cloud} says where a GPU runs", hint="name the GPU with --gpu")
@@ -116,7 +116,7 @@ def _derive_gpu(models: Sequence[ServedModel], request: ChartRequest) -> Iterato
     )
 
 
-def _derive_test(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
+def _derive_test(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:
     """A real inference for each top-level model that has samples; the others are asked whether they are ready."""
     called = [model for model in models if model.name in top_level(models)]
     requests = {model.name: sample_request(model) for model in called}

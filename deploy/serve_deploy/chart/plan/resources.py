@@ -8,14 +8,14 @@ from typing import Any
 
 from serve_deploy.chart.model_source import copies_locally
 from serve_deploy.chart.plan.request import DerivedValue
-from serve_deploy.repository.served_models import ServedModel
+from serve_deploy.repository.model_folder import ModelFolder
 
 GIB, MIB = 2**30, 2**20
 SERVER_MEMORY_BYTES = GIB
 SHARED_MEMORY_BYTES = 256 * MIB
 
 
-def derive_resources(models: Sequence[ServedModel], source: Mapping[str, Any]) -> Iterator[DerivedValue]:
+def derive_resources(models: Sequence[ModelFolder], source: Mapping[str, Any]) -> Iterator[DerivedValue]:
     """A core; memory from what the models took when they were packaged; disk where models are copied."""
     proofs = [(model, model.manifest.verification) for model in models if model.manifest]
     measured = {model.name: proof.memory_bytes for model, proof in proofs if proof}

@@ -13,7 +13,7 @@ from serve_deploy.chart.plan.request import ChartRequest, DerivedValue, override
 from serve_deploy.chart.plan.startup import Startup
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.repository.served_models import ServedModel, top_level
+from serve_deploy.repository.model_folder import ModelFolder, top_level
 
 SCRAPE_SECONDS = 15.0
 _METRICS = "autoscaling.metrics"
@@ -25,7 +25,7 @@ _TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_rep
 
 
 def derive_scaling(
-    models: Sequence[ServedModel], request: ChartRequest, start: Startup
+    models: Sequence[ModelFolder], request: ChartRequest, start: Startup
 ) -> tuple[list[DerivedValue], list[str]]:
     """The autoscaler's values, and notes for the user."""
     asked = request.min_replicas is not None
@@ -52,7 +52,7 @@ def _reads_prometheus(request: ChartRequest) -> bool:
     return bool(override(request.overrides, f"{_METRICS}.source") != "cpu")
 
 
-def _assume_targets(models: Sequence[ServedModel], request: ChartRequest) -> list[DerivedValue]:
+def _assume_targets(models: Sequence[ModelFolder], request: ChartRequest) -> list[DerivedValue]:
     """Without a measurement: one request for each instance of a model that clients call."""
     called = [model for model in models if model.name in top_level(models)]
     instances = float(sum(model.instances or 1 for model in called))
@@ -71,7 +71,7 @@ def _assume_targets(models: Sequence[ServedModel], request: ChartRequest) -> lis
     ]
 
 
-def _how_to_measure(models: Sequence[ServedModel]) -> str:
+def _how_to_measure(models: Sequence[ModelFolder]) -> str:
     return (
         "the scaling targets are guesses; measure them with"
         f" serve loadtest http://HOST:8000 -m {top_level(models)[0]} -c 1..64 -o capacity.json,"
@@ -80,7 +80,7 @@ def _how_to_measure(models: Sequence[ServedModel]) -> str:
 
 
 def _measure_targets(
-    models: Sequence[ServedModel], request: ChartRequest, report: LoadTestReport, start: Startup
+    models: Sequence[ModelFolder], request: ChartRequest, report: LoadTestReport, start: Startup
 ) -> list[DerivedValue]:
     check_origin(report, {model.name: (model.config_sha256, model.instances) for model in models})
     if report.target.model not in top_level(models):

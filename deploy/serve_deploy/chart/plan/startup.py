@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.chart.plan.request import DerivedValue
-from serve_deploy.repository.served_models import ServedModel
+from serve_deploy.repository.model_folder import ModelFolder
 
 NODE_SECONDS, GPU_NODE_SECONDS = 120.0, 300.0
 FETCH_BYTES_PER_SECOND = 50e6
@@ -26,7 +26,7 @@ class Startup:
     engine_seconds: float
 
     @classmethod
-    def of(cls, models: Sequence[ServedModel], *, copies: bool, gpu: bool) -> Startup:
+    def of(cls, models: Sequence[ModelFolder], *, copies: bool, gpu: bool) -> Startup:
         """Add up what the manifests measured, on this machine, and assume the rest."""
         proofs = [model.manifest.verification for model in models if model.manifest]
         loads = [proof.load_seconds for proof in proofs if proof]

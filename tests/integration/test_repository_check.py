@@ -72,6 +72,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckedModel]
     add_ensemble(repository, "ensemble_missing", model="nothing")
     add_ensemble(repository, "ensemble_output", output="z")
     add_ensemble(repository, "ensemble_of_plan", model="plan")
+    add_ensemble(repository, "ensemble_of_guessed", model="guessed")
     source = tmp_path_factory.mktemp("source") / "edited.onnx"
     onnx.save(doubling_model(), source)
     package_model(source, PackageOptions(repository=repository, verify=False))
@@ -82,7 +83,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckedModel]
     }
 
 
-@pytest.mark.parametrize("name", ["well", "guessed", "ensemble"])
+@pytest.mark.parametrize("name", ["well", "guessed", "ensemble", "ensemble_of_guessed"])
 def test_what_serves_is_well(checked: dict[str, CheckedModel], name: str) -> None:
     """It loads, and no rule is broken."""
     assert (checked[name].verdict, checked[name].problems) == ("well", ())

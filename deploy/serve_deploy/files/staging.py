@@ -45,7 +45,7 @@ def staging_folder(parent: Path, *, beside: bool = False) -> Iterator[Path]:
         with interrupts_deferred(), destination_errors(parent):
             _make_folders(parent, made)
             with folder_lock(parent):
-                for place in _places(parent):
+                for place in (parent.resolve().parent, parent):
                     _remove_abandoned(place, parent)
                 staging = _make_staging(parent, beside=beside)
                 lock = _try_lock(Path(staging.name))
@@ -90,23 +90,18 @@ def _try_lock(folder: Path) -> int | None:
     return handle
 
 
-def _places(parent: Path) -> tuple[Path, Path]:
-    return parent.resolve().parent, parent
-
-
 def _prefix(parent: Path) -> str:
     return f"{STAGING_PREFIX}{parent.resolve().name}-"
 
 
 def _make_staging(parent: Path, *, beside: bool) -> tempfile.TemporaryDirectory[str]:
-    outside, inside = _places(parent)
     if beside:
         with suppress(OSError):
-            staging = tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=outside)
+            staging = tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=parent.resolve().parent)
             if _can_rename(Path(staging.name), parent):
                 return staging
             staging.cleanup()
-    return tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=inside)
+    return tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=parent)
 
 
 def _can_rename(staging: Path, parent: Path) -> bool:

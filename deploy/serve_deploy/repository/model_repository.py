@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manif
 from serve_deploy.model_config import CONFIG_NAME, VersionPolicy
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_NAME, ModelFolder, read_model_folder
-
-LONGEST_NAME = 128
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,11 @@ def default_model_name(source: Path) -> str:
 
 def check_model_name(name: str) -> None:
     """Raise UsageError where the name cannot be a folder and a part of Triton's URLs."""
-    rules = (
-        (not name, "is empty"),
-        (len(os.fsencode(name)) > LONGEST_NAME, f"is longer than {LONGEST_NAME} bytes"),
-        (name.startswith("."), "begins with a dot"),
-        (not re.fullmatch(r"[A-Za-z0-9._-]*", name), "has characters other than letters, digits, '.', '_' and '-'"),
-    )
-    for broken, reason in rules:
-        if broken:
-            raise UsageError(
-                f"the model name '{name}' {reason}", hint="choose another `name`: it becomes part of a URL"
-            )
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+        raise UsageError(
+            f"the model name '{name}' does not work as a folder and in a URL",
+            hint="choose another `name`: at most 128 letters, digits, '.', '_' and '-', and no dot at the beginning",
+        )
 
 
 def read_existing(folder: Path) -> ModelFolder | None:

@@ -9,7 +9,6 @@ import pytest
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.manifest import BatchingProof, FileDigest, Manifest, read_manifest
-from serve_deploy.repository.model_folder import list_versions
 from serve_deploy.repository.model_repository import (
     ModelSource,
     check_model_name,
@@ -151,11 +150,3 @@ def test_a_file_where_the_model_should_go_is_a_conflict(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("mine")
     with pytest.raises(DestinationError, match="not a folder"):
         read_existing(tmp_path / "m")
-
-
-def test_only_numbers_without_leading_zero_are_versions(tmp_path: Path) -> None:
-    """As Triton reads them."""
-    for name in ("1", "10", "02", "warmup", "1a"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "3").write_text("a file")
-    assert list_versions(tmp_path) == (1, 10)

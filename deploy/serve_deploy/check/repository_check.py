@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serve_deploy.check.model_folder import ModelFolder, read_model_folder
-from serve_deploy.endpoint.control import ModelState
+from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.files.staging import STAGING_PREFIX
 from serve_deploy.model_config import (
@@ -22,7 +22,6 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 
-_START_SECONDS = 600.0
 Verdict = Literal["well", "broken", "not_tried"]
 # What Triton says where this machine's Triton lacks something that the production container has.
 _LACKS = (
@@ -113,11 +112,11 @@ def _load(
 
     # Triton waits forever for a Python model without its model.py.
     hangs = [folder.name for folder in folders if folder.file_name == "model.py" and folder.lacks_files]
-    options = ServerOptions(repository=repository)
+    options = ServerOptions(repository=repository, runtime=runtime)
     if hangs:
         names = tuple(folder.name for folder in folders if folder.name not in hangs)
-        options = replace(options, control_mode="explicit", models=names)
-    with start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress) as server:
+        options = replace(options, explicit=True, models=names)
+    with start_server(options, progress=progress) as server:
         return server.model_states(), server.runtime, server.version
 
 

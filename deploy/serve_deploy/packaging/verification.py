@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-# A large model with its warm-up takes its time.
-_START_SECONDS = 600.0
 _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
@@ -35,8 +33,8 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     """
     cases = run_alone(subject)
     random = find_random(subject, cases)
-    options = ServerOptions(repository=subject.repository, auto_complete=False)
-    with _start(options, runtime, progress) as server:
+    options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
+    with _start(options, progress) as server:
         _require_ready(server, subject.name)
         progress(f"comparing {subject.name} with ONNX Runtime")
         try:
@@ -56,9 +54,9 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
         )
 
 
-def _start(options: ServerOptions, runtime: RuntimeName | None, progress: Progress) -> TritonServer:
+def _start(options: ServerOptions, progress: Progress) -> TritonServer:
     try:
-        return start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress)
+        return start_server(options, progress=progress)
     except TritonStartError as error:
         hint = error.hint or "see its last lines above"
         raise TritonStartError(error.message, hint=f"{hint}; or package with --no-verify") from error

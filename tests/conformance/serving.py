@@ -21,7 +21,7 @@ from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import InvalidModelError, ServeError
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package_model
-from serve_deploy.samples.files import write_samples
+from serve_deploy.samples.files import encode_samples
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 
@@ -62,7 +62,7 @@ def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
     source, samples = folder / f"{case.name}.onnx", folder / f"{case.name}.npz"
     onnx.save(case.model, source)
     given = [_sendable(case, request) for request in case.requests]
-    write_samples(samples, [inputs for inputs in given if inputs])
+    samples.write_bytes(encode_samples([inputs for inputs in given if inputs]))
     options = PackageOptions(
         repository=repository, name=case.name, samples=samples if any(given) else None, verify=False, warmup=False
     )

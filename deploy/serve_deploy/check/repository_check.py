@@ -163,14 +163,12 @@ def _judge(
 
 def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
-    from serve_deploy.onnx.model import read_model
-    from serve_deploy.onnx.session import open_session, session_signature
+    from serve_deploy.onnx.session import open_model
 
     if folder.config is None or not folder.onnx_files:
         return
     try:
-        model = read_model(folder.onnx_files[-1])
-        signature = session_signature(open_session(model), model)
+        signature = open_model(folder.onnx_files[-1]).signature
     except InvalidModelError as error:
         yield Problem(folder.onnx_files[-1].relative_to(folder.path).as_posix(), error.message, error.hint or "")
         return

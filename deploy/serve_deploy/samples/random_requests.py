@@ -1,4 +1,4 @@
-"""The requests' contents: generated from the model's metadata, or read from files."""
+"""Random requests for a model, from its metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
-from serve_deploy.tensors.types import DataType, TensorSpec
+from serve_deploy.tensors.types import DataType, TensorSpec, fits_shape
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -30,11 +30,11 @@ def generate_sample(model: Model, *, shapes: Shapes, seed: int, string_length: i
 
 
 def request_shape(model: Model, tensor: TensorSpec, shapes: Shapes) -> tuple[int, ...]:
-    """The full shape of a request of one row, from the served shape and `--shape`."""
+    """The full shape of a request of one row, from the served shape and the given ones."""
     batch = (1,) if model.max_batch_size > 0 else ()
     served = tensor.shape[len(batch) :]
     given = shapes.get(tensor.name, served)
-    if len(given) != len(served) or any(dim not in (-1, ask) for dim, ask in zip(served, given, strict=False)):
+    if not fits_shape(served, given):
         raise UsageError(
             f"input {tensor.name} does not take the shape [{', '.join(map(str, given))}]"
             + (" in a batch" if batch else ""),
@@ -42,9 +42,9 @@ def request_shape(model: Model, tensor: TensorSpec, shapes: Shapes) -> tuple[int
         )
     if any(dim < 0 for dim in given):
         raise UsageError(
-            f"input {tensor.name} has free dims [{', '.join(map(str, served))}]: how large are they to be?",
-            hint=f"give --shape {tensor.name}:{','.join(str(dim) if dim > 0 else 'N' for dim in served)}, "
-            f"without the batch axis, or real data in place of random; {model.input_list}",
+            f"input {tensor.name} has free dims: [{', '.join(map(str, served))}]",
+            hint=f"say how large with `shapes={tensor.name}:{','.join(str(dim) if dim > 0 else 'N' for dim in served)}`"
+            f" (without the batch axis), or send real data; {model.input_list}",
         )
     return batch + given
 

@@ -79,7 +79,8 @@ class Sandbox:
         settings, arguments = self.words(line)
         python_path = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         fixed = {
-            "PATH": f"{ROOT / '.tools'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, python_path)),
+            "PATH": f"{ROOT / '.tools'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, python_path)),
             "KUBECONFIG": "in/no-kubeconfig", "TMPDIR": str(self.root / "tmp"), "COLUMNS": "100", "NO_COLOR": "1",
             "LC_ALL": "C.UTF-8", "PYTHONPYCACHEPREFIX": str(self.root / "pycache"),
         }  # fmt: skip

@@ -196,7 +196,7 @@ def _compare(
         elif name not in random:
             difference = compare(outputs[name], own, SERVED, noise=noise)
             differences.append((name, difference))
-            wrong += [f"'{name}': {difference.problem}"] if difference.problem else []
+            wrong += [f"'{name}' {difference.problem}"] if difference.problem else []
         elif outputs[name].ndim != own.ndim:
             wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
     if wrong:

@@ -20,9 +20,9 @@ from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError, UsageError
-from serve_deploy.repository.model_folder import find_newer_models
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.repository.model_folder import find_newer_models
 from serve_deploy.triton.embedded import shared_memory_prefix
 from serve_deploy.triton.log import last_lines, names_port_clash, read_models
 from serve_deploy.triton.options import RuntimeName, ServerOptions

@@ -12,7 +12,8 @@ from onnx_models import add_to_repository, doubling_model
 
 from serve_deploy.check.repository_check import CheckedModel, check_repository
 from serve_deploy.errors import UsageError
-from serve_deploy.packaging.pipeline import PackageOptions, package_model
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import package_model
 
 FIXED = doubling_model((1, 3))
 ENSEMBLE = """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from serve_deploy.check.model_folder import ModelFolder, read_model_folder
+from serve_deploy.endpoint.control import ModelState
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.files.staging import STAGING_PREFIX
 from serve_deploy.model_config import (
@@ -20,7 +20,7 @@ from serve_deploy.model_config import (
 )
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
-from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions
+from serve_deploy.triton.options import RuntimeName, ServerOptions
 
 _START_SECONDS = 600.0
 Verdict = Literal["well", "broken", "not_tried"]
@@ -118,18 +118,7 @@ def _load(
         names = tuple(folder.name for folder in folders if folder.name not in hangs)
         options = replace(options, control_mode="explicit", models=names)
     with start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress) as server:
-        reasons = read_poll_failures(server.log_text())
-        states = tuple(
-            state if state.version else replace(state, reason=reasons.get(state.name, state.reason))
-            for state in server.model_states()
-        )
-        return states, server.runtime, server.version
-
-
-def read_poll_failures(log: str) -> dict[str, str]:
-    """Why Triton did not even try to load a model, by its name; the repository index does not say it."""
-    failures = re.findall(r"\"Poll failed for model directory '([^']+)': (.*)\"$", log, re.MULTILINE)
-    return {name: reason.replace('\\"', '"') for name, reason in failures}
+        return server.model_states(), server.runtime, server.version
 
 
 def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
@@ -175,14 +164,12 @@ def _judge(
 
 def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
-    from serve_deploy.onnx.model import read_model
-    from serve_deploy.onnx.session import open_session, session_signature
+    from serve_deploy.onnx.session import open_model
 
     if folder.config is None or not folder.onnx_files:
         return
     try:
-        model = read_model(folder.onnx_files[-1])
-        signature = session_signature(open_session(model), model)
+        signature = open_model(folder.onnx_files[-1]).signature
     except InvalidModelError as error:
         yield Problem(folder.onnx_files[-1].relative_to(folder.path).as_posix(), error.message, error.hint or "")
         return

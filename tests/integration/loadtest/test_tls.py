@@ -11,8 +11,7 @@ from fault_servers import make_certificates, reply, serve_faults, serve_grpc_fau
 
 from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
-from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.schedule import ClosedLoop
+from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.reports.report import LoadTestReport
 
 Certificates = tuple[Path, Path, Path]
@@ -86,7 +85,7 @@ def test_refused_certificate_is_said_before_the_first_request(certificates: Cert
     with serve_faults(answer, server_context(certificates, mutual=False)) as server:
         with pytest.raises(EndpointError, match="certificate was refused") as caught:
             run(f"https://localhost:{server.port}", TlsOptions())
-        assert "--ca-cert" in (caught.value.hint or "")
+        assert "`ca_file`" in (caught.value.hint or "")
         assert run(f"https://localhost:{server.port}", TlsOptions(insecure=True)).points[0].succeeded == 10
 
 

@@ -12,7 +12,6 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Regions, Sample
 from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.tensors.types import DataType
 from serve_deploy.tensors.wire import encode_tensor
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is under Linux
@@ -22,7 +21,7 @@ _FOLDER = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is under Li
 def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]) -> Iterator[list[Regions | None]]:
     """Put all inputs into one region and register it; gone again at the end, from the server and from the machine."""
     if not _FOLDER.is_dir():
-        raise UsageError("--shared-memory system needs Linux, and the server on this machine")
+        raise UsageError("`shared_memory=system` needs Linux, and the server on this machine")
     name = f"serve-loadtest-{os.getpid()}-{secrets.token_hex(4)}"
     path = _FOLDER / name
     content, regions = _lay_out(model, samples, name)
@@ -31,7 +30,7 @@ def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]
         control.register_shared_memory(name, f"/{name}", len(content))
         yield regions
     except OSError as error:
-        raise UsageError(f"{len(content)} bytes of shared memory cannot be had: {error.strerror}") from error
+        raise UsageError(f"cannot allocate {len(content):,} bytes of shared memory: {error.strerror}") from error
     finally:
         # A server that died in between has forgotten the region anyway.
         with contextlib.suppress(ServeError):
@@ -40,13 +39,12 @@ def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]
 
 
 def _lay_out(model: Model, samples: Sequence[Sample], name: str) -> tuple[bytes, list[Regions | None]]:
-    types = {tensor.name: DataType(tensor.data_type) for tensor in model.inputs}
     content = bytearray()
     regions: list[Regions | None] = []
     for sample in samples:
         places: Regions = {}
         for tensor, array in sample.inputs.items():
-            blob = encode_tensor(types[tensor], array)
+            blob = encode_tensor(model.input_named(tensor).data_type, array)
             places[tensor] = {
                 "shared_memory_region": name,
                 "shared_memory_byte_size": len(blob),

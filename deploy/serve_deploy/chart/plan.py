@@ -1,0 +1,127 @@
+"""From a repository's models and what was asked for to the chart's values, each with where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from serve_deploy.chart.gpu_profiles import find_profile
+from serve_deploy.chart.model_source import copies_locally, read_source
+from serve_deploy.chart.options import ChartOptions
+from serve_deploy.chart.resources import Startup, derive_resources, derive_startup
+from serve_deploy.chart.sample_request import sample_request
+from serve_deploy.chart.scaling import derive_scaling
+from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overridden, merge_values, nest_values
+from serve_deploy.chart.values import ChartValues
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
+from serve_deploy.repository.served_models import ServedModel, top_level
+
+
+@dataclass(frozen=True)
+class ChartPlan:
+    """The chart's values, their origins, and what the user should know or do next."""
+
+    release: str
+    values: ChartValues
+    derived: tuple[DerivedValue, ...]
+    notes: tuple[str, ...]
+
+
+def plan_chart(models: Sequence[ServedModel], options: ChartOptions) -> ChartPlan:
+    """Derive every value; UsageError or InvalidModelError for what cannot work."""
+    release, release_origin = choose_release(models, options.release)
+    source = read_source(options.source)
+    start = Startup.of(models, copies=copies_locally(source), gpu=options.gpu is not None)
+    scaling, notes = derive_scaling(models, options, start)
+    derived = [
+        DerivedValue("image.tag", f"{release}-py3", release_origin),
+        *(
+            DerivedValue(f"modelRepository.{key}", value, "`source`" if options.source else "carried in the chart")
+            for key, value in source.items()
+        ),
+        *_derive_models(models),
+        *_derive_gpu(models, options),
+        *derive_resources(models, source),
+        *derive_startup(start),
+        *_derive_test(models),
+        *scaling,
+    ]
+    values = validate_values(merge_values(nest_values(derived), options.overrides))
+    return ChartPlan(release, values, tuple(mark_overridden(derived, options.overrides)), tuple(notes))
+
+
+def choose_release(models: Sequence[ServedModel], asked: str | None) -> tuple[str, str]:
+    """The Triton release; InvalidModelError where a model is too new for it."""
+    packaged = sorted({model.manifest.triton_release for model in models if model.manifest})
+    if asked is not None:
+        release, origin = find_release(asked).name, "`release`"
+    elif packaged:
+        release, origin = packaged[-1], "the newest release that a model was packaged for"
+    else:
+        release, origin = DEFAULT_RELEASE, "the default release"
+    for model in models:
+        if model.manifest is None:
+            continue
+        problem = check_release(release, model.manifest.onnx_ir_version, model.manifest.onnx_opsets)
+        if problem is not None:
+            raise InvalidModelError(f"model {model.name}: {problem.message}", hint=problem.hint)
+    return release, origin
+
+
+def validate_values(values: Mapping[str, Any]) -> ChartValues:
+    """Check values against the chart's own types; UsageError names the first that does not fit."""
+    try:
+        return ChartValues.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(
+            f"chart value {path}: {message}" if path else message,
+            hint="values.yaml of a written chart lists every value and what it is for",
+        ) from error
+
+
+def _derive_models(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
+    names = [model.name for model in models]
+    yield DerivedValue("models.load", names, "the repository's models")
+    called = list(top_level(models))
+    members = len(names) - len(called)
+    origin = f"all but {members} that only ensembles call" if members else "all: the repository has no ensemble"
+    yield DerivedValue("models.topLevel", called, origin)
+
+
+def _derive_gpu(models: Sequence[ServedModel], options: ChartOptions) -> Iterator[DerivedValue]:
+    if options.gpu is None:
+        if options.cloud:
+            raise UsageError(f"`cloud={options.cloud}` says where a GPU runs", hint="name the GPU with `gpu`")
+        return
+    profile = find_profile(options.gpu, cloud=options.cloud)
+    gpus = int(find_value(options.overrides, "gpu.count") or 1)
+    weights = sum(model.size_bytes * (model.instances or 1) for model in models) / 1e9
+    if weights > profile.memory_gb * gpus and not find_value(options.overrides, "multiNode.enabled"):
+        raise InvalidModelError(
+            f"the models take {weights:.0f} GB, each instance its own, and {gpus} {options.gpu} has"
+            f" {profile.memory_gb * gpus} GB",
+            hint="take a larger GPU, more of them (`settings=gpu.count=2`), fewer instances, or several nodes"
+            " (multiNode)",
+        )
+    yield DerivedValue("gpu.profile", options.gpu, "`gpu`")
+    yield DerivedValue(
+        "gpu.cloud", options.cloud, "`cloud`" if options.cloud else "any: matched by NVIDIA's node label"
+    )
+
+
+def _derive_test(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
+    """A real inference for each top-level model that has samples; the others are asked whether they are ready."""
+    called = [model for model in models if model.name in top_level(models)]
+    requests = {model.name: sample_request(model) for model in called}
+    asked = [request or {"model": name, "body": "", "expect": ""} for name, request in requests.items()]
+    inferred = ", ".join(name for name, request in requests.items() if request)
+    polled = ", ".join(name for name, request in requests.items() if not request)
+    parts = [f"first sample of {inferred}"] * bool(inferred) + [f"readiness of {polled}"] * bool(polled)
+    yield DerivedValue("test.requests", asked, f"helm test: {', '.join(parts)}")

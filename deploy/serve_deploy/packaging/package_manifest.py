@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import serve_deploy
 from serve_deploy.manifest import Manifest
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
 from serve_deploy.tensors.types import DataType as WireType
 from serve_deploy.tensors.types import TensorSpec
+from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
     from serve_deploy.onnx.model import OnnxModel
@@ -23,7 +23,7 @@ def describe_package(
     model = analysis.opened.model
     returned = contradicted_outputs(analysis)
     return Manifest(
-        tool_version=serve_deploy.__version__,
+        tool_version=__version__,
         name=plan.config.name,
         version=version,
         triton_release=release,

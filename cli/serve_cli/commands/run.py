@@ -100,8 +100,8 @@ def _check_flags(flags: list[str]) -> tuple[str, ...]:
 
 
 def _announce(server: TritonServer, options: ServerOptions, *, as_json: bool, may_be_empty: bool) -> None:
-    from serve_deploy.onnx.header import find_newer_models
     from serve_deploy.releases import DEFAULT_RELEASE
+    from serve_deploy.repository.model_folder import find_newer_models
 
     status = server.status()
     failed = [model for model in status.models if model.state != "READY" and model.reason != "not loaded"]

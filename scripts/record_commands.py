@@ -80,9 +80,9 @@ class Sandbox:
         python_path = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         fixed = {
             "PATH": f"{ROOT / '.tools'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, python_path)),
             "KUBECONFIG": "in/no-kubeconfig", "TMPDIR": str(self.root / "tmp"), "COLUMNS": "100", "NO_COLOR": "1",
             "LC_ALL": "C.UTF-8", "PYTHONPYCACHEPREFIX": str(self.root / "pycache"),
+            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, python_path)),
         }  # fmt: skip
         unwanted = ("SERVE_TOKEN", "PYTHONDONTWRITEBYTECODE")
         environment = {name: value for name, value in os.environ.items() if name not in unwanted} | fixed | settings
@@ -174,6 +174,8 @@ class Recording:
         """Write what was printed or saved, masked as far as the verb measures."""
         if name.endswith(".json"):
             document = json.loads(content)
+            if verb == "infer":
+                document["outputs"].sort(key=lambda output: output["name"])  # Triton sends them in any order
             if verb in MEASURING:
                 document = mask_report(document) if verb == "loadtest" else mask(document)
             content = json.dumps(document, indent=1) + "\n"

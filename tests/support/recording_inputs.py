@@ -145,6 +145,7 @@ def write_reports(folder: Path, target: Document) -> None:
         "sweep": make_sweep(), "slower": make_sweep(1.4), "stalled": [_point(load, service, stall=True)],
         "failing": [_point(load, service, failed=20)], "part-a": [_point(load, service)],
         "part-b": [_point(load, service * 1.1)],
+        "slow": [_point(load | {"request_rate": 20.0}, service[:100] * 200)],
     }  # fmt: skip
     for name, points in reports.items():
         kind = "sweep" if len(points) > 1 else "single"

@@ -14,7 +14,7 @@ from serve_deploy.errors import EndpointError, InvalidModelError, ServeError, Tr
 from serve_deploy.manifest import TensorParity, Verification
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare
-from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec, client_shape
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 from serve_deploy.tensors.wire import encode_text
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
 from serve_deploy.triton.log import read_models
@@ -105,7 +105,8 @@ def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
         cut = np.empty(array.shape, dtype=object)
         cut.reshape(-1)[:] = [encode_text(text).split(b"\0")[0] for text in array.flat]
         array = cut
-    return np.asarray(array).reshape(client_shape(array.shape, batched=batched))
+    # Triton has no rank 0, nor any beside the batch axis: it serves these as [1].
+    return np.asarray(array).reshape((*array.shape, 1) if array.ndim == int(batched) else array.shape)
 
 
 def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:

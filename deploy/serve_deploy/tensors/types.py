@@ -56,16 +56,6 @@ class DataType(Enum):
         return cls.BYTES if name == "TYPE_STRING" else cls(name.removeprefix("TYPE_"))
 
 
-def fits_shape(declared: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether `shape` has the rank of `declared`, and its size in every dim that is not free (-1)."""
-    return len(shape) == len(declared) and all(dim in (-1, size) for dim, size in zip(declared, shape, strict=True))
-
-
-def client_shape(shape: tuple[int, ...], *, batched: bool) -> tuple[int, ...]:
-    """The shape that a client sees: Triton has no rank 0, nor any beside the batch axis, and makes it [1]."""
-    return (*shape, 1) if len(shape) == int(batched) else shape
-
-
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output: its name as it is in the model, and its full shape with -1 for free dims."""
@@ -77,7 +67,9 @@ class TensorSpec:
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether an array of this shape fits: equal rank, and equal sizes where a dim is not free."""
-        return fits_shape(self.shape, shape)
+        return len(shape) == len(self.shape) and all(
+            dim in (-1, size) for dim, size in zip(self.shape, shape, strict=True)
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.data_type.value} [{', '.join(map(str, self.shape))}]"

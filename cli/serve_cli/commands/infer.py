@@ -85,9 +85,5 @@ def print_result(result: InferenceResult) -> None:
 def _shorten(item: InferenceOutput) -> str:
     import numpy as np
 
-    if item.data is None:
-        return ""
-    data = item.data
-    if data.dtype == object:
-        data = np.array([text.decode("utf-8", "replace") for text in data.flat], dtype=object).reshape(data.shape)
-    return np.array2string(data, threshold=_SHOWN_VALUES, edgeitems=3, precision=6, separator=", ")
+    values = np.asarray([] if item.readable is None else item.readable)
+    return np.array2string(values, threshold=_SHOWN_VALUES, edgeitems=3, precision=6, separator=", ")

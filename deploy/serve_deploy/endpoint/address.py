@@ -1,10 +1,10 @@
-"""Where to send requests, and how: URL, headers, TLS. Shared by the control plane and the hot loop."""
+"""Where to send requests, and how: URL, headers, TLS."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
@@ -105,15 +105,15 @@ def read_endpoint(
     """An endpoint with its headers, token and TLS files; UsageError says which of them does not fit."""
     if key_file and not certificate_file:
         raise UsageError("`key_file` needs `certificate_file`")
-    endpoint = parse_endpoint(
-        url,
+    endpoint = parse_endpoint(url)
+    if (ca_file or certificate_file or insecure) and not endpoint.is_encrypted:
+        raise UsageError(f"{url} does not use TLS", hint="write it as https:// or grpcs://")
+    return replace(
+        endpoint,
         headers=headers + _read_token(token_file, environment),
         tls=TlsOptions(ca_file=ca_file, certificate_file=certificate_file, key_file=key_file, insecure=insecure),
         compression=compression,
     )
-    if (ca_file or certificate_file or insecure) and not endpoint.is_encrypted:
-        raise UsageError(f"{url} does not use TLS", hint="write it as https:// or grpcs://")
-    return endpoint
 
 
 def _read_token(path: Path | None, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -126,13 +126,7 @@ def _read_token(path: Path | None, environment: Mapping[str, str]) -> tuple[tupl
     return (("Authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
 
 
-def parse_endpoint(
-    url: str,
-    *,
-    headers: tuple[tuple[str, str], ...] = (),
-    tls: TlsOptions | None = None,
-    compression: Compression | None = None,
-) -> Endpoint:
+def parse_endpoint(url: str) -> Endpoint:
     """Read http://host:8000, https://…, grpc://host:8001, grpcs://… or host:8000 (HTTP)."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -148,9 +142,6 @@ def parse_endpoint(
         host=host,
         port=port or _PORTS[parts.scheme],
         path=parts.path.rstrip("/"),
-        headers=headers,
-        tls=tls or TlsOptions(),
-        compression=compression,
     )
 
 

@@ -38,7 +38,7 @@ class ImageLayout:
 
 
 def find_layout(dims: tuple[int, ...]) -> ImageLayout | None:
-    """Read the layout from an input's dims without the batch axis; None where they are no picture's."""
+    """Read the layout from an input's dims without the batch axis; None where they do not fit a picture."""
     if len(dims) == 4 and dims[0] in (1, -1):
         dims = dims[1:]
     if len(dims) == 2:
@@ -53,7 +53,7 @@ def find_layout(dims: tuple[int, ...]) -> ImageLayout | None:
 
 
 def read_image(path: Path, layout: ImageLayout, data_type: DataType, scale: Scale = "auto") -> tuple[Array, str]:
-    """Decode, resize and scale a picture to [C, H, W], [H, W, C] or [H, W]; also say in words what was done."""
+    """Decode, resize and scale a picture to [C, H, W], [H, W, C] or [H, W]; also say what was done."""
     import numpy as np
 
     image, done = _decode(path, layout)
@@ -81,17 +81,17 @@ def _decode(path: Path, layout: ImageLayout) -> tuple[Any, str]:
     try:
         with Image.open(path) as opened:
             image = opened.convert(_MODES[layout.channels])
-            mode, was = opened.mode, f"{path.name}: {opened.width}×{opened.height} {_in_words(opened.mode)}"
+            mode, was = opened.mode, f"{path.name}: {opened.width}×{opened.height} {_mode_name(opened.mode)}"
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path} is no picture that can be read: {error}") from error
+        raise UsageError(f"{path} cannot be read as a picture: {error}") from error
     size = (image.width if layout.width < 0 else layout.width, image.height if layout.height < 0 else layout.height)
     if size == image.size:
-        return image, was if image.mode == mode else f"{was} as {_in_words(image.mode)}"
+        return image, was if image.mode == mode else f"{was} as {_mode_name(image.mode)}"
     resized = image.resize(size, Image.Resampling.BILINEAR)
-    return resized, f"{was} resized to {size[0]}×{size[1]} {_in_words(image.mode)}"
+    return resized, f"{was} resized to {size[0]}×{size[1]} {_mode_name(image.mode)}"
 
 
-def _in_words(mode: str) -> str:
+def _mode_name(mode: str) -> str:
     return "grey" if mode == "L" else mode
 
 

@@ -1,4 +1,4 @@
-"""What a user gives as the inputs of one request, made into arrays that the model takes or refused before sending."""
+"""Read the inputs that a user gives for one request, and refuse what does not fit the model before sending."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import UsageError
 from serve_deploy.inference.image_input import SUFFIXES, find_layout, read_image
 from serve_deploy.inference.options import Scale
+from serve_deploy.tensors.casting import cast_array
 from serve_deploy.tensors.types import DataType, TensorSpec, fits_shape
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def read_inputs(model: Model, given: Sequence[str], *, scale: Scale = "auto") ->
 
 
 def _split(model: Model, text: str) -> tuple[TensorSpec, str]:
-    # Names may hold = themselves, so the longest that fits is meant.
+    # A name may have = in it, so the longest that fits is meant.
     for tensor in sorted(model.inputs, key=lambda tensor: -len(tensor.name)):
         if text.startswith(f"{tensor.name}="):
             return tensor, text.removeprefix(f"{tensor.name}=")
@@ -68,7 +69,7 @@ def _read_value(model: Model, tensor: TensorSpec, value: str, scale: Scale) -> t
     except ValueError as error:
         if is_text:
             return _as_strings(value), None
-        raise UsageError(f"input {tensor.name}: {value!r} is no JSON ({error})", hint=model.input_list) from error
+        raise UsageError(f"input {tensor.name}: '{value}' is not JSON ({error})", hint=model.input_list) from error
     if is_text:
         return _as_strings(content if isinstance(content, (str, list)) else value), None
     try:
@@ -81,7 +82,7 @@ def _read_file(model: Model, tensor: TensorSpec, path: Path, scale: Scale) -> tu
     import numpy as np
 
     if not path.is_file():
-        raise UsageError(f"input {tensor.name}: there is no file {path}")
+        raise UsageError(f"input {tensor.name}: {path} is not a file")
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False), None
@@ -98,7 +99,7 @@ def _read_file(model: Model, tensor: TensorSpec, path: Path, scale: Scale) -> tu
         return _as_strings(path.read_bytes()), None
     if path.suffix.lower() in SUFFIXES:
         return _read_picture(model, tensor, path, scale)
-    raise UsageError(f"input {tensor.name}: {path} is no .npy, .npz, .json or picture", hint=model.input_list)
+    raise UsageError(f"input {tensor.name}: {path} is not a .npy, .npz, .json or picture file", hint=model.input_list)
 
 
 def _read_picture(model: Model, tensor: TensorSpec, path: Path, scale: Scale) -> tuple[Array, str]:
@@ -122,7 +123,10 @@ def _as_strings(content: Any) -> Array:
 
 def _fit(model: Model, tensor: TensorSpec, array: Array) -> Array:
     """Give the array the model's type and full shape, where neither changes what it says."""
-    return _cast(model, tensor, _shape(model, tensor, array))
+    try:
+        return cast_array(_shape(model, tensor, array), tensor.data_type)
+    except ValueError as error:
+        raise UsageError(f"input {tensor.name} {error}", hint=model.input_list) from error
 
 
 def _shape(model: Model, tensor: TensorSpec, array: Array) -> Array:
@@ -138,30 +142,7 @@ def _shape(model: Model, tensor: TensorSpec, array: Array) -> Array:
             hint=model.input_list,
         )
     if model.max_batch_size and array.shape[0] > model.max_batch_size:
-        raise UsageError(f"a batch of {array.shape[0]}: {model.name} takes at most {model.max_batch_size} at once")
+        raise UsageError(
+            f"a batch of {array.shape[0]}: {model.name} takes at most {model.max_batch_size} in one request"
+        )
     return array
-
-
-def _cast(model: Model, tensor: TensorSpec, array: Array) -> Array:
-    import numpy as np
-
-    data_type = tensor.data_type
-    if data_type is DataType.BYTES:
-        if array.dtype.kind not in "OUS":
-            raise UsageError(f"input {tensor.name} takes strings, not {array.dtype}", hint=model.input_list)
-        return array.astype(object)
-    wanted = np.dtype(data_type.numpy_name)
-    if array.dtype.kind not in {"b": "b", "i": "biu", "u": "biu", "f": "biuf"}[wanted.kind] and not (
-        wanted.kind in "iu" and array.dtype.kind == "f" and np.array_equal(array, np.trunc(array))
-    ):
-        raise UsageError(
-            f"input {tensor.name} has type {array.dtype}, the model takes {tensor.data_type.value}",
-            hint=model.input_list,
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast = array.astype(wanted)
-    if wanted.kind in "iu" and not np.array_equal(cast, array):
-        raise UsageError(
-            f"input {tensor.name} holds values that {tensor.data_type.value} cannot hold", hint=model.input_list
-        )
-    return cast

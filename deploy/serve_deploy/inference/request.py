@@ -1,4 +1,4 @@
-"""One request to a served model, and what came back."""
+"""Send one request to a served model, and read its outputs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.atomic import write_atomically
 from serve_deploy.inference.inputs import read_inputs
 from serve_deploy.inference.options import InferenceOptions
+from serve_deploy.tensors.types import DataType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-# What Triton's classification extension can rank.
-_RANKED_TYPES = frozenset({"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+# What Triton's classification extension cannot rank.
+_UNRANKED_TYPES = (DataType.BOOL, DataType.FP16, DataType.BF16, DataType.BYTES)
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,19 @@ class InferenceOutput:
     data: Array | None = None
     classes: tuple[tuple[ClassScore, ...], ...] = ()
 
+    @property
+    def readable(self) -> Array | None:
+        """The values, with strings as text."""
+        import numpy as np
+
+        if self.data is None or self.data.dtype != object:
+            return self.data
+        return np.array([item.decode("utf-8", "replace") for item in self.data.flat], str).reshape(self.shape)
+
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """What one request brought; `elapsed_seconds` is from the send to the whole answer."""
+    """The reply to one request; `elapsed_seconds` is from sending it to the end of the reply."""
 
     url: str
     model: str
@@ -89,27 +99,17 @@ def save_outputs(result: InferenceResult, path: Path) -> None:
     """Write the outputs as .npz, strings as unicode, whole or not at all."""
     import numpy as np
 
-    arrays = {
-        output.name: _as_text(output.data) if output.data.dtype == object else output.data
-        for output in result.outputs
-        if output.data is not None
-    }
     buffer = io.BytesIO()
-    # Not np.savez: to it the outputs' names would be keywords, of which some are taken.
+    # Not np.savez: it takes the names as keywords, and has some of its own.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.save(member, array, allow_pickle=False)
+        for output in result.outputs:
+            if output.data is not None:
+                with archive.open(f"{output.name}.npy", "w", force_zip64=True) as member:
+                    np.save(member, output.readable, allow_pickle=False)  # type: ignore[arg-type]
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise DestinationError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _as_text(array: Array) -> Array:
-    import numpy as np
-
-    return np.array([item.decode("utf-8", "replace") for item in array.flat], dtype=str).reshape(array.shape)
 
 
 def _collect_inputs(model: Model, options: InferenceOptions) -> tuple[dict[str, Array], list[str]]:
@@ -140,7 +140,7 @@ def _wanted_outputs(model: Model, options: InferenceOptions, config: Mapping[str
     labelled = {
         entry["name"]
         for entry in config.get("output", [])
-        if entry.get("label_filename") and known[entry["name"]].data_type.value in _RANKED_TYPES
+        if entry.get("label_filename") and known[entry["name"]].data_type not in _UNRANKED_TYPES
     }
     return {name: options.top or 0 if name in labelled else 0 for name in names}
 

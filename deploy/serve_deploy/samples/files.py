@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.tensors.casting import cast_array
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -173,22 +174,11 @@ def _unstack(origin: str, arrays: Sample) -> list[Sample]:
 
 
 def _cast(origin: str, array: Array, spec: TensorSpec) -> Array:
-    """Give the array the model's type where that changes no value beyond rounding a float."""
-    wanted = np.dtype(spec.data_type.numpy_name)
-    if spec.data_type is DataType.BYTES:
-        if array.dtype.kind not in "OUS":
-            raise UsageError(f"samples: {origin}: input '{spec.name}' takes strings, not {array.dtype}")
-        return _as_text(array)
-    kinds = {"b": "b", "i": "biu", "u": "biu", "f": "biuf"}[wanted.kind]
-    if array.dtype.kind not in kinds:
-        raise UsageError(
-            f"samples: {origin}: input '{spec.name}' has type {array.dtype}, the model takes {spec.data_type.value}"
-        )
-    with np.errstate(over="ignore"):
-        cast = array.astype(wanted)
-    if wanted.kind in "iu" and not np.array_equal(cast, array):
-        raise UsageError(f"samples: {origin}: input '{spec.name}' has values that do not fit {spec.data_type.value}")
-    return cast
+    try:
+        cast = cast_array(array, spec.data_type)
+    except ValueError as error:
+        raise UsageError(f"samples: {origin}: input '{spec.name}' {error}") from error
+    return _as_text(cast) if spec.data_type is DataType.BYTES else cast
 
 
 def _as_text(array: Array) -> Array:

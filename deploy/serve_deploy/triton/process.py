@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.triton.runtime import Launch
@@ -29,25 +30,17 @@ kill -KILL 0
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 
+@dataclass
 class ServerProcess:
     """A started process, in a process group of its own that ends with it or with us."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        guard: subprocess.Popen[bytes],
-        launch: Launch,
-        folder: Path,
-        prefix: str,
-        started: float,
-    ) -> None:
-        self._process = process
-        self._guard = guard
-        self._launch = launch
-        self._folder = folder
-        self._shared_memory_prefix = prefix
-        self._final_log: str | None = None
-        self._started = started  # by the file system's clock
+    _process: subprocess.Popen[bytes]
+    _guard: subprocess.Popen[bytes]
+    _launch: Launch
+    _folder: Path
+    _shared_memory_prefix: str
+    _started: float  # by the file system's clock
+    _final_log: str | None = None
 
     @property
     def pid(self) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn, Self
 
 from serve_deploy.endpoint.address import parse_endpoint
@@ -216,9 +215,7 @@ class TritonServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         # No request of the caller is in flight any more, and a drain takes seconds.
         self.stop(drain=False)
 

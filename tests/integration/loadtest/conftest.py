@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def measure(triton: TritonServer) -> Measure:
 
     def run(model: str, protocol: str = "http", **options: Any) -> LoadTestReport:
         url = triton.grpc_url if protocol == "grpc" else triton.http_url
-        endpoint = parse_endpoint(url, **options.pop("endpoint_options", {}))
+        endpoint = replace(parse_endpoint(url), **options.pop("endpoint_options", {}))
         chosen = {"warmup_seconds": 0.0, "duration_seconds": None, "timeout_seconds": 20.0, **options}
         return run_loadtest(LoadTestOptions(endpoint=endpoint, model=model, **chosen))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def run(url: str, tls: TlsOptions, **endpoint: Any) -> LoadTestReport:
     return run_loadtest(
         LoadTestOptions(
-            endpoint=parse_endpoint(url, tls=tls, **endpoint), model="faulty", loads=(ClosedLoop(2),), requests=10,
-            duration_seconds=None, warmup_seconds=0, timeout_seconds=5,
+            endpoint=replace(parse_endpoint(url), tls=tls, **endpoint), model="faulty", loads=(ClosedLoop(2),),
+            requests=10, duration_seconds=None, warmup_seconds=0, timeout_seconds=5,
         )
     )  # fmt: skip
 

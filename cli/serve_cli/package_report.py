@@ -1,7 +1,8 @@
-"""What `serve package` shows a person: each derived number and why, the proof, and the verification."""
+"""What `serve package` shows a person: the tensors, each derived number, and the verification."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,21 +11,26 @@ from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
-    from serve_deploy.manifest import Manifest, Verification
+    from serve_deploy.manifest import BatchingProof, Manifest, Verification
     from serve_deploy.packaging.pipeline import PackagedModel, PackageSummary
     from serve_deploy.tensors.types import TensorSpec
 
 
-def print_summary(summary: PackageSummary) -> None:
+def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
     """Every model that was packaged; with several, a table of all at the end."""
     for model in summary.packaged:
-        _print_dry_run(model) if model.dry_run else _print_model(model)
+        if model.dry_run:
+            output.stdout().print(model.config, end="", markup=False)
+        else:
+            _print_model(model, verbose)
+        for note in (*model.manifest.fixes, *model.notes):
+            output.stderr().print(f"note: {output.in_flags(note)}", markup=False)
     if len(summary.packaged) + len(summary.failed) > 1:
         packaged = [
             (model.name, model.version, "not written" if model.dry_run else "packaged", model.folder)
             for model in summary.packaged
         ]
-        failed = [(model.source.name, "", "failed", model.error) for model in summary.failed]
+        failed = [(model.source.name, "", "failed", output.in_flags(model.error)) for model in summary.failed]
         output.print_table(("model", "version", "result", ""), [*packaged, *failed])
 
 
@@ -40,72 +46,69 @@ def conclude(summary: PackageSummary) -> None:
         raise typer.Exit(summary.failed[0].exit_code)
 
 
-def _print_dry_run(model: PackagedModel) -> None:
-    output.stdout().print(model.config, end="", markup=False)
-    _print_notes(model)
-
-
-def _print_notes(model: PackagedModel) -> None:
-    for note in (*model.manifest.fixes, *model.notes):
-        output.stderr().print(f"note: {note}", markup=False)
-
-
-def _print_model(model: PackagedModel) -> None:
-    manifest = model.manifest
-    console = output.stdout()
+def _print_model(model: PackagedModel, verbose: bool) -> None:
+    manifest, console = model.manifest, output.stdout()
     console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
     output.print_table(
         ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
     )
-    for line in _facts(manifest):
+    for line in _facts(manifest, verbose):
         console.print(line, markup=False)
     if manifest.verification:
         _print_verification(manifest, manifest.verification)
     else:
         console.print("not verified: --no-verify", markup=False)
-    _print_notes(model)
 
 
-def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> list[tuple[str, str, str]]:
-    return [
-        (
-            f"{kind} {tensor.name}" + (" (optional)" if tensor.optional else ""),
-            tensor.data_type.value,
-            str(list(tensor.shape)),
-        )
-        for tensor in tensors
-    ]
+def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str, str]]:
+    for tensor in tensors:
+        name = f"{kind} {tensor.name}" + (" (optional)" if tensor.optional else "")
+        yield name, tensor.data_type.value, str(list(tensor.shape))
 
 
-def _facts(manifest: Manifest) -> list[str]:
-    batching = manifest.batching
-    opsets = ", ".join(f"{domain} {version}" for domain, version in manifest.onnx_opsets.items())
-    return [
-        f"max_batch_size {batching.max_batch_size}: {batching.verdict.replace('_', ' ')}: {batching.evidence}",
-        f"Triton {manifest.triton_release} accepts it: IR {manifest.onnx_ir_version}, opset {opsets}",
-        f"{manifest.samples} samples, up to {manifest.sample_bytes} bytes each",
-    ]
+def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
+    yield _describe_batching(manifest.batching)
+    if verbose:
+        if manifest.batching.verdict == "batchable":
+            yield f"evidence: {manifest.batching.evidence}"
+        yield from (f"tried {attempt}" for attempt in manifest.batching.attempts)
+    opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
+    yield f"Triton {manifest.triton_release} accepts it: IR version {manifest.onnx_ir_version}, {opsets}"
+    yield f"{_count(manifest.samples, 'sample')}, up to {manifest.sample_bytes:,} bytes each"
+
+
+def _describe_batching(proof: BatchingProof) -> str:
+    size = f"max_batch_size {proof.max_batch_size}"
+    if proof.verdict == "batchable":
+        return f"batching: proven at {', '.join(map(str, proof.batch_sizes))} ({size})"
+    return f"batching: {'no' if proof.verdict == 'not_batchable' else 'not proven'} ({size}): {proof.evidence}"
 
 
 def _print_verification(manifest: Manifest, verification: Verification) -> None:
     console = output.stdout()
-    # A model of random outputs alone is shown to load and answer, no more.
-    verdict, like = ("verified", " as ONNX Runtime does") if verification.tensors else ("not comparable", "")
-    console.print(
-        f"{verdict}: Triton {verification.triton_version} ({verification.runtime}) answered {verification.requests} "
-        f"requests{like}, in batches of up to {verification.largest_batch_executed}; "
-        f"loaded in {verification.load_seconds:.2f} s, {verification.memory_bytes / 2**20:.0f} MB",
-        markup=False,
-    )
+    triton = f"Triton {verification.triton_version} ({verification.runtime})"
+    responses = _count(verification.requests, "response")
+    batches = f"in batches of up to {verification.largest_batch_executed}"
+    if verification.tensors:
+        match = "matches" if verification.requests == 1 else "match"
+        console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)
+    else:
+        # A model of random outputs alone is shown to load and answer, no more.
+        console.print(f"not comparable: {responses} from {triton}, {batches}", markup=False)
+    console.print(f"loaded in {verification.load_seconds:.2f} s, {verification.memory_bytes / 2**20:,.0f} MB of memory")
     if manifest.batching.max_batch_size > 1 and verification.largest_batch_executed <= 1:
-        console.print("no batch formed: the model answered faster than requests came", markup=False)
+        console.print("no batch formed: the model answered faster than requests arrived", markup=False)
     rows = [
         (tensor.name, f"{tensor.largest_absolute_difference:.3g}", f"{tensor.largest_relative_difference:.1e}")
         for tensor in verification.tensors
     ]
     if rows:
-        output.print_table(("output", "largest difference", "of its magnitude"), rows)
+        output.print_table(("output", "max abs diff", "max rel diff"), rows)
     for name in verification.random_outputs:
-        console.print(f"{name!r} is random, so that its values were not compared", markup=False)
+        console.print(f"output '{name}' is random: its values were not compared", markup=False)
     if verification.left_out:
-        console.print(f"verified without {', '.join(verification.left_out)}, which this machine lacks", markup=False)
+        console.print(f"verified without {', '.join(verification.left_out)}: not available here", markup=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

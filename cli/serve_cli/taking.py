@@ -106,11 +106,11 @@ def _build(source: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     hints = get_type_hints(source, include_extras=True)
     given = {}
     for name in _defaults(source):
-        makers = [item for item in getattr(hints.get(name), "__metadata__", ()) if isinstance(item, Made)]
-        if makers:
-            given[name] = _build(makers[0].make, values)
-        elif name in values:
-            given[name] = values[name]
+        for item in getattr(hints.get(name), "__metadata__", ()):
+            if isinstance(item, Made):
+                given[name] = _build(item.make, values)
+            elif isinstance(item, Option) and name in values:
+                given[name] = values[name]
     return source(**given)
 
 

@@ -22,7 +22,8 @@ from serve_cli.app import main
 from serve_cli.package_report import print_summary
 from serve_deploy.errors import Interrupted
 from serve_deploy.manifest import Verification
-from serve_deploy.packaging.pipeline import PackageOptions, PackageSummary, package_model, package_models
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import PackageSummary, package, package_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 Command = Callable[..., tuple[int, str, str]]
@@ -185,7 +186,7 @@ def samples_of_another_model(folder: Path) -> list[object]:
         (external_data_outside, 3, "outside the model's folder"),
         (a_sequence_output, 3, "output 'y'"),
         (a_bad_name, 2, "model name 'a/b'"),
-        (a_version_with_leading_zero, 2, "--version '01'"),
+        (a_version_with_leading_zero, 2, "--version 01"),
         (an_unknown_release, 2, "99.99"),
         (a_batch_that_cannot_be, 2, "cannot batch"),
         (a_place_that_takes_no_folder, 4, "cannot write to /proc/models"),
@@ -331,7 +332,7 @@ def test_every_option_is_in_the_configuration(run: Command, model: Path, golden:
         (["--default-priority", "2"], "has no priority levels"),
         (["--cpu", "--optimize", "tensorrt:fp16"], "runs only on GPUs"),
         (["--timeout-action", "delay"], "need a --queue-timeout"),
-        (["--gpu", "first"], "no list of numbers"),
+        (["--gpu", "first"], "not a list of numbers"),
         (["--version-policy", "specific:2"], "would never serve version 1"),
         (["--labels", "labels.txt"], "labels.txt cannot be read: No such file or directory\n"),
     ],
@@ -355,9 +356,9 @@ def test_a_random_model_is_not_called_verified(tmp_path: Path, model: Path, caps
     )  # fmt: skip
     shown = replace(packaged, manifest=packaged.manifest.model_copy(update={"verification": served}))
     print_summary(PackageSummary(packaged=(shown,), failed=()))
-    lines = capsys.readouterr().out.splitlines()[-2:]
-    assert lines[0].startswith("not comparable: Triton 2.51.0 (embedded) answered 20 requests, in batches")
-    assert lines[1] == "'y' is random, so that its values were not compared"
+    shown_lines = capsys.readouterr().out.splitlines()
+    assert "not comparable: 20 responses from Triton 2.51.0 (embedded), in batches of up to 1" in shown_lines
+    assert shown_lines[-1] == "output 'y' is random: its values were not compared"
 
 
 def test_labels_are_given_by_a_file(run: Command, tmp_path: Path, model: Path) -> None:
@@ -443,7 +444,7 @@ def test_ctrl_c_between_models_says_which_are_packaged(tmp_path: Path, model: Pa
 
     options = PackageOptions(repository=tmp_path / "models", verify=False)
     with pytest.raises(Interrupted, match="packaged before that: m"):
-        package_models([model, second], options, progress=interrupt)
+        package([model, second], options, progress=interrupt)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["m"]
 
 
@@ -467,7 +468,8 @@ _PACKAGE_UNDER_LIMIT = r"""
 import re, sys
 from pathlib import Path
 from serve_deploy.errors import Interrupted
-from serve_deploy.packaging.pipeline import PackageOptions, package_model, package_models
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import package_model
 package_model(Path(sys.argv[1]), PackageOptions(repository=Path(sys.argv[2]), verify=False, max_batch_size=4))
 # Not ru_maxrss, which a process inherits from whoever forked it: here from pytest, however large that has grown.
 print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024)

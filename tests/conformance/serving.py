@@ -22,7 +22,7 @@ from serve_deploy.inference.client import send_request
 from serve_deploy.inference.options import InferenceOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package_model
-from serve_deploy.samples.files import write_samples
+from serve_deploy.samples.files import encode_samples
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 
@@ -63,7 +63,7 @@ def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
     source, samples = folder / f"{case.name}.onnx", folder / f"{case.name}.npz"
     onnx.save(case.model, source)
     given = [_sendable(case, request) for request in case.requests]
-    write_samples(samples, [inputs for inputs in given if inputs])
+    samples.write_bytes(encode_samples([inputs for inputs in given if inputs]))
     options = PackageOptions(
         repository=repository, name=case.name, samples=samples if any(given) else None, verify=False, warmup=False
     )

@@ -13,7 +13,8 @@ from made_models import MADE, make_zipmap
 from registry_models import MODELS, RegistryModel, fetch_model
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.packaging.pipeline import PackageOptions, package_model
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import package_model
 
 pytestmark = pytest.mark.skipif("SERVE_CORPUS" not in os.environ, reason="set SERVE_CORPUS to a folder to fetch into")
 

@@ -14,9 +14,9 @@ from onnx_models import build_model, doubling_model, echo_model
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError, VerificationError
 from serve_deploy.manifest import read_manifest
 from serve_deploy.model_config import parse_config
-from serve_deploy.packaging.own_outputs import Subject
-from serve_deploy.packaging.pipeline import PackagedModel, PackageOptions, package_model, package_models
-from serve_deploy.packaging.verification import verify_model
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.pipeline import PackagedModel, package, package_model
+from serve_deploy.packaging.verification import Subject, verify_model
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
@@ -86,7 +86,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, PackagedM
         onnx.save(make(), sources / f"{name}.onnx")
     save_external(sources / "external.onnx")
     options = PackageOptions(repository=tmp_path_factory.mktemp("out") / "models")
-    summary = package_models([EXAMPLE / "digits.onnx", *sorted(sources.glob("*.onnx"))], options)
+    summary = package([EXAMPLE / "digits.onnx", *sorted(sources.glob("*.onnx"))], options)
     assert [(model.source.name, model.error) for model in summary.failed] == []
     return {model.name: model for model in summary.packaged}
 
@@ -182,7 +182,7 @@ def test_what_a_model_returns_decides_over_what_it_declares(tmp_path: Path) -> N
     assert model.manifest.verification is not None
 
 
-def test_samples_that_the_model_refuses_are_the_users_to_mend(tmp_path: Path) -> None:
+def test_samples_that_the_model_refuses_are_the_users_to_fix(tmp_path: Path) -> None:
     """In ONNX Runtime's words, with the file."""
     onnx.save(misdeclared_model(), tmp_path / "m.onnx")
     np.savez(tmp_path / "samples.npz", x=np.arange(6, dtype=np.float32), shape=np.array([4, 4]))
@@ -200,7 +200,7 @@ def test_a_model_that_answers_something_else_is_not_packaged(tmp_path: Path) -> 
     subject = Subject(
         model.folder.parent, "m", signature, 8, [{"x": np.ones((1, 3), np.float32)}], lambda sample: {"y": sample["x"]}
     )
-    with pytest.raises(VerificationError, match=r"sent alone .*'y': it differs by up to 1 "):
+    with pytest.raises(VerificationError, match=r"sent alone .*'y': differs by up to 1 "):
         verify_model(subject, runtime="embedded")
 
 
@@ -222,7 +222,7 @@ def test_without_a_runtime_the_error_says_how_to_get_one(tmp_path: Path) -> None
     with pytest.raises(TritonStartError) as refused:
         package_model(EXAMPLE / "digits.onnx", options)
     assert "triton-serve[local]" in str(refused.value.hint)
-    assert "--no-verify" in str(refused.value.hint)
+    assert "`verify=False`" in str(refused.value.hint)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,4 +242,4 @@ def test_proves_on_generated_samples_what_a_single_one_cannot_show(tmp_path: Pat
 
     batching = package_model(path, options).manifest.batching
 
-    assert (batching.verdict, batching.evidence.startswith("generated samples")) == ("batchable", True)
+    assert (batching.verdict, batching.evidence.startswith("on generated samples")) == ("batchable", True)

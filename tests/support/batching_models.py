@@ -228,7 +228,7 @@ NOT_BATCHABLE = (
 )
 UNDECIDED = (
     Trap("random", "(float[N,4] x) => (float[N,4] y) { y = RandomNormalLike(x) }", "undecided", "random"),
-    Trap("constant", "(float[N,4] x) => (float[N,4] y) { y = Sub(x, x) }", "undecided", "the same for every sample"),
+    Trap("constant", "(float[N,4] x) => (float[N,4] y) { y = Sub(x, x) }", "undecided", "every sample gave the same"),
 )
 TRAPS = (*BATCHABLE, *NOT_BATCHABLE, *UNDECIDED)
 

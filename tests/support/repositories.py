@@ -27,9 +27,11 @@ def add_model(
         (folder / MANIFEST_NAME).write_text(make_manifest(name).model_dump_json())
         import numpy as np
 
-        from serve_deploy.samples.files import write_samples
+        from serve_deploy.samples.files import encode_samples
 
-        write_samples(folder / SAMPLES_NAME, [{"image": np.arange(64, dtype="float32").reshape(1, 1, 8, 8)}])
+        (folder / SAMPLES_NAME).write_bytes(
+            encode_samples([{"image": np.arange(64, dtype="float32").reshape(1, 1, 8, 8)}])
+        )
     return folder
 
 

@@ -158,15 +158,13 @@ def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
 
 def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
-    from serve_deploy.onnx.model import read_model
-    from serve_deploy.onnx.session import open_session, session_signature
+    from serve_deploy.onnx.session import open_model
 
     if not folder.onnx_files:
         return
     file = folder.onnx_files[-1]
     try:
-        model = read_model(file)
-        signature = session_signature(open_session(model), model)
+        signature = open_model(file).signature
     except InvalidModelError as error:
         yield _file_problem(folder, file, error)
         return

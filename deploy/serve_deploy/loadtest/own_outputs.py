@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
-from serve_deploy.onnx.session_run import run_session
 from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
 
 Array = NDArray[Any]
@@ -20,7 +19,7 @@ Array = NDArray[Any]
 
 def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
     """The samples with ONNX Runtime's outputs, in the shapes that a client sees; UsageError without an ONNX file."""
-    import onnxruntime
+    from serve_deploy.onnx.session import open_model
 
     file = find_onnx_file(repository / model.name / model.version / MODEL_NAME)
     if file is None:
@@ -28,8 +27,8 @@ def with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model
             f"--validate: {repository} holds no {model.name}/{model.version}/{MODEL_NAME} to ask for the outputs",
             hint="give the outputs with --expected",
         )
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return tuple(Sample(sample.inputs, _seen(run_session(session, sample.inputs), model)) for sample in samples)
+    opened = open_model(file)
+    return tuple(Sample(sample.inputs, _seen(opened.run(sample.inputs), model)) for sample in samples)
 
 
 def _seen(outputs: Mapping[str, Array], model: Model) -> dict[str, Array]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
+
+if TYPE_CHECKING:
+    from serve_deploy.manifest import BatchingProof
 
 _GPU = "optimization.execution_accelerators.gpu_execution_accelerator"
 _CPU = "optimization.execution_accelerators.cpu_execution_accelerator"

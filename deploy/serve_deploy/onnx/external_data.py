@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,19 +9,15 @@ from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx.graph import iterate_tensors
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
-
-
-def _external_tensors(proto: ModelProto) -> Iterator[TensorProto]:
-    from onnx.external_data_helper import uses_external_data
-
-    return (tensor for tensor in iterate_tensors(proto) if uses_external_data(tensor))
+    from onnx import ModelProto
 
 
 def find_external_files(path: Path, proto: ModelProto) -> tuple[Path, ...]:
     """The files that hold the model's external data; InvalidModelError for missing, short or outside ones."""
+    from onnx.external_data_helper import uses_external_data
+
     needed_bytes: dict[str, int] = {}
-    for tensor in _external_tensors(proto):
+    for tensor in filter(uses_external_data, iterate_tensors(proto)):
         info = {entry.key: entry.value for entry in tensor.external_data}
         try:
             end = int(info.get("offset") or 0) + int(info.get("length") or 0)

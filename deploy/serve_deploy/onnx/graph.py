@@ -1,20 +1,26 @@
-"""Walk an ONNX graph: its tensors, subgraphs and consumers."""
+"""Walk an ONNX graph: its nodes, subgraphs and constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 
-def iterate_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Every node of a graph, those of its subgraphs (If, Loop, Scan) included."""
-    for node in graph.node:
+def iterate_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes, and those of their subgraphs (If, Loop, Scan)."""
+    for node in nodes:
         yield node
         for subgraph in subgraphs(node):
-            yield from iterate_nodes(subgraph)
+            yield from iterate_nodes(subgraph.node)
+
+
+def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
+    """Every node of a model, those of its functions included."""
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        yield from iterate_nodes(nodes)
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -34,34 +40,20 @@ def attributes(node: NodeProto) -> dict[str, Any]:
 
 def iterate_tensors(model: ModelProto) -> Iterator[TensorProto]:
     """Every constant tensor of a model: initializers and attributes, in subgraphs and functions too."""
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        for node in function.node:
-            yield from _node_tensors(node)
-
-
-def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        yield from _node_tensors(node)
-
-
-def _node_tensors(node: NodeProto) -> Iterator[TensorProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("t"):
-            yield attribute.t
-        yield from attribute.tensors
-        if attribute.HasField("sparse_tensor"):
-            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-    for subgraph in subgraphs(node):
-        yield from _graph_tensors(subgraph)
+    graphs = [model.graph]
+    sparse = []
+    for node in all_nodes(model):
+        graphs += subgraphs(node)
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            sparse.append(attribute.sparse_tensor)
+    for graph in graphs:
+        yield from graph.initializer
+        sparse += graph.sparse_initializer
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
 
 
 def needs_locale(node: NodeProto) -> bool:
     """Whether the node is a StringNormalizer that loads only where there is the locale en_US.UTF-8."""
-    if node.op_type != "StringNormalizer":
-        return False
-    locale = next((attribute.s for attribute in node.attribute if attribute.name == "locale"), b"")
-    return locale in (b"", b"en_US", b"en_US.UTF-8")
+    return node.op_type == "StringNormalizer" and attributes(node).get("locale", b"") in (b"", b"en_US", b"en_US.UTF-8")

@@ -11,9 +11,8 @@ import numpy as np
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
-from serve_deploy.packaging.row_difference import excess, relative_difference
 from serve_deploy.packaging.sample_variants import are_equal, largest_group, vary_samples
-from serve_deploy.tensors.batch_axis import check_declared
+from serve_deploy.tensors.closeness import SAME_ROW, are_close, compare
 from serve_deploy.tensors.types import ModelSignature
 
 Array = np.ndarray[Any, Any]
@@ -64,10 +63,10 @@ def prove_batching(
     `run` raises InvalidModelError where the model refuses; each sample has 1 on axis 0. `limit` becomes
     max_batch_size where the axis is a batch; it is 0 otherwise, and where it could not be decided.
     """
-    reason = check_declared(signature)
+    reason = signature.batch_obstacle
     if reason is not None:
         if _is_declared_wrongly(run, signature, samples, clock):
-            reason += ", yet the model returns one row a sample: --fix makes it free, and the model batches"
+            reason += ", but the model returns one row per sample: a fixed copy with that dimension free would batch"
         return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason)
     try:
         return _prove(run, signature, samples, limit, clock)
@@ -82,7 +81,7 @@ def _is_declared_wrongly(
     free = ModelSignature(
         signature.inputs, tuple(replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in signature.outputs)
     )
-    if check_declared(free) is not None or not all(tensor.shape for tensor in signature.outputs):
+    if free.batch_obstacle or not all(tensor.shape for tensor in signature.outputs):
         return False
     try:
         _prove(run, free, samples, BATCH_SIZES[-1], clock)
@@ -105,7 +104,7 @@ def _prove(
     sizes = {1, *map(len, stacks.needed)}
     constant = _constant_outputs(signature, rows)
     if len(constant) == len(signature.outputs):
-        raise _Refuted("undecided", "the outputs were the same for every sample, so that mixing could not show")
+        raise _Refuted("undecided", "every sample gave the same outputs, so mixed rows would not show")
     return BatchingProof(
         verdict="batchable",
         max_batch_size=limit,
@@ -120,13 +119,10 @@ def _describe(rows: Sequence[_Row], sizes: Sequence[int], largest: float, consta
     scaled = ", also scaled by 1e-4 and ±1e3" if any(row.scale != 1 for row in rows) else ""
     text = (
         f"{plain} different samples{scaled}, stacked on axis 0 at batch {', '.join(map(str, sizes))}: "
-        f"every row of every output equals its single run (largest relative difference {largest:.1e})"
+        f"every row of every output equals its single run (max rel diff {largest:.1e})"
     )
-    return text + (f"; {_quote(constant)} did not vary" if constant else "")
-
-
-def _quote(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+    names = ", ".join(f"'{name}'" for name in constant)
+    return f"{text}; {names} did not vary" if constant else text
 
 
 # --- single runs ----------------------------------------------------------------------------------------------------
@@ -147,7 +143,7 @@ def _run_rows(run: Run, signature: ModelSignature, samples: Sequence[Sample]) ->
             continue  # the model takes no such values: nothing to learn from them
     _check_single_outputs(signature, rows)
     if len(rows) < 2 or all(are_equal(rows[0].sample, row.sample) for row in rows[1:]):
-        raise _Refuted("undecided", "there is only one distinct sample, so that mixing could not show")
+        raise _Refuted("undecided", "there is only one distinct sample, so mixed rows would not show")
     return rows
 
 
@@ -175,8 +171,8 @@ def _run_single(run: Run, sample: Sample) -> Mapping[str, Array]:
 def _check_deterministic(run: Run, row: _Row) -> None:
     again = _run_single(run, row.sample)
     for name, expected in row.outputs.items():
-        if again[name].shape != expected.shape or excess(again[name], expected) > 1:
-            raise _Refuted("undecided", f"output '{name}' differs between two runs on the same sample: it is random")
+        if not are_close(again[name], expected, SAME_ROW):
+            raise _Refuted("undecided", f"output '{name}' is random: it differs between two runs on the same sample")
 
 
 def _check_single_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> None:
@@ -198,7 +194,7 @@ def _constant_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> list[s
     return [
         tensor.name
         for tensor in signature.outputs
-        if all(excess(row.outputs[tensor.name], rows[0].outputs[tensor.name]) <= 1 and row.scale for row in rows[1:])
+        if all(are_close(row.outputs[tensor.name], rows[0].outputs[tensor.name], SAME_ROW) for row in rows[1:])
     ]
 
 
@@ -240,9 +236,16 @@ def _check_stack(run: Run, stack: Sequence[_Row]) -> float:
         _check_stacked_shape(name, stacked, expected)
         for index, single in enumerate(expected):
             row = stacked[index : index + 1]
-            if excess(row, single) > 1 and not _is_noise(run, stack, index, name, row):
-                raise _Refuted("not_batchable", _describe_mixing(name, index, len(stack), row, single))
-            largest = max(largest, relative_difference(row, single))
+            difference = compare(row, single, SAME_ROW)
+            if difference.problem and not (
+                single.dtype.kind == "f" and difference.relative <= _NOISE and _is_noise(run, stack, index, name, row)
+            ):
+                raise _Refuted(
+                    "not_batchable",
+                    f"row {index} of output '{name}' changes with the other rows of its batch of {len(stack)}: "
+                    f"compared with its single run, {difference.problem}",
+                )
+            largest = max(largest, difference.relative)
     return largest
 
 
@@ -259,26 +262,16 @@ def _check_stacked_shape(name: str, stacked: Array, expected: Sequence[Array]) -
     if stacked.shape != wanted:
         raise _Refuted(
             "not_batchable",
-            f"output '{name}' has shape {list(stacked.shape)} at batch {len(expected)}; one result a row would be "
+            f"output '{name}' has shape {list(stacked.shape)} at batch {len(expected)}; one result per row would be "
             f"{list(wanted)}",
         )
 
 
 def _is_noise(run: Run, stack: Sequence[_Row], index: int, name: str, row: Array) -> bool:
-    """Whether the row differs from its single run by the size of the batch alone, whatever else is in it.
+    """Whether the row differs from its single run by the size of the batch alone, not by what else is in it.
 
     A model whose rounding amplifies the last bit (quantised ones do) differs between batch sizes on its own: then the
     row is the same in a batch of its copies, which a row that the others influence is not.
     """
-    single = stack[index].outputs[name]
-    if single.dtype.kind != "f" or relative_difference(row, single) > _NOISE:
-        return False
     copies = _run_stack(run, [stack[index]] * len(stack))[name]
-    return copies.shape == (len(stack), *single.shape[1:]) and excess(row, copies[index : index + 1]) <= 1
-
-
-def _describe_mixing(name: str, index: int, size: int, row: Array, single: Array) -> str:
-    text = f"row {index} of output '{name}' changes with the other rows of its batch (of {size})"
-    if single.dtype.kind != "f":
-        return f"{text}: {int(np.sum(row != single))} of {single.size} elements differ from its single run"
-    return f"{text}: it differs from its single run by {relative_difference(row, single):.1e} of its magnitude"
+    return len(copies) == len(stack) and are_close(row, copies[index : index + 1], SAME_ROW)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from serve_deploy.errors import UsageError
@@ -21,10 +20,8 @@ from serve_deploy.model_config import (
 from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.analysis import ModelAnalysis
+from serve_deploy.packaging.labels import Labels, choose_labels
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.tensors.types import ModelSignature
-
-Labels = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,12 @@ class ConfigPlan:
     notes: tuple[str, ...]
 
 
-def plan_config(name: str, analysis: ModelAnalysis, metadata: Mapping[str, str], options: PackageOptions) -> ConfigPlan:
+def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions) -> ConfigPlan:
     """Build and check the configuration; raises what Triton would raise, before Triton does."""
+    from serve_deploy.samples.files import encode_samples
+
     signature, batch = analysis.signature, analysis.batching.max_batch_size
-    labels = choose_labels(options.labels, metadata, signature)
+    labels = choose_labels(options.labels, analysis.opened.model.metadata, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
     warmup = build_warmup(signature, batch, analysis.samples[0]) if options.warmup and analysis.samples else ()
     settings = replace(
@@ -63,42 +62,8 @@ def plan_config(name: str, analysis: ModelAnalysis, metadata: Mapping[str, str],
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
     if analysis.samples:
-        files[SAMPLES_NAME] = _encode(analysis)
+        files[SAMPLES_NAME] = encode_samples(analysis.samples)
     return ConfigPlan(config, text, labels, files, notes)
-
-
-def choose_labels(chosen: str | None, metadata: Mapping[str, str], signature: ModelSignature) -> Labels:
-    """Labels by output: from `FILE` or `OUTPUT=FILE` (one a line), else from the model's own metadata."""
-    from serve_deploy.packaging.labels import find_labels
-
-    if chosen is None:
-        return find_labels(metadata, signature)
-    outputs = {spec.name: spec for spec in signature.outputs}
-    output, _, file = chosen.rpartition("=")
-    lines = _read_lines(Path(file if output in outputs else chosen))
-    if output not in outputs:
-        fitting = [spec.name for spec in signature.outputs if spec.shape and spec.shape[-1] == len(lines)]
-        candidates = fitting or ([*outputs] if len(outputs) == 1 else [])
-        if len(candidates) != 1:
-            raise UsageError(
-                f"--labels: {len(lines)} labels fit {len(fitting)} of the outputs {', '.join(map(repr, outputs))}",
-                hint="say which one: --labels OUTPUT=FILE",
-            )
-        output = candidates[0]
-    size = outputs[output].shape[-1] if outputs[output].shape else 1
-    if size not in (-1, len(lines)):
-        raise UsageError(f"--labels: {len(lines)} labels, but output {output!r} has {size} classes")
-    return {output: lines}
-
-
-def _read_lines(path: Path) -> tuple[str, ...]:
-    try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UsageError(
-            f"--labels: {path} cannot be read: {reason}", hint="a text file with one label a line"
-        ) from error
 
 
 def _label_file(index: int, count: int) -> str:
@@ -116,16 +81,10 @@ def _with_profile(settings: ConfigOptions, analysis: ModelAnalysis) -> tuple[Con
     if profile.accelerator != "tensorrt" or not free:
         return settings, ()
     if not any(key.startswith("trt_profile") for key in profile.parameters):
-        return settings, ("without samples there is no TensorRT shape profile: give some with --samples",)
+        return settings, ("no TensorRT shape profile, because there are no samples: give some with `samples`",)
     if not analysis.samples_are_generated:
         return settings, ()
     return settings, (
-        "the TensorRT shape profile comes from generated samples: give real ones with --samples, "
-        "or shapes outside it make TensorRT build its engine again",
+        "the TensorRT shape profile comes from generated samples: give real ones with `samples`, or TensorRT rebuilds "
+        "its engine for shapes outside the profile",
     )
-
-
-def _encode(analysis: ModelAnalysis) -> bytes:
-    from serve_deploy.samples.files import encode_samples
-
-    return encode_samples(analysis.samples)

@@ -1,18 +1,54 @@
-"""Class labels that a model carries in its own metadata."""
+"""Class labels: from the user's file, or from the model's own metadata."""
 
 from __future__ import annotations
 
 import ast
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from serve_deploy.errors import UsageError
 from serve_deploy.tensors.types import ModelSignature
 
-# What `package --fix` writes: a JSON object of labels by output.
+Labels = Mapping[str, tuple[str, ...]]
+
+# What a fix writes: a JSON object of labels by output.
 LABELS_KEY = "serve.labels"
 # Keys that exporters write: Ultralytics `names`, timm and Azure Custom Vision `labels`, PaddleOCR `character`.
 _KEYS = ("names", "labels", "classes", "class_names", "label_names", "id2label", "categories", "character")
+
+
+def choose_labels(chosen: str | None, metadata: Mapping[str, str], signature: ModelSignature) -> Labels:
+    """Labels by output: from `FILE` or `OUTPUT=FILE` (one per line), else from the model's own metadata."""
+    if chosen is None:
+        return find_labels(metadata, signature)
+    outputs = {spec.name: spec for spec in signature.outputs}
+    output, _, file = chosen.rpartition("=")
+    lines = _read_lines(Path(file if output in outputs else chosen))
+    if output not in outputs:
+        fitting = [spec.name for spec in signature.outputs if spec.shape and spec.shape[-1] == len(lines)]
+        candidates = fitting or ([*outputs] if len(outputs) == 1 else [])
+        if len(candidates) != 1:
+            raise UsageError(
+                f"`labels`: {len(lines)} labels fit {len(fitting)} of the outputs {', '.join(outputs)}",
+                hint="say which one: `labels=OUTPUT=FILE`",
+            )
+        output = candidates[0]
+    size = outputs[output].shape[-1] if outputs[output].shape else 1
+    if size not in (-1, len(lines)):
+        raise UsageError(f"`labels`: {len(lines)} labels, but output '{output}' has {size} classes")
+    return {output: lines}
+
+
+def _read_lines(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(
+            f"`labels`: {path} cannot be read: {reason}", hint="give a text file with one label per line"
+        ) from error
 
 
 def find_labels(metadata: Mapping[str, str], signature: ModelSignature) -> dict[str, tuple[str, ...]]:

@@ -4,30 +4,73 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from serve_deploy.model_config import ConfigOptions
+from serve_deploy.errors import UsageError
+from serve_deploy.model_config.options import ConfigOptions
+from serve_deploy.option import Made, Option
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName
+
+_MODEL, _VERIFICATION = "Model", "Verification"
+
+
+def _read_version(text: str) -> int | None:
+    """`3` is 3 and `next` is None."""
+    if text == "next":
+        return None
+    if not text.isascii() or not text.isdigit() or (len(text) > 1 and text[0] == "0") or int(text) >= 2**63:
+        raise UsageError(
+            f"`version={text}` is not a Triton model version", hint="give a number without leading 0, or next"
+        )
+    return int(text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageOptions:
     """`version` None is the one after the newest; `max_batch_size` None follows from the proof.
 
-    `config` holds what goes into config.pbtxt as it is; its name, labels and warm-up follow from the model.
+    `config` is what goes into config.pbtxt as it is; its name, labels and warm-up follow from the model.
     """
 
-    repository: Path = Path("models")
-    name: str | None = None
-    version: int | None = 1
-    release: str = DEFAULT_RELEASE
-    max_batch_size: int | None = None
-    samples: Path | None = None
-    labels: str | None = None
-    fix: bool = False
-    force: bool = False
-    verify: bool = True
-    warmup: bool = True
-    runtime: RuntimeName | None = None
-    dry_run: bool = False
-    config: ConfigOptions = field(default_factory=ConfigOptions)
+    repository: Annotated[Path, Option("The model repository to write into.", metavar="DIR", group=_MODEL)] = Path(
+        "models"
+    )
+    name: Annotated[str | None, Option("The model's name; by default the file's.", metavar="NAME", group=_MODEL)] = None
+    version: Annotated[
+        int | None,
+        Option("The version to write; by default 1.", metavar="N|next", group=_MODEL, read=_read_version),
+    ] = 1
+    samples: Annotated[
+        Path | None,
+        Option("Real inputs: .npz, a folder of .npy, or KServe JSON; by default they are generated.", group=_MODEL),
+    ] = None
+    max_batch_size: Annotated[
+        int | None,
+        Option("The largest batch; by default 8 if batching is proven, else 0.", minimum=0, group=_MODEL),
+    ] = None
+    fix: Annotated[bool, Option("Rewrite a copy if the model cannot be served as it is.", group=_MODEL)] = False
+    labels: Annotated[
+        str | None,
+        Option(
+            "Class names, one per line; by default those in the model's metadata.",
+            metavar="[OUTPUT=]FILE",
+            group=_MODEL,
+        ),
+    ] = None
+    release: Annotated[str, Option("Triton container release to package for.", metavar="RELEASE", group=_MODEL)] = (
+        DEFAULT_RELEASE
+    )
+    verify: Annotated[bool, Option("Do not serve the result with a real Triton.", group=_VERIFICATION)] = True
+    runtime: Annotated[
+        RuntimeName | None, Option("The Triton to verify with; by default the first available.", group=_VERIFICATION)
+    ] = None
+    config: Annotated[ConfigOptions, Made(ConfigOptions)] = field(default_factory=ConfigOptions)
+    warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
+    force: Annotated[bool, Option("Overwrite what already exists.")] = False
+    dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the model is run at all, to prove how it batches."""
+        return self.verify or self.max_batch_size is None

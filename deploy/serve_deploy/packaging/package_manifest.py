@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import serve_deploy
@@ -18,29 +17,27 @@ if TYPE_CHECKING:
 
 
 def describe_package(
-    source: Path,
-    version: int,
-    model: OnnxModel,
-    analysis: ModelAnalysis,
-    plan: ConfigPlan,
-    *,
-    source_sha256: str,
-    release: str,
-    fixes: tuple[str, ...],
+    source: OnnxModel, version: int, analysis: ModelAnalysis, plan: ConfigPlan, release: str, fixes: tuple[str, ...]
 ) -> Manifest:
     """Everything but the files and their verification, which come when the files are written."""
+    model = analysis.opened.model
+    returned = contradicted_outputs(analysis)
     return Manifest(
         tool_version=serve_deploy.__version__,
         name=plan.config.name,
         version=version,
         triton_release=release,
-        source_name=source.name,
-        source_sha256=source_sha256,
+        source_name=source.path.name,
+        source_sha256=source.sha256,
         files=(),
         onnx_ir_version=model.ir_version,
         onnx_opsets=dict(model.opsets),
         inputs=_client_tensors(plan.config, "input"),
-        outputs=tuple(_correct(tensor, analysis) for tensor in _client_tensors(plan.config, "output")),
+        outputs=tuple(
+            # What the model returns decides: any size, in as many dimensions as were seen.
+            replace(tensor, shape=(-1,) * max(1, len(returned[tensor.name]))) if tensor.name in returned else tensor
+            for tensor in _client_tensors(plan.config, "output")
+        ),
         batching=analysis.batching,
         labels=dict(plan.labels),
         fixes=fixes,
@@ -49,29 +46,14 @@ def describe_package(
     )
 
 
-def find_contradictions(analysis: ModelAnalysis) -> tuple[str, ...]:
-    """Outputs that are declared otherwise than the model returns them, in words."""
-    declared = {spec.name: spec.shape for spec in analysis.signature.outputs}
-    return tuple(
-        f"output {name!r} is declared {list(declared[name])}, but the model returned {list(shape)}"
-        for name, shape in analysis.returned.items()
-        if name in declared and not _fits(declared[name], shape)
-    )
-
-
-def _fits(declared: tuple[int, ...], returned: tuple[int, ...]) -> bool:
-    return len(declared) == len(returned) and all(
-        size in (-1, own) for size, own in zip(declared, returned, strict=True)
-    )
-
-
-def _correct(tensor: TensorSpec, analysis: ModelAnalysis) -> TensorSpec:
-    """What the model returns decides: a wrongly declared output has any size in as many dimensions as were seen."""
-    declared = {spec.name: spec.shape for spec in analysis.signature.outputs}[tensor.name]
-    returned = analysis.returned.get(tensor.name, declared)
-    if tensor.name not in analysis.returned or _fits(declared, returned):
-        return tensor
-    return replace(tensor, shape=(-1,) * max(1, len(returned)))
+def contradicted_outputs(analysis: ModelAnalysis) -> dict[str, tuple[int, ...]]:
+    """The outputs that the model returns in another shape than declared, each with that shape."""
+    returned = analysis.returned
+    return {
+        spec.name: returned[spec.name]
+        for spec in analysis.signature.outputs
+        if spec.name in returned and not spec.fits(returned[spec.name])
+    }
 
 
 def _client_tensors(config: Any, kind: str) -> tuple[TensorSpec, ...]:

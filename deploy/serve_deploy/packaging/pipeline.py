@@ -1,25 +1,24 @@
-"""From a model file to a verified version in a model repository."""
+"""From model files to verified versions in a model repository."""
 
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from serve_deploy.errors import Interrupted, ServeError, UsageError, VerificationError
+from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
-from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model, read_declared
+from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.package_manifest import describe_package, find_contradictions
+from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
 from serve_deploy.packaging.servable import list_needs, make_servable
 from serve_deploy.progress import Progress, silent
+from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import (
     ModelSource,
     check_model_name,
@@ -34,9 +33,6 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
-
-if TYPE_CHECKING:
-    from serve_deploy.onnx.model import OnnxModel
 
 
 @dataclass(frozen=True)
@@ -71,14 +67,16 @@ class PackageSummary:
     failed: tuple[FailedModel, ...]
 
 
-def package_models(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
+def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
     """Package each model by itself; UsageError where two of them would have the same name."""
     names = [options.name or default_model_name(source) for source in sources]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise UsageError(
-                f"{sources[names.index(name)]} and {sources[index]} would both be the model {name!r}",
-                hint="package them one by one, with --name" if options.name is None else "--name is for one model",
+                f"{sources[names.index(name)]} and {sources[index]} would both be the model '{name}'",
+                hint="package them one by one, each with a `name`"
+                if options.name is None
+                else "`name` is for a single model",
             )
     packaged, failed = [], []
     for source in sources:
@@ -97,9 +95,29 @@ def package_models(sources: Sequence[Path], options: PackageOptions, *, progress
 
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model file; on any error, and on Ctrl-C, the repository is as it was before."""
-    from serve_deploy.onnx.model import read_model
+    from serve_deploy.onnx.session import open_model
 
     name = options.name or default_model_name(source)
+    destination, existing = _look_at_destination(name, options)
+    version = choose_version(existing, options.version, force=options.force)
+    notes = check_policy(options.config.version_policy, version, existing)
+    progress(f"reading {source.name}")
+    opened = open_model(source, prepack=options.runs_model, progress=progress)
+    with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+        servable, fixes = make_servable(opened, release=options.release, fix=options.fix)
+        analysis = analyse_model(servable, options, progress)
+        plan = plan_config(name, analysis, options)
+        require_same_tensors(plan.config, version, existing, force=options.force)
+        manifest = describe_package(opened.model, version, analysis, plan, options.release, fixes)
+        if folder is not None:
+            progress(f"writing {name}")
+            manifest = _write(folder, analysis, plan, manifest, options, progress)
+            manifest = commit_version(folder, destination, existing, manifest)
+    notes += (*plan.notes, *_find_contradictions(analysis), *list_needs(servable.model))
+    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+
+
+def _look_at_destination(name: str, options: PackageOptions) -> tuple[Path, ModelFolder | None]:
     check_model_name(name)
     if "://" in str(options.repository) or re.match(r"(s3|gs|as):/", str(options.repository)):
         raise UsageError(
@@ -107,80 +125,29 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
             hint="package into a folder, then copy it with the store's own tool (aws s3 sync, gsutil rsync, azcopy)",
         )
     destination = options.repository / name
-    existing = read_existing(destination)
-    version = choose_version(existing, options.version, force=options.force)
-    notes = check_policy(options.config.version_policy, version, existing)
-    progress(f"reading {source.name}")
-    model = read_model(source)
-    source_sha256 = model.sha256
-    with _workspace(options, name) as folder:
-        model, fixes = make_servable(model, folder, version, release=options.release, fix=options.fix)
-        analysis = _analyse(model, options, progress)
-        plan = plan_config(name, analysis, model.metadata, options)
-        require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = describe_package(
-            source,
-            version,
-            model,
-            analysis,
-            plan,
-            source_sha256=source_sha256,
-            release=options.release,
-            fixes=fixes,
-        )
-        if not options.dry_run:
-            progress(f"writing {name}")
-            manifest = _fill(folder, model, plan, analysis, manifest, options, progress)
-            manifest = commit_version(folder, destination, existing, manifest)
-    return PackagedModel(
-        name,
-        version,
-        source,
-        destination,
-        options.dry_run,
-        plan.text,
-        manifest,
-        (*notes, *plan.notes, *find_contradictions(analysis), *list_needs(model)),
+    return destination, read_existing(destination)
+
+
+def _find_contradictions(analysis: ModelAnalysis) -> tuple[str, ...]:
+    declared = {spec.name: list(spec.shape) for spec in analysis.signature.outputs}
+    return tuple(
+        f"output '{name}' is declared {declared[name]}, but the model returned {list(shape)}"
+        for name, shape in contradicted_outputs(analysis).items()
     )
 
 
-@contextmanager
-def _workspace(options: PackageOptions, name: str) -> Iterator[Path]:
-    if not options.dry_run:
-        with staged_model(options.repository, name) as folder:
-            yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="serve-package-") as folder_name:
-        yield Path(folder_name)
-
-
-def _analyse(model: OnnxModel, options: PackageOptions, progress: Progress) -> ModelAnalysis:
-    if not options.verify and options.max_batch_size is not None:
-        return read_declared(model, options.max_batch_size, options.samples)
-    analysis = analyse_model(model, options.max_batch_size, options.samples, progress)
-    if options.verify and not options.dry_run and not analysis.samples:
-        raise VerificationError(
-            f"{model.path} cannot be verified: it accepted none of the {len(analysis.attempts)} inputs tried, such as "
-            f"{'; '.join(analysis.attempts[:1])}",
-            hint="give real inputs with --samples, or package with --no-verify",
-        )
-    return analysis
-
-
-def _fill(
+def _write(
     folder: Path,
-    model: OnnxModel,
-    plan: ConfigPlan,
     analysis: ModelAnalysis,
+    plan: ConfigPlan,
     manifest: Manifest,
     options: PackageOptions,
     progress: Progress,
 ) -> Manifest:
     """Write everything of the version into its staged folder, and verify it there."""
-    if not model.path.is_relative_to(folder):
-        place_model(
-            folder, manifest.version, ModelSource(model.path, model.path.parent.resolve(), model.external_files)
-        )
+    opened, model = analysis.opened, analysis.opened.model
+    file = model.path if opened.content is None else opened.content
+    place_model(folder, manifest.version, ModelSource(file, model.path.parent.resolve(), model.external_files))
     verification = _verify(folder, plan, analysis, options, progress) if options.verify else None
     write_shared(folder, plan.files)
     return manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
@@ -189,10 +156,8 @@ def _fill(
 def _verify(
     folder: Path, plan: ConfigPlan, analysis: ModelAnalysis, options: PackageOptions, progress: Progress
 ) -> Verification:
-    from serve_deploy.packaging.own_outputs import Subject
-    from serve_deploy.packaging.verification import verify_model
+    from serve_deploy.packaging.verification import Subject, verify_model
 
-    assert analysis.run is not None  # noqa: S101 - only --no-verify does without a session
     left_out: tuple[str, ...] = ()
     config = plan.config
     if options.runtime in (None, "embedded"):
@@ -204,7 +169,7 @@ def _verify(
         signature=analysis.signature,
         max_batch_size=plan.config.max_batch_size,
         samples=analysis.samples,
-        run=analysis.run,
+        run=analysis.opened.run,
         batch_noise=analysis.batching.largest_difference or 0.0,
     )
     verification = verify_model(subject, runtime=options.runtime, progress=progress)

@@ -11,7 +11,7 @@ Array = np.ndarray[Any, Any]
 Sample = Mapping[str, Array]
 
 # Quiet neighbours and loud ones: what is shared over the batch (a mean, an int8 scale) is moved most by these.
-SCALES = (1.0, 1e-4, 1e3)
+_QUIET, _LOUD = 1e-4, 1e3
 _FEW = 4  # numbers a row: a speed, a ratio, the sizes of an image
 
 
@@ -32,8 +32,7 @@ def are_equal(one: Sample, other: Sample) -> bool:
 
 def vary_samples(samples: Sequence[Sample]) -> Iterator[tuple[Sample, float]]:
     """The samples at other scales; integers have none and are mirrored within the range that was seen."""
-    quiet, loud = SCALES[1:]
-    for number, scale in enumerate((loud, quiet, -loud)):
+    for number, scale in enumerate((_LOUD, _QUIET, -_LOUD)):
         sample = samples[(number + 1) % len(samples)]
         scaled = _scalable(sample)
         if scaled:

@@ -1,33 +1,23 @@
-"""Whether Triton can serve a model as it is; and with --fix, a copy that it can."""
+"""Whether Triton can serve a model as it is, or else a fixed copy of it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve_deploy.repository.model_repository import ModelSource, place_model
+from serve_deploy.errors import InvalidModelError
 
 if TYPE_CHECKING:
-    from serve_deploy.onnx.model import OnnxModel
+    from serve_deploy.onnx.model import OnnxModel, UnsupportedTensor
+    from serve_deploy.onnx.session import OpenedModel
 
 
-def make_servable(
-    model: OnnxModel, folder: Path, version: int, *, release: str, fix: bool
-) -> tuple[OnnxModel, tuple[str, ...]]:
-    """The model, and what was mended; a mended copy is in its version folder already.
-
-    Raises InvalidModelError that names the tensor, type, IR or opset that Triton would refuse, and what to do.
-    """
-    from serve_deploy.onnx.model import read_model
-    from serve_deploy.packaging.fixes.model_fixes import explain_unservable, fix_model
+def make_servable(opened: OpenedModel, *, release: str, fix: bool) -> tuple[OpenedModel, tuple[str, ...]]:
+    """The model, and one sentence for each fix; raises InvalidModelError where the release cannot serve it."""
+    from serve_deploy.packaging.fixes.model_fixes import fix_model
     from serve_deploy.releases import check_data_types, check_release
 
-    fixes: tuple[str, ...] = ()
-    if fix:
-        fixed = fix_model(model, release=release)
-        if fixed.fixes:
-            source = ModelSource(fixed.proto.SerializeToString(), model.path.parent.resolve(), model.external_files)
-            model, fixes = read_model(place_model(folder, version, source)), fixed.fixes
+    servable, fixes = fix_model(opened, release=release) if fix else (opened, ())
+    model = servable.model
     error = (
         explain_unservable(model)
         or check_release(release, model.ir_version, model.opsets)
@@ -35,7 +25,25 @@ def make_servable(
     )
     if error is not None:
         raise error
-    return model, fixes
+    return servable, fixes
+
+
+def explain_unservable(model: OnnxModel) -> InvalidModelError | None:
+    """Why Triton cannot serve the model as it is, naming the tensor and what to do; None where it can."""
+    for tensor in model.unsupported:
+        return InvalidModelError(
+            f"{tensor.direction} '{tensor.name}' of {model.path} is a {tensor.type_name}, which Triton cannot serve",
+            hint="`fix` rewrites a copy of the model with plain tensors"
+            if _is_fixable(tensor)
+            else f"export the model with plain tensors as {tensor.direction}s",
+        )
+    return None
+
+
+def _is_fixable(tensor: UnsupportedTensor) -> bool:
+    if tensor.kind == "tensor":
+        return "complex" not in tensor.type_name
+    return tensor.direction == "output" and tensor.kind != "sparse tensor"
 
 
 def list_needs(model: OnnxModel) -> tuple[str, ...]:
@@ -43,6 +51,6 @@ def list_needs(model: OnnxModel) -> tuple[str, ...]:
     if not model.needs_locale:
         return ()
     return (
-        "StringNormalizer loads only where there is the locale en_US.UTF-8: install it in Triton's image, or let "
-        "--fix set C.UTF-8, which every image has",
+        "StringNormalizer needs the locale en_US.UTF-8: install it in Triton's image, or use `fix` to change it to "
+        "C.UTF-8, which every image has",
     )

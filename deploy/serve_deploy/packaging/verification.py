@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from serve_deploy.errors import InvalidModelError, ServeError, TritonStartError, VerificationError
-from serve_deploy.manifest import Verification
-from serve_deploy.packaging.own_outputs import Case, Subject, find_random, run_alone
-from serve_deploy.packaging.parity import Difference, compare_tensors, summarize_parity
+import numpy as np
+
+from serve_deploy.errors import EndpointError, InvalidModelError, ServeError, TritonStartError, VerificationError
+from serve_deploy.manifest import TensorParity, Verification
+from serve_deploy.packaging.verification_client import connect
 from serve_deploy.progress import Progress, silent
+from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec, client_shape
+from serve_deploy.tensors.wire import encode_text
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from serve_deploy.onnx.session import Array, Arrays, Run
 
 # A large model with its warm-up takes its time.
 _START_SECONDS = 600.0
+_OWN_SECONDS = 30.0
 _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
 _DEATH_SECONDS = 0.5
 _LAST_LINES = 12
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
+
+    repository: Path
+    name: str
+    signature: ModelSignature
+    max_batch_size: int
+    samples: Sequence[Arrays]
+    run: Run
+    batch_noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A sample, and the model's own outputs to it as a client would see them."""
+
+    sample: Arrays
+    expected: Arrays
 
 
 def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progress: Progress = silent) -> Verification:
@@ -35,26 +61,63 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     Raises VerificationError where an output differs, InvalidModelError where Triton refuses the model, and
     TritonStartError where there is no Triton.
     """
-    cases = run_alone(subject)
-    random = find_random(subject, cases)
+    cases = _run_alone(subject)
+    random = _find_random(subject, cases)
     options = ServerOptions(repository=subject.repository, auto_complete=False)
     with _start(options, runtime, progress) as server:
         _require_ready(server, subject.name)
         progress(f"comparing {subject.name} with ONNX Runtime")
         try:
             requests, differences, largest_batch = _exchange(server, subject, cases, random)
-        except VerificationError as error:
+        except (VerificationError, EndpointError) as error:
             raise _blame(server, error) from error
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
             requests=requests,
             largest_batch_executed=largest_batch,
-            tensors=summarize_parity(differences),
+            tensors=_summarize(differences),
             random_outputs=tuple(sorted(random)),
             load_seconds=read_load_seconds(server.log_text(), subject.name),
             memory_bytes=server.memory_bytes(),
         )
+
+
+def _run_alone(subject: Subject) -> list[_Case]:
+    """What the model itself answers: to every sample, or as many as half a minute allows (two at least)."""
+    cases: list[_Case] = []
+    started = time.monotonic()
+    for sample in subject.samples:
+        cases.append(_Case(sample, _own_outputs(subject, sample)))
+        if len(cases) > 1 and time.monotonic() - started > _OWN_SECONDS:
+            break
+    return cases
+
+
+def _own_outputs(subject: Subject, sample: Arrays) -> Arrays:
+    """What the model itself returns, as a client sees it."""
+    outputs = subject.run(sample)
+    return {
+        spec.name: _as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
+        for spec in subject.signature.outputs
+    }
+
+
+def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
+    if spec.data_type is DataType.BYTES:
+        # Triton's strings end at the first NUL.
+        cut = np.empty(array.shape, dtype=object)
+        cut.reshape(-1)[:] = [encode_text(text).split(b"\0")[0] for text in array.flat]
+        array = cut
+    return np.asarray(array).reshape(client_shape(array.shape, batched=batched))
+
+
+def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
+    """Outputs that differ between two runs of the model itself, in their values or even in their size."""
+    if not cases:
+        return frozenset()
+    again = _own_outputs(subject, cases[0].sample)
+    return frozenset(name for name, own in cases[0].expected.items() if not are_close(again[name], own, SERVED))
 
 
 def _start(options: ServerOptions, runtime: RuntimeName | None, progress: Progress) -> TritonServer:
@@ -62,19 +125,19 @@ def _start(options: ServerOptions, runtime: RuntimeName | None, progress: Progre
         return start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress)
     except TritonStartError as error:
         hint = error.hint or "see its last lines above"
-        raise TritonStartError(error.message, hint=f"{hint}; or package with --no-verify") from error
+        raise TritonStartError(error.message, hint=f"{hint}; or package with `verify=False`") from error
 
 
 def _require_ready(server: TritonServer, name: str) -> None:
     states = [state for state in server.model_states() if state.name == name]
     for state in states:
         if state.state != "READY":
-            raise InvalidModelError(f"Triton refuses to load {name}: {state.reason or 'it gives no reason'}")
+            raise InvalidModelError(f"Triton refuses to load {name}: {state.reason or 'it does not say why'}")
     if not states:
         raise InvalidModelError(f"Triton does not see {name} in its repository")
 
 
-def _blame(server: TritonServer, error: VerificationError) -> ServeError:
+def _blame(server: TritonServer, error: ServeError) -> ServeError:
     """A server that died answers nothing wrong."""
     code = server.wait(_DEATH_SECONDS)
     if code is None:
@@ -84,12 +147,10 @@ def _blame(server: TritonServer, error: VerificationError) -> ServeError:
 
 
 def _exchange(
-    server: TritonServer, subject: Subject, cases: Sequence[Case], random: frozenset[str]
-) -> tuple[int, list[Difference], int]:
+    server: TritonServer, subject: Subject, cases: Sequence[_Case], random: frozenset[str]
+) -> tuple[int, list[tuple[str, Difference]], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
-    from serve_deploy.packaging.verification_client import VerificationClient
-
-    with VerificationClient(server.grpc_url, subject.name, subject.signature, subject.max_batch_size) as client:
+    with connect(server.grpc_url, subject.name) as client:
         started = time.monotonic()
         differences = [
             difference
@@ -112,7 +173,7 @@ def _exchange(
     return requests, differences, largest_batch
 
 
-def _crowd(cases: Sequence[Case], max_batch_size: int, one_seconds: float) -> list[Case]:
+def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> list[_Case]:
     """So many cases that batches form, within two seconds and 256 MB of requests."""
     if not cases:
         return []
@@ -126,30 +187,41 @@ def _crowd(cases: Sequence[Case], max_batch_size: int, one_seconds: float) -> li
 
 
 def _compare(
-    subject: Subject,
-    outputs: Mapping[str, Array],
-    case: Case,
-    random: frozenset[str],
-    *,
-    noise: float,
-    manner: str,
-) -> list[Difference]:
+    subject: Subject, outputs: Arrays, case: _Case, random: frozenset[str], *, noise: float, manner: str
+) -> list[tuple[str, Difference]]:
+    """How far each output is from the model's own; VerificationError names those that are too far."""
     differences, wrong = [], []
     for name, own in case.expected.items():
         if name not in outputs:
-            wrong.append(f"{name!r} is missing")
+            wrong.append(f"'{name}' is missing")
         elif name not in random:
-            differences.append(compare_tensors(name, outputs[name], own, noise=noise))
+            difference = compare(outputs[name], own, SERVED, noise=noise)
+            differences.append((name, difference))
+            wrong += [f"'{name}': {difference.problem}"] if difference.problem else []
         elif outputs[name].ndim != own.ndim:
-            wrong.append(f"{name!r} has {outputs[name].ndim} dimensions instead of {own.ndim}")
-    wrong += [f"{item.name!r}: {item.problem}" for item in differences if item.problem]
+            wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
     if wrong:
         raise VerificationError(
-            f"{subject.name}: what Triton answers to a sample sent {manner} is not what ONNX Runtime computes: "
+            f"{subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
             + "; ".join(wrong),
-            hint="nothing was written; --max-batch-size 0 serves every request by itself, --no-verify skips this check",
+            hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this check",
         )
     return differences
+
+
+def _summarize(differences: Iterable[tuple[str, Difference]]) -> tuple[TensorParity, ...]:
+    """The largest difference of each tensor over all requests, in order of first appearance."""
+    by_name: dict[str, list[Difference]] = {}
+    for name, difference in differences:
+        by_name.setdefault(name, []).append(difference)
+    return tuple(
+        TensorParity(
+            name=name,
+            largest_absolute_difference=max(difference.absolute for difference in seen),
+            largest_relative_difference=max(difference.relative for difference in seen),
+        )
+        for name, seen in by_name.items()
+    )
 
 
 def read_load_seconds(log: str, name: str) -> float:

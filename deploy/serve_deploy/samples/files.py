@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
-Sample = dict[str, np.ndarray[Any, Any]]
+Array = np.ndarray[Any, Any]
+Sample = dict[str, Array]
 Samples = tuple[Sample, ...]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: equal samples make equal bytes
@@ -29,26 +30,26 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
 
     With `split`, arrays whose every input carries the same leading N (all first dims free) become N samples of 1.
     """
-    named = _read_named(path, signature)
-    samples = tuple(
+    try:
+        named = _read_folder(path, signature) if path.is_dir() else _read_file(path, signature)
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        hint = "save strings as unicode arrays (dtype U), not as objects" if "pickle" in str(error).lower() else None
+        raise UsageError(f"samples: {path} cannot be read: {error}", hint=hint) from error
+    samples = [
         sample
         for number, arrays in enumerate(named)
         for sample in _fit_sample(f"{path}" + (f" (sample {number})" if len(named) > 1 else ""), arrays, signature)
-    )
+    ]
     if not samples:
-        raise UsageError(f"{path} holds no samples", hint="see serve package --help for the formats")
-    return split_samples(samples, signature) if split else samples
-
-
-def split_samples(samples: Samples, signature: ModelSignature) -> Samples:
-    """Cut samples of N rows into N samples of one row, where every input's first dim is free and equally long."""
-    required = [tensor for tensor in signature.inputs if not tensor.optional]
-    if not required or any(not tensor.shape or tensor.shape[0] != -1 for tensor in required):
-        return samples
+        raise UsageError(f"samples: {path} is empty", hint=_FORMATS)
+    stackable = all(tensor.shape and tensor.shape[0] == -1 for tensor in signature.required_inputs)
+    if not split or not signature.required_inputs or not stackable:
+        return tuple(samples)
     return tuple(row for sample in samples for row in _split_rows(sample))
 
 
 def _split_rows(sample: Sample) -> Samples:
+    """Cut a sample of N rows into N samples of one, if every input is equally long."""
     lengths = {array.shape[0] for array in sample.values()}
     if len(lengths) != 1 or lengths == {0}:
         return (sample,)
@@ -57,43 +58,46 @@ def _split_rows(sample: Sample) -> Samples:
 
 # --- the user's files ----------------------------------------------------------------------------------------------
 
+_FORMATS = "give a .npz, .npy or KServe v2 .json file, or a folder of .npy files"
 
-def _read_named(path: Path, signature: ModelSignature) -> list[Sample]:
-    if path.is_dir():
-        return _read_folder(path, signature)
+
+def _read_file(path: Path, signature: ModelSignature) -> list[Sample]:
     if not path.exists():
         raise UsageError(f"samples: {path} does not exist")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return _group({name: arrays[name] for name in arrays.files}, signature)
-        if path.suffix == ".npy":
+    match path.suffix:
+        case ".npz":
+            return _group(_read_npz(path), signature)
+        case ".npy":
             return [{_only_input(path, signature): np.load(path, allow_pickle=False)}]
-        if path.suffix in (".json", ".jsonl"):
+        case ".json" | ".jsonl":
             return _read_json(path)
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        hint = "save strings as unicode arrays (dtype U), not as objects" if "pickle" in str(error).lower() else None
-        raise UsageError(f"samples: {path} cannot be read: {error}", hint=hint) from error
-    raise UsageError(
-        f"samples: {path} is of no known kind", hint="give a .npz, .npy or KServe v2 .json file, or a folder of .npy"
-    )
+    raise UsageError(f"samples: {path} is not in a known format", hint=_FORMATS)
+
+
+def _read_npz(path: Path) -> Sample:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _only_input(path: Path, signature: ModelSignature) -> str:
-    required = [tensor.name for tensor in signature.inputs if not tensor.optional]
-    if len(required) != 1:
+    names = [tensor.name for tensor in signature.required_inputs]
+    if len(names) != 1:
         raise UsageError(
-            f"samples: {path} is one array, but the model has {len(required)} inputs: {', '.join(required)}",
-            hint="give a .npz with one array an input, or a folder with <input>.npy",
+            f"samples: {path} is one array, but the model has {len(names)} inputs: {', '.join(names)}",
+            hint="give a .npz with one array per input, or a folder with <input>.npy",
         )
-    return required[0]
+    return names[0]
 
 
-def _group(arrays: Mapping[str, np.ndarray[Any, Any]], signature: ModelSignature) -> list[Sample]:
+def _group(arrays: Sample, signature: ModelSignature) -> list[Sample]:
     """One sample where the keys are input names; several where they are `<index>/<input name>`."""
     names = {tensor.name for tensor in signature.inputs}
     if set(arrays) <= names or not all("/" in key and key.split("/", 1)[0].isdigit() for key in arrays):
-        return [dict(arrays)]
+        return [arrays]
+    return _by_index(arrays)
+
+
+def _by_index(arrays: Sample) -> list[Sample]:
     groups: dict[int, Sample] = {}
     for key, array in arrays.items():
         index, name = key.split("/", 1)
@@ -102,20 +106,18 @@ def _group(arrays: Mapping[str, np.ndarray[Any, Any]], signature: ModelSignature
 
 
 def _read_folder(path: Path, signature: ModelSignature) -> list[Sample]:
-    folders = sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: (len(p.name), p.name))
-    if folders and not any(path.glob("*.npy")):
-        return [sample for folder in folders for sample in _read_folder(folder, signature)]
     files = {p.stem: p for p in sorted(path.glob("*.npy"))}
     if not files:
-        raise UsageError(f"samples: {path} holds no .npy file")
+        folders = sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: (len(p.name), p.name))
+        if not folders:
+            raise UsageError(f"samples: there are no .npy files in {path}")
+        return [sample for folder in folders for sample in _read_folder(folder, signature)]
+    arrays = {stem: np.load(p, allow_pickle=False) for stem, p in files.items()}
     by_file_name = {_file_name(tensor.name): tensor.name for tensor in signature.inputs}
-    try:
-        if set(files) & set(by_file_name):
-            return [{by_file_name.get(stem, stem): np.load(p, allow_pickle=False) for stem, p in files.items()}]
-        name = _only_input(path, signature)
-        return [{name: np.load(p, allow_pickle=False)} for p in files.values()]
-    except (ValueError, OSError, EOFError) as error:
-        raise UsageError(f"samples: a file in {path} cannot be read: {error}") from error
+    if set(files) & set(by_file_name):
+        return [{by_file_name.get(stem, stem): array for stem, array in arrays.items()}]
+    name = _only_input(path, signature)
+    return [{name: array} for array in arrays.values()]
 
 
 def _file_name(input_name: str) -> str:
@@ -127,30 +129,23 @@ def _read_json(path: Path) -> list[Sample]:
     text = path.read_text(encoding="utf-8")
     document = [json.loads(line) for line in text.splitlines() if line] if path.suffix == ".jsonl" else json.loads(text)
     requests = document if isinstance(document, list) else [document]
-    return [_read_request(path, request) for request in requests]
-
-
-def _read_request(path: Path, request: Any) -> Sample:
     try:
-        return {
-            tensor["name"]: _array(tensor["data"], DataType(tensor["datatype"])).reshape(tensor["shape"])
-            for tensor in request["inputs"]
-        }
+        return [{tensor["name"]: _read_tensor(tensor) for tensor in request["inputs"]} for request in requests]
     except (KeyError, TypeError) as error:
         raise UsageError(
-            f"samples: {path} is no KServe v2 request: {error} is missing or wrong",
+            f"samples: {path} is not a KServe v2 request: {error} is missing or wrong",
             hint='it looks like {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}',
         ) from error
 
 
-def _array(data: Any, data_type: DataType) -> np.ndarray[Any, Any]:
-    return np.array(data, dtype=data_type.numpy_name)
+def _read_tensor(tensor: Any) -> Array:
+    return np.array(tensor["data"], dtype=DataType(tensor["datatype"]).numpy_name).reshape(tensor["shape"])
 
 
 # --- fitting them to the model -------------------------------------------------------------------------------------
 
 
-def _fit_sample(origin: str, arrays: Mapping[str, np.ndarray[Any, Any]], signature: ModelSignature) -> list[Sample]:
+def _fit_sample(origin: str, arrays: Mapping[str, Array], signature: ModelSignature) -> list[Sample]:
     specs = {tensor.name: tensor for tensor in signature.inputs}
     unknown = [name for name in arrays if name not in specs]
     missing = [name for name, tensor in specs.items() if name not in arrays and not tensor.optional]
@@ -158,35 +153,26 @@ def _fit_sample(origin: str, arrays: Mapping[str, np.ndarray[Any, Any]], signatu
         problem = f"no array for input '{missing[0]}'" if missing else f"the model has no input '{unknown[0]}'"
         raise UsageError(f"samples: {origin}: {problem}", hint=f"the model's inputs: {', '.join(specs)}")
     cast = {name: _cast(origin, array, specs[name]) for name, array in arrays.items()}
-    if all(array.ndim == len(specs[name].shape) + 1 for name, array in cast.items()):
-        return _fit_stacked(origin, cast, specs)
-    for name, array in cast.items():
-        _check_shape(origin, array, specs[name])
-    return [cast]
+    stacked = all(array.ndim == len(specs[name].shape) + 1 for name, array in cast.items())
+    samples = _unstack(origin, cast) if stacked else [cast]
+    for name, array in (item for sample in samples for item in sample.items()):
+        if not specs[name].fits(array.shape):
+            raise UsageError(
+                f"samples: {origin}: input '{name}' has shape {list(array.shape)}, "
+                f"the model takes {list(specs[name].shape)}"
+            )
+    return samples
 
 
-def _fit_stacked(origin: str, arrays: Sample, specs: Mapping[str, TensorSpec]) -> list[Sample]:
-    counts = {array.shape[0] for array in arrays.values()}
+def _unstack(origin: str, arrays: Sample) -> list[Sample]:
+    counts = sorted({array.shape[0] for array in arrays.values()})
     if len(counts) != 1:
-        raise UsageError(f"samples: {origin}: the arrays stack different numbers of samples: {sorted(counts)}")
-    rows = [{name: array[i] for name, array in arrays.items()} for i in range(counts.pop())]
-    for row in rows:
-        for name, array in row.items():
-            _check_shape(origin, array, specs[name])
-    return rows
+        lengths = ", ".join(map(str, counts))
+        raise UsageError(f"samples: {origin}: the arrays stack different numbers of samples: {lengths}")
+    return [{name: array[i] for name, array in arrays.items()} for i in range(counts[0])]
 
 
-def _check_shape(origin: str, array: np.ndarray[Any, Any], spec: TensorSpec) -> None:
-    fits = array.ndim == len(spec.shape) and all(
-        dim in (-1, size) for dim, size in zip(spec.shape, array.shape, strict=True)
-    )
-    if not fits:
-        raise UsageError(
-            f"samples: {origin}: input '{spec.name}' has shape {list(array.shape)}, the model takes {list(spec.shape)}"
-        )
-
-
-def _cast(origin: str, array: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+def _cast(origin: str, array: Array, spec: TensorSpec) -> Array:
     """Give the array the model's type where that changes no value beyond rounding a float."""
     wanted = np.dtype(spec.data_type.numpy_name)
     if spec.data_type is DataType.BYTES:
@@ -201,11 +187,11 @@ def _cast(origin: str, array: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndar
     with np.errstate(over="ignore"):
         cast = array.astype(wanted)
     if wanted.kind in "iu" and not np.array_equal(cast, array):
-        raise UsageError(f"samples: {origin}: input '{spec.name}' holds values that {spec.data_type.value} cannot hold")
+        raise UsageError(f"samples: {origin}: input '{spec.name}' has values that do not fit {spec.data_type.value}")
     return cast
 
 
-def _as_text(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _as_text(array: Array) -> Array:
     texts = [item.decode("utf-8", "surrogateescape") if isinstance(item, bytes) else str(item) for item in array.flat]
     result = np.empty(array.shape, dtype=object)
     result.reshape(-1)[:] = texts
@@ -215,40 +201,29 @@ def _as_text(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 # --- samples.npz beside the model ----------------------------------------------------------------------------------
 
 
-def write_samples(path: Path, samples: Sequence[Mapping[str, np.ndarray[Any, Any]]]) -> None:
-    """Write samples as `<index>/<input name>` arrays; the same samples make the same bytes."""
-    path.write_bytes(encode_samples(samples))
-
-
-def encode_samples(samples: Iterable[Mapping[str, np.ndarray[Any, Any]]]) -> bytes:
-    """The bytes of `samples.npz`."""
+def encode_samples(samples: Iterable[Mapping[str, Array]]) -> bytes:
+    """The bytes of `samples.npz`, with `<index>/<input name>` arrays; the same samples make the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for index, sample in enumerate(samples):
             for name, array in sample.items():
                 member = zipfile.ZipInfo(f"{index}/{name}.npy", _EPOCH)
                 member.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(member, _encode_array(array))
-    return buffer.getvalue()
-
-
-def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
-    buffer = io.BytesIO()
-    # Unicode arrays drop trailing NULs, which Triton cuts strings at anyway; they need no pickle.
-    plain = array.astype(str) if array.dtype == object else np.asarray(array, order="C")
-    np.save(buffer, plain, allow_pickle=False)
+                # Unicode arrays drop trailing NULs, which Triton cuts strings at anyway; they need no pickle.
+                plain = array.astype(str) if array.dtype == object else np.asarray(array, order="C")
+                member.file_size = plain.nbytes
+                with archive.open(member, "w") as file:
+                    np.save(file, plain, allow_pickle=False)
     return buffer.getvalue()
 
 
 def load_samples(path: Path) -> Samples:
-    """Read what `write_samples` wrote; InvalidModelError where it is something else."""
-    groups: dict[int, Sample] = {}
+    """Read what `encode_samples` made; InvalidModelError where it is something else."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                index, name = member.removesuffix(".npy").split("/", 1)
-                array = np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
-                groups.setdefault(int(index), {})[name] = array.astype(object) if array.dtype.kind == "U" else array
+        groups = _by_index(_read_npz(path))
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise InvalidModelError(f"{path} cannot be read as samples: {error}", hint="package the model again") from error
-    return tuple(groups[index] for index in sorted(groups))
+    return tuple(
+        {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in sample.items()}
+        for sample in groups
+    )

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx.model import OnnxModel, load_proto
-from serve_deploy.onnx.session import Run, session_runner, session_signature
-from serve_deploy.progress import Progress, silent
+from serve_deploy.onnx.session import Array, OpenedModel
 from serve_deploy.samples.files import Samples
 from serve_deploy.samples.graph_hints import InputHints, read_hints
 from serve_deploy.samples.shapes import Sizes, adapt_sizes, find_free_dims, propose_sizes
 from serve_deploy.samples.values import MANNERS, Draw, draw_values
-from serve_deploy.tensors.batch_axis import check_declared
+from serve_deploy.tensors.closeness import SAME_ANSWER, are_close
 
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 60.0
@@ -31,7 +28,7 @@ _LARGEST_INPUT = 1 << 26  # elements: a guess that large costs more than it can 
 
 @dataclass(frozen=True)
 class GeneratedSamples:
-    """The samples that the model accepted, and in words what was tried; empty where it accepted nothing."""
+    """The samples that the model accepted (none if it accepted nothing), and a line for each attempt."""
 
     samples: Samples
     attempts: tuple[str, ...]
@@ -43,53 +40,39 @@ class _Guess:
     manner: str
 
 
-def generate_samples(
-    model: OnnxModel,
-    session: Any,
-    count: int = 4,
-    *,
-    rows: int = 1,
-    seed: int = 0,
-    progress: Progress = silent,
-    clock: Callable[[], float] = time.monotonic,
-) -> GeneratedSamples:
-    """Guess inputs until the model runs on them; a first dim that is free has `rows`. The same seed, the same samples.
+def generate_samples(opened: OpenedModel, count: int = 4, *, seed: int = 0) -> GeneratedSamples:
+    """Guess inputs until the model runs on them; a free first dim is 1. The same seed makes the same samples.
 
     Prefers a guess on which every output differs between the samples, since one that does not can prove little.
     """
-    return _Search(model, session, count, rows, seed, progress, clock).run()
+    return _Search(opened, count, seed).run()
 
 
 class _Search:
     """The guesses still to try, the best found so far, and what was tried."""
 
-    def __init__(
-        self, model: OnnxModel, session: Any, count: int, rows: int, seed: int, progress: Progress,
-        clock: Callable[[], float],
-    ) -> None:  # fmt: skip
-        signature = session_signature(session, model)
-        self.inputs = tuple(tensor for tensor in signature.inputs if not tensor.optional)
-        self.outputs = signature.outputs
-        self.hints = read_hints(load_proto(model.path))
-        self.free = find_free_dims(self.inputs, model.symbols, self.hints)
-        self.execute: Run = session_runner(session, timeout_seconds=_RUN_SECONDS)
-        self.count, self.seed, self.progress, self.clock = count, seed, progress, clock
-        sizes = list(propose_sizes(self.free, rows))
+    def __init__(self, opened: OpenedModel, count: int, seed: int) -> None:
+        self.opened, self.count, self.seed = opened, count, seed
+        self.inputs = opened.signature.required_inputs
+        self.outputs = opened.signature.outputs
+        self.hints = read_hints(opened.parse())
+        self.free = find_free_dims(self.inputs, opened.model.symbols, self.hints)
+        sizes = list(propose_sizes(self.free))
         self.queue = deque(
             _Guess(s, manner) for manner in MANNERS[:-1] for s in (sizes if manner == "varied" else sizes[:3])
         )
         # A model that runs on no single row has no batch on axis 0; several rows show that it is not the sizes.
         self.queue.extend(_Guess(s, "varied") for more in _MORE_ROWS for s in list(propose_sizes(self.free, more))[:2])
         # Where the shapes rule batching out there is nothing to prove, so that any samples will do.
-        self.enough = 0 if check_declared(signature) else len(self.outputs)
+        self.enough = 0 if opened.signature.batch_obstacle else len(self.outputs)
         self.best: Samples = ()
         self.best_varying = -1
         self.attempts: list[str] = []
 
     def run(self) -> GeneratedSamples:
-        started, tried = self.clock(), set()
+        started, tried = time.monotonic(), set()
         while self.queue and len(self.attempts) < _MOST_ATTEMPTS:
-            if self.clock() - started > (_BETTER_SECONDS if self.best else _ALL_SECONDS):
+            if time.monotonic() - started > (_BETTER_SECONDS if self.best else _ALL_SECONDS):
                 break
             guess = self.queue.popleft()
             key = (tuple(guess.sizes.items()), guess.manner)
@@ -106,10 +89,9 @@ class _Search:
         words = f"{_describe(shapes)}, {guess.manner} values" if shapes else "no inputs"
         if any(np.prod(shape, dtype=float) > _LARGEST_INPUT for shape in shapes.values()):
             return False
-        self.progress(f"trying samples: {words}")
         samples = self._draw(guess, shapes)
         try:
-            outputs = [self.execute(sample) for sample in samples]
+            outputs = [self.opened.run(sample, timeout_seconds=_RUN_SECONDS) for sample in samples]
         except InvalidModelError as error:
             self.attempts.append(f"{words}: {error.message}")
             if not self.best:
@@ -151,8 +133,8 @@ def _describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def _most_different(
-    samples: Samples, outputs: list[dict[str, np.ndarray[Any, Any]]], count: int
-) -> tuple[Samples, list[dict[str, np.ndarray[Any, Any]]]]:
+    samples: Samples, outputs: list[dict[str, Array]], count: int
+) -> tuple[Samples, list[dict[str, Array]]]:
     """The samples whose outputs were each seen least often before, in their order."""
     seen: Counter[bytes] = Counter()
     rarity = []
@@ -166,12 +148,5 @@ def _most_different(
     return tuple(samples[index] for index in chosen), [outputs[index] for index in chosen]
 
 
-def _varies(outputs: list[np.ndarray[Any, Any]]) -> bool:
-    return any(_differ(outputs[0], other) for other in outputs[1:])
-
-
-def _differ(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    """Whether two outputs are apart by more than rounding explains."""
-    if one.shape != other.shape or one.dtype.kind != "f":
-        return one.shape != other.shape or not np.array_equal(one, other)
-    return not np.allclose(one, other, rtol=1e-3, atol=1e-6, equal_nan=True)
+def _varies(outputs: list[Array]) -> bool:
+    return not all(are_close(outputs[0], other, SAME_ANSWER) for other in outputs[1:])

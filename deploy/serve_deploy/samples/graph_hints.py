@@ -73,7 +73,7 @@ class _Graph:
         self.consumers: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
         self.constants: dict[str, TensorProto] = {i.name: i for i in proto.graph.initializer}
         self.copies: dict[str, str] = {}  # a value that is a constant but for its type, such as dequantised weights
-        for node in iterate_nodes(proto.graph):
+        for node in iterate_nodes(proto.graph.node):
             for position, name in enumerate(node.input):
                 self.consumers[name].append((node, position))
             self._note_constants(node)

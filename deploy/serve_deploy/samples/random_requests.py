@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serve_deploy.endpoint.model import Model, Tensor
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
-from serve_deploy.tensors.types import DataType
+from serve_deploy.tensors.types import DataType, fits_shape
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -34,7 +34,7 @@ def request_shape(model: Model, tensor: Tensor, shapes: Shapes) -> tuple[int, ..
     batch = (1,) if model.max_batch_size > 0 else ()
     served = tensor.shape[len(batch) :]
     given = shapes.get(tensor.name, served)
-    if len(given) != len(served) or any(dim not in (-1, ask) for dim, ask in zip(served, given, strict=False)):
+    if not fits_shape(served, given):
         raise UsageError(
             f"input {tensor.name} does not take the shape [{', '.join(map(str, given))}]"
             + (" in a batch" if batch else ""),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "
 _PLACES = ((1.0, 0.0), (2.0, -1.0), (6.0, 0.0), (20.0, -10.0))  # spread and lowest value of uniform numbers
 _SCATTERED = (*_PLACES, (8.0, 0.0), (200.0, -100.0), (2e3, -1e3), (1e-2, 0.0), (4.0, 2.0), (100.0, 0.0))
 _IMAGE_RANGES = ((1.0, 0.0), (4.0, -2.0), (2.0, -1.0), (255.0, 0.0))
+_IMAGE_SIZE = r"im\w*_?(shape|size)|target_size|orig\w*_size"
 _MOST_INDICES = 1 << 15  # of a vocabulary, so that ids stay where real ones lie
 
 
@@ -47,50 +47,35 @@ def draw_values(draw: Draw) -> Array:
     data_type = draw.tensor.data_type
     if data_type is DataType.BYTES:
         return _draw_strings(draw)
-    if data_type is DataType.BOOL:
-        return _draw_booleans(draw)
     if draw.manner in ("ones", "zeros"):
-        return np.full(draw.shape, int(draw.manner == "ones"), dtype=data_type.numpy_name)
-    values = _draw_floats(draw) if data_type.is_float else _draw_integers(draw)
+        values = np.full(draw.shape, draw.manner == "ones")
+    elif data_type is DataType.BOOL:
+        plain = not draw.shape or draw.is_called("mask") or draw.manner == "small"
+        values = _mask(draw) if plain else draw.rng.random(draw.shape) < 0.5
+    else:
+        values = _draw_floats(draw) if data_type.is_float else _draw_integers(draw)
     return np.asarray(values).astype(data_type.numpy_name).reshape(draw.shape)
-
-
-# --- strings and booleans -------------------------------------------------------------------------------------------
 
 
 def _draw_strings(draw: Draw) -> Array:
     array = np.empty(draw.shape, dtype=object)
     flat = array.reshape(-1)
-    categories = _columnwise(draw, lambda known: [str(item) for item in known if isinstance(item, str)])
     for index in range(flat.size):
-        known = categories(index)
-        words = draw.hints.words or _WORDS
+        known = _categories(draw, index, str)
         if known:
             flat[index] = known[int(draw.rng.integers(len(known)))]
         else:
             # Texts of different lengths, since some models answer in as many parts.
-            flat[index] = " ".join(str(word) for word in draw.rng.choice(words, (4, 2, 7, 1)[draw.number % 4]))
+            words = draw.rng.choice(draw.hints.words or _WORDS, (4, 2, 7, 1)[draw.number % 4])
+            flat[index] = " ".join(map(str, words))
     return array
 
 
-def _columnwise(draw: Draw, keep: Callable[[list[Any]], list[Any]]) -> Callable[[int], list[Any]]:
-    """The categories of the column that a flat index lies in."""
-    width = draw.shape[-1] if draw.shape else 1
-    categories = draw.hints.categories
-
-    def known(index: int) -> list[Any]:
-        column = index % max(width, 1)
-        return keep(categories.get(column) or categories.get(None) or [])
-
-    return known
-
-
-def _draw_booleans(draw: Draw) -> Array:
-    if draw.manner in ("ones", "zeros"):
-        return np.full(draw.shape, draw.manner == "ones")
-    if not draw.shape or draw.is_called("mask") or draw.manner == "small":
-        return _mask(draw).astype(bool)
-    return draw.rng.random(draw.shape) < 0.5
+def _categories(draw: Draw, index: int, kind: type) -> list[Any]:
+    """The categories of one type that the column of a flat index knows."""
+    column = index % max(draw.shape[-1] if draw.shape else 1, 1)
+    known = draw.hints.categories.get(column) or draw.hints.categories.get(None) or []
+    return [item for item in known if isinstance(item, kind)]
 
 
 # --- integers -------------------------------------------------------------------------------------------------------
@@ -114,21 +99,20 @@ def _draw_integers(draw: Draw) -> Array:
 
 
 def _draw_categories(draw: Draw) -> Array:
-    known = _columnwise(draw, lambda items: [item for item in items if isinstance(item, int)] or [0])
-    values = [known(index) for index in range(int(np.prod(draw.shape)))]
+    values = [_categories(draw, index, int) or [0] for index in range(int(np.prod(draw.shape)))]
     return np.array([items[int(draw.rng.integers(len(items)))] for items in values]).reshape(draw.shape)
 
 
 def _draw_named_integers(draw: Draw) -> Array | None:
     """Values for inputs whose meaning their name gives away."""
     shape = draw.shape
+    places = np.arange(shape[-1]) if shape else np.array(0)
     if draw.is_called(r"mask"):
         return _mask(draw)
     if draw.is_called(r"token_type|segment"):
-        return np.broadcast_to(np.arange(max(shape[-1:], default=1)) * 2 >= max(shape[-1:], default=1), shape)
+        return np.broadcast_to(places * 2 >= places.size, shape)
     if draw.is_called(r"position"):
-        limit = draw.hints.index_limit or 1 << 30
-        return np.broadcast_to(np.arange(max(shape[-1:], default=1)) % limit, shape)
+        return np.broadcast_to(places % (draw.hints.index_limit or 1 << 30), shape)
     if len(shape) <= 2 and int(np.prod(shape)) <= 8:
         return _draw_named_counts(draw)
     return None
@@ -139,21 +123,24 @@ def _draw_named_counts(draw: Draw) -> Array | None:
         return np.full(draw.shape, 16000)
     if draw.is_called(r"len|num_frames"):
         return np.full(draw.shape, _length(draw))
-    if draw.is_called(r"im\w*_?(shape|size)|target_size|orig\w*_size"):
-        return np.full(draw.shape, max((s[-1] for s in draw.shapes.values() if len(s) == 4), default=64))
+    if draw.is_called(_IMAGE_SIZE):
+        return _image_size(draw)
     if draw.is_called(r"time_?step|^t$"):
         return draw.rng.integers(1, 100, draw.shape)
     if draw.is_called(r"sid|speaker|lang|^k$|num|count|beam|max|min|seed"):
-        return draw.rng.integers(0, draw.hints.index_limit or 2, draw.shape) if draw.hints.index_limit else None
+        return draw.rng.integers(0, draw.hints.index_limit, draw.shape) if draw.hints.index_limit else None
     return None
+
+
+def _image_size(draw: Draw) -> Array:
+    return np.full(draw.shape, max((shape[-1] for shape in draw.shapes.values() if len(shape) == 4), default=64))
 
 
 def _length(draw: Draw) -> int:
     """How long the sequence is that this length belongs to; shorter for later samples."""
     others = [shape for name, shape in draw.shapes.items() if name != draw.tensor.name and len(shape) > 1]
-    full = max((max(shape[1:]) for shape in others), default=4)
-    longest = [max(shape[1:]) for shape in others if len(shape) in (2, 3)]
-    full = max(longest, default=full)
+    sequences = [shape for shape in others if len(shape) in (2, 3)]
+    full = max((max(shape[1:]) for shape in sequences or others), default=4)
     return full if draw.manner != "varied" else max(1, full - (full // 5) * (draw.number % 4))
 
 
@@ -219,8 +206,8 @@ def _draw_named_scalars(draw: Draw) -> Array | None:
         return np.resize([0.0, 1.0, 0.0], draw.shape)  # piper's noise, length and width of noise: none of it random
     if draw.is_called(r"noise"):
         return np.zeros(draw.shape)
-    if draw.is_called(r"im\w*_?(shape|size)|target_size|orig\w*_size"):
-        return np.full(draw.shape, max((s[-1] for s in draw.shapes.values() if len(s) == 4), default=64))
+    if draw.is_called(_IMAGE_SIZE):
+        return _image_size(draw)
     if draw.is_called(r"len"):
         return np.full(draw.shape, 1.0 if draw.manner != "varied" else 1.0 - 0.2 * (draw.number % 4))
     return None

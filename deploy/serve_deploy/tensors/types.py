@@ -33,12 +33,14 @@ class DataType(Enum):
     @property
     def numpy_name(self) -> str:
         """Its numpy type; BF16 has none of its own and travels as float32, strings as object."""
-        return _NUMPY_NAMES[self]
+        special = {DataType.BYTES: "object", DataType.BF16: "float32"}
+        return special.get(self) or self.value.lower().replace("fp", "float")
 
     @property
     def size_bytes(self) -> int | None:
         """Bytes an element takes on the wire; None for strings, which vary."""
-        return _SIZES_BYTES[self]
+        bits = "".join(filter(str.isdigit, self.value)) or {DataType.BOOL: "8"}.get(self)
+        return int(bits) // 8 if bits else None
 
     @property
     def is_float(self) -> bool:
@@ -54,17 +56,14 @@ class DataType(Enum):
         return cls.BYTES if name == "TYPE_STRING" else cls(name.removeprefix("TYPE_"))
 
 
-_NUMPY_NAMES = {
-    DataType.BOOL: "bool", DataType.UINT8: "uint8", DataType.UINT16: "uint16", DataType.UINT32: "uint32",
-    DataType.UINT64: "uint64", DataType.INT8: "int8", DataType.INT16: "int16", DataType.INT32: "int32",
-    DataType.INT64: "int64", DataType.FP16: "float16", DataType.FP32: "float32", DataType.FP64: "float64",
-    DataType.BYTES: "object", DataType.BF16: "float32",
-}  # fmt: skip
-_SIZES_BYTES = {
-    DataType.BOOL: 1, DataType.UINT8: 1, DataType.UINT16: 2, DataType.UINT32: 4, DataType.UINT64: 8,
-    DataType.INT8: 1, DataType.INT16: 2, DataType.INT32: 4, DataType.INT64: 8, DataType.FP16: 2,
-    DataType.FP32: 4, DataType.FP64: 8, DataType.BYTES: None, DataType.BF16: 2,
-}  # fmt: skip
+def fits_shape(declared: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether `shape` has the rank of `declared`, and its size in every dim that is not free (-1)."""
+    return len(shape) == len(declared) and all(dim in (-1, size) for dim, size in zip(declared, shape, strict=True))
+
+
+def client_shape(shape: tuple[int, ...], *, batched: bool) -> tuple[int, ...]:
+    """The shape that a client sees: Triton has no rank 0, nor any beside the batch axis, and makes it [1]."""
+    return (*shape, 1) if len(shape) == int(batched) else shape
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,7 @@ class TensorSpec:
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether an array of this shape fits: equal rank, and equal sizes where a dim is not free."""
-        return len(shape) == len(self.shape) and all(
-            dim in (-1, size) for dim, size in zip(self.shape, shape, strict=True)
-        )
+        return fits_shape(self.shape, shape)
 
     def __str__(self) -> str:
         return f"{self.name} {self.data_type.value} [{', '.join(map(str, self.shape))}]"
@@ -92,3 +89,21 @@ class ModelSignature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def required_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that every request has."""
+        return tuple(tensor for tensor in self.inputs if not tensor.optional)
+
+    @property
+    def batch_obstacle(self) -> str | None:
+        """Why the shapes alone rule batching out, or None where they do not."""
+        if not self.required_inputs:
+            return "the model has no inputs to stack"
+        for kind, tensors in (("input", self.required_inputs), ("output", self.outputs)):
+            for tensor in tensors:
+                if not tensor.shape:
+                    return f"{kind} '{tensor.name}' is a scalar (or of unknown rank), without an axis to stack on"
+                if tensor.shape[0] != -1:
+                    return f"the first dimension of {kind} '{tensor.name}' is fixed to {tensor.shape[0]}"
+        return None

@@ -14,6 +14,7 @@ from serve_deploy.model_config import (
     check_config,
     parse_version_policy,
 )
+from serve_deploy.model_config.options import Devices
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 
@@ -102,7 +103,7 @@ def test_portable_by_default() -> None:
 
     group = build_model_config(signature(IMAGE), 4, ConfigOptions(name="m")).instance_group[0]
     assert (group.kind, group.count, list(group.gpus)) == (ModelInstanceGroup.KIND_AUTO, 1, [])
-    gpus = build_model_config(signature(IMAGE), 4, ConfigOptions(name="m", kind="gpu", gpus=(0, 2), instances=3))
+    gpus = build_model_config(signature(IMAGE), 4, ConfigOptions(name="m", devices=Devices("gpu", (0, 2)), instances=3))
     assert gpus.instance_group[0].kind == ModelInstanceGroup.KIND_GPU
     assert (gpus.instance_group[0].count, list(gpus.instance_group[0].gpus)) == (3, [0, 2])
 

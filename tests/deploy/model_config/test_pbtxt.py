@@ -18,7 +18,7 @@ from serve_deploy.model_config import (
     parse_config,
 )
 from serve_deploy.model_config.optimization import parse_optimization, with_shape_profile
-from serve_deploy.model_config.options import WarmupInput
+from serve_deploy.model_config.options import Devices, WarmupInput
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 SIGNATURE = ModelSignature(
@@ -35,8 +35,7 @@ EVERYTHING = ConfigOptions(
     max_queue_delay_us=100,
     preferred_batch_sizes=(4, 8),
     instances=2,
-    kind="gpu",
-    gpus=(0, 1),
+    devices=Devices("gpu", (0, 1)),
     threads=4,
     parallel_threads=2,
     label_files={"scores": "labels.txt"},

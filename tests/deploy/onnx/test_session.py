@@ -11,8 +11,7 @@ from onnx import TensorProto, helper
 from onnx_models import build_model, doubling_model, echo_model
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx.model import read_model
-from serve_deploy.onnx.session import open_session, session_runner, session_signature
+from serve_deploy.onnx.session import open_model
 from serve_deploy.onnx.string_locale import LOCALE, provide_locale
 from serve_deploy.tensors.types import DataType
 from serve_deploy.tensors.wire import from_bfloat16_bits, to_bfloat16_bits
@@ -20,31 +19,27 @@ from serve_deploy.tensors.wire import from_bfloat16_bits, to_bfloat16_bits
 
 def test_reports_the_shapes_that_the_session_infers(tmp_path: Path) -> None:
     """A dim that the file leaves open and ONNX Runtime infers is reported as inferred, as Triton's backend sees it."""
-    model = read_model(save(parse_graph("(float[N,4] x) => (float[N,Div_1] y) { y = Mul(x, x) }"), tmp_path))
+    opened = open_model(save(parse_graph("(float[N,4] x) => (float[N,Div_1] y) { y = Mul(x, x) }"), tmp_path))
 
-    signature = session_signature(open_session(model), model)
-
-    assert model.signature.outputs[0].shape == (-1, -1)
-    assert signature.outputs[0].shape == (-1, 4)
+    assert opened.model.signature.outputs[0].shape == (-1, -1)
+    assert opened.signature.outputs[0].shape == (-1, 4)
 
 
-def test_reports_the_same_without_repacking(tmp_path: Path) -> None:
+def test_reports_the_same_without_prepacking(tmp_path: Path) -> None:
     """A session that leaves the weights where they are infers the same shapes."""
-    model = read_model(save(parse_graph("(float[N,4] x) => (float[N,M] y) { y = Softmax(x) }"), tmp_path))
+    path = save(parse_graph("(float[N,4] x) => (float[N,M] y) { y = Softmax(x) }"), tmp_path)
 
-    light = session_signature(open_session(model, repack=False), model)
-
-    assert light == session_signature(open_session(model), model)
+    assert open_model(path, prepack=False).signature == open_model(path).signature
 
 
 def test_gives_the_refusal_in_onnx_runtimes_words(tmp_path: Path) -> None:
     """A model with an unknown operator is refused in one line that names it."""
     node = helper.make_node("Magic", ["x"], ["y"], domain="com.example")
     tensors = [("x", TensorProto.FLOAT, ("N",))], [("y", TensorProto.FLOAT, ("N",))]
-    model = read_model(save(build_model([node], *tensors), tmp_path))
+    opened = open_model(save(build_model([node], *tensors), tmp_path))
 
     with pytest.raises(InvalidModelError, match=r"com\.example") as refusal:
-        open_session(model)
+        _ = opened.signature
 
     assert "\n" not in refusal.value.message
     assert "com.example" in str(refusal.value.hint)
@@ -52,11 +47,11 @@ def test_gives_the_refusal_in_onnx_runtimes_words(tmp_path: Path) -> None:
 
 def test_runs_bfloat16_as_float32(tmp_path: Path) -> None:
     """BF16 goes in and comes out as float32, rounded to what BF16 can hold."""
-    model = read_model(save(echo_model(TensorProto.BFLOAT16, ("N", 2)), tmp_path))
+    opened = open_model(save(echo_model(TensorProto.BFLOAT16, ("N", 2)), tmp_path))
 
-    outputs = session_runner(open_session(model))({"x": np.array([[1.0, 3.14159]], np.float32)})
+    outputs = opened.run({"x": np.array([[1.0, 3.14159]], np.float32)})
 
-    assert model.signature.inputs[0].data_type is DataType.BF16
+    assert opened.signature.inputs[0].data_type is DataType.BF16
     assert outputs["y"].dtype == np.float32
     assert outputs["y"].tolist() == [[1.0, 3.140625]]
 
@@ -73,10 +68,10 @@ def test_rounds_to_bfloat16_and_back() -> None:
 
 def test_says_why_a_run_failed(tmp_path: Path) -> None:
     """A request that the model refuses raises its complaint in one line."""
-    run = session_runner(open_session(read_model(save(doubling_model(), tmp_path))))
+    opened = open_model(save(doubling_model(), tmp_path))
 
     with pytest.raises(InvalidModelError, match="Expected: 3") as refusal:
-        run({"x": np.zeros((1, 4), np.float32)})
+        opened.run({"x": np.zeros((1, 4), np.float32)})
 
     assert "\n" not in refusal.value.message
 
@@ -91,19 +86,19 @@ def test_ends_a_run_that_takes_too_long(tmp_path: Path) -> None:
             }>
         }"""
     )
-    run = session_runner(open_session(read_model(save(graph, tmp_path))), timeout_seconds=0.2)
+    opened = open_model(save(graph, tmp_path))
 
     with pytest.raises(InvalidModelError, match=r"did not end within 0\.2 s"):
-        run({"n": np.array(1 << 60)})
+        opened.run({"n": np.array(1 << 60)}, timeout_seconds=0.2)
 
 
 def test_loads_a_string_normalizer_on_a_slim_machine(tmp_path: Path) -> None:
     """The locale that StringNormalizer asks for is provided where the machine lacks it."""
     model = parse_graph('(string[N] x) => (string[N] y) { y = StringNormalizer<case_change_action="UPPER">(x) }')
 
-    run = session_runner(open_session(read_model(save(model, tmp_path))))
+    opened = open_model(save(model, tmp_path))
 
-    assert run({"x": np.array(["héllo"], object)})["y"].tolist() == ["HÉLLO"]
+    assert opened.run({"x": np.array(["héllo"], object)})["y"].tolist() == ["HÉLLO"]
 
 
 def test_provides_the_locale_to_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:

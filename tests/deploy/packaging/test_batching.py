@@ -13,11 +13,9 @@ from batching_models import TRAPS, Trap, parse_graph, recurrent_model, save
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
-from serve_deploy.onnx.model import read_model
-from serve_deploy.onnx.session import open_session, session_runner, session_signature
+from serve_deploy.onnx.session import open_model
 from serve_deploy.packaging.batching import DEFAULT_MAX_BATCH_SIZE, prove_batching
 from serve_deploy.samples.generation import generate_samples
-from serve_deploy.tensors.batch_axis import check_declared
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -25,10 +23,8 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 def prove(model: onnx.ModelProto, folder: Path) -> BatchingProof:
     """Run the proof as packaging does, with generated samples."""
-    read = read_model(save(model, folder))
-    session = open_session(read)
-    samples = generate_samples(read, session).samples
-    return prove_batching(session_runner(session), session_signature(session, read), samples)
+    opened = open_model(save(model, folder))
+    return prove_batching(opened.run, opened.signature, generate_samples(opened).samples)
 
 
 def signature(*shape: int, data_type: DataType = DataType.FP32) -> ModelSignature:
@@ -175,17 +171,17 @@ def test_leaves_out_scaled_samples_that_the_model_refuses() -> None:
 
 
 def test_offers_the_fix_for_a_label_that_is_declared_wrongly() -> None:
-    """An output declared [1] that has a row a sample is named together with --fix."""
+    """An output declared [1] that has one row per sample is named together with the fix."""
     declared = ModelSignature((TensorSpec("x", DataType.FP32, (-1, 2)),), (TensorSpec("y", DataType.FP32, (1,)),))
 
     proof = prove_batching(lambda inputs: {"y": inputs["x"][:, 0]}, declared, rows(1, 2))
 
-    assert (proof.verdict, "--fix" in proof.evidence) == ("not_batchable", True)
+    assert (proof.verdict, "a fixed copy" in proof.evidence) == ("not_batchable", True)
 
 
 @pytest.mark.parametrize(("shape", "reason"), [((-1, 3), None), ((2, 3), "fixed to 2"), ((), "scalar")])
 def test_judges_by_shapes_what_needs_no_run(shape: tuple[int, ...], reason: str | None) -> None:
     """A fixed first dim or none at all settles it."""
-    found = check_declared(signature(*shape))
+    found = signature(*shape).batch_obstacle
 
     assert found is None if reason is None else reason in str(found)

@@ -12,10 +12,11 @@ from onnx import TensorProto, helper
 from onnx_models import doubling_model, echo_model
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx.model import OnnxModel, read_model
-from serve_deploy.onnx.session import open_session, session_runner, session_signature
-from serve_deploy.packaging.fixes.model_fixes import explain_unservable, fix_model
+from serve_deploy.onnx.model import read_model
+from serve_deploy.onnx.session import OpenedModel, open_model
+from serve_deploy.packaging.fixes.model_fixes import fix_model
 from serve_deploy.packaging.labels import find_labels
+from serve_deploy.packaging.servable import explain_unservable
 
 
 def zipmap_model() -> onnx.ModelProto:
@@ -32,24 +33,24 @@ def zipmap_model() -> onnx.ModelProto:
     return model
 
 
-def fix(model: onnx.ModelProto, folder: Path, release: str = "24.10") -> tuple[OnnxModel, tuple[str, ...]]:
-    """The fixed copy, read again, and what was done."""
-    fixed = fix_model(read_model(save(model, folder)), release=release)
-    return read_model(save(fixed.proto, folder, "fixed.onnx")), fixed.fixes
+def fix(model: onnx.ModelProto, folder: Path, release: str = "24.10") -> tuple[OpenedModel, tuple[str, ...]]:
+    """The fixed copy, and what was done."""
+    return fix_model(open_model(save(model, folder)), release=release)
 
 
 def test_cuts_a_zipmap_down_to_its_scores(tmp_path: Path) -> None:
     """The output keeps its name and becomes a tensor; the class names are kept."""
     model, fixes = fix(zipmap_model(), tmp_path)
-    session = open_session(model)
-    signature = session_signature(session, model)
 
-    outputs = session_runner(session)({"x": np.array([[1, 0], [0, 1]], np.float32)})
+    outputs = model.run({"x": np.array([[1, 0], [0, 1]], np.float32)})
 
-    assert [(tensor.name, tensor.shape) for tensor in signature.outputs] == [("label", (-1,)), ("scores", (-1, 2))]
+    assert [(tensor.name, tensor.shape) for tensor in model.signature.outputs] == [
+        ("label", (-1,)),
+        ("scores", (-1, 2)),
+    ]
     np.testing.assert_allclose(outputs["scores"].sum(axis=1), 1, rtol=1e-6)
     assert outputs["label"].tolist() == ["no", "yes"]
-    assert find_labels(model.metadata, signature) == {"scores": ("no", "yes")}
+    assert find_labels(model.model.metadata, model.signature) == {"scores": ("no", "yes")}
     assert "ZipMap" in fixes[0]
 
 
@@ -60,7 +61,7 @@ def test_splits_a_sequence_into_its_tensors(tmp_path: Path) -> None:
 
     fixed, _ = fix(model, tmp_path)
 
-    outputs = session_runner(open_session(fixed))({"x": np.ones((1, 2), np.float32)})
+    outputs = fixed.run({"x": np.ones((1, 2), np.float32)})
     assert {name: array.tolist() for name, array in outputs.items()} == {"s_0": [[1, 1]], "s_1": [[2, 2]]}
 
 
@@ -81,9 +82,7 @@ def test_frees_a_label_that_is_declared_one_row(tmp_path: Path) -> None:
     """A dimension that the model does not keep to becomes free, so that the session reports it free."""
     model, fixes = fix(wrong_label_model(), tmp_path)
 
-    signature = session_signature(open_session(model), model)
-
-    assert [tensor.shape for tensor in signature.outputs] == [(-1,), (-1, 3)]
+    assert [tensor.shape for tensor in model.signature.outputs] == [(-1,), (-1, 3)]
     assert "declared [1], but the model returned [2]" in fixes[0]
 
 
@@ -116,7 +115,7 @@ def test_lowers_versions_that_the_release_does_not_read(tmp_path: Path) -> None:
 
     fixed, fixes = fix(model, tmp_path)
 
-    assert (fixed.ir_version, fixed.opsets["ai.onnx"]) == (10, 21)
+    assert (fixed.model.ir_version, fixed.model.opsets["ai.onnx"]) == (10, 21)
     assert fixes == ("lowered the ai.onnx opset from 23 to 21", "lowered the IR version from 11 to 10")
 
 
@@ -127,7 +126,7 @@ def test_writes_out_an_operator_that_the_lower_opset_lacks(tmp_path: Path) -> No
 
     fixed, fixes = fix(model, tmp_path)
 
-    outputs = session_runner(open_session(fixed))({"x": np.full((1, 4), 2, np.float32)})
+    outputs = fixed.run({"x": np.full((1, 4), 2, np.float32)})
     np.testing.assert_allclose(outputs["y"], [[1, 2, 3, 4]], rtol=1e-5)
     assert fixes[0] == "lowered the ai.onnx opset from 23 to 21"
 
@@ -147,7 +146,7 @@ def test_sets_a_locale_that_images_have(tmp_path: Path) -> None:
 
     fixed, fixes = fix(model, tmp_path)
 
-    outputs = session_runner(open_session(fixed))({"x": np.array(["ÄÖ"], object)})
+    outputs = fixed.run({"x": np.array(["ÄÖ"], object)})
     assert outputs["y"].tolist() == ["äö"]
     assert "C.UTF-8" in fixes[0]
 
@@ -160,10 +159,9 @@ def test_casts_types_that_triton_cannot_serve(number: int, tmp_path: Path) -> No
 
     fixed, fixes = fix(model, tmp_path)
 
-    session = open_session(fixed)
     numbers = np.array([[1, 2, -4]], "int8" if number == TensorProto.INT4 else "float32")
-    assert session_runner(session)({"x": numbers})["y"].tolist() == [[1, 2, -4]]
-    assert (explain_unservable(fixed), len(fixes)) == (None, 2)
+    assert fixed.run({"x": numbers})["y"].tolist() == [[1, 2, -4]]
+    assert (explain_unservable(fixed.model), len(fixes)) == (None, 2)
 
 
 def test_frees_a_dimension_of_0(tmp_path: Path) -> None:
@@ -175,18 +173,18 @@ def test_frees_a_dimension_of_0(tmp_path: Path) -> None:
 
 
 def test_leaves_a_good_model_alone(tmp_path: Path) -> None:
-    """Nothing to mend, nothing done."""
+    """Nothing to fix, nothing done."""
     assert fix(doubling_model(), tmp_path)[1] == ()
 
 
 def test_names_the_output_and_the_option(tmp_path: Path) -> None:
-    """Without --fix, the refusal names the output, its type and the option."""
+    """Without the fix, the refusal names the output, its type and the option."""
     refusal = explain_unservable(read_model(save(zipmap_model(), tmp_path)))
 
     assert refusal is not None
     assert "output 'scores'" in refusal.message
     assert "sequence of map of string to float" in refusal.message
-    assert "--fix" in str(refusal.hint)
+    assert "`fix`" in str(refusal.hint)
 
 
 def test_has_nothing_to_say_of_a_good_model(tmp_path: Path) -> None:

@@ -11,16 +11,14 @@ from batching_models import parse_graph, save
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build_model
 
-from serve_deploy.onnx.model import read_model
-from serve_deploy.onnx.session import open_session
+from serve_deploy.onnx.session import open_model
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.samples.generation import GeneratedSamples, generate_samples
 
 
 def generate(model: onnx.ModelProto, folder: Path, **options: int) -> GeneratedSamples:
     """Samples for a model, as packaging asks for them."""
-    read = read_model(save(model, folder))
-    return generate_samples(read, open_session(read), **options)
+    return generate_samples(open_model(save(model, folder)), **options)
 
 
 def weights(name: str, *shape: int) -> onnx.TensorProto:
@@ -179,3 +177,10 @@ def test_lies_near_what_the_model_compares_with(tmp_path: Path) -> None:
     found = generate(model, tmp_path)
 
     assert "1 of 1 outputs vary" in found.attempts[-1]
+
+
+def test_takes_a_single_position_as_a_number(tmp_path: Path) -> None:
+    """An input whose name says that it counts places may have none to count along."""
+    found = generate(parse_graph("(int64 position) => (int64 y) { y = Identity(position) }"), tmp_path)
+
+    assert found.samples[0]["position"].shape == ()

@@ -17,7 +17,7 @@ from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
 from serve_deploy.onnx.model import read_model
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.samples.files import read_samples, write_samples
+from serve_deploy.samples.files import encode_samples, read_samples
 from serve_deploy.triton import TritonServer
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -61,7 +61,7 @@ def test_outputs_are_validated(measure: Any, write_json: Any, protocol: str) -> 
     point = only_point(measure("double", protocol, **FOUR, data=data, validate=True))
     assert (point.succeeded, point.failed) == (20, 20)
     assert [(error.kind, error.example) for error in point.errors] == [
-        ("wrong_output", "output OUT: differs by up to 1")
+        ("wrong_output", "output OUT: differs by up to 1 (1.1e-01 of the largest value)")
     ]
 
 
@@ -197,7 +197,9 @@ def test_packaged_samples_are_checked_against_the_model_itself(
     analysis = read_model(model / "digits.onnx")
     (repository / "digits" / "1").mkdir(parents=True)
     shutil.copy(model / "digits.onnx", repository / "digits" / "1" / "model.onnx")
-    write_samples(repository / "digits" / "samples.npz", read_samples(model / "samples.npz", analysis.signature))
+    (repository / "digits" / "samples.npz").write_bytes(
+        encode_samples(read_samples(model / "samples.npz", analysis.signature))
+    )
     server = triton_server(repository)
     options = LoadTestOptions(
         endpoint=parse_endpoint(server.http_url), model="digits", loads=(ClosedLoop(2),), requests=40,

@@ -36,7 +36,7 @@ def _name(element: int) -> str:
 
 def _widen_input(proto: ModelProto, value: ValueInfoProto, element: int, wider: int) -> None:
     inner = f"{value.name}_{_name(element).lower()}"
-    for node in iterate_nodes(proto.graph):
+    for node in iterate_nodes(proto.graph.node):
         _rename(node, value.name, inner, inputs=True)
     proto.graph.node.insert(0, _cast(value.name, inner, element))
     value.type.tensor_type.elem_type = wider
@@ -44,7 +44,7 @@ def _widen_input(proto: ModelProto, value: ValueInfoProto, element: int, wider: 
 
 def _widen_output(proto: ModelProto, value: ValueInfoProto, element: int, wider: int) -> None:
     inner = f"{value.name}_{_name(element).lower()}"
-    for node in iterate_nodes(proto.graph):
+    for node in iterate_nodes(proto.graph.node):
         _rename(node, value.name, inner, inputs=True)
         _rename(node, value.name, inner, inputs=False)
     proto.graph.node.append(_cast(inner, value.name, wider))

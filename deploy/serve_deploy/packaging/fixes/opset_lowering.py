@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx.graph import iterate_nodes
+from serve_deploy.onnx.graph import all_nodes
 from serve_deploy.releases import Release
 
 if TYPE_CHECKING:
@@ -32,8 +32,11 @@ def lower_versions(proto: ModelProto, release: Release) -> tuple[ModelProto, lis
 
 
 def _opset(proto: ModelProto, domain: str) -> int:
-    names = ("", "ai.onnx") if not domain else (domain,)
-    return max((entry.version for entry in proto.opset_import if entry.domain in names), default=0)
+    return max((entry.version for entry in proto.opset_import if _is_named(entry.domain, domain)), default=0)
+
+
+def _is_named(name: str, domain: str) -> bool:
+    return (name or "ai.onnx") == (domain or "ai.onnx")
 
 
 def _lower_opset(proto: ModelProto, domain: str, limit: int) -> ModelProto:
@@ -53,11 +56,12 @@ def _lower_opset(proto: ModelProto, domain: str, limit: int) -> ModelProto:
 
 
 def _expand(proto: ModelProto, operators: list[str]) -> ModelProto | None:
-    """The model with those of the operators that ONNX defines by older ones written out; None if that is not so."""
+    """The model with the operators written out that ONNX defines by older ones; None where it defines none so."""
     from onnx import defs, shape_inference
     from onnx.inliner import inline_selected_functions
 
-    written = [name for name in operators if _is_function(defs.get_schema(name, _opset(proto, ""), ""))]
+    schemas: dict[str, Any] = {name: defs.get_schema(name, _opset(proto, ""), "") for name in operators}
+    written = [name for name, schema in schemas.items() if schema.has_function or schema.has_context_dependent_function]
     if not written:
         return None
     typed = shape_inference.infer_shapes(_declare_initializers(proto))
@@ -84,14 +88,8 @@ def _declare_initializers(proto: ModelProto) -> ModelProto:
     return copy
 
 
-def _is_function(schema: Any) -> bool:
-    return bool(schema.has_function or schema.has_context_dependent_function)
-
-
 def _nodes(proto: ModelProto, domain: str) -> Iterator[NodeProto]:
-    names = ("", "ai.onnx") if not domain else (domain,)
-    every = [*iterate_nodes(proto.graph), *(node for function in proto.functions for node in function.node)]
-    return (node for node in every if node.domain in names)
+    return (node for node in all_nodes(proto) if _is_named(node.domain, domain))
 
 
 def _is_same(node: NodeProto, domain: str, proto: ModelProto, limit: int) -> bool:
@@ -108,10 +106,9 @@ def _is_same(node: NodeProto, domain: str, proto: ModelProto, limit: int) -> boo
 
 
 def _set_opset(proto: ModelProto, domain: str, version: int) -> None:
-    names = ("", "ai.onnx") if not domain else (domain,)
     for imports in (proto.opset_import, *(function.opset_import for function in proto.functions)):
         for entry in imports:
-            if entry.domain in names:
+            if _is_named(entry.domain, domain):
                 entry.version = version
 
 
@@ -125,7 +122,7 @@ def _convert(proto: ModelProto, limit: int, changed: list[str]) -> ModelProto:
         raise InvalidModelError(
             f"cannot lower the ai.onnx opset to {limit}: {', '.join(changed)} changed since then, and the converter "
             f"says: {reason}",
-            hint="export the model again with an older opset, or choose a newer release with --triton",
+            hint="export the model again with an older opset, or choose a newer `release`",
         ) from error
     converted.metadata_props.extend(entry for entry in proto.metadata_props if not converted.metadata_props)
     return converted

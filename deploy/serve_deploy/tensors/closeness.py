@@ -1,0 +1,94 @@
+"""How close two tensors are, and how close each use wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A number may be off by `relative` of itself, `of_largest` of its tensor's largest magnitude, and `least`."""
+
+    relative: float
+    of_largest: float = 0.0
+    least: float = float(np.finfo(np.float64).tiny)
+
+
+Tolerances = Mapping[str, Tolerance]
+
+# One build of ONNX Runtime at two batch sizes: another order of summing moves a float by some ten units in the last
+# place of the largest term (FP32: 1e-7 each), far less than sharing a scale or a mean between rows does. `least` is
+# the rounding of numbers about 1, which is all that a sigmoid near 0 consists of.
+SAME_ROW: Tolerances = {
+    "float16": Tolerance(2e-3, 2e-3, 1e-3),
+    "float32": Tolerance(1e-4, 1e-5, 2e-7),
+    "float64": Tolerance(1e-9, 1e-10, 1e-14),
+}
+# Another build of ONNX Runtime, as in Triton: other kernels, so a little more of the largest term. There is no floor,
+# since a tensor of tiny numbers must be served as exactly as one of large ones.
+SERVED: Tolerances = {
+    "float16": Tolerance(5e-3, 5e-3),
+    "float32": Tolerance(1e-4, 2e-5),
+    "float64": Tolerance(1e-9, 1e-10),
+}
+
+
+def _for_every_float(tolerance: Tolerance) -> Tolerances:
+    return dict.fromkeys(("float16", "float32", "float64"), tolerance)
+
+
+# Outputs from elsewhere: another framework, a GPU, or a graph that was rewritten.
+COMPUTED_ELSEWHERE = _for_every_float(Tolerance(1e-3, least=1e-5))
+# The answers to two samples: less apart than this, they may be the same answer. The floor is lower, since the
+# probabilities of a thousand classes are small and differ by little.
+SAME_ANSWER = _for_every_float(Tolerance(1e-3, least=1e-6))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest difference, also as a share of the expected largest magnitude; `problem` is None if close enough."""
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    problem: str | None = None
+
+
+def compare(actual: Array, expected: Array, tolerances: Tolerances, *, noise: float = 0.0) -> Difference:
+    """Compare two tensors: floats within the tolerance of the expected type, all else exactly; NaN equals NaN.
+
+    `noise` is what the model itself varies by, as a share of the largest magnitude: three times that is allowed.
+    """
+    if actual.shape != expected.shape:
+        return Difference(problem=f"shape {list(actual.shape)} instead of {list(expected.shape)}")
+    if expected.dtype.kind != "f":
+        wrong = int(np.sum(actual != expected))
+        problem = f"{wrong} of {expected.size} elements differ" if wrong else None
+        return Difference(wrong, wrong / max(expected.size, 1), problem)
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return Difference(float("inf"), float("inf"), "infinite or NaN in other places")
+    return _compare_finite(a[finite], b[finite], tolerances[expected.dtype.name], noise)
+
+
+def _compare_finite(a: Array, b: Array, tolerance: Tolerance, noise: float) -> Difference:
+    if not a.size:
+        return Difference()
+    distance, magnitude = np.abs(a - b), np.abs(b)
+    absolute, largest = float(distance.max()), float(magnitude.max())
+    relative = absolute / (largest or 1.0)
+    allowed = tolerance.relative * magnitude + max(tolerance.of_largest, 3 * noise) * largest + tolerance.least
+    if (distance <= allowed).all():
+        return Difference(absolute, relative)
+    return Difference(absolute, relative, f"differs by up to {absolute:.3g} ({relative:.1e} of the largest value)")
+
+
+def are_close(actual: Array, expected: Array, tolerances: Tolerances) -> bool:
+    """Whether two tensors are the same within the tolerance."""
+    return compare(actual, expected, tolerances).problem is None

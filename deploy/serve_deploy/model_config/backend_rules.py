@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from serve_deploy.model_config.optimization import ACCELERATORS, PRECISIONS, TENSORRT_KEYS
+from serve_deploy.model_config.accelerators import ACCELERATORS, PRECISIONS, TENSORRT_KEYS
 from serve_deploy.model_config.problem import Problem, is_onnx
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from serve_deploy.errors import UsageError
+from serve_deploy.model_config.accelerators import Optimization, parse_optimization
 from serve_deploy.option import Made, Option
 
 InstanceKind = Literal["cpu", "gpu"]
@@ -117,20 +118,6 @@ def _read_numbers(field_name: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, numbers))
 
 
-def _read_optimization(text: str) -> Optimization:
-    from serve_deploy.model_config.optimization import parse_optimization
-
-    return parse_optimization(text)
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """An execution accelerator of Triton's ONNX Runtime backend, with the keys that Triton passes on to it."""
-
-    accelerator: Literal["tensorrt", "openvino"]
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class WarmupInput:
     """One input of a warm-up request: Triton's wire bytes of a single sample, dims without the batch axis."""
@@ -159,7 +146,7 @@ class ConfigOptions:
             "An accelerator; tensorrt also takes its keys, as in tensorrt:fp16,trt_engine_cache_enable=1.",
             metavar="tensorrt[:fp16]|openvino",
             group=_DEVICES,
-            read=_read_optimization,
+            read=parse_optimization,
         ),
     ] = None
     max_queue_delay_us: Annotated[

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serve_deploy.errors import UsageError
-from serve_deploy.model_config.optimization import parse_optimization, with_shape_profile
-from serve_deploy.model_config.options import Optimization
+from serve_deploy.model_config.accelerators import Optimization, parse_optimization
+from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 IMAGE = TensorSpec("image", DataType.FP32, (-1, 3, -1, -1))

@@ -17,7 +17,8 @@ from serve_deploy.model_config import (
     format_config,
     parse_config,
 )
-from serve_deploy.model_config.optimization import parse_optimization, with_shape_profile
+from serve_deploy.model_config.accelerators import parse_optimization
+from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.model_config.options import Devices, WarmupInput
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 

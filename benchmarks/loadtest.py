@@ -28,8 +28,8 @@ import numpy as np
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.model import Model, Tensor
 from serve_deploy.endpoint.payload import Sample, http_body
-from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, LoadShape
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
+from serve_deploy.loadtest.loads import LoadShape
 from serve_deploy.reports.point import Point
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 

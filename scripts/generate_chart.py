@@ -7,26 +7,28 @@ The source is deploy/serve_deploy (chart_values, gpu_profiles) and examples/digi
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import textwrap
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
-from serve_deploy.autoscaling.promql import Scope, formula, read_queries
 from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES, profiles_document
-from serve_deploy.chart.values.documentation import render_values_table, render_values_yaml
+from serve_deploy.chart.values import ChartValues
+from serve_deploy.chart.values.documentation import document_values, render_values_yaml
 from serve_deploy.chart.values.scaling import Metrics
-from serve_deploy.chart.values.schema import build_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "triton"
 DIGITS = ROOT / "examples" / "digits"
 METRICS = Metrics()
 ADAPTER_SERIES = {"concurrency": "nv_inference_request_duration_us", "pending": "nv_inference_pending_request_count"}
+SCHEMA_NOISE = ("title", "default")
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -58,6 +60,51 @@ def render_example_request() -> str:
     return json.dumps({"model": "digits", "body": body, "expect": f":{digit}:{LABELS[digit]}"}, indent=2) + "\n"
 
 
+def build_schema() -> dict[str, Any]:
+    """Return the schema that helm checks values against: draft 7, without references, nothing unknown allowed."""
+    raw = ChartValues.model_json_schema(by_alias=True)
+    definitions = raw.pop("$defs", {})
+    schema = _simplify(raw, definitions)
+    # YAML reads an unquoted `off` as false, and helm checks what YAML has read.
+    mode = schema["properties"]["autoscaling"]["properties"]["mode"]
+    mode.pop("type")
+    mode["enum"].append(False)
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "charts/triton", **schema}
+
+
+def _simplify(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_simplify(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = dict(node)
+    if reference := node.pop("$ref", None):
+        target = copy.deepcopy(definitions[reference.rsplit("/", 1)[1]])
+        node = {**target, **node}
+    simple = {key: _simplify(value, definitions) for key, value in node.items() if key not in SCHEMA_NOISE}
+    if "properties" in node:
+        simple["properties"] = {key: _simplify(value, definitions) for key, value in node["properties"].items()}
+    return simple
+
+
+def render_values_table() -> str:
+    """Return the README's table of values."""
+    rows = ["| Value | Default | What it is for |", "|---|---|---|"]
+    for item in document_values():
+        path = ".".join(item.path)
+        if item.group:
+            rows.append(f"| **`{path}`** | | {_cell(item.description)} |")
+        else:
+            rows.append(
+                f"| `{path}` | `{_cell(json.dumps(item.default, ensure_ascii=False))}` | {_cell(item.description)} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def render_gpu_table() -> str:
     """Return the README's table of GPU profiles."""
     rows = ["| `gpu.profile` | GB | architecture | clouds | MIG slices |", "|---|---|---|---|---|"]
@@ -70,19 +117,28 @@ def render_gpu_table() -> str:
 
 def render_adapter_rules() -> str:
     """Return prometheus-adapter's values with the rules of the chart's ConfigMap, indented for the README."""
-    queries = read_queries(CHART)
-    scope = Scope("<<.LabelMatchers>>", window=METRICS.window, guard_window=METRICS.guard_window)
     rules = [
         {
             "seriesQuery": f"{series}{{namespace!='',pod!=''}}",
             "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
             "name": {"as": f"triton_{name}"},
-            "metricsQuery": formula(queries.formulas[name], scope, ("<<.GroupBy>>",)),
+            "metricsQuery": _adapter_query(name),
         }
         for name, series in ADAPTER_SERIES.items()
     ]
     text = yaml.safe_dump({"rules": {"custom": rules}}, sort_keys=False, width=1000)
     return textwrap.indent(text.rstrip(), "  ")
+
+
+def _adapter_query(name: str) -> str:
+    text = (CHART / "files" / "formulas" / f"{name}.promql").read_text(encoding="utf-8")
+    parts = {
+        "__BY__": "<<.GroupBy>>", "__SELECTOR__": "<<.LabelMatchers>>", "__MODELS__": ".+",
+        "__GUARD_WINDOW__": METRICS.guard_window, "__WINDOW__": METRICS.window,
+    }  # fmt: skip
+    for placeholder, part in parts.items():
+        text = text.replace(placeholder, part)
+    return " ".join(" ".join(line for line in text.splitlines() if not line.startswith("#")).split())
 
 
 def render_modes() -> str:

@@ -14,7 +14,6 @@ from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
-    from serve_deploy.loadtest.options import LoadTestOptions
     from serve_deploy.rendering import Format
     from serve_deploy.reports.gates import Gate
     from serve_deploy.reports.judging import Baseline
@@ -50,12 +49,13 @@ Output = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What becomes of a result: its gates and baseline, the files it goes to, what stdout gets."""
+    """What becomes of a result: its gates and baseline (unless it has its verdicts), its files, what stdout gets."""
 
     gates: tuple[Gate, ...] = ()
     baseline: Baseline | None = None
     outputs: tuple[Path, ...] = ()
     printed: Format = "table"
+    is_judged: bool = False
 
     def conclude(
         self,
@@ -78,14 +78,20 @@ class Ending:
         lost = unsaved is not None and getattr(unsaved, "kept", None) is None
         sys.stdout.write(render(judged, "json" if lost else self.printed))
         sys.stdout.flush()
-        asked = bool(self.gates or self.baseline)
+        asked = bool(self.is_judged or self.gates or self.baseline)
         missed = _catch(lambda: require_all_passed(judged)) if asked else None
         late = _catch(lambda: afterwards(judged))
         _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
 
 
 def prepare_ending(
-    *, slo: list[str] | None, baseline: Path | None, min_effect: float, outputs: list[Path] | None, printed: Format
+    *,
+    slo: list[str] | None = None,
+    baseline: Path | None = None,
+    min_effect: float = 0.05,
+    outputs: list[Path] | None,
+    printed: Format,
+    is_judged: bool = False,
 ) -> Ending:
     """Find out what is wrong with gates, baseline and files before anything long is begun."""
     from serve_deploy.rendering.saved_reports import check_destinations, read_report
@@ -99,16 +105,8 @@ def prepare_ending(
         baseline=Baseline(str(baseline), read_report(baseline), min_effect) if baseline is not None else None,
         outputs=files,
         printed=printed,
+        is_judged=is_judged,
     )
-
-
-def check_baseline(baseline: Baseline, options: LoadTestOptions) -> None:
-    """Refuse a baseline of another model or load before the run, not after it."""
-    from serve_deploy.loadtest.loads import describe_load
-    from serve_deploy.reports.judging import check_comparable
-
-    loads = [describe_load(shape, options.batch_size) for shape in options.loads]
-    check_comparable(baseline, options.model, options.endpoint.protocol, loads)
 
 
 def _catch(action: Callable[[], None]) -> ServeError | None:

@@ -57,7 +57,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"modelRepository": {"uri": "s3://b"}}, "modelRepository.source is carried"),
     ({"modelRepository": {"source": "oci"}}, "modelRepository.oci.reference is empty"),
     ({"modelRepository": {"source": "http"}}, "modelRepository.http.url is empty"),
-    ({"modelRepository": {"carried": {"path": "files/none"}}}, "modelRepository.carried.path files/none holds no file"),
+    (
+        {"modelRepository": {"carried": {"path": "files/none"}}},
+        "modelRepository.carried.path files/none contains no file",
+    ),
     (
         {
             "modelRepository": {"source": "oci", "oci": {"reference": "a/b:1", "method": "volume"}},
@@ -73,11 +76,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"server": {"modelConfigName": "l4"}, "image": {"tag": "24.01-py3"}},
-        "Triton 24.01-py3 does not know --model-config-name",
+        "Triton 24.01-py3 does not have --model-config-name",
     ),
     ({"externalSecret": {"enabled": True}}, "externalSecret.store and externalSecret.remoteKey"),
-    ({"gpu": {"profile": "l40", "cloud": "gke"}}, "gpu.cloud gke offers no gpu.profile l40"),
-    ({"gpu": {"profile": "l4", "mig": "1g.5gb"}}, "gpu.mig 1g.5gb is no slice of gpu.profile l4 (it has none)"),
+    ({"gpu": {"profile": "l40", "cloud": "gke"}}, "gpu.cloud gke does not offer gpu.profile l40"),
+    ({"gpu": {"profile": "l4", "mig": "1g.5gb"}}, "gpu.mig 1g.5gb is not a slice of gpu.profile l4 (it has none)"),
     ({"gpu": {"profile": "h100", "mig": "1g.5gb"}}, "(1g.10gb, 1g.20gb, 2g.20gb, 3g.40gb, 7g.80gb)"),
     ({"gpu": {"cloud": "gke"}}, "need a gpu.profile"),
     ({"multiNode": GROUP}, "multiNode.enabled needs GPUs"),
@@ -86,7 +89,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"multiNode": {**GROUP, "backend": "tensorrtllm"}, "gpu": {"count": 8}}, "multiNode.sshSecret is empty"),
     (
         {"multiNode": GROUP, "gpu": {"count": 8}, "autoscaling": {"mode": "hpa", "metrics": {"source": "cpu"}}},
-        "autoscaling.metrics.source cpu says nothing of a multi-node GPU model",
+        "autoscaling.metrics.source cpu does not show the load of a multi-node GPU model",
     ),
     ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
     ({"gateway": {"grpcRoute": {"enabled": True}}}, "gateway.parentRefs is empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +19,8 @@ from pydantic import ValidationError
 
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.chart.values.documentation import document_values
-from serve_deploy.chart.values.schema import build_schema
 
-SCHEMA = build_schema()
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 LEAVES = [item.path for item in document_values() if not item.group]
 
@@ -122,7 +122,7 @@ def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
     [
         ({}, ["serves digits", "helm test demo", "stays with one replica", "dns:///demo-triton-headless.models:8001",
               "example model", "each pod's UID"]),
-        (modes()["hpa-cpu"], ["by CPU (60 %)", "CPU says nothing of a GPU that is full"]),
+        (modes()["hpa-cpu"], ["by CPU (60 %)", "CPU does not show a full GPU"]),
         (modes()["hpa"], ["2 to 8, 2.5 requests in flight each (hpa)", "ConfigMap demo-triton-adapter-rules"]),
         (modes()["onprem-l40"], ["https://models.example.com/"]),
         (modes()["multi-node-vllm"],

@@ -85,17 +85,17 @@ def test_capacity_of_the_served_model(serve: Serve, repository: Path, tmp_path: 
     )
     refused = serve("chart", repository, *options)
     assert refused.returncode == 3
-    assert "in another configuration" in refused.stderr
+    assert "with another configuration" in refused.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--slo", "throughput>3"), 2, "scaling needs an upper bound of the p99"),
-        (("--set", "nonsense"), 2, "--set nonsense is no PATH=VALUE"),
+        (("--slo", "throughput>3"), 2, "scaling needs an upper limit for the p99"),
+        (("--set", "nonsense"), 2, "--set nonsense is not PATH=VALUE"),
         (("--values", "/nowhere.yaml"), 2, "--values /nowhere.yaml"),
         (("--push", "https://registry"), 2, "helm pushes to OCI registries"),
-        (("--min", "5", "--max", "2"), 2, "--min 5 exceeds --max 2"),
+        (("--min", "5", "--max", "2"), 2, "min replicas 5 (--min) exceeds max replicas 2 (--max)"),
     ],
 )
 def test_wrong_options(

@@ -30,7 +30,7 @@ def test_status_shows_replicas_models_and_autoscaler(serve: Serve, tmp_path: Pat
         data = serve("status", "demo", "-n", "models", "--json", env=environment(tmp_path, url))
     assert shown.returncode == 0, shown.stderr
     assert "rollout (revision 2): 1 of 2 replicas are available" in shown.stdout
-    assert "demo-triton-2 waits: models are loading: digits" in shown.stdout
+    assert "demo-triton-2 is not ready: models are loading: digits" in shown.stdout
     assert "wants 3 (between 2 and 8); recommended size matches" in shown.stdout
     assert json.loads(data.stdout)["pods"][0]["models"] == {"digits": "ready"}
 
@@ -47,7 +47,7 @@ def test_logs_of_every_replica(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "code", "message"),
     [
-        ((401, "Unauthorized"), 6, "the cluster does not know you: Unauthorized"),
+        ((401, "Unauthorized"), 6, "authentication failed: Unauthorized"),
         (
             (403, 'pods is forbidden: User "me" cannot list'),
             6,
@@ -72,6 +72,13 @@ def test_cluster_that_is_gone(serve: Serve, tmp_path: Path) -> None:
         gone = environment(tmp_path, url)
     done = serve("status", "demo", env=gone)
     assert (done.returncode, "the cluster does not answer" in done.stderr) == (6, True)
+
+
+def test_cluster_that_is_not_trusted(serve: Serve, tmp_path: Path) -> None:
+    """A failed TLS handshake is an answer that never came, in OpenSSL's words."""
+    with running_api({}) as url:
+        done = serve("status", "demo", env=environment(tmp_path, url.replace("http:", "https:")))
+    assert (done.returncode, "the cluster does not answer: [SSL" in done.stderr) == (6, True), done.stderr
 
 
 def test_no_cluster_configured(serve: Serve, tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import helm_python
 import pytest
+import yaml
 from dashboard_page import Panel, fill_legend, page_rows, render_page
 from prometheus import Prometheus, running_prometheus
 from repositories import add_ensemble, add_model
 
-from serve_deploy.autoscaling.promql import dashboard, read_queries
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 CHART = Path(__file__).parents[2] / "charts" / "triton"
@@ -111,8 +112,11 @@ def _scrapes(prometheus: Prometheus) -> float:
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, Any]:
-    text = (CHART / "files" / "dashboard.json").read_text()
-    document: dict[str, Any] = json.loads(dashboard(text, read_queries(CHART), uid="demo", title="Triton models/demo"))
+    with helm_python.Chart.load(CHART) as chart:
+        manifests = chart.render({"monitoring": {"dashboard": {"enabled": True}}}, name="demo", namespace="models")
+    (config,) = (yaml.safe_load(text) for path, text in manifests.items() if path.endswith("/dashboard.yaml"))
+    (text,) = config["data"].values()
+    document: dict[str, Any] = json.loads(text)
     return document
 
 

@@ -34,7 +34,7 @@
 {{- $problems = append $problems (printf "autoscaling.minReplicas %d exceeds autoscaling.maxReplicas %d" (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
 {{- end -}}
 {{- if and (eq (int $scaling.minReplicas) 0) (or (ne $mode "keda") (not $scaling.scaleToZero.upstreamTrigger)) -}}
-{{- $problems = append $problems "autoscaling.minReplicas is 0: replicas that do not run emit no metric, so nothing would ever start one; use autoscaling.mode keda with autoscaling.scaleToZero.upstreamTrigger (a signal from before Triton), or at least 1" -}}
+{{- $problems = append $problems "autoscaling.minReplicas is 0: replicas that do not run report no metric, so nothing would ever start one; use autoscaling.mode keda with autoscaling.scaleToZero.upstreamTrigger (a signal from outside the pods), or at least 1" -}}
 {{- end -}}
 {{- if and (eq $mode "keda") (not $scaling.prometheus.serverAddress) -}}
 {{- $problems = append $problems "autoscaling.prometheus.serverAddress is empty, but autoscaling.mode keda reads its metrics there (such as http://prometheus-operated.monitoring:9090)" -}}
@@ -62,13 +62,13 @@
 {{- $problems = append $problems "modelRepository.oci.reference is empty, but modelRepository.source is oci" -}}
 {{- end -}}
 {{- if and (eq $source "oci") (eq $repository.oci.method "volume") (semverCompare "<1.31-0" (include "triton.kubeVersion" .)) -}}
-{{- $problems = append $problems (printf "modelRepository.oci.method is volume, but Kubernetes %s has no image volumes (1.31 does); use copy" (include "triton.kubeVersion" .)) -}}
+{{- $problems = append $problems (printf "modelRepository.oci.method is volume, but Kubernetes %s has no image volumes (they came with 1.31); use copy" (include "triton.kubeVersion" .)) -}}
 {{- end -}}
 {{- if and (eq $source "http") (not $repository.http.url) -}}
 {{- $problems = append $problems "modelRepository.http.url is empty, but modelRepository.source is http" -}}
 {{- end -}}
 {{- if and (eq $source "carried") (eq (include "triton.carriedModels" .) "[]") -}}
-{{- $problems = append $problems (printf "modelRepository.carried.path %s holds no file of this chart" $repository.carried.path) -}}
+{{- $problems = append $problems (printf "modelRepository.carried.path %s contains no file of this chart" $repository.carried.path) -}}
 {{- end -}}
 {{- if and (eq $source "carried") .Values.models.load -}}
 {{- $carried := include "triton.carriedModels" . | fromJsonArray -}}
@@ -82,7 +82,7 @@
 {{- $problems = append $problems "server.controlMode is explicit, but models.load names no model: nothing would be served" -}}
 {{- end -}}
 {{- if and .Values.server.modelConfigName (eq (include "triton.isOld" .) "true") -}}
-{{- $problems = append $problems (printf "server.modelConfigName is %s, but Triton %s does not know --model-config-name (24.05 does)" .Values.server.modelConfigName (.Values.image.tag | default .Chart.AppVersion)) -}}
+{{- $problems = append $problems (printf "server.modelConfigName is %s, but Triton %s does not have --model-config-name (24.05 added it)" .Values.server.modelConfigName (.Values.image.tag | default .Chart.AppVersion)) -}}
 {{- end -}}
 {{- if and (eq (include "triton.controlMode" .) "none") .Values.models.load -}}
 {{- $problems = append $problems "server.controlMode is none, so models.load would have no effect; leave controlMode at auto" -}}
@@ -99,10 +99,10 @@
 {{- if $gpu.profile -}}
 {{- $profile := get (.Files.Get "files/gpu-profiles.yaml" | fromYaml) $gpu.profile | default dict -}}
 {{- if and (has $gpu.cloud (list "gke" "eks" "aks" "oke")) (not (hasKey $profile $gpu.cloud)) -}}
-{{- $problems = append $problems (printf "gpu.cloud %s offers no gpu.profile %s as far as this chart knows; leave gpu.cloud empty to match NVIDIA's node label" $gpu.cloud $gpu.profile) -}}
+{{- $problems = append $problems (printf "gpu.cloud %s does not offer gpu.profile %s as far as this chart knows; leave gpu.cloud empty to match NVIDIA's node label" $gpu.cloud $gpu.profile) -}}
 {{- end -}}
 {{- if and $gpu.mig (not (hasKey ($profile.mig | default dict) $gpu.mig)) -}}
-{{- $problems = append $problems (printf "gpu.mig %s is no slice of gpu.profile %s (%s)" $gpu.mig $gpu.profile (keys ($profile.mig | default (dict "it has none" 1)) | sortAlpha | join ", ")) -}}
+{{- $problems = append $problems (printf "gpu.mig %s is not a slice of gpu.profile %s (%s)" $gpu.mig $gpu.profile (keys ($profile.mig | default (dict "it has none" 1)) | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- else if or $gpu.mig $gpu.cloud -}}
 {{- $problems = append $problems (printf "gpu.mig %q and gpu.cloud %q need a gpu.profile" $gpu.mig $gpu.cloud) -}}
@@ -122,7 +122,7 @@
 {{- $problems = append $problems "multiNode.sshSecret is empty, but multiNode.backend tensorrtllm starts its ranks over ssh" -}}
 {{- end -}}
 {{- if and (ne (include "triton.autoscalingMode" .) "off") (eq .Values.autoscaling.metrics.source "cpu") -}}
-{{- $problems = append $problems "autoscaling.metrics.source cpu says nothing of a multi-node GPU model; use prometheus" -}}
+{{- $problems = append $problems "autoscaling.metrics.source cpu does not show the load of a multi-node GPU model; use prometheus" -}}
 {{- end -}}
 {{- end -}}
 {{- $problems | toJson -}}

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serve_cli import cluster_options as asked
 from serve_cli import output
 from serve_cli.options import Json
+from serve_cli.taking import takes_options
+from serve_deploy.cluster.options import ReleaseOptions
 
 if TYPE_CHECKING:
     from serve_deploy.cluster.autoscaler import AutoscalerState
     from serve_deploy.cluster.release import ReleaseState
 
 
-def status(
-    release: asked.ReleaseName,
-    namespace: asked.Namespace = "default",
-    context: asked.Context = None,
-    json: Json = False,
-) -> None:
+@takes_options(arguments=["release"], flags={"namespace": ("--namespace", "-n")})
+def status(options: ReleaseOptions, json: Json = False) -> None:
     """Show a release's replicas, which model is ready where, its autoscaler and why, and its last rollout.
 
     \b
     serve status demo -n models
     """
-    from serve_deploy.cluster.api import connect
-    from serve_deploy.cluster.release import read_release
+    from serve_deploy.cluster.release import read_status
 
     with output.progress() as progress:
-        progress(f"asking the cluster for {release}")
-        state = read_release(connect(context), release, namespace)
+        progress(f"asking the cluster for {options.release}")
+        state = read_status(options)
     output.emit(state, as_json=json, render=print_state)
 
 
@@ -47,7 +43,7 @@ def print_state(state: ReleaseState) -> None:
     output.print_table(("replica", "node", "state", "restarts", "models"), rows)
     for pod in state.pods:
         if pod.waits_for:
-            console.print(f"{pod.name} waits: {pod.waits_for.message}", markup=False)
+            console.print(f"{pod.name} is not ready: {pod.waits_for.message}", markup=False)
     if state.autoscaler:
         _print_autoscaler(state.autoscaler)
 

@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serve_deploy.autoscaling.sweep import Load, concurrency_at, find_knee, pending_guard, rising_branch, usable_loads
-from serve_deploy.autoscaling.targets import ScalingTargets
+from serve_deploy.autoscaling.hpa import SYNC_SECONDS, TOLERANCE
+from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
+from serve_deploy.autoscaling.targets import RULE_SECONDS, SCRAPE_SECONDS, ScalingTargets
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.report import LoadTestReport
 
 SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
-HPA_TOLERANCE = 0.10
-SYNC_SECONDS = 15.0
 PEAK_HEADROOM = 1.25
 # A tenth of the base a minute, doubling it within ten: faster than daily traffic, slower than a sudden event.
 DEFAULT_GROWTH_PER_SECOND = 0.1 / 60
@@ -24,18 +23,21 @@ DEFAULT_GROWTH_PER_SECOND = 0.1 / 60
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What a sweep cannot tell: the objective, the delays, and the traffic to come (None: not known)."""
+    """What a sweep cannot tell: the objective, the cold start, and the traffic to come (None: not known)."""
 
     slo_p99_seconds: float | None = None
     cold_start_seconds: float = 120.0
-    cold_start_origin: str = "assumed; measure it and say so"
-    scrape_seconds: float = 15.0
-    rule_seconds: float = 15.0
+    cold_start_origin: str = "assumed: measure it and set it"
     growth_per_second: float = DEFAULT_GROWTH_PER_SECOND
     base_rate: float | None = None
     peak_rate: float | None = None
     min_replicas: int | None = None
     max_replicas: int | None = None
+
+    @property
+    def reaction_seconds(self) -> float:
+        """From a rise of the load to a new replica that serves: scrape, rule, the HPA's sync, cold start."""
+        return SCRAPE_SECONDS + RULE_SECONDS + SYNC_SECONDS + self.cold_start_seconds
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,10 @@ class Derived:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The targets, how each number was derived, and which points did not count."""
+    """The targets, the replica that they are for, how each number was derived, and which points did not count."""
 
-    model: str
     targets: ScalingTargets
-    knee_rate: float
+    replica: MeasuredReplica
     utilisation: float
     target_rate: float
     slo_p99_seconds: float
@@ -68,29 +69,24 @@ def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str 
     `configurations` gives each model's digest (None where Triton completes it), and its instances where they are named.
     """
     target = report.target
+    measured = f"the capacity report measured {target.model}"
     if target.model not in configurations:
         raise InvalidModelError(
-            f"the capacity report measured model {target.model}; the repository has {', '.join(configurations)}",
+            f"{measured}; the repository has {', '.join(configurations)}",
             hint="measure one of these models: serve loadtest URL -m MODEL",
         )
     digest, instances = configurations[target.model]
     again = "serve the repository as it is now and measure again: batching and instances change the capacity"
     if digest is None:
         raise InvalidModelError(
-            f"config.pbtxt of {target.model} leaves tensors to Triton's auto-complete, so that no report can be told"
-            " to be of it",
-            hint="write the configuration out, as serve package does",
+            f"config.pbtxt of {target.model} leaves tensors to Triton's auto-complete: no report can be matched to it",
+            hint="write out the whole configuration, as serve package does",
         )
     if target.model_config_sha256 != digest:
-        raise InvalidModelError(
-            f"the capacity report measured {target.model} in another configuration than the repository's config.pbtxt",
-            hint=again,
-        )
+        raise InvalidModelError(f"{measured} with another configuration than the repository's config.pbtxt", hint=again)
     if instances is not None and target.instances is not None and instances != target.instances:
         raise InvalidModelError(
-            f"the capacity report measured {target.model} with {target.instances} instances;"
-            f" the repository's config.pbtxt has {instances}",
-            hint=again,
+            f"{measured} with {target.instances} instances; the repository's config.pbtxt has {instances}", hint=again
         )
 
 
@@ -104,7 +100,7 @@ def derive_capacity(
     loads, dropped = usable_loads(report)
     if len(loads) < 2:
         raise UsageError(
-            f"the capacity report has {len(loads)} usable load(s): {'; '.join(dropped) or 'it is no sweep'}",
+            f"the capacity report has too few usable loads ({len(loads)}): {'; '.join(dropped) or 'it is no sweep'}",
             hint="sweep over several loads: serve loadtest URL -m MODEL -c 1..64 -o report.json",
         )
     branch = rising_branch(loads)
@@ -112,12 +108,10 @@ def derive_capacity(
     knee = find_knee(loads, slo)
     share, share_origin = lowered or _choose_utilisation(circumstances)
     rate = share * knee.rate
-    concurrency = concurrency_at(branch, rate)
+    replica = MeasuredReplica.of(branch, knee)
+    concurrency = replica.in_flight(rate)
     pending, pending_origin = pending_guard(branch[0], knee)
-    least, least_origin = _min_replicas(circumstances, rate)
-    most, most_origin = _max_replicas(circumstances, rate, least)
-    if least > most:
-        raise UsageError(f"min replicas {least} ({least_origin}) exceeds max replicas {most} ({most_origin})")
+    (least, least_origin), (most, most_origin) = choose_replicas(circumstances, rate)
     measured_by = "by the server" if knee.server_side else "by the client"
     derived = (
         Derived("slo_p99", slo, "s", slo_origin),
@@ -134,63 +128,69 @@ def derive_capacity(
         Derived("max_replicas", most, "", most_origin),
     )  # fmt: skip
     targets = ScalingTargets(concurrency=concurrency, pending=pending, min_replicas=least, max_replicas=most)
-    return Capacity(report.target.model, targets, knee.rate, share, rate, slo, derived, dropped)
+    return Capacity(targets, replica, share, rate, slo, derived, dropped)
 
 
-def _explain_knee(knee: Load, loads: Sequence[Load]) -> str:
-    origin = f"highest throughput with p99 <= objective, at {knee.asked}"
-    heaviest = max(loads, key=lambda load: load.concurrency)
-    return f"{origin}: the heaviest load measured, so more may hold; sweep further" if knee is heaviest else origin
-
-
-def reaction_seconds(circumstances: Circumstances) -> float:
-    """From a rise of the load to a new replica that serves: scrape, rule, the HPA's sync, cold start."""
-    seen = circumstances.scrape_seconds + circumstances.rule_seconds + SYNC_SECONDS
-    return seen + circumstances.cold_start_seconds
+def choose_replicas(circumstances: Circumstances, target_rate: float) -> tuple[tuple[int, str], tuple[int, str]]:
+    """The fewest and the most replicas, each with its origin; UsageError where they contradict each other."""
+    least, least_origin = _min_replicas(circumstances, target_rate)
+    most, most_origin = _max_replicas(circumstances, target_rate, least)
+    if least > most:
+        raise UsageError(
+            f"min replicas {least} ({least_origin}) exceeds max replicas {most} ({most_origin})",
+            hint="lower `min_replicas` or raise `max_replicas`",
+        )
+    return (least, least_origin), (most, most_origin)
 
 
 def utilisation(growth_per_second: float, reaction_seconds: float) -> float:
     """The share of the knee to run at, so that growth during the reaction still fits below it."""
     share = 1 / (1 + growth_per_second * reaction_seconds)
-    return min(max(share, SMALLEST_UTILISATION), LARGEST_UTILISATION) / (1 + HPA_TOLERANCE)
+    return min(max(share, SMALLEST_UTILISATION), LARGEST_UTILISATION) / (1 + TOLERANCE)
+
+
+def _explain_knee(knee: Load, loads: Sequence[Load]) -> str:
+    origin = f"highest throughput with p99 <= objective, at {knee.asked}"
+    heaviest = max(loads, key=lambda load: load.concurrency)
+    return f"{origin}: the heaviest load measured, so it may serve more; sweep further" if knee is heaviest else origin
 
 
 def _choose_utilisation(circumstances: Circumstances) -> tuple[float, str]:
-    share = utilisation(circumstances.growth_per_second, reaction_seconds(circumstances))
-    return share, (
+    growth = circumstances.growth_per_second
+    return utilisation(growth, circumstances.reaction_seconds), (
         f"1/(1 + g*T) within {SMALLEST_UTILISATION}-{LARGEST_UTILISATION}, with the load growing by"
-        f" g = {circumstances.growth_per_second * 60:.1%} a minute; / {1 + HPA_TOLERANCE} for the HPA's tolerance"
+        f" g = {growth * 60:.1%} a minute; / {1 + TOLERANCE} for the HPA's tolerance"
     )
 
 
 def _explain_reaction(circumstances: Circumstances) -> Derived:
     origin = (
-        f"scrape {circumstances.scrape_seconds:g} + rule {circumstances.rule_seconds:g} + sync {SYNC_SECONDS:g}"
+        f"scrape {SCRAPE_SECONDS:g} + rule {RULE_SECONDS:g} + sync {SYNC_SECONDS}"
         f" + cold start {circumstances.cold_start_seconds:g} ({circumstances.cold_start_origin})"
     )
-    return Derived("reaction", reaction_seconds(circumstances), "s", origin)
+    return Derived("reaction", circumstances.reaction_seconds, "s", origin)
 
 
 def _objective(lightest: Load, circumstances: Circumstances) -> tuple[float, str]:
     if circumstances.slo_p99_seconds is not None:
-        return circumstances.slo_p99_seconds, "--slo"
-    return 2 * lightest.p99_seconds, f"no --slo: twice the p99 of the lightest load ({lightest.asked})"
+        return circumstances.slo_p99_seconds, "`slo_p99_seconds`"
+    return 2 * lightest.p99_seconds, f"no `slo_p99_seconds`: twice the p99 of the lightest load ({lightest.asked})"
 
 
 def _min_replicas(circumstances: Circumstances, target_rate: float) -> tuple[int, str]:
     if circumstances.min_replicas is not None:
-        return circumstances.min_replicas, "--min"
+        return circumstances.min_replicas, "`min_replicas`"
     if circumstances.base_rate is None:
-        return 2, "two, so that one may go (no --base-rate)"
+        return 2, "two, so that one may go (no `base_rate`)"
     needed = math.ceil(circumstances.base_rate / target_rate)
     return max(2, needed), f"max(2, {circumstances.base_rate:g} base / {target_rate:.1f} target requests/s)"
 
 
 def _max_replicas(circumstances: Circumstances, target_rate: float, least: int) -> tuple[int, str]:
     if circumstances.max_replicas is not None:
-        return circumstances.max_replicas, "--max"
+        return circumstances.max_replicas, "`max_replicas`"
     if circumstances.peak_rate is None:
-        return max(4 * least, 8), "four times min, at least 8 (no --peak-rate)"
+        return max(4 * least, 8), "four times min, at least 8 (no `peak_rate`)"
     needed = math.ceil(PEAK_HEADROOM * circumstances.peak_rate / target_rate)
     origin = f"{PEAK_HEADROOM} * {circumstances.peak_rate:g} peak / {target_rate:.1f} target requests/s"
     return max(least, needed), origin

@@ -15,7 +15,6 @@ from typing import Literal
 
 SYNC_SECONDS = 15
 TOLERANCE = 0.1
-MAX_WINDOW_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -128,19 +127,13 @@ class Controller:
     def _limit(self, now: float, current: int, desired: int) -> tuple[int, str]:
         spec = self.autoscaler
         if desired > current:
-            allowed = max(self._furthest(now, current, spec.scale_up, 1), current)
-            if desired > min(allowed, spec.max_replicas):
-                return (
-                    (allowed, "ScaleUpLimit") if allowed < spec.max_replicas else (spec.max_replicas, "TooManyReplicas")
-                )
+            allowed = min(max(self._furthest(now, current, spec.scale_up, 1), current), spec.max_replicas)
+            if desired > allowed:
+                return allowed, "ScaleUpLimit" if allowed < spec.max_replicas else "TooManyReplicas"
         elif desired < current:
-            allowed = min(self._furthest(now, current, spec.scale_down, -1), current)
-            if desired < max(allowed, spec.min_replicas):
-                return (
-                    (allowed, "ScaleDownLimit")
-                    if allowed > spec.min_replicas
-                    else (spec.min_replicas, "TooFewReplicas")
-                )
+            allowed = max(min(self._furthest(now, current, spec.scale_down, -1), current), spec.min_replicas)
+            if desired < allowed:
+                return allowed, "ScaleDownLimit" if allowed > spec.min_replicas else "TooFewReplicas"
         return desired, "DesiredWithinRange"
 
     def _furthest(self, now: float, current: int, rules: ScalingRules, direction: Literal[1, -1]) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from serve_deploy.autoscaling.hpa import SYNC_SECONDS, Autoscaler, Controller, Pod
-from serve_deploy.autoscaling.queueing import Replica
-from serve_deploy.autoscaling.targets import CONCURRENCY, PENDING
+from serve_deploy.autoscaling.sweep import MeasuredReplica
+from serve_deploy.autoscaling.targets import CONCURRENCY, GUARD_WINDOW_SECONDS, PENDING, RULE_SECONDS, SCRAPE_SECONDS
 
 FINE_SECONDS, COARSE_SECONDS = 5.0, 15.0
 # A day needs no finer steps than the autoscaler's own.
@@ -23,21 +23,15 @@ Curve = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds from an event to the autoscaler's sight of it, the windows its metrics are means of, and a start."""
+    """Seconds until a new replica serves, and the window that the concurrency is the mean of."""
 
-    cold_start_seconds: float = 120.0
-    scrape_seconds: float = 15.0
-    rule_seconds: float = 15.0
+    cold_start_seconds: float
     window_seconds: float = 60.0
-    guard_window_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a replay may cost.
-
-    Share of requests served beyond the objective, turns of direction an hour, seconds on end beyond the objective.
-    """
+    """What a replay may cost: share of requests beyond the objective, turns an hour, seconds on end beyond it."""
 
     breach_fraction: float
     turns_per_hour: float
@@ -50,10 +44,8 @@ class Replay:
 
     curve: str
     replicas: tuple[tuple[float, int], ...]
-    requests: float
     breach_fraction: float
     turns_per_hour: float
-    replica_hours: float
     longest_breach_seconds: float
 
     def within(self, budget: Budget) -> bool:
@@ -73,13 +65,15 @@ class _Server:
     history: deque[tuple[float, float, float]] = field(default_factory=deque)
 
 
-def replay(name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, replica: Replica, delays: Delays) -> Replay:
+def replay(
+    name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, replica: MeasuredReplica, delays: Delays
+) -> Replay:
     """Run the autoscaler over a curve of requests per second; it starts with the replicas it would settle on."""
     start = _settled(curve(0.0), autoscaler, replica)
     servers = [_Server(ready_at=0.0) for _ in range(start)]
     controller = Controller(autoscaler)
     log = [(0.0, start)]
-    requests = breached = replica_seconds = breach_run = longest = 0.0
+    requests = breached = breach_run = longest = 0.0
     next_sync = float(SYNC_SECONDS)
     tick = FINE_SECONDS if seconds < LONG_SECONDS else COARSE_SECONDS
     for step in range(int(seconds / tick)):
@@ -88,7 +82,6 @@ def replay(name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, repl
         late = _serve(servers, now, tick, rate, replica, delays)
         requests += rate * tick
         breached += late * tick
-        replica_seconds += len(servers) * tick
         breach_run = breach_run + tick if late else 0.0
         longest = max(longest, breach_run)
         if now >= next_sync:
@@ -98,10 +91,8 @@ def replay(name: str, curve: Curve, seconds: float, autoscaler: Autoscaler, repl
             if wanted != len(servers):
                 _resize(servers, wanted, now + delays.cold_start_seconds)
                 log.append((now, wanted))
-    return Replay(
-        name, tuple(log), requests, breached / requests if requests else 0.0, _turns(log) / (seconds / 3600),
-        replica_seconds / 3600, longest,
-    )  # fmt: skip
+    share = breached / requests if requests else 0.0
+    return Replay(name, tuple(log), share, _turns(log) / (seconds / 3600), longest)
 
 
 def step_curve(low: float, high: float, at: float) -> Curve:
@@ -125,7 +116,7 @@ def daily_curve(low: float, high: float) -> Curve:
     return rate
 
 
-def _settled(rate: float, autoscaler: Autoscaler, replica: Replica) -> int:
+def _settled(rate: float, autoscaler: Autoscaler, replica: MeasuredReplica) -> int:
     for count in range(autoscaler.min_replicas, autoscaler.max_replicas):
         share = rate / count
         target = autoscaler.metrics[0].target * (1 + autoscaler.scale_up.tolerance)
@@ -134,7 +125,9 @@ def _settled(rate: float, autoscaler: Autoscaler, replica: Replica) -> int:
     return autoscaler.max_replicas
 
 
-def _serve(servers: list[_Server], now: float, tick: float, rate: float, replica: Replica, delays: Delays) -> float:
+def _serve(
+    servers: list[_Server], now: float, tick: float, rate: float, replica: MeasuredReplica, delays: Delays
+) -> float:
     """Serve one step; the rate of requests that miss the objective."""
     ready = [server for server in servers if server.ready_at <= now]
     share = rate / len(ready) if ready else 0.0
@@ -145,20 +138,20 @@ def _serve(servers: list[_Server], now: float, tick: float, rate: float, replica
         late += share if replica.misses(share, server.backlog) else 0.0
         waiting = server.backlog + replica.waiting(steady)
         server.history.append((now, server.backlog + replica.in_flight(steady), waiting))
-        while server.history[0][0] < now - delays.window_seconds - delays.scrape_seconds - delays.rule_seconds:
+        while server.history[0][0] < now - delays.window_seconds - SCRAPE_SECONDS - RULE_SECONDS:
             server.history.popleft()
     return late if ready else rate
 
 
 def _pods(servers: list[_Server], now: float, delays: Delays) -> list[Pod]:
-    seen = now - delays.scrape_seconds - delays.rule_seconds
+    seen = now - SCRAPE_SECONDS - RULE_SECONDS
     pods = []
     for index, server in enumerate(servers):
         window = [entry for entry in server.history if seen - delays.window_seconds < entry[0] <= seen]
-        guard = [entry for entry in window if entry[0] > seen - delays.guard_window_seconds]
+        guard = [entry for entry in window if entry[0] > seen - GUARD_WINDOW_SECONDS]
         values = {}
         # A rate needs two samples.
-        if window and window[-1][0] - window[0][0] >= delays.scrape_seconds:
+        if window and window[-1][0] - window[0][0] >= SCRAPE_SECONDS:
             values[CONCURRENCY] = sum(entry[1] for entry in window) / len(window)
         if guard:
             values[PENDING] = sum(entry[2] for entry in guard) / len(guard)

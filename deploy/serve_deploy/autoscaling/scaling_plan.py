@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from serve_deploy.autoscaling.capacity import Capacity, Circumstances, Derived, derive_capacity, reaction_seconds
-from serve_deploy.autoscaling.promql import guard_window_seconds, window_seconds
-from serve_deploy.autoscaling.queueing import MeasuredReplica
+from serve_deploy.autoscaling.capacity import Capacity, Circumstances, Derived, derive_capacity
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
-from serve_deploy.autoscaling.sweep import rising_branch, usable_loads
-from serve_deploy.autoscaling.targets import autoscaler
+from serve_deploy.autoscaling.targets import autoscaler, window_seconds
 from serve_deploy.errors import ThresholdError
 from serve_deploy.reports.report import LoadTestReport
 
@@ -30,6 +27,17 @@ class Trial:
         """Whether it did."""
         return self.replay.within(self.budget)
 
+    @property
+    def derived(self) -> Derived:
+        """The trial as a line for the user: the share of requests beyond the objective."""
+        counts = [count for _, count in self.replay.replicas]
+        origin = (
+            f"replayed on the {self.replay.curve}: {self.replay.turns_per_hour:.1f} turns an hour,"
+            f" {min(counts)}-{max(counts)} replicas"
+        )
+        name = f"replay_{self.replay.curve}"
+        return Derived(name, self.replay.breach_fraction, "of requests beyond the objective", origin)
+
 
 @dataclass(frozen=True)
 class ScalingPlan:
@@ -44,7 +52,7 @@ def plan_scaling(report: LoadTestReport, circumstances: Circumstances, *, keda: 
     lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
         capacity = derive_capacity(report, circumstances, lowered)
-        trials = tuple(try_targets(report, capacity, circumstances, keda=keda))
+        trials = tuple(_try_targets(capacity, circumstances, keda=keda))
         if all(trial.passed for trial in trials):
             return ScalingPlan(capacity, trials)
         failed = next(trial.replay for trial in trials if not trial.passed)
@@ -53,60 +61,29 @@ def plan_scaling(report: LoadTestReport, circumstances: Circumstances, *, keda: 
         lowered = (LOWERED * capacity.utilisation, reason)
     raise ThresholdError(
         f"no targets keep the objective: on a {failed.curve} {failed.breach_fraction:.1%} of the requests miss it"
-        f" ({failed.longest_breach_seconds:.0f} s on end), with {failed.turns_per_hour:.1f} turns an hour",
-        hint="raise --max, shorten the cold start, or relax --slo",
+        f" (for up to {failed.longest_breach_seconds:.0f} s at a time), with {failed.turns_per_hour:.1f} turns an hour",
+        hint="raise `max_replicas`, shorten the cold start, or relax `slo_p99_seconds`",
     )
 
 
-def try_targets(
-    report: LoadTestReport, capacity: Capacity, circumstances: Circumstances, *, keda: bool = False
-) -> Iterator[Trial]:
+def _try_targets(capacity: Capacity, circumstances: Circumstances, *, keda: bool) -> Iterator[Trial]:
     """Replay the autoscaler on a doubling, on a ramp and on a day, between the base and the peak of the traffic."""
-    replica = measured_replica(report, capacity)
     # From zero to one is the upstream trigger's business, not the autoscaler's.
     awake = replace(capacity.targets, min_replicas=max(1, capacity.targets.min_replicas))
     scaler = autoscaler(awake, circumstances.cold_start_seconds, keda=keda)
-    delays = Delays(
-        cold_start_seconds=circumstances.cold_start_seconds,
-        scrape_seconds=circumstances.scrape_seconds,
-        rule_seconds=circumstances.rule_seconds,
-        window_seconds=window_seconds(circumstances.scrape_seconds, capacity.slo_p99_seconds),
-        guard_window_seconds=guard_window_seconds(circumstances.scrape_seconds),
-    )
+    delays = Delays(circumstances.cold_start_seconds, window_seconds(capacity.slo_p99_seconds))
     for name, curve, hours, budget in _curves(capacity, circumstances):
-        yield Trial(replay(name, curve, 3600 * hours, scaler, replica, delays), budget)
-
-
-def measured_replica(report: LoadTestReport, capacity: Capacity) -> MeasuredReplica:
-    """The sweep's rising branch as a replica."""
-    loads, _ = usable_loads(report)
-    points = [(load.rate, load.concurrency) for load in rising_branch(loads)]
-    first_rate, first = points[0]
-    return MeasuredReplica(tuple(points), capacity.knee_rate, service_seconds=first / first_rate)
+        yield Trial(replay(name, curve, 3600 * hours, scaler, capacity.replica, delays), budget)
 
 
 def _curves(capacity: Capacity, circumstances: Circumstances) -> Iterator[tuple[str, Curve, float, Budget]]:
     targets, rate = capacity.targets, capacity.target_rate
     base = circumstances.base_rate or 0.75 * max(1, targets.min_replicas) * rate
     peak = circumstances.peak_rate or max(base, 0.8 * targets.max_replicas * rate)
-    reaction = reaction_seconds(circumstances)
+    reaction = circumstances.reaction_seconds
     # A doubling at once is beyond any target: it may hurt until the new replicas are there, and no longer.
     doubling = Budget(breach_fraction=0.15, turns_per_hour=4, longest_breach_seconds=2 * reaction + 60)
     yield "doubling", step_curve(base, min(2 * base, peak), 600), 2, doubling
     growth = circumstances.growth_per_second
     yield "ramp", ramp_curve(base, peak, 600, growth), 2, Budget(0.01, 4, reaction)
     yield "day", daily_curve(base, peak), 24, Budget(0.001, 2, reaction)
-
-
-def explain_trials(plan: ScalingPlan) -> tuple[Derived, ...]:
-    """Each trial as a line for the user: the share of requests beyond the objective."""
-    return tuple(
-        Derived(
-            f"replay_{trial.replay.curve}",
-            trial.replay.breach_fraction,
-            "of requests beyond the objective",
-            f"replayed on the {trial.replay.curve}: {trial.replay.turns_per_hour:.1f} turns an hour,"
-            f" {min(n for _, n in trial.replay.replicas)}-{max(n for _, n in trial.replay.replicas)} replicas",
-        )
-        for trial in plan.trials
-    )

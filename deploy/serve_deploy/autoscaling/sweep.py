@@ -35,6 +35,42 @@ class Load:
     server_side: bool
 
 
+@dataclass(frozen=True)
+class MeasuredReplica:
+    """One replica as the sweep saw it: (rate, requests in flight) up to saturation, and the knee."""
+
+    points: tuple[tuple[float, float], ...]
+    knee_rate: float
+
+    @classmethod
+    def of(cls, branch: Sequence[Load], knee: Load) -> MeasuredReplica:
+        """The rising branch of a sweep."""
+        return cls(tuple((load.rate, load.concurrency) for load in branch), knee.rate)
+
+    @property
+    def capacity(self) -> float:
+        """The highest rate that was measured."""
+        return self.points[-1][0]
+
+    def in_flight(self, rate: float) -> float:
+        """Requests in flight at a rate: between the points beside it, from nothing at no load."""
+        low_rate, low = 0.0, 0.0
+        for high_rate, high in self.points:
+            if rate <= high_rate:
+                return low + (high - low) * (rate - low_rate) / (high_rate - low_rate)
+            low_rate, low = high_rate, high
+        return low
+
+    def waiting(self, rate: float) -> float:
+        """What is in flight beyond those that the lightest load's service time accounts for."""
+        first_rate, first = self.points[0]
+        return max(0.0, self.in_flight(rate) - rate * first / first_rate)
+
+    def misses(self, rate: float, backlog: float) -> bool:
+        """Beyond the knee the objective is missed; so it is behind any backlog, as that only forms beyond it."""
+        return rate > self.knee_rate or backlog > 0
+
+
 def usable_loads(report: LoadTestReport) -> tuple[list[Load], tuple[str, ...]]:
     """The loads whose measurement is the server's, by rising rate, and why others were dropped."""
     kept: dict[str, list[Point]] = defaultdict(list)
@@ -66,19 +102,9 @@ def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
         raise ThresholdError(
             f"no measured load keeps p99 <= {slo_seconds * 1e3:g} ms; the best is {best.p99_seconds * 1e3:.1f} ms"
             f" at {best.asked}",
-            hint="more replicas cannot mend this: relax --slo, or make the model faster",
+            hint="more replicas do not help: relax `slo_p99_seconds`, or make the model faster",
         )
     return max(within, key=lambda load: load.rate)
-
-
-def concurrency_at(loads: Sequence[Load], rate: float) -> float:
-    """Requests in flight measured at a rate: between the two points beside it, from nothing below the first."""
-    below = max((load for load in loads if load.rate <= rate), key=lambda load: load.rate, default=None)
-    above = min((load for load in loads if load.rate >= rate), key=lambda load: load.rate)
-    low_rate, low = (below.rate, below.concurrency) if below else (0.0, 0.0)
-    if above.rate == low_rate:
-        return above.concurrency
-    return low + (above.concurrency - low) * (rate - low_rate) / (above.rate - low_rate)
 
 
 def pending_guard(lightest: Load, knee: Load) -> tuple[float, str]:
@@ -98,7 +124,7 @@ def _unusable(point: Point) -> str | None:
     if failed / point.sent > ERROR_FRACTION:
         return f"{failed / point.sent:.2%} of the requests failed"
     if point.client_bound:
-        return f"client-bound ({', '.join(point.client_bound_reasons) or 'said the generator'})"
+        return f"client-bound ({', '.join(point.client_bound_reasons) or 'as the load generator said'})"
     if point.load.mode == "closed" and point.load.concurrency:
         asked = point.load.concurrency
         busy = point.request_rate * point.response.mean_us / 1e6

@@ -120,18 +120,15 @@ PROFILES: dict[str, GpuProfile] = {
 }
 
 
-def find_profile(name: str, *, cloud: str = "", mig: str = "") -> GpuProfile:
-    """Return a profile; UsageError names the ones that exist where the GPU, the cloud or the slice does not."""
+def find_profile(name: str, *, cloud: str = "") -> GpuProfile:
+    """Return a profile; UsageError names the ones that exist where the GPU or the cloud does not."""
     profile = PROFILES.get(name)
     if profile is None:
-        raise UsageError(f"no GPU profile {name!r}", hint=f"there are {', '.join(PROFILES)}")
+        raise UsageError(f"unknown GPU profile '{name}'", hint=f"known: {', '.join(PROFILES)}")
     if cloud and cloud not in CLOUDS:
-        raise UsageError(f"no cloud {cloud!r}", hint=f"there are {', '.join(CLOUDS)}")
+        raise UsageError(f"unknown cloud '{cloud}'", hint=f"known: {', '.join(CLOUDS)}")
     if cloud and cloud not in profile.clouds():
-        raise UsageError(f"{cloud} offers no {name}", hint=f"{name} is known in {', '.join(profile.clouds())}")
-    if mig and mig not in profile.mig:
-        offered = ", ".join(profile.mig) or "none"
-        raise UsageError(f"{name} has no MIG slice {mig}", hint=f"its slices: {offered}")
+        raise UsageError(f"{cloud} does not offer {name}", hint=f"{name} is known in {', '.join(profile.clouds())}")
     return profile
 
 

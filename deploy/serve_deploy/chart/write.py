@@ -1,149 +1,63 @@
-"""Write a self-contained chart for a repository: the base chart's templates, this repository's values and models."""
+"""`serve chart`: derive a chart's values from a repository, build its files, and write, compare or push them."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import re
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
+from serve_deploy.chart.options import ChartOptions
+from serve_deploy.chart.value_paths import DerivedValue
+from serve_deploy.errors import UsageError
+from serve_deploy.progress import Progress, silent
 
-from serve_deploy.chart.plan import ChartPlan
-from serve_deploy.chart.values.documentation import render_values_yaml
-from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
-from serve_deploy.files.moving import move_into_place
-from serve_deploy.files.staging import destination_errors, staging_folder
-from serve_deploy.repository.model_folder import ModelFolder
-
-CARRIED_FOLDER = "files/models"
-# Helm keeps a release in one Secret, which etcd limits; and the files stand in it twice, in the chart and rendered.
-RELEASE_LIMIT_BYTES = 2**20
-MANIFEST_ALLOWANCE_BYTES = 64 * 1024
-# No packing brings this down to what Helm can store, so it need not even be read.
-FAR_TOO_BIG_BYTES = 32 * RELEASE_LIMIT_BYTES
-_LEFT_OUT = ("ci/", "files/example-model/", "README.md", "files/example-request.json")
-
-Files = dict[str, bytes]
+if TYPE_CHECKING:
+    from serve_deploy.chart.folder import FileChange
 
 
-def base_chart() -> Path:
-    """The chart that ships with serve: beside the installed package, else in the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for candidate in (package / "charts" / "triton", package.parents[1] / "charts" / "triton"):
-        if (candidate / "Chart.yaml").is_file():
-            return candidate
-    raise DestinationError("the base chart is missing from this installation", hint="install triton-serve again")
+@dataclass(frozen=True)
+class WrittenChart:
+    """Which chart, from which numbers, and what was done: written, packed, pushed, or (with `diff`) compared."""
+
+    name: str
+    directory: Path
+    written: bool
+    release: str
+    derived: tuple[DerivedValue, ...]
+    notes: tuple[str, ...]
+    package: Path | None = None
+    pushed: str | None = None
+    changes: tuple[FileChange, ...] | None = None
+    values: dict[str, Any] | None = None
 
 
-def build_chart(plan: ChartPlan, models: Sequence[ModelFolder], name: str) -> Files:
-    """All files of the chart by path; InvalidModelError for a repository too big to be carried."""
-    base = base_chart()
-    files = {
-        path.relative_to(base).as_posix(): path.read_bytes()
-        for path in sorted(base.rglob("*"))
-        if path.is_file() and not path.relative_to(base).as_posix().startswith(_LEFT_OUT)
-    }
-    files["values.yaml"] = render_values_yaml(plan.values).encode()
-    files["Chart.yaml"] = _describe_chart(files["Chart.yaml"], plan, models, name)
-    if plan.values.model_repository.source == "carried":
-        size = sum(model.size_bytes for model in models)
-        if size > FAR_TOO_BIG_BYTES:
-            raise _too_big(size)
-        carried = carry_models(models)
-        check_carried_size(files, carried)
-        files |= carried
-    return dict(sorted(files.items()))
+def write_chart(repository: Path, options: ChartOptions, progress: Progress = silent) -> WrittenChart:
+    """Write a Helm chart for a model repository, or say what would be written (`diff`, `dry_run`)."""
+    from serve_deploy.chart.build import build_chart
+    from serve_deploy.chart.folder import compare_chart, package_chart, write_files
+    from serve_deploy.chart.plan import plan_chart
+    from serve_deploy.cluster.helm import Helm
+    from serve_deploy.repository.model_folder import read_models
 
-
-def carry_models(models: Sequence[ModelFolder]) -> Files:
-    """The repository's files by their place in the chart; an ensemble's empty version folder gets a file to exist."""
-    carried = {
-        f"{CARRIED_FOLDER}/{model.name}/{relative}": path.read_bytes()
-        for model in models
-        for relative, path in model.files.items()
-    }
-    for model in models:
-        if model.members and not any(relative.partition("/")[0].isdigit() for relative in model.files):
-            carried[f"{CARRIED_FOLDER}/{model.name}/1/README"] = b"An ensemble needs a version folder.\n"
-    return carried
-
-
-def check_carried_size(files: Mapping[str, bytes], carried: Mapping[str, bytes]) -> None:
-    """Refuse what Helm could not store: its release is JSON of all files, packed, in base64, in one Secret."""
-    raw = sum(map(len, carried.values()))
-    chart = _packed_size([*files.values(), *carried.values()])
-    stored = 4 * (chart + _packed_size(list(carried.values()))) // 3 + MANIFEST_ALLOWANCE_BYTES
-    # The ConfigMap holds the files unpacked, in base64, and has the same limit.
-    if stored > RELEASE_LIMIT_BYTES or 4 * raw // 3 > RELEASE_LIMIT_BYTES:
-        raise _too_big(raw)
-
-
-def _too_big(size_bytes: int) -> InvalidModelError:
-    return InvalidModelError(
-        f"the repository ({size_bytes / 1e6:.1f} MB) is too big to be carried in the chart: Helm keeps a release in one"
-        " Secret of at most 1 MiB, with every file in it twice",
-        hint="put it where the cluster can read it and add --source s3://… (or gs://, as://, pvc://, oci://, https://)",
-    )
-
-
-def write_chart(files: Files, destination: Path, *, force: bool, check: Callable[[Path], None] | None = None) -> None:
-    """Write the directory whole or not at all; DestinationError where it exists and is not to be replaced.
-
-    `check` sees the whole chart before it is put into place; what it raises leaves the destination as it was.
-    """
-    if destination.exists() and not force and not _is_empty(destination):
-        raise DestinationError(
-            f"{destination} exists already",
-            hint="--force replaces it, --diff shows what would change, -o writes elsewhere",
-        )
-    if destination.exists() and force and not _is_empty(destination) and not (destination / "Chart.yaml").is_file():
-        raise DestinationError(
-            f"{destination} is no chart, so it is not replaced", hint="choose another directory, with -o"
-        )
-    with destination_errors(destination), staging_folder(destination.parent) as staging:
-        staged = staging / destination.name
-        for relative, data in files.items():
-            path = staged / relative
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        if check is not None:
-            check(staged)
-        move_into_place(staged, destination, replace=destination.exists())
-
-
-def check_name(name: str) -> None:
-    """Refuse what is no chart name: Helm takes lower-case letters, digits and dashes."""
-    if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
+    if options.push and not options.push.startswith("oci://"):
         raise UsageError(
-            f"{name!r} is no chart name", hint="lower-case letters, digits and dashes, such as --name my-models"
+            f"`push={options.push}`: helm pushes to OCI registries", hint="for example `push=oci://registry/charts`"
         )
-
-
-def _describe_chart(text: bytes, plan: ChartPlan, models: Sequence[ModelFolder], name: str) -> bytes:
-    check_name(name)
-    description: dict[str, Any] = yaml.safe_load(text)
-    names = ", ".join(model.name for model in models)
-    digests = {model.name: (model.config_sha256 or "completed by Triton")[:12] for model in models}
-    annotations = description.get("annotations", {}) | {
-        "triton-serve/configurations": json.dumps(digests, sort_keys=True)
-    }
-    description |= {
-        "name": name,
-        "description": f"NVIDIA Triton Inference Server with {names}, scaled on requests in flight.",
-        "appVersion": plan.release,
-        "annotations": annotations,
-    }
-    header = "# Written by serve chart from a model repository; serve chart --diff shows what a new run would change.\n"
-    return (header + yaml.safe_dump(description, sort_keys=False, width=120)).encode()
-
-
-def _packed_size(contents: Sequence[bytes]) -> int:
-    return len(gzip.compress(b"".join(b64encode(data) for data in contents), 9, mtime=0))
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+    progress(f"reading {repository}")
+    models = read_models(repository)
+    progress("deriving values")
+    plan = plan_chart(models, options)
+    directory = options.directory
+    name = options.name or directory.resolve().name
+    files = build_chart(plan, models, name)
+    result = WrittenChart(name, directory, False, plan.release, plan.derived, plan.notes)
+    if options.diff:
+        return replace(result, changes=compare_chart(files, directory))
+    if options.dry_run:
+        return replace(result, values=plan.values.model_dump(mode="json", by_alias=True))
+    helm = Helm()
+    write_files(files, directory, force=options.force, check=helm.check if helm.is_installed else None)
+    packed = package_chart(files, directory.resolve().parent) if options.package or options.push else None
+    pushed = helm.push(packed, options.push) if options.push and packed else None
+    unchecked = () if helm.is_installed else ("helm is not installed here, so the chart was not rendered as a check",)
+    return replace(result, written=True, package=packed, pushed=pushed, notes=plan.notes + unchecked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 20.0
 
 
 class Refusal(EndpointError):
-    """The cluster does not know the user, or the user may not do that."""
+    """Authentication failed, or the user may not do that."""
 
 
 class LogUnavailable(EndpointError):
@@ -26,7 +26,7 @@ class Cluster(Protocol):
     """Read-only sight of a cluster's objects, as JSON."""
 
     def find(self, path: str, selector: str = "") -> list[Object]:
-        """The objects at a path such as /api/v1/namespaces/n/pods; none where the cluster does not know the kind."""
+        """The objects at a path like /api/v1/namespaces/n/pods; none of an unknown kind, Refusal of a forbidden one."""
 
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
         """The last lines of a container's log; empty where there is none yet, LogUnavailable where its node is gone."""
@@ -37,7 +37,7 @@ class Cluster(Protocol):
 
 def connect(context: str | None = None) -> Cluster:
     """The cluster of KUBECONFIG or ~/.kube/config, or the one this runs in; EndpointError where there is none."""
-    from kubernetes import client, config
+    from kubernetes import client, config, dynamic
     from yaml import YAMLError
 
     configuration = client.Configuration()
@@ -55,96 +55,96 @@ def connect(context: str | None = None) -> Cluster:
         except config.ConfigException:
             raise EndpointError(
                 f"no cluster is configured: {error}",
-                hint="point KUBECONFIG at a cluster's configuration, or name a context that exists with --context",
+                hint="point KUBECONFIG at a cluster's configuration, or name a context that exists with `context`",
             ) from error
-    return _KubernetesCluster(configuration, client.ApiClient(configuration).rest_client.pool_manager)
+    configuration.retries = False
+    # The paths are known: discovery would only ask more and leave a cache in the temporary folder.
+    connection = dynamic.DynamicClient(client.ApiClient(configuration), discoverer=lambda *_: None)  # type: ignore[no-untyped-call]
+    return _KubernetesCluster(connection)
 
 
 @dataclass(frozen=True)
 class _KubernetesCluster:
-    # The client reads the configuration and holds the connections. The answers are read as they are: its models differ
-    # between its versions, drop what they do not know, and take half a second to import.
-    _configuration: Any
-    _connections: Any
+    # The answers are read as they are: the client's models differ between its versions, drop what they do not know, and
+    # take more than a second to import.
+    _connection: Any
 
     def find(self, path: str, selector: str = "") -> list[Object]:
-        reply = self._get(path, {"labelSelector": selector} if selector else {})
-        if reply.status == 404:
-            return []
-        items: list[Object] = json.loads(_accept(reply, path))["items"]
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        items: list[Object] = []
+        with _explained(path), suppress(NotFoundError):
+            items = json.loads(self._get(path, {"labelSelector": selector} if selector else {}).data)["items"]
         return items
 
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
+        from kubernetes.dynamic.exceptions import BadRequestError, NotFoundError
+
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         options = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
+        text = b""
         try:
-            reply = self._get(path, options)
-            # 400 says that the container has not begun, or had no predecessor.
-            return "" if reply.status in (400, 404) else _accept(reply, path).decode(errors="replace")
+            # A bad request: the container has not begun, or had no predecessor.
+            with _explained(path), suppress(BadRequestError, NotFoundError):
+                text = self._get(path, options).data
+        except Refusal:
+            raise
         except EndpointError as error:
             # A refusal is about the user; all else comes from the node, whose kubelet the API server asks.
-            if isinstance(error, Refusal):
-                raise
             raise LogUnavailable(
                 f"the log of {pod} cannot be read: {error}", hint=f"is the node of {pod} up? kubectl get nodes tells"
             ) from error
+        return text.decode(errors="replace")
 
     def follow_log(self, namespace: str, pod: str, *, container: str, tail: int) -> Iterator[str]:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         options = {"container": container, "tailLines": str(tail), "follow": "true"}
-        reply = self._get(path, options, stream=True)
-        if reply.status >= 400:
-            _accept(reply, path)
         rest = b""
-        with _explained():
-            for chunk in reply.stream(4096, decode_content=True):
+        with _explained(path):
+            for chunk in self._get(path, options, follow=True).stream(4096, decode_content=True):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         if rest:
             yield rest.decode(errors="replace")
 
-    def _get(self, path: str, query: Mapping[str, str], *, stream: bool = False) -> Any:
-        settings = self._configuration.auth_settings().values()
-        headers = {each["key"]: each["value"] for each in settings if each["in"] == "header" and each["value"]}
-        with _explained():
-            return self._connections.request(
-                "GET",
-                self._configuration.host + path,
-                fields=dict(query),
-                headers=headers | {"Accept": "application/json, */*"},
-                preload_content=not stream,
-                retries=False,
-                timeout=None if stream else TIMEOUT_SECONDS,
-            )
-
-
-def _accept(reply: Any, path: str) -> bytes:
-    data: bytes = reply.data
-    if reply.status >= 400:
-        raise explain_refusal(reply.status, path, data)
-    return data
+    def _get(self, path: str, query: Mapping[str, str], *, follow: bool = False) -> Any:
+        return self._connection.request(
+            "get",
+            path,
+            query_params=list(query.items()),
+            header_params={"Accept": "application/json, */*"},
+            serialize=False,
+            _request_timeout=None if follow else (TIMEOUT_SECONDS, TIMEOUT_SECONDS),
+        )
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the connection raises into EndpointError."""
+def _explained(path: str) -> Iterator[None]:
+    """Turn what the client raises into EndpointError."""
+    from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     try:
         yield
+    except ApiException as error:
+        # An untrusted certificate comes as status 0; the second line of its reason says what is wrong.
+        body = error.body or str(error.reason).partition("\n")[2]
+        raise explain_refusal(error.status, path, body) from error
     except (HTTPError, OSError) as error:
-        raise EndpointError(
-            f"the cluster does not answer: {error}",
-            hint="is it running, and is KUBECONFIG (or the current context) the right one?",
-        ) from error
+        raise explain_refusal(0, path, str(error)) from error
 
 
-def explain_refusal(status: int, path: str, body: bytes) -> ServeError:
-    """What an API server's refusal means for the user."""
+def explain_refusal(status: int, path: str, body: bytes | str) -> ServeError:
+    """What an API server's refusal means for the user; status 0 where there was no answer."""
     message = _message(body)
+    if status == 0:
+        return EndpointError(
+            f"the cluster does not answer: {message}",
+            hint="is it running, and is KUBECONFIG (or the current context) the right one?",
+        )
     if status == 401:
         return Refusal(
-            f"the cluster does not know you: {message}", hint="log in again; the token in KUBECONFIG may have expired"
+            f"authentication failed: {message}", hint="log in again; the token in KUBECONFIG may have expired"
         )
     if status == 403:
         return Refusal(
@@ -154,8 +154,8 @@ def explain_refusal(status: int, path: str, body: bytes) -> ServeError:
     return EndpointError(f"the cluster answered {status} to {path}: {message}")
 
 
-def _message(body: bytes) -> str:
-    text = body.decode(errors="replace").strip()
+def _message(body: bytes | str) -> str:
+    text = (body if isinstance(body, str) else body.decode(errors="replace")).strip()
     try:
         document = json.loads(text)
     except ValueError:

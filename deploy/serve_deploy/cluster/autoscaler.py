@@ -1,15 +1,16 @@
-"""What an autoscaler wants, and why, read from its HorizontalPodAutoscaler; KEDA makes one for each ScaledObject."""
+"""What an autoscaler wants, and why, told from its HorizontalPodAutoscaler; KEDA makes one for each ScaledObject."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from serve_deploy.autoscaling.targets import parse_quantity
-from serve_deploy.cluster.pods import condition
+from serve_deploy.cluster.api import Object
+from serve_deploy.cluster.objects import condition
 
-Object = Mapping[str, Any]
+_FACTORS = {
+    "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30,
+    "Ti": 2.0**40,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,19 @@ def describe_hpa(hpa: Object, scaled_object: Object | None = None) -> Autoscaler
     )
 
 
+def parse_quantity(text: str | float) -> float:
+    """A Kubernetes quantity as a number: 250m is 0.25, 4Gi is 4294967296."""
+    number = str(text).rstrip("".join(_FACTORS))
+    return float(number) * _FACTORS[str(text).removeprefix(number)]
+
+
 def _explain_keda(scaled_object: Object) -> str | None:
-    """What KEDA has to say before its HPA: paused, falling back, or blind; None where all is well."""
+    """What KEDA has to say before its HPA: paused, falling back, or blind; None where it works."""
     ready, fallback, paused = (condition(scaled_object, kind) for kind in ("Ready", "Fallback", "Paused"))
     if paused.get("status") == "True":
         return "KEDA is paused (annotation autoscaling.keda.sh/paused)"
     if fallback.get("status") == "True":
-        return f"KEDA falls back, as a trigger cannot be read: {fallback.get('message')}"
+        return f"KEDA uses its fallback, since a trigger cannot be read: {fallback.get('message')}"
     if ready.get("status") == "False":
         return f"KEDA is not ready ({ready.get('reason')}): {ready.get('message')}"
     return None
@@ -70,7 +77,7 @@ def _explain(hpa: Object) -> str:
         return f"it cannot read its metrics ({active.get('reason')}): {active.get('message')}"
     if limited.get("status") == "True":
         return f"limited ({limited.get('reason')}): {limited.get('message')}"
-    message = able.get("message") or active.get("message") or "it has not looked yet"
+    message = able.get("message") or active.get("message") or "it has computed nothing yet"
     return str(message)
 
 

@@ -31,7 +31,7 @@ class Helm:
 
     @property
     def is_installed(self) -> bool:
-        """Whether there is one."""
+        """Whether helm is on PATH."""
         return shutil.which(self.program) is not None
 
     def check(self, chart: Path) -> None:
@@ -89,5 +89,5 @@ def explain_failure(action: str, output: str) -> ServeError:
         )
     if "these values cannot work" in lower or "don't meet the specifications" in lower:
         reasons = re.sub(r"execution error at \(.*?\): |\nUse --debug flag.*", "", message)
-        return UsageError(f"the chart refuses its values: {reasons}", hint="correct values.yaml, or the --set given")
-    return EndpointError(f"helm {action} failed: {message}", hint="helm's own words; helm history shows what was there")
+        return UsageError(f"the chart refuses its values: {reasons}", hint="correct values.yaml or the values given")
+    return EndpointError(f"helm {action} failed: {message}", hint="helm history lists the revisions of a release")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from serve_deploy.cluster.api import Cluster
-from serve_deploy.cluster.pods import SERVER_CONTAINER
-from serve_deploy.cluster.release import selector
+from serve_deploy.cluster.api import Cluster, connect
+from serve_deploy.cluster.objects import SERVER_CONTAINER, find_pods
+from serve_deploy.cluster.options import LogOptions
 from serve_deploy.errors import ServeError, UsageError
 
 
@@ -21,46 +21,39 @@ class LogLine:
     text: str
 
 
-def find_pods(cluster: Cluster, release: str, namespace: str, pod: str | None) -> list[str]:
-    """The names of a release's replicas, or the one asked for; UsageError where there is none."""
-    items = cluster.find(f"/api/v1/namespaces/{namespace}/pods", selector(release))
-    names = sorted(item["metadata"]["name"] for item in items)
-    if not names:
-        raise UsageError(
-            f"release {release} has no replica in namespace {namespace}",
-            hint="helm list --all-namespaces shows the releases; name the namespace with -n",
+def read_logs(options: LogOptions) -> Iterator[LogLine]:
+    """The last lines of each replica, one replica after the other; with `follow`, of all as they come."""
+    if options.follow and options.previous:
+        raise UsageError("`follow` and `previous` exclude each other", hint="the previous container writes no more")
+    cluster = connect(options.context)
+    pods = find_pods(cluster, options.release, options.namespace, options.pod)
+    return _follow(cluster, pods, options) if options.follow else _read(cluster, pods, options)
+
+
+def _read(cluster: Cluster, pods: Sequence[str], options: LogOptions) -> Iterator[LogLine]:
+    for pod in pods:
+        text = cluster.read_log(
+            options.namespace, pod, container=SERVER_CONTAINER, tail=options.tail, previous=options.previous
         )
-    if pod is not None and pod not in names:
-        raise UsageError(f"release {release} has no replica {pod}", hint=f"it has {', '.join(names)}")
-    return names if pod is None else [pod]
+        yield from (LogLine(pod, line) for line in text.splitlines())
 
 
-def read_logs(
-    cluster: Cluster, release: str, namespace: str, *, pod: str | None, tail: int, previous: bool
-) -> Iterator[LogLine]:
-    """The last lines of each replica, one replica after the other."""
-    for name in find_pods(cluster, release, namespace, pod):
-        text = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=tail, previous=previous)
-        yield from (LogLine(name, line) for line in text.splitlines())
-
-
-def follow_logs(cluster: Cluster, release: str, namespace: str, *, pod: str | None, tail: int) -> Iterator[LogLine]:
-    """The lines of all replicas as they come, until all have ended; one thread reads each."""
-    names = find_pods(cluster, release, namespace, pod)
+def _follow(cluster: Cluster, pods: Sequence[str], options: LogOptions) -> Iterator[LogLine]:
+    """The lines of all replicas until all have ended; one thread reads each."""
     lines: queue.Queue[LogLine | ServeError | None] = queue.Queue(maxsize=1000)
 
-    def read(name: str) -> None:
+    def read(pod: str) -> None:
         try:
-            for text in cluster.follow_log(namespace, name, container=SERVER_CONTAINER, tail=tail):
-                lines.put(LogLine(name, text))
+            for text in cluster.follow_log(options.namespace, pod, container=SERVER_CONTAINER, tail=options.tail):
+                lines.put(LogLine(pod, text))
         except ServeError as error:
             lines.put(error)
         else:
             lines.put(None)
 
-    for name in names:
-        threading.Thread(target=read, args=(name,), daemon=True).start()
-    running = len(names)
+    for pod in pods:
+        threading.Thread(target=read, args=(pod,), daemon=True).start()
+    running = len(pods)
     while running:
         line = lines.get()
         if line is None:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from serve_deploy.cluster.api import Object
+from serve_deploy.cluster.objects import SERVER_CONTAINER, Logs, ReplicaObjects, condition
 from serve_deploy.triton.log import read_error, read_models
 
-Object = Mapping[str, Any]
 Obstacle = Literal[
-    "unschedulable",
-    "image",
-    "configuration",
-    "volume",
-    "model_fetch",
-    "model_load",
-    "memory",
-    "crash",
-    "starting",
+    "unschedulable", "image", "configuration", "volume", "model_fetch", "model_load", "memory", "crash", "starting",
     "ending",
-]
+]  # fmt: skip
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-SERVER_CONTAINER = "triton"
 
 
 @dataclass(frozen=True)
 class Wait:
-    """What a pod waits for, in words; `lasting` where it will not pass by itself."""
+    """What a pod waits for; `lasting` where waiting does not help."""
 
     obstacle: Obstacle
     message: str
@@ -48,17 +40,9 @@ class PodState:
     waits_for: Wait | None
 
 
-@dataclass(frozen=True)
-class Logs:
-    """Triton's log, and that of the container before it, which holds the reason of its death."""
-
-    current: str = ""
-    previous: str = ""
-
-
-def describe_pod(pod: Object, events: Sequence[Object], logs: Logs, models: Sequence[str]) -> PodState:
+def describe_pod(replica: ReplicaObjects, models: Sequence[str]) -> PodState:
     """The state of a replica that is to serve these models."""
-    status = pod.get("status", {})
+    pod, status = replica.pod, replica.pod.get("status", {})
     containers = {each["name"]: each for each in status.get("containerStatuses", [])}
     ready = condition(pod, "Ready").get("status") == "True"
     return PodState(
@@ -67,12 +51,12 @@ def describe_pod(pod: Object, events: Sequence[Object], logs: Logs, models: Sequ
         phase="Terminating" if "deletionTimestamp" in pod["metadata"] else status.get("phase", "Unknown"),
         ready=ready,
         restarts=containers.get(SERVER_CONTAINER, {}).get("restartCount", 0),
-        models=model_states(logs.current, models, ready=ready),
-        waits_for=None if ready else find_obstacle(pod, events, logs),
+        models=_model_states(replica.logs.current, models, ready=ready),
+        waits_for=None if ready else find_obstacle(replica),
     )
 
 
-def model_states(log: str, models: Sequence[str], *, ready: bool) -> dict[str, str]:
+def _model_states(log: str, models: Sequence[str], *, ready: bool) -> dict[str, str]:
     """Each model's state; a ready pod serves all of its models, even where a long log has lost the line."""
     said = read_models(log)
     names = models or sorted(said)
@@ -80,42 +64,31 @@ def model_states(log: str, models: Sequence[str], *, ready: bool) -> dict[str, s
     return {name: said[name].state if name in said else unknown for name in names}
 
 
-def find_obstacle(pod: Object, events: Sequence[Object], logs: Logs) -> Wait:
+def find_obstacle(replica: ReplicaObjects) -> Wait:
     """Why a pod is not ready, from the first step that is not done: node, volumes, image, fetch, start, models."""
+    pod, status, logs = replica.pod, replica.pod.get("status", {}), replica.logs
     if "deletionTimestamp" in pod["metadata"]:
-        return Wait("ending", "it is ending")
+        return Wait("ending", "it is terminating")
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return Wait("unschedulable", _explain_scheduling(scheduled.get("message", "no node fits")))
-    status = pod.get("status", {})
     for container in status.get("initContainerStatuses", []):
-        wait = _init_obstacle(container)
-        if wait:
+        if wait := _init_obstacle(container):
             return wait
     for container in status.get("containerStatuses", []):
-        wait = _container_obstacle(container, logs)
-        if wait:
+        if wait := _container_obstacle(container, logs):
             return wait
-    mount = _last_event(events, ("FailedMount", "FailedAttachVolume"))
+    mount = _last_event(replica.events, ("FailedMount", "FailedAttachVolume"))
     if mount and not _is_running(status):
         return Wait("volume", f"a volume cannot be mounted: {mount}")
     return _starting(status, logs.current)
-
-
-def condition(item: Object, kind: str) -> Object:
-    """An object's condition of a kind; empty where it has none."""
-    for each in item.get("status", {}).get("conditions", []):
-        if each["type"] == kind:
-            found: Object = each
-            return found
-    return {}
 
 
 def _explain_scheduling(message: str) -> str:
     if "Insufficient nvidia.com" in message or "Insufficient amd.com" in message:
         return f"no node has a free GPU of the kind asked for: {message}"
     if "node affinity" in message or "node selector" in message:
-        return f"no node carries the labels asked for (gpu.profile, gpu.cloud, pod.nodeSelector): {message}"
+        return f"no node has the labels asked for (gpu.profile, gpu.cloud, pod.nodeSelector): {message}"
     return f"no node fits: {message}"
 
 
@@ -131,7 +104,7 @@ def _init_obstacle(container: Object) -> Wait | None:
             "model_fetch", f"{container['name']} failed with exit code {ended['exitCode']}{words}", lasting=False
         )
     if "running" in container.get("state", {}):
-        return Wait("model_fetch", f"{container['name']} is still at work")
+        return Wait("model_fetch", f"{container['name']} is still running")
     return None
 
 
@@ -143,12 +116,12 @@ def _container_obstacle(container: Object, logs: Logs) -> Wait | None:
     ended = now or container.get("lastState", {}).get("terminated") or {}
     log = logs.current if now else logs.previous
     if ended.get("reason") == "OOMKilled":
-        return Wait("memory", "Triton was killed for want of memory (OOMKilled): raise resources.memory", lasting=True)
+        return Wait("memory", "Triton ran out of memory (OOMKilled): raise resources.memory", lasting=True)
     if ended.get("exitCode"):
         reason = read_error(log)
         if read_models(log) and reason and reason.startswith("model "):
             return Wait("model_load", f"a model does not load: {reason}", lasting=True)
-        words = f": {reason}" if reason else "; its log names no error"
+        words = f": {reason}" if reason else "; its log shows no error"
         return Wait("crash", f"Triton ended with exit code {ended['exitCode']}{words}", lasting=True)
     return None
 
@@ -157,7 +130,7 @@ def _image_obstacle(container: Object) -> Wait | None:
     waiting = container.get("state", {}).get("waiting", {})
     if waiting.get("reason") not in _IMAGE_REASONS:
         return None
-    # Only a name that is no name is hopeless; a registry or a secret may come back.
+    # Only a name that is not one is hopeless; a registry or a secret may come back.
     lasting = waiting["reason"] in ("InvalidImageName", "ErrImageNeverPull")
     words = f": {waiting['message']}" if waiting.get("message") else ""
     return Wait("image", f"the image {container['image']} cannot be pulled ({waiting['reason']}){words}", lasting)
@@ -167,7 +140,9 @@ def _config_obstacle(container: Object) -> Wait | None:
     waiting = container.get("state", {}).get("waiting", {})
     if waiting.get("reason") not in _CONFIG_REASONS:
         return None
-    return Wait("configuration", f"{container['name']} cannot be made: {waiting.get('message', '')}", lasting=True)
+    return Wait(
+        "configuration", f"container {container['name']} cannot be created: {waiting.get('message', '')}", lasting=True
+    )
 
 
 def _is_running(status: Object) -> bool:
@@ -185,7 +160,7 @@ def _starting(status: Object, log: str) -> Wait:
         return Wait("starting", f"models are loading: {', '.join(loading)}")
     if _is_running(status):
         return Wait("starting", "Triton is starting")
-    return Wait("starting", "the container is being made (the image may be pulling: it is over 10 GB)")
+    return Wait("starting", "the container is being created (the image, over 10 GB, may still be downloading)")
 
 
 def _last_event(events: Sequence[Object], reasons: Sequence[str]) -> str | None:

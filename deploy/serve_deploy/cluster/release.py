@@ -1,18 +1,15 @@
-"""The state of a release: its workload, replicas, models and autoscaler."""
+"""The state of a release, judged from its objects: its workload, replicas, models and autoscaler."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from serve_deploy.cluster.api import Cluster, LogUnavailable
+from serve_deploy.cluster.api import Cluster, Object, connect
 from serve_deploy.cluster.autoscaler import AutoscalerState, describe_hpa
-from serve_deploy.cluster.pods import SERVER_CONTAINER, Logs, PodState, condition, describe_pod
-from serve_deploy.errors import UsageError
-
-Object = Mapping[str, Any]
-LOG_LINES = 2000
+from serve_deploy.cluster.objects import SERVER_CONTAINER, ReleaseObjects, condition, read_objects
+from serve_deploy.cluster.options import ReleaseOptions
+from serve_deploy.cluster.pods import PodState, describe_pod
 
 
 @dataclass(frozen=True)
@@ -48,70 +45,70 @@ class ReleaseState:
 
     @property
     def staying(self) -> tuple[PodState, ...]:
-        """The replicas that are not on their way out."""
+        """The replicas that are not terminating."""
         return tuple(pod for pod in self.pods if pod.phase != "Terminating")
 
 
-def selector(release: str, component: str = "server") -> str:
-    """The labels of a release's objects."""
-    return f"app.kubernetes.io/instance={release},app.kubernetes.io/component={component}"
+def read_status(options: ReleaseOptions) -> ReleaseState:
+    """What a release does in its cluster; UsageError where there is none of that name."""
+    return read_release(connect(options.context), options.release, options.namespace)
 
 
 def read_release(cluster: Cluster, release: str, namespace: str) -> ReleaseState:
-    """Read a release's state; UsageError where there is none of that name."""
-    apps = f"/apis/apps/v1/namespaces/{namespace}"
-    groups = f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}/leaderworkersets"
-    kinds = (("Deployment", f"{apps}/deployments"), ("LeaderWorkerSet", groups))
-    workloads = [(kind, item) for kind, path in kinds for item in cluster.find(path, selector(release))]
-    if not workloads:
-        raise UsageError(
-            f"there is no release {release} of a triton chart in namespace {namespace}",
-            hint="helm list --all-namespaces shows the releases; name the namespace with -n",
-        )
-    kind, workload = workloads[0]
-    models = served_models(workload)
+    """Read a release's objects and judge them."""
+    return describe_release(read_objects(cluster, release, namespace))
+
+
+def describe_release(objects: ReleaseObjects) -> ReleaseState:
+    """A release's state."""
+    workload = objects.workload
+    container = _server_container(workload)
+    models = _served_models(container)
     return ReleaseState(
-        release=release,
-        namespace=namespace,
-        workload=f"{kind} {workload['metadata']['name']}",
-        image=_server_container(workload).get("image", ""),
+        release=objects.release,
+        namespace=objects.namespace,
+        workload=f"{objects.kind} {workload['metadata']['name']}",
+        image=container.get("image", ""),
         models=models,
         wanted=workload.get("spec", {}).get("replicas", 1),
         ready=workload.get("status", {}).get("readyReplicas", 0),
-        pods=_read_pods(cluster, release, namespace, models),
-        autoscaler=_read_autoscaler(cluster, namespace, workload["metadata"]["name"]),
+        pods=tuple(describe_pod(each, models) for each in objects.replicas),
+        autoscaler=describe_hpa(objects.hpa, objects.scaled_object) if objects.hpa else None,
         rollout=describe_rollout(workload),
     )
 
 
 def describe_rollout(workload: Object) -> Rollout:
     """Whether the controller has seen the last change and all replicas are of it and available."""
-    metadata, status = workload["metadata"], workload.get("status", {})
+    revision = workload["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", "")
+    lacking = _find_lack(workload)
     wanted = workload.get("spec", {}).get("replicas", 1)
-    revision = metadata.get("annotations", {}).get("deployment.kubernetes.io/revision", "")
+    return Rollout(lacking is None, revision, lacking or f"{wanted} of {wanted} replicas are up to date and available")
+
+
+def _find_lack(workload: Object) -> str | None:
+    """What the rollout lacks, None where it is done."""
+    status = workload.get("status", {})
+    wanted, updated = workload.get("spec", {}).get("replicas", 1), status.get("updatedReplicas", 0)
+    available = status.get("availableReplicas", status.get("readyReplicas", 0))
     progressing = condition(workload, "Progressing")
-    updated, available = (
-        status.get("updatedReplicas", 0),
-        status.get("availableReplicas", status.get("readyReplicas", 0)),
-    )
-    generation = metadata.get("generation", 0)
+    generation = workload["metadata"].get("generation", 0)
     # Older LeaderWorkerSets do not tell which generation their status is of.
     if status.get("observedGeneration", generation if status else 0) < generation:
-        return Rollout(False, revision, "the last change has not been seen yet")
+        return "the controller has not seen the last change yet"
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        return Rollout(False, revision, f"the rollout has stopped: {progressing.get('message', '')}")
+        return f"the rollout has stopped: {progressing.get('message', '')}"
     if updated < wanted:
-        return Rollout(False, revision, f"{updated} of {wanted} replicas are of the last change")
+        return f"{updated} of {wanted} replicas are up to date"
     if status.get("replicas", 0) > updated:
-        return Rollout(False, revision, f"{status['replicas'] - updated} old replicas are still ending")
+        return f"old replicas still terminating: {status['replicas'] - updated}"
     if available < wanted:
-        return Rollout(False, revision, f"{available} of {wanted} replicas are available")
-    return Rollout(True, revision, f"all {wanted} replicas are of the last change and available")
+        return f"{available} of {wanted} replicas are available"
+    return None
 
 
-def served_models(workload: Object) -> tuple[str, ...]:
+def _served_models(container: Object) -> tuple[str, ...]:
     """The models that Triton was told to load; none where it loads the whole repository."""
-    container = _server_container(workload)
     arguments = [*container.get("command", []), *container.get("args", [])]
     return tuple(each.partition("=")[2] for each in arguments if each.startswith("--load-model="))
 
@@ -121,50 +118,3 @@ def _server_container(workload: Object) -> Object:
     template = spec.get("template") or spec.get("leaderWorkerTemplate", {}).get("leaderTemplate", {})
     containers: Sequence[Object] = template.get("spec", {}).get("containers", [])
     return next((each for each in containers if each["name"] == SERVER_CONTAINER), {})
-
-
-def _read_pods(cluster: Cluster, release: str, namespace: str, models: Sequence[str]) -> tuple[PodState, ...]:
-    core = f"/api/v1/namespaces/{namespace}"
-    pods = sorted(cluster.find(f"{core}/pods", selector(release)), key=lambda pod: pod["metadata"]["name"])
-    events = (
-        cluster.find(f"{core}/events") if any(condition(pod, "Ready").get("status") != "True" for pod in pods) else []
-    )
-    return tuple(
-        describe_pod(pod, _events_of(events, pod), _read_logs(cluster, namespace, pod), models) for pod in pods
-    )
-
-
-def _events_of(events: Sequence[Object], pod: Object) -> list[Object]:
-    uid = pod["metadata"].get("uid")
-    return [event for event in events if event.get("involvedObject", {}).get("uid") == uid]
-
-
-def _read_logs(cluster: Cluster, namespace: str, pod: Object) -> Logs:
-    name = pod["metadata"]["name"]
-    statuses = {each["name"]: each for each in pod.get("status", {}).get("containerStatuses", [])}
-    server = statuses.get(SERVER_CONTAINER, {})
-    if not server.get("containerID"):
-        return Logs()
-    try:
-        current = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES)
-        if server.get("ready") or not server.get("restartCount"):
-            return Logs(current)
-        previous = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES, previous=True)
-    except LogUnavailable:
-        # A node that is down must not hide the replicas of the others.
-        return Logs()
-    return Logs(current, previous or current)
-
-
-def _read_autoscaler(cluster: Cluster, namespace: str, workload: str) -> AutoscalerState | None:
-    scalers = cluster.find(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
-    hpa = _scaler_of(scalers, workload)
-    if hpa is None:
-        return None
-    by_keda = hpa["metadata"]["name"].startswith("keda-hpa-")
-    scaled_objects = cluster.find(f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects") if by_keda else []
-    return describe_hpa(hpa, _scaler_of(scaled_objects, workload))
-
-
-def _scaler_of(scalers: Sequence[Object], workload: str) -> Object | None:
-    return next((each for each in scalers if each["spec"]["scaleTargetRef"]["name"] == workload), None)

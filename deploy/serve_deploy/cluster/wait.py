@@ -34,19 +34,19 @@ def wait_until_serving(
         if is_hopeless(state):
             raise TritonStartError(
                 f"release {release} will not become ready: {explain_waiting(state)}",
-                hint=f"mend it and deploy again; serve logs {release} -n {namespace} shows the whole log",
+                hint=f"fix it and deploy again; serve logs {release} -n {namespace} shows the whole log",
             )
         if clock() >= deadline:
             raise TritonStartError(
                 f"release {release} is not ready after {timeout_seconds:.0f} s: {explain_waiting(state)}",
-                hint=f"it goes on trying: serve status {release} -n {namespace}; --timeout waits longer",
+                hint=f"the cluster keeps trying: serve status {release} -n {namespace}; `timeout_seconds` waits longer",
             )
         progress(explain_waiting(state))
         sleep(POLL_SECONDS)
 
 
 def is_hopeless(state: ReleaseState) -> bool:
-    """Whether some replica waits for what will not come by itself."""
+    """Whether some replica waits in vain."""
     return any(
         pod.waits_for is not None
         and pod.waits_for.lasting

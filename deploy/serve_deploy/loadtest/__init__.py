@@ -1,13 +1,14 @@
-"""Measure a Triton endpoint: schedule, payload, client, runner, report."""
+"""Measure a Triton endpoint: loads, requests, hot loop, report."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from serve_deploy.endpoint.address import Endpoint, TlsOptions, parse_endpoint
+from serve_deploy.loadtest.loads import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay, Search, parse_loads
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.progress import Progress, silent
+from serve_deploy.reports.options import JudgingOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
@@ -17,12 +18,15 @@ __all__ = [
     "ClosedLoop",
     "ConstantRate",
     "Endpoint",
+    "JudgingOptions",
     "LoadTestOptions",
     "PoissonRate",
     "Ramp",
     "Replay",
+    "Search",
     "TlsOptions",
     "parse_endpoint",
+    "parse_loads",
     "require_slo",
     "run_loadtest",
 ]
@@ -31,21 +35,20 @@ __all__ = [
 def run_loadtest(
     options: LoadTestOptions, *, on_snapshot: Listener | None = None, progress: Progress = silent
 ) -> LoadTestReport:
-    """Measure a Triton endpoint and return the report; `on_snapshot` hears about twice a second how it goes.
+    """Measure a Triton endpoint and return the judged report; `on_snapshot` hears how it goes twice a second.
 
     UsageError and EndpointError say, before the first request, that it cannot be done. Once requests were sent there
     is a report: with `complete` false where Ctrl-C or the server's death cut it short, as `ended_by` says.
     """
-    from serve_deploy.loadtest.live import ignore
     from serve_deploy.loadtest.runner import run
 
-    return run(options, on_snapshot=on_snapshot or ignore, progress=progress)
+    return run(options, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
 
 
 def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:
     """Judge a report by gates such as 'p99<50ms' and return it with the verdicts.
 
-    ThresholdError says which were missed and by how much, UsageError what is no gate.
+    ThresholdError says which were missed and by how much, UsageError what is not a gate.
     """
     from serve_deploy.reports.gates import parse_gate
     from serve_deploy.reports.judging import judge_report, require_passed

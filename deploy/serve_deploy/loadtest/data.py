@@ -16,8 +16,8 @@ from serve_deploy.endpoint.model import Model, Tensor
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.own_outputs import with_own_outputs
 from serve_deploy.manifest import SAMPLES_NAME
+from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
@@ -30,49 +30,47 @@ Arrays = Mapping[str, Array]
 def read_request_data(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
     """The samples to send in rotation, each of `batch_size` rows; UsageError says what does not fit the model."""
     rows = _read_rows(options, model)
-    if options.validate and options.repository and not any(sample.outputs for sample in rows):
-        rows = with_own_outputs(rows, options.repository, model)
-    if options.validate and not any(sample.outputs for sample in rows):
-        raise UsageError(
-            "--validate: there are no outputs to expect",
-            hint="give them with --expected, as validation_data in perf_analyzer's JSON, or name the --repository",
-        )
     for sample in rows:
-        check_sample(model, sample)
+        _check_sample(model, sample)
+    if options.validate and not any(sample.outputs for sample in rows):
+        if not options.repository:
+            raise UsageError(
+                "`validate` needs the outputs to expect",
+                hint="give `expected`, `data` in perf_analyzer's JSON with validation_data, or the `repository`",
+            )
+        rows = _with_own_outputs(rows, options.repository, model)
     return batch_samples(rows, options.batch_size) if model.max_batch_size > 0 else rows
 
 
 def _read_rows(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
-    if options.data:
-        if _is_perf_analyzer_json(options.data):
-            return read_perf_analyzer_json(options.data, model)
-        samples = read_samples(options.data, _signature(model.inputs), split=model.max_batch_size > 0)
-        return _with_outputs(samples, options, model)
     path = options.repository / model.name / SAMPLES_NAME if options.repository else None
-    if path and path.is_file():
-        return _with_outputs(load_samples(path), options, model)
-    shapes = dict(options.shapes)
-    return (generate_sample(model, shapes=shapes, seed=options.seed, string_length=options.string_length),)
-
-
-def _with_outputs(samples: Sequence[Arrays], options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
-    if not options.expected:
-        return tuple(Sample(dict(sample)) for sample in samples)
-    outputs = read_samples(options.expected, _signature(model.outputs), split=model.max_batch_size > 0)
+    samples: Sequence[Arrays]
+    if options.data:
+        document = _read_perf_analyzer(options.data)
+        if document:
+            return _read_steps(options.data, document, model)
+        samples = _read_samples(options.data, model.inputs, model)
+    elif path and path.is_file():
+        samples = load_samples(path)
+    else:
+        shapes = dict(options.shapes)
+        return (generate_sample(model, shapes=shapes, seed=options.seed, string_length=options.string_length),)
+    outputs: Sequence[Arrays] = [{}] * len(samples)
+    if options.expected:
+        outputs = _read_samples(options.expected, model.outputs, model)
     if len(outputs) != len(samples):
-        raise UsageError(f"--expected {options.expected} holds {len(outputs)} samples, the data {len(samples)}")
+        raise UsageError(f"`expected={options.expected}` has {len(outputs)} samples, the data has {len(samples)}")
     return tuple(Sample(dict(sample), dict(output)) for sample, output in zip(samples, outputs, strict=True))
 
 
-def _signature(tensors: Sequence[Tensor]) -> ModelSignature:
+def _read_samples(path: Path, tensors: Sequence[Tensor], model: Model) -> Sequence[Arrays]:
     specs = tuple(
         TensorSpec(tensor.name, DataType(tensor.data_type), tensor.shape, tensor.optional) for tensor in tensors
     )
-    return ModelSignature(specs, ())
+    return read_samples(path, ModelSignature(specs, ()), split=model.max_batch_size > 0)
 
 
-def check_sample(model: Model, sample: Sample) -> None:
-    """UsageError where an input is unknown, missing or of a shape that the model does not take."""
+def _check_sample(model: Model, sample: Sample) -> None:
     for name, array in sample.inputs.items():
         request_shape(model, model.input_named(name), {name: array.shape[1:] if model.max_batch_size else array.shape})
     for tensor in model.inputs:
@@ -81,9 +79,7 @@ def check_sample(model: Model, sample: Sample) -> None:
 
 
 def batch_samples(rows: Sequence[Sample], batch_size: int) -> tuple[Sample, ...]:
-    """Join samples of one row into requests of `batch_size` rows, going round where they run out."""
-    if batch_size == 1:
-        return tuple(rows)
+    """Join samples of one row into requests of `batch_size` rows, starting again where they run out."""
     starts = range(0, len(rows), batch_size)
     return tuple(_join([rows[(start + i) % len(rows)] for i in range(batch_size)]) for start in starts)
 
@@ -94,35 +90,56 @@ def _join(rows: Sequence[Sample]) -> Sample:
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         except (ValueError, KeyError) as error:
             raise UsageError(
-                f"samples of different shapes do not go into one request: {error}", hint="use --batch-size 1"
+                f"samples of different shapes do not fit into one request: {error}", hint="use `batch_size=1`"
             ) from error
 
-    return Sample(joined([row.inputs for row in rows]), joined([row.outputs for row in rows]))
+    return rows[0] if len(rows) == 1 else Sample(joined([r.inputs for r in rows]), joined([r.outputs for r in rows]))
+
+
+def _with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
+    """The samples with ONNX Runtime's outputs of the packaged model, in the shapes that a client sees."""
+    from serve_deploy.onnx.session import open_model
+
+    file = find_onnx_file(repository / model.name / model.version / MODEL_NAME)
+    if file is None:
+        raise UsageError(
+            f"`validate`: {repository} has no {model.name}/{model.version}/{MODEL_NAME} to compute the outputs with",
+            hint="give the outputs with `expected`",
+        )
+    opened = open_model(file)
+    return tuple(Sample(sample.inputs, _as_served(opened.run(sample.inputs), model)) for sample in samples)
+
+
+def _as_served(outputs: Arrays, model: Model) -> dict[str, Array]:
+    ranks = {tensor.name: len(tensor.shape) for tensor in model.outputs}
+    # Triton has no tensors of rank 0 beside the batch axis: it serves them as [1].
+    return {
+        name: np.reshape(array, (*array.shape, 1)) if array.ndim == ranks[name] - 1 else array
+        for name, array in outputs.items()
+        if name in ranks
+    }
 
 
 # --- perf_analyzer's JSON ------------------------------------------------------------------------------------------
 
 
-def _is_perf_analyzer_json(path: Path) -> bool:
+def _read_perf_analyzer(path: Path) -> dict[str, Any] | None:
+    """{"data": [{input: [...] | {"content": …, "shape": …} | {"b64": …}}], "validation_data": […]}, or None."""
     if path.suffix != ".json" or not path.is_file():
-        return False
+        return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UsageError(f"--data {path} cannot be read: {error}") from error
-    return isinstance(document, dict) and "data" in document
+        raise UsageError(f"`data={path}` cannot be read: {error}") from error
+    return document if isinstance(document, dict) and "data" in document else None
 
 
-def read_perf_analyzer_json(path: Path, model: Model) -> tuple[Sample, ...]:
-    """Read {"data": [{input: [...] | {"content": …, "shape": …} | {"b64": …}}], "validation_data": […]}."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    inputs = {tensor.name: tensor for tensor in model.inputs}
-    outputs = {tensor.name: tensor for tensor in model.outputs}
-    steps, expected = _flat(document["data"]), _flat(document.get("validation_data", []))
+def _read_steps(path: Path, document: dict[str, Any], model: Model) -> tuple[Sample, ...]:
+    steps, expected = (_flat(document.get(key, [])) for key in ("data", "validation_data"))
     if not steps or (expected and len(expected) != len(steps)):
-        raise UsageError(f"--data {path} holds {len(steps)} samples and {len(expected)} expected outputs")
-    samples = [_read_step(path, step, inputs, model) for step in steps]
-    wanted = [_read_step(path, step, outputs, model) for step in expected] or [{} for _ in steps]
+        raise UsageError(f"`data={path}` has {len(steps)} samples and {len(expected)} expected outputs")
+    samples = [_read_step(path, step, model.inputs, model) for step in steps]
+    wanted = [_read_step(path, step, model.outputs, model) for step in expected] or [{} for _ in steps]
     return tuple(Sample(sample, output) for sample, output in zip(samples, wanted, strict=True))
 
 
@@ -131,29 +148,28 @@ def _flat(steps: Any) -> list[Any]:
     return [step for item in steps for step in (item if isinstance(item, list) else [item])]
 
 
-def _read_step(path: Path, step: Any, tensors: Mapping[str, Tensor], model: Model) -> dict[str, Array]:
+def _read_step(path: Path, step: Any, tensors: Sequence[Tensor], model: Model) -> dict[str, Array]:
+    known = {tensor.name: tensor for tensor in tensors}
     arrays = {}
     for name, value in step.items():
-        if name not in tensors:
-            raise UsageError(f"--data {path}: the model has no tensor {name!r}", hint=model.input_list)
+        if name not in known:
+            raise UsageError(f"`data={path}`: the model has no tensor '{name}'", hint=model.input_list)
         try:
-            arrays[name] = _read_value(value, tensors[name], batched=model.max_batch_size > 0)
+            arrays[name] = _read_value(value, known[name], batched=model.max_batch_size > 0)
         except (ValueError, TypeError, KeyError, binascii.Error) as error:
-            raise UsageError(f"--data {path}: {name}: {error}", hint=model.input_list) from error
+            raise UsageError(f"`data={path}`: {name}: {error}", hint=model.input_list) from error
     return arrays
 
 
 def _read_value(value: Any, tensor: Tensor, *, batched: bool) -> Array:
-    served = tensor.shape[1:] if batched else tensor.shape
-    content, shape = value, served
+    content, shape = value, tensor.shape[1:] if batched else tensor.shape
     if isinstance(value, dict):
-        content, shape = value.get("content", value), tuple(value.get("shape", served))
+        content, shape = value.get("content", value), tuple(value.get("shape", shape))
     data_type = DataType(tensor.data_type)
     if isinstance(content, dict):
-        raw = base64.b64decode(content["b64"], validate=True)
-        array = decode_tensor(data_type, raw, (-1,))
+        array = decode_tensor(data_type, base64.b64decode(content["b64"], validate=True), (-1,))
     else:
         array = np.array(content, data_type.numpy_name).reshape(-1)
-    if sum(dim == -1 for dim in shape) > 1:
-        raise ValueError(f"its shape {list(shape)} has several free dims: give it as {{'content': …, 'shape': …}}")
+    if shape.count(-1) > 1:
+        raise ValueError(f'its shape {list(shape)} has several free dims: give it as {{"content": …, "shape": …}}')
     return array.reshape((1, *shape) if batched else shape)

@@ -1,17 +1,18 @@
-"""How a period is doing while it runs, for whoever wants to show it."""
+"""How a period is doing while it runs, for a listener that shows it."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from serve_deploy.loadtest.loads import describe_load
 from serve_deploy.loadtest.measurement import Measurement
-from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.schedule import LoadShape
+from serve_deploy.loadtest.messages import PeriodPlan
 from serve_deploy.reports.point import Load
+
+Phase = Literal["warm-up", "measuring"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LiveSnapshot:
 
     load: Load
     repeat: int
-    phase: Literal["warm-up", "measuring"]
+    phase: Phase
     elapsed_seconds: float
     planned_seconds: float | None
     request_rate: float
@@ -35,42 +36,31 @@ class LiveSnapshot:
 Listener = Callable[[LiveSnapshot], None]
 
 
-def ignore(_snapshot: LiveSnapshot) -> None:
-    """Listen to nothing."""
-
-
+@dataclass
 class Pulse:
-    """Turns the measurement so far into snapshots for the listener."""
+    """Turns a period's measurement so far into snapshots for the listener."""
 
-    def __init__(
-        self,
-        listener: Listener,
-        shape: LoadShape,
-        options: LoadTestOptions,
-        repeat: int,
-        phase: Literal["warm-up", "measuring"],
-        duration_seconds: float | None,
-        start: float,
-    ) -> None:
-        self._listener = listener
-        self._load = describe_load(shape, options.batch_size)
-        self._repeat = repeat
-        self._phase = phase
-        self._planned = duration_seconds
-        self._start = self._last = start
+    listener: Listener
+    load: Load
+    repeat: int
+    phase: Phase
+    plan: PeriodPlan
+
+    def __post_init__(self) -> None:
+        self._last = self.plan.start
 
     def tell(self, measurement: Measurement) -> None:
         """Give the listener a snapshot."""
-        now = time.monotonic()
+        now, planned = time.monotonic(), self.plan.duration_seconds
         recent = measurement.take_recent()
         in_flight = sum(measurement.in_flight.values())
-        self._listener(
+        self.listener(
             LiveSnapshot(
-                load=self._load,
-                repeat=self._repeat,
-                phase=self._phase,
-                elapsed_seconds=max(now - self._start, 0.0),
-                planned_seconds=self._planned,
+                load=self.load,
+                repeat=self.repeat,
+                phase=self.phase,
+                elapsed_seconds=max(now - self.plan.start, 0.0),
+                planned_seconds=planned if math.isfinite(planned) else None,
                 request_rate=recent.count / max(now - self._last, 1e-3),
                 response_p99_us=recent.percentile_us(99),
                 sent=measurement.sent + in_flight,

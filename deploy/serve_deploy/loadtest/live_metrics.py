@@ -1,4 +1,4 @@
-"""A running load test as Prometheus metrics, to be scraped while it runs or pushed when it has ended."""
+"""A load test as Prometheus metrics: scraped while it runs, or pushed when it has ended."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class LiveMetrics:
         self._requests = Counter(
             "serve_loadtest_requests", "Requests that ended.", ("model", "phase", "outcome"), registry=self.registry
         )
-        self._rate = self._gauge("request_rate", "Requests answered a second, lately.")
-        self._p99 = self._gauge("response_p99_seconds", "p99 of the response time from the intended send, lately.")
+        self._rate = self._gauge("request_rate", "Requests answered per second, recently.")
+        self._p99 = self._gauge("response_p99_seconds", "p99 of the response time from the intended send, recently.")
         self._in_flight = self._gauge("in_flight", "Requests sent and not yet answered.")
-        self._target_rate = self._gauge("target_rate", "Requests a second asked of the generator; 0 in a closed loop.")
-        self._concurrency = self._gauge("target_concurrency", "Users of the closed loop; 0 in an open loop.")
+        self._target_rate = self._gauge("target_rate", "Requested rate per second; 0 in a closed loop.")
+        self._concurrency = self._gauge(
+            "target_concurrency", "Requested concurrency of a closed loop; 0 in an open loop."
+        )
         self._period: object = None
         self._counted = dict.fromkeys(_OUTCOMES, 0)
 
@@ -65,7 +67,7 @@ def serve_metrics(metrics: LiveMetrics, address: str) -> Iterator[int]:
     try:
         server, thread = start_http_server(port, host, metrics.registry)
     except OSError as error:
-        raise UsageError(f"--metrics-port {address}: {error.strerror}", hint="choose a free port") from error
+        raise UsageError(f"`metrics_port={address}`: {error.strerror}", hint="choose a free port") from error
     try:
         yield int(server.server_port)
     finally:
@@ -75,10 +77,10 @@ def serve_metrics(metrics: LiveMetrics, address: str) -> Iterator[int]:
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """Read PORT or HOST:PORT; UsageError where it is neither."""
+    """Read PORT or HOST:PORT; UsageError for anything else."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"--metrics-port {address}: not a port", hint="write it as 9095 or 0.0.0.0:9095")
+        raise UsageError(f"`metrics_port={address}` is not a port", hint="write it as 9095 or 0.0.0.0:9095")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -103,13 +105,13 @@ def collect_report(report: LoadTestReport) -> CollectorRegistry:
     def gauge(name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"serve_loadtest_{name}", text, ("load", *labels), registry=registry)
 
-    throughput = gauge("throughput", "Inferences a second.")
+    throughput = gauge("throughput", "Inferences per second.")
     response = gauge("response_seconds", "Response time from the intended send.", "percentile")
     slowest = gauge("response_max_seconds", "The longest response time.")
-    errors = gauge("error_ratio", "Failed and timed-out requests among all that ended.")
+    errors = gauge("error_ratio", "Failed and timed-out requests, as a share of all that ended.")
     requests = gauge("requests", "Requests sent.")
-    bound = gauge("client_bound", "1 where the generator was the limit, not the server.")
-    passed = gauge("gate_passed", "1 where a gate was passed.", "gate")
+    bound = gauge("client_bound", "1 if the load generator was the limit, not the server.")
+    passed = gauge("gate_passed", "1 if the gate was passed.", "gate")
     for point in map(pool_repeats, group_by_load(report.points)):
         load = format_load(point.load)
         throughput.labels(load).set(point.throughput)
@@ -119,7 +121,7 @@ def collect_report(report: LoadTestReport) -> CollectorRegistry:
         _set_latency(response, slowest, load, point)
     for result in report.gates:
         passed.labels(format_load(result.load) if result.load else "", result.expression).set(result.passed)
-    ended = Gauge("serve_loadtest_complete", "1 where the run was not cut short.", registry=registry)
+    ended = Gauge("serve_loadtest_complete", "1 if the run was not cut short.", registry=registry)
     ended.set(report.complete)
     return registry
 

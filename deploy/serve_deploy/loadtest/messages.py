@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_deploy.endpoint.address import Endpoint
+from serve_deploy.loadtest.loads import LoadShape
 from serve_deploy.loadtest.recorder import Kind
-from serve_deploy.loadtest.rotation import RequestSource
-from serve_deploy.loadtest.schedule import LoadShape
+from serve_deploy.loadtest.requests import RequestSource
 
 _LENGTH = struct.Struct("<Q")
 
@@ -37,6 +37,7 @@ class PeriodPlan:
     duration_seconds: float
     requests: int | None
     connections: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class PeriodEnd:
     unfinished: tuple[tuple[float, float], ...]
     lost: bool
     ran_out_of_connections: bool
+
+    @property
+    def cpu_fraction(self) -> float:
+        """The share of a core that the worker used."""
+        return self.cpu_seconds / self.wall_seconds
 
 
 def frame(message: object) -> bytes:

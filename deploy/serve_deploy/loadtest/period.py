@@ -112,7 +112,7 @@ class OpenPeriod:
         self._chunks = chunks
         self._due: deque[float] = deque()
         self._idle = deque(exchange.slots)
-        # Round all connections, or, where each is in the midst of a sequence, as few as will do.
+        # Round all connections, or, where each is in the middle of a sequence, as few as possible.
         self._take_idle = self._idle.pop if keep_together else self._idle.popleft
         self._waiting: deque[float] = deque()
         self._opening = 0

@@ -1,15 +1,22 @@
-"""One period's measurement as a point of the report. Pure."""
+"""One period's measurement as a point of the report, and whether it says something about the server. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from serve_deploy.loadtest.limits import client_bound_reasons
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd
 from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
 from serve_deploy.reports.pooling import summarize
+
+_SLIP_BUDGET_US = 1000.0
+_SLIP_SHARE = 0.1
+_BUSY = 0.85
+_STARVED = 0.9
+_LITTLE_SHARE = 0.1
+# With fewer requests, a 99th percentile is the slowest one, and the start and the end weigh too much.
+_FEWEST_REQUESTS = 100
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,7 @@ def build_point(
     server: ServerShare,
 ) -> Point:
     """Put together what was counted over `seconds`, and whether the generator was the limit."""
-    # Users without a server to talk to are not in flight, and that is not the generator's doing.
-    concurrency = None if server.is_lost else load.concurrency
-    reasons = _why_client_bound(concurrency, seconds, measurement, ends)
-    return Point(
+    point = Point(
         load=load,
         repeat=repeat,
         started_at=started_at,
@@ -54,37 +58,40 @@ def build_point(
         first_response=summarize(measurement.first_response) if measurement.responses else None,
         responses=measurement.responses or None,
         errors=measurement.error_kinds({worker: end.kinds for worker, end in ends.items()}),
-        client=_client_cost(measurement, ends),
-        client_bound=bool(reasons),
-        client_bound_reasons=reasons,
+        client=ClientCost(
+            cpu_fraction=max(end.cpu_fraction for end in ends.values()),
+            cpu_us_per_request=sum(end.cpu_seconds for end in ends.values()) / max(measurement.sent, 1) * 1e6,
+            slip_p50_us=measurement.slip.percentile_us(50),
+            slip_p99_us=measurement.slip.percentile_us(99),
+            slip_max_us=measurement.slip.max_us,
+        ),
         server=server.statistics,
         server_metrics=dict(server.metrics),
         pending=server.pending,
         timeline=measurement.timeline.buckets(),
     )
+    reasons = client_bound_reasons(point, ends.values(), server_is_lost=server.is_lost)
+    return point.model_copy(update={"client_bound": bool(reasons), "client_bound_reasons": reasons})
 
 
-def _client_cost(measurement: Measurement, ends: Mapping[int, PeriodEnd]) -> ClientCost:
-    return ClientCost(
-        cpu_fraction=max(end.cpu_seconds / end.wall_seconds for end in ends.values()),
-        cpu_us_per_request=sum(end.cpu_seconds for end in ends.values()) / max(measurement.sent, 1) * 1e6,
-        slip_p50_us=measurement.slip.percentile_us(50),
-        slip_p99_us=measurement.slip.percentile_us(99),
-        slip_max_us=measurement.slip.max_us,
-    )
-
-
-def _why_client_bound(
-    concurrency: int | None, seconds: float, measurement: Measurement, ends: Mapping[int, PeriodEnd]
-) -> tuple[str, ...]:
-    busiest = max(ends.values(), key=lambda end: end.cpu_seconds / end.wall_seconds)
-    return client_bound_reasons(
-        requests=measurement.sent,
-        cpu_fraction=busiest.cpu_seconds / busiest.wall_seconds,
-        starved_fraction=busiest.starved_seconds / busiest.wall_seconds,
-        slip_p99_us=measurement.slip.percentile_us(99),
-        response_p99_us=measurement.response.percentile_us(99),
-        concurrency=concurrency,
-        mean_in_flight=measurement.in_flight_seconds / seconds,
-        ran_out_of_connections=any(end.ran_out_of_connections for end in ends.values()),
-    )
+def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, server_is_lost: bool = False) -> tuple[str, ...]:
+    """Why the load generator was the limit; empty where it was not."""
+    reasons = []
+    busiest = max(ends, key=lambda end: end.cpu_fraction)
+    starved = busiest.starved_seconds / busiest.wall_seconds
+    if busiest.cpu_fraction > _BUSY:
+        reasons.append(f"the load generator used {busiest.cpu_fraction:.0%} of a core; use more processes")
+    elif busiest.cpu_fraction + starved > _STARVED:
+        reasons.append(f"the load generator waited for a core {starved:.0%} of the time; run it on another machine")
+    slip_us, limit_us = point.client.slip_p99_us, max(_SLIP_BUDGET_US, _SLIP_SHARE * point.response.p99_us)
+    if point.sent >= _FEWEST_REQUESTS and slip_us > limit_us:
+        reasons.append(
+            f"the load generator fell behind schedule (p99 {slip_us / 1e3:.1f} ms late; limit {limit_us / 1e3:.1f})"
+        )
+    # Users without a server to talk to are not in flight, and that is not the generator's doing.
+    users = 0 if server_is_lost else point.load.concurrency or 0
+    if point.sent >= users * _FEWEST_REQUESTS and point.mean_in_flight < users * (1 - _LITTLE_SHARE):
+        reasons.append(f"only {point.mean_in_flight:.1f} of {users} requests were in flight on average")
+    if any(end.ran_out_of_connections for end in ends):
+        reasons.append("all connections were in use and requests waited for one; allow more connections")
+    return tuple(reasons)

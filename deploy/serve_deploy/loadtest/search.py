@@ -1,9 +1,9 @@
-"""Find the highest load that holds every gate: double until one does not, then halve the gap.
+"""Find the highest load that meets every gate: double until one does not, then halve the gap.
 
 The measuring is a parameter, so that the search can be tried on a simulated server. A load is held when its repeats,
 pooled, pass every gate, and an open loop also kept up its rate. Noise near the limit is met by measuring the winner
 once more: if both measurements together miss, the search goes on below it. A load at which the generator was the
-limit ends the search upwards, and is never passed off as the server's limit.
+limit is an upper bound of the search, and is never reported as the server's limit.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from serve_deploy.loadtest.loads import Search
 from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import pool_repeats
 from serve_deploy.reports.report import SearchResult
 
-Variable = Literal["rate", "concurrency"]
 Measure = Callable[[float], Sequence[Point]]
 Verdict = Literal["held", "missed", "client"]
 StoppedBy = Literal["precision", "limit", "floor", "client", "budget"]
@@ -26,27 +26,13 @@ StoppedBy = Literal["precision", "limit", "floor", "client", "budget"]
 _LEAST_SHARE_OF_RATE = 0.95
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """Loads from `floor` to `limit`, begun at `start`; the gap is halved until it is below `precision` of the load."""
-
-    variable: Variable
-    start: float
-    limit: float
-    floor: float = 1.0
-    precision: float = 0.05
-    budget: int = 24
-
-
 class OutOfBudget(Exception):
     """No further load may be measured."""
 
 
-def search_load(
-    measure: Measure, gates: Sequence[Gate], options: SearchOptions
-) -> tuple[SearchResult, tuple[Point, ...]]:
+def search_load(measure: Measure, gates: Sequence[Gate], asked: Search) -> tuple[SearchResult, tuple[Point, ...]]:
     """Search, and return what was found with every point measured; `measure` may raise OutOfBudget to end it."""
-    search = _Search(measure, gates, options)
+    search = _Progress(measure, gates, asked)
     stopped_by: StoppedBy
     try:
         stopped_by = search.run()
@@ -56,10 +42,10 @@ def search_load(
 
 
 @dataclass
-class _Search:
+class _Progress:
     measure: Measure
     gates: Sequence[Gate]
-    options: SearchOptions
+    asked: Search
     measured: dict[float, list[Point]] = field(default_factory=dict)
     verdicts: dict[float, Verdict] = field(default_factory=dict)
     probes: int = 0
@@ -70,14 +56,9 @@ class _Search:
 
     @property
     def highest(self) -> float | None:
-        """The highest held load below every one that was not."""
-        beaten = [load for load, verdict in self.verdicts.items() if verdict != "held"]
-        held = [
-            load
-            for load, verdict in self.verdicts.items()
-            if verdict == "held" and load < min(beaten, default=math.inf)
-        ]
-        return max(held, default=None)
+        """The highest load that held, of those below every load that did not."""
+        missed = self.lowest_missed
+        return max((load for load in self.verdicts if missed is None or load < missed), default=None)
 
     @property
     def lowest_missed(self) -> float | None:
@@ -99,7 +80,7 @@ class _Search:
 
     def _bracket(self) -> None:
         """Double or halve the start until both a held load and one that is not are known, or the bounds are."""
-        load = self._settle(self.options.start)
+        load = self._settle(self.asked.start)
         up = self._probe(load) == "held"
         while (self.lowest_missed is None) if up else (self.highest is None):
             following = self._settle(load * 2 if up else load / 2)
@@ -110,17 +91,17 @@ class _Search:
 
     def _settle(self, load: float) -> float:
         """A round load within the bounds."""
-        whole = self.options.variable == "concurrency"
+        whole = self.asked.variable == "concurrency"
         rounded = float(round(load)) if whole else float(f"{load:.3g}")
-        return min(max(rounded, self.options.floor), self.options.limit)
+        return min(max(rounded, self.asked.floor), self.asked.limit)
 
     def _between(self) -> float | None:
         """The middle of the gap; None where it is narrow enough, or where there is none."""
         low, high = self.highest, self.lowest_missed
-        if high is None or (low is None and high <= self.options.floor):
+        if high is None or (low is None and high <= self.asked.floor):
             return None
-        bottom = self.options.floor if low is None else low
-        if low is not None and high <= low * (1 + self.options.precision):
+        bottom = self.asked.floor if low is None else low
+        if low is not None and high <= low * (1 + self.asked.precision):
             return None
         middle = self._settle(math.sqrt(bottom * high))
         if low is None and middle in self.verdicts:
@@ -128,7 +109,7 @@ class _Search:
         return None if middle in self.verdicts else middle
 
     def _probe(self, load: float) -> Verdict:
-        if self.probes >= self.options.budget:
+        if self.probes >= self.asked.budget:
             raise OutOfBudget
         self.probes += 1
         known = self.measured.setdefault(load, [])
@@ -145,7 +126,7 @@ class _Search:
     def conclude(self, stopped_by: StoppedBy) -> SearchResult:
         highest, missed = self.highest, self.lowest_missed
         return SearchResult(
-            variable=self.options.variable,
+            variable=self.asked.variable,
             highest=highest,
             lowest_missed=missed,
             stopped_by=stopped_by,
@@ -154,26 +135,24 @@ class _Search:
 
     def _explain(self, stopped_by: StoppedBy, highest: float | None, missed: float | None) -> str:
         gates = " and ".join(gate.expression for gate in self.gates)
-        found = (
-            f"no {self.options.variable} held {gates}" if highest is None else f"{self._name(highest)} holds {gates}"
-        )
+        found = f"No {self.asked.variable} meets {gates}" if highest is None else f"{self._name(highest)} meets {gates}"
         upper = "" if missed is None else self._name(missed)
         reasons: dict[StoppedBy, str] = {
-            "precision": f"{upper} does not" if highest is not None else f"not even {upper}",
-            "limit": f"the search was allowed no higher {self.options.variable}, and the true limit may be higher",
+            "precision": f"{upper} does not",
             "floor": f"not even {upper}",
-            "client": f"at {upper} the generator was the limit, so the server's own may be higher; try --processes",
-            "budget": "the search ended before the gap was closed" + (f" ({upper} does not hold)" if upper else ""),
+            "limit": f"the search was not allowed a higher {self.asked.variable}: the true limit may be higher",
+            "client": f"at {upper} the load generator was the limit, the server's may be higher: use more processes",
+            "budget": "the search ended before the gap was closed" + (f" ({upper} does not)" if upper else ""),
         }
         effort = "1 measurement" if self.probes == 1 else f"{self.probes} measurements"
         return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {effort}."
 
     def _name(self, load: float) -> str:
-        return f"{load:,.6g}/s" if self.options.variable == "rate" else f"concurrency {load:g}"
+        return f"{load:,.6g}/s" if self.asked.variable == "rate" else f"concurrency {load:g}"
 
 
 def _kept_up(point: Point) -> bool:
-    """Whether an open loop was done with at the rate asked for, give or take the chance in Poisson arrivals."""
+    """Whether an open loop reached the rate asked for, give or take the chance in Poisson arrivals."""
     asked = point.load.request_rate
     if asked is None or not point.sent:
         return point.sent > 0

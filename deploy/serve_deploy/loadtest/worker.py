@@ -17,11 +17,12 @@ from typing import Any
 
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
+from serve_deploy.loadtest.loads import ClosedLoop, LoadShape
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.recorder import SUCCEEDED
-from serve_deploy.loadtest.rotation import Sequences
-from serve_deploy.loadtest.schedule import ClosedLoop, LoadShape, offset_chunks, split_evenly
+from serve_deploy.loadtest.requests import Sequences
+from serve_deploy.loadtest.schedule import offset_chunks, split_evenly
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4
@@ -114,7 +115,12 @@ class Worker:
                 requests=None if plan.requests is None else split_evenly(plan.requests, busy, worker),
             )
         chunks = offset_chunks(
-            plan.shape, plan.duration_seconds, requests=plan.requests, worker=worker, workers=workers
+            plan.shape,
+            plan.duration_seconds,
+            requests=plan.requests,
+            worker=worker,
+            workers=workers,
+            seed=plan.seed,
         )
         return OpenPeriod(
             self._exchange,

@@ -46,7 +46,7 @@ class _Process:
         if not data:
             raise ServeError(
                 f"a generator process ended unexpectedly (exit code {self.process.wait()}): {self._last_words()}",
-                hint="this run says nothing about the server; was it killed, for want of memory perhaps?",
+                hint="this run has no result; check whether the machine ran out of memory",
             )
         self.buffer += data
         return unframe(self.buffer)
@@ -54,7 +54,7 @@ class _Process:
     def _last_words(self) -> str:
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else "it said nothing"
+        return lines[-1].strip() if lines else "no error output"
 
     def close(self) -> None:
         self.input.close()
@@ -108,7 +108,7 @@ class Workers:
             process.send(build_job(process.number))
 
     def prepare(self, message: Prepare) -> str | None:
-        """Have all slots opened; says why not where that failed."""
+        """Have all slots opened; returns why not where that failed."""
         self._broadcast(message)
         failures = [answer.failure for _, answer in self._messages(Prepared) if answer]
         return next((failure for failure in failures if failure), None)

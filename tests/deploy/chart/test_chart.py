@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import helm_python
 import pytest
 import yaml
 from repositories import add_ensemble, add_model, make_manifest
-from sweeps import TARGET, report
+from sweeps import TARGET, point, report
 
-from serve_deploy.chart.archive import compare_chart, pack_chart, package_chart
+from serve_deploy.chart.build import build_chart, check_name
+from serve_deploy.chart.folder import compare_chart, pack_chart, package_chart, write_files
 from serve_deploy.chart.model_source import read_source
-from serve_deploy.chart.plan import ChartPlan, ChartRequest, plan_chart
-from serve_deploy.chart.write import build_chart, check_name, write_chart
+from serve_deploy.chart.options import ChartOptions
+from serve_deploy.chart.plan import ChartPlan, plan_chart
+from serve_deploy.chart.write import write_chart
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
 from serve_deploy.repository.model_folder import ModelFolder, read_models, top_level
 
@@ -29,7 +32,7 @@ def repository(tmp_path: Path) -> Path:
 
 def plan(repository: Path, **request: Any) -> tuple[ChartPlan, tuple[ModelFolder, ...]]:
     models = read_models(repository)
-    return plan_chart(models, ChartRequest(**request)), models
+    return plan_chart(models, ChartOptions(**request)), models
 
 
 def origins(planned: ChartPlan) -> dict[str, str]:
@@ -133,24 +136,27 @@ def test_min_max_and_off(repository: Path) -> None:
 
 
 def test_overrides_win_and_are_marked(repository: Path) -> None:
-    """A value given by --set replaces the derived one, and its origin says so."""
+    """A value given as an override replaces the derived one, and its origin says so."""
     planned, _ = plan(repository, overrides={"autoscaling": {"maxReplicas": 12}, "service": {"type": "NodePort"}})
     assert (planned.values.autoscaling.max_replicas, planned.values.service.type) == (12, "NodePort")
-    assert origins(planned)["autoscaling.maxReplicas"] == "--set or --values"
+    assert origins(planned)["autoscaling.maxReplicas"] == "`settings` or `values`"
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"gpu": "l9"}, "no GPU profile 'l9'"),
-        ({"gpu": "l40", "cloud": "gke"}, "gke offers no l40"),
-        ({"cloud": "gke"}, "--cloud gke says where a GPU runs"),
-        ({"min_replicas": 4, "max_replicas": 2}, "--min 4 exceeds --max 2"),
-        ({"min_replicas": 0}, "--min 0: replicas that do not run emit no metric"),
+        ({"gpu": "l9"}, "unknown GPU profile 'l9'"),
+        ({"gpu": "l40", "cloud": "gke"}, "gke does not offer l40"),
+        ({"cloud": "gke"}, "`cloud=gke` says where a GPU runs"),
+        (
+            {"min_replicas": 4, "max_replicas": 2},
+            "min replicas 4 (`min_replicas`) exceeds max replicas 2 (`max_replicas`)",
+        ),
+        ({"min_replicas": 0}, "`min_replicas=0`: replicas that do not run report no metric"),
         ({"autoscaling": "keda"}, "needs the address of the Prometheus"),
-        ({"source": "/data/models"}, "--source /data/models: no release can read that"),
-        ({"source": "file:///data"}, "no release can read that"),
-        ({"source": "as://account"}, "--source as://account is incomplete"),
+        ({"source": "/data/models"}, "`source=/data/models`: a release cannot read that"),
+        ({"source": "file:///data"}, "a release cannot read that"),
+        ({"source": "as://account"}, "`source=as://account` is incomplete"),
         ({"source": "https://host/models.zip"}, "is incomplete"),
         ({"release": "19.01"}, "older than serve supports"),
         ({"overrides": {"autoscaling": {"foo": 1}}}, "chart value autoscaling.foo"),
@@ -225,7 +231,7 @@ def test_zero_replicas_with_a_signal_from_upstream(repository: Path) -> None:
 
 
 def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
-    """A measured cold start, given by --set, leaves more room for the load's growth."""
+    """A measured cold start, given as an override, leaves more room for the load's growth."""
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report().model_copy(update={"target": target})
     overrides = {"autoscaling": {"coldStartSeconds": 600}}
@@ -233,6 +239,15 @@ def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
     facts = {each.path: each for each in planned.derived}
     assert facts["(reaction)"].value == "645 s"
     assert planned.values.autoscaling.metrics.concurrency.target < 1.5
+
+
+def test_large_rates_are_written_out(repository: Path) -> None:
+    """A rate of five digits has a comma and no exponent."""
+    target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
+    sweep = report(point(1, 9_000, 12), point(2, 15_200, 20)).model_copy(update={"target": target})
+    facts = {each.path: each.value for each in plan(repository, report=sweep, slo_p99_seconds=0.05)[0].derived}
+    assert facts["(knee_rate)"] == "15,200 requests/s"
+    assert facts["(target_rate)"] == "10,820 requests/s"
 
 
 def test_remote_source_carries_no_model(repository: Path) -> None:
@@ -247,7 +262,7 @@ def test_repository_too_big_to_be_carried(repository: Path) -> None:
     (repository / "digits" / "1" / "model.onnx").write_bytes(os.urandom(500_000))
     with pytest.raises(InvalidModelError, match="too big to be carried") as caught:
         files(repository)
-    assert "--source" in str(caught.value.hint)
+    assert "`source=s3://…`" in str(caught.value.hint)
 
 
 def test_repository_far_too_big_is_not_read(repository: Path) -> None:
@@ -283,7 +298,7 @@ def test_chart_describes_itself(repository: Path) -> None:
 def test_difference_to_an_existing_chart(repository: Path, tmp_path: Path) -> None:
     """A changed value shows as a diff, a new file as added, the same chart as nothing."""
     chart = tmp_path / "chart"
-    write_chart(files(repository), chart, force=False)
+    write_files(files(repository), chart, force=False)
     assert compare_chart(files(repository), chart) == ()
     (change,) = compare_chart(files(repository, max_replicas=12), chart)
     assert (change.path, change.change) == ("values.yaml", "changed")
@@ -294,13 +309,13 @@ def test_difference_to_an_existing_chart(repository: Path, tmp_path: Path) -> No
 def test_existing_directory_is_kept(repository: Path, tmp_path: Path) -> None:
     """Without --force nothing is replaced; with it only what is a chart."""
     chart = tmp_path / "chart"
-    write_chart(files(repository), chart, force=False)
+    write_files(files(repository), chart, force=False)
     with pytest.raises(DestinationError, match="exists already"):
-        write_chart(files(repository), chart, force=False)
-    write_chart(files(repository, max_replicas=12), chart, force=True)
+        write_files(files(repository), chart, force=False)
+    write_files(files(repository, max_replicas=12), chart, force=True)
     assert "maxReplicas: 12" in (chart / "values.yaml").read_text()
-    with pytest.raises(DestinationError, match="is no chart"):
-        write_chart(files(repository), repository, force=True)
+    with pytest.raises(DestinationError, match="is not a chart"):
+        write_files(files(repository), repository, force=True)
 
 
 def test_refused_chart_leaves_nothing(repository: Path, tmp_path: Path) -> None:
@@ -310,14 +325,14 @@ def test_refused_chart_leaves_nothing(repository: Path, tmp_path: Path) -> None:
         raise UsageError("no")
 
     with pytest.raises(UsageError):
-        write_chart(files(repository), tmp_path / "out" / "chart", force=False, check=refuse)
+        write_files(files(repository), tmp_path / "out" / "chart", force=False, check=refuse)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["Digits", "a_b", "1a", "-a", "a-", "", "a" * 70])
 def test_chart_names(name: str) -> None:
     """Helm takes lower-case letters, digits and dashes."""
-    with pytest.raises(UsageError, match="is no chart name"):
+    with pytest.raises(UsageError, match="is not a chart name"):
         check_name(name)
 
 
@@ -336,9 +351,18 @@ def test_chart_names(name: str) -> None:
 def test_built_chart_renders(repository: Path, tmp_path: Path, request_: dict[str, Any]) -> None:
     """Helm's own engine renders what was built, with a Deployment that serves the model."""
     chart = tmp_path / "chart"
-    write_chart(files(repository, **request_), chart, force=False)
+    write_files(files(repository, **request_), chart, force=False)
     with helm_python.Chart.load(chart) as loaded:
         manifests = loaded.render({}, name="demo", namespace="models")
     (deployment,) = (yaml.safe_load(text) for path, text in manifests.items() if path.endswith("/deployment.yaml"))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert "--load-model=digits" in container["args"]
+
+
+def test_chart_from_python(repository: Path, tmp_path: Path) -> None:
+    """One call writes the chart and says what was written; the same call with `diff` finds nothing to change."""
+    options = ChartOptions(directory=tmp_path / "demo", overrides={"replicas": 3}, autoscaling="off", package=True)
+    result = write_chart(repository, options)
+    assert (result.name, result.written, result.package) == ("demo", True, tmp_path / "demo-0.1.0.tgz")
+    assert "replicas: 3" in (tmp_path / "demo" / "values.yaml").read_text()
+    assert write_chart(repository, replace(options, diff=True)).changes == ()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from recorded_objects import FAILED, LOADED, LOADING, pod
 
-from serve_deploy.cluster.pods import Logs, describe_pod, find_obstacle
+from serve_deploy.cluster.objects import Logs, ReplicaObjects
+from serve_deploy.cluster.pods import describe_pod, find_obstacle
 from serve_deploy.triton.log import read_error, read_models
 
 CRASHED = {"terminated": {"exitCode": 1, "reason": "Error"}}
@@ -20,7 +21,7 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s r
         (pod(ready=False, phase="Pending", scheduled="0/3 nodes are available: 3 Insufficient nvidia.com/gpu."), Logs(),
          "unschedulable", "no node has a free GPU of the kind asked for: 0/3 nodes", False),
         (pod(ready=False, phase="Pending", scheduled="0/3 nodes: 3 node(s) didn't match Pod's node affinity/selector."),
-         Logs(), "unschedulable", "no node carries the labels asked for", False),
+         Logs(), "unschedulable", "no node has the labels asked for", False),
         (pod(ready=False, phase="Pending", scheduled="0/3 nodes are available: 3 Insufficient memory."), Logs(),
          "unschedulable", "no node fits", False),
         (pod(ready=False, phase="Pending",
@@ -31,14 +32,14 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s r
         (pod(ready=False, phase="Pending", state={"waiting": {"reason": "CreateContainerConfigError",
              "message": 'secret "bucket" not found'}}), Logs(), "configuration", 'secret "bucket" not found', True),
         (pod(ready=False, phase="Pending", state={"waiting": {"reason": "ContainerCreating"}}), Logs(),
-         "starting", "the image may be pulling", False),
+         "starting", "may still be downloading", False),
         (pod(ready=False, phase="Pending", state={"waiting": {"reason": "PodInitializing"}},
              init={"name": "fetch-models", "image": "i", "state": {"terminated": {"exitCode": 22,
                    "message": "curl: (22) 404"}}}), Logs(),
          "model_fetch", "fetch-models failed with exit code 22: curl: (22) 404", False),
         (pod(ready=False, phase="Pending", state={"waiting": {"reason": "PodInitializing"}},
              init={"name": "fetch-models", "image": "i", "state": {"running": {}}}), Logs(),
-         "model_fetch", "fetch-models is still at work", False),
+         "model_fetch", "fetch-models is still running", False),
         (pod(ready=False), Logs(""), "starting", "Triton is starting", False),
         (pod(ready=False), Logs(LOADING), "starting", "models are loading: digits", False),
         (pod(ready=False), Logs(FAILED), "model_load", "model digits: onnx runtime error 7: Load model from", True),
@@ -50,14 +51,14 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s r
          Logs("", "error: creating server: Invalid argument"),
          "crash", "exit code 1: Invalid argument", True),
         (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=2), Logs("", "no such flag"),
-         "crash", "exit code 1; its log names no error", True),
+         "crash", "exit code 1; its log shows no error", True),
         (pod(ready=False, state=BACK_OFF, last={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, restarts=2),
          Logs(), "memory", "OOMKilled", True),
     ],
 )  # fmt: skip
 def test_obstacle(waiting: dict[str, Any], logs: Logs, obstacle: str, words: str, lasting: bool) -> None:
     """The first step that is not done is named, with the system's or Triton's own words."""
-    wait = find_obstacle(waiting, [], logs)
+    wait = find_obstacle(ReplicaObjects(waiting, logs=logs))
     assert (wait.obstacle, wait.lasting) == (obstacle, lasting)
     assert words in wait.message
 
@@ -66,20 +67,20 @@ def test_volume_that_cannot_be_mounted() -> None:
     """The mount's error stands in an event, not in the pod."""
     waiting = pod(ready=False, phase="Pending", state={"waiting": {"reason": "ContainerCreating"}})
     events = [{"reason": "FailedMount", "message": 'persistentvolumeclaim "models" not found'}]
-    assert find_obstacle(waiting, events, Logs()).message.endswith('persistentvolumeclaim "models" not found')
+    assert find_obstacle(ReplicaObjects(waiting, events)).message.endswith('persistentvolumeclaim "models" not found')
 
 
 def test_ending_pod() -> None:
-    """A pod with a deletion time is on its way out, whatever else it says."""
+    """A pod with a deletion time is terminating, whatever else it says."""
     leaving = pod(ready=False)
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    state = describe_pod(leaving, [], Logs(LOADED), ["digits"])
+    state = describe_pod(ReplicaObjects(leaving, logs=Logs(LOADED)), ["digits"])
     assert (state.phase, state.waits_for and state.waits_for.obstacle) == ("Terminating", "ending")
 
 
 def test_ready_pod_serves_its_models() -> None:
     """A ready pod waits for nothing; a model that a long log has lost counts as ready."""
-    state = describe_pod(pod(), [], Logs(""), ["digits"])
+    state = describe_pod(ReplicaObjects(pod()), ["digits"])
     assert (state.ready, state.models, state.waits_for) == (True, {"digits": "ready"}, None)
 
 

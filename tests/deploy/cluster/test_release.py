@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recorded_objects import FAILED, LOADED, LOADING, deployment, hpa, pod, release_routes
 
-from serve_deploy.cluster.autoscaler import MetricReading, describe_hpa
+from serve_deploy.cluster.autoscaler import MetricReading, describe_hpa, parse_quantity
 from serve_deploy.cluster.release import describe_rollout, read_release
 from serve_deploy.cluster.wait import wait_until_serving
 from serve_deploy.errors import TritonStartError, UsageError
@@ -46,7 +46,7 @@ def test_a_release_that_serves() -> None:
     state = read_release(Recorded(release_routes([pod("a"), pod("b")])), "demo", "models")
     assert (state.serves, state.models, state.wanted) == (True, ("digits",), 2)
     assert [each.models for each in state.pods] == [{"digits": "ready"}, {"digits": "ready"}]
-    assert state.rollout.message == "all 2 replicas are of the last change and available"
+    assert state.rollout.message == "2 of 2 replicas are up to date and available"
 
 
 def test_no_such_release() -> None:
@@ -58,8 +58,8 @@ def test_no_such_release() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"updated": 1}, "1 of 2 replicas are of the last change"),
-        ({"replicas": 3}, "1 old replicas are still ending"),
+        ({"updated": 1}, "1 of 2 replicas are up to date"),
+        ({"replicas": 3}, "old replicas still terminating: 1"),
         ({"available": 1}, "1 of 2 replicas are available"),
     ],
 )
@@ -74,7 +74,7 @@ def test_rollout_that_is_not_seen_or_has_stopped() -> None:
     unseen, stopped = deployment(), deployment()
     unseen["metadata"]["generation"] = 4
     stopped["status"]["conditions"] = [{"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "late"}]
-    assert describe_rollout(unseen).message == "the last change has not been seen yet"
+    assert describe_rollout(unseen).message == "the controller has not seen the last change yet"
     assert describe_rollout(stopped).message == "the rollout has stopped: late"
 
 
@@ -115,7 +115,7 @@ def test_why_the_autoscaler_does_not_follow(conditions: list[Object], why: str) 
     [
         ([{"type": "Ready", "status": "True"}, {"type": "Fallback", "status": "False"}], "recommended size matches"),
         ([{"type": "Fallback", "status": "True", "message": "At least one trigger is falling back"}],
-         "KEDA falls back, as a trigger cannot be read: At least one trigger is falling back"),
+         "KEDA uses its fallback, since a trigger cannot be read: At least one trigger is falling back"),
         ([{"type": "Ready", "status": "False", "reason": "TriggerError", "message": "no such host"}],
          "KEDA is not ready (TriggerError): no such host"),
         ([{"type": "Paused", "status": "True"}], "KEDA is paused (annotation autoscaling.keda.sh/paused)"),
@@ -131,6 +131,14 @@ def test_what_keda_says_comes_first(conditions: list[Object], why: str) -> None:
     scaler = read_release(Recorded(routes), "demo", "models").autoscaler
     assert scaler is not None
     assert scaler.why == why
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("250m", 0.25), ("3", 3.0), (2, 2.0), ("4Gi", 4 * 2**30), ("1k", 1000.0), ("1e3", 1000.0)]
+)
+def test_quantities(text: str | int, value: float) -> None:
+    """Kubernetes' notation of numbers."""
+    assert parse_quantity(text) == value
 
 
 def wait(cluster: Recorded, timeout: float = 60.0) -> Any:
@@ -169,7 +177,7 @@ def test_wait_tells_what_each_pod_waits_for_at_the_end() -> None:
 
 
 def test_old_replicas_do_not_hold_up_the_wait() -> None:
-    """A replica on its way out is neither waited for nor complained about."""
+    """A replica that terminates is neither waited for nor complained about."""
     leaving = pod("old", ready=False)
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     routes = release_routes([leaving, pod("a")], workload=deployment(wanted=1, updated=1, available=1))

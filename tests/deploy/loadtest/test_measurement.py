@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from array import array
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_reports import make_point
 
-from serve_deploy.loadtest.limits import client_bound_reasons
 from serve_deploy.loadtest.measurement import Measurement
+from serve_deploy.loadtest.messages import PeriodEnd
+from serve_deploy.loadtest.points import client_bound_reasons
 from serve_deploy.loadtest.recorder import NEVER_SENT, SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
-from serve_deploy.loadtest.server_metrics import read_gauges
-from serve_deploy.loadtest.server_statistics import statistics_difference
+from serve_deploy.loadtest.server_figures import read_gauges, statistics_difference
+from serve_deploy.reports.point import Load
 from serve_deploy.reports.pooling import summarize
 
 # (intended, slip, service, outcome): seconds after the start.
@@ -93,24 +96,26 @@ def test_long_runs_have_coarser_timelines() -> None:
     assert sum(bucket.succeeded for bucket in buckets) == len(ends)
 
 
-FINE = {
-    "requests": 1000, "cpu_fraction": 0.3, "starved_fraction": 0.1, "slip_p99_us": 200.0, "response_p99_us": 9000.0,
-    "concurrency": None, "mean_in_flight": 5.0, "ran_out_of_connections": False,
-}  # fmt: skip
-
-
 def test_generator_names_what_limits_it() -> None:
     """A busy core, a late schedule, missing connections and users that were not in flight are each a reason."""
-    assert client_bound_reasons(**FINE) == ()
-    changes = {
-        "used 95% of a core": {"cpu_fraction": 0.95},
-        "waited for a core 80%": {"starved_fraction": 0.8},
-        "2.0 ms late": {"slip_p99_us": 2000.0},
-        "only 5.0 of 8": {"concurrency": 8},
-        "--connections": {"ran_out_of_connections": True},
-    }
-    for text, change in changes.items():
-        (reason,) = client_bound_reasons(**{**FINE, **change})
+    open_loop, users = Load(mode="open", request_rate=200), Load(mode="closed", concurrency=8)
+    point = make_point(open_loop, response_us=np.full(1000, 9000.0))
+    late = point.model_copy(update={"client": point.client.model_copy(update={"slip_p99_us": 2000.0})})
+    idle = point.model_copy(update={"load": users, "mean_in_flight": 5.0})
+    end = PeriodEnd(
+        cpu_seconds=0.3, wall_seconds=1.0, starved_seconds=0.1, kinds=(), unfinished=(), lost=False,
+        ran_out_of_connections=False,
+    )  # fmt: skip
+    assert client_bound_reasons(point, [end]) == ()
+    assert client_bound_reasons(idle, [end], server_is_lost=True) == ()
+    for text, measured, seen in [
+        ("used 95% of a core", point, replace(end, cpu_seconds=0.95)),
+        ("waited for a core 80%", point, replace(end, cpu_seconds=0.31, starved_seconds=0.8)),
+        ("p99 2.0 ms late; limit 1.0", late, end),
+        ("only 5.0 of 8", idle, end),
+        ("more connections", point, replace(end, ran_out_of_connections=True)),
+    ]:
+        (reason,) = client_bound_reasons(measured, [end, seen])
         assert text in reason
 
 

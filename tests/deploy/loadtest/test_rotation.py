@@ -1,10 +1,9 @@
-"""What is sent next: rotation, sequences, recorded arrivals, endpoints."""
+"""What is sent next: rotation, sequences, endpoints."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.exchange import Request
-from serve_deploy.loadtest.recorded_arrivals import read_arrivals
-from serve_deploy.loadtest.rotation import FIRST_ID, ID_COUNT, Rotation, Sequences, Template, encode_varint
+from serve_deploy.loadtest.requests import FIRST_ID, ID_COUNT, Rotation, Sequences, Template, encode_varint
 
 
 @given(st.integers(1, 7), st.integers(1, 4))
@@ -32,7 +30,7 @@ def test_rotation_is_fair_to_every_sample(samples: int, workers: int) -> None:
 def test_sequences_of_all_slots_have_ids_of_their_own(workers: int, steps: int, offset: int) -> None:
     """Every sequence starts, goes on and ends under one id that nobody else uses, wherever the ids begin."""
     templates = tuple(Template(name + b" ", b"", False) for name in (b"middle", b"end", b"start", b"only"))
-    sequences = Sequences((templates,), steps, FIRST_ID + offset)  # type: ignore[arg-type]
+    sequences = Sequences((templates,), steps, FIRST_ID + offset)
     seen: set[bytes] = set()
     for worker in range(workers):
         open_slot = sequences.open(worker, workers)
@@ -53,37 +51,6 @@ def test_varints_are_protobufs(value: int) -> None:
     encoded = encode_varint(value)
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded)) == value
     assert len(encode_varint(FIRST_ID)) == len(encode_varint(FIRST_ID + ID_COUNT - 1)) == 5
-
-
-@pytest.mark.parametrize(
-    ("text", "offsets"),
-    [
-        ("5\n5.5\n6.25\n", (0.0, 0.5, 1.25)),
-        ("# recorded\n\n2\n1\n", (0.0, 1.0)),
-        ("[10, 11.5]", (0.0, 1.5)),
-        ("2026-01-31T12:00:00.5\n2026-01-31T12:00:02\n", (0.0, 1.5)),
-        ("2026-01-31T12:00:00+00:00\n2026-01-31T14:00:01+02:00\n", (0.0, 1.0)),
-    ],
-)
-def test_recorded_arrivals(tmp_path: Path, text: str, offsets: tuple[float, ...]) -> None:
-    """Seconds, dates or JSON, in any order: the first arrival is the start."""
-    path = tmp_path / "arrivals"
-    path.write_text(text)
-    replay = read_arrivals(path)
-    assert replay.offsets == pytest.approx(offsets)
-    assert replay.source == "arrivals"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [("", "no arrivals"), ("1\nsoon\n", "'soon'"), ("[1,", "JSON"), ("nan", "nan")]
-)
-def test_what_is_no_recording_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    """A line that is no time is quoted, and the hint says what is one."""
-    path = tmp_path / "arrivals"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=message) as caught:
-        read_arrivals(path)
-    assert "a line" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

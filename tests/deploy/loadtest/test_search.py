@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from synthetic_reports import make_point
 
-from serve_deploy.loadtest.search import OutOfBudget, SearchOptions, search_load
+from serve_deploy.loadtest import Search
+from serve_deploy.loadtest.search import OutOfBudget, search_load
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.report import SearchResult
@@ -46,7 +47,7 @@ def search_rate(gate: str, *, seed: int = 0, repeats: int = 3, **options: float)
     def measure(rate: float) -> list[Point]:
         return [simulate_rate(rate, random) for _ in range(repeats)]
 
-    asked = SearchOptions(variable="rate", **{"start": 10.0, "limit": 5000.0, **options})  # type: ignore[arg-type]
+    asked = Search(variable="rate", **{"start": 10.0, "limit": 5000.0, **options})  # type: ignore[arg-type]
     result, points = search_load(measure, [parse_gate(gate)], asked)
     return result, [point.load.request_rate or 0 for point in points]
 
@@ -65,7 +66,7 @@ def test_the_winner_was_measured_twice() -> None:
     """The highest load that held is confirmed by a second round of repeats."""
     result, loads = search_rate("mean<10ms")
     assert loads.count(result.highest) == 6
-    assert "holds mean<10ms" in result.explanation
+    assert "meets mean<10ms" in result.explanation
 
 
 def test_a_rate_that_the_server_cannot_keep_up_does_not_hold() -> None:
@@ -113,9 +114,7 @@ def test_a_generator_at_its_limit_is_not_the_servers_limit() -> None:
                            duration_seconds=10 if rate <= 100 else 12,
                            client_bound=rate > 100, client_bound_reasons=("its CPU was 97 % busy",))]  # fmt: skip
 
-    result, points = search_load(
-        measure, [parse_gate("p99<50ms")], SearchOptions(variable="rate", start=10, limit=10_000)
-    )
+    result, points = search_load(measure, [parse_gate("p99<50ms")], Search(variable="rate", start=10, limit=10_000))
     assert result.stopped_by == "client"
     assert result.highest is not None
     assert 95 <= result.highest <= 100
@@ -126,7 +125,7 @@ def test_a_generator_at_its_limit_is_not_the_servers_limit() -> None:
 @pytest.mark.parametrize(("gate", "highest"), [("p99<6ms", 4), ("p99<26ms", 20), ("p99<5.5ms", 4)])
 def test_the_exact_concurrency_is_found(gate: str, highest: int) -> None:
     """Concurrencies are whole: of 4 instances, 4 users wait for nobody, and 20 of them for 25 ms."""
-    asked = SearchOptions(variable="concurrency", start=1, limit=256, precision=0.01)
+    asked = Search(variable="concurrency", start=1, limit=256, precision=0.01)
     result, points = search_load(lambda users: [simulate_concurrency(users)], [parse_gate(gate)], asked)
     assert (result.highest, result.lowest_missed) == (highest, highest + 1)
     assert all(point.load.concurrency == round(point.load.concurrency or 0) for point in points)
@@ -142,7 +141,7 @@ def test_a_winner_that_misses_when_measured_again_is_not_the_answer() -> None:
         response = np.full(1000, 1000.0 if held else 90_000.0)
         return [make_point(Load(mode="closed", concurrency=int(users)), response_us=response)]
 
-    asked = SearchOptions(variable="concurrency", start=1, limit=128, precision=0.01, budget=40)
+    asked = Search(variable="concurrency", start=1, limit=128, precision=0.01, budget=40)
     result, _ = search_load(measure, [parse_gate("p99<50ms")], asked)
     assert result.highest == 50
 
@@ -159,7 +158,7 @@ def test_an_interrupted_search_keeps_what_it_has() -> None:
 
         return limited
 
-    asked = SearchOptions(variable="concurrency", start=1, limit=256)
+    asked = Search(variable="concurrency", start=1, limit=256)
     measure = stop_after(lambda users: [simulate_concurrency(users)])
     result, points = search_load(measure, [parse_gate("p99<1s")], asked)
     assert (result.highest, result.stopped_by, len(points)) == (8, "budget", 4)

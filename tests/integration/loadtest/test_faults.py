@@ -14,8 +14,7 @@ from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_fa
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
-from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
@@ -95,7 +94,7 @@ async def grow(number: int, writer: asyncio.StreamWriter) -> None:
     [
         (reset_connection, "reset", "reset"),
         (close_connection, "reset", "before it replied"),
-        (half_a_reply, "reset", "within its reply"),
+        (half_a_reply, "reset", "in the middle of its reply"),
         (not_http, "protocol", "not an HTTP reply"),
         (unavailable, "http_503", "no healthy upstream"),
         (internal_error, "http_500", "oops"),
@@ -159,7 +158,7 @@ def test_connections_run_out() -> None:
         point = check(run(url, loads=(ConstantRate(200),), requests=40, connections=2))
         assert server.requests < 40
     assert point.timed_out == 40
-    assert any("--connections" in reason for reason in point.client_bound_reasons)
+    assert any("more connections" in reason for reason in point.client_bound_reasons)
 
 
 def test_dead_server_ends_the_run_with_the_report_so_far() -> None:
@@ -180,7 +179,7 @@ def test_dead_server_ends_the_run_with_the_report_so_far() -> None:
         report = run_loadtest(options, on_snapshot=stop_server)
     point = check(report)
     assert (report.complete, report.ended_by) == (False, "server")
-    assert "does not answer any more" in (report.interrupted_reason or "")
+    assert "stopped answering" in (report.interrupted_reason or "")
     assert point.succeeded > 0
     assert kinds(point)["connect"] > 0
     assert point.duration_seconds < 20
@@ -321,4 +320,4 @@ def test_command_exits_6_with_the_report_when_the_server_dies(serve: Callable[..
     report = json.loads(done.stdout)
     assert (report["complete"], report["ended_by"]) == (False, "server")
     assert report["points"][0]["succeeded"] >= 20
-    assert "does not answer any more" in done.stderr
+    assert "stopped answering" in done.stderr

@@ -68,7 +68,7 @@ def test_a_gate_below_the_service_time_is_missed(loadtest: Loadtest, tmp_path: P
         (("--baseline", "missing.json"), "cannot read the report missing.json"),
         (("--find", "rate"), "--find needs a gate"),
         (("--find", "rate", "--slo", "p99<1s", "--ramp", "1..9"), "--find and --ramp exclude each other"),
-        (("--find", "rate", "--slo", "p99<1s", "-c", "1..4"), "--find rate searches a rate"),
+        (("--find", "rate", "--slo", "p99<1s", "-c", "1..4"), "--find rate searches for a rate"),
         (("--find", "rate", "--slo", "p99<1s", "--rate", "10"), "needs room to search"),
         (("--metrics-port", "none"), "not a port"),
     ],
@@ -124,7 +124,7 @@ def test_the_search_ends_at_its_limit_and_at_its_floor(loadtest: Loadtest, tmp_p
     assert [point.load.request_rate for point in found.points] == [8, 16, 16]
     done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms")
     assert done.returncode == 7
-    assert "No concurrency held p50<1ms" in done.stdout
+    assert "No concurrency meets p50<1ms" in done.stdout
 
 
 def test_two_generators_at_once_merge_into_one_run(

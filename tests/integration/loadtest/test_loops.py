@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from serve_deploy.loadtest import ClosedLoop, ConstantRate
 from serve_deploy.loadtest.clients.alarm import LoopAlarm, TimerfdAlarm
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
 
 
 @pytest.mark.parametrize("load", [ClosedLoop(4), ConstantRate(200)], ids=["closed", "open"])

@@ -16,12 +16,11 @@ from fault_servers import reply, serve_faults
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import ServeError
-from serve_deploy.loadtest import LoadTestOptions, run_loadtest
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
 from serve_deploy.loadtest.messages import Job, Prepare
-from serve_deploy.loadtest.rotation import Rotation
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.loadtest.requests import Rotation
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.triton import TritonServer
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from serve_deploy.errors import EndpointError, UsageError
-from serve_deploy.loadtest import LoadTestOptions, parse_endpoint, run_loadtest
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, parse_endpoint, run_loadtest
 from serve_deploy.onnx.model import read_model
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
@@ -61,7 +60,7 @@ def test_outputs_are_validated(measure: Any, write_json: Any, protocol: str) -> 
     point = only_point(measure("double", protocol, **FOUR, data=data, validate=True))
     assert (point.succeeded, point.failed) == (20, 20)
     assert [(error.kind, error.example) for error in point.errors] == [
-        ("wrong_output", "output OUT: differs by up to 1 (1.1e-01 of the largest value)")
+        ("wrong_output", "output OUT differs by up to 1 (1.1e-01 of the largest value)")
     ]
 
 
@@ -147,7 +146,7 @@ def test_errors_by_kind_with_an_example(measure: Any, write_json: Any) -> None:
         ("double", {"shapes": (("IN", (1,)),), "batch_size": 9}, "at most 8"),
         ("repeat", {}, "decoupled"),
         ("exact", {"streaming": True}, "needs gRPC"),
-        ("exact", {"validate": True}, "no outputs to expect"),
+        ("exact", {"validate": True}, "needs the outputs to expect"),
         ("exact", {"data": Path("missing.npz")}, "does not exist"),
     ],
 )
@@ -172,7 +171,7 @@ def test_wrong_type_is_refused_before_the_first_request(measure: Any, tmp_path: 
         ({"data": [{"NO": [1]}]}, "no tensor 'NO'"),
         ({"data": [{"IN": [1, 2]}]}, "IN: cannot reshape"),
         ({"data": [{"IN": {"b64": "!"}}]}, "IN: "),
-        ({"data": []}, "holds 0 samples"),
+        ({"data": []}, "has 0 samples"),
         ({"data": [{"IN": [1]}], "validation_data": [{}, {}]}, "2 expected outputs"),
         ({"data": [{}]}, "no data for input IN"),
     ],

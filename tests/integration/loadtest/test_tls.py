@@ -11,8 +11,7 @@ from fault_servers import make_certificates, reply, serve_faults, serve_grpc_fau
 
 from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
-from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.schedule import ClosedLoop
+from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.reports.report import LoadTestReport
 
 Certificates = tuple[Path, Path, Path]

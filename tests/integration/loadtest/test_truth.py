@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from serve_deploy.loadtest.schedule import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer

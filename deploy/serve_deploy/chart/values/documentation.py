@@ -1,9 +1,8 @@
-"""values.yaml with its comments, and the table of values in the chart's README, both from ChartValues."""
+"""ChartValues walked in order, and written as values.yaml with a comment on each value."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,21 +63,3 @@ def render_values_yaml(values: ChartValues | None = None) -> str:
         text = text.removesuffix(" null") if item.group else text
         lines += [f"{indent}{line}" for line in text.splitlines()]
     return "\n".join(lines) + "\n"
-
-
-def render_values_table() -> str:
-    """Return the README's table of values."""
-    rows = ["| Value | Default | What it is for |", "|---|---|---|"]
-    for item in document_values():
-        path = ".".join(item.path)
-        if item.group:
-            rows.append(f"| **`{path}`** | | {_cell(item.description)} |")
-        else:
-            rows.append(
-                f"| `{path}` | `{_cell(json.dumps(item.default, ensure_ascii=False))}` | {_cell(item.description)} |"
-            )
-    return "\n".join(rows) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

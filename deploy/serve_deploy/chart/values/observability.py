@@ -1,4 +1,4 @@
-"""What is seen of the release."""
+"""Monitoring of the release, and its test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Monitor(Values):
     """A monitor of the Prometheus operator or of Google's managed Prometheus (CRD needed)."""
 
     enabled: bool = False
-    """Make it."""
+    """Create it."""
     labels: Labels = {}
     """Labels by which your Prometheus selects it."""
     interval: Duration = "15s"
@@ -26,7 +26,7 @@ class Alerts(Values):
     """Thresholds of the alerts."""
 
     enabled: bool = True
-    """Make the alerts; the recording rules are always part of the PrometheusRule."""
+    """Create the alerts; the PrometheusRule always has the recording rules."""
     error_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Share of failed requests."""
     p99_budget_ms: Annotated[float, Field(gt=0)] = 1000
@@ -34,18 +34,18 @@ class Alerts(Values):
     queue_budget_ms: Annotated[float, Field(gt=0)] = 100
     """Mean time in the queue."""
     pending_budget: Annotated[float, Field(gt=0)] | None = None
-    """Waiting requests a replica that may grow; computed as autoscaling.metrics.pending.target."""
+    """Waiting requests per replica, above which growth alerts; by default autoscaling.metrics.pending.target."""
     gpu_memory_ratio: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Share of GPU memory in use."""
     kube_state_metrics: bool = True
-    """Make the alerts that need kube-state-metrics."""
+    """Create the alerts that need kube-state-metrics."""
 
 
 class PrometheusRules(Values):
     """A PrometheusRule with recording rules and alerts (CRD needed)."""
 
     enabled: bool = False
-    """Make it."""
+    """Create it."""
     labels: Labels = {}
     """Labels by which your Prometheus selects it."""
     interval: Duration = "15s"
@@ -57,7 +57,7 @@ class Dashboard(Values):
     """A ConfigMap with the Grafana dashboard, for Grafana's sidecar."""
 
     enabled: bool = False
-    """Make it."""
+    """Create it."""
     labels: Labels = {"grafana_dashboard": "1"}
     """Labels by which the sidecar finds it."""
     folder: str = ""
@@ -65,7 +65,7 @@ class Dashboard(Values):
 
 
 class Monitoring(Values):
-    """Monitoring; without any of it, the pods still carry the classic prometheus.io annotations."""
+    """Monitoring; without any of it, the pods still have the classic prometheus.io annotations."""
 
     service_monitor: Monitor = Monitor()
     pod_monitor: Monitor = Monitor()
@@ -73,26 +73,26 @@ class Monitoring(Values):
     prometheus_rule: PrometheusRules = PrometheusRules()
     dashboard: Dashboard = Dashboard()
     scrape_annotations: bool = True
-    """prometheus.io/scrape, port and path on the pods, where no monitor is made (both would scrape twice)."""
+    """prometheus.io/scrape, port and path on the pods, if no monitor is created (both would scrape twice)."""
 
 
 class TestRequest(Values):
     """One inference that `helm test` sends."""
 
     model: str
-    """Model to ask."""
+    """Model to call."""
     body: str
     """The request as JSON (KServe v2)."""
     expect: str = ""
-    """Text that the reply must hold, white space ignored."""
+    """Text that the reply must contain, ignoring white space."""
 
 
 class Test(Values):
     """`helm test`."""
 
     enabled: bool = True
-    """Make the test pod."""
+    """Create the test pod."""
     timeout_seconds: Annotated[int, Field(ge=5, le=3600)] = 120
-    """How long it waits for the release to answer."""
+    """How long it waits for an answer."""
     requests: list[TestRequest] = []
     """Inferences to send; empty sends one to the example model, or asks the loaded models whether they are ready."""

@@ -10,62 +10,62 @@ from serve_deploy.chart.values.base import DnsLabel, Quantity, Values
 
 
 class Credentials(Values):
-    """How Triton, or the fetching init container, gets into a private source; leave it out for workload identity."""
+    """How Triton, or the fetching init container, authenticates to a private source; empty for workload identity."""
 
     existing_secret: DnsLabel = ""
-    """Name of an existing Secret (or of the one that externalSecret makes)."""
+    """Name of an existing Secret (or of the one that externalSecret creates)."""
     kind: Literal["triton", "google", "aws", "environment"] = "triton"
-    """What the Secret holds: `triton` a TRITON_CLOUD_CREDENTIAL_PATH file, `google` a service account key, `aws` a shared credentials file, `environment` variables such as AZURE_STORAGE_ACCOUNT, one a key."""  # noqa: E501
+    """What the Secret contains: `triton` a TRITON_CLOUD_CREDENTIAL_PATH file, `google` a service account key, `aws` a shared credentials file, `environment` variables such as AZURE_STORAGE_ACCOUNT, one per key."""  # noqa: E501
     key: str = "credentials.json"
-    """The Secret's key that holds the file."""
+    """The Secret's key that contains the file."""
 
 
 class Carried(Values):
     """A repository carried by the chart itself, in a ConfigMap; about 330 KB packed under Helm's default storage."""
 
     path: Annotated[str, Field(pattern=r"^files/.+[^/]$")] = "files/example-model"
-    """Folder of the chart that holds the model folders."""
+    """Folder of the chart that contains the model folders."""
 
 
 class Claim(Values):
     """A repository on a volume."""
 
     existing_claim: DnsLabel = ""
-    """Name of an existing PersistentVolumeClaim; empty makes one, to be filled by you."""
+    """Name of an existing PersistentVolumeClaim; empty creates one, which you fill."""
     path: str = ""
-    """Folder of the volume that holds the model folders; empty is its root."""
+    """Folder of the volume that contains the model folders; empty means its root."""
     size: Quantity = "10Gi"
-    """Size of the claim that is made."""
+    """Size of a created claim."""
     storage_class: str = ""
-    """Storage class of the claim that is made; empty is the cluster's default."""
+    """Storage class of a created claim; empty means the cluster's default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = "ReadWriteMany"
-    """Access mode of the claim that is made; more than one replica on several nodes needs a `Many`."""
+    """Access mode of a created claim; replicas on several nodes need a `Many` mode."""
     keep: bool = True
-    """Keep the claim that is made when the release is uninstalled."""
+    """Keep a created claim when the release is uninstalled."""
 
 
 class OciImage(Values):
     """A repository inside an OCI image."""
 
     reference: str = ""
-    """Image reference, best with a digest."""
+    """Image reference, ideally with a digest."""
     path: str = "models"
-    """Folder of the image that holds the model folders."""
+    """Folder of the image that contains the model folders."""
     method: Literal["auto", "volume", "copy"] = "auto"
     """`volume` mounts the image (Kubernetes ≥ 1.31, on by default from 1.35); `copy` runs it as an init container, so it needs `cp`. `auto` picks by the cluster's version."""  # noqa: E501
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When the kubelet asks the registry."""
+    """When the kubelet pulls the image."""
 
 
 class Archive(Values):
     """A repository in a .tar.gz at an http(s) address."""
 
     url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
-    """Address of a .tar or .tar.gz whose root holds the model folders."""
+    """Address of a .tar or .tar.gz whose root contains the model folders."""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """Digest that the archive must have."""
+    """Expected digest of the archive."""
     header_secret: DnsLabel = ""
-    """Existing Secret whose key `header` holds a request header, such as `Authorization: Bearer …`."""
+    """Existing Secret whose key `header` contains a request header, such as `Authorization: Bearer …`."""
 
 
 class ModelRepository(Values):
@@ -85,24 +85,24 @@ class ModelRepository(Values):
 
 
 class ModelSelection(Values):
-    """Which models of the repository count."""
+    """Which models are loaded, and which of them clients call."""
 
     load: list[str] = []
     """Models to load at the start (explicit mode); empty loads every model of the repository."""
     top_level: list[str] = []
-    """Models that clients call. Scaling, alerts and readiness look at these only: an ensemble's request contains its members'. Empty means all."""  # noqa: E501
+    """Models that clients call. Scaling, alerts and readiness use only these, since an ensemble's requests contain those of its members. Empty means all."""  # noqa: E501
 
 
 class ExternalSecret(Values):
-    """An ExternalSecret (external-secrets.io) that makes the credentials' Secret."""
+    """An ExternalSecret (external-secrets.io) that creates the credentials' Secret."""
 
     enabled: bool = False
-    """Make it; modelRepository.credentials.existingSecret then names the Secret it writes, or is left empty."""
+    """Create it; modelRepository.credentials.existingSecret names the Secret it writes, or stays empty."""
     store: str = ""
     """Name of the SecretStore."""
     store_kind: Literal["SecretStore", "ClusterSecretStore"] = "SecretStore"
     """Kind of the store."""
     remote_key: str = ""
-    """The credential's name in the store."""
+    """Name of the credential in the store."""
     refresh_interval: str = "1h"
-    """How often it is read again."""
+    """How often it is refreshed."""

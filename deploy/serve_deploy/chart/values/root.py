@@ -6,27 +6,34 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from serve_deploy.chart.values.access import (
+    Compatibility,
+    Gateway,
+    HeadlessService,
+    Ingress,
+    NetworkPolicy,
+    Security,
+    Service,
+    ServiceAccount,
+)
 from serve_deploy.chart.values.base import Annotations, Labels, Objects, Values
-from serve_deploy.chart.values.gpu import Gpu, MultiNode
 from serve_deploy.chart.values.observability import Monitoring, Test
 from serve_deploy.chart.values.repository import ExternalSecret, ModelRepository, ModelSelection
 from serve_deploy.chart.values.scaling import Autoscaling, DisruptionBudget
-from serve_deploy.chart.values.security import NetworkPolicy, Security, ServiceAccount
-from serve_deploy.chart.values.server import Image, Lifecycle, Pod, Probes, Resources, Server
-from serve_deploy.chart.values.traffic import Compatibility, Gateway, HeadlessService, Ingress, Service
+from serve_deploy.chart.values.server import Gpu, Image, Lifecycle, MultiNode, Pod, Probes, Resources, Server
 
 
 class ChartValues(Values):
     """All values of charts/triton."""
 
     global_: Annotated[dict[str, Any], Field(alias="global")] = {}
-    """Values that a parent chart shares with its subcharts; this chart reads none of them."""
+    """Values that a parent chart shares with its subcharts; this chart ignores them."""
     name_override: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,40}$")] = ""
-    """In place of `triton` in the objects' names."""
+    """Replaces `triton` in the objects' names."""
     fullname_override: Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]{0,44}[a-z0-9])?)?$")] = ""
-    """In place of `<release>-triton`; two releases with the same one collide."""
+    """Replaces `<release>-triton`; two releases with the same name collide."""
     kube_version: Annotated[str, Field(pattern=r"^(v?1\.[0-9]+(\.[0-9]+)?)?$")] = ""
-    """Kubernetes version to render for; empty is the cluster's (or that of `helm template --kube-version`)."""
+    """Kubernetes version to render for; empty means the cluster's (or that of `helm template --kube-version`)."""
     common_labels: Labels = {}
     """Labels of every object."""
     common_annotations: Annotations = {}
@@ -36,7 +43,7 @@ class ChartValues(Values):
     models: ModelSelection = ModelSelection()
     server: Server = Server()
     replicas: Annotated[int, Field(ge=0)] = 1
-    """Replicas while autoscaling.mode is off; for multi-node models the number of groups."""
+    """Replicas if autoscaling.mode is off; for multi-node models, the number of groups."""
     resources: Resources = Resources()
     gpu: Gpu = Gpu()
     multi_node: MultiNode = MultiNode()
@@ -57,4 +64,4 @@ class ChartValues(Values):
     monitoring: Monitoring = Monitoring()
     test: Test = Test()
     extra_objects: Objects = []
-    """More Kubernetes objects of the release, rendered as templates."""
+    """Additional Kubernetes objects, rendered as templates."""

@@ -1,4 +1,4 @@
-"""How many replicas, and what decides it."""
+"""How many replicas, and what scales them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mode = Annotated[Literal["off", "hpa", "keda"], BeforeValidator(_read_off)]
 
 
 class Concurrency(Values):
-    """The primary metric: mean requests in flight a replica, by Little's law."""
+    """The primary metric: mean requests in flight per replica, by Little's law."""
 
     target: Target = 4
     """Requests in flight that one replica should have; measure it with `serve loadtest` and `serve chart --capacity`."""  # noqa: E501
@@ -31,11 +31,11 @@ class Pending(Values):
     """The guard: requests waiting for an instance, which still rise when nothing completes."""
 
     target: Target = 8
-    """Waiting requests a replica beyond which replicas are added whatever the concurrency says."""
+    """Waiting requests per replica above which replicas are added, whatever the concurrency is."""
 
 
 class Metrics(Values):
-    """What the autoscaler looks at."""
+    """The metrics that the autoscaler uses."""
 
     source: Literal["prometheus", "cpu"] = "prometheus"
     """`prometheus` scales on what Triton serves; `cpu` is for clusters without Prometheus (mode hpa only)."""
@@ -48,17 +48,17 @@ class Metrics(Values):
 
 
 class Cpu(Values):
-    """Scaling on CPU, for clusters without Prometheus: it does not see a GPU, nor a queue."""
+    """Scaling on CPU, for clusters without Prometheus: it sees neither a GPU nor a queue."""
 
     target_utilization: Annotated[int, Field(ge=1, le=100)] = 60
     """Percent of the CPU request."""
 
 
 class ScaleUp(Values):
-    """How fast replicas are added: at most the larger of both in a period."""
+    """How fast replicas are added: in each period, at most the larger of `pods` and `percent`."""
 
     stabilization_window_seconds: Seconds = 0
-    """Take the lowest recommendation of this time; 0 reacts at once."""
+    """Use the lowest recommendation of this time; 0 reacts at once."""
     pods: Annotated[int, Field(ge=1)] = 2
     """Replicas added in a period."""
     percent: Annotated[int, Field(ge=1)] = 100
@@ -68,18 +68,18 @@ class ScaleUp(Values):
 
 
 class ScaleDown(Values):
-    """How fast replicas are taken away."""
+    """How fast replicas are removed."""
 
     stabilization_window_seconds: Seconds | None = None
-    """Take the highest recommendation of this time; computed as max(300, 2 × coldStartSeconds)."""
+    """Use the highest recommendation of this time; by default max(300, 2 × coldStartSeconds)."""
     pods: Annotated[int, Field(ge=1)] = 1
-    """Replicas taken away in a period."""
+    """Replicas removed in a period."""
     period_seconds: Annotated[int, Field(ge=1, le=1800)] = 120
     """The period."""
 
 
 class Behavior(Values):
-    """The pace of scaling."""
+    """How fast replicas are added and removed."""
 
     scale_up: ScaleUp = ScaleUp()
     scale_down: ScaleDown = ScaleDown()
@@ -89,14 +89,14 @@ class AdapterRules(Values):
     """A ConfigMap with prometheus-adapter's rules for these metrics, the same for every release of the chart."""
 
     enabled: bool = True
-    """Make it, in mode hpa with metrics from Prometheus; give its name to the adapter as `rules.existing`."""
+    """Create it (mode hpa with metrics from Prometheus); give its name to the adapter as `rules.existing`."""
 
 
 class Prometheus(Values):
     """Where the metrics are."""
 
     server_address: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
-    """Address that KEDA asks, such as http://prometheus-operated.monitoring:9090."""
+    """Address that KEDA queries, such as http://prometheus-operated.monitoring:9090."""
     adapter_rules: AdapterRules = AdapterRules()
 
 
@@ -106,25 +106,25 @@ class Fallback(Values):
     failure_threshold: Annotated[int, Field(ge=1)] = 3
     """Failed readings in a row until the fallback counts."""
     replicas: Annotated[int, Field(ge=1)] | None = None
-    """Replicas to hold at least; computed as max(minReplicas, 1). More are kept where there are more."""
+    """Fewest replicas meanwhile; by default max(minReplicas, 1). If there are more, they stay."""
 
 
 class Keda(Values):
     """KEDA's own settings."""
 
     polling_interval_seconds: Annotated[int, Field(ge=1, le=600)] = 15
-    """How often the triggers are read while at zero, or for caching."""
+    """How often the triggers are read at zero replicas, or for caching."""
     cooldown_seconds: Annotated[int, Field(ge=0, le=86400)] = 600
-    """How long without load until zero replicas, where that is allowed."""
+    """How long without load before scaling to zero, if that is allowed."""
     fallback: Fallback = Fallback()
     authentication_ref: str = ""
     """Name of an existing TriggerAuthentication for Prometheus."""
     triggers: Objects = []
-    """More triggers."""
+    """Additional triggers."""
 
 
 class ScaleToZero(Values):
-    """Zero replicas, which only a signal from outside the pods can end."""
+    """Scaling to zero; only a signal from outside the pods can start a replica again."""
 
     upstream_trigger: Object = {}
     """A KEDA trigger (type and metadata) that sees the load before it reaches Triton: a gateway's request rate, a queue's length. Needed for minReplicas 0."""  # noqa: E501
@@ -158,9 +158,9 @@ class Autoscaling(Values):
 
 
 class DisruptionBudget(Values):
-    """The PodDisruptionBudget, made where there are at least two replicas."""
+    """The PodDisruptionBudget, created if there are at least two replicas."""
 
     enabled: bool = True
-    """Make it."""
+    """Create it."""
     max_unavailable: Annotated[int, Field(ge=1)] = 1
-    """Replicas that a drain may take at once; less than the fewest replicas."""
+    """Replicas that a drain may remove at once; less than the fewest replicas."""

@@ -1,4 +1,4 @@
-"""The container: its image, Triton's flags, and what it may use."""
+"""The container: its image, Triton's flags, and what it may use; GPUs, and models too big for one node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES
 from serve_deploy.chart.values.base import Labels, Object, Objects, Port, Quantity, Values
+
+ProfileName = Literal["", *PROFILES]  # type: ignore[valid-type]
+CloudName = Literal["", *CLOUDS]  # type: ignore[valid-type]
 
 
 class Image(Values):
@@ -17,9 +21,9 @@ class Image(Values):
     tag: str = ""
     """Image tag; empty means `<appVersion>-py3`. For multi-node models take a `-vllm-python-py3` or `-trtllm-python-py3` image."""  # noqa: E501
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
-    """`sha256:…`; where given it is what is pulled, and the tag is for the reader only."""
+    """`sha256:…`; if set, it is what is pulled, and the tag is only informative."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When the kubelet asks the registry. A tag of NVIDIA's does not move, and the image is over 10 GB."""
+    """When the kubelet pulls the image. NVIDIA's tags do not move, and the image is over 10 GB."""
     pull_secrets: list[str] = []
     """Names of existing Secrets of type kubernetes.io/dockerconfigjson."""
 
@@ -36,10 +40,10 @@ class Ports(Values):
 
 
 class ResponseCache(Values):
-    """Triton's local response cache; a model takes part when its configuration says `response_cache`."""
+    """Triton's local response cache; used by models whose configuration enables `response_cache`."""
 
     size_bytes: Annotated[int, Field(ge=0)] = 0
-    """Size of the cache in bytes; 0 switches it off."""
+    """Size of the cache in bytes; 0 disables it."""
 
 
 class Server(Values):
@@ -47,66 +51,66 @@ class Server(Values):
 
     ports: Ports = Ports()
     control_mode: Literal["auto", "none", "explicit"] = "auto"
-    """Triton's model control mode; `auto` is `explicit` where models.load names models, else `none`. Polling is left out: a half-copied model would be loaded."""  # noqa: E501
+    """Triton's model control mode; `auto` is `explicit` where models.load names models, else `none`. Polling is not supported: it would load half-copied models."""  # noqa: E501
     exit_on_error: bool = True
-    """End Triton when a model fails to load at the start, so that the pod restarts and its log says why."""
+    """Exit if a model fails to load at startup, so that the pod restarts and its log shows why."""
     auto_complete: bool = True
-    """Let Triton complete model configurations that leave tensors out."""
+    """Let Triton complete model configurations that do not list their tensors."""
     model_config_name: str = ""
-    """`--model-config-name`: use `configs/<name>.pbtxt` of each model where there is one (since 24.05). Empty means the GPU profile's name, or none on a CPU."""  # noqa: E501
+    """`--model-config-name`: use `configs/<name>.pbtxt` of each model that has one (since 24.05). Empty means the GPU profile's name, or none on a CPU."""  # noqa: E501
     log_verbose: Annotated[int, Field(ge=0, le=9)] = 0
     """`--log-verbose`; 1 writes a line per request."""
     log_format: Literal["default", "ISO8601"] = "ISO8601"
     """Time format of log lines."""
     summary_latencies: bool = False
-    """Expose p50–p99 summaries per replica; they cost throughput and cannot be aggregated over replicas."""
+    """Expose p50–p99 summaries per replica; they reduce throughput and cannot be aggregated across replicas."""
     grpc_max_connection_age_seconds: Annotated[int, Field(ge=0)] = 0
-    """Close gRPC connections after this time, so that clients find new replicas; 0 keeps them for ever."""
+    """Close gRPC connections after this time, so that clients find new replicas; 0 keeps them forever."""
     grpc_max_connection_age_grace_seconds: Annotated[int, Field(ge=1)] = 30
-    """How long requests on a connection that is being closed may still take."""
+    """How long requests on a closing connection may still take."""
     response_cache: ResponseCache = ResponseCache()
     backend_config: list[str] = []
     """Values of `--backend-config`, such as `onnxruntime,default-max-batch-size=8`."""
     extra_args: list[str] = []
-    """More flags for tritonserver, as they are."""
+    """Additional flags for tritonserver, passed as they are."""
     env: Objects = []
-    """More environment variables of the container (Kubernetes EnvVar objects)."""
+    """Additional environment variables of the container (Kubernetes EnvVar objects)."""
     env_from: Objects = []
-    """More sources of environment variables (EnvFromSource objects)."""
+    """Additional sources of environment variables (EnvFromSource objects)."""
 
 
 class Resources(Values):
-    """What one replica asks for. Memory limit equals its request; there is no CPU limit, since throttling ruins tail latency."""  # noqa: E501
+    """What one replica requests. The memory limit equals the request; there is no CPU limit, since throttling ruins tail latency."""  # noqa: E501
 
     cpu: Quantity = "500m"
     """CPU request."""
     cpu_limit: Quantity | None = None
-    """CPU limit; leave it out unless the cluster's policy demands one."""
+    """CPU limit; set it only if the cluster's policy requires one."""
     memory: Quantity = "1536Mi"
     """Memory request and limit, shared memory included."""
     shared_memory: Quantity = "256Mi"
     """Size of /dev/shm (the Python backend and ensembles of Python models use it)."""
     ephemeral_storage: Quantity = "2Gi"
-    """Request and limit of local storage. Models from S3, GCS, Azure and http(s) are copied there: at least their size."""  # noqa: E501
+    """Request and limit of local storage. Models from S3, GCS, Azure and http(s) are copied there, so it must be at least their size."""  # noqa: E501
     temporary: Quantity | None = None
-    """Size of /tmp, the only writable folder; computed as 1Gi, or as ephemeralStorage where Triton copies models there."""  # noqa: E501
+    """Size of /tmp, the only writable folder; by default 1Gi, or ephemeralStorage if Triton copies models there."""
 
 
 class Probes(Values):
-    """When a replica counts as started, ready and alive."""
+    """When a replica counts as started, ready and live."""
 
     startup_budget_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
-    """Time a replica may take from container start until every model is loaded; afterwards it is restarted."""
+    """Time from container start until every model is loaded; after that the container is restarted."""
     startup_period_seconds: Annotated[int, Field(ge=1, le=60)] = 5
-    """How often the start-up is looked at."""
+    """How often startup is checked."""
     readiness_period_seconds: Annotated[int, Field(ge=1, le=60)] = 5
-    """How often readiness is looked at."""
+    """How often readiness is checked."""
     readiness_failure_threshold: Annotated[int, Field(ge=1, le=30)] = 3
-    """Failures in a row until a replica gets no more requests."""
+    """Consecutive failures until a replica receives no more requests."""
     liveness_period_seconds: Annotated[int, Field(ge=1, le=300)] = 10
-    """How often liveness is looked at."""
+    """How often liveness is checked."""
     liveness_failure_threshold: Annotated[int, Field(ge=1, le=60)] = 6
-    """Failures in a row until the container is restarted."""
+    """Consecutive failures until the container is restarted."""
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Timeout of each probe."""
 
@@ -115,51 +119,93 @@ class RollingUpdate(Values):
     """How a rollout replaces replicas."""
 
     spare_capacity: bool = True
-    """True starts a new replica before an old one ends (one spare GPU is needed); false ends the old one first."""
+    """true starts a new replica before stopping an old one (needs one spare GPU); false stops the old one first."""
 
 
 class Lifecycle(Values):
-    """How a replica ends without dropping a request."""
+    """How a replica stops without dropping a request."""
 
     pre_stop_seconds: Annotated[int, Field(ge=1, le=120)] = 10
-    """Sleep before SIGTERM, in which every kube-proxy and load balancer learns that the replica leaves."""
+    """Sleep before SIGTERM, so that every kube-proxy and load balancer learns that the replica is leaving."""
     exit_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
-    """`--exit-timeout-secs`: how long Triton finishes what it has begun. An idle keep-alive connection uses all of it."""  # noqa: E501
+    """`--exit-timeout-secs`: how long Triton may take to finish its requests. An idle keep-alive connection uses all of it."""  # noqa: E501
     margin_seconds: Annotated[int, Field(ge=10, le=600)] = 10
-    """Added to both for unloading models."""
+    """Additional time for unloading models."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1)] | None = None
-    """Computed as preStopSeconds + exitTimeoutSeconds + marginSeconds; a lower value is refused."""
+    """By default preStopSeconds + exitTimeoutSeconds + marginSeconds; a lower value is rejected."""
     min_ready_seconds: Annotated[int, Field(ge=0, le=600)] = 5
     """How long a new replica must stay ready before the rollout goes on."""
     rolling_update: RollingUpdate = RollingUpdate()
 
 
 class Pod(Values):
-    """What is added to every pod."""
+    """Additions to every pod."""
 
     labels: Labels = {}
-    """More labels."""
+    """Additional labels."""
     annotations: dict[str, str] = {}
-    """More annotations."""
+    """Additional annotations."""
     node_selector: Labels = {}
-    """More node labels to require, beside those of the GPU profile."""
+    """Additional node labels to require, besides those of the GPU profile."""
     tolerations: Objects = []
-    """More tolerations, beside those of the GPU profile."""
+    """Additional tolerations, besides those of the GPU profile."""
     affinity: Object = {}
     """Affinity; a nodeAffinity here replaces that of the GPU profile."""
     topology_spread: Literal["off", "preferred", "required"] = "preferred"
     """Spread replicas over nodes and zones."""
     topology_spread_constraints: Objects = []
-    """Constraints of your own in place of topologySpread."""
+    """Your own constraints instead of topologySpread."""
     priority_class_name: str = ""
     """Name of an existing PriorityClass."""
     scheduler_name: str = ""
-    """Name of the scheduler, where it is not the default one."""
+    """Name of the scheduler, if it is not the default one."""
     init_containers: Objects = []
-    """Init containers of your own; they run after the model source's."""
+    """Additional init containers; they run after those of the model source."""
     sidecars: Objects = []
-    """Containers beside Triton."""
+    """Additional containers."""
     volumes: Objects = []
-    """More volumes."""
+    """Additional volumes."""
     volume_mounts: Objects = []
-    """More volume mounts of the Triton container."""
+    """Additional volume mounts of the Triton container."""
+
+
+class Gpu(Values):
+    """Which GPU a replica gets; an empty profile and count 0 means CPU only."""
+
+    profile: ProfileName = ""
+    """GPU by name; with `cloud` it sets node affinity, tolerations, resource name and runtime class."""
+    cloud: CloudName = ""
+    """Where the cluster runs. Empty matches the GPU by NVIDIA's node label, which exists only once a node does: a pool that scales from zero needs the cloud's own label."""  # noqa: E501
+    count: Annotated[int, Field(ge=0, le=16)] = 0
+    """GPUs (or MIG slices) per replica; 0 means 1 if a profile is set, else none."""
+    mig: Annotated[str, Field(pattern=r"^([1-7]g\.[0-9]+gb)?$")] = ""
+    """MIG slice, such as 3g.40gb."""
+    mig_strategy: Literal["mixed", "single"] = "mixed"
+    """How the device plugin names slices: a resource for each size, or nvidia.com/gpu."""
+    resource_name: str = ""
+    """Resource name instead of the derived one."""
+    runtime_class_name: str = "auto"
+    """RuntimeClass; `auto` means `nvidia` on premises and none in a cloud; empty means none."""
+
+
+class MultiNode(Values):
+    """One model on several nodes: a LeaderWorkerSet (CRD needed) instead of the Deployment, scaled by group."""
+
+    enabled: bool = False
+    """Enable it; needs gpu.profile or gpu.count."""
+    backend: Literal["vllm", "tensorrtllm"] = "vllm"
+    """Triton backend that spans the group: vLLM over Ray, or TensorRT-LLM over MPI."""
+    tensor_parallel: Annotated[int, Field(ge=1)] = 8
+    """Tensor parallel size, as in the model's own configuration."""
+    pipeline_parallel: Annotated[int, Field(ge=1)] = 2
+    """Pipeline parallel size, as in the model's own configuration."""
+    shared_memory: Quantity = "16Gi"
+    """Size of /dev/shm of each pod: NCCL needs far more than a single-node server."""
+    ssh_secret: str = ""
+    """For TensorRT-LLM: existing Secret with `id_ed25519` and `id_ed25519.pub`, which the leader's mpirun uses to start ranks on the workers."""  # noqa: E501
+    network_resource: str = ""
+    """Extended resource of an RDMA network that each pod needs, such as vpc.amazonaws.com/efa."""
+    network_count: Annotated[int, Field(ge=0)] = 0
+    """How many of these resources."""
+    exclusive_topology: str = ""
+    """Node label of a domain, such as NVLink or rack, that one group has to itself."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from serve_deploy.loadtest.recorder import NEVER_SENT, TIMED_OUT, Recorder
 
-# What says that nobody is there; everything else is an answer.
+# What says that the server is gone; everything else is an answer.
 LOSS_KINDS = frozenset({"connect", "reset"})
 
 
@@ -89,7 +89,7 @@ class Exchange:
         self.slots.discard(slot)
 
     async def open_slot(self) -> Slot:
-        """A new slot; ConnectionError says in words why there is none."""
+        """A new slot; ConnectionError says why it could not be opened."""
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 slot = await self.client.open_slot()
@@ -116,5 +116,5 @@ def _connect_text(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was refused: {error.verify_message}"
     if isinstance(error, TimeoutError):
-        return "no connection in time"
+        return "connecting timed out"
     return str(error) or type(error).__name__

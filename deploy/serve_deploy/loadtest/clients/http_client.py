@@ -8,13 +8,7 @@ import ssl
 
 from serve_deploy.endpoint.address import Endpoint, build_ssl_context
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
-from serve_deploy.loadtest.clients.http_connection import (
-    ReplyHead,
-    SocketConnection,
-    TransportConnection,
-    ValidatingSocketConnection,
-    ValidatingTransportConnection,
-)
+from serve_deploy.loadtest.clients.http_connection import ReplyHead, SocketConnection, TransportConnection
 
 
 class HttpClient:
@@ -24,9 +18,7 @@ class HttpClient:
         self._endpoint = endpoint
         self._exchange = exchange
         self._ssl: ssl.SSLContext | None = build_ssl_context(endpoint.tls) if endpoint.is_encrypted else None
-        self._known = ReplyHead(may_learn=not validate)
-        self._over_socket = ValidatingSocketConnection if validate else SocketConnection
-        self._over_transport = ValidatingTransportConnection if validate else TransportConnection
+        self._known = ReplyHead(keeps_bodies=validate)
         self._opened = 0
 
     async def open_slot(self) -> Slot:
@@ -47,9 +39,9 @@ class HttpClient:
 
     async def _wrap(self, plain: socket.socket) -> Slot:
         if not self._ssl:
-            return self._over_socket(self._exchange, self._known, plain)
+            return SocketConnection(self._exchange, self._known, plain)
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: self._over_transport(self._exchange, self._known),
+            lambda: TransportConnection(self._exchange, self._known),
             sock=plain,
             ssl=self._ssl,
             server_hostname=self._endpoint.host,

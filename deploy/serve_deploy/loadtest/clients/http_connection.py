@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
@@ -23,10 +23,13 @@ _MOST_KEPT_BYTES = 2000
 
 
 class ReplyHead:
-    """The head of a reply that was parsed whole: the same bytes again mean the same status and length."""
+    """The head of a reply that was parsed whole: the same bytes again mean the same status and length.
 
-    def __init__(self, *, may_learn: bool) -> None:
-        self._may_learn = may_learn
+    Where bodies are kept, to be validated, every reply is parsed and no head is learned.
+    """
+
+    def __init__(self, *, keeps_bodies: bool) -> None:
+        self.keeps_bodies = keeps_bodies
         self.head = b"\0"
         self.length = -1
 
@@ -34,8 +37,30 @@ class ReplyHead:
         """Remember a complete successful reply by its start, if that declares what was received."""
         head, separator, _ = start.partition(b"\r\n\r\n")
         declared = b"\r\ncontent-length: %d\r\n" % (length - len(head) - len(separator))
-        if self._may_learn and separator and declared in head.lower() + b"\r\n":
+        if not self.keeps_bodies and separator and declared in head.lower() + b"\r\n":
             self.head, self.length = head + separator, length
+
+
+class _Body:
+    """Keeps a reply's body for its connection, which the parser then tells of the end as usual."""
+
+    def __init__(self, on_message_complete: Callable[[], None]) -> None:
+        self.on_message_complete = on_message_complete
+
+    def on_message_begin(self) -> None:
+        self._parts: list[bytes] = []
+        self._json_length: int | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"inference-header-content-length":
+            self._json_length = int(value)
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+
+    def difference(self, expected: Any) -> str | None:
+        """What is wrong with the reply; None where nothing is, or nothing was expected."""
+        return check_http_reply(b"".join(self._parts), self._json_length, expected) if expected else None
 
 
 class HttpConnection:
@@ -51,7 +76,8 @@ class HttpConnection:
         self._known = known
         self._kept = b""
         self._chunk_length = 0
-        self._parser = httptools.HttpResponseParser(self)
+        self._body = _Body(self.on_message_complete) if known.keeps_bodies else None
+        self._parser = httptools.HttpResponseParser(self._body or self)
 
     def send(self, intended: float) -> None:
         """Send the next request; `intended` is when that was meant to happen."""
@@ -85,18 +111,15 @@ class HttpConnection:
         self.is_busy = False
         if status != 200:
             self.exchange.fail(self, f"http_{status}", http_error_text(status, self._kept))
-        elif wrong := self._wrong_output():
+        elif self._body and (wrong := self._body.difference(self.request.expected)):
             self.exchange.fail(self, "wrong_output", wrong)
         else:
             self.exchange.finish(self, 0)
 
-    def _wrong_output(self) -> str | None:
-        return None
-
     def _end_closed(self, error: Exception | None) -> None:
         text = "the server closed the connection before it replied"
         if self._kept and self.is_busy and not error:
-            text = "the server closed the connection within its reply"
+            text = "the server closed the connection in the middle of its reply"
         self._end_broken("reset", str(error) if error else text)
 
     def _end_broken(self, kind: str, text: str) -> None:
@@ -219,34 +242,3 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
 
     def _drop(self) -> None:
         self._transport.abort()
-
-
-class _KeepingBodies(HttpConnection):
-    """Keeps each reply's body, and compares its outputs with the expected ones."""
-
-    def on_message_begin(self) -> None:
-        """Called by the parser."""
-        self._body: list[bytes] = []
-        self._json_length: int | None = None
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser."""
-        if name.lower() == b"inference-header-content-length":
-            self._json_length = int(value)
-
-    def on_body(self, body: bytes) -> None:
-        """Called by the parser."""
-        self._body.append(body)
-
-    def _wrong_output(self) -> str | None:
-        if not self.request.expected:
-            return None
-        return check_http_reply(b"".join(self._body), self._json_length, self.request.expected)
-
-
-class ValidatingSocketConnection(_KeepingBodies, SocketConnection):
-    """Over a plain socket, with the outputs checked."""
-
-
-class ValidatingTransportConnection(_KeepingBodies, TransportConnection):
-    """Over a transport, with the outputs checked."""

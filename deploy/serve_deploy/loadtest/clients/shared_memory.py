@@ -22,7 +22,7 @@ _FOLDER = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is under Li
 def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]) -> Iterator[list[Regions | None]]:
     """Put all inputs into one region and register it; gone again at the end, from the server and from the machine."""
     if not _FOLDER.is_dir():
-        raise UsageError("--shared-memory system needs Linux, and the server on this machine")
+        raise UsageError("`shared_memory=system` needs Linux, and the server on this machine")
     name = f"serve-loadtest-{os.getpid()}-{secrets.token_hex(4)}"
     path = _FOLDER / name
     content, regions = _lay_out(model, samples, name)
@@ -31,7 +31,7 @@ def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]
         control.register_shared_memory(name, f"/{name}", len(content))
         yield regions
     except OSError as error:
-        raise UsageError(f"{len(content)} bytes of shared memory cannot be had: {error.strerror}") from error
+        raise UsageError(f"cannot allocate {len(content):,} bytes of shared memory: {error.strerror}") from error
     finally:
         # A server that died in between has forgotten the region anyway.
         with contextlib.suppress(ServeError):

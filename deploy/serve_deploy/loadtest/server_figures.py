@@ -1,21 +1,62 @@
-"""What the server's /metrics say while it is measured: sampled on a thread of the parent, away from the hot loop."""
+"""The server's own account of a period: its model statistics before and after, and its /metrics meanwhile."""
 
 from __future__ import annotations
 
 import threading
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
+
+from serve_deploy.reports.point import ModelStatistics
+
+Document = dict[str, Any]
 
 _EVERY_SECONDS = 0.5
 _TIMEOUT_SECONDS = 2.0
 _PENDING = "nv_inference_pending_request_count"
-_ADDED_UP = ("_bytes", "_usage", "_limit")
+_ADDED_UP = (_PENDING, "_bytes", "_usage", "_limit")
+
+
+def statistics_difference(before: list[Document], after: list[Document]) -> ModelStatistics | None:
+    """What happened between two answers about one model, over all its versions; None where it is gone."""
+    if not after:
+        return None
+
+    def grown(*path: str) -> int:
+        return max(_sum(after, path) - _sum(before, path), 0)
+
+    def mean_us(stage: str) -> float:
+        count = grown("inference_stats", stage, "count")
+        return grown("inference_stats", stage, "ns") / count / 1e3 if count else 0.0
+
+    inferences, executions = grown("inference_count"), grown("execution_count")
+    return ModelStatistics(
+        model=str(after[0]["name"]),
+        requests=grown("inference_stats", "success", "count"),
+        inferences=inferences,
+        executions=executions,
+        failures=grown("inference_stats", "fail", "count"),
+        queue_us=mean_us("queue"),
+        compute_input_us=mean_us("compute_input"),
+        compute_infer_us=mean_us("compute_infer"),
+        compute_output_us=mean_us("compute_output"),
+        average_batch_size=inferences / executions if executions else 0.0,
+    )
+
+
+def _sum(documents: list[Document], path: tuple[str, ...]) -> int:
+    total = 0
+    for document in documents:
+        value: Any = document
+        for key in path:
+            value = value.get(key, {})
+        total += int(value or 0)
+    return total
 
 
 class MetricsSampler:
-    """Reads gauges twice a second while its context lasts."""
+    """Reads /metrics gauges twice a second, on a thread of the parent, while its context lasts."""
 
     def __init__(self, url: str | None, model: str) -> None:
         self._url = url
@@ -51,12 +92,11 @@ class MetricsSampler:
 
     def means(self) -> dict[str, float]:
         """Each gauge's mean over the samples, by its own name."""
-        return {name: sum(values) / len(values) for name, values in sorted(self._samples.items()) if name != _PENDING}
+        return {name: _mean(values) for name, values in sorted(self._samples.items()) if name != _PENDING}
 
     def pending(self) -> float | None:
         """The model's requests that waited in the server, on average; None where that is not known."""
-        values = self._samples.get(_PENDING)
-        return sum(values) / len(values) if values else None
+        return _mean(self._samples[_PENDING]) if _PENDING in self._samples else None
 
 
 def read_gauges(text: str, model: str) -> dict[str, float]:
@@ -73,9 +113,8 @@ def read_gauges(text: str, model: str) -> dict[str, float]:
         for sample in family.samples:
             if family.name != _PENDING or sample.labels.get("model") == model:
                 gauges[family.name].append(sample.value)
-    return {name: _combine(name, values) for name, values in gauges.items()}
+    return {name: sum(values) if name.endswith(_ADDED_UP) else _mean(values) for name, values in gauges.items()}
 
 
-def _combine(name: str, values: Iterable[float]) -> float:
-    numbers = list(values)
-    return sum(numbers) if name == _PENDING or name.endswith(_ADDED_UP) else sum(numbers) / len(numbers)
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

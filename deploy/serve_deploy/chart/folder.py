@@ -1,4 +1,4 @@
-"""A chart as one file, and compared with one that exists."""
+"""The files of a chart: written to a directory, packed into one file, and compared with a directory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import difflib
 import gzip
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from serve_deploy.errors import DestinationError
+from serve_deploy.files.moving import move_into_place
 from serve_deploy.files.staging import destination_errors, staging_folder
 
 Files = Mapping[str, bytes]
@@ -20,11 +22,37 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class FileChange:
-    """One file that differs from an existing chart; `diff` is empty for files that are no text."""
+    """One file that differs from an existing chart; `diff` is empty for files that are not text."""
 
     path: str
     change: Literal["added", "removed", "changed"]
     diff: str
+
+
+def write_files(files: Files, destination: Path, *, force: bool, check: Callable[[Path], None] | None = None) -> None:
+    """Write the directory whole or not at all; DestinationError where it exists and is not to be replaced.
+
+    `check` sees the whole chart before it is put into place; what it raises leaves the destination as it was.
+    """
+    filled = destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
+    if filled and not force:
+        raise DestinationError(
+            f"{destination} exists already",
+            hint="`force` replaces it, `diff` shows what would change, `directory` writes elsewhere",
+        )
+    if filled and not (destination / "Chart.yaml").is_file():
+        raise DestinationError(
+            f"{destination} is not a chart, so it is not replaced", hint="choose another `directory`"
+        )
+    with destination_errors(destination), staging_folder(destination.parent) as staging:
+        staged = staging / destination.name
+        for relative, data in files.items():
+            path = staged / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        if check is not None:
+            check(staged)
+        move_into_place(staged, destination, replace=destination.exists())
 
 
 def package_chart(files: Files, folder: Path) -> Path:
@@ -52,7 +80,7 @@ def pack_chart(files: Files, name: str) -> bytes:
 
 
 def compare_chart(files: Files, existing: Path) -> tuple[FileChange, ...]:
-    """What writing the files would change in an existing chart directory; all is added where there is none."""
+    """What writing the files would change in an existing chart directory; everything is added where none exists."""
     old = (
         {path.relative_to(existing).as_posix(): path.read_bytes() for path in existing.rglob("*") if path.is_file()}
         if existing.is_dir()

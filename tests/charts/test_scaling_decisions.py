@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from prometheus import Prometheus, load_openmetrics, running_prometheus
 
 from serve_deploy.autoscaling.hpa import Controller, Pod
-from serve_deploy.autoscaling.promql import Scope, formula, read_queries
-from serve_deploy.autoscaling.targets import CONCURRENCY, PENDING, ScalingTargets, autoscaler
+from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler
 
-QUERIES = read_queries(Path(__file__).parents[3] / "charts" / "triton")
+Render = Callable[..., list[dict[str, Any]]]
+PODS = {"a": "demo-triton-6c9f-aaaaa", "b": "demo-triton-6c9f-bbbbb"}
+MODELS = ["top", "other"]
 TARGETS = ScalingTargets(concurrency=2.0, pending=1.5, min_replicas=2, max_replicas=8)
 START = 1_700_000_000
 SCRAPE = 15
 SAMPLES = 80
 
 Values = Callable[[int], float]
+Decide = Callable[..., list[int]]
 # series of one scenario: (metric, pod, model) → value at the n-th scrape
 Story = dict[tuple[str, str, str], Values]
 
@@ -81,7 +84,7 @@ STORIES: dict[str, Story] = {
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
     lines = [
-        f'{metric}{{namespace="{name}",pod="{pod}",model="{model}",version="1"}} {value(n)} {START + n * SCRAPE}'
+        f'{metric}{{namespace="{name}",pod="{PODS[pod]}",model="{model}",version="1"}} {value(n)} {START + n * SCRAPE}'
         for name, story in STORIES.items()
         for (metric, pod, model), value in story.items()
         for n in range(SAMPLES)
@@ -91,22 +94,50 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield running
 
 
-def decide(prometheus: Prometheus, name: str, *, first: int, syncs: int, keda: bool = False) -> list[int]:
+def queries(render: Render, namespace: str, *, keda: bool) -> dict[str, str]:
+    """The query of each metric as KEDA sends it, or as prometheus-adapter does for the HPA, of one scenario."""
+    scaling = {"mode": "keda" if keda else "hpa", "prometheus": {"serverAddress": "http://p:9090"}}
+    objects = render({"models": {"topLevel": MODELS}, "autoscaling": scaling}, namespace=namespace)
+    if keda:
+        (scaled,) = (item for item in objects if item["kind"] == "ScaledObject")
+        return {each["name"]: each["metadata"]["query"] for each in scaled["spec"]["triggers"]}
+    (config,) = (item for item in objects if item["metadata"]["name"].endswith("-adapter-rules"))
+    (hpa,) = (item for item in objects if item["kind"] == "HorizontalPodAutoscaler")
+    found = {
+        rule["name"]["as"]: rule["metricsQuery"] for rule in yaml.safe_load(config["data"]["config.yaml"])["rules"]
+    }
+    for metric in (each["pods"]["metric"] for each in hpa["spec"]["metrics"]):
+        matchers = f'namespace="{namespace}",pod=~"{"|".join(PODS.values())}"'
+        for each in metric.get("selector", {}).get("matchExpressions", []):
+            matchers += f',{each["key"]}=~"{"|".join(each["values"])}"'
+        query = found[metric["name"]].replace("<<.LabelMatchers>>", matchers)
+        found[metric["name"]] = query.replace("<<.GroupBy>>", "pod")
+    return found
+
+
+@pytest.fixture
+def decide(prometheus: Prometheus, render: Render) -> Callable[..., list[int]]:
     """Replicas after each sync, one a scrape, from 2 on; replicas beyond pods a and b are still starting."""
-    start, end = START + first * SCRAPE, START + (first + syncs - 1) * SCRAPE
-    scope = Scope(selector=f'namespace="{name}",pod=~"a|b"', models="top|other")
-    by = () if keda else ("pod",)
-    seen: dict[str, dict[str, dict[float, float]]] = {}
-    for metric, file in ((CONCURRENCY, "concurrency"), (PENDING, "pending")):
-        query = formula(QUERIES.formulas[file], scope, by)
-        seen[metric] = {
-            labels.get("pod", ""): dict(pairs) for labels, pairs in prometheus.range(query, start, end, SCRAPE)
+
+    def run(name: str, *, first: int, syncs: int, keda: bool = False) -> list[int]:
+        start, end = START + first * SCRAPE, START + (first + syncs - 1) * SCRAPE
+        seen = {
+            metric: {
+                labels.get("pod", ""): dict(pairs) for labels, pairs in prometheus.range(query, start, end, SCRAPE)
+            }
+            for metric, query in queries(render, name, keda=keda).items()
         }
+        return _sync(seen, range(start, end + 1, SCRAPE), keda=keda)
+
+    return run
+
+
+def _sync(seen: dict[str, dict[str, dict[float, float]]], times: range, *, keda: bool) -> list[int]:
     controller, replicas = Controller(autoscaler(TARGETS, 60, keda=keda)), [2]
-    for now in range(start, end + 1, SCRAPE):
+    for now in times:
         running = [
             Pod(pod, values={metric: pods[pod][now] for metric, pods in seen.items() if now in pods.get(pod, {})})
-            for pod in ("a", "b")
+            for pod in PODS.values()
         ]
         starting = [Pod(f"new-{index}", "Pending") for index in range(replicas[-1] - 2)]
         totals = {metric: pods[""][now] for metric, pods in seen.items() if now in pods.get("", {})}
@@ -126,34 +157,34 @@ def decide(prometheus: Prometheus, name: str, *, first: int, syncs: int, keda: b
         ("blind", [2] * 6, "one pod without metrics and no pending series: nothing may change"),
     ],
 )
-def test_steady_state(prometheus: Prometheus, story: str, expected: list[int], why: str) -> None:
+def test_steady_state(decide: Decide, story: str, expected: list[int], why: str) -> None:
     """What a lasting state asks for."""
-    assert decide(prometheus, story, first=30, syncs=6) == expected, why
+    assert decide(story, first=30, syncs=6) == expected, why
 
 
-def test_restart_of_a_pod(prometheus: Prometheus) -> None:
+def test_restart_of_a_pod(decide: Decide) -> None:
     """A counter reset lowers one pod's reading for a minute; the replicas do not move."""
-    assert decide(prometheus, "reset", first=38, syncs=10) == [2] * 10
+    assert decide("reset", first=38, syncs=10) == [2] * 10
 
 
-def test_total_stall_scales_up(prometheus: Prometheus) -> None:
+def test_total_stall_scales_up(decide: Decide) -> None:
     """Concurrency falls to 0, but 60 waiting on each ask for the maximum: 4 in the first minute, 8 in the second."""
-    replicas = decide(prometheus, "stall", first=36, syncs=14)
+    replicas = decide("stall", first=36, syncs=14)
     first_rise = replicas.index(4)
     assert replicas[:first_rise] == [2] * first_rise
     assert 4 <= first_rise <= 5
     assert replicas[first_rise:] == [4] * 4 + [8] * (14 - first_rise - 4)
 
 
-def test_step_in_the_load(prometheus: Prometheus) -> None:
+def test_step_in_the_load(decide: Decide) -> None:
     """From 2 to 6 in flight: the minute's mean passes 2.2 with the first scrape, and the policies cap the rest."""
-    replicas = decide(prometheus, "step", first=38, syncs=12)
+    replicas = decide("step", first=38, syncs=12)
     # The mean reads 2, 2, 2, 3, 4, 5, 6, …: 3 of 2 asks for 3; 4 pods in a minute is the cap; 12 / 2 = 6 at the end.
     assert replicas == [2, 2, 2, 3, 4, 4, 4, 6, 6, 6, 6, 6]
 
 
-def test_keda_reads_the_total(prometheus: Prometheus) -> None:
+def test_keda_reads_the_total(decide: Decide) -> None:
     """Through KEDA the same series give the same end, without the dampening of pods that still start."""
-    assert decide(prometheus, "hot", first=30, syncs=6, keda=True) == [4] * 6
-    assert decide(prometheus, "step", first=38, syncs=12, keda=True)[-1] == 6
-    assert decide(prometheus, "stall", first=36, syncs=14, keda=True)[-1] == 8
+    assert decide("hot", first=30, syncs=6, keda=True) == [4] * 6
+    assert decide("step", first=38, syncs=12, keda=True)[-1] == 6
+    assert decide("stall", first=36, syncs=14, keda=True)[-1] == 8

@@ -12,32 +12,36 @@ import pytest
 import yaml
 from prometheus import tool
 
-from serve_deploy.autoscaling.promql import (
-    AlertSettings,
-    Scope,
-    formula,
-    guard_window_seconds,
-    model_pattern,
-    read_queries,
-    rule_group,
-    window_seconds,
-)
-
-CHART = Path(__file__).parents[3] / "charts" / "triton"
-QUERIES = read_queries(CHART)
-SCOPE = Scope(selector='namespace="n"', models="top|other")
-SETTINGS = AlertSettings("n", "demo-triton", model_count=2, queue_budget_us=50_000, p99_budget_us=200_000)
-POD = 'namespace="n",pod="p"'
+CHART = Path(__file__).parents[2] / "charts" / "triton"
+POD = 'namespace="models",pod="demo-triton-6c9f-abcde"'
+VALUES = {
+    "models": {"topLevel": ["top", "other"]},
+    "server": {"summaryLatencies": True},
+    "autoscaling": {"mode": "hpa"},
+    "probes": {"startupBudgetSeconds": 10},
+    "monitoring": {
+        "prometheusRule": {
+            "enabled": True,
+            "alerts": {"p99BudgetMs": 200, "queueBudgetMs": 50, "pendingBudget": 4},
+        },
+    },
+}
 
 Series = dict[str, str]
 Check = Callable[..., None]
+Render = Callable[..., list[dict[str, Any]]]
+
+
+def render_rules(render: Render, path: Path, values: dict[str, Any]) -> Path:
+    """The groups of the chart's PrometheusRule as a rule file of Prometheus."""
+    (rule,) = (item for item in render(values) if item["kind"] == "PrometheusRule")
+    path.write_text(yaml.safe_dump(rule["spec"], sort_keys=False))
+    return path
 
 
 @pytest.fixture(scope="module")
-def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("rules") / "rules.yaml"
-    path.write_text(yaml.safe_dump(rule_group(QUERIES, SCOPE, SETTINGS), sort_keys=False))
-    return path
+def rules(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render_rules(render, tmp_path_factory.mktemp("rules") / "rules.yaml", VALUES)
 
 
 @pytest.fixture
@@ -86,6 +90,7 @@ def _run(rules: Path, folder: Path, series: Series, test: dict[str, Any]) -> sub
     document = {
         "rule_files": [str(rules)],
         "evaluation_interval": "15s",
+        "group_eval_order": ["demo-triton.records", "demo-triton.alerts"],
         "tests": [{"interval": "15s", "input_series": inputs, **test}],
     }
     path = folder / "test.yaml"
@@ -114,31 +119,27 @@ def pending(values: str, model: str = "top", pod: str = POD) -> Series:
     return {f'nv_inference_pending_request_count{{{pod},model="{model}",version="1"}}': values}
 
 
+def read_groups(rules: Path) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = yaml.safe_load(rules.read_text())["groups"]
+    return groups
+
+
 def test_promtool_accepts_the_rules(rules: Path) -> None:
     """Syntax, templates and duplicates, as Prometheus checks them at start."""
     done = subprocess.run([tool("promtool"), "check", "rules", str(rules)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"{len(QUERIES.records) + 13} rules found" in done.stdout
+    assert f"{sum(len(group['rules']) for group in read_groups(rules))} rules found" in done.stdout
 
 
 def test_every_formula_is_recorded() -> None:
     """No formula file lies idle."""
-    assert {record["formula"] for record in QUERIES.records} == set(QUERIES.formulas)
+    records = yaml.safe_load((CHART / "files" / "records.yaml").read_text())
+    assert {record["formula"] for record in records} == {path.stem for path in CHART.glob("files/formulas/*.promql")}
 
 
-def test_no_placeholder_is_left() -> None:
-    """What is assembled holds no __NAME__ any more."""
-    assert not re.search(r"__[A-Z_]+__", yaml.safe_dump(rule_group(QUERIES, SCOPE, SETTINGS)))
-
-
-@pytest.mark.parametrize("name", sorted(QUERIES.formulas))
-def test_formula_without_labels_or_selector(name: str, tmp_path: Path) -> None:
-    """With nothing to select and nothing to group by (KEDA's total) each formula is still PromQL."""
-    rule = {"record": "x", "expr": formula(QUERIES.formulas[name], Scope())}
-    path = tmp_path / "rule.yaml"
-    path.write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": [rule]}]}))
-    done = subprocess.run([tool("promtool"), "check", "rules", str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_no_placeholder_is_left(rules: Path) -> None:
+    """What Helm assembles holds no __NAME__ any more."""
+    assert not re.search(r"__[A-Z_]+__", rules.read_text())
 
 
 def test_steady_load(check: Check) -> None:
@@ -223,7 +224,7 @@ def test_failures_by_whose_fault(check: Check) -> None:
 
 def test_two_pods_are_told_apart(check: Check) -> None:
     """Each pod has its own concurrency, as the HPA averages over pods itself."""
-    other = 'namespace="n",pod="q"'
+    other = POD.replace("abcde", "fghij")
     series = counters("top", per_scrape=150, request_us=300_000) | counters(
         "top", other, per_scrape=150, request_us=100_000
     )
@@ -233,7 +234,7 @@ def test_two_pods_are_told_apart(check: Check) -> None:
 UP = {f'up{{{POD},job="j"}}': "1x60"}
 LOADED = counters("top", per_scrape=150, request_us=1000) | counters("other", per_scrape=150, request_us=1000)
 QUIET = UP | LOADED | pending("0x60")
-HPA = 'namespace="n",horizontalpodautoscaler="demo-triton"'
+HPA = 'namespace="models",horizontalpodautoscaler="demo-triton"'
 
 
 def test_a_healthy_release_is_quiet(fires: Callable[[Series, str], set[str]]) -> None:
@@ -314,15 +315,14 @@ def test_no_alert_without_lasting_trouble(
 
 def test_an_alert_names_what_it_is_about(rules: Path, tmp_path: Path) -> None:
     """The summary is filled in with the pod and the numbers, and the runbook comes with it."""
-    (definition,) = (
-        rule
-        for rule in yaml.safe_load(rules.read_text())["groups"][0]["rules"]
-        if rule.get("alert") == "TritonModelLoadFailed"
-    )
+    alerts = [rule for group in read_groups(rules) for rule in group["rules"]]
+    (definition,) = (rule for rule in alerts if rule.get("alert") == "TritonModelLoadFailed")
     expected = {
-        "exp_labels": {"severity": "critical", "namespace": "n", "pod": "p"},
+        "exp_labels": {
+            "severity": "critical", "namespace": "models", "release": "demo", "pod": "demo-triton-6c9f-abcde",
+        },
         "exp_annotations": {
-            "summary": "p serves 1 of 2 models", "runbook": definition["annotations"]["runbook"],
+            "summary": "demo-triton-6c9f-abcde serves 1 of 2 models", "runbook": definition["annotations"]["runbook"],
         },
     }  # fmt: skip
     test = {"eval_time": "6m", "alertname": "TritonModelLoadFailed", "exp_alerts": [expected]}
@@ -330,26 +330,19 @@ def test_an_alert_names_what_it_is_about(rules: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_alerts_tell_what_to_do() -> None:
+def test_alerts_tell_what_to_do(rules: Path) -> None:
     """Every alert has a severity, a summary, and a runbook of more than a sentence's length."""
-    alerts = [rule for rule in rule_group(QUERIES, SCOPE, SETTINGS)["groups"][0]["rules"] if "alert" in rule]
+    alerts = [rule for group in read_groups(rules) for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) == 13
     for rule in alerts:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert len(rule["annotations"]["runbook"]) > 120, rule["alert"]
 
 
-def test_model_names_are_matched_literally(check: Check, tmp_path: Path) -> None:
+def test_model_names_are_matched_literally(render: Render, tmp_path: Path) -> None:
     """A dot in a model's name is a dot, in PromQL's escaping too."""
-    scope = Scope(models=model_pattern(["resnet.v1", "b-2"]))
-    path = tmp_path / "rules.yaml"
-    path.write_text(yaml.safe_dump(rule_group(QUERIES, scope, SETTINGS), sort_keys=False))
+    path = render_rules(render, tmp_path / "rules.yaml", VALUES | {"models": {"topLevel": ["resnet.v1", "b-2"]}})
     series = counters("resnet.v1", per_scrape=150, request_us=100_000) | counters(
         "resnetxv1", per_scrape=150, request_us=100_000
     )
     _promtool(path, tmp_path, series, "5m", {"triton:concurrency": {POD: 1.0}})
-
-
-def test_windows() -> None:
-    """A minute, or 4 scrapes, or 3 times the p99; the guard half a minute, or 2 scrapes."""
-    assert (window_seconds(15), window_seconds(30), window_seconds(15, 40)) == (60, 120, 120)
-    assert (guard_window_seconds(15), guard_window_seconds(30)) == (30, 60)

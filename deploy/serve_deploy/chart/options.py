@@ -1,0 +1,99 @@
+"""What `serve chart` may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from serve_deploy.chart.value_paths import read_overrides
+from serve_deploy.errors import UsageError
+from serve_deploy.option import Made, Option
+
+if TYPE_CHECKING:
+    from serve_deploy.reports.report import LoadTestReport
+else:
+    # Too slow to import for a list of options, and needed only by type checkers.
+    LoadTestReport = object
+
+_CHART, _MODELS, _SCALING, _WRITING = "Chart", "Models and GPU", "Scaling", "Writing"
+
+
+def read_objective(slo: str) -> float:
+    """The p99 that an objective such as 'p99<50ms' allows, in seconds."""
+    from serve_deploy.reports.gates import parse_gate
+
+    gate = parse_gate(slo)
+    if gate.figure not in ("p99", "response_p99") or gate.comparison not in ("<", "<="):
+        raise UsageError(
+            f"`slo_p99_seconds={slo}`: scaling needs an upper limit for the p99", hint="for example 'p99<50ms'"
+        )
+    return gate.threshold * gate.factor / 1e6
+
+
+def read_capacity(
+    capacity: Annotated[
+        Path | None,
+        Option("Derive the scaling targets from this sweep of serve loadtest.", metavar="REPORT", group=_SCALING),
+    ] = None,
+) -> LoadTestReport | None:
+    """The load-test report in a file."""
+    if capacity is None:
+        return None
+    from serve_deploy.rendering.saved_reports import read_report
+
+    return read_report(capacity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartOptions:
+    """What was asked for; None leaves it to be derived. `overrides` are chart values that replace derived ones."""
+
+    directory: Annotated[Path, Option("The chart directory to write.", metavar="DIR", group=_CHART)] = Path(
+        "deploy-chart"
+    )
+    name: Annotated[str | None, Option("The chart's name; by default that of the directory.", group=_CHART)] = None
+    release: Annotated[
+        str | None, Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_CHART)
+    ] = None
+    source: Annotated[
+        str | None,
+        Option(
+            "Where the release reads the repository: s3://, gs://, as://, pvc://, oci:// or https://…tar.gz;"
+            " by default the chart contains the models.",
+            metavar="URL",
+            group=_MODELS,
+        ),
+    ] = None
+    gpu: Annotated[str | None, Option("GPU of each replica, such as l4.", metavar="PROFILE", group=_MODELS)] = None
+    cloud: Annotated[str, Option("Where that GPU runs: gke, eks, aks, oke or onprem.", group=_MODELS)] = ""
+    slo_p99_seconds: Annotated[
+        float | None, Option("The objective, such as 'p99<50ms'.", metavar="GATE", group=_SCALING, read=read_objective)
+    ] = None
+    report: Annotated[LoadTestReport | None, Made(read_capacity)] = None
+    autoscaling: Annotated[Literal["hpa", "keda", "off"], Option("What scales the replicas.", group=_SCALING)] = "hpa"
+    prometheus: Annotated[str | None, Option("The Prometheus that KEDA asks.", metavar="URL", group=_SCALING)] = None
+    min_replicas: Annotated[int | None, Option("Fewest replicas.", group=_SCALING)] = None
+    max_replicas: Annotated[int | None, Option("Most replicas.", group=_SCALING)] = None
+    base_rate: Annotated[
+        float | None,
+        Option("Requests/s at the quietest time, to derive `min_replicas`.", metavar="N", group=_SCALING),
+    ] = None
+    peak_rate: Annotated[
+        float | None,
+        Option("Requests/s at the busiest time, to derive `max_replicas`.", metavar="N", group=_SCALING),
+    ] = None
+    growth_percent_per_minute: Annotated[
+        float,
+        Option("How fast the load may grow, as a share of the base per minute.", metavar="PERCENT", minimum=0,
+               group=_SCALING),
+    ] = 10.0  # fmt: skip
+    overrides: Annotated[Mapping[str, Any], Made(read_overrides)] = field(default_factory=dict)
+    package: Annotated[bool, Option("Also write NAME-VERSION.tgz beside the directory.", group=_WRITING)] = False
+    push: Annotated[
+        str | None, Option("Push the packed chart to this registry, with helm.", metavar="oci://…", group=_WRITING)
+    ] = None
+    diff: Annotated[bool, Option("Show what would change in the directory, write nothing.", group=_WRITING)] = False
+    dry_run: Annotated[bool, Option("Show what would be written, write nothing.", group=_WRITING)] = False
+    force: Annotated[bool, Option("Replace a chart that exists already.", group=_WRITING)] = False

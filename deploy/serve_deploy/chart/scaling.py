@@ -1,0 +1,147 @@
+"""The autoscaler's values: from a load test where there is one, else careful guesses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+from serve_deploy.autoscaling.capacity import Circumstances, check_origin, choose_replicas
+from serve_deploy.autoscaling.scaling_plan import ScalingPlan, plan_scaling
+from serve_deploy.autoscaling.targets import GUARD_WINDOW_SECONDS, window_seconds
+from serve_deploy.chart.options import ChartOptions
+from serve_deploy.chart.resources import Startup
+from serve_deploy.chart.value_paths import DerivedValue, find_value
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.repository.model_folder import ModelFolder, top_level
+
+_METRICS = "autoscaling.metrics"
+_HPA_NEEDS = (
+    "the HPA reads these metrics through prometheus-adapter, which needs the rules in the chart's ConfigMap;"
+    " without Prometheus: `settings=autoscaling.metrics.source=cpu`"
+)
+_TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_replicas")
+
+
+def derive_scaling(
+    models: Sequence[ModelFolder], options: ChartOptions, start: Startup
+) -> tuple[list[DerivedValue], list[str]]:
+    """The autoscaler's values, and notes for the user."""
+    mode, least = options.autoscaling, options.min_replicas
+    derived = [DerivedValue("autoscaling.mode", mode, "`autoscaling`")]
+    if mode == "off":
+        replicas = DerivedValue("replicas", 1, "default") if least is None else None
+        return [*derived, replicas or DerivedValue("replicas", least, "`min_replicas`")], []
+    if options.prometheus:
+        derived.append(DerivedValue("autoscaling.prometheus.serverAddress", options.prometheus, "`prometheus`"))
+    elif mode == "keda" and not find_value(options.overrides, "autoscaling.prometheus.serverAddress"):
+        raise UsageError(
+            "`autoscaling=keda` needs the address of the Prometheus that KEDA asks",
+            hint="for example `prometheus=http://prometheus-operated.monitoring:9090`",
+        )
+    if least == 0 and not find_value(options.overrides, "autoscaling.scaleToZero.upstreamTrigger"):
+        raise UsageError(
+            "`min_replicas=0`: replicas that do not run report no metric, so nothing would ever start one",
+            hint="at least 1, or `autoscaling=keda` with the chart value autoscaling.scaleToZero.upstreamTrigger",
+        )
+    reads_prometheus = mode == "hpa" and find_value(options.overrides, f"{_METRICS}.source") != "cpu"
+    needs = [_HPA_NEEDS] if reads_prometheus else []
+    if options.report is None:
+        return derived + _assume_targets(models, options), [_how_to_measure(models), *needs]
+    return derived + _measure_targets(models, options, options.report, start), needs
+
+
+def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions) -> list[DerivedValue]:
+    """Without a measurement: one request for each instance of a model that clients call."""
+    called = [model for model in models if model.name in top_level(models)]
+    instances = float(sum(model.instances or 1 for model in called))
+    given = Circumstances(min_replicas=options.min_replicas, max_replicas=options.max_replicas)
+    least, most = choose_replicas(given, target_rate=math.inf)
+    return [
+        DerivedValue(f"{_METRICS}.concurrency.target", instances, "one request per instance: not measured"),
+        DerivedValue(f"{_METRICS}.pending.target", instances, "as many waiting: not measured"),
+        DerivedValue("autoscaling.minReplicas", *least),
+        DerivedValue("autoscaling.maxReplicas", *most),
+        *_windows(0.0),
+        *_alert_budgets(options.slo_p99_seconds, "`slo_p99_seconds`"),
+    ]
+
+
+def _how_to_measure(models: Sequence[ModelFolder]) -> str:
+    return (
+        "the scaling targets are guesses; measure them with"
+        f" serve loadtest http://HOST:8000 -m {top_level(models)[0]} -c 1..64 -o capacity.json,"
+        " then add `capacity=capacity.json`"
+    )
+
+
+def _measure_targets(
+    models: Sequence[ModelFolder], options: ChartOptions, report: LoadTestReport, start: Startup
+) -> list[DerivedValue]:
+    check_origin(report, {model.name: (model.config_sha256, model.instances) for model in models})
+    if report.target.model not in top_level(models):
+        raise InvalidModelError(
+            f"the capacity report measured {report.target.model}, which only ensembles call",
+            hint=f"measure what clients call: {', '.join(top_level(models))}",
+        )
+    cold_start = find_value(options.overrides, "autoscaling.coldStartSeconds")
+    circumstances = Circumstances(
+        slo_p99_seconds=options.slo_p99_seconds,
+        cold_start_seconds=start.cold_start_seconds if cold_start is None else float(cold_start),
+        cold_start_origin=start.origin if cold_start is None else "`settings` or `values`",
+        base_rate=options.base_rate,
+        peak_rate=options.peak_rate,
+        growth_per_second=options.growth_percent_per_minute / 100 / 60,
+        min_replicas=options.min_replicas,
+        max_replicas=options.max_replicas,
+    )
+    return _plan_values(plan_scaling(report, circumstances, keda=options.autoscaling == "keda"))
+
+
+def _plan_values(plan: ScalingPlan) -> list[DerivedValue]:
+    capacity, targets = plan.capacity, plan.capacity.targets
+    origins = {each.name: each.origin for each in capacity.derived}
+    facts = [
+        DerivedValue(f"({each.name})", f"{_figure(each.value)} {each.unit}".strip(), each.origin)
+        for each in (*capacity.derived, *(trial.derived for trial in plan.trials))
+        if each.name not in _TARGET_NAMES
+    ]
+    return [
+        *(DerivedValue("(dropped)", *text.split(": ", 1)) for text in capacity.dropped),
+        *facts,
+        DerivedValue(f"{_METRICS}.concurrency.target", _target(targets.concurrency), origins["target_concurrency"]),
+        DerivedValue(f"{_METRICS}.pending.target", _target(targets.pending), origins["pending_guard"]),
+        DerivedValue("autoscaling.minReplicas", targets.min_replicas, origins["min_replicas"]),
+        DerivedValue("autoscaling.maxReplicas", targets.max_replicas, origins["max_replicas"]),
+        *_windows(capacity.slo_p99_seconds),
+        *_alert_budgets(capacity.slo_p99_seconds, origins["slo_p99"]),
+    ]
+
+
+def _windows(slo_seconds: float) -> list[DerivedValue]:
+    window, guard = f"{window_seconds(slo_seconds)}s", f"{GUARD_WINDOW_SECONDS:.0f}s"
+    return [
+        DerivedValue(f"{_METRICS}.window", window, "4 scrapes of 15 s, 3 * the objective, at least a minute"),
+        DerivedValue(f"{_METRICS}.guardWindow", guard, "2 scrapes of 15 s, at least half a minute"),
+    ]
+
+
+def _alert_budgets(slo_seconds: float | None, origin: str) -> list[DerivedValue]:
+    if slo_seconds is None:
+        return []
+    alerts = "monitoring.prometheusRule.alerts"
+    return [
+        DerivedValue(f"{alerts}.p99BudgetMs", round(slo_seconds * 1e3, 3), f"the objective: {origin}"),
+        DerivedValue(f"{alerts}.queueBudgetMs", round(slo_seconds * 500, 3), "half of the objective"),
+    ]
+
+
+def _figure(value: float) -> str:
+    """Four significant digits, thousands apart, no exponent."""
+    return f"{Decimal(f'{value:.4g}'):,f}"
+
+
+def _target(value: float) -> float:
+    """Rounded down to a thousandth, the finest that Kubernetes' quantities hold."""
+    return max(0.001, math.floor(round(value * 1000, 6)) / 1000)

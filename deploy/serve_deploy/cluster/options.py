@@ -1,0 +1,47 @@
+"""What the operations on a cluster may be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from serve_deploy.option import Option
+
+_RELEASE, _VALUES, _WAIT, _LINES = "Release", "Values", "Waiting", "Lines"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseOptions:
+    """A release, and the cluster it is in; `context` is one of KUBECONFIG's, None the current one."""
+
+    release: Annotated[str, Option("The release's name.", metavar="RELEASE", group=_RELEASE)]
+    namespace: Annotated[str, Option("The namespace of the release.", metavar="NAME", group=_RELEASE)] = "default"
+    context: Annotated[
+        str | None, Option("The context of KUBECONFIG; by default the current one.", metavar="NAME", group=_RELEASE)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployOptions(ReleaseOptions):
+    """What to install, with which values, and how long to wait until it serves."""
+
+    chart: Annotated[str, Option("A chart directory, a .tgz or an oci:// address.", metavar="CHART")]
+    settings: Annotated[
+        tuple[str, ...], Option("Set one value, as helm does; repeatable.", metavar="PATH=VALUE", group=_VALUES)
+    ] = ()
+    values: Annotated[
+        tuple[str, ...], Option("Read values from a file, as helm does; repeatable.", metavar="FILE", group=_VALUES)
+    ] = ()
+    wait: Annotated[bool, Option("Wait until every model is ready on every replica.", group=_WAIT)] = False
+    timeout_seconds: Annotated[float, Option("How long `wait` waits.", minimum=1, group=_WAIT)] = 1200.0
+    dry_run: Annotated[bool, Option("Show the manifests, change nothing.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOptions(ReleaseOptions):
+    """Which lines of which replicas; `pod` None is all of them."""
+
+    pod: Annotated[str | None, Option("Show this replica only.", metavar="NAME", group=_LINES)] = None
+    tail: Annotated[int, Option("How many of the last lines of each replica.", minimum=1, group=_LINES)] = 100
+    previous: Annotated[bool, Option("Show the container before the last restart.", group=_LINES)] = False
+    follow: Annotated[bool, Option("Keep printing new lines until Ctrl-C.", group=_LINES)] = False

@@ -1,0 +1,205 @@
+"""One run against one endpoint: load after load through the workers, until all are done or something ends it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import serve_deploy
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.model import Model
+from serve_deploy.errors import EndpointError
+from serve_deploy.loadtest.interruption import Interruption
+from serve_deploy.loadtest.live import Listener, Phase, Pulse
+from serve_deploy.loadtest.loads import LoadShape, Replay, Search, describe_load
+from serve_deploy.loadtest.measurement import Measurement
+from serve_deploy.loadtest.messages import PeriodEnd, PeriodPlan, Prepare
+from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.points import ServerShare, build_point
+from serve_deploy.loadtest.recorder import SampleBlock
+from serve_deploy.loadtest.search import OutOfBudget, search_load
+from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
+from serve_deploy.loadtest.workers import Workers
+from serve_deploy.progress import Progress
+from serve_deploy.reports.figures import format_load
+from serve_deploy.reports.gates import Gate
+from serve_deploy.reports.point import ModelStatistics, Point
+from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
+
+_LEAD_SECONDS = 0.05
+_DOING: dict[Phase, str] = {"warm-up": "warming up", "measuring": "measuring"}
+
+
+@dataclass
+class Session:
+    """Measures one load after the other, until all are done or something ends the run."""
+
+    options: LoadTestOptions
+    control: ControlPlane
+    model: Model
+    workers: Workers
+    interruption: Interruption
+    on_snapshot: Listener
+    progress: Progress
+    points: list[Point] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    found: SearchResult | None = None
+    ended_by: Literal["interrupt", "server"] | None = None
+    reason: str | None = None
+
+    def sweep(self, shapes: Sequence[LoadShape]) -> None:
+        """Measure each load as often as asked for, or until something ends the run early."""
+        for shape, repeat in itertools.product(shapes, range(self.options.repeats)):
+            self._measure(shape, repeat)
+            if self._is_over("summing up"):
+                break
+
+    def search(self, asked: Search, gates: Sequence[Gate]) -> None:
+        """Find the highest load that meets the gates; points of a load that was cut short come last."""
+
+        def measure(load: float) -> list[Point]:
+            before = len(self.points)
+            self.sweep([asked.shape(load)])
+            if self.ended_by:
+                raise OutOfBudget
+            return self.points[before:]
+
+        self.found, points = search_load(measure, gates, asked)
+        self.points = [*points, *self.points[len(points) :]]
+
+    def _end(self, by: Literal["interrupt", "server"], reason: str) -> None:
+        self.ended_by, self.reason = by, reason
+
+    def _measure(self, shape: LoadShape, repeat: int) -> None:
+        options, load = self.options, describe_load(shape, self.options.batch_size)
+        if not self._prepare(shape) or self._is_over("connecting"):
+            return
+        if options.warmup_seconds > 0 and not isinstance(shape, Replay):
+            self.progress(f"warming up at {format_load(load)}")
+            plan = self._plan(shape, options.warmup_seconds, None)
+            self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "warm-up", plan))
+        self.progress(f"measuring {format_load(load)}")
+        before = self._statistics()
+        if self._is_over("warming up"):
+            return
+        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with MetricsSampler(options.metrics_url, self.model.name) as sampler:
+            plan = self._plan(shape, options.seconds_of(shape), options.requests)
+            measurement, ends = self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "measuring", plan))
+        if sampler.problem:
+            self._note(sampler.problem)
+        server = ServerShare(self._server_share(before), sampler.means(), sampler.pending(), self.ended_by == "server")
+        seconds = self._period_seconds(measurement, plan)
+        self.points.append(build_point(load, repeat, started_at, seconds, measurement, ends, server))
+
+    def _prepare(self, shape: LoadShape) -> bool:
+        failure = self.workers.prepare(Prepare(shape, self._connections_each))
+        if not failure or self.interruption.happened:
+            return True
+        reason = f"cannot connect to {self.options.endpoint.url}: {failure}"
+        if not self.points:
+            raise EndpointError(
+                reason, hint="the server itself answers: check for a proxy or a connection limit in between"
+            )
+        self._end("server", reason)
+        return False
+
+    @property
+    def _connections_each(self) -> int:
+        return max(self.options.connections // self.options.processes, 1)
+
+    def _plan(self, shape: LoadShape, seconds: float, requests: int | None) -> PeriodPlan:
+        return PeriodPlan(
+            shape=shape,
+            start=time.monotonic() + _LEAD_SECONDS,
+            duration_seconds=seconds,
+            requests=requests,
+            connections=self._connections_each,
+            seed=self.options.seed,
+        )
+
+    def _carry_out(self, plan: PeriodPlan, pulse: Pulse) -> tuple[Measurement, dict[int, PeriodEnd]]:
+        measurement, ends = Measurement(plan.start), dict[int, PeriodEnd]()
+        for worker, message in self.workers.measure(plan):
+            if isinstance(message, SampleBlock):
+                measurement.add(worker, message)
+            elif isinstance(message, PeriodEnd):
+                ends[worker] = message
+                measurement.add_unfinished(message.unfinished, time.monotonic())
+                self._notice_loss(message)
+            else:
+                pulse.tell(measurement)
+        self._is_over(_DOING[pulse.phase])
+        return measurement, ends
+
+    def _is_over(self, doing: str) -> bool:
+        if self.interruption.happened and not self.ended_by:
+            self._end("interrupt", f"interrupted while {doing}")
+        return self.ended_by is not None
+
+    def _notice_loss(self, message: PeriodEnd) -> None:
+        if message.lost and not self.ended_by:
+            self._end("server", f"{self.options.endpoint.url} stopped answering")
+            self.workers.stop()
+
+    def _statistics(self) -> dict[str, list[Document]]:
+        names = {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
+        try:
+            return {name: self.control.statistics(name, version) for name, version in names.items()}
+        except EndpointError as error:
+            self._note(f"no statistics from the server: {error.message}")
+            return {}
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _server_share(self, before: dict[str, list[Document]]) -> tuple[ModelStatistics, ...]:
+        if not before or self.ended_by == "server":
+            return ()
+        after = self._statistics()
+        differences = [statistics_difference(before[name], after[name]) for name in before if name in after]
+        return tuple(difference for difference in differences if difference)
+
+    def _period_seconds(self, measurement: Measurement, plan: PeriodPlan) -> float:
+        start, end = plan.start, measurement.last_end
+        if self.ended_by:
+            end = time.monotonic()
+        elif plan.requests is not None:
+            start = measurement.first_sent
+        elif math.isfinite(plan.duration_seconds):
+            # It lasts that long at least: the gap after the last reply is part of it.
+            end = max(start + plan.duration_seconds, end)
+        return max(end - start, 1e-6)
+
+    def report(self, server_version: str) -> LoadTestReport:
+        """The run so far."""
+        options, model, loads = self.options, self.model, self.options.loads
+        return LoadTestReport(
+            tool_version=serve_deploy.__version__,
+            kind="find" if isinstance(loads, Search) else "sweep" if len(loads) > 1 else "single",
+            target=Target(
+                url=options.endpoint.url,
+                protocol=options.endpoint.protocol,
+                model=model.name,
+                model_version=options.model_version or model.version,
+                server_version=server_version,
+                platform=model.platform,
+                max_batch_size=model.max_batch_size,
+                model_config_sha256=model.config_sha256,
+                instances=model.instances,
+                inputs=tuple(map(str, model.inputs)),
+                outputs=tuple(map(str, model.outputs)),
+            ),
+            complete=self.ended_by is None,
+            interrupted_reason=self.reason,
+            ended_by=self.ended_by,
+            points=tuple(self.points),
+            search=self.found,
+            notes=tuple(self.notes),
+        )

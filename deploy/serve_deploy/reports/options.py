@@ -1,0 +1,31 @@
+"""What a load test's report is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from serve_deploy.option import Option
+
+_GATES = "Gates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgingOptions:
+    """Gates that every load must pass, and a saved report that the run must not be slower than."""
+
+    slo: Annotated[
+        tuple[str, ...],
+        Option(
+            "Gate such as 'p99<50ms', 'errors<0.1%' or 'throughput>200'; exit code 7 if missed; repeatable.",
+            metavar="GATE",
+            group=_GATES,
+        ),
+    ] = ()
+    baseline: Annotated[
+        Path | None, Option("Saved report to compare with; exit code 7 if slower.", metavar="FILE", group=_GATES)
+    ] = None
+    min_effect: Annotated[
+        float, Option("Ignore changes against `baseline` below this share.", minimum=0, group=_GATES)
+    ] = 0.05

@@ -26,11 +26,12 @@ from pathlib import Path
 import numpy as np
 
 from serve_deploy.endpoint.address import parse_endpoint
-from serve_deploy.endpoint.model import Model, Tensor
+from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample, http_body
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.loads import LoadShape
 from serve_deploy.reports.point import Point
+from serve_deploy.tensors.types import DataType, TensorSpec
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 CONCURRENCY = 32
@@ -126,7 +127,7 @@ class Contenders:
 
     def wrk(self, size: int) -> float:
         """wrk with the same bytes in its body."""
-        tensor = Tensor("IN", "FP32", (-1, -1))
+        tensor = TensorSpec("IN", DataType.FP32, (-1, -1))
         model = Model("nothing", "1", "", (tensor,), (), 8, False, False, (), "", None)
         body, json_length = http_body(model, Sample({"IN": np.zeros((1, size), np.float32)}))
         (self._folder / "body").write_bytes(body)

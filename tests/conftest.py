@@ -10,7 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("serve", deadline=None)
+settings.load_profile("serve")
 GOLDEN = Path(__file__).parent / "golden"
 # What `make tools` fetched, and the environment's own scripts, also where pytest is started by hand.
 _PROGRAMS = [str(Path(__file__).parents[1] / ".tools"), str(Path(sys.executable).parent)]

@@ -13,13 +13,12 @@ import onnx
 from cases import Case, Request, Value
 from outcomes import Outcome, Verdict
 
-from serve_deploy.endpoint.address import parse_endpoint
-from serve_deploy.endpoint.control import ControlPlane, connect_control_plane
-from serve_deploy.endpoint.model import Model, read_model
+from serve_deploy.endpoint.address import Endpoint, parse_endpoint
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.inference import send_request
+from serve_deploy.endpoint.model import Model, with_served_ranks
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import InvalidModelError, ServeError
-from serve_deploy.inference.client import send_request
-from serve_deploy.inference.options import InferenceOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package_model
 from serve_deploy.samples.files import encode_samples
@@ -130,47 +129,33 @@ def serve_cases(cases: Sequence[Case], repository: Path) -> Iterator[Outcome]:
 
 def _ask_case(server: TritonServer, case: Case) -> Outcome:
     endpoint = parse_endpoint(server.grpc_url)
-    control = connect_control_plane(endpoint, timeout_seconds=60)
     try:
-        model = _describe(control, case.name)
-        options = InferenceOptions(endpoint=endpoint, model=case.name)
+        with ControlPlane(endpoint, timeout_seconds=60) as control:
+            model = control.describe_model(case.name)
         for request in case.requests:
-            outputs = _ask(options, model, request)
+            outputs = _ask(endpoint, model, request)
             if difference := compare(case, [outputs[name] for name in case.output_names], request.expected):
                 return Outcome(case.name, Verdict.DIFFERENT, difference, model.max_batch_size)
     except (ServeError, ValueError) as error:
         return Outcome(case.name, Verdict.DIFFERENT, _first_line(error))
-    finally:
-        control.close()
     return Outcome(case.name, Verdict.SERVED, "", model.max_batch_size, _features(model, case))
 
 
-def _describe(control: ControlPlane, name: str) -> Model:
-    return read_model(control.model_metadata(name, ""), control.model_config(name, ""))
-
-
-def _ask(options: InferenceOptions, model: Model, request: Request) -> dict[str, np.ndarray]:
-    arrays = {
-        tensor.name: _with_rank(request.inputs[tensor.name], len(tensor.shape))
-        for tensor in model.inputs
-        if tensor.name in request.inputs
-    }
-    wanted = {tensor.name: 0 for tensor in model.outputs}
+def _ask(endpoint: Endpoint, model: Model, request: Request) -> dict[str, np.ndarray]:
+    arrays = with_served_ranks(model.inputs, request.inputs)
     if not model.max_batch_size:
-        return send_request(options, model, Sample(arrays), wanted)
+        return send_request(endpoint, model, Sample(arrays))
     # A case may hold more rows than the model takes at once; where batching is proven, they may be sent in parts.
     rows = len(next(iter(arrays.values())))
     parts = [
-        send_request(options, model, Sample({name: array[start : start + model.max_batch_size]
-                                             for name, array in arrays.items()}), wanted)
+        send_request(
+            endpoint,
+            model,
+            Sample({name: array[start : start + model.max_batch_size] for name, array in arrays.items()}),
+        )
         for start in range(0, rows, model.max_batch_size)
-    ]  # fmt: skip
-    return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-
-
-def _with_rank(array: np.ndarray, rank: int) -> np.ndarray:
-    """Rank-0 tensors, and vectors in a batch, have one more dim in Triton."""
-    return array.reshape(*array.shape, *(1,) * (rank - array.ndim))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def compare(case: Case, outputs: Sequence[Value], expected: Sequence[Value]) -> str | None:
@@ -201,7 +186,7 @@ def _difference(got: np.ndarray, wanted: np.ndarray, case: Case) -> str | None:
 
 
 def _features(model: Model, case: Case) -> tuple[str, ...]:
-    found = {tensor.data_type for tensor in (*model.inputs, *model.outputs)}
+    found = {tensor.data_type.value for tensor in (*model.inputs, *model.outputs)}
     values = [value for request in case.requests for value in (*request.inputs.values(), *request.expected)]
     if any(isinstance(value, np.ndarray) and value.ndim == 0 for value in values):
         found.add("scalar")

@@ -102,7 +102,7 @@ def test_random_inputs_need_sizes_for_free_dims(serve, server: TritonServer) -> 
         (["-m", "numbers", "-i", "[1.5]"], 2, "input x has type float64, the model takes INT64"),
         (["-m", "numbers"], 2, "there is no data for input x"),
         (["-m", "numbers", "-i", "[1]", "--output", "z"], 2, "numbers returns y INT64 [-1]"),
-        (["-m", "nosuch", "--random"], 6, "it has brightness, numbers, text"),
+        (["-m", "nosuch", "--random"], 6, "it serves brightness, numbers, text"),
         (["-m", "numbers", "-i", "[1]", "-o", "/dev/null/out.npz"], 4, "cannot be written"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.options import CheckOptions
+from serve_deploy.endpoint.control import ModelState
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_against_model, check_ensemble_members
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
-from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions
+from serve_deploy.triton.options import RuntimeName, ServerOptions
 
 _START_SECONDS = 600.0
 _REFUSED = "Triton refuses it: "
@@ -110,18 +110,7 @@ def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: P
     with start_server(
         server_options, runtime=options.runtime, startup_timeout_seconds=_START_SECONDS, progress=progress
     ) as server:
-        reasons = _read_poll_failures(server.log_text())
-        states = tuple(
-            state if state.version else replace(state, reason=reasons.get(state.name, state.reason))
-            for state in server.model_states()
-        )
-        return _Loaded(server.runtime, server.version, states)
-
-
-def _read_poll_failures(log: str) -> dict[str, str]:
-    """Why Triton did not even try to load a model, by its name; the repository index does not say it."""
-    failures = re.findall(r"\"Poll failed for model directory '([^']+)': (.*)\"$", log, re.MULTILINE)
-    return {name: reason.replace('\\"', '"') for name, reason in failures}
+        return _Loaded(server.runtime, server.version, server.model_states())
 
 
 def _check_model(

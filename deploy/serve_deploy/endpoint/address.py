@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Option
+
+if TYPE_CHECKING:
+    import ssl
 
 TOKEN_VARIABLE = "SERVE_TOKEN"  # noqa: S105 - the variable's name
 _CONNECTION = "Connection"
@@ -154,6 +156,8 @@ def parse_endpoint(
 
 def build_ssl_context(tls: TlsOptions) -> ssl.SSLContext:
     """A client context that checks certificates unless told otherwise; UsageError names the file it cannot use."""
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
         if tls.certificate_file:

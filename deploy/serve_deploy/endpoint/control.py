@@ -1,158 +1,153 @@
-"""The endpoint's control plane, asked before and after a measurement: metadata, configuration, statistics."""
+"""The endpoint's control plane: metadata, configuration, statistics, the model repository, shared memory."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
-import ssl
-from typing import Any, Protocol
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
 
-from serve_deploy.endpoint.address import Endpoint, build_ssl_context
-from serve_deploy.endpoint.model import Model, model_path, read_model
+from serve_deploy.endpoint.address import Endpoint
+from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection
+from serve_deploy.endpoint.model import Document, Model, model_path, read_model
 from serve_deploy.errors import EndpointError
 
-Document = dict[str, Any]
+
+@dataclass(frozen=True)
+class ModelState:
+    """One line of Triton's repository index: state is READY, UNAVAILABLE, LOADING or UNLOADING."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
 
 
-class ControlPlane(Protocol):
-    """Triton's documents as dictionaries with the HTTP protocol's keys; EndpointError where there is no answer."""
+class ControlPlane:
+    """What Triton says and does beside inference, the same over HTTP and gRPC; leaving its context closes it.
 
-    def server_metadata(self) -> Document: ...
-    def model_metadata(self, model: str, version: str) -> Document: ...
-    def model_config(self, model: str, version: str) -> Document: ...
-    def statistics(self, model: str, version: str) -> list[Document]: ...
-    def repository_index(self) -> list[Document]: ...
-    def register_shared_memory(self, region: str, key: str, size_bytes: int) -> None: ...
-    def unregister_shared_memory(self, region: str) -> None: ...
-    def close(self) -> None: ...
+    Documents have the HTTP protocol's keys. Raises RefusedError where Triton refuses, EndpointError where nothing
+    answers.
+    """
 
-
-def connect_control_plane(endpoint: Endpoint, *, timeout_seconds: float) -> ControlPlane:
-    """The control plane that fits the endpoint's protocol; nothing is sent yet."""
-    if endpoint.protocol == "http":
-        return HttpControlPlane(endpoint, timeout_seconds)
-    from serve_deploy.endpoint.grpc_control import GrpcControlPlane
-
-    return GrpcControlPlane(endpoint, timeout_seconds)
-
-
-def ask_model(control: ControlPlane, endpoint: Endpoint, model: str, version: str) -> Model:
-    """What the model takes; EndpointError lists the models that there are where it is none of them."""
-    try:
-        return read_model(control.model_metadata(model, version), control.model_config(model, version))
-    except EndpointError as error:
-        served = _served_models(control)
-        if served and model not in served:
-            raise EndpointError(
-                f"{endpoint.url} serves no model {model!r}", hint=f"it has {', '.join(served)}"
-            ) from error
-        raise
-
-
-def _served_models(control: ControlPlane) -> list[str]:
-    try:
-        return sorted({str(entry["name"]) for entry in control.repository_index()})
-    except EndpointError:
-        return []
-
-
-def unreachable(endpoint: Endpoint, error: Exception) -> EndpointError:
-    """What kept us from an answer, in words that say what to look at."""
-    cause = str(error) or type(error).__name__
-    if isinstance(error, socket.gaierror):
-        return EndpointError(
-            f"{endpoint.url}: the host name {endpoint.host} cannot be resolved ({cause})", hint="check the host name"
-        )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return EndpointError(
-            f"{endpoint.url}: its certificate was refused: {error.verify_message}",
-            hint="name the authority that signed it with --ca-cert, or accept any certificate with --insecure",
-        )
-    if isinstance(error, ssl.SSLError):
-        return EndpointError(f"{endpoint.url}: TLS failed: {cause}", hint="check the scheme, --cert and --key")
-    if isinstance(error, TimeoutError):
-        return EndpointError(f"{endpoint.url}: no answer in time", hint="check the address, or give a longer --timeout")
-    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
-        return EndpointError(
-            f"{endpoint.url}: what answers does not speak HTTP/1.1",
-            hint="is this Triton's gRPC port? then write it as grpc:// or grpcs://",
-        )
-    return EndpointError(f"{endpoint.url}: cannot be reached: {cause}", hint="check that Triton runs there")
-
-
-class HttpControlPlane:
-    """Triton's HTTP endpoint, over one connection that is opened again when it was closed."""
-
-    def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
+    def __init__(self, endpoint: Endpoint, *, timeout_seconds: float) -> None:
         self._endpoint = endpoint
         self._connection = (
-            http.client.HTTPSConnection(
-                endpoint.host, endpoint.port, timeout=timeout_seconds, context=build_ssl_context(endpoint.tls)
-            )
-            if endpoint.is_encrypted
-            else http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout_seconds)
+            HttpConnection(endpoint, timeout_seconds)
+            if endpoint.protocol == "http"
+            else GrpcConnection(endpoint, timeout_seconds)
         )
 
     def server_metadata(self) -> Document:
-        return self._ask("GET", "/v2")  # type: ignore[no-any-return]
+        """The server's name, version and extensions."""
+        return self._ask("ServerMetadata", "GET", "/v2")
 
-    def model_metadata(self, model: str, version: str) -> Document:
-        return self._ask("GET", model_path(model, version))  # type: ignore[no-any-return]
-
-    def model_config(self, model: str, version: str) -> Document:
-        return self._ask("GET", model_path(model, version) + "/config")  # type: ignore[no-any-return]
-
-    def statistics(self, model: str, version: str) -> list[Document]:
-        return self._ask("GET", model_path(model, version) + "/stats")["model_stats"]  # type: ignore[no-any-return]
-
-    def repository_index(self) -> list[Document]:
-        return self._ask("POST", "/v2/repository/index")  # type: ignore[no-any-return]
-
-    def register_shared_memory(self, region: str, key: str, size_bytes: int) -> None:
-        body = {"key": key, "offset": 0, "byte_size": size_bytes}
-        self._ask("POST", f"/v2/systemsharedmemory/region/{region}/register", body)
-
-    def unregister_shared_memory(self, region: str) -> None:
-        self._ask("POST", f"/v2/systemsharedmemory/region/{region}/unregister")
-
-    def close(self) -> None:
-        # An idle connection would keep Triton from exiting before its timeout.
-        self._connection.close()
-
-    def _ask(self, method: str, path: str, body: Document | None = None) -> Any:
+    def describe_model(self, model: str, version: str = "") -> Model:
+        """What the model takes and returns; EndpointError lists the models that there are where it is none of them."""
         try:
-            status, answer = self._exchange(method, path, body)
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
-            raise unreachable(self._endpoint, error) from error
-        if status >= 400:
-            raise EndpointError(f"{self._endpoint.url}{path}: {_reason(status, answer)}")
-        try:
-            return json.loads(answer or b"{}")
+            return read_model(self.model_metadata(model, version), self.model_config(model, version))
         except ValueError as error:
             raise EndpointError(
-                f"{self._endpoint.url}{path}: the answer is not JSON: {answer[:80]!r}",
+                f"{self._endpoint.url}: {model} has a tensor type that serve does not know: {error}"
+            ) from error
+        except EndpointError as error:
+            served = self._served_models()
+            if served and model not in served:
+                raise EndpointError(
+                    f"{self._endpoint.url} serves no model '{model}'", hint=f"it serves {', '.join(served)}"
+                ) from error
+            raise
+
+    def model_metadata(self, model: str, version: str = "") -> Document:
+        """The model's inputs and outputs."""
+        return self._ask("ModelMetadata", "GET", model_path(model, version), name=model, version=version)
+
+    def model_config(self, model: str, version: str = "") -> Document:
+        """The model's configuration as Triton completed it."""
+        path = f"{model_path(model, version)}/config"
+        answer = self._ask("ModelConfig", "GET", path, name=model, version=version)
+        return answer.get("config", answer)  # type: ignore[no-any-return]
+
+    def statistics(self, model: str, version: str = "") -> list[Document]:
+        """Triton's counters of the model, for each version."""
+        path = f"{model_path(model, version)}/stats"
+        answer = self._ask("ModelStatistics", "GET", path, name=model, version=version)
+        return answer.get("model_stats", [])  # type: ignore[no-any-return]
+
+    def model_states(self) -> tuple[ModelState, ...]:
+        """The repository index; a model that is not loaded has no version."""
+        answer: Any = self._ask("RepositoryIndex", "POST", "/v2/repository/index")
+        return tuple(map(_read_state, answer if isinstance(answer, list) else answer.get("models", [])))
+
+    def load_model(self, model: str) -> None:
+        """Load or reload a model, and wait until it has loaded."""
+        self._ask(
+            "RepositoryModelLoad", "POST", f"/v2/repository/models/{quote(model, safe='')}/load", model_name=model
+        )
+
+    def unload_model(self, model: str) -> None:
+        """Unload a model."""
+        path = f"/v2/repository/models/{quote(model, safe='')}/unload"
+        self._ask("RepositoryModelUnload", "POST", path, model_name=model)
+
+    def register_shared_memory(self, region: str, key: str, size_bytes: int) -> None:
+        """Have Triton map a region of POSIX shared memory."""
+        path = f"/v2/systemsharedmemory/region/{region}/register"
+        self._ask("SystemSharedMemoryRegister", "POST", path, name=region, key=key, offset=0, byte_size=size_bytes)
+
+    def unregister_shared_memory(self, region: str) -> None:
+        """Have Triton forget a region."""
+        path = f"/v2/systemsharedmemory/region/{region}/unregister"
+        self._ask("SystemSharedMemoryUnregister", "POST", path, name=region)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _served_models(self) -> list[str]:
+        try:
+            return sorted({state.name for state in self.model_states()})
+        except EndpointError:
+            return []
+
+    def _ask(self, method: str, verb: str, path: str, **fields: Any) -> Document:
+        """Ask by gRPC's `method` and fields, or by HTTP's verb and path, whose body has the same fields."""
+        if isinstance(self._connection, GrpcConnection):
+            return _ask_grpc(self._connection, method, fields)
+        content, _ = self._connection.exchange(verb, path, json.dumps(fields).encode() if verb == "POST" else None)
+        try:
+            return json.loads(content or b"{}")  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise EndpointError(
+                f"{self._endpoint.url}{path}: the answer is not JSON: {content[:80].decode(errors='replace')}",
                 hint="is this Triton's HTTP port?",
             ) from error
 
-    def _exchange(self, method: str, path: str, body: Document | None) -> tuple[int, bytes]:
-        content = json.dumps(body or {}).encode() if method == "POST" else None
-        for attempt in (1, 2):
-            try:
-                self._connection.request(method, self._endpoint.path + path, content, dict(self._endpoint.headers))
-                response = self._connection.getresponse()
-                return response.status, response.read()
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                # The server may close a connection that idled through a long measurement.
-                self._connection.close()
-                if attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+
+def _ask_grpc(connection: GrpcConnection, method: str, fields: Document) -> Document:
+    from google.protobuf.json_format import MessageToDict
+    from tritonclient.grpc import service_pb2
+
+    request = getattr(service_pb2, f"{method}Request")(**fields)
+    reply = getattr(service_pb2, f"{method}Response").FromString(connection.call(method, request.SerializeToString()))
+    return MessageToDict(reply, preserving_proto_field_name=True)  # type: ignore[no-any-return]
 
 
-def _reason(status: int, answer: bytes) -> str:
-    try:
-        return f"{json.loads(answer)['error']} (HTTP {status})"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {status}: {answer[:120].decode(errors='replace').strip()}"
+def _read_state(entry: Document) -> ModelState:
+    reason = entry.get("reason", "" if entry.get("state") else "not loaded")
+    return ModelState(
+        name=entry["name"],
+        version=entry.get("version", ""),
+        state=entry.get("state", "UNAVAILABLE"),
+        # Triton's reason, without where in the embedded backend's Python it was found.
+        reason=reason.partition("\n\nAt:\n")[0].replace("TritonModelException: ", "").strip(),
+    )

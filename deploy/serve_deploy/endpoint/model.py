@@ -1,39 +1,32 @@
-"""What the generator needs to know of a model, read from Triton's metadata and configuration. Pure."""
+"""A model as a client sees it, read from Triton's metadata and configuration. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from serve_deploy.errors import UsageError
-from serve_deploy.model_config.digest import config_sha256, instance_count
+from serve_deploy.tensors.types import DataType, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """One input or output as a client sees it; `shape` has the batch axis, -1 where a dim is free."""
-
-    name: str
-    data_type: str
-    shape: tuple[int, ...]
-    optional: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.data_type} [{', '.join(map(str, self.shape))}]"
-
-
-@dataclass(frozen=True)
 class Model:
-    """One model as it is served."""
+    """One model as it is served; shapes have the batch axis."""
 
     name: str
     version: str
     platform: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     max_batch_size: int
     is_decoupled: bool
     is_sequence: bool
@@ -43,15 +36,15 @@ class Model:
 
     @property
     def input_list(self) -> str:
-        """The inputs in words, for hints."""
+        """The inputs, for hints."""
         return f"{self.name} takes " + "; ".join(map(str, self.inputs))
 
-    def input_named(self, name: str) -> Tensor:
+    def input_named(self, name: str) -> TensorSpec:
         """The input of that name; UsageError lists the model's inputs where there is none."""
         for tensor in self.inputs:
             if tensor.name == name:
                 return tensor
-        raise UsageError(f"model {self.name} has no input {name!r}", hint=self.input_list)
+        raise UsageError(f"model {self.name} has no input '{name}'", hint=self.input_list)
 
 
 def model_path(model: str, version: str) -> str:
@@ -60,7 +53,10 @@ def model_path(model: str, version: str) -> str:
 
 
 def read_model(metadata: Document, config: Document) -> Model:
-    """Read both documents; the keys are those of the HTTP protocol."""
+    """Read both documents, with the keys of the HTTP protocol; ValueError for a tensor type that is not known."""
+    # That package imports pydantic, which a client can do without until here.
+    from serve_deploy.model_config.digest import config_sha256, instance_count
+
     steps = config.get("ensemble_scheduling", {}).get("step", [])
     optional = {item["name"] for item in config.get("input", []) if item.get("optional")}
     return Model(
@@ -78,6 +74,20 @@ def read_model(metadata: Document, config: Document) -> Model:
     )
 
 
-def _tensor(item: Document, optional: bool) -> Tensor:
+def _tensor(item: Document, optional: bool) -> TensorSpec:
     shape = tuple(int(dim) for dim in item.get("shape", []))
-    return Tensor(item["name"], item["datatype"], shape, optional)
+    return TensorSpec(item["name"], DataType(item["datatype"]), shape, optional)
+
+
+def with_served_ranks(tensors: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of these tensors in the rank that a client sees.
+
+    Triton has no rank 0, and with batching none beside the batch axis: it serves such tensors as [1].
+    """
+    return {
+        tensor.name: arrays[tensor.name].reshape(
+            *arrays[tensor.name].shape, *(1,) * (len(tensor.shape) - arrays[tensor.name].ndim)
+        )
+        for tensor in tensors
+        if tensor.name in arrays
+    }

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.endpoint.model import Model, Tensor
+from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import UsageError
 from serve_deploy.inference.image_input import SUFFIXES, find_layout, read_image
 from serve_deploy.inference.options import Scale
-from serve_deploy.tensors.types import DataType
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def read_inputs(model: Model, given: Sequence[str], *, scale: Scale = "auto") ->
     return arrays, notes
 
 
-def _split(model: Model, text: str) -> tuple[Tensor, str]:
+def _split(model: Model, text: str) -> tuple[TensorSpec, str]:
     # Names may hold = themselves, so the longest that fits is meant.
     for tensor in sorted(model.inputs, key=lambda tensor: -len(tensor.name)):
         if text.startswith(f"{tensor.name}="):
@@ -57,12 +57,12 @@ def _split(model: Model, text: str) -> tuple[Tensor, str]:
     )
 
 
-def _read_value(model: Model, tensor: Tensor, value: str, scale: Scale) -> tuple[Array, str | None]:
+def _read_value(model: Model, tensor: TensorSpec, value: str, scale: Scale) -> tuple[Array, str | None]:
     import numpy as np
 
     if value.startswith("@"):
         return _read_file(model, tensor, Path(value[1:]), scale)
-    is_text = tensor.data_type == "BYTES"
+    is_text = tensor.data_type is DataType.BYTES
     try:
         content = json.loads(value)
     except ValueError as error:
@@ -77,7 +77,7 @@ def _read_value(model: Model, tensor: Tensor, value: str, scale: Scale) -> tuple
         raise UsageError(f"input {tensor.name}: the rows differ in length", hint=model.input_list) from error
 
 
-def _read_file(model: Model, tensor: Tensor, path: Path, scale: Scale) -> tuple[Array, str | None]:
+def _read_file(model: Model, tensor: TensorSpec, path: Path, scale: Scale) -> tuple[Array, str | None]:
     import numpy as np
 
     if not path.is_file():
@@ -91,22 +91,22 @@ def _read_file(model: Model, tensor: Tensor, path: Path, scale: Scale) -> tuple[
                 return arrays[key], None
         if path.suffix == ".json":
             content = json.loads(path.read_text(encoding="utf-8"))
-            return (_as_strings(content) if tensor.data_type == "BYTES" else np.array(content)), None
+            return (_as_strings(content) if tensor.data_type is DataType.BYTES else np.array(content)), None
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"input {tensor.name}: {path} cannot be read: {error}", hint=model.input_list) from error
-    if tensor.data_type == "BYTES":
+    if tensor.data_type is DataType.BYTES:
         return _as_strings(path.read_bytes()), None
     if path.suffix.lower() in SUFFIXES:
         return _read_picture(model, tensor, path, scale)
     raise UsageError(f"input {tensor.name}: {path} is no .npy, .npz, .json or picture", hint=model.input_list)
 
 
-def _read_picture(model: Model, tensor: Tensor, path: Path, scale: Scale) -> tuple[Array, str]:
+def _read_picture(model: Model, tensor: TensorSpec, path: Path, scale: Scale) -> tuple[Array, str]:
     dims = tensor.shape[1:] if model.max_batch_size else tensor.shape
     layout = find_layout(dims)
     if layout is None:
         raise UsageError(f"input {tensor.name} is not shaped like a picture", hint=model.input_list)
-    image, note = read_image(path, layout, DataType(tensor.data_type), scale)
+    image, note = read_image(path, layout, tensor.data_type, scale)
     return image.reshape((1,) * (len(dims) - image.ndim) + image.shape), note
 
 
@@ -120,12 +120,12 @@ def _as_strings(content: Any) -> Array:
     return np.array(content, dtype=object)
 
 
-def _fit(model: Model, tensor: Tensor, array: Array) -> Array:
+def _fit(model: Model, tensor: TensorSpec, array: Array) -> Array:
     """Give the array the model's type and full shape, where neither changes what it says."""
     return _cast(model, tensor, _shape(model, tensor, array))
 
 
-def _shape(model: Model, tensor: Tensor, array: Array) -> Array:
+def _shape(model: Model, tensor: TensorSpec, array: Array) -> Array:
     served = tensor.shape
     if model.max_batch_size and array.ndim == len(served) - 1 and array.ndim:
         array = array[None]
@@ -143,10 +143,10 @@ def _shape(model: Model, tensor: Tensor, array: Array) -> Array:
     return array
 
 
-def _cast(model: Model, tensor: Tensor, array: Array) -> Array:
+def _cast(model: Model, tensor: TensorSpec, array: Array) -> Array:
     import numpy as np
 
-    data_type = DataType(tensor.data_type)
+    data_type = tensor.data_type
     if data_type is DataType.BYTES:
         if array.dtype.kind not in "OUS":
             raise UsageError(f"input {tensor.name} takes strings, not {array.dtype}", hint=model.input_list)
@@ -156,10 +156,13 @@ def _cast(model: Model, tensor: Tensor, array: Array) -> Array:
         wanted.kind in "iu" and array.dtype.kind == "f" and np.array_equal(array, np.trunc(array))
     ):
         raise UsageError(
-            f"input {tensor.name} has type {array.dtype}, the model takes {tensor.data_type}", hint=model.input_list
+            f"input {tensor.name} has type {array.dtype}, the model takes {tensor.data_type.value}",
+            hint=model.input_list,
         )
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(wanted)
     if wanted.kind in "iu" and not np.array_equal(cast, array):
-        raise UsageError(f"input {tensor.name} holds values that {tensor.data_type} cannot hold", hint=model.input_list)
+        raise UsageError(
+            f"input {tensor.name} holds values that {tensor.data_type.value} cannot hold", hint=model.input_list
+        )
     return cast

@@ -63,21 +63,21 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
 
     Whether they fit is judged before sending, by the model's own metadata.
     """
-    from serve_deploy.endpoint.control import ask_model, connect_control_plane
+    from serve_deploy.endpoint.control import ControlPlane
+    from serve_deploy.endpoint.inference import send_request
     from serve_deploy.endpoint.payload import Sample
-    from serve_deploy.inference.client import send_request
 
-    control = connect_control_plane(options.endpoint, timeout_seconds=options.timeout_seconds)
-    try:
+    with ControlPlane(options.endpoint, timeout_seconds=options.timeout_seconds) as control:
         control.server_metadata()
-        model = ask_model(control, options.endpoint, options.model, options.model_version)
+        model = control.describe_model(options.model, options.model_version)
         config = control.model_config(options.model, options.model_version) if options.top else {}
-    finally:
-        control.close()
     arrays, notes = _collect_inputs(model, options)
     wanted = _wanted_outputs(model, options, config)
     start = clock()
-    answer = send_request(options, model, Sample(arrays), wanted)
+    answer = send_request(
+        options.endpoint, model, Sample(arrays),
+        version=options.model_version, wanted=wanted, timeout_seconds=options.timeout_seconds,
+    )  # fmt: skip
     elapsed = clock() - start
     outputs = tuple(_read_output(model, name, array, ranked=wanted.get(name, 0) > 0) for name, array in answer.items())
     return InferenceResult(
@@ -136,17 +136,17 @@ def _wanted_outputs(model: Model, options: InferenceOptions, config: Mapping[str
     for name in names:
         if name not in known:
             listed = "; ".join(map(str, model.outputs))
-            raise UsageError(f"model {model.name} has no output {name!r}", hint=f"{model.name} returns {listed}")
+            raise UsageError(f"model {model.name} has no output '{name}'", hint=f"{model.name} returns {listed}")
     labelled = {
         entry["name"]
         for entry in config.get("output", [])
-        if entry.get("label_filename") and known[entry["name"]].data_type in _RANKED_TYPES
+        if entry.get("label_filename") and known[entry["name"]].data_type.value in _RANKED_TYPES
     }
     return {name: options.top or 0 if name in labelled else 0 for name in names}
 
 
 def _read_output(model: Model, name: str, array: Array, *, ranked: bool) -> InferenceOutput:
-    data_type = next(tensor.data_type for tensor in model.outputs if tensor.name == name)
+    data_type = next(tensor.data_type.value for tensor in model.outputs if tensor.name == name)
     if not ranked:
         return InferenceOutput(name, data_type, array.shape, data=array)
     rows = array.reshape(-1, array.shape[-1])

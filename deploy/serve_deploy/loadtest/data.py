@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.endpoint.model import Model, Tensor
+from serve_deploy.endpoint.model import Model, with_served_ranks
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -20,7 +20,7 @@ from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
-from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 from serve_deploy.tensors.wire import decode_tensor
 
 Array = NDArray[Any]
@@ -63,11 +63,8 @@ def _read_rows(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
     return tuple(Sample(dict(sample), dict(output)) for sample, output in zip(samples, outputs, strict=True))
 
 
-def _read_samples(path: Path, tensors: Sequence[Tensor], model: Model) -> Sequence[Arrays]:
-    specs = tuple(
-        TensorSpec(tensor.name, DataType(tensor.data_type), tensor.shape, tensor.optional) for tensor in tensors
-    )
-    return read_samples(path, ModelSignature(specs, ()), split=model.max_batch_size > 0)
+def _read_samples(path: Path, tensors: Sequence[TensorSpec], model: Model) -> Sequence[Arrays]:
+    return read_samples(path, ModelSignature(tuple(tensors), ()), split=model.max_batch_size > 0)
 
 
 def _check_sample(model: Model, sample: Sample) -> None:
@@ -106,18 +103,8 @@ def _with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Mode
             f"`validate`: {repository} has no {model.name}/{model.version}/{MODEL_NAME} to compute the outputs with",
             hint="give the outputs with `expected`",
         )
-    opened = open_model(file)
-    return tuple(Sample(sample.inputs, _as_served(opened.run(sample.inputs), model)) for sample in samples)
-
-
-def _as_served(outputs: Arrays, model: Model) -> dict[str, Array]:
-    ranks = {tensor.name: len(tensor.shape) for tensor in model.outputs}
-    # Triton has no tensors of rank 0 beside the batch axis: it serves them as [1].
-    return {
-        name: np.reshape(array, (*array.shape, 1)) if array.ndim == ranks[name] - 1 else array
-        for name, array in outputs.items()
-        if name in ranks
-    }
+    run = open_model(file).run
+    return tuple(Sample(sample.inputs, with_served_ranks(model.outputs, run(sample.inputs))) for sample in samples)
 
 
 # --- perf_analyzer's JSON ------------------------------------------------------------------------------------------
@@ -148,7 +135,7 @@ def _flat(steps: Any) -> list[Any]:
     return [step for item in steps for step in (item if isinstance(item, list) else [item])]
 
 
-def _read_step(path: Path, step: Any, tensors: Sequence[Tensor], model: Model) -> dict[str, Array]:
+def _read_step(path: Path, step: Any, tensors: Sequence[TensorSpec], model: Model) -> dict[str, Array]:
     known = {tensor.name: tensor for tensor in tensors}
     arrays = {}
     for name, value in step.items():
@@ -161,15 +148,14 @@ def _read_step(path: Path, step: Any, tensors: Sequence[Tensor], model: Model) -
     return arrays
 
 
-def _read_value(value: Any, tensor: Tensor, *, batched: bool) -> Array:
+def _read_value(value: Any, tensor: TensorSpec, *, batched: bool) -> Array:
     content, shape = value, tensor.shape[1:] if batched else tensor.shape
     if isinstance(value, dict):
         content, shape = value.get("content", value), tuple(value.get("shape", shape))
-    data_type = DataType(tensor.data_type)
     if isinstance(content, dict):
-        array = decode_tensor(data_type, base64.b64decode(content["b64"], validate=True), (-1,))
+        array = decode_tensor(tensor.data_type, base64.b64decode(content["b64"], validate=True), (-1,))
     else:
-        array = np.array(content, data_type.numpy_name).reshape(-1)
+        array = np.array(content, tensor.data_type.numpy_name).reshape(-1)
     if shape.count(-1) > 1:
         raise ValueError(f'its shape {list(shape)} has several free dims: give it as {{"content": …, "shape": …}}')
     return array.reshape((1, *shape) if batched else shape)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serve_deploy.endpoint.model import Model
-from serve_deploy.endpoint.payload import Regions, Sample, http_body, http_request
+from serve_deploy.endpoint.payload import Regions, Sample, grpc_request, http_body, http_request
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -134,13 +134,11 @@ class _Encoder:
     def encode(self, sample: Sample, regions: Regions | None, parameters: dict[str, Any]) -> bytes:
         options, model = self.options, self.model
         if options.endpoint.protocol == "http":
-            body, json_length = http_body(model, sample, parameters, regions)
+            body, json_length = http_body(model, sample, parameters=parameters, regions=regions)
             return http_request(options.endpoint, model, options.model_version, body, json_length)
-        from serve_deploy.endpoint.grpc_payload import grpc_parameters, grpc_request
-
         if options.streaming:
             parameters = {**parameters, "triton_enable_empty_final_response": True}
-        return grpc_request(model, options.model_version, sample, regions) + grpc_parameters(parameters)
+        return grpc_request(model, options.model_version, sample, parameters=parameters, regions=regions)
 
     def expected(self, sample: Sample) -> Any:
         return sample.outputs if self.options.validate else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from serve_deploy.endpoint.control import ControlPlane, ask_model, connect_control_plane
+from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.shared_memory import shared_inputs
 from serve_deploy.loadtest.data import read_request_data
@@ -35,7 +35,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
     timeout_seconds = min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
     with (
         _live_metrics(options, on_snapshot) as listener,
-        contextlib.closing(connect_control_plane(options.endpoint, timeout_seconds=timeout_seconds)) as control,
+        ControlPlane(options.endpoint, timeout_seconds=timeout_seconds) as control,
     ):
         report = _measure(options, control, gates, listener, progress)
     # A run that was cut short may have come to no load of the baseline.
@@ -78,7 +78,7 @@ def _measure(
 ) -> LoadTestReport:
     progress(f"asking {options.endpoint.url} about {options.model}")
     server_version = str(control.server_metadata().get("version", ""))
-    model = ask_model(control, options.endpoint, options.model, options.model_version)
+    model = control.describe_model(options.model, options.model_version)
     check_options(options, model)
     samples = read_request_data(options, model)
     placed = (

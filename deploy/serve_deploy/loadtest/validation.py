@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.endpoint.replies import Outputs, grpc_outputs, http_outputs
+from serve_deploy.endpoint.payload import Outputs, grpc_outputs, http_outputs
 from serve_deploy.tensors.closeness import COMPUTED_ELSEWHERE, compare
 
 Array = NDArray[Any]

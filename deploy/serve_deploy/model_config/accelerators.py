@@ -1,4 +1,4 @@
-"""Execution accelerators of Triton's ONNX Runtime backend, and the keys that it takes.
+"""Execution accelerators of Triton's ONNX Runtime backend, and which keys they take.
 
 Source: triton-inference-server/onnxruntime_backend, ModelState::LoadModel; an unknown key fails the load.
 """

@@ -17,7 +17,7 @@ _TORCH = FileFormat("it is a PyTorch file", "export it to ONNX: torch.onnx.expor
 _KERAS = FileFormat("it is a Keras/HDF5 file", "convert it with tf2onnx")
 _TENSORRT = FileFormat(
     "it is a TensorRT engine, which runs only on the GPU type and version it was built for",
-    "package the ONNX model that it was built from, with --optimize tensorrt",
+    "package the ONNX model that it was built from, with `optimization=tensorrt`",
 )
 # (offset, magic, format); the first that fits counts.
 _MAGICS = (

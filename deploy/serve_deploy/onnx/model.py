@@ -128,7 +128,7 @@ def parse_proto(path: Path, content: bytes | None = None) -> ModelProto:
             hint="export or download the model again",
         ) from error
     if not proto.HasField("graph") or proto.ir_version <= 0 or not (proto.graph.node or proto.graph.output):
-        raise InvalidModelError(f"{path} holds no ONNX graph", hint="export or download the model again")
+        raise InvalidModelError(f"{path} has no ONNX graph", hint="export or download the model again")
     if not proto.graph.output:
         raise InvalidModelError(f"{path} has no outputs, so there is nothing to serve")
     return proto

@@ -116,9 +116,10 @@ def _prove(
 
 def _describe(rows: Sequence[_Row], sizes: Sequence[int], largest: float, constant: Sequence[str]) -> str:
     plain = sum(row.scale == 1 for row in rows)
+    samples = "1 sample" if plain == 1 else f"{plain} different samples"
     scaled = ", also scaled by 1e-4 and ±1e3" if any(row.scale != 1 for row in rows) else ""
     text = (
-        f"{plain} different samples{scaled}, stacked on axis 0 at batch {', '.join(map(str, sizes))}: "
+        f"{samples}{scaled}, stacked on axis 0 at batch {', '.join(map(str, sizes))}: "
         f"every row of every output equals its single run (max rel diff {largest:.1e})"
     )
     names = ", ".join(f"'{name}'" for name in constant)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +12,12 @@ import numpy as np
 
 from serve_deploy.errors import EndpointError, InvalidModelError, ServeError, TritonStartError, VerificationError
 from serve_deploy.manifest import TensorParity, Verification
-from serve_deploy.packaging.verification_client import connect
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec, client_shape
 from serve_deploy.tensors.wire import encode_text
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
+from serve_deploy.triton.log import read_models
 
 if TYPE_CHECKING:
     from serve_deploy.onnx.session import Array, Arrays, Run
@@ -31,7 +29,6 @@ _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
 _DEATH_SECONDS = 0.5
-_LAST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             requests, differences, largest_batch = _exchange(server, subject, cases, random)
         except (VerificationError, EndpointError) as error:
             raise _blame(server, error) from error
+        logged = read_models(server.log_text()).get(subject.name)
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
@@ -78,7 +76,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             largest_batch_executed=largest_batch,
             tensors=_summarize(differences),
             random_outputs=tuple(sorted(random)),
-            load_seconds=read_load_seconds(server.log_text(), subject.name),
+            load_seconds=logged.load_seconds if logged else 0.0,
             memory_bytes=server.memory_bytes(),
         )
 
@@ -142,15 +140,18 @@ def _blame(server: TritonServer, error: ServeError) -> ServeError:
     code = server.wait(_DEATH_SECONDS)
     if code is None:
         return error
-    lines = "\n".join(f"  {line}" for line in server.log_text().splitlines()[-_LAST_LINES:])
-    return TritonStartError(f"Triton ended with exit code {code} while it served the model; its last lines:\n{lines}")
+    return TritonStartError(
+        f"Triton ended with exit code {code} while it served the model; its last lines:\n{server.last_lines()}"
+    )
 
 
 def _exchange(
     server: TritonServer, subject: Subject, cases: Sequence[_Case], random: frozenset[str]
 ) -> tuple[int, list[tuple[str, Difference]], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
-    with connect(server.grpc_url, subject.name) as client:
+    from serve_deploy.packaging.verification_client import VerificationClient
+
+    with VerificationClient(server.grpc_url, subject.name) as client:
         started = time.monotonic()
         differences = [
             difference
@@ -222,21 +223,3 @@ def _summarize(differences: Iterable[tuple[str, Difference]]) -> tuple[TensorPar
         )
         for name, seen in by_name.items()
     )
-
-
-def read_load_seconds(log: str, name: str) -> float:
-    """Read from Triton's log what loading a model took; 0 where the log does not say.
-
-    The metric nv_model_load_duration_secs would say it too, but not before server 2.52.
-    """
-    marks = {}
-    for key, words in (
-        ("begin", rf'"loading: {re.escape(name)}:'),
-        ("end", rf"\"successfully loaded '{re.escape(name)}'"),
-    ):
-        lines = re.findall(rf"^I(\d{{4}} [\d:.]+) .*{words}", log, re.MULTILINE)
-        if not lines:
-            return 0.0
-        # The log names no year; a leap year knows every day.
-        marks[key] = datetime.strptime(f"2024{lines[-1]}", "%Y%m%d %H:%M:%S.%f")
-    return (marks["end"] - marks["begin"]).total_seconds()

@@ -1,10 +1,8 @@
-"""Is a run slower than a saved one? Decided by a bootstrap over repeats, and by nothing that was not measured.
+"""Is a run slower than a saved one? Decided by Student's t over repeats, and by nothing that was not measured.
 
 A figure of one run varies from run to run by more than its own samples tell, so only repeats show how far a change
-can be chance. The repeats' logarithms are compared; the residuals of both sides are pooled and resampled with a kernel,
-and the difference is studentised (a smoothed bootstrap-t), which keeps its promised rate of false alarms at as few as
-two repeats a side, where resampling the repeats themselves is far too sure. All figures of a comparison share the
-confidence (Bonferroni): it holds for the comparison as a whole.
+can be chance. The repeats' logarithms are compared. All figures of a comparison share the confidence (Bonferroni): it
+holds for the comparison as a whole.
 
 With a single run on each side nothing shows the variation between runs. The histogram's own sampling error then
 gives the interval, and a verdict is spoken only beyond a further guard of 25 %.
@@ -15,15 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports import bootstrap
-from serve_deploy.reports.bootstrap import Difference
 from serve_deploy.reports.figures import format_change, format_load, format_number
 from serve_deploy.reports.gates import read_error_rate
+from serve_deploy.reports.intervals import Difference, estimate_difference
 from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange
@@ -131,22 +130,22 @@ def _compare_metric(
     pair: Pair, metric: Metric, confidence: float, options: BaselineOptions, random: np.random.Generator
 ) -> MetricChange:
     before, now = ([_METRICS[metric](point) for point in side] for side in pair)
-    logs_before, logs_now = bootstrap.logarithms(before), bootstrap.logarithms(now)
-    if logs_before is None or logs_now is None:
+    if min(before + now) <= 0:
         return _undecided(pair, metric, "nothing was answered in one of the runs")
     if any(point.client_bound for side in pair for point in side):
         return _undecided(pair, metric, "the generator was the limit in one of the runs")
+    logs_before, logs_now = ([math.log(value) for value in side] for side in (before, now))
     repeated = len(before) + len(now) >= 4
     if repeated:
-        difference = bootstrap.bootstrap_repeats(logs_before, logs_now, confidence, random)
+        difference = estimate_difference(logs_before, logs_now, confidence)
     else:
         difference = _compare_single_runs(pair, metric, confidence, random)
     least = options.minimum_effect if repeated else SINGLE_RUN_GUARD
     return MetricChange(
         load=pair[1][0].load,
         metric=metric,
-        before=float(np.exp(logs_before.mean())),
-        now=float(np.exp(logs_now.mean())),
+        before=math.exp(fmean(logs_before)),
+        now=math.exp(fmean(logs_now)),
         change=math.expm1(difference.estimate),
         change_low=math.expm1(difference.low),
         change_high=_expm1(difference.high),

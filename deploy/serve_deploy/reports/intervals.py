@@ -4,33 +4,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean, pvariance, stdev
 
 from serve_deploy.reports.gates import read_error_rate, read_queue_us
 from serve_deploy.reports.point import Interval, LatencySummary, LoadIntervals, Point
 from serve_deploy.reports.pooling import group_by_load
 
-# Student's t at 97.5 % for 1 to 30 degrees of freedom; beyond, it is within 0.2 % of the formula below.
-_STUDENT_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class Difference:
+    """now minus before with its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
 
 
-def student_t(degrees_of_freedom: int) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    if degrees_of_freedom <= len(_STUDENT_T):
-        return _STUDENT_T[degrees_of_freedom - 1]
-    return 1.96 + 2.4 / degrees_of_freedom
+@cache
+def student_t(degrees_of_freedom: int, confidence: float = 0.95) -> float:
+    """The two-sided quantile of Student's t: Abramowitz and Stegun's finite series 26.7.3 and 26.7.4, bisected."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, degrees_of_freedom) < confidence else (low, middle)
+    return math.tan(low) * math.sqrt(degrees_of_freedom)
+
+
+def _within(angle: float, degrees: int) -> float:
+    """The probability of |t| below tan(angle) · √degrees."""
+    odd, cosine = degrees % 2, math.cos(angle)
+    term, total = cosine if odd else 1.0, 0.0
+    for factor in range(1 + odd, degrees, 2):
+        total += term * math.sin(angle)
+        term *= factor / (factor + 1) * cosine**2
+    return (angle + total) * 2 / math.pi if odd else total
+
+
+def estimate_difference(before: Sequence[float], now: Sequence[float], confidence: float) -> Difference:
+    """The difference of two means by Student's t, from three values in all.
+
+    The variance is pooled: a few repeats tell little of their own, and machines are about as noisy before as after.
+    """
+    sides, degrees = (before, now), len(before) + len(now) - 2
+    variance = sum(pvariance(side) * len(side) for side in sides) / degrees
+    reach = student_t(degrees, confidence) * math.sqrt(variance * sum(1 / len(side) for side in sides))
+    estimate = fmean(now) - fmean(before)
+    return Difference(estimate, estimate - reach, estimate + reach)
 
 
 def estimate_interval(values: Sequence[float]) -> Interval | None:
     """The mean of independent measurements with its 95 % confidence interval; None for fewer than two."""
     if len(values) < 2:
         return None
-    mean = sum(values) / len(values)
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    margin = student_t(len(values) - 1) * math.sqrt(variance / len(values))
+    mean = fmean(values)
+    margin = student_t(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return Interval(mean=mean, low=mean - margin, high=mean + margin)
 
 

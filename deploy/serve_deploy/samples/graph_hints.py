@@ -28,6 +28,11 @@ _RESHAPING = {
     "SplitToSequence", "SequenceAt", "GatherND", "Scaler", "Imputer",
 }  # fmt: skip
 
+_SIZE_INPUTS = {
+    ("Reshape", 1), ("Expand", 1), ("Tile", 1), ("Loop", 0), ("TopK", 1), ("Slice", 1), ("Slice", 2), ("Resize", 3),
+    ("Pad", 1), ("Upsample", 1), ("NonMaxSuppression", 2), ("Trilu", 1), ("EyeLike", 0),
+}  # fmt: skip
+
 
 @dataclass
 class InputHints:
@@ -40,17 +45,16 @@ class InputHints:
     thresholds: dict[int, list[float]] = field(default_factory=dict)  # by feature
     centres: list[np.ndarray[Any, Any]] = field(default_factory=list)  # rows as wide as the input
     is_size: bool = False  # a shape, count or loop bound: large values cost memory and time
-    operators: set[str] = field(default_factory=set)
 
 
 def read_hints(proto: ModelProto) -> dict[str, InputHints]:
     """Hints for every input of the model, by name."""
     graph = _Graph(proto)
-    return {value.name: graph.follow(value.name, _rank(value)) for value in proto.graph.input}
-
-
-def _rank(value: Any) -> int | None:
-    return len(value.type.tensor_type.shape.dim) if value.type.tensor_type.HasField("shape") else None
+    return {
+        value.name: graph.follow(value.name, len(tensor.shape.dim) if tensor.HasField("shape") else None)
+        for value in proto.graph.input
+        for tensor in [value.type.tensor_type]
+    }
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,7 @@ class _Graph:
         while queue and len(seen) < _MOST_STEPS:
             place = queue.pop(0)
             for node, position in self.consumers[place.name]:
-                hints.operators.add(node.op_type)
-                note(self, hints, node, position, place)
+                _note(self, hints, node, position, place)
                 for following in self._beyond(node, position, place):
                     if following not in seen:
                         seen.add(following)
@@ -119,12 +122,12 @@ class _Graph:
 
     def _beyond(self, node: NodeProto, position: int, place: _Place) -> list[_Place]:
         operator = node.op_type
-        if operator in ("Loop", "Scan", "If"):
-            shift = 2 if operator == "Loop" else 0
+        if operator in ("Loop", "Scan"):
+            first = 2 if operator == "Loop" else 0
             return [
-                _Place(graph.input[position - shift + (2 if operator == "Loop" else 0)].name, None, place.column)
+                _Place(graph.input[position].name, None, place.column)
                 for graph in subgraphs(node)
-                if operator != "If" and shift <= position < len(graph.input)
+                if first <= position < len(graph.input)
             ]
         axes = self._axes_beyond(node, place)
         if operator in _SAME_AXES or operator in _ELEMENTWISE:
@@ -159,11 +162,13 @@ class _Graph:
         return [place.column] * len(node.output)
 
 
-def note(graph: _Graph, hints: InputHints, node: NodeProto, position: int, place: _Place) -> None:
+def _note(graph: _Graph, hints: InputHints, node: NodeProto, position: int, place: _Place) -> None:
     """Write down what one consumer says of the input."""
     operator = node.op_type
     if operator in ("Gather", "GatherND", "GatherElements") and position == 1:
-        _note_index(graph, hints, node)
+        table = graph.shape(node.input[0]) or ()
+        axis = attributes(node).get("axis", 0)
+        _limit_index(hints, table[axis] if -len(table) <= axis < len(table) else None)
     elif operator in ("Embedding", "EmbedLayerNormalization") and position < 2:
         shape = graph.shape(node.input[2 if position == 0 else 4]) if len(node.input) > 4 else None
         _limit_index(hints, shape[0] if shape else None)
@@ -179,22 +184,9 @@ def note(graph: _Graph, hints: InputHints, node: NodeProto, position: int, place
         _note_sizes(graph, hints, node, position, place)
 
 
-_SIZE_INPUTS = {
-    ("Reshape", 1), ("Expand", 1), ("Tile", 1), ("Loop", 0), ("TopK", 1), ("Slice", 1), ("Slice", 2), ("Resize", 3),
-    ("Pad", 1), ("Upsample", 1), ("NonMaxSuppression", 2), ("Trilu", 1), ("EyeLike", 0),
-}  # fmt: skip
-
-
 def _limit_index(hints: InputHints, limit: int | None) -> None:
     if limit:
         hints.index_limit = min(limit, hints.index_limit or limit)
-
-
-def _note_index(graph: _Graph, hints: InputHints, node: NodeProto) -> None:
-    shape = graph.shape(node.input[0])
-    axis = attributes(node).get("axis", 0)
-    if shape and -len(shape) <= axis < len(shape):
-        _limit_index(hints, shape[axis])
 
 
 def _note_ml(hints: InputHints, node: NodeProto, place: _Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 State = Literal["loading", "ready", "failed", "unloaded"]
@@ -14,28 +15,51 @@ _UNLOADED = re.compile(r"\"successfully unloaded '(?P<name>[^']+)'")
 _FAILED = re.compile(r"\"failed to load '(?P<name>[^']+)' version \d+: (?P<reason>.*)")
 _POLL_FAILED = re.compile(r"Poll failed for model directory '(?P<name>[^']+)': (?P<reason>.*)")
 _DEATH = re.compile(r"(?:error: creating server: |^terminate called|Signal \(\d+\) received)(?P<reason>.*)")
+# The time of a line in Triton's default format, which names no year.
+_TIME = re.compile(r"^I(\d{4} [\d:.]+) ")
+# What Triton writes when another process took one of its ports.
+_PORT_CLASH = ("already in use", "failed to start HTTP", "failed to start GRPC", "failed to start Metrics")
+_LAST_LINES = 12
 _ERROR = re.compile(r"^(?:E\d{4} |\S+Z E )\S*.*?\] (?P<reason>.*)")
 
 
 @dataclass(frozen=True)
 class ModelLog:
-    """A model's last state, and Triton's reason where it failed."""
+    """A model's last state, Triton's reason where it failed, and how long loading took; 0 where the log does not say.
+
+    The metric nv_model_load_duration_secs says that too, but not before server 2.52.
+    """
 
     name: str
     state: State
     reason: str = ""
+    load_seconds: float = 0.0
 
 
 def read_models(log: str) -> dict[str, ModelLog]:
     """The last state of every model that the log speaks of, by name."""
     models: dict[str, ModelLog] = {}
+    begun: dict[str, datetime | None] = {}
     for line in log.splitlines():
         for pattern, state in _STATES:
             found = pattern.search(line)
             if found:
-                reason = _shorten(found.groupdict().get("reason", ""))
-                models[found["name"]] = ModelLog(found["name"], state, reason)
+                name, reason = found["name"], _shorten(found.groupdict().get("reason", ""))
+                if state == "loading":
+                    begun[name] = _read_time(line)
+                seconds = _seconds_between(begun.get(name), _read_time(line)) if state == "ready" else 0.0
+                models[name] = ModelLog(name, state, reason, seconds)
     return models
+
+
+def _read_time(line: str) -> datetime | None:
+    found = _TIME.match(line)
+    # A leap year has every day.
+    return datetime.strptime(f"2024{found[1]}", "%Y%m%d %H:%M:%S.%f") if found else None
+
+
+def _seconds_between(begin: datetime | None, end: datetime | None) -> float:
+    return (end - begin).total_seconds() if begin and end else 0.0
 
 
 def read_error(log: str) -> str | None:
@@ -52,6 +76,19 @@ def read_error(log: str) -> str | None:
     return None
 
 
+def last_lines(log: str) -> str:
+    """The end of the log, indented, for an error message."""
+    # Triton names a wrong argument above its whole help text.
+    said = log.partition("\nUsage: ")[0]
+    lines = [line for line in said.splitlines() if line.strip() and line[0] not in "+|"]
+    return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
+
+
+def names_port_clash(log: str) -> bool:
+    """Whether Triton ended because another process had one of its ports."""
+    return any(words in log for words in _PORT_CLASH)
+
+
 _STATES: tuple[tuple[re.Pattern[str], State], ...] = (
     (_LOADING, "loading"), (_LOADED, "ready"), (_UNLOADED, "unloaded"), (_FAILED, "failed"), (_POLL_FAILED, "failed"),
 )  # fmt: skip
@@ -59,5 +96,5 @@ _STATES: tuple[tuple[re.Pattern[str], State], ...] = (
 
 def _shorten(reason: str) -> str:
     # A Python traceback follows as \n in the same line.
-    first = reason.partition("\\n")[0]
-    return first.strip().strip('"').removeprefix("Internal: ").removeprefix("TritonModelException: ")
+    first = reason.partition("\\n")[0].strip().strip('"').replace('\\"', '"')
+    return first.removeprefix("Internal: ").removeprefix("TritonModelException: ")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from serve_deploy.endpoint.control import ModelState
+
 RuntimeName = Literal["embedded", "docker", "installed"]
 ControlMode = Literal["none", "poll", "explicit"]
 
@@ -26,16 +28,6 @@ class ServerOptions:
     exit_timeout_seconds: int = 30
     release: str | None = None
     extra_arguments: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """One line of Triton's repository index: state is READY, UNAVAILABLE, LOADING or UNLOADING."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
 
 
 @dataclass(frozen=True)

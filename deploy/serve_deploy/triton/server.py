@@ -8,27 +8,32 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
+from serve_deploy.endpoint.address import parse_endpoint
+from serve_deploy.endpoint.connection import RefusedError
+from serve_deploy.endpoint.control import ControlPlane, ModelState
 from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError, UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.triton.embedded import shared_memory_prefix
-from serve_deploy.triton.options import ModelState, RuntimeName, ServerOptions, ServerStatus
+from serve_deploy.triton.log import last_lines, names_port_clash, read_models
+from serve_deploy.triton.options import RuntimeName, ServerOptions, ServerStatus
 from serve_deploy.triton.ports import choose_ports
 from serve_deploy.triton.process import ServerProcess, Spawn, start_process
-from serve_deploy.triton.repository_api import get_server, list_models, post
 from serve_deploy.triton.runtime import Ports, Runtime
 from serve_deploy.triton.runtimes import select_runtime
 
+# A model is loaded when the request is answered.
+_CONTROL_TIMEOUT_SECONDS = 600.0
 _START_ATTEMPTS = 5
 _POLL_SECONDS = 0.02
-_LAST_LINES = 12
-# What Triton writes when somebody took one of the ports between our choice and its start.
-_PORT_CLASH = ("already in use", "failed to start HTTP", "failed to start GRPC", "failed to start Metrics")
+# While it starts, an answer that takes longer is asked for again.
+_ANSWER_SECONDS = 10.0
 
 
 class TritonServer:
@@ -65,21 +70,31 @@ class TritonServer:
         return f"[{self._options.host}]" if ":" in self._options.host else self._options.host
 
     def model_states(self) -> tuple[ModelState, ...]:
-        """Every version of every model that the repository holds."""
-        return list_models(self.http_url)
+        """Every version of every model in the repository, with the reason why it did not load."""
+        with self._control() as control:
+            states = control.model_states()
+        # The repository index does not say why Triton did not even try to load a model; its log does.
+        logged = read_models(self.log_text()) if not all(state.version for state in states) else {}
+        return tuple(
+            replace(state, reason=logged[state.name].reason or state.reason)
+            if not state.version and state.name in logged
+            else state
+            for state in states
+        )
 
     def load_model(self, name: str) -> None:
-        """Load or reload a model (explicit mode); raises InvalidModelError with Triton's own words."""
-        self._control(name, "load")
+        """Load or reload a model (explicit mode); raises InvalidModelError with what Triton says."""
+        with self._control() as control, _refusal_of(f"Triton did not load {name}"):
+            control.load_model(name)
 
     def unload_model(self, name: str) -> None:
         """Unload a model (explicit mode); it finishes what it has in flight."""
-        self._control(name, "unload")
+        with self._control() as control, _refusal_of(f"Triton did not unload {name}"):
+            control.unload_model(name)
 
-    def _control(self, name: str, action: str) -> None:
-        status, answer = post(f"{self.http_url}/v2/repository/models/{quote(name, safe='')}/{action}", {})
-        if status != 200:
-            raise InvalidModelError(f"Triton did not {action} {name}: {answer.get('error', status)}")
+    def _control(self) -> ControlPlane:
+        # Each time a connection of its own: an idle one would hold up the server's shutdown.
+        return ControlPlane(parse_endpoint(self.http_url), timeout_seconds=_CONTROL_TIMEOUT_SECONDS)
 
     def log_text(self) -> str:
         """Everything the server wrote so far, also after its end."""
@@ -92,7 +107,7 @@ class TritonServer:
 
     def last_lines(self) -> str:
         """The end of the log, for an error message."""
-        return _last_lines(self.log_text())
+        return last_lines(self.log_text())
 
     def status(self) -> ServerStatus:
         """Where it serves, and what."""
@@ -214,7 +229,7 @@ def _wait_until_loaded(
             return version
         if clock() > deadline:
             raise TritonStartError(
-                f"Triton did not finish loading in time\n{_last_lines(server.log_text())}",
+                f"Triton did not finish loading in time\n{last_lines(server.log_text())}",
                 hint="give it more time, or look at its log",
             )
         sleep(_POLL_SECONDS)
@@ -223,27 +238,29 @@ def _wait_until_loaded(
 def _loaded_version(server: TritonServer, server_id: str) -> str | None:
     """The server's version, once it is ours that answers on the port and no model is loading."""
     try:
-        answer = get_server(server.http_url)
-        if answer.get("name") != server_id or any(state.state == "LOADING" for state in server.model_states()):
-            return None
+        with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=_ANSWER_SECONDS) as control:
+            answer = control.server_metadata()
+            if answer.get("name") != server_id or any(state.state == "LOADING" for state in control.model_states()):
+                return None
     except EndpointError:
         return None
     return str(answer.get("version", ""))
 
 
+@contextmanager
+def _refusal_of(what: str) -> Iterator[None]:
+    try:
+        yield
+    except RefusedError as error:
+        raise InvalidModelError(f"{what}: {error.reason}") from error
+
+
 def _start_error(code: int, log: str) -> TritonStartError:
-    kind = _PortTaken if any(words in log for words in _PORT_CLASH) else TritonStartError
+    kind = _PortTaken if names_port_clash(log) else TritonStartError
     # Seen with 2.51: a warm-up request that fails can take the whole server down with a segmentation fault.
     crashed = code == -signal.SIGSEGV
     ended = "crashed at start" if crashed else f"ended at start with exit code {code}"
     return kind(
-        f"Triton {ended}; its last lines:\n{_last_lines(log)}",
+        f"Triton {ended}; its last lines:\n{last_lines(log)}",
         hint="a model's warm-up that fails can do that: try without model_warmup in config.pbtxt" if crashed else None,
     )
-
-
-def _last_lines(log: str) -> str:
-    # A wrong argument is named above the whole help text.
-    said = log.partition("\nUsage: ")[0]
-    lines = [line for line in said.splitlines() if line.strip() and line[0] not in "+|"]
-    return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])

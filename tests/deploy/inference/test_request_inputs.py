@@ -11,21 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from serve_deploy.endpoint.model import Model, Tensor
+from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import UsageError
 from serve_deploy.inference.inputs import read_inputs
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 
-def _model(*inputs: Tensor, batch: int = 0) -> Model:
+def _model(*inputs: TensorSpec, batch: int = 0) -> Model:
     return Model(
         name="m", version="1", platform="", inputs=inputs, outputs=(), max_batch_size=batch, is_decoupled=False,
         is_sequence=False, members=(), config_sha256="", instances=1,
     )  # fmt: skip
 
 
-_VECTOR = _model(Tensor("x", "FP32", (-1, 3)), batch=4)
-_TEXT = _model(Tensor("text", "BYTES", (-1, 1)), batch=4)
-_PAIR = _model(Tensor("a", "INT64", (2,)), Tensor("a=b", "UINT8", (1,)))
+_VECTOR = _model(TensorSpec("x", DataType.FP32, (-1, 3)), batch=4)
+_TEXT = _model(TensorSpec("text", DataType.BYTES, (-1, 1)), batch=4)
+_PAIR = _model(TensorSpec("a", DataType.INT64, (2,)), TensorSpec("a=b", DataType.UINT8, (1,)))
 
 
 def _read(model: Model, *given: str) -> dict[str, list]:
@@ -111,7 +112,7 @@ def test_files_are_read_by_their_kind(tmp_path: Path) -> None:
 def test_picture_takes_the_models_layout(tmp_path: Path, shape: tuple[int, ...], data_type: str, expected: str) -> None:
     """Channels, size, axis order and scale follow from the input, and what was done is said."""
     Image.new("RGB", (8, 4), (255, 0, 0)).save(tmp_path / "red.png")
-    model = _model(Tensor("image", data_type, shape), batch=1)
+    model = _model(TensorSpec("image", DataType(data_type), shape), batch=1)
     arrays, notes = read_inputs(model, [f"@{tmp_path / 'red.png'}"])
     image = arrays["image"][0]
     assert expected in notes[0]
@@ -127,13 +128,13 @@ def test_picture_for_another_shape_is_refused(tmp_path: Path) -> None:
     """An input that is not shaped like a picture takes none."""
     Image.new("L", (8, 4)).save(tmp_path / "grey.png")
     with pytest.raises(UsageError, match="not shaped like a picture"):
-        _read(_model(Tensor("x", "FP32", (3,))), f"@{tmp_path / 'grey.png'}")
+        _read(_model(TensorSpec("x", DataType.FP32, (3,))), f"@{tmp_path / 'grey.png'}")
 
 
 @pytest.mark.parametrize(("scale", "expected"), [("unit", 1.0), ("signed", 1.0), ("none", 255.0), ("imagenet", 2.2489)])
 def test_picture_scale(tmp_path: Path, scale: str, expected: float) -> None:
     """White is 1, 1, 255 or (1 - mean) / deviation of red."""
     Image.new("RGB", (2, 2), (255, 255, 255)).save(tmp_path / "white.png")
-    model = _model(Tensor("image", "FP32", (3, 2, 2)))
+    model = _model(TensorSpec("image", DataType.FP32, (3, 2, 2)))
     arrays, _ = read_inputs(model, [f"@{tmp_path / 'white.png'}"], scale=scale)
     assert arrays["image"][0, 0, 0] == pytest.approx(expected, abs=1e-4)

@@ -159,7 +159,7 @@ WRONG_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (lambda path: path.mkdir(), "is a folder"),
     "saved_model": (lambda path: ((path.mkdir()), (path / "saved_model.pb").touch()), "is a folder"),
     "empty": (lambda path: path.touch(), "is empty"),
-    "random": (lambda path: path.write_bytes(os.urandom(4096)), "is not an ONNX|holds no ONNX|is not ONNX"),
+    "random": (lambda path: path.write_bytes(os.urandom(4096)), "is not an ONNX|has no ONNX|is not ONNX"),
     "text": (lambda path: path.write_text("hello world, I am no model\n"), "is not an ONNX model"),
     "truncated": (lambda path: path.write_bytes(doubling_model().SerializeToString()[:-9]), "truncated|no ONNX graph"),
     "torch": (write_zip, "zip archive, as PyTorch"),

@@ -8,6 +8,7 @@ from synthetic_reports import TARGET, make_point, make_report, make_sweep
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.baseline import BaselineOptions, compare_with_baseline
+from serve_deploy.reports.intervals import estimate_difference
 from serve_deploy.reports.point import ErrorKind, Load
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport
 
@@ -49,6 +50,17 @@ def test_an_unchanged_server_is_hardly_ever_called_slower(repeats: int) -> None:
     """At 95 % confidence for all figures together, false alarms stay under 5 % of the comparisons."""
     alarms = sum(comparison.regressed for comparison in compare_many(60, slower=1.0, repeats=repeats))
     assert alarms <= 4
+
+
+@pytest.mark.parametrize("noise", ["normal", "lognormal", "pareto"])
+@pytest.mark.parametrize("repeats", [2, 3, 5])
+def test_equal_means_differ_no_more_often_than_promised(noise: str, repeats: int) -> None:
+    """Under heavy-tailed noise too, 95 % intervals exclude no change at all in about 5 % of the cases, or less."""
+    random = np.random.default_rng(repeats)
+    draw = {"normal": random.standard_normal, "lognormal": lambda n: random.lognormal(0, 1, n),
+            "pareto": lambda n: random.pareto(2.5, n)}[noise]  # fmt: skip
+    differences = [estimate_difference(draw(repeats).tolist(), draw(repeats).tolist(), 0.95) for _ in range(2000)]
+    assert sum(not each.low <= 0 <= each.high for each in differences) <= 0.065 * 2000
 
 
 def test_a_fifth_slower_is_found() -> None:
@@ -143,7 +155,7 @@ def test_client_bound_points_are_not_compared() -> None:
 
 
 def test_the_verdict_is_the_same_every_time() -> None:
-    """The bootstrap is seeded."""
+    """The bootstraps of counts and histograms are seeded."""
     random = np.random.default_rng(7)
     now, before = measure(random, slower=1.07), measure(random)
     assert compare_with_baseline(now, before, "a") == compare_with_baseline(now, before, "a")

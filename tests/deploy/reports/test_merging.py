@@ -131,7 +131,10 @@ def test_a_repeated_load_has_an_interval_for_every_figure() -> None:
     assert make_report().intervals == ()
 
 
-def test_the_table_of_student_meets_its_formula() -> None:
-    """Where the table ends the approximation goes on without a jump."""
-    assert student_t(30) == pytest.approx(student_t(31), abs=0.006)
-    assert student_t(10_000) == pytest.approx(1.96, abs=0.001)
+@pytest.mark.parametrize(
+    ("degrees", "confidence", "quantile"),
+    [(1, 0.95, 12.706), (2, 0.95, 4.303), (2, 0.99, 9.925), (5, 0.99, 4.032), (10, 0.999, 4.587), (120, 0.95, 1.980)],
+)
+def test_students_t_is_the_printed_tables(degrees: int, confidence: float, quantile: float) -> None:
+    """Odd and even degrees of freedom, and confidences beyond 95 %."""
+    assert student_t(degrees, confidence) == pytest.approx(quantile, abs=0.0006)

@@ -296,7 +296,7 @@ def test_free_dims_need_a_shape(measure: Any) -> None:
     """A free dim without --shape is refused, with the model's inputs listed."""
     with pytest.raises(UsageError, match="free dims") as caught:
         measure("double", requests=1)
-    assert "--shape IN:N" in (caught.value.hint or "")
+    assert "`shapes=IN:N`" in (caught.value.hint or "")
     assert "IN FP32 [-1, -1]" in (caught.value.hint or "")
     # `serve infer` says the same, and calls its data otherwise.
     assert "--data" not in (caught.value.hint or "")

@@ -85,7 +85,7 @@ def test_refused_certificate_is_said_before_the_first_request(certificates: Cert
     with serve_faults(answer, server_context(certificates, mutual=False)) as server:
         with pytest.raises(EndpointError, match="certificate was refused") as caught:
             run(f"https://localhost:{server.port}", TlsOptions())
-        assert "--ca-cert" in (caught.value.hint or "")
+        assert "`ca_file`" in (caught.value.hint or "")
         assert run(f"https://localhost:{server.port}", TlsOptions(insecure=True)).points[0].succeeded == 10
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.endpoint.grpc_channel import SERVICE, call_metadata, channel_credentials, channel_options
+from serve_deploy.endpoint.connection import SERVICE, call_metadata, open_channel
 from serve_deploy.loadtest.clients.exchange import Exchange, Request, Slot
 
 Checker = Callable[[bytes, Any], str | None]
@@ -25,7 +25,6 @@ class GrpcClient:
         self._streaming = streaming
         self._check = check
         self._metadata = call_metadata(endpoint)
-        self._credentials = channel_credentials(endpoint.tls) if endpoint.is_encrypted else None
         self._channels: list[Any] = []
         self._opened = 0
 
@@ -34,7 +33,7 @@ class GrpcClient:
         index = self._opened // _SLOTS_A_CHANNEL % 16
         self._opened += 1
         if index == len(self._channels):
-            self._channels.append(self._open_channel())
+            self._channels.append(open_channel(self._endpoint, asynchronous=True))
         channel = self._channels[index]
         await _connect(channel)
         if self._streaming:
@@ -42,17 +41,6 @@ class GrpcClient:
             return StreamSlot(self._exchange, channel, self._check, call)
         invoke = channel.unary_unary(f"/{SERVICE}/ModelInfer")
         return CallSlot(self._exchange, channel, self._check, invoke, self._metadata)
-
-    def _open_channel(self) -> Any:
-        import grpc
-
-        compression = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate, None: None}[
-            self._endpoint.compression
-        ]
-        arguments = {"options": channel_options(), "compression": compression}
-        if self._credentials:
-            return grpc.aio.secure_channel(self._endpoint.authority, self._credentials, **arguments)
-        return grpc.aio.insecure_channel(self._endpoint.authority, **arguments)
 
     async def close(self) -> None:
         """Close the channels, and with them every call."""

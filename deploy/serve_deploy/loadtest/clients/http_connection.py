@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import httptools
 
-from serve_deploy.endpoint.payload import http_error_text
+from serve_deploy.endpoint.connection import http_error_text
 from serve_deploy.loadtest.clients.exchange import Exchange, Request
 from serve_deploy.loadtest.validation import check_http_reply
 
@@ -110,7 +110,8 @@ class HttpConnection:
             self._drop()
         self.is_busy = False
         if status != 200:
-            self.exchange.fail(self, f"http_{status}", http_error_text(status, self._kept))
+            content = self._kept.partition(b"\r\n\r\n")[2] or self._kept
+            self.exchange.fail(self, f"http_{status}", http_error_text(status, content))
         elif self._body and (wrong := self._body.difference(self.request.expected)):
             self.exchange.fail(self, "wrong_output", wrong)
         else:

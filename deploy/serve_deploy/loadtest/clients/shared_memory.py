@@ -12,7 +12,6 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Regions, Sample
 from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.tensors.types import DataType
 from serve_deploy.tensors.wire import encode_tensor
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is under Linux
@@ -40,13 +39,12 @@ def shared_inputs(control: ControlPlane, model: Model, samples: Sequence[Sample]
 
 
 def _lay_out(model: Model, samples: Sequence[Sample], name: str) -> tuple[bytes, list[Regions | None]]:
-    types = {tensor.name: DataType(tensor.data_type) for tensor in model.inputs}
     content = bytearray()
     regions: list[Regions | None] = []
     for sample in samples:
         places: Regions = {}
         for tensor, array in sample.inputs.items():
-            blob = encode_tensor(types[tensor], array)
+            blob = encode_tensor(model.input_named(tensor).data_type, array)
             places[tensor] = {
                 "shared_memory_region": name,
                 "shared_memory_byte_size": len(blob),

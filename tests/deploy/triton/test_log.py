@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serve_deploy.packaging.verification import read_load_seconds
+from serve_deploy.triton.log import read_models
 
 LOG = """\
 I1231 23:59:59.500000 7 model_lifecycle.cc:472] "loading: a.b:1"
@@ -13,9 +13,9 @@ I1231 23:59:59.900000 7 model_lifecycle.cc:839] "successfully loaded 'a.b'"
 
 def test_load_time_is_read_from_the_log() -> None:
     """From `loading` to `successfully loaded`, in seconds, of the model asked for."""
-    assert read_load_seconds(LOG, "a.b") == 0.4
+    assert read_models(LOG)["a.b"].load_seconds == 0.4
 
 
-def test_a_log_without_the_model_gives_no_load_time() -> None:
-    """A model that never loaded, or another one's lines, is 0."""
-    assert read_load_seconds(LOG, "other") == read_load_seconds(LOG, "a-b") == 0
+def test_a_model_that_still_loads_has_no_load_time() -> None:
+    """Another model's end is not its own."""
+    assert read_models(LOG)["other"].load_seconds == 0

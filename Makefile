@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/.tools:$(PATH)
+WORKFLOWS := $(wildcard .github/workflows/*.yml examples/ci/*.yml)
+FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cli/test_load_options.py \
+  tests/cli/test_taking.py tests/test_documents.py tests/test_environment.py tests/test_examples.py tests/test_hygiene.py \
+  -k 'not session_in_the_document'
 
-.PHONY: help demo test check lint format golden bench conformance wheel tools chart-docs chart-scores clean
+.PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools chart-docs \
+  chart-scores clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,24 +22,36 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@bash scripts/get_libpython.sh $(BIN)/python
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]' --constraint constraints.txt
+	@touch $@
+
 tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk and the like
 	bash scripts/get_tools.sh $(BIN)/python
 
 demo: $(VENV)/.installed ## The main job on the example: package, run a real Triton, infer, load test, chart
 	$(BIN)/python examples/demo.py
 
-lint: $(VENV)/.installed ## Style, types and architecture
+lint: lint-workflows ## Style, types, architecture and workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+lint-workflows: $(VENV)/.installed ## The workflows' syntax and security, and the Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/zizmor --offline --quiet $(WORKFLOWS)
+	$(BIN)/hadolint Dockerfile
+
 format: $(VENV)/.installed ## Format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: tools ## All tests, against a real Triton
-	$(BIN)/pytest
+test: tools ## All tests, against a real Triton; some with TESTS='tests/deploy/chart -k name'
+	$(BIN)/pytest $(TESTS)
+
+test-fast: $(VENV)/.installed ## The library, the help and the tree in under two minutes: no Triton, no download
+	$(BIN)/pytest $(FAST_TESTS)
 
 check: lint test ## Lint, types, architecture and tests
 
@@ -53,6 +70,9 @@ bench: tools ## Speed and memory beside their lower bounds and peers
 
 conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served; all of them with CONFORMANCE=--full
 	$(BIN)/python tests/conformance $(CONFORMANCE)
+
+docs: $(VENV)/.docs ## Build the docs site into build/docs/html; a link that leads nowhere fails it
+	$(BIN)/python scripts/build_docs.py
 
 wheel: $(VENV)/.installed ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --outdir dist .

@@ -8,6 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+
+import serve_deploy
 
 ROOT = Path(__file__).parents[1]
 SKIPPED = {".git", ".venv", ".tools", "dist", "build", "node_modules", "__pycache__", "models"}
@@ -54,3 +57,28 @@ def test_constraints_are_exact_versions() -> None:
     """Every line pins a version of a package, and none names where to get it."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split("\n")
     assert [line for line in lines if line and not re.fullmatch(r"[\w.-]+==[\w.!+]+", line)] == []
+
+
+WORKFLOWS = sorted([*(ROOT / ".github" / "workflows").glob("*.yml"), *(ROOT / "examples" / "ci").glob("*.yml")])
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit(workflow: Path) -> None:
+    """A tag can be moved to other code; beside the commit stands the version that it is."""
+    used = re.findall(r"uses: *(.*)", workflow.read_text(encoding="utf-8"))
+    assert used
+    assert [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_jobs_wait_for_jobs_that_exist(workflow: Path) -> None:
+    """`needs` of a job that is not there would refuse the whole workflow."""
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    waits = {name for job in jobs.values() for name in ([job["needs"]] if "needs" in job else [])}
+    assert waits <= set(jobs)
+
+
+def test_the_tool_and_the_chart_have_one_version() -> None:
+    """One tag releases both."""
+    chart = yaml.safe_load((ROOT / "charts" / "triton" / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["version"] == serve_deploy.__version__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -38,10 +39,12 @@ def _run(*command: object, **options: object) -> None:
 
 @pytest.fixture(scope="module")
 def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
-    """Build the sdist, the wheel out of the sdist, and install the wheel into an empty environment."""
+    """The sdist, the wheel made out of it (built now, or in SERVE_DIST), and an empty environment with the wheel."""
     folder = tmp_path_factory.mktemp("distribution")
-    _run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
-    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    built = Path(os.environ.get("SERVE_DIST", folder))
+    if built == folder:
+        _run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    (sdist,), (wheel,) = built.glob("triton_serve-*.tar.gz"), built.glob("triton_serve-*.whl")
     venv.create(folder / "venv", with_pip=True)
     pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
     _run(*pip, f"{wheel}[local]", "--constraint", ROOT / "constraints.txt")
@@ -90,7 +93,17 @@ def test_sdist_can_be_developed_from(distribution: Distribution) -> None:
     """It holds the tests, the example, the Makefile and the documents."""
     with tarfile.open(distribution.sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    wanted = {"Makefile", "README.md", "CHANGELOG.md", "LICENSE", "constraints.txt", "examples/digits/digits.onnx"}
+    wanted = {
+        "Makefile",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "Dockerfile",
+        "LICENSE",
+        "constraints.txt",
+        "examples/digits/digits.onnx",
+    }
     assert wanted | {"tests/conftest.py", "scripts/get_tools.sh"} <= names
 
 

@@ -194,7 +194,7 @@ def samples_of_another_model(folder: Path) -> list[object]:
         (a_destination_in_a_cloud, 2, "not on this machine"),
         (no_such_runtime, 5, "installed runtime is not available"),
         (cpu_and_gpu, 2, "exclude each other"),
-        (an_unknown_accelerator, 2, "--optimize magic"),
+        (an_unknown_accelerator, 2, "magic is not an accelerator"),
         (samples_of_another_model, 2, "no array for input 'image'"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

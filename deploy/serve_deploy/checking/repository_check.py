@@ -9,7 +9,7 @@ from typing import Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.options import CheckOptions
-from serve_deploy.endpoint.control import ModelState
+from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_against_model, check_ensemble_members
 from serve_deploy.progress import Progress, silent
@@ -17,7 +17,6 @@ from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 
-_START_SECONDS = 600.0
 _REFUSED = "Triton refuses it: "
 Verdict = Literal["well", "broken", "not_tried"]
 # What Triton says where this machine's Triton lacks something that the production container has.
@@ -102,14 +101,12 @@ def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> Non
 def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
     from serve_deploy.triton import start_server
 
-    server_options = ServerOptions(repository=options.repository)
+    server_options = ServerOptions(repository=options.repository, runtime=options.runtime)
     # Triton waits forever for a Python model without its model.py.
     safe = tuple(f.name for f in folders.values() if f.file_name != "model.py" or not f.missing_files)
     if len(safe) < len(folders):
-        server_options = replace(server_options, control_mode="explicit", models=safe)
-    with start_server(
-        server_options, runtime=options.runtime, startup_timeout_seconds=_START_SECONDS, progress=progress
-    ) as server:
+        server_options = replace(server_options, explicit=True, models=safe)
+    with start_server(server_options, progress=progress) as server:
         return _Loaded(server.runtime, server.version, server.model_states())
 
 

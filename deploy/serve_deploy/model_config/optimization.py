@@ -1,4 +1,4 @@
-"""TensorRT's shape profile, and a configuration without accelerators for a machine that has none."""
+"""TensorRT's shape profile, from the shapes of samples; and a configuration without accelerators."""
 
 from __future__ import annotations
 

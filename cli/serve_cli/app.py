@@ -11,11 +11,11 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-import serve_deploy
 from serve_cli import output
 from serve_cli.commands import chart, check, deploy, infer, loadtest, logs, package, report, run, status
 from serve_cli.help import GroupedCommand, SummarizedGroup
 from serve_deploy.errors import Interrupted, ServeError, UsageError
+from serve_deploy.version import __version__
 
 app = typer.Typer(
     name="serve",
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        sys.stdout.write(f"serve {serve_deploy.__version__}\n")
+        sys.stdout.write(f"serve {__version__}\n")
         raise typer.Exit
 
 

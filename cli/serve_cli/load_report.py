@@ -1,10 +1,9 @@
-"""Options and endings that `loadtest` and `report` share: judge a report, write it, print it, exit by it."""
+"""How `loadtest` and `report` end: write the report, print it, exit by it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,98 +14,56 @@ from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
     from serve_deploy.rendering import Format
-    from serve_deploy.reports.gates import Gate
-    from serve_deploy.reports.judging import Baseline
     from serve_deploy.reports.report import LoadTestReport, ReportSet
 
-Slo = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slo",
-        metavar="GATE",
-        help="A gate such as 'p99<50ms', 'errors<0.1%' or 'throughput>200'; missed: exit code 7. May be repeated.",
-        show_default=False,
-    ),
-]
-BaselineFile = Annotated[
-    Path | None,
-    typer.Option("--baseline", metavar="FILE", help="A saved report; slower than it: exit code 7.", show_default=False),
-]
-MinimumEffect = Annotated[
-    float, typer.Option("--min-effect", help="Relative change against the baseline that is let pass.", min=0)
-]
 Output = Annotated[
     list[Path] | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the report; .json, .html, .md, .csv, .xml (JUnit) or .txt says the format. May be repeated.",
+        help="Write the report to a .json, .html, .md, .csv, .xml (JUnit) or .txt file; repeatable.",
         show_default=False,
+        rich_help_panel="Report",
     ),
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """What becomes of a result: its gates and baseline (unless it has its verdicts), its files, what stdout gets."""
+def check_outputs(outputs: list[Path] | None) -> tuple[Path, ...]:
+    """The files to write, once it is known that they can be, before anything long begins."""
+    from serve_deploy.rendering.saved_reports import check_destinations
 
-    gates: tuple[Gate, ...] = ()
-    baseline: Baseline | None = None
-    outputs: tuple[Path, ...] = ()
-    printed: Format = "table"
-    is_judged: bool = False
-
-    def conclude(
-        self,
-        result: LoadTestReport | ReportSet,
-        *,
-        failure: ServeError | None = None,
-        afterwards: Callable[[LoadTestReport | ReportSet], None] = lambda _result: None,
-    ) -> None:
-        """Judge, write the files, print, do what comes after, and end with the code of what went wrong.
-
-        `failure` weighs most, then a report that was not saved, a threshold missed, `afterwards`; each is told. A
-        report that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
-        """
-        from serve_deploy.rendering import render
-        from serve_deploy.rendering.saved_reports import write_report
-        from serve_deploy.reports.judging import judge_all, require_all_passed
-
-        judged = judge_all(result, self.gates, self.baseline)
-        unsaved = _catch(lambda: write_report(judged, self.outputs))
-        lost = unsaved is not None and getattr(unsaved, "kept", None) is None
-        sys.stdout.write(render(judged, "json" if lost else self.printed))
-        sys.stdout.flush()
-        asked = bool(self.is_judged or self.gates or self.baseline)
-        missed = _catch(lambda: require_all_passed(judged)) if asked else None
-        late = _catch(lambda: afterwards(judged))
-        _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
-
-
-def prepare_ending(
-    *,
-    slo: list[str] | None = None,
-    baseline: Path | None = None,
-    min_effect: float = 0.05,
-    outputs: list[Path] | None,
-    printed: Format,
-    is_judged: bool = False,
-) -> Ending:
-    """Find out what is wrong with gates, baseline and files before anything long is begun."""
-    from serve_deploy.rendering.saved_reports import check_destinations, read_report
-    from serve_deploy.reports.gates import parse_gate
-    from serve_deploy.reports.judging import Baseline
-
+    output.name_flags({"outputs": "--output"})
     files = tuple(outputs or ())
     check_destinations(files)
-    return Ending(
-        gates=tuple(parse_gate(expression) for expression in slo or ()),
-        baseline=Baseline(str(baseline), read_report(baseline), min_effect) if baseline is not None else None,
-        outputs=files,
-        printed=printed,
-        is_judged=is_judged,
-    )
+    return files
+
+
+def conclude(
+    report: LoadTestReport | ReportSet,
+    outputs: Sequence[Path],
+    printed: Format,
+    *,
+    is_judged: bool = True,
+    failure: ServeError | None = None,
+    afterwards: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the files, print, do what comes after, and end with the code of what went wrong.
+
+    `failure` weighs most, then a report that was not saved, a threshold missed, `afterwards`; each is told. A report
+    that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
+    """
+    from serve_deploy.rendering import render
+    from serve_deploy.rendering.saved_reports import write_report
+    from serve_deploy.reports.judging import require_all_passed
+
+    unsaved = _catch(lambda: write_report(report, outputs))
+    lost = unsaved is not None and getattr(unsaved, "kept", None) is None
+    sys.stdout.write(render(report, "json" if lost else printed))
+    sys.stdout.flush()
+    missed = _catch(lambda: require_all_passed(report)) if is_judged else None
+    late = _catch(afterwards)
+    _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
 
 
 def _catch(action: Callable[[], None]) -> ServeError | None:

@@ -11,8 +11,9 @@ from serve_cli import output
 from serve_deploy.errors import ServeError
 
 if TYPE_CHECKING:
-    from serve_deploy.manifest import BatchingProof, Manifest, Tensor, Verification
+    from serve_deploy.manifest import BatchingProof, Manifest, Verification
     from serve_deploy.packaging.pipeline import PackagedModel, PackageSummary
+    from serve_deploy.tensors.types import TensorSpec
 
 
 def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
@@ -59,10 +60,10 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
         console.print("not verified: --no-verify", markup=False)
 
 
-def _rows(kind: str, tensors: tuple[Tensor, ...]) -> Iterator[tuple[str, str, str]]:
+def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str, str]]:
     for tensor in tensors:
         name = f"{kind} {tensor.name}" + (" (optional)" if tensor.optional else "")
-        yield name, tensor.data_type, str(list(tensor.shape))
+        yield name, tensor.data_type.value, str(list(tensor.shape))
 
 
 def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:

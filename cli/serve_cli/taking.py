@@ -34,12 +34,17 @@ class _Asked:
 
 
 def takes_options(
-    *, flags: Flags | None = None, arguments: Collection[str] = (), without: Collection[str] = ()
+    *,
+    flags: Flags | None = None,
+    arguments: Collection[str] = (),
+    without: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of every options class that one of its parameters is annotated with.
 
     `flags` has what a field is called on the command line where its own name does not do, `arguments` the fields that
-    have a place instead of a flag, `without` those that the command decides itself.
+    have a place instead of a flag, `without` those that the command decides itself, `defaults` those that the command
+    line has in place of the library's.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +59,7 @@ def takes_options(
         for options_class in classes.values():
             for name, hint, default in _list_options(options_class):
                 if name not in without:
+                    default = (defaults or {}).get(name, default)
                     asked.setdefault(name, _ask(name, hint, default, flags or {}, name in arguments))
         names = {each.field: each.flag for each in asked.values()}
 

@@ -1,8 +1,175 @@
-"""From a model file to a measured, autoscaled Triton deployment."""
+"""From a model file to a measured, autoscaled Triton deployment.
+
+What the command line does, by the same names: each operation takes one frozen options object and returns one frozen
+result. Names are loaded when they are first used, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from serve_deploy.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from serve_deploy.chart.options import ChartOptions as ChartOptions
+    from serve_deploy.chart.write import WrittenChart as WrittenChart
+    from serve_deploy.chart.write import write_chart as write_chart
+    from serve_deploy.checking.options import CheckOptions as CheckOptions
+    from serve_deploy.checking.repository_check import CheckedModel as CheckedModel
+    from serve_deploy.checking.repository_check import RepositoryCheck as RepositoryCheck
+    from serve_deploy.checking.repository_check import check_repository as check  # noqa: F401
+    from serve_deploy.cluster.deployment import Deployment as Deployment
+    from serve_deploy.cluster.deployment import deploy as deploy
+    from serve_deploy.cluster.logs import LogLine as LogLine
+    from serve_deploy.cluster.logs import read_logs as read_logs
+    from serve_deploy.cluster.options import DeployOptions as DeployOptions
+    from serve_deploy.cluster.options import LogOptions as LogOptions
+    from serve_deploy.cluster.options import ReleaseOptions as ReleaseOptions
+    from serve_deploy.cluster.release import ReleaseState as ReleaseState
+    from serve_deploy.cluster.release import read_status as read_status
+    from serve_deploy.endpoint.address import Endpoint as Endpoint
+    from serve_deploy.endpoint.address import TlsOptions as TlsOptions
+    from serve_deploy.endpoint.address import parse_endpoint as parse_endpoint
+    from serve_deploy.endpoint.model import ModelState as ModelState
+    from serve_deploy.errors import DestinationError as DestinationError
+    from serve_deploy.errors import EndpointError as EndpointError
+    from serve_deploy.errors import Interrupted as Interrupted
+    from serve_deploy.errors import InvalidModelError as InvalidModelError
+    from serve_deploy.errors import ServeError as ServeError
+    from serve_deploy.errors import ThresholdError as ThresholdError
+    from serve_deploy.errors import TritonStartError as TritonStartError
+    from serve_deploy.errors import UsageError as UsageError
+    from serve_deploy.errors import VerificationError as VerificationError
+    from serve_deploy.inference.options import InferenceOptions as InferenceOptions
+    from serve_deploy.inference.request import ClassScore as ClassScore
+    from serve_deploy.inference.request import InferenceOutput as InferenceOutput
+    from serve_deploy.inference.request import InferenceResult as InferenceResult
+    from serve_deploy.inference.request import infer as infer
+    from serve_deploy.inference.request import save_outputs as save_outputs
+    from serve_deploy.loadtest import run_loadtest as run_loadtest
+    from serve_deploy.loadtest.loads import ClosedLoop as ClosedLoop
+    from serve_deploy.loadtest.loads import ConstantRate as ConstantRate
+    from serve_deploy.loadtest.loads import PoissonRate as PoissonRate
+    from serve_deploy.loadtest.loads import Ramp as Ramp
+    from serve_deploy.loadtest.loads import Replay as Replay
+    from serve_deploy.loadtest.loads import Search as Search
+    from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import Manifest as Manifest
+    from serve_deploy.manifest import read_manifest as read_manifest
+    from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
+    from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
+    from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
+    from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.options import PackageOptions as PackageOptions
+    from serve_deploy.packaging.pipeline import FailedModel as FailedModel
+    from serve_deploy.packaging.pipeline import PackagedModel as PackagedModel
+    from serve_deploy.packaging.pipeline import PackageSummary as PackageSummary
+    from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.rendering import render as render_report  # noqa: F401
+    from serve_deploy.rendering.saved_reports import write_report as write_report
+    from serve_deploy.reports.judging import judge as judge
+    from serve_deploy.reports.judging import require_passed as require_passed
+    from serve_deploy.reports.options import JudgingOptions as JudgingOptions
+    from serve_deploy.reports.point import GateResult as GateResult
+    from serve_deploy.reports.point import Point as Point
+    from serve_deploy.reports.report import LoadTestReport as LoadTestReport
+    from serve_deploy.reports.report import ReportSet as ReportSet
+    from serve_deploy.reports.saved_reports import read_report as read_report
+    from serve_deploy.reports.saved_reports import read_reports as read_reports
+    from serve_deploy.triton.options import ServerOptions as ServerOptions
+    from serve_deploy.triton.server import ServerStatus as ServerStatus
+    from serve_deploy.triton.server import TritonServer as TritonServer
+    from serve_deploy.triton.server import start_server as start_server
 
 # ONNX Runtime on Linux reports to its maker unless this is set before its import; models are their owners' business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# Public name → where it stands, and what it is called there if that differs.
+_PLACES = {
+    "ChartOptions": "chart.options",
+    "CheckOptions": "checking.options",
+    "CheckedModel": "checking.repository_check",
+    "ClassScore": "inference.request",
+    "ClosedLoop": "loadtest.loads",
+    "ConfigOptions": "model_config.options",
+    "ConstantRate": "loadtest.loads",
+    "DeployOptions": "cluster.options",
+    "Deployment": "cluster.deployment",
+    "DestinationError": "errors",
+    "Endpoint": "endpoint.address",
+    "EndpointError": "errors",
+    "FailedModel": "packaging.pipeline",
+    "GateResult": "reports.point",
+    "InferenceOptions": "inference.options",
+    "InferenceOutput": "inference.request",
+    "InferenceResult": "inference.request",
+    "Interrupted": "errors",
+    "InvalidModelError": "errors",
+    "JudgingOptions": "reports.options",
+    "LoadTestOptions": "loadtest.options",
+    "LoadTestReport": "reports.report",
+    "LogLine": "cluster.logs",
+    "LogOptions": "cluster.options",
+    "Manifest": "manifest",
+    "ModelState": "endpoint.model",
+    "PackageOptions": "packaging.options",
+    "PackageSummary": "packaging.pipeline",
+    "PackagedModel": "packaging.pipeline",
+    "Point": "reports.point",
+    "PoissonRate": "loadtest.loads",
+    "Problem": "model_config.problem",
+    "QueuePolicy": "model_config.options",
+    "Ramp": "loadtest.loads",
+    "ReleaseOptions": "cluster.options",
+    "ReleaseState": "cluster.release",
+    "Replay": "loadtest.loads",
+    "ReportSet": "reports.report",
+    "RepositoryCheck": "checking.repository_check",
+    "Search": "loadtest.loads",
+    "ServeError": "errors",
+    "ServerOptions": "triton.options",
+    "ServerStatus": "triton.server",
+    "ThresholdError": "errors",
+    "TlsOptions": "endpoint.address",
+    "TritonServer": "triton.server",
+    "TritonStartError": "errors",
+    "UsageError": "errors",
+    "VerificationError": "errors",
+    "VersionPolicy": "model_config.options",
+    "WrittenChart": "chart.write",
+    "check": "checking.repository_check:check_repository",
+    "deploy": "cluster.deployment",
+    "infer": "inference.request",
+    "judge": "reports.judging",
+    "package": "packaging.pipeline",
+    "parse_endpoint": "endpoint.address",
+    "read_logs": "cluster.logs",
+    "read_manifest": "manifest",
+    "read_report": "reports.saved_reports",
+    "read_reports": "reports.saved_reports",
+    "read_status": "cluster.release",
+    "render_report": "rendering:render",
+    "require_passed": "reports.judging",
+    "run_loadtest": "loadtest",
+    "save_outputs": "inference.request",
+    "start_server": "triton.server",
+    "write_chart": "chart.write",
+    "write_report": "rendering.saved_reports",
+}
+__all__ = sorted(_PLACES)  # noqa: PLE0605 - a list
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'serve_deploy' has no attribute '{name}'")
+    module, _, attribute = place.partition(":")
+    value = getattr(import_module(f"serve_deploy.{module}"), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,15 +1,4 @@
-"""What can go wrong, and the exit code each kind ends the command with.
-
-ServeError                    1  unexpected
-├── UsageError                2  an option or argument is wrong
-├── InvalidModelError         3  the model is invalid or Triton cannot serve it
-├── DestinationError          4  the destination exists, is not writable or is full
-├── TritonStartError          5  Triton did not start or did not become ready
-├── EndpointError             6  an endpoint (Triton, a cluster) cannot be reached or refused the request
-├── ThresholdError            7  a measured value missed its threshold
-├── VerificationError         8  served outputs differ from the model's own
-└── Interrupted             130  Ctrl-C or SIGTERM
-"""
+"""What can go wrong, and the exit code that each kind ends the command with."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""The manifest: what was proven and measured of a packaged model, kept as manifest.json in its folder.
+"""The manifest: what was proven and measured about a packaged model, kept as manifest.json in its folder.
 
 `package` writes it; `check`, `run`, `infer`, `loadtest` and `chart` read it.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_deploy.errors import InvalidModelError
+from serve_deploy.tensors.types import TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 SAMPLES_NAME = "samples.npz"
@@ -29,15 +29,6 @@ class FileDigest(_Document):
     path: str
     sha256: str
     size_bytes: int
-
-
-class Tensor(_Document):
-    """An input or output as a client sees it: wire type; full shape, with the batch axis where there is one."""
-
-    name: str
-    data_type: str
-    shape: tuple[int, ...]
-    optional: bool = False
 
 
 class BatchingProof(_Document):
@@ -88,8 +79,9 @@ class Manifest(_Document):
     files: tuple[FileDigest, ...]
     onnx_ir_version: int
     onnx_opsets: dict[str, int]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    # As a client sees them: with the batch axis where there is one.
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     batching: BatchingProof
     labels: dict[str, tuple[str, ...]] = {}
     fixes: tuple[str, ...] = ()
@@ -101,15 +93,15 @@ class Manifest(_Document):
 
 
 def read_manifest(model_folder: Path) -> Manifest | None:
-    """Read `manifest.json`; None where there is none, InvalidModelError where it is not one of ours."""
+    """Read `manifest.json`; None where there is none, InvalidModelError where it cannot be read."""
     path = model_folder / MANIFEST_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    try:
-        return Manifest.model_validate(json.loads(text))
-    except (ValueError, ValidationError) as error:
-        raise InvalidModelError(
-            f"{path} is not a manifest of serve: {error}", hint="package the model again, or delete the file"
-        ) from error
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"is not a manifest of serve: {' '.join(map(str, (*first['loc'], first['msg'])))}"
+    raise InvalidModelError(f"{path} {reason}", hint="package the model again, or delete the file")

@@ -45,7 +45,7 @@ _LIMITS = {
 _FIRST, _NEWEST = (23, 1), (26, 8)
 # 25.06 is server 2.59 and 25.08 is 2.60: July 2025 patched the one before.
 _PATCHED = (25, 7)
-_BF16_SINCE = (26, 3)
+_BF16_SINCE = "26.03"
 
 
 def _months(release: tuple[int, int]) -> int:
@@ -73,23 +73,20 @@ def list_releases() -> tuple[Release, ...]:
 
 def find_release(name: str) -> Release:
     """Look a release up by its name, such as 24.10; UsageError names the nearest ones where it is unknown."""
-    known = {release.name: release for release in list_releases()}
-    if name in known:
-        return known[name]
-    first, newest = min(known), max(known)
     release = _parse(name.removeprefix("v").removesuffix("-py3"))
+    first, newest = (f"{year:02}.{month:02}" for year, month in (_FIRST, _NEWEST))
     if release is None:
         raise UsageError(
-            f"{name!r} is no Triton release", hint=f"releases are named by year and month: {first} to {newest}"
+            f"'{name}' is not a Triton release", hint=f"releases are named by year and month: {first} to {newest}"
         )
     if release > _NEWEST:
         raise UsageError(
             f"Triton {name} is newer than this version of serve knows (up to {newest})",
-            hint=f"--triton {newest} checks against the newest known; what it accepts, later releases accept too",
+            hint=f"use `release={newest}`: later releases accept what it accepts",
         )
     if release < _FIRST:
         raise UsageError(f"Triton {name} is older than serve supports", hint=f"the oldest known release is {first}")
-    return known[f"{release[0]:02}.{release[1]:02}"]
+    return _release(*release)
 
 
 def check_release(release: str, ir_version: int, opsets: Mapping[str, int]) -> InvalidModelError | None:
@@ -102,11 +99,11 @@ def check_release(release: str, ir_version: int, opsets: Mapping[str, int]) -> I
     if not reasons:
         return None
     fitting = next((r.name for r in list_releases() if not _excesses(r, ir_version, opsets)), None)
-    newer = f"choose --triton {fitting} or later, or " if fitting else "no release known accepts it; "
+    newer = f"use `release={fitting}` or later, or " if fitting else "no known release accepts it; "
     return InvalidModelError(
         f"Triton {target.name} (ONNX Runtime {target.onnxruntime_version}) would refuse the model: "
         + "; ".join(reasons),
-        hint=f"{newer}let --fix convert a copy, or export the model again with an older opset",
+        hint=f"{newer}convert a copy with `fix=True`, or export the model again with an older opset",
     )
 
 
@@ -123,12 +120,11 @@ def _excesses(release: Release, ir_version: int, opsets: Mapping[str, int]) -> l
 def check_data_types(release: str, signature: ModelSignature) -> InvalidModelError | None:
     """Return why the release cannot serve a tensor's type (BF16 before 26.03), or None."""
     target = find_release(release)
-    if _parse(target.name) >= _BF16_SINCE:  # type: ignore[operator]
-        return None
+    served = target.name >= _BF16_SINCE
     for tensor in (*signature.inputs, *signature.outputs):
-        if tensor.data_type is DataType.BF16:
+        if tensor.data_type is DataType.BF16 and not served:
             return InvalidModelError(
                 f"tensor '{tensor.name}' is BF16, which Triton {target.name} cannot serve from ONNX",
-                hint=f"choose --triton {_BF16_SINCE[0]}.{_BF16_SINCE[1]:02} or later, or let --fix cast it to FP32",
+                hint=f"use `release={_BF16_SINCE}` or later, or cast it to FP32 in a copy with `fix=True`",
             )
     return None

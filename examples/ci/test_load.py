@@ -15,7 +15,7 @@ def triton(tmp_path_factory):
     models = tmp_path_factory.mktemp("models")
     package = ["serve_cli", "package", "examples/digits/digits.onnx", "--output", str(models), "--no-verify"]
     subprocess.run([sys.executable, "-m", *package], check=True)
-    with start_server(ServerOptions(repository=models), runtime="embedded") as server:
+    with start_server(ServerOptions(repository=models, runtime="embedded")) as server:
         yield server
 
 

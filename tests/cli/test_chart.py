@@ -13,7 +13,7 @@ from fake_registry import running_registry
 from repositories import add_model
 from sweeps import TARGET, report
 
-from serve_deploy.repository.served_models import read_models
+from serve_deploy.repository.model_folder import read_models
 
 Serve = Callable[..., "CompletedProcess[str]"]
 TOOLS = Path(__file__).parents[2] / ".tools"

@@ -194,7 +194,7 @@ def samples_of_another_model(folder: Path) -> list[object]:
         (a_destination_in_a_cloud, 2, "not on this machine"),
         (no_such_runtime, 5, "installed runtime is not available"),
         (cpu_and_gpu, 2, "exclude each other"),
-        (an_unknown_accelerator, 2, "--optimize magic"),
+        (an_unknown_accelerator, 2, "magic is not an accelerator"),
         (samples_of_another_model, 2, "no array for input 'image'"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -223,8 +223,8 @@ def test_an_existing_version_is_a_conflict_and_stays_as_it_is(run: Command, tmp_
     before = read_tree(tmp_path / "models")
     code, _out, err = run("package", model, "-o", tmp_path / "models", "--no-verify")
     assert (code, read_tree(tmp_path / "models")) == (4, before)
-    assert "--version next" in err
-    assert "--force" in err
+    assert "next adds a version beside it" in err
+    assert "replaces it" in err
 
 
 def test_versions_are_added_and_replaced_on_request(run: Command, tmp_path: Path, model: Path) -> None:
@@ -326,11 +326,11 @@ def test_every_option_is_in_the_configuration(run: Command, model: Path, golden:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--preserve-ordering", "--priority-levels", "2"], "preserve_ordering cannot hold"),
-        (["--preferred-batch-size", "9"], "9 is not within 1 … max_batch_size (8)"),
-        (["--priority-levels", "2", "--default-priority", "3"], "3 is not within 1 … 2"),
+        (["--preserve-ordering", "--priority-levels", "2"], "preserve_ordering does not work"),
+        (["--preferred-batch-size", "9"], "9 is not between 1 and max_batch_size (8)"),
+        (["--priority-levels", "2", "--default-priority", "3"], "3 is not between 1 and 2"),
         (["--default-priority", "2"], "has no priority levels"),
-        (["--cpu", "--optimize", "tensorrt:fp16"], "runs on GPUs only"),
+        (["--cpu", "--optimize", "tensorrt:fp16"], "runs only on GPUs"),
         (["--timeout-action", "delay"], "need a --queue-timeout"),
         (["--gpu", "first"], "not a list of numbers"),
         (["--version-policy", "specific:2"], "would never serve version 1"),

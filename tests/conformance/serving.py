@@ -116,8 +116,8 @@ def _sendable(case: Case, request: Request) -> dict[str, np.ndarray]:
 
 def serve_cases(cases: Sequence[Case], repository: Path) -> Iterator[Outcome]:
     """Serve packaged cases in one Triton without auto-complete, and ask each what it expects to be asked."""
-    options = ServerOptions(repository=repository, auto_complete=False)
-    with start_server(options, runtime="embedded", startup_timeout_seconds=600) as server:
+    options = ServerOptions(repository=repository, runtime="embedded", auto_complete=False)
+    with start_server(options) as server:
         states = {state.name: state for state in server.model_states()}
         for case in cases:
             state = states[case.name]

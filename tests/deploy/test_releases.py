@@ -46,13 +46,13 @@ def test_accepts_what_the_release_reads(ir_version: int, opset: int, ml_opset: i
     [(11, 21, "IR version 11 is above 10"), (10, 22, "opset 22 is above 21")],
 )
 def test_says_what_is_too_new_and_what_to_do(ir_version: int, opset: int, words: str) -> None:
-    """The refusal names the limit, a release that would do, and --fix."""
+    """The refusal names the limit, a release that would do, and the conversion."""
     refusal = check_release("24.10", ir_version, {"ai.onnx": opset})
 
     assert refusal is not None
     assert words in refusal.message
-    assert "--triton 25" in str(refusal.hint)
-    assert "--fix" in str(refusal.hint)
+    assert "`release=25" in str(refusal.hint)
+    assert "`fix=True`" in str(refusal.hint)
 
 
 def test_says_where_no_release_would_do() -> None:
@@ -60,14 +60,14 @@ def test_says_where_no_release_would_do() -> None:
     refusal = check_release("26.07", 13, {"ai.onnx": 99})
 
     assert refusal is not None
-    assert "no release known accepts it" in str(refusal.hint)
+    assert "no known release accepts it" in str(refusal.hint)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("latest", "no Triton release"),
-        ("24.13", "no Triton release"),
+        ("latest", "not a Triton release"),
+        ("24.13", "not a Triton release"),
         ("27.01", "newer than this version"),
         ("22.12", "older"),
     ],

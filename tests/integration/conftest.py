@@ -20,7 +20,7 @@ def triton_server() -> Iterator[Callable[..., TritonServer]]:
         def start(repository: Path, **options: Any) -> TritonServer:
             return servers.enter_context(
                 start_server(
-                    ServerOptions(repository=repository, exit_timeout_seconds=2, **options), runtime="embedded"
+                    ServerOptions(repository=repository, runtime="embedded", exit_timeout_seconds=2, **options)
                 )
             )
 

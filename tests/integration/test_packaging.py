@@ -200,7 +200,7 @@ def test_a_model_that_answers_something_else_is_not_packaged(tmp_path: Path) -> 
     subject = Subject(
         model.folder.parent, "m", signature, 8, [{"x": np.ones((1, 3), np.float32)}], lambda sample: {"y": sample["x"]}
     )
-    with pytest.raises(VerificationError, match=r"sent alone .*'y': differs by up to 1 "):
+    with pytest.raises(VerificationError, match=r"sent alone .*'y' differs by up to 1 "):
         verify_model(subject, runtime="embedded")
 
 

@@ -10,7 +10,8 @@ import pytest
 from broken_configs import GOOD
 from onnx_models import add_to_repository, doubling_model
 
-from serve_deploy.check.repository_check import CheckedModel, check_repository
+from serve_deploy.checking.options import CheckOptions
+from serve_deploy.checking.repository_check import CheckedModel, check_repository
 from serve_deploy.errors import UsageError
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package_model
@@ -72,15 +73,18 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckedModel]
     add_ensemble(repository, "ensemble_missing", model="nothing")
     add_ensemble(repository, "ensemble_output", output="z")
     add_ensemble(repository, "ensemble_of_plan", model="plan")
+    add_ensemble(repository, "ensemble_of_guessed", model="guessed")
     source = tmp_path_factory.mktemp("source") / "edited.onnx"
     onnx.save(doubling_model(), source)
     package_model(source, PackageOptions(repository=repository, verify=False))
     config = repository / "edited" / "config.pbtxt"
     config.write_text(config.read_text().replace("max_queue_delay_microseconds: 0", "max_queue_delay_microseconds: 7"))
-    return {model.name: model for model in check_repository(repository, release="24.10").models}
+    return {
+        model.name: model for model in check_repository(CheckOptions(repository=repository, release="24.10")).models
+    }
 
 
-@pytest.mark.parametrize("name", ["well", "guessed", "ensemble"])
+@pytest.mark.parametrize("name", ["well", "guessed", "ensemble", "ensemble_of_guessed"])
 def test_what_serves_is_well(checked: dict[str, CheckedModel], name: str) -> None:
     """It loads, and no rule is broken."""
     assert (checked[name].verdict, checked[name].problems) == ("well", ())
@@ -93,36 +97,36 @@ def test_a_guessed_configuration_is_worth_a_note(checked: dict[str, CheckedModel
 
 
 @pytest.mark.parametrize(
-    ("name", "message", "mend"),
+    ("name", "message", "fix"),
     [
-        ("fixed_batch", "its first dimension is no free batch", "dynamic_axes"),
+        ("fixed_batch", "its first dimension is not a free batch", "dynamic_axes"),
         ("batch_in_dims", "'x' is [-1, 3] here, [3] without the batch in the model", "write dims: [3]"),
         ("wrong_name", "the model has no input 'input'", "the model has: 'x'"),
-        ("other_name", "'another', its folder 'other_name'", "write the folder's name"),
+        ("other_name", "'another', but the folder is 'other_name'", "write the folder's name"),
         ("syntax", "Expected", "correct the line"),
-        ("new_opset", "its ai.onnx opset 22 is above 21", "--triton 25.03"),
+        ("new_opset", "its ai.onnx opset 22 is above 21", "`release=25.03`"),
         ("file_name", "the model's file is missing", "rename net.onnx"),
         ("no_version", "there is no version folder", "make a folder 1/ and move net.onnx there as model.onnx"),
         ("zero_version", "leading zero", "rename it to 1"),
         ("truncated", "not an ONNX model, or a truncated one", "export or download"),
-        ("missing_version", "version 3 is not there", "package it"),
+        ("missing_version", "version 3 does not exist", "package it"),
         ("edited", "it was changed after packaging", "package the model again"),
-        (".git", "Triton takes every folder for a model", "move it out"),
-        ("lost+found", "Triton takes every folder for a model", "move it out"),
-        ("ensemble_type", "'in' is TYPE_FP64 in 'the ensemble' and TYPE_FP32 in 'well'", "same type"),
-        ("ensemble_shape", "'out' is [-1, 4] in 'the ensemble' and [-1, 3] in 'well'", "same shape"),
+        (".git", "Triton loads every folder as a model", "move it out"),
+        ("lost+found", "Triton loads every folder as a model", "move it out"),
+        ("ensemble_type", "'in' is TYPE_FP64 in the ensemble and TYPE_FP32 in 'well'", "same type"),
+        ("ensemble_shape", "'out' is [-1, 4] in the ensemble and [-1, 3] in 'well'", "same shape"),
         ("ensemble_batch", "8 is above the 4 of the model 'well'", "max_batch_size: 4"),
-        ("ensemble_missing", "'nothing' is not in the repository", "it has: "),
+        ("ensemble_missing", "'nothing' is not in the repository", "the repository has: "),
         ("ensemble_output", "the model 'well' has no output 'z'", "it has: 'y'"),
     ],
 )
-def test_each_mistake_is_explained_with_its_mend(
-    checked: dict[str, CheckedModel], name: str, message: str, mend: str
+def test_each_mistake_is_explained_with_its_fix(
+    checked: dict[str, CheckedModel], name: str, message: str, fix: str
 ) -> None:
     """In words that say what to do, not only Triton's."""
     assert checked[name].verdict == "broken"
-    found = [(problem.message, problem.mend) for problem in checked[name].problems]
-    assert any(message in said and mend in advice for said, advice in found), found
+    found = [(problem.message, problem.fix) for problem in checked[name].problems]
+    assert any(message in said and fix in advice for said, advice in found), found
 
 
 @pytest.mark.parametrize("name", ["fixed_batch", "batch_in_dims", "wrong_name", "file_name", "ensemble_type"])
@@ -133,7 +137,8 @@ def test_tritons_own_words_are_kept(checked: dict[str, CheckedModel], name: str)
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("plan", "no such backend"), ("on_gpu", "no GPU here"), ("ensemble_of_plan", "it runs plan")]
+    ("name", "reason"),
+    [("plan", "does not have the backend"), ("on_gpu", "has no GPU"), ("ensemble_of_plan", "it runs plan")],
 )
 def test_what_this_machine_lacks_is_no_fault_of_the_model(
     checked: dict[str, CheckedModel], name: str, reason: str
@@ -147,7 +152,7 @@ def test_a_models_folder_is_not_a_repository(tmp_path: Path) -> None:
     """The commonest slip on the command line, with the folder that was meant."""
     add_to_repository(tmp_path / "models", "m", doubling_model(), GOOD)
     with pytest.raises(UsageError) as refused:
-        check_repository(tmp_path / "models" / "m", release="24.10")
+        check_repository(CheckOptions(repository=tmp_path / "models" / "m", release="24.10"))
     assert str(tmp_path / "models") in str(refused.value.hint)
 
 
@@ -160,5 +165,5 @@ def test_the_command_exits_0_only_when_all_is_well(serve, tmp_path: Path) -> Non
     add_to_repository(tmp_path / "models", "fixed_batch", FIXED, GOOD)
     done = serve("check", tmp_path / "models", "--no-load")
     assert done.returncode == 3
-    assert "1 of 2 models are not well: fixed_batch" in done.stderr
-    assert "mend: " in done.stdout
+    assert "1 of 2 models failed the check: fixed_batch" in done.stderr
+    assert "fix: " in done.stdout

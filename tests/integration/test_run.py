@@ -152,8 +152,8 @@ def test_run_with_only_broken_models_ends_with_5(serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--model", "nosuch"], 2, "it holds: good"),
-        (["stray"], 2, "'stray' is no flag of tritonserver"),
+        (["--model", "nosuch"], 2, "it has: good"),
+        (["stray"], 2, "'stray' is not a flag of tritonserver"),
         (["--runtime", "docker"], 5, "docker"),
         (["--", "--no-such-flag"], 5, "no-such-flag"),
     ],

@@ -58,7 +58,7 @@ def test_server_tells_its_memory_and_its_log(server: TritonServer) -> None:
 
 def test_leaving_the_context_leaves_nothing(repository: Path) -> None:
     """No process, port, folder or shared memory outlives the context, and the log can still be read."""
-    with start_server(ServerOptions(repository=repository), runtime="embedded") as server:
+    with start_server(ServerOptions(repository=repository, runtime="embedded")) as server:
         port = int(server.http_url.rpartition(":")[2])
         regions = _regions_of(server)
         assert regions
@@ -74,7 +74,7 @@ def test_server_dies_with_a_killed_parent(repository: Path) -> None:
     """Even SIGKILL of the process that started it ends the server and removes what it had in memory."""
     script = (
         "import sys\nfrom pathlib import Path\nfrom serve_deploy.triton import *\n"
-        "server = start_server(ServerOptions(repository=Path(sys.argv[1])), runtime='embedded')\n"
+        "server = start_server(ServerOptions(repository=Path(sys.argv[1]), runtime='embedded'))\n"
         "print(server.pid, flush=True)\nsys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(repository)]
@@ -95,8 +95,8 @@ def test_a_busy_given_port_is_one_clear_error(repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         with pytest.raises(TritonStartError, match=f"127.0.0.1:{port} for grpc") as caught:
-            start_server(ServerOptions(repository=repository, grpc_port=port), runtime="embedded")
-    assert "--grpc-port" in (caught.value.hint or "")
+            start_server(ServerOptions(repository=repository, runtime="embedded", grpc_port=port))
+    assert "`grpc_port`" in (caught.value.hint or "")
 
 
 def test_a_port_taken_just_before_the_start_is_replaced(repository: Path) -> None:
@@ -122,9 +122,9 @@ class _FirstOnTakenPort(EmbeddedRuntime):
 
 def test_a_triton_that_dies_at_start_shows_its_last_lines(repository: Path) -> None:
     """The error carries what Triton wrote last."""
-    options = ServerOptions(repository=repository, extra_arguments=("--no-such-flag=1",))
+    options = ServerOptions(repository=repository, runtime="embedded", extra_arguments=("--no-such-flag=1",))
     with pytest.raises(TritonStartError, match="no-such-flag"):
-        start_server(options, runtime="embedded")
+        start_server(options)
 
 
 def test_installed_runtime_starts_what_is_on_path(repository: Path, native: Path) -> None:
@@ -139,7 +139,7 @@ def test_docker_runtime_runs_and_removes_a_container(repository: Path, native: P
     docker = native / "docker"
     docker.write_text(_DOCKER)
     docker.chmod(docker.stat().st_mode | stat.S_IXUSR)
-    with start_server(ServerOptions(repository=repository, release="24.10"), runtime="docker") as server:
+    with start_server(ServerOptions(repository=repository, release="24.10", runtime="docker")) as server:
         assert server.runtime == "docker"
         assert "READY" in {state.state for state in server.model_states()}
         assert server.memory_bytes() == 5120 * 1024

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, BatchingProof, Manifest, Tensor, Verification
+from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, BatchingProof, Manifest, Verification
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 TENSORS = """backend: "onnxruntime" max_batch_size: 8
@@ -53,8 +54,8 @@ def make_manifest(name: str, *, opset: int = 17, load_seconds: float = 0.5) -> M
     return Manifest(
         tool_version="0.1.0", name=name, version=1, triton_release="24.10", source_name="digits.onnx",
         source_sha256="0" * 64, files=(), onnx_ir_version=8, onnx_opsets={"ai.onnx": opset},
-        inputs=(Tensor(name="image", data_type="FP32", shape=(-1, 1, 8, 8)),),
-        outputs=(Tensor(name="probabilities", data_type="FP32", shape=(-1, 10)),),
+        inputs=(TensorSpec("image", DataType.FP32, (-1, 1, 8, 8)),),
+        outputs=(TensorSpec("probabilities", DataType.FP32, (-1, 10)),),
         batching=BatchingProof(verdict="batchable", max_batch_size=8, evidence="rows equal"),
         samples=1, sample_bytes=256,
         verification=Verification(runtime="embedded", triton_version="2.51.0", requests=36, largest_batch_executed=8,

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 Pushgateway = Annotated[
     str | None,
     typer.Option(
-        "--pushgateway", metavar="URL", help="Push the results to this Pushgateway at the end.", show_default=False
+        "--pushgateway",
+        metavar="URL",
+        help="Push the results to this Pushgateway at the end.",
+        show_default=False,
+        rich_help_panel="Report",
     ),
 ]
 
@@ -53,13 +57,15 @@ def loadtest(
     """
     from serve_deploy.loadtest import run_loadtest
 
-    ending = load_report.prepare_ending(outputs=outputs, printed="json" if json else "table", is_judged=True)
+    files = load_report.check_outputs(outputs)
     with progress() as show:
         report = run_loadtest(options, on_snapshot=lambda snapshot: show(describe_snapshot(snapshot)), progress=show)
-    ending.conclude(
+    load_report.conclude(
         report,
+        files,
+        "json" if json else "table",
         failure=describe_failure(report),
-        afterwards=lambda _judged: push(report, pushgateway),
+        afterwards=lambda: push(report, pushgateway),
     )
 
 

@@ -1,42 +1,36 @@
-"""`serve report`: render saved load-test reports, merge the parts of one run, or lay several side by side."""
+"""`serve report`: render saved load-test reports, merge the parts of one run, or show several side by side."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from serve_cli import load_report, options
+from serve_cli import load_report
+from serve_cli.options import Json
+from serve_cli.taking import takes_options
 from serve_deploy.errors import UsageError
+from serve_deploy.reports.options import JudgingOptions
 
-if TYPE_CHECKING:
-    from serve_deploy.reports.report import LoadTestReport, ReportSet
-
-
-class PrintedFormat(StrEnum):
-    """What stdout gets."""
-
-    TABLE = "table"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JUNIT = "junit"
-    HTML = "html"
+# As in serve_deploy.rendering, which is slow to import.
+PrintedFormat = Literal["table", "json", "markdown", "csv", "junit", "html"]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Saved reports (JSON).", show_default=False)]
+Merge = Annotated[
+    bool,
+    typer.Option("--merge", help="The files are parts of one distributed run: add them up.", rich_help_panel="Report"),
+]
+Printed = Annotated[PrintedFormat, typer.Option("--format", help="What to print.", rich_help_panel="Report")]
 
 
+@takes_options()
 def report(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Saved reports (JSON).", show_default=False)],
-    merge: Annotated[
-        bool, typer.Option("--merge", help="The files are the parts of one distributed run: add them up.")
-    ] = False,
-    slo: load_report.Slo = None,
-    baseline: load_report.BaselineFile = None,
-    min_effect: load_report.MinimumEffect = 0.05,
-    output: load_report.Output = None,
-    printed: Annotated[PrintedFormat, typer.Option("--format", help="What to print.")] = PrintedFormat.TABLE,
-    json: options.Json = False,
+    judging: JudgingOptions,
+    files: Files,
+    merge: Merge = False,
+    outputs: load_report.Output = None,
+    printed: Printed = "table",
+    json: Json = False,
 ) -> None:
     """Render, merge, compare or judge saved load-test reports.
 
@@ -47,33 +41,12 @@ def report(
     serve report run.json --slo 'p99<50ms' --baseline main.json
     serve report run.json --format markdown >> "$GITHUB_STEP_SUMMARY"
     """
-    if json and printed is not PrintedFormat.TABLE:
-        raise UsageError("--json and --format contradict each other", hint="leave one out")
-    ending = load_report.prepare_ending(
-        slo=slo,
-        baseline=baseline,
-        min_effect=min_effect,
-        outputs=output,
-        printed="json" if json else printed.value,
-    )
-    ending.conclude(_read(files, merge))
+    from serve_deploy.reports.judging import judge
+    from serve_deploy.reports.saved_reports import read_reports
 
-
-def _read(files: list[Path], merge: bool) -> LoadTestReport | ReportSet:
-    from serve_deploy.rendering.saved_reports import read_report
-    from serve_deploy.reports.merging import merge_reports
-    from serve_deploy.reports.report import NamedReport, ReportSet
-
-    if merge and len({path.resolve() for path in files}) < len(files):
-        raise UsageError(
-            "--merge got the same file twice, and would count its requests twice", hint="name each part once"
-        )
-    reports = [read_report(path) for path in files]
-    names = [str(path) for path in files]
-    if len(reports) == 1:
-        return reports[0]
-    if merge:
-        return merge_reports(reports, names)
-    return ReportSet(
-        reports=tuple(NamedReport(name=name, report=one) for name, one in zip(names, reports, strict=True))
-    )
+    if json and printed != "table":
+        raise UsageError("--json and --format exclude each other", hint="leave one of them out")
+    written = load_report.check_outputs(outputs)
+    judged = judge(read_reports(files, merge=merge), judging)
+    is_judged = bool(judging.slo or judging.baseline)
+    load_report.conclude(judged, written, "json" if json else printed, is_judged=is_judged)

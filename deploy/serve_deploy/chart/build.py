@@ -15,7 +15,7 @@ import yaml
 from serve_deploy.chart.plan import ChartPlan
 from serve_deploy.chart.values.documentation import render_values_yaml
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
-from serve_deploy.repository.served_models import ServedModel
+from serve_deploy.repository.model_folder import ModelFolder
 
 CARRIED_FOLDER = "files/models"
 # Helm keeps a release in one Secret, which etcd limits; and the files stand in it twice, in the chart and rendered.
@@ -37,7 +37,7 @@ def base_chart() -> Path:
     raise DestinationError("the base chart is missing from this installation", hint="install triton-serve again")
 
 
-def build_chart(plan: ChartPlan, models: Sequence[ServedModel], name: str) -> Files:
+def build_chart(plan: ChartPlan, models: Sequence[ModelFolder], name: str) -> Files:
     """All files of the chart by path; InvalidModelError for a repository too big to be carried."""
     base = base_chart()
     files = {
@@ -57,7 +57,7 @@ def build_chart(plan: ChartPlan, models: Sequence[ServedModel], name: str) -> Fi
     return dict(sorted(files.items()))
 
 
-def carry_models(models: Sequence[ServedModel]) -> Files:
+def carry_models(models: Sequence[ModelFolder]) -> Files:
     """The repository's files by their place in the chart; an ensemble's empty version folder gets a file to exist."""
     carried = {
         f"{CARRIED_FOLDER}/{model.name}/{relative}": path.read_bytes()
@@ -96,7 +96,7 @@ def check_name(name: str) -> None:
         )
 
 
-def _describe_chart(text: bytes, plan: ChartPlan, models: Sequence[ServedModel], name: str) -> bytes:
+def _describe_chart(text: bytes, plan: ChartPlan, models: Sequence[ModelFolder], name: str) -> bytes:
     check_name(name)
     description: dict[str, Any] = yaml.safe_load(text)
     names = ", ".join(model.name for model in models)

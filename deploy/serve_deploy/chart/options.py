@@ -41,7 +41,7 @@ def read_capacity(
     """The load-test report in a file."""
     if capacity is None:
         return None
-    from serve_deploy.rendering.saved_reports import read_report
+    from serve_deploy.reports.saved_reports import read_report
 
     return read_report(capacity)
 

@@ -18,7 +18,7 @@ from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overri
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
-from serve_deploy.repository.served_models import ServedModel, top_level
+from serve_deploy.repository.model_folder import ModelFolder, top_level
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ChartPlan:
     notes: tuple[str, ...]
 
 
-def plan_chart(models: Sequence[ServedModel], options: ChartOptions) -> ChartPlan:
+def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPlan:
     """Derive every value; UsageError or InvalidModelError for what cannot work."""
     release, release_origin = choose_release(models, options.release)
     source = read_source(options.source)
@@ -54,7 +54,7 @@ def plan_chart(models: Sequence[ServedModel], options: ChartOptions) -> ChartPla
     return ChartPlan(release, values, tuple(mark_overridden(derived, options.overrides)), tuple(notes))
 
 
-def choose_release(models: Sequence[ServedModel], asked: str | None) -> tuple[str, str]:
+def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:
     """The Triton release; InvalidModelError where a model is too new for it."""
     packaged = sorted({model.manifest.triton_release for model in models if model.manifest})
     if asked is not None:
@@ -86,7 +86,7 @@ def validate_values(values: Mapping[str, Any]) -> ChartValues:
         ) from error
 
 
-def _derive_models(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
+def _derive_models(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:
     names = [model.name for model in models]
     yield DerivedValue("models.load", names, "the repository's models")
     called = list(top_level(models))
@@ -95,7 +95,7 @@ def _derive_models(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
     yield DerivedValue("models.topLevel", called, origin)
 
 
-def _derive_gpu(models: Sequence[ServedModel], options: ChartOptions) -> Iterator[DerivedValue]:
+def _derive_gpu(models: Sequence[ModelFolder], options: ChartOptions) -> Iterator[DerivedValue]:
     if options.gpu is None:
         if options.cloud:
             raise UsageError(f"`cloud={options.cloud}` says where a GPU runs", hint="name the GPU with `gpu`")
@@ -116,7 +116,7 @@ def _derive_gpu(models: Sequence[ServedModel], options: ChartOptions) -> Iterato
     )
 
 
-def _derive_test(models: Sequence[ServedModel]) -> Iterator[DerivedValue]:
+def _derive_test(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:
     """A real inference for each top-level model that has samples; the others are asked whether they are ready."""
     called = [model for model in models if model.name in top_level(models)]
     requests = {model.name: sample_request(model) for model in called}

@@ -9,7 +9,7 @@ from typing import Any
 
 from serve_deploy.chart.model_source import copies_locally
 from serve_deploy.chart.value_paths import DerivedValue
-from serve_deploy.repository.served_models import ServedModel
+from serve_deploy.repository.model_folder import ModelFolder
 
 GIB, MIB = 2**30, 2**20
 SERVER_MEMORY_BYTES = GIB
@@ -31,7 +31,7 @@ class Startup:
     engine_seconds: float
 
     @classmethod
-    def of(cls, models: Sequence[ServedModel], *, copies: bool, gpu: bool) -> Startup:
+    def of(cls, models: Sequence[ModelFolder], *, copies: bool, gpu: bool) -> Startup:
         """Add up what the manifests measured, on this machine, and assume the rest."""
         proofs = [model.manifest.verification for model in models if model.manifest]
         loads = [proof.load_seconds for proof in proofs if proof]
@@ -69,7 +69,7 @@ class Startup:
         return " + ".join(parts) + " s"
 
 
-def derive_resources(models: Sequence[ServedModel], source: Mapping[str, Any]) -> Iterator[DerivedValue]:
+def derive_resources(models: Sequence[ModelFolder], source: Mapping[str, Any]) -> Iterator[DerivedValue]:
     """A core; memory from what the models took when they were packaged; disk where models are copied."""
     packaged = [(model, model.manifest) for model in models if model.manifest]
     measured = {model.name: each.verification.memory_bytes for model, each in packaged if each.verification}

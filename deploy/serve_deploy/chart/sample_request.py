@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from serve_deploy.repository.served_models import ServedModel
+from serve_deploy.repository.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,13 +14,13 @@ LONGEST_BODY = 4000
 _WITHOUT_JSON = ("FP16", "BF16")
 
 
-def sample_request(model: ServedModel) -> dict[str, str] | None:
+def sample_request(model: ModelFolder) -> dict[str, str] | None:
     """The first sample as a KServe v2 request with what its reply must hold; None where JSON cannot, or too long."""
     if model.manifest is None or model.samples is None:
         return None
     from serve_deploy.samples.files import load_samples
 
-    types = {tensor.name: tensor.data_type for tensor in model.manifest.inputs}
+    types = {tensor.name: tensor.data_type.value for tensor in model.manifest.inputs}
     samples = load_samples(model.samples)
     if not samples or any(types.get(name, "FP16") in _WITHOUT_JSON for name in samples[0]):
         return None

@@ -14,7 +14,7 @@ from serve_deploy.chart.resources import Startup
 from serve_deploy.chart.value_paths import DerivedValue, find_value
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.repository.served_models import ServedModel, top_level
+from serve_deploy.repository.model_folder import ModelFolder, top_level
 
 _METRICS = "autoscaling.metrics"
 _HPA_NEEDS = (
@@ -25,7 +25,7 @@ _TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_rep
 
 
 def derive_scaling(
-    models: Sequence[ServedModel], options: ChartOptions, start: Startup
+    models: Sequence[ModelFolder], options: ChartOptions, start: Startup
 ) -> tuple[list[DerivedValue], list[str]]:
     """The autoscaler's values, and notes for the user."""
     mode, least = options.autoscaling, options.min_replicas
@@ -52,7 +52,7 @@ def derive_scaling(
     return derived + _measure_targets(models, options, options.report, start), needs
 
 
-def _assume_targets(models: Sequence[ServedModel], options: ChartOptions) -> list[DerivedValue]:
+def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions) -> list[DerivedValue]:
     """Without a measurement: one request for each instance of a model that clients call."""
     called = [model for model in models if model.name in top_level(models)]
     instances = float(sum(model.instances or 1 for model in called))
@@ -68,7 +68,7 @@ def _assume_targets(models: Sequence[ServedModel], options: ChartOptions) -> lis
     ]
 
 
-def _how_to_measure(models: Sequence[ServedModel]) -> str:
+def _how_to_measure(models: Sequence[ModelFolder]) -> str:
     return (
         "the scaling targets are guesses; measure them with"
         f" serve loadtest http://HOST:8000 -m {top_level(models)[0]} -c 1..64 -o capacity.json,"
@@ -77,7 +77,7 @@ def _how_to_measure(models: Sequence[ServedModel]) -> str:
 
 
 def _measure_targets(
-    models: Sequence[ServedModel], options: ChartOptions, report: LoadTestReport, start: Startup
+    models: Sequence[ModelFolder], options: ChartOptions, report: LoadTestReport, start: Startup
 ) -> list[DerivedValue]:
     check_origin(report, {model.name: (model.config_sha256, model.instances) for model in models})
     if report.target.model not in top_level(models):

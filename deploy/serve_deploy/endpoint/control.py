@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection
-from serve_deploy.endpoint.model import Document, Model, model_path, read_model
+from serve_deploy.endpoint.model import Document, Model, ModelState, model_path, read_model, read_state
 from serve_deploy.errors import EndpointError
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """One line of Triton's repository index: state is READY, UNAVAILABLE, LOADING or UNLOADING."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
 
 
 class ControlPlane:
@@ -78,7 +67,7 @@ class ControlPlane:
     def model_states(self) -> tuple[ModelState, ...]:
         """The repository index; a model that is not loaded has no version."""
         answer: Any = self._ask("RepositoryIndex", "POST", "/v2/repository/index")
-        return tuple(map(_read_state, answer if isinstance(answer, list) else answer.get("models", [])))
+        return tuple(map(read_state, answer if isinstance(answer, list) else answer.get("models", [])))
 
     def load_model(self, model: str) -> None:
         """Load or reload a model, and wait until it has loaded."""
@@ -140,14 +129,3 @@ def _ask_grpc(connection: GrpcConnection, method: str, fields: Document) -> Docu
     request = getattr(service_pb2, f"{method}Request")(**fields)
     reply = getattr(service_pb2, f"{method}Response").FromString(connection.call(method, request.SerializeToString()))
     return MessageToDict(reply, preserving_proto_field_name=True)  # type: ignore[no-any-return]
-
-
-def _read_state(entry: Document) -> ModelState:
-    reason = entry.get("reason", "" if entry.get("state") else "not loaded")
-    return ModelState(
-        name=entry["name"],
-        version=entry.get("version", ""),
-        state=entry.get("state", "UNAVAILABLE"),
-        # Triton's reason, without where in the embedded backend's Python it was found.
-        reason=reason.partition("\n\nAt:\n")[0].replace("TritonModelException: ", "").strip(),
-    )

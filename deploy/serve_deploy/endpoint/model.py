@@ -1,4 +1,4 @@
-"""A model as a client sees it, read from Triton's metadata and configuration. Pure."""
+"""A model as a client sees it, read from what Triton says of it. Pure."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ class Model:
         raise UsageError(f"model {self.name} has no input '{name}'", hint=self.input_list)
 
 
+@dataclass(frozen=True)
+class ModelState:
+    """One line of Triton's repository index: state is READY, UNAVAILABLE, LOADING or UNLOADING."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
 def model_path(model: str, version: str) -> str:
     """`/v2/models/M[/versions/V]`, quoted."""
     return f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
@@ -77,6 +87,18 @@ def read_model(metadata: Document, config: Document) -> Model:
 def _tensor(item: Document, optional: bool) -> TensorSpec:
     shape = tuple(int(dim) for dim in item.get("shape", []))
     return TensorSpec(item["name"], DataType(item["datatype"]), shape, optional)
+
+
+def read_state(entry: Document) -> ModelState:
+    """Read an entry of the repository index; a model that is not loaded has no version."""
+    reason = entry.get("reason", "" if entry.get("state") else "not loaded")
+    return ModelState(
+        name=entry["name"],
+        version=entry.get("version", ""),
+        state=entry.get("state", "UNAVAILABLE"),
+        # Triton's reason, without where in the embedded backend's Python it was found.
+        reason=reason.partition("\n\nAt:\n")[0].replace("TritonModelException: ", "").strip(),
+    )
 
 
 def with_served_ranks(tensors: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -12,27 +12,23 @@ CopyRange = Callable[[int, int, int], int]
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EXDEV, errno.EPERM)
 
 
-def _copy_range(source: int, target: int, count: int) -> int:
-    if not hasattr(os, "copy_file_range"):
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    return os.copy_file_range(source, target, count)
+def _refuse(_source: int, _target: int, _count: int) -> int:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-def copy_file(source: Path, target: Path, *, copy_range: CopyRange = _copy_range) -> None:
+_COPY_RANGE: CopyRange = getattr(os, "copy_file_range", _refuse)
+
+
+def copy_file(source: Path, target: Path, *, copy_range: CopyRange = _COPY_RANGE) -> None:
     """Copy a file's content, shared on disk where the file system can (reflink), and never through our memory."""
     with source.open("rb") as reader, target.open("xb") as writer:
-        remaining = os.fstat(reader.fileno()).st_size
-        while remaining > 0:
-            try:
-                copied = copy_range(reader.fileno(), writer.fileno(), min(remaining, 1 << 30))
-            except OSError as error:
-                if error.errno not in _UNSUPPORTED:
-                    raise
-                shutil.copyfileobj(reader, writer, 1 << 20)
-                return
-            if copied == 0:
-                return
-            remaining -= copied
+        try:
+            while copy_range(reader.fileno(), writer.fileno(), 1 << 30):
+                pass
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            shutil.copyfileobj(reader, writer, 1 << 20)
 
 
 def link_tree(source: Path, target: Path) -> None:

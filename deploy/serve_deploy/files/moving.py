@@ -1,16 +1,18 @@
-"""Move a folder into its place so that whoever looks sees the old one or the new one, whole."""
+"""Move a folder into its place at once: readers see the old one or the new one, whole."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from serve_deploy.errors import DestinationError
-from serve_deploy.files.interrupts import interrupts_deferred
 
 # Whether the rename was done: False where the system or the file system does not know these flags.
 Rename = Callable[[Path, Path, int], bool]
@@ -19,6 +21,25 @@ REPLACED = "replaced"
 _NO_REPLACE, _EXCHANGE = 1, 2
 _AT_FDCWD = -100
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the end of a step that must not be left half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    previous: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, lambda received, _frame: pending.append(received))
+        yield
+    finally:
+        for restored, handler in previous.items():
+            signal.signal(restored, handler)
+        for received in pending[:1]:
+            signal.raise_signal(received)
 
 
 def rename_with_flags(source: Path, target: Path, flags: int) -> bool:
@@ -53,7 +74,7 @@ def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:
         if not destination.exists():
             staged.rename(destination)
             return
-    raise DestinationError(f"{destination} appeared meanwhile", hint="another run may have written it; try again")
+    raise DestinationError(f"{destination} appeared during this run", hint="another run may have written it; try again")
 
 
 def _swap_in_two_steps(staged: Path, destination: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write a folder so that whoever looks sees the old one or the new one, whole; nothing is left of a failed attempt."""
+"""Write a folder in a staging folder first, so that a failed attempt leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError
-from serve_deploy.files.interrupts import interrupts_deferred
-from serve_deploy.files.moving import REPLACED
+from serve_deploy.files.moving import REPLACED, interrupts_deferred
 
 STAGING_PREFIX = ".serve-"
 
@@ -25,14 +24,10 @@ def destination_errors(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hints = {
-            errno.ENOSPC: "free some space, or write elsewhere with -o",
-            errno.EDQUOT: "free some space, or write elsewhere with -o",
-            errno.EFBIG: "a file is larger than this destination allows; write elsewhere with -o",
-        }
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise DestinationError(
             f"cannot write to {destination}: {(error.strerror or str(error)).lower()}",
-            hint=hints.get(error.errno or 0, "choose a folder that you may write to, with -o"),
+            hint="free some space, or write to another disk" if full else "choose a folder that you may write to",
         ) from error
 
 
@@ -50,7 +45,7 @@ def staging_folder(parent: Path, *, beside: bool = False) -> Iterator[Path]:
         with interrupts_deferred(), destination_errors(parent):
             _make_folders(parent, made)
             with folder_lock(parent):
-                for place in _places(parent):
+                for place in (parent.resolve().parent, parent):
                     _remove_abandoned(place, parent)
                 staging = _make_staging(parent, beside=beside)
                 lock = _try_lock(Path(staging.name))
@@ -95,23 +90,18 @@ def _try_lock(folder: Path) -> int | None:
     return handle
 
 
-def _places(parent: Path) -> tuple[Path, Path]:
-    return parent.resolve().parent, parent
-
-
 def _prefix(parent: Path) -> str:
     return f"{STAGING_PREFIX}{parent.resolve().name}-"
 
 
 def _make_staging(parent: Path, *, beside: bool) -> tempfile.TemporaryDirectory[str]:
-    outside, inside = _places(parent)
     if beside:
         with suppress(OSError):
-            staging = tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=outside)
+            staging = tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=parent.resolve().parent)
             if _can_rename(Path(staging.name), parent):
                 return staging
             staging.cleanup()
-    return tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=inside)
+    return tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=parent)
 
 
 def _can_rename(staging: Path, parent: Path) -> bool:

@@ -17,6 +17,7 @@ from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.manifest import SAMPLES_NAME
+from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
@@ -96,11 +97,10 @@ def _with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Mode
     """The samples with ONNX Runtime's outputs of the packaged model, in the shapes that a client sees."""
     from serve_deploy.onnx.session import open_model
 
-    path = repository / model.name / model.version / "model.onnx"
-    file = path / "model.onnx" if path.is_dir() else path
-    if not file.is_file():
+    file = find_onnx_file(repository / model.name / model.version / MODEL_NAME)
+    if file is None:
         raise UsageError(
-            f"`validate`: {repository} has no {model.name}/{model.version}/model.onnx to compute the outputs with",
+            f"`validate`: {repository} has no {model.name}/{model.version}/{MODEL_NAME} to compute the outputs with",
             hint="give the outputs with `expected`",
         )
     run = open_model(file).run

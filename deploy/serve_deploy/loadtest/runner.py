@@ -18,9 +18,8 @@ from serve_deploy.loadtest.requests import build_source, check_options
 from serve_deploy.loadtest.session import Session
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
-from serve_deploy.rendering.saved_reports import read_report
 from serve_deploy.reports.gates import Gate, parse_gate
-from serve_deploy.reports.judging import Baseline, check_comparable, judge_report
+from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline
 from serve_deploy.reports.report import LoadTestReport
 
 _CONTROL_TIMEOUT_SECONDS = 30.0
@@ -45,12 +44,11 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
 
 
 def _read_baseline(options: LoadTestOptions) -> Baseline | None:
-    path = options.judging.baseline
-    if path is None:
+    baseline = read_baseline(options.judging)
+    if baseline is None:
         return None
     if isinstance(options.loads, Search):
         raise UsageError("`find` and `baseline` exclude each other", hint="leave out `baseline`")
-    baseline = Baseline(str(path), read_report(path), options.judging.min_effect)
     loads = [describe_load(shape, options.batch_size) for shape in options.loads]
     check_comparable(baseline, options.model, options.endpoint.protocol, loads)
     return baseline

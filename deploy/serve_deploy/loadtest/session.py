@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-import serve_deploy
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
@@ -30,6 +29,7 @@ from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.point import ModelStatistics, Point
 from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
+from serve_deploy.version import __version__
 
 _LEAD_SECONDS = 0.05
 _DOING: dict[Phase, str] = {"warm-up": "warming up", "measuring": "measuring"}
@@ -181,7 +181,7 @@ class Session:
         """The run so far."""
         options, model, loads = self.options, self.model, self.options.loads
         return LoadTestReport(
-            tool_version=serve_deploy.__version__,
+            tool_version=__version__,
             kind="find" if isinstance(loads, Search) else "sweep" if len(loads) > 1 else "single",
             target=Target(
                 url=options.endpoint.url,

@@ -15,35 +15,31 @@ def check_instances(config: Any) -> Iterator[Problem]:
         if group.gpus and kind in ("KIND_CPU", "KIND_MODEL"):
             yield Problem(f"instance_group[{index}].gpus", f"{kind} takes no gpus", "remove gpus, or use KIND_GPU")
         if group.count < 0:
-            yield Problem(f"instance_group[{index}].count", f"{group.count} instances", "write 1 or more")
+            yield Problem(f"instance_group[{index}].count", f"{group.count} is negative", "write 1 or more")
 
 
 def check_accelerators(config: Any) -> Iterator[Problem]:
-    if not is_onnx(config):
-        return
-    accelerators = config.optimization.execution_accelerators
     for device, known in ACCELERATORS.items():
-        for item in getattr(accelerators, f"{device}_execution_accelerator"):
-            where = f"optimization.execution_accelerators.{device}_execution_accelerator"
+        where = f"optimization.execution_accelerators.{device}_execution_accelerator"
+        for item in getattr(config.optimization.execution_accelerators, where.rpartition(".")[2]):
+            if not is_onnx(config):
+                continue
             if item.name not in known:
-                yield Problem(
-                    where, f"{item.name!r} is no {device.upper()} accelerator of ONNX Runtime's", f"use {known[0]!r}"
-                )
+                message = f"'{item.name}' is not a {device.upper()} accelerator of ONNX Runtime"
+                yield Problem(where, message, f"use '{known[0]}'")
             elif item.name == "tensorrt":
-                yield from _check_tensorrt(where, dict(item.parameters))
+                yield from _check_tensorrt(f"{where}.parameters", dict(item.parameters))
 
 
 def _check_tensorrt(where: str, parameters: dict[str, str]) -> Iterator[Problem]:
     for key in sorted(set(parameters) - TENSORRT_KEYS):
-        yield Problem(f"{where}.parameters", f"unknown TensorRT key {key!r}", "Triton refuses to load it; remove it")
+        yield Problem(where, f"unknown TensorRT key '{key}'", "remove it: Triton does not load the model with it")
     precision = parameters.get("precision_mode", "FP32")
     if precision.lower() not in PRECISIONS or precision != precision.upper():
-        yield Problem(f"{where}.parameters", f"unknown precision_mode {precision!r}", "use FP32, FP16, BF16 or INT8")
+        yield Problem(where, f"unknown precision_mode '{precision}'", "use FP32, FP16, BF16 or INT8")
     profiles = {bound for bound in ("min", "opt", "max") if f"trt_profile_{bound}_shapes" in parameters}
     if profiles and len(profiles) < 3:
-        yield Problem(
-            f"{where}.parameters", "a TensorRT shape profile needs min, opt and max", "give all three, or none"
-        )
+        yield Problem(where, "a TensorRT shape profile needs min, opt and max", "set all three, or none")
 
 
 def check_parameters(config: Any) -> Iterator[Problem]:
@@ -52,28 +48,27 @@ def check_parameters(config: Any) -> Iterator[Problem]:
     values = {key: value.string_value for key, value in config.parameters.items()}
     for key in ("intra_op_thread_count", "inter_op_thread_count"):
         if key in values and not values[key].lstrip("-").isdigit():
-            yield Problem(f"parameters[{key}]", f"{values[key]!r} is no number", "write a number of threads, 0 for all")
+            fix = "write a number of threads; 0 uses all cores"
+            yield Problem(f"parameters[{key}]", f"'{values[key]}' is not a number", fix)
     if values.get("execution_mode", "0") not in ("0", "1"):
-        yield Problem(
-            "parameters[execution_mode]", f"{values['execution_mode']!r} is neither 0 nor 1", "0: one after the other"
-        )
+        message = f"'{values['execution_mode']}' is neither 0 nor 1"
+        yield Problem("parameters[execution_mode]", message, "write 0 (sequential) or 1 (parallel)")
     for key in ("enable_mem_arena", "enable_mem_pattern"):
         if values.get(key, "1").lower() not in ("0", "1", "true", "false"):
-            yield Problem(f"parameters[{key}]", f"{values[key]!r} is no truth value", "write 1 or 0")
+            yield Problem(f"parameters[{key}]", f"'{values[key]}' is neither true nor false", "write 1 or 0")
 
 
 def check_warmup(config: Any) -> Iterator[Problem]:
     listed = {tensor.name for tensor in config.input}
     for index, warmup in enumerate(config.model_warmup):
         where = f"model_warmup[{index}]"
-        if config.max_batch_size and warmup.batch_size > config.max_batch_size:
-            yield Problem(
-                f"{where}.batch_size", f"{warmup.batch_size} is above max_batch_size", "use max_batch_size or less"
-            )
+        if 0 < config.max_batch_size < warmup.batch_size:
+            message = f"{warmup.batch_size} is above max_batch_size ({config.max_batch_size})"
+            yield Problem(f"{where}.batch_size", message, f"write {config.max_batch_size} or less")
         for name, item in warmup.inputs.items():
             if name not in listed and not config.HasField("sequence_batching"):
-                yield Problem(f"{where}.inputs", f"{name!r} is no input of the model", "name the model's inputs")
+                yield Problem(f"{where}.inputs", f"the model has no input '{name}'", "name the model's inputs")
             if any(dim < 0 for dim in item.dims):
-                yield Problem(f"{where}.inputs", f"{name!r} has a free dim", "warm-up needs every size written out")
+                yield Problem(f"{where}.inputs", f"'{name}' has a dim of -1", "write a size for every dim")
             if item.WhichOneof("input_data_type") is None:
-                yield Problem(f"{where}.inputs", f"{name!r} has no data", "give zero_data, random_data or a file")
+                yield Problem(f"{where}.inputs", f"'{name}' has no data", "set zero_data, random_data or a file")

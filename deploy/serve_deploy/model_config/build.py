@@ -9,28 +9,38 @@ from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, Versio
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 BACKEND = "onnxruntime"
+# A message in protobuf's JSON form: a field of None is not set, an empty message is.
+Message = dict[str, Any]
 
 
 def build_model_config(signature: ModelSignature, max_batch_size: int, options: ConfigOptions) -> Any:
     """Derive the ModelConfig; UsageError where the model cannot batch, InvalidModelError where none is legal."""
+    from google.protobuf.json_format import ParseDict
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     require_batch_axis(signature, max_batch_size)
-    config = ModelConfig(name=options.name, backend=BACKEND, max_batch_size=max_batch_size)
-    _set_version_policy(config, options.version_policy)
-    for spec in client_inputs(signature, max_batch_size):
-        _set_tensor(config.input.add(), spec, batched=max_batch_size > 0)
-        config.input[-1].optional = spec.optional
-    for spec in signature.outputs:
-        _set_tensor(config.output.add(), spec, batched=max_batch_size > 0)
-        config.output[-1].label_filename = options.label_files.get(spec.name, "")
-    _set_scheduling(config, options)
-    _set_instances(config, options)
-    _set_optimization(config, options)
-    _set_warmup(config, options)
-    if options.response_cache:
-        config.response_cache.enable = True
-    return config
+    batched = max_batch_size > 0
+    message = {
+        "name": options.name,
+        "backend": BACKEND,
+        "max_batch_size": max_batch_size,
+        "version_policy": _version_policy(options.version_policy),
+        "input": [
+            {**_tensor(spec, batched=batched), "optional": spec.optional}
+            for spec in client_inputs(signature, max_batch_size)
+        ],
+        "output": [
+            {**_tensor(spec, batched=batched), "label_filename": options.label_files.get(spec.name)}
+            for spec in signature.outputs
+        ],
+        "dynamic_batching": _dynamic_batching(max_batch_size, options),
+        "instance_group": [_instances(options)],
+        "parameters": _parameters(options),
+        "optimization": _optimization(options),
+        "model_warmup": _warmup(options) if options.warmup else None,
+        "response_cache": {"enable": True} if options.response_cache else None,
+    }
+    return ParseDict(message, ModelConfig())
 
 
 def client_inputs(signature: ModelSignature, max_batch_size: int) -> tuple[TensorSpec, ...]:
@@ -43,14 +53,14 @@ def require_batch_axis(signature: ModelSignature, max_batch_size: int) -> None:
     if max_batch_size == 0:
         return
     if max_batch_size < 0:
-        raise UsageError(f"max_batch_size is {max_batch_size}", hint="give 0 (no batching) or more")
+        raise UsageError(f"`max_batch_size` is {max_batch_size}", hint="it must be 0 (no batching) or more")
     for kind, specs in (("input", client_inputs(signature, max_batch_size)), ("output", signature.outputs)):
         for spec in specs:
             if not spec.shape or spec.shape[0] != -1:
                 raise UsageError(
-                    f"{kind} {spec.name!r} has shape {list(spec.shape)}: max_batch_size {max_batch_size} "
+                    f"{kind} '{spec.name}' has shape {list(spec.shape)}: `max_batch_size={max_batch_size}` "
                     "needs a free first dimension (-1) in every input and output",
-                    hint="use --max-batch-size 0, or export the model with that dimension in dynamic_axes",
+                    hint="use `max_batch_size=0`, or export the model with that dimension in dynamic_axes",
                 )
 
 
@@ -59,105 +69,89 @@ def tensor_dims(spec: TensorSpec, *, batched: bool) -> tuple[tuple[int, ...], tu
     shape = spec.shape[1:] if batched else spec.shape
     if 0 in shape:
         raise InvalidModelError(
-            f"{spec.name!r} has a dimension of 0 in its shape {list(spec.shape)}: no Triton configuration can say that",
-            hint="--fix makes that dimension free in a copy; or export the model with it free (dynamic_axes)",
+            f"'{spec.name}' has a dimension of 0 in its shape {list(spec.shape)}, which no Triton configuration allows",
+            hint="`fix=True` makes that dimension free in a copy; or export the model with it free (dynamic_axes)",
         )
     if shape:
         return shape, None
-    # Triton knows no rank 0. Without batching its backend maps [1] to a scalar by itself, and a reshape is an error.
+    # Triton has no rank 0. Without batching its backend maps [1] to a scalar, and a reshape is an error.
     return (1,), (() if batched else None)
 
 
-def _set_tensor(tensor: Any, spec: TensorSpec, *, batched: bool) -> None:
-    from tritonclient.grpc.model_config_pb2 import DataType
-
+def _tensor(spec: TensorSpec, *, batched: bool) -> Message:
     dims, reshape = tensor_dims(spec, batched=batched)
-    tensor.name = spec.name
-    tensor.data_type = DataType.Value(spec.data_type.config_name)
-    tensor.dims.extend(dims)
-    if reshape is not None:
-        tensor.reshape.SetInParent()
+    shape = None if reshape is None else {"shape": reshape}
+    return {"name": spec.name, "data_type": spec.data_type.config_name, "dims": dims, "reshape": shape}
 
 
-def _set_version_policy(config: Any, policy: VersionPolicy | None) -> None:
+def _version_policy(policy: VersionPolicy | None) -> Message | None:
     if policy is None:
-        return
+        return None
     if policy.specific:
-        config.version_policy.specific.versions.extend(policy.specific)
-    elif policy.latest is not None:
-        config.version_policy.latest.num_versions = policy.latest
-    else:
-        config.version_policy.all.SetInParent()
+        return {"specific": {"versions": policy.specific}}
+    return {"all": {}} if policy.latest is None else {"latest": {"num_versions": policy.latest}}
 
 
-def _set_scheduling(config: Any, options: ConfigOptions) -> None:
-    wanted = options.queue_policy or options.priority_levels or options.preserve_ordering
-    if config.max_batch_size == 0 and (options.max_queue_delay_us or options.preferred_batch_sizes):
-        raise UsageError("a queue delay and preferred batch sizes need a model that batches (max_batch_size > 0)")
+def _dynamic_batching(max_batch_size: int, options: ConfigOptions) -> Message | None:
+    if max_batch_size == 0 and (options.max_queue_delay_us or options.preferred_batch_sizes):
+        raise UsageError("`max_queue_delay_us` and `preferred_batch_size` need a model that batches")
     if options.default_priority_level and not options.priority_levels:
         raise UsageError(
-            f"default priority {options.default_priority_level}: the model has no priority levels",
-            hint="--priority-levels N says how many there are",
+            f"`default_priority_level={options.default_priority_level}`: the model has no priority levels",
+            hint="`priority_levels` sets how many there are",
         )
     # A queue policy needs the scheduler of dynamic batching even where every request stays alone.
-    if config.max_batch_size == 0 and not wanted:
-        return
-    batching = config.dynamic_batching
-    batching.SetInParent()
-    batching.max_queue_delay_microseconds = options.max_queue_delay_us
-    batching.preferred_batch_size.extend(options.preferred_batch_sizes)
-    batching.preserve_ordering = options.preserve_ordering
-    if options.priority_levels:
-        batching.priority_levels = options.priority_levels
-        batching.default_priority_level = options.default_priority_level or options.priority_levels
-    if options.queue_policy:
-        _set_queue_policy(batching.default_queue_policy, options.queue_policy)
+    if max_batch_size == 0 and not (options.queue_policy or options.priority_levels or options.preserve_ordering):
+        return None
+    return {
+        "max_queue_delay_microseconds": options.max_queue_delay_us,
+        "preferred_batch_size": options.preferred_batch_sizes,
+        "preserve_ordering": options.preserve_ordering,
+        "priority_levels": options.priority_levels,
+        "default_priority_level": options.default_priority_level or options.priority_levels,
+        "default_queue_policy": _queue_policy(options.queue_policy) if options.queue_policy else None,
+    }
 
 
-def _set_queue_policy(message: Any, policy: QueuePolicy) -> None:
-    message.timeout_action = type(message).TimeoutAction.Value(policy.timeout_action.upper())
-    message.default_timeout_microseconds = policy.default_timeout_us
-    message.allow_timeout_override = policy.allow_timeout_override
-    message.max_queue_size = policy.max_queue_size
+def _queue_policy(policy: QueuePolicy) -> Message:
+    return {
+        "timeout_action": policy.timeout_action.upper(),
+        "default_timeout_microseconds": policy.default_timeout_us,
+        "allow_timeout_override": policy.allow_timeout_override,
+        "max_queue_size": policy.max_queue_size,
+    }
 
 
-def _set_instances(config: Any, options: ConfigOptions) -> None:
+def _instances(options: ConfigOptions) -> Message:
     if options.instances < 1:
-        raise UsageError(f"{options.instances} instances cannot serve", hint="give 1 or more")
-    group = config.instance_group.add(count=options.instances, gpus=options.gpus)
-    if options.kind:
-        group.kind = type(group).Kind.Value(f"KIND_{options.kind.upper()}")
+        raise UsageError(f"`instances={options.instances}`: a model needs at least 1 instance")
+    kind = f"KIND_{options.kind.upper()}" if options.kind else None
+    return {"count": options.instances, "gpus": options.gpus, "kind": kind}
 
 
-def _set_optimization(config: Any, options: ConfigOptions) -> None:
-    for key, count in (
-        ("intra_op_thread_count", options.threads),
-        ("inter_op_thread_count", options.parallel_threads),
-    ):
-        if count is not None:
-            config.parameters[key].string_value = str(count)
-    if options.parallel_threads is not None:
+def _parameters(options: ConfigOptions) -> Message:
+    values = {
+        "intra_op_thread_count": options.threads,
+        "inter_op_thread_count": options.parallel_threads,
         # ONNX Runtime ignores inter-op threads unless it may run branches side by side.
-        config.parameters["execution_mode"].string_value = "1"
+        "execution_mode": None if options.parallel_threads is None else 1,
+    }
+    return {key: {"string_value": str(value)} for key, value in values.items() if value is not None}
+
+
+def _optimization(options: ConfigOptions) -> Message | None:
     if options.optimization is None:
-        return
-    accelerators = config.optimization.execution_accelerators
-    tensorrt = options.optimization.accelerator == "tensorrt"
-    if tensorrt and options.kind == "cpu":
-        raise UsageError("TensorRT runs on GPUs only, and the instances are to be on the CPU", hint="leave out --cpu")
-    target = accelerators.gpu_execution_accelerator if tensorrt else accelerators.cpu_execution_accelerator
-    target.add(name=options.optimization.accelerator, parameters=dict(options.optimization.parameters))
+        return None
+    device = "gpu" if options.optimization.accelerator == "tensorrt" else "cpu"
+    if device == "gpu" and options.kind == "cpu":
+        raise UsageError("TensorRT runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
+    item = {"name": options.optimization.accelerator, "parameters": dict(options.optimization.parameters)}
+    return {"execution_accelerators": {f"{device}_execution_accelerator": [item]}}
 
 
-def _set_warmup(config: Any, options: ConfigOptions) -> None:
-    from tritonclient.grpc.model_config_pb2 import DataType
-
-    if not options.warmup:
-        return
-    for batch_size in options.warmup_batch_sizes:
-        warmup = config.model_warmup.add(name=f"batch_{batch_size}", batch_size=batch_size)
-        for item in options.warmup:
-            entry = warmup.inputs[item.name]
-            entry.data_type = DataType.Value(item.config_type)
-            entry.dims.extend(item.dims)
-            entry.input_data_file = item.file_name
+def _warmup(options: ConfigOptions) -> list[Message]:
+    inputs = {
+        item.name: {"data_type": item.config_type, "dims": item.dims, "input_data_file": item.file_name}
+        for item in options.warmup
+    }
+    return [{"name": f"batch_{size}", "batch_size": size, "inputs": inputs} for size in options.warmup_batch_sizes]

@@ -1,9 +1,9 @@
 """One digest for a model configuration, whether read from config.pbtxt or from a running Triton.
 
 Triton completes what it loads: it names instance groups, adds defaults and writes out every empty field. The digest
-is of what decides how the model computes and batches, without what Triton fills in by itself, so that a load-test
-report and a model repository can recognise each other. Instance groups count where they are written down: a server
-always has some, so `instances` stands beside the digest, not in it.
+covers what decides how the model computes and batches, without what Triton fills in, so that a load-test report and
+a model repository can recognise each other. Instance groups are not in it: a server always has some, so `instances`
+stands beside the digest.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ _FIELDS = (
     "name", "backend", "max_batch_size", "input", "output", "sequence_batching", "ensemble_scheduling",
     "optimization", "parameters", "response_cache", "model_transaction_policy",
 )  # fmt: skip
-# Triton sets these by itself, or they do not change what is computed.
+# Triton sets these, or they do not change what is computed.
 _IGNORED = {"label_filename", "input_pinned_memory", "output_pinned_memory", "gather_kernel_buffer_threshold",
             "eager_batching", "priority", "cuda", "model_version"}  # fmt: skip
-
-
 # The older way of naming a backend, which Triton translates.
 _PLATFORM_BACKENDS = {
     "onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt", "pytorch_libtorch": "pytorch",
@@ -41,11 +39,6 @@ def config_sha256(config: Mapping[str, Any]) -> str:
     if "dynamic_batching" in config:
         kept["dynamic_batching"] = _dynamic_batching(config)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def leaves_tensors_open(config: Mapping[str, Any]) -> bool:
-    """Whether Triton completes inputs or outputs by itself, so that the served configuration is not the written one."""
-    return not (config.get("input") and config.get("output"))
 
 
 def instance_count(config: Mapping[str, Any]) -> int | None:

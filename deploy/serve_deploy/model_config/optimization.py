@@ -1,9 +1,10 @@
-"""TensorRT's shape profile, from the shapes of samples."""
+"""TensorRT's shape profile, from the shapes of samples; and a configuration without accelerators."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median_low
+from typing import Any
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.accelerators import Optimization
@@ -21,7 +22,7 @@ def with_shape_profile(
 ) -> Optimization:
     """Add trt_profile_{min,opt,max}_shapes, so that one engine serves every shape that the samples show.
 
-    Without a profile TensorRT builds an engine anew at the first request of each shape. Sample shapes are whole,
+    Without a profile TensorRT builds another engine at the first request of each shape. Sample shapes are whole,
     with a batch axis of 1 where the model batches. Inputs without a free dimension need no profile.
     """
     if optimization.accelerator != "tensorrt" or any(key.startswith("trt_profile") for key in optimization.parameters):
@@ -46,7 +47,23 @@ def with_shape_profile(
 def _profile_entry(spec: TensorSpec, shape: list[int], batch: int | None) -> str:
     if any(mark in spec.name for mark in ",:"):
         raise UsageError(
-            f"TensorRT's shape profile cannot name the input {spec.name!r}: it separates names by ':' and ','",
+            f"TensorRT's shape profile cannot name the input '{spec.name}': it separates names by ':' and ','",
             hint="rename the input when exporting the model",
         )
     return f"{spec.name}:" + "x".join(map(str, shape if batch is None else [batch, *shape[1:]]))
+
+
+def without_accelerators(config: Any) -> tuple[Any, tuple[str, ...]]:
+    """The configuration without GPUs and execution accelerators, as this machine can serve it, and what was removed."""
+    local = type(config)()
+    local.CopyFrom(config)
+    accelerators = config.optimization.execution_accelerators
+    removed = [a.name for a in (*accelerators.gpu_execution_accelerator, *accelerators.cpu_execution_accelerator)]
+    if removed:
+        local.optimization.ClearField("execution_accelerators")
+    for group in local.instance_group:
+        if type(group).Kind.Name(group.kind) == "KIND_GPU":
+            removed.append("GPU")
+            group.ClearField("kind")
+            group.ClearField("gpus")
+    return local, tuple(dict.fromkeys(removed))

@@ -40,7 +40,9 @@ def parse_version_policy(text: str) -> VersionPolicy:
         return VersionPolicy(latest=int(match[1]))
     if match := re.fullmatch(r"specific:([1-9][0-9]*(?:,[1-9][0-9]*)*)", text):
         return VersionPolicy(specific=tuple(sorted({int(version) for version in match[1].split(",")})))
-    raise UsageError(f"--version-policy {text!r} is none that Triton knows", hint="all, latest:2 or specific:1,3")
+    raise UsageError(
+        f"`version_policy={text}` is not a version policy of Triton's", hint="use all, latest:2 or specific:1,3"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def format_config(config: Any, reasons: Mapping[str, str]) -> str:
 
     A path with an index or key (`input[0].dims`, `parameters[execution_mode]`) goes before the same without.
     """
-    return "".join(f"{line}\n" for line in _message_lines(config, _Place(reasons)))
+    return "".join(f"{line}\n" for line in _message_lines(config, ("",), "", reasons))
 
 
 def parse_config(text: str, source: Path | str = CONFIG_NAME) -> Any:
@@ -41,80 +40,45 @@ def parse_config(text: str, source: Path | str = CONFIG_NAME) -> Any:
         return text_format.Parse(text, ModelConfig())
     except text_format.ParseError as error:
         raise InvalidModelError(
-            f"{source}: {error}", hint="the fields are those of model_config.proto in triton-inference-server/common"
+            f"{source}: {error}",
+            hint="correct the line; the fields are those of model_config.proto in triton-inference-server/common",
         ) from error
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where in the configuration a line is: its paths, the most specific first, and how deep."""
-
-    reasons: Mapping[str, str]
-    paths: tuple[str, ...] = ("",)
-    indent: str = ""
-
-    def field(self, name: str) -> _Place:
-        return _Place(self.reasons, tuple(f"{path}.{name}".lstrip(".") for path in self.paths), self.indent)
-
-    def item(self, key: object) -> _Place:
-        return _Place(self.reasons, (*(f"{path}[{key}]" for path in self.paths), *self.paths), self.indent)
-
-    def deeper(self) -> _Place:
-        return _Place(self.reasons, self.paths, f"{self.indent}  ")
-
-    @property
-    def general_path(self) -> str:
-        return self.paths[-1]
-
-    def line(self, text: str) -> str:
-        bare = f"{self.indent}{text}"
-        reason = next((self.reasons[path] for path in self.paths if self.reasons.get(path)), None)
-        return f"{bare.ljust(_COMMENT_COLUMN)}  # {' '.join(reason.split())}" if reason else bare
-
-
-def _message_lines(message: Any, place: _Place) -> Iterator[str]:
+def _message_lines(message: Any, paths: tuple[str, ...], indent: str, reasons: Mapping[str, str]) -> Iterator[str]:
+    """The lines of a message; `paths` are its own, the most specific first."""
     present = {field.name for field, _value in message.ListFields()}
     for field in message.DESCRIPTOR.fields:
-        here = place.field(field.name)
-        if field.name in present or here.general_path in _WRITTEN_ZEROS:
-            yield from _field_lines(field, getattr(message, field.name), here)
+        here = tuple(f"{path}.{field.name}".lstrip(".") for path in paths)
+        if field.name not in present and here[-1] not in _WRITTEN_ZEROS:
+            continue
+        value = getattr(message, field.name)
+        if field.message_type is None:
+            yield _line(f"{indent}{field.name}: {_format_value(field, value)}", here, reasons)
+            continue
+        for key, item in _blocks(field, value):
+            own = here if key is None else (*(f"{path}[{key}]" for path in here), *here)
+            lines = list(_message_lines(item, own, f"{indent}  ", reasons))
+            yield _line(f"{indent}{field.name} {{{'' if lines else '}'}", own, reasons)
+            yield from (*lines, f"{indent}}}") if lines else ()
 
 
-def _field_lines(field: Any, value: Any, place: _Place) -> Iterator[str]:
-    if field.message_type is None:
-        yield place.line(f"{field.name}: {_format_value(field, value)}")
-    elif field.message_type.GetOptions().map_entry:
-        for key in sorted(value):
-            yield from _map_entry_lines(field, key, value[key], place)
+def _blocks(field: Any, value: Any) -> Iterator[tuple[object, Any]]:
+    """Each message of a field with its index or key; a map is a list of entries with key and value."""
+    if field.message_type.GetOptions().map_entry:
+        from google.protobuf.message_factory import GetMessageClass
+
+        entry = GetMessageClass(field.message_type)
+        yield from ((key, entry(key=key, value=value[key])) for key in sorted(value))
     elif field.is_repeated:
-        for index, item in enumerate(value):
-            yield from _block_lines(field.name, item, place.item(index))
+        yield from enumerate(value)
     else:
-        yield from _block_lines(field.name, value, place)
+        yield None, value
 
 
-def _map_entry_lines(field: Any, key: Any, value: Any, place: _Place) -> Iterator[str]:
-    key_field, value_field = (field.message_type.fields_by_name[part] for part in ("key", "value"))
-    inside = place.item(key).deeper()
-    yield f"{place.indent}{field.name} {{"
-    yield inside.line(f"key: {_format_value(key_field, key)}")
-    if value_field.message_type is None:
-        yield f"{inside.indent}value: {_format_value(value_field, value)}"
-    else:
-        yield f"{inside.indent}value {{"
-        yield from _message_lines(value, inside.deeper())
-        yield f"{inside.indent}}}"
-    yield f"{place.indent}}}"
-
-
-def _block_lines(name: str, message: Any, place: _Place) -> Iterator[str]:
-    lines = list(_message_lines(message, place.deeper()))
-    if not lines:
-        yield place.line(f"{name} {{}}")
-        return
-    yield place.line(f"{name} {{")
-    yield from lines
-    yield f"{place.indent}}}"
+def _line(text: str, paths: tuple[str, ...], reasons: Mapping[str, str]) -> str:
+    reason = next((reasons[path] for path in paths if reasons.get(path)), None)
+    return f"{text.ljust(_COMMENT_COLUMN)}  # {' '.join(reason.split())}" if reason else text
 
 
 def _format_value(field: Any, value: Any) -> str:

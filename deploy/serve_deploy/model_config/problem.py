@@ -8,15 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Problem:
-    """Where it is, what is wrong there, and the mend."""
+    """The field or file, what is wrong with it, and how to fix it."""
 
     field: str
     message: str
-    mend: str
+    fix: str
 
 
 def is_ensemble(config: Any) -> bool:
-    """Whether the model is made of others' steps."""
+    """Whether the model runs the steps of an ensemble."""
     return bool(config.platform == "ensemble" or config.HasField("ensemble_scheduling"))
 
 

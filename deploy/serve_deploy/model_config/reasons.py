@@ -14,49 +14,46 @@ if TYPE_CHECKING:
 _GPU = "optimization.execution_accelerators.gpu_execution_accelerator"
 _CPU = "optimization.execution_accelerators.cpu_execution_accelerator"
 _POLICY = "dynamic_batching.default_queue_policy"
+_CHOSEN = "chosen by the user"
 _FIXED = {
     "name": "the model's folder, and its name in requests",
     "backend": "Triton runs the file in ONNX Runtime",
-    "version_policy": "asked for with --version-policy",
-    "version_policy.latest.num_versions": "so many of the newest versions",
-    "version_policy.specific.versions": "exactly these",
-    "input.name": "as in the model",
-    "input.data_type": "as in the model",
-    "input.reshape": "the model has no dimension here beside the batch",
+    "version_policy": _CHOSEN,
+    "version_policy.latest.num_versions": "how many of the newest versions to serve",
+    "version_policy.specific.versions": "the only versions to serve",
+    **{f"{kind}.{field}": "as in the model" for kind in ("input", "output") for field in ("name", "data_type")},
+    **{f"{kind}.reshape": "the model has no dimension here besides the batch" for kind in ("input", "output")},
     "input.optional": "the model has a default for it",
-    "output.name": "as in the model",
-    "output.data_type": "as in the model",
-    "output.reshape": "the model has no dimension here beside the batch",
     "output.label_filename": "the class name of each index",
-    "optimization": "asked for with --optimize",
-    _GPU: "used where the instance runs on a GPU",
+    "optimization": _CHOSEN,
+    _GPU: "used by instances on a GPU",
     f"{_GPU}.name": "NVIDIA TensorRT, through ONNX Runtime",
     f"{_GPU}.parameters": "passed on to TensorRT",
     f"{_GPU}.parameters[trt_profile_min_shapes]": "the smallest shapes of the samples",
-    f"{_GPU}.parameters[trt_profile_opt_shapes]": "the middle of the samples, in full batches: fastest here",
-    f"{_GPU}.parameters[trt_profile_max_shapes]": "the largest; beyond it TensorRT builds anew",
-    _CPU: "used where the instance runs on a CPU",
+    f"{_GPU}.parameters[trt_profile_opt_shapes]": "the median shapes of the samples, in full batches: fastest here",
+    f"{_GPU}.parameters[trt_profile_max_shapes]": "the largest shapes; for larger ones TensorRT builds another engine",
+    _CPU: "used by instances on a CPU",
     f"{_CPU}.name": "Intel OpenVINO, through ONNX Runtime",
-    "dynamic_batching.preferred_batch_size": "asked for with --preferred-batch-size",
-    "dynamic_batching.max_queue_delay_microseconds": "0: batches form from what waits already; nobody waits for more",
-    "dynamic_batching.preserve_ordering": "asked for with --preserve-ordering",
+    "dynamic_batching.preferred_batch_size": _CHOSEN,
+    "dynamic_batching.max_queue_delay_microseconds": "0: batch only what is already waiting",
+    "dynamic_batching.preserve_ordering": _CHOSEN,
     "dynamic_batching.priority_levels": "1 is served first",
-    "dynamic_batching.default_priority_level": "for requests that name none",
-    _POLICY: "how long and how many requests may wait",
-    f"{_POLICY}.timeout_action": "REJECT: too late is refused; DELAY: goes behind the others",
-    f"{_POLICY}.default_timeout_microseconds": "0: no limit to waiting",
-    f"{_POLICY}.allow_timeout_override": "a request may bring its own",
-    f"{_POLICY}.max_queue_size": "0: no limit; beyond it requests are refused at once",
+    "dynamic_batching.default_priority_level": "for requests without a priority",
+    _POLICY: "limits for waiting requests",
+    f"{_POLICY}.timeout_action": "on timeout, REJECT refuses the request and DELAY moves it behind the others",
+    f"{_POLICY}.default_timeout_microseconds": "0: no timeout",
+    f"{_POLICY}.allow_timeout_override": "a request may set its own timeout",
+    f"{_POLICY}.max_queue_size": "0: no limit",
     "parameters": "read by the ONNX Runtime backend",
-    "parameters[intra_op_thread_count]": "threads within an operator, asked for with --threads",
-    "parameters[inter_op_thread_count]": "threads across branches, asked for with --parallel-threads",
-    "parameters[execution_mode]": "1: branches of the graph run side by side",
-    "model_warmup": "nobody waits for the first run: it is made at load",
-    "model_warmup.name": "for the log",
-    "model_warmup.batch_size": "so many samples at once",
+    "parameters[intra_op_thread_count]": f"threads within an operator, {_CHOSEN}",
+    "parameters[inter_op_thread_count]": f"threads across branches, {_CHOSEN}",
+    "parameters[execution_mode]": "1: branches of the graph run in parallel",
+    "model_warmup": "warm-up at load, so the first request is not slow",
+    "model_warmup.name": "its name in Triton's log",
+    "model_warmup.batch_size": "how many samples it has",
     "model_warmup.inputs": "from the samples",
-    "response_cache": "needs a server with --cache-config",
-    "response_cache.enable": "asked for with --response-cache",
+    "response_cache": "works only on a server that has a cache",
+    "response_cache.enable": _CHOSEN,
 }
 
 
@@ -68,21 +65,25 @@ def explain_config(
     *,
     batch_size_given: bool = False,
 ) -> Mapping[str, str]:
-    """The reason of each line of a configuration of `build_model_config`, by path, for `format_config`.
+    """The reason for each line that `build_model_config` makes, by path, for `format_config`.
 
     `batch_size_given` says that the user chose max_batch_size, where the model batches at all.
     """
     reasons = dict(_FIXED)
     reasons["max_batch_size"] = _explain_batching(batching, batch_size_given)
-    reasons["dynamic_batching"] = _explain_scheduling(config.max_batch_size)
+    reasons["dynamic_batching"] = (
+        "waiting requests run together, up to max_batch_size"
+        if config.max_batch_size
+        else "only for the queue policy: each request runs alone"
+    )
     reasons |= _explain_instances(options)
     policy = options.queue_policy
     if policy and policy.default_timeout_us:
-        reasons[f"{_POLICY}.default_timeout_microseconds"] = "asked for with --queue-timeout"
+        reasons[f"{_POLICY}.default_timeout_microseconds"] = _CHOSEN
     if policy and policy.max_queue_size:
-        reasons[f"{_POLICY}.max_queue_size"] = "asked for with --max-queue-size: beyond it requests are refused at once"
+        reasons[f"{_POLICY}.max_queue_size"] = f"{_CHOSEN}; Triton rejects requests beyond it"
     if options.max_queue_delay_us:
-        reasons["dynamic_batching.max_queue_delay_microseconds"] = "asked for with --max-queue-delay"
+        reasons["dynamic_batching.max_queue_delay_microseconds"] = _CHOSEN
     shapes = {(kind, spec.name): spec for kind in ("input", "output") for spec in getattr(signature, f"{kind}s")}
     for kind in ("input", "output"):
         for index, tensor in enumerate(getattr(config, kind)):
@@ -93,44 +94,34 @@ def explain_config(
 
 def _explain_batching(batching: BatchingProof, given: bool) -> str:
     if batching.verdict == "batchable" and batching.max_batch_size == 0:
-        return "0: asked for with --max-batch-size, although the model batches"
+        return f"0: {_CHOSEN}, although the model batches"
     if batching.verdict == "batchable":
         sizes = ", ".join(map(str, batching.batch_sizes))
-        size = "asked for" if given else f"{batching.max_batch_size} by default, serve loadtest tells whether more pays"
-        return f"proven: rows equal their single runs at batch {sizes}; {size}"
+        default = f"{batching.max_batch_size} is the default, serve loadtest shows whether a larger one is faster"
+        return f"proven at batch {sizes}: every row equals its single run; {_CHOSEN if given else default}"
     if batching.max_batch_size:
         return batching.evidence
-    known = "no batching" if batching.verdict == "not_batchable" else "no batching, for want of a proof"
+    known = "no batching" if batching.verdict == "not_batchable" else "no batching, because it is not proven"
     return f"0, {known}: {batching.evidence}"
 
 
-def _explain_scheduling(max_batch_size: int) -> str:
-    if max_batch_size:
-        return "requests that wait are run together, up to max_batch_size"
-    return "for the queue policy alone: every request runs by itself"
-
-
 def _explain_instances(options: ConfigOptions) -> dict[str, str]:
-    count = "one ONNX Runtime session uses all cores by itself; each further one costs its memory"
+    where = "on each GPU: " if options.kind == "gpu" else ""
+    count = f"{where}one ONNX Runtime session"
     if options.instances > 1:
-        count = f"asked for with --instances: {options.instances} ONNX Runtime sessions"
-    if options.kind == "gpu":
-        count = f"on each GPU: {count.split(': ')[-1]}" if options.instances > 1 else "one ONNX Runtime session a GPU"
-    kind = "without kind: on each GPU where there is one, else on the CPU"
+        count = f"{where}{options.instances} ONNX Runtime sessions, {_CHOSEN}"
+    elif options.kind != "gpu":
+        count += " uses all cores; each further one needs its own memory"
     return {
-        "instance_group": kind if options.kind is None else "",
+        "instance_group": "" if options.kind else "no kind: on every GPU if there is one, else on the CPU",
         "instance_group.count": count,
-        "instance_group.kind": f"asked for with --{options.kind}",
-        "instance_group.gpus": "asked for with --gpu",
+        "instance_group.kind": _CHOSEN,
+        "instance_group.gpus": _CHOSEN,
     }
 
 
 def _explain_dims(spec: TensorSpec, *, batched: bool) -> str:
-    words = ["-1: any size"] if -1 in (spec.shape[1:] if batched else spec.shape) else []
+    any_size = "-1: any size; " if -1 in (spec.shape[1:] if batched else spec.shape) else ""
     if not spec.shape:
-        words.append("a scalar in the model: [1] for the client")
-    elif batched:
-        words.append(f"{list(spec.shape)} in the model, where the first is the batch")
-    else:
-        words.append("as in the model")
-    return "; ".join(words)
+        return "a scalar in the model, [1] for clients"
+    return any_size + (f"{list(spec.shape)} in the model, the first is the batch" if batched else "as in the model")

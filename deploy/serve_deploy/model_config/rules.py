@@ -1,5 +1,6 @@
 """What Triton refuses in a configuration, and why; `package` never writes it and `check` explains it.
 
+A rule is a function from a parsed config.pbtxt to its problems; to add one, write it and list it in RULES.
 Sources: triton-inference-server/core, model_config_utils.cc; onnxruntime_backend, onnxruntime.cc.
 """
 
@@ -14,46 +15,54 @@ from serve_deploy.model_config.backend_rules import (
     check_parameters,
     check_warmup,
 )
+from serve_deploy.model_config.ensemble_rules import check_ensemble_fields, check_ensemble_flow
 from serve_deploy.model_config.problem import Problem
-from serve_deploy.model_config.scheduling_rules import check_cache, check_dynamic_batching, check_schedulers
-from serve_deploy.model_config.tensor_rules import check_optional, check_tensors
+from serve_deploy.model_config.scheduling_rules import (
+    check_cache,
+    check_ordering,
+    check_preferred_batch_sizes,
+    check_priorities,
+)
+from serve_deploy.model_config.tensor_rules import check_names, check_optional, check_reshapes, check_tensors
+
+Rule = Callable[[Any], Iterator[Problem]]
 
 
 def check_config(config: Any, folder_name: str | None = None) -> tuple[Problem, ...]:
     """Every rule that a parsed config.pbtxt breaks; `folder_name` is the model's folder, if it is in one."""
-    return (*_check_name(config, folder_name), *(problem for rule in _RULES for problem in rule(config)))
+    return (*_check_name(config, folder_name), *(problem for rule in RULES for problem in rule(config)))
 
 
 def _check_name(config: Any, folder_name: str | None) -> Iterator[Problem]:
     if folder_name is not None and config.name not in ("", folder_name):
-        yield Problem(
-            "name",
-            f"the configuration is called {config.name!r}, its folder {folder_name!r}",
-            "write the folder's name, or leave 'name' out",
-        )
+        message = f"the name is '{config.name}', but the folder is '{folder_name}'"
+        yield Problem("name", message, "write the folder's name, or remove the line")
 
 
-def _check_batch_size(config: Any) -> Iterator[Problem]:
+def check_batch_size(config: Any) -> Iterator[Problem]:
     if config.max_batch_size < 0:
         yield Problem("max_batch_size", f"{config.max_batch_size} is negative", "write 0 (no batching) or more")
 
 
-def _check_version_policy(config: Any) -> Iterator[Problem]:
+def check_version_policy(config: Any) -> Iterator[Problem]:
     policy = config.version_policy
-    chosen = policy.WhichOneof("policy_choice")
-    if (chosen == "latest" and not policy.latest.num_versions) or (
-        chosen == "specific" and not policy.specific.versions
-    ):
-        yield Problem("version_policy", "it serves no version at all", "leave it out: the newest is then served")
+    versions = {"latest": policy.latest.num_versions, "specific": policy.specific.versions}
+    if not versions.get(policy.WhichOneof("policy_choice"), True):
+        yield Problem("version_policy", "it serves no version", "remove it: Triton then serves the newest version")
 
 
-_RULES: tuple[Callable[[Any], Iterator[Problem]], ...] = (
-    _check_batch_size,
-    _check_version_policy,
+RULES: tuple[Rule, ...] = (
+    check_batch_size,
+    check_version_policy,
+    check_names,
     check_tensors,
+    check_reshapes,
     check_optional,
-    check_schedulers,
-    check_dynamic_batching,
+    check_ensemble_fields,
+    check_ensemble_flow,
+    check_preferred_batch_sizes,
+    check_priorities,
+    check_ordering,
     check_cache,
     check_instances,
     check_accelerators,

@@ -1,76 +1,60 @@
-"""Rules on batching, queues, priorities, ensembles and the cache (core: ValidateModelConfig)."""
+"""Rules on batching, queues, priorities and the cache (core: ValidateModelConfig)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from serve_deploy.model_config.ensemble_rules import check_ensemble_flow
 from serve_deploy.model_config.problem import Problem
 
-
-def check_schedulers(config: Any) -> Iterator[Problem]:
-    # The three are one `oneof`, so that the parser keeps at most one; what is left is what each excludes.
-    if config.HasField("ensemble_scheduling") and config.platform != "ensemble":
-        yield Problem("platform", 'ensemble_scheduling needs platform: "ensemble"', 'write platform: "ensemble"')
-    if config.platform == "ensemble":
-        yield from _check_ensemble(config)
+_BATCHING = "dynamic_batching"
 
 
-def _check_ensemble(config: Any) -> Iterator[Problem]:
-    if not config.ensemble_scheduling.step:
-        yield Problem("ensemble_scheduling.step", "an ensemble without steps", "list the models that it runs")
-    for name in ("backend", "instance_group", "optimization", "model_warmup"):
-        if any(field.name == name for field, _value in config.ListFields()):
-            yield Problem(name, f"an ensemble has no {name}: its models have their own", f"remove {name}")
-    yield from check_ensemble_flow(config)
-
-
-def check_dynamic_batching(config: Any) -> Iterator[Problem]:
-    batching = config.dynamic_batching
-    for size in batching.preferred_batch_size:
+def check_preferred_batch_sizes(config: Any) -> Iterator[Problem]:
+    for size in config.dynamic_batching.preferred_batch_size:
         if not 0 < size <= config.max_batch_size:
             yield Problem(
-                "dynamic_batching.preferred_batch_size",
-                f"{size} is not within 1 … max_batch_size ({config.max_batch_size})",
-                "leave it out: Triton then makes the largest batch that waits",
+                f"{_BATCHING}.preferred_batch_size",
+                f"{size} is not between 1 and max_batch_size ({config.max_batch_size})",
+                "leave it out: Triton then batches as many waiting requests as it can",
             )
-    yield from _check_priorities(batching)
-    policies = [batching.default_queue_policy, *batching.priority_queue_policy.values()]
-    if batching.preserve_ordering and any(p.timeout_action == 1 and p.default_timeout_microseconds for p in policies):
+
+
+def check_ordering(config: Any) -> Iterator[Problem]:
+    batching = config.dynamic_batching
+    if not batching.preserve_ordering:
+        return
+    if batching.priority_levels > 1:
+        message = f"preserve_ordering does not work with {batching.priority_levels} priority levels"
+        yield Problem(f"{_BATCHING}.priority_levels", message, "remove one of the two")
+    policies = (batching.default_queue_policy, *batching.priority_queue_policy.values())
+    if any(policy.timeout_action == 1 and policy.default_timeout_microseconds for policy in policies):
         yield Problem(
-            "dynamic_batching.default_queue_policy.timeout_action",
-            "DELAY puts late requests behind others, which preserve_ordering forbids",
-            "use REJECT, or drop preserve_ordering",
+            f"{_BATCHING}.default_queue_policy.timeout_action",
+            "DELAY moves late requests behind others, which preserve_ordering forbids",
+            "use REJECT, or remove preserve_ordering",
         )
 
 
-def _check_priorities(batching: Any) -> Iterator[Problem]:
-    levels = batching.priority_levels
-    if batching.preserve_ordering and levels > 1:
-        yield Problem(
-            "dynamic_batching.priority_levels",
-            f"preserve_ordering cannot hold with {levels} priority levels",
-            "drop one of the two",
-        )
-    if levels and not 1 <= batching.default_priority_level <= levels:
-        yield Problem(
-            "dynamic_batching.default_priority_level",
-            f"{batching.default_priority_level} is not within 1 … {levels}",
-            f"write a level within 1 … {levels}; 1 is served first",
-        )
-    if levels and any(not 1 <= level <= levels for level in batching.priority_queue_policy):
-        yield Problem(
-            "dynamic_batching.priority_queue_policy",
-            f"a queue policy for a level that is not within 1 … {levels}",
-            f"use levels 1 … {levels}",
-        )
+def check_priorities(config: Any) -> Iterator[Problem]:
+    batching, levels = config.dynamic_batching, config.dynamic_batching.priority_levels
+    if not levels:
+        return
+    if not 1 <= batching.default_priority_level <= levels:
+        message = f"{batching.default_priority_level} is not between 1 and {levels}"
+        fix = f"write a level from 1 to {levels}; 1 is served first"
+        yield Problem(f"{_BATCHING}.default_priority_level", message, fix)
+    for level in sorted(batching.priority_queue_policy):
+        if not 1 <= level <= levels:
+            message = f"a queue policy for level {level}, which is not between 1 and {levels}"
+            yield Problem(f"{_BATCHING}.priority_queue_policy", message, f"use levels 1 to {levels}")
 
 
 def check_cache(config: Any) -> Iterator[Problem]:
-    if not config.response_cache.enable:
-        return
-    if config.HasField("sequence_batching"):
-        yield Problem("response_cache", "sequence batching cannot be cached", "disable the response cache")
-    if config.model_transaction_policy.decoupled:
-        yield Problem("response_cache", "decoupled models cannot be cached", "disable the response cache")
+    excluded = (
+        (config.HasField("sequence_batching"), "models with sequence batching"),
+        (config.model_transaction_policy.decoupled, "decoupled models"),
+    )
+    for present, what in excluded:
+        if config.response_cache.enable and present:
+            yield Problem("response_cache", f"Triton cannot cache {what}", "disable the response cache")

@@ -6,26 +6,10 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from serve_deploy.errors import InvalidModelError
-from serve_deploy.releases import check_release
-
 # Field numbers of ModelProto and OperatorSetIdProto, and protobuf's wire types.
 _IR_VERSION, _OPSET_IMPORT = 1, 8
 _DOMAIN, _VERSION = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-
-def find_newer_models(repository: Path, release: str) -> dict[str, InvalidModelError]:
-    """The models of a repository that the release's ONNX Runtime would refuse as too new, each with the reason."""
-    refused = {}
-    for path in sorted(repository.glob("[!.]*/*/model.onnx")):
-        file = path / "model.onnx" if path.is_dir() else path
-        if not path.parent.name.isdigit() or not file.is_file():
-            continue
-        ir_version, opsets = read_versions(file)
-        if error := check_release(release, ir_version, opsets):
-            refused[path.parents[1].name] = error
-    return refused
 
 
 def read_versions(path: Path) -> tuple[int, dict[str, int]]:

@@ -244,7 +244,7 @@ def _check_stack(run: Run, stack: Sequence[_Row]) -> float:
                 raise _Refuted(
                     "not_batchable",
                     f"row {index} of output '{name}' changes with the other rows of its batch of {len(stack)}: "
-                    f"compared with its single run, {difference.problem}",
+                    f"compared with its single run, it {difference.problem}",
                 )
             largest = max(largest, difference.relative)
     return largest

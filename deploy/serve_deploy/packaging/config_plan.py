@@ -54,7 +54,7 @@ def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions) -> 
     settings, notes = _with_profile(settings, analysis)
     config = build_model_config(signature, batch, settings)
     for problem in (*check_config(config, name), *check_against_model(config, signature)):
-        raise UsageError(f"Triton would refuse {problem.field}: {problem.message}", hint=problem.mend)
+        raise UsageError(f"Triton would refuse {problem.field}: {problem.message}", hint=problem.fix)
     given = options.max_batch_size is not None
     reasons = explain_config(config, signature, analysis.batching, settings, batch_size_given=given)
     text = format_config(config, reasons)

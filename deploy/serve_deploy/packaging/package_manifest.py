@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import serve_deploy
-from serve_deploy.manifest import Manifest, Tensor
+from serve_deploy.manifest import Manifest
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
 from serve_deploy.tensors.types import DataType as WireType
+from serve_deploy.tensors.types import TensorSpec
+from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
     from serve_deploy.onnx.model import OnnxModel
@@ -21,7 +23,7 @@ def describe_package(
     model = analysis.opened.model
     returned = contradicted_outputs(analysis)
     return Manifest(
-        tool_version=serve_deploy.__version__,
+        tool_version=__version__,
         name=plan.config.name,
         version=version,
         triton_release=release,
@@ -33,9 +35,7 @@ def describe_package(
         inputs=_client_tensors(plan.config, "input"),
         outputs=tuple(
             # What the model returns decides: any size, in as many dimensions as were seen.
-            tensor.model_copy(update={"shape": (-1,) * max(1, len(returned[tensor.name]))})
-            if tensor.name in returned
-            else tensor
+            replace(tensor, shape=(-1,) * max(1, len(returned[tensor.name]))) if tensor.name in returned else tensor
             for tensor in _client_tensors(plan.config, "output")
         ),
         batching=analysis.batching,
@@ -56,14 +56,14 @@ def contradicted_outputs(analysis: ModelAnalysis) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _client_tensors(config: Any, kind: str) -> tuple[Tensor, ...]:
+def _client_tensors(config: Any, kind: str) -> tuple[TensorSpec, ...]:
     from tritonclient.grpc.model_config_pb2 import DataType
 
     batch = (-1,) if config.max_batch_size else ()
     return tuple(
-        Tensor(
+        TensorSpec(
             name=tensor.name,
-            data_type=WireType.from_config_name(DataType.Name(tensor.data_type)).value,
+            data_type=WireType.from_config_name(DataType.Name(tensor.data_type)),
             shape=(*batch, *tensor.dims),
             optional=kind == "input" and tensor.optional,
         )

@@ -11,27 +11,28 @@ from pathlib import Path
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
-from serve_deploy.model_config.local import without_accelerators
+from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
 from serve_deploy.packaging.servable import list_needs, make_servable
 from serve_deploy.progress import Progress, silent
+from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import (
-    ExistingModel,
     ModelSource,
     check_model_name,
+    check_policy,
     choose_version,
     commit_version,
     default_model_name,
     digest_files,
     place_model,
     read_existing,
+    require_same_tensors,
     staged_model,
     write_shared,
 )
-from serve_deploy.repository.version_rules import check_policy, require_same_tensors
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
 
 
-def _look_at_destination(name: str, options: PackageOptions) -> tuple[Path, ExistingModel | None]:
+def _look_at_destination(name: str, options: PackageOptions) -> tuple[Path, ModelFolder | None]:
     check_model_name(name)
     if "://" in str(options.repository) or re.match(r"(s3|gs|as):/", str(options.repository)):
         raise UsageError(

@@ -22,8 +22,6 @@ from serve_deploy.triton.log import read_models
 if TYPE_CHECKING:
     from serve_deploy.onnx.session import Array, Arrays, Run
 
-# A large model with its warm-up takes its time.
-_START_SECONDS = 600.0
 _OWN_SECONDS = 30.0
 _ROUNDS = 5
 _ROUND_SECONDS = 2.0
@@ -60,8 +58,8 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     """
     cases = _run_alone(subject)
     random = _find_random(subject, cases)
-    options = ServerOptions(repository=subject.repository, auto_complete=False)
-    with _start(options, runtime, progress) as server:
+    options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
+    with _start(options, progress) as server:
         _require_ready(server, subject.name)
         progress(f"comparing {subject.name} with ONNX Runtime")
         try:
@@ -118,9 +116,9 @@ def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
     return frozenset(name for name, own in cases[0].expected.items() if not are_close(again[name], own, SERVED))
 
 
-def _start(options: ServerOptions, runtime: RuntimeName | None, progress: Progress) -> TritonServer:
+def _start(options: ServerOptions, progress: Progress) -> TritonServer:
     try:
-        return start_server(options, runtime=runtime, startup_timeout_seconds=_START_SECONDS, progress=progress)
+        return start_server(options, progress=progress)
     except TritonStartError as error:
         hint = error.hint or "see its last lines above"
         raise TritonStartError(error.message, hint=f"{hint}; or package with `verify=False`") from error
@@ -198,7 +196,7 @@ def _compare(
         elif name not in random:
             difference = compare(outputs[name], own, SERVED, noise=noise)
             differences.append((name, difference))
-            wrong += [f"'{name}': {difference.problem}"] if difference.problem else []
+            wrong += [f"'{name}' {difference.problem}"] if difference.problem else []
         elif outputs[name].ndim != own.ndim:
             wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
     if wrong:

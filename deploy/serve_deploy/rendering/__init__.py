@@ -21,7 +21,7 @@ def format_of(path: PurePath) -> Format:
     known = _BY_EXTENSION.get(path.suffix.lower())
     if known is None:
         extensions = ", ".join(f"{extension} ({name})" for extension, name in _BY_EXTENSION.items())
-        raise UsageError(f"--output {path}: the extension says the format", hint=f"use one of {extensions}")
+        raise UsageError(f"`outputs={path}`: the format follows from the extension", hint=f"use one of {extensions}")
     return known
 
 

@@ -1,4 +1,4 @@
-"""Read saved reports, and write a report into files without ever losing it."""
+"""Write a report into files without ever losing it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import ValidationError
-
-from serve_deploy.errors import DestinationError, UsageError
+from serve_deploy.errors import DestinationError
 from serve_deploy.files.atomic import write_atomically
 from serve_deploy.rendering import format_of, render
-from serve_deploy.reports.report import FORMAT_VERSION, LoadTestReport, ReportSet
+from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 
 class UnsavedReport(DestinationError):
@@ -24,38 +22,17 @@ class UnsavedReport(DestinationError):
         self.kept = kept
 
 
-def read_report(path: Path) -> LoadTestReport:
-    """Read a report that `serve loadtest --output report.json` or `--json` wrote; UsageError where it is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"cannot read the report {path}: {reason}") from error
-    try:
-        report = LoadTestReport.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"{path} is not a load-test report: {f'{where}: ' if where else ''}{first['msg']}",
-            hint="make one with: serve loadtest URL -m MODEL --output report.json",
-        ) from error
-    if report.format_version > FORMAT_VERSION:
-        raise UsageError(f"{path} was written by a newer serve ({report.tool_version})", hint="update serve")
-    return report
-
-
 def check_destinations(paths: Sequence[Path]) -> None:
     """Find out before a long run what would go wrong after it: unknown formats, folders that cannot be written."""
     for path in paths:
         format_of(path)
         folder = path.parent
         if path.is_dir():
-            raise DestinationError(f"--output {path} is a folder", hint="name a file in it")
+            raise DestinationError(f"`outputs={path}` is a folder", hint="name a file in it")
         if not folder.is_dir():
-            raise DestinationError(f"--output {path}: there is no folder {folder}", hint=f"make it: mkdir -p {folder}")
+            raise DestinationError(f"`outputs={path}`: there is no folder {folder}", hint=f"make it: mkdir -p {folder}")
         if not os.access(folder, os.W_OK):
-            raise DestinationError(f"--output {path}: the folder {folder} cannot be written to")
+            raise DestinationError(f"`outputs={path}`: the folder {folder} cannot be written to")
 
 
 def write_report(report: LoadTestReport | ReportSet, paths: Sequence[Path]) -> None:

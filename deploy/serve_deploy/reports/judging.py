@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from serve_deploy.errors import ThresholdError, UsageError
 from serve_deploy.reports.figures import format_load
-from serve_deploy.reports.gates import Gate, evaluate_gates
+from serve_deploy.reports.gates import Gate, evaluate_gates, parse_gate
+from serve_deploy.reports.options import JudgingOptions
 from serve_deploy.reports.point import GateResult, Load, Point
 from serve_deploy.reports.report import LoadTestReport, ReportSet
+from serve_deploy.reports.saved_reports import read_report
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A saved report to compare with, by its name; `minimum_effect` is the relative change that is let pass."""
+    """A saved report to compare with, by its name; `minimum_effect` is the relative change that is ignored."""
 
     name: str
     report: LoadTestReport
@@ -27,7 +29,7 @@ def check_comparable(baseline: Baseline, model: str, protocol: str, loads: Seque
     if (target.model, target.protocol) != (model, protocol):
         raise UsageError(
             f"the baseline {baseline.name} measured {target.model} over {target.protocol}, not {model} over {protocol}",
-            hint="measure the baseline anew, with the same model and protocol",
+            hint="measure the baseline again with the same model and protocol",
         )
     if not measured & set(loads):
         was, asked = (", ".join(map(format_load, some)) or "no load" for some in (measured, loads))
@@ -49,16 +51,25 @@ def judge_report(report: LoadTestReport, gates: Sequence[Gate], baseline: Baseli
     return report.model_copy(update=verdicts) if verdicts else report
 
 
-def judge_all(
-    result: LoadTestReport | ReportSet, gates: Sequence[Gate], baseline: Baseline | None = None
-) -> LoadTestReport | ReportSet:
-    """Judge one report, or each of several."""
+def judge(result: LoadTestReport | ReportSet, options: JudgingOptions) -> LoadTestReport | ReportSet:
+    """Add the verdicts of the gates and the baseline to a report, or to each of several.
+
+    UsageError where a gate cannot be read, or the baseline measured something else.
+    """
+    gates = [parse_gate(expression) for expression in options.slo]
+    baseline = read_baseline(options)
     if isinstance(result, LoadTestReport):
         return judge_report(result, gates, baseline)
     judged = [
         named.model_copy(update={"report": judge_report(named.report, gates, baseline)}) for named in result.reports
     ]
     return result.model_copy(update={"reports": tuple(judged)})
+
+
+def read_baseline(options: JudgingOptions) -> Baseline | None:
+    """The saved report to compare with; None where none was named."""
+    path = options.baseline
+    return None if path is None else Baseline(str(path), read_report(path), options.min_effect)
 
 
 def require_all_passed(result: LoadTestReport | ReportSet) -> None:

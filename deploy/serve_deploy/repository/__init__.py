@@ -1,1 +1,1 @@
-"""Triton model repositories on disk: written atomically, read and checked."""
+"""Triton model repositories on disk: what is in them, and how a version is written into one."""

@@ -1,43 +1,23 @@
-"""Write a model version into a Triton model repository, atomically, and read what is there."""
+"""Write a model version into a Triton model repository, atomically, beside the versions that are there."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.copying import copy_file, link_tree
 from serve_deploy.files.moving import move_into_place
 from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
-from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest, read_manifest
-from serve_deploy.model_config import CONFIG_NAME
+from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest
+from serve_deploy.model_config import CONFIG_NAME, VersionPolicy
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
-
-MODEL_NAME = "model.onnx"
-LONGEST_NAME = 128
-
-
-@dataclass(frozen=True)
-class ExistingModel:
-    """What a model's folder holds before anything is written."""
-
-    folder: Path
-    versions: tuple[int, ...]
-    manifest: Manifest | None
-    config_text: str | None
-    identity: tuple[int, int, int]
-
-    @property
-    def config_is_ours(self) -> bool:
-        """Whether config.pbtxt is as serve wrote it, so that nobody's edits are lost with it."""
-        digests = {file.path: file.sha256 for file in self.manifest.files} if self.manifest else {}
-        text = (self.config_text or "").encode()
-        return self.config_text is None or digests.get(CONFIG_NAME) == hashlib.sha256(text).hexdigest()
+from serve_deploy.repository.model_folder import MODEL_NAME, ModelFolder, read_model_folder
 
 
 @dataclass(frozen=True)
@@ -55,64 +35,92 @@ def default_model_name(source: Path) -> str:
 
 
 def check_model_name(name: str) -> None:
-    """Raise UsageError where the name cannot be a model's folder and a part of Triton's URLs."""
-    rules = (
-        (not name, "is empty"),
-        (len(os.fsencode(name)) > LONGEST_NAME, f"is longer than {LONGEST_NAME} bytes"),
-        (name.startswith("."), "begins with a dot"),
-        (not re.fullmatch(r"[A-Za-z0-9._-]*", name), "has characters other than letters, digits, '.', '_' and '-'"),
-    )
-    for broken, reason in rules:
-        if broken:
-            raise UsageError(
-                f"the model name {name!r} {reason}, so it is no valid folder and URL of Triton's", hint="give --name"
-            )
-
-
-def read_existing(folder: Path) -> ExistingModel | None:
-    """Look at a model's folder; None where there is nothing, DestinationError where it is something else."""
-    try:
-        status = folder.stat()
-        if not folder.is_dir():
-            raise DestinationError(f"{folder} exists and is no folder", hint="give another --name or -o")
-        config = folder / CONFIG_NAME
-        return ExistingModel(
-            folder=folder,
-            versions=list_versions(folder),
-            manifest=read_manifest(folder),
-            config_text=config.read_text(encoding="utf-8") if config.exists() else None,
-            identity=(status.st_dev, status.st_ino, status.st_mtime_ns),
+    """Raise UsageError where the name cannot be a folder and a part of Triton's URLs."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+        raise UsageError(
+            f"the model name '{name}' does not work as a folder and in a URL",
+            hint="choose another `name`: at most 128 letters, digits, '.', '_' and '-', and no dot at the beginning",
         )
+
+
+def read_existing(folder: Path) -> ModelFolder | None:
+    """What is in a model's folder before anything is written; None where there is none.
+
+    DestinationError where a file is in the way or something cannot be read.
+    """
+    hint = "choose another `name` or `repository`"
+    try:
+        taken = next(path for path in (folder, *folder.parents) if path.exists())
+        if not taken.is_dir():
+            raise DestinationError(f"{taken} is a file, not a folder", hint=hint)
+        existing = read_model_folder(folder) if taken == folder else None
     except FileNotFoundError:
         return None
-    except NotADirectoryError as error:
-        taken = next(parent for parent in folder.parents if parent.exists() and not parent.is_dir())
-        raise DestinationError(f"{taken} is a file, not a folder", hint="give another -o") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DestinationError(f"{folder} cannot be read: {error}", hint="give another -o") from error
+    except OSError as error:
+        raise DestinationError(f"{folder} cannot be read: {error}", hint=hint) from error
+    if existing is None:
+        return None
+    if MANIFEST_NAME in existing.errors:
+        raise existing.errors[MANIFEST_NAME]
+    if existing.config_text is None and existing.errors:
+        raise DestinationError("; ".join(map(str, existing.errors.values())), hint=hint)
+    return existing
 
 
-def list_versions(folder: Path) -> tuple[int, ...]:
-    """The versions that Triton sees in a model's folder, oldest first."""
-    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    return tuple(sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name)))
-
-
-def choose_version(existing: ExistingModel | None, requested: int | None, *, force: bool) -> int:
+def choose_version(existing: ModelFolder | None, requested: int | None, *, force: bool) -> int:
     """The version to write; None asks for the one after the newest. DestinationError where it exists already."""
     versions = existing.versions if existing else ()
     version = requested if requested is not None else max(versions, default=0) + 1
     if existing and version in versions and not force:
         raise DestinationError(
-            f"{existing.folder / str(version)} exists already",
-            hint="--version next adds a version beside it, --force replaces it",
+            f"{existing.path / str(version)} already exists",
+            hint="`version=next` adds a version beside it, `force=True` replaces it",
         )
-    if existing and not existing.config_is_ours and not force:
+    if existing and not force and _config_was_edited(existing):
         raise DestinationError(
-            f"{existing.folder / CONFIG_NAME} was written or edited by somebody else, and would be replaced",
-            hint="keep a copy of it and use --force, or give another --name",
+            f"{existing.path / CONFIG_NAME} was written or edited by hand, and packaging would replace it",
+            hint="keep a copy of it and use `force=True`, or choose another `name`",
         )
     return version
+
+
+def _config_was_edited(existing: ModelFolder) -> bool:
+    files = existing.manifest.files if existing.manifest else ()
+    written = {file.sha256 for file in files if file.path == CONFIG_NAME}
+    return existing.config_text is not None and hash_file(existing.path / CONFIG_NAME) not in written
+
+
+def check_policy(policy: VersionPolicy | None, version: int, existing: ModelFolder | None) -> tuple[str, ...]:
+    """A note where the version would not be served for now; UsageError where it never would."""
+    others = existing.versions if existing else ()
+    if policy and policy.specific and version not in policy.specific:
+        raise UsageError(
+            f"`version_policy` would never serve version {version}",
+            hint=f"add it: `version_policy=specific:{','.join(map(str, sorted({*policy.specific, version})))}`",
+        )
+    newest = max((*others, version))
+    served = policy.serves(version, others) if policy else version == newest
+    return () if served else (f"version {version} is written but not served: version {newest} is newer",)
+
+
+def require_same_tensors(config: Any, version: int, existing: ModelFolder | None, *, force: bool) -> None:
+    """DestinationError where other tensors would break the other versions: all share one configuration."""
+    others = [other for other in existing.versions if other != version] if existing else []
+    if not existing or not others or existing.config_text is None or force:
+        return
+    if CONFIG_NAME in existing.errors:
+        raise existing.errors[CONFIG_NAME]
+    for kind in ("input", "output"):
+        old, new = (
+            {(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in getattr(written, kind)}
+            for written in (existing.config, config)
+        )
+        if old != new:
+            raise DestinationError(
+                f"version {version} of {config.name} has other {kind}s than version {max(others)}, "
+                "and all versions share one configuration",
+                hint="choose another `name`, or use `force=True` if the old versions are not served any more",
+            )
 
 
 @contextmanager
@@ -153,21 +161,21 @@ def write_shared(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def digest_files(folder: Path) -> tuple[FileDigest, ...]:
-    """Every file below a folder, hashed in pieces."""
-    return tuple(_digest_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    """Every file below a folder with its hash and size."""
+    return tuple(
+        FileDigest(path=path.relative_to(folder).as_posix(), sha256=hash_file(path), size_bytes=path.stat().st_size)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    )
 
 
 def hash_file(path: Path) -> str:
-    """Its sha256, read in pieces."""
+    """A file's sha256, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest_file(path: Path, folder: Path) -> FileDigest:
-    return FileDigest(path=path.relative_to(folder).as_posix(), sha256=hash_file(path), size_bytes=path.stat().st_size)
-
-
-def commit_version(staged: Path, destination: Path, existing: ExistingModel | None, manifest: Manifest) -> Manifest:
+def commit_version(staged: Path, destination: Path, existing: ModelFolder | None, manifest: Manifest) -> Manifest:
     """Give the staged model what the existing folder keeps, its manifest, and its place; returns that manifest."""
     with folder_lock(destination.parent):
         _require_unchanged(destination, existing)
@@ -180,18 +188,20 @@ def commit_version(staged: Path, destination: Path, existing: ExistingModel | No
     return merged
 
 
-def _require_unchanged(destination: Path, existing: ExistingModel | None) -> None:
+def _require_unchanged(destination: Path, existing: ModelFolder | None) -> None:
     now = read_existing(destination)
     if (now and now.identity) != (existing and existing.identity):
-        raise DestinationError(f"{destination} changed meanwhile", hint="another run may have written it; try again")
+        raise DestinationError(
+            f"{destination} changed during this run", hint="another run may have written it; try again"
+        )
 
 
-def _keep_others(existing: ExistingModel, staged: Path, version: int) -> None:
+def _keep_others(existing: ModelFolder, staged: Path, version: int) -> None:
     """Link what is not ours to replace: other versions, and files that serve did not write."""
     ours = {CONFIG_NAME, MANIFEST_NAME, SAMPLES_NAME, WARMUP_FOLDER, str(version)}
     if existing.manifest:
         ours |= {file.path for file in existing.manifest.files if "/" not in file.path}
-    for entry in sorted(existing.folder.iterdir()):
+    for entry in sorted(existing.path.iterdir()):
         if entry.name not in ours and not (staged / entry.name).exists():
             link_tree(entry, staged / entry.name)
 

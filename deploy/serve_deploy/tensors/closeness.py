@@ -65,15 +65,15 @@ def compare(actual: Array, expected: Array, tolerances: Tolerances, *, noise: fl
     `noise` is what the model itself varies by, as a share of the largest magnitude: three times that is allowed.
     """
     if actual.shape != expected.shape:
-        return Difference(problem=f"shape {list(actual.shape)} instead of {list(expected.shape)}")
+        return Difference(problem=f"has shape {list(actual.shape)} instead of {list(expected.shape)}")
     if expected.dtype.kind != "f":
         wrong = int(np.sum(actual != expected))
-        problem = f"{wrong} of {expected.size} elements differ" if wrong else None
+        problem = f"differs in {wrong} of {expected.size} elements" if wrong else None
         return Difference(wrong, wrong / max(expected.size, 1), problem)
     a, b = actual.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
-        return Difference(float("inf"), float("inf"), "infinite or NaN in other places")
+        return Difference(float("inf"), float("inf"), "is infinite or NaN in other places")
     return _compare_finite(a[finite], b[finite], tolerances[expected.dtype.name], noise)
 
 

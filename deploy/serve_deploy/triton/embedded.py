@@ -12,9 +12,8 @@ import sysconfig
 from pathlib import Path
 
 from serve_deploy.onnx.string_locale import provide_locale
-from serve_deploy.triton.arguments import server_arguments
 from serve_deploy.triton.options import RuntimeName, ServerOptions
-from serve_deploy.triton.runtime import Launch, Ports
+from serve_deploy.triton.runtime import Launch, Ports, server_arguments
 
 _BACKENDS = Path(__file__).parent / "backends"
 # A load mostly waits: the Python backend takes a second to end the process that completed or refused a model.
@@ -32,13 +31,11 @@ class EmbeddedRuntime:
         root = _package_root()
         if root is None:
             return "nvidia-pytriton is not installed"
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
         if not _stub(root).exists():
-            return f"nvidia-pytriton has no stub for Python {sys.version_info.major}.{sys.version_info.minor}"
+            return f"nvidia-pytriton has no stub for Python {version}"
         if _python_library() is None:
-            version = f"{sys.version_info.major}.{sys.version_info.minor}"
-            return (
-                f"Triton needs libpython{version}.so, which is not here; on Debian: apt-get install libpython{version}"
-            )
+            return f"libpython{version}.so was not found; on Debian: apt-get install libpython{version}"
         return None
 
     def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:
@@ -81,7 +78,7 @@ def _stub(root: Path) -> Path:
 
 
 def _python_library() -> str | None:
-    """The folder of this Python's libpython; "" where the system's loader finds it by itself."""
+    """The folder of this Python's libpython; "" where the system's loader finds it."""
     name = str(sysconfig.get_config_var("INSTSONAME") or "")
     for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
         if folder and ".so" in name and (Path(folder) / name).exists():

@@ -1,48 +1,63 @@
-"""How a Triton server is to be started; the same for every runtime."""
+"""How to start a Triton server; the same for every runtime."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from serve_deploy.endpoint.control import ModelState
+from serve_deploy.errors import UsageError
+from serve_deploy.option import Option
 
 RuntimeName = Literal["embedded", "docker", "installed"]
-ControlMode = Literal["none", "poll", "explicit"]
+_MODELS, _SERVER, _NETWORK = "Models", "Server", "Network"
+
+
+def _read_flag(text: str) -> str:
+    if not text.startswith("--"):
+        raise UsageError(f"'{text}' is not a flag of tritonserver", hint="serve run takes one model repository")
+    return text
+
+
+def _read_release(text: str) -> str:
+    from serve_deploy.releases import find_release
+
+    return find_release(text).name
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """A port of 0 means a free one; `models` are loaded at start in explicit mode."""
+    """What to serve, with which Triton, and where; a port of 0 means a free one."""
 
-    repository: Path
-    host: str = "127.0.0.1"
-    http_port: int = 0
-    grpc_port: int = 0
-    metrics_port: int = 0
-    control_mode: ControlMode = "none"
-    models: tuple[str, ...] = ()
+    repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")]
+    extra_arguments: Annotated[
+        tuple[str, ...], Option("After --: any flags of tritonserver.", metavar="FLAGS", read=_read_flag)
+    ] = ()
+    models: Annotated[tuple[str, ...], Option("Load only this model; repeatable.", metavar="NAME", group=_MODELS)] = ()
+    explicit: Annotated[
+        bool, Option("Load only what `models` names, and models requested later through the API.", group=_MODELS)
+    ] = False
+    watch: Annotated[bool, Option("Reload models whose files change.", group=_MODELS)] = False
+    # False makes Triton refuse a configuration that it would have to complete.
     auto_complete: bool = True
-    exit_on_error: bool = False
-    exit_timeout_seconds: int = 30
-    release: str | None = None
-    extra_arguments: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ServerStatus:
-    """A running server as `serve run` shows it."""
-
-    http_url: str
-    grpc_url: str
-    metrics_url: str
-    runtime: RuntimeName
-    triton_version: str
-    pid: int
-    models: tuple[ModelState, ...]
-
-    @property
-    def ready(self) -> bool:
-        """Whether any model can be asked."""
-        return any(model.state == "READY" for model in self.models)
+    host: Annotated[str, Option("Address to listen on; 0.0.0.0 opens the server to the network.", group=_NETWORK)] = (
+        "127.0.0.1"
+    )
+    http_port: Annotated[int, Option("Port for HTTP; 0: any free port.", minimum=0, maximum=65535, group=_NETWORK)] = 0
+    grpc_port: Annotated[int, Option("Port for gRPC; 0: any free port.", minimum=0, maximum=65535, group=_NETWORK)] = 0
+    metrics_port: Annotated[
+        int, Option("Port for Prometheus metrics; 0: any free port.", minimum=0, maximum=65535, group=_NETWORK)
+    ] = 0
+    runtime: Annotated[
+        RuntimeName | None, Option("Which Triton to use; by default the first one found.", group=_SERVER)
+    ] = None
+    release: Annotated[
+        str | None,
+        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=_read_release),
+    ] = None
+    startup_timeout_seconds: Annotated[
+        float, Option("How long to wait for the models to load.", minimum=1, group=_SERVER)
+    ] = 600.0
+    exit_timeout_seconds: Annotated[
+        int, Option("How long Ctrl-C waits for requests in flight.", minimum=0, group=_SERVER)
+    ] = 10

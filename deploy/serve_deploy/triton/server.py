@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.connection import RefusedError
-from serve_deploy.endpoint.control import ControlPlane, ModelState
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError, UsageError
 from serve_deploy.progress import Progress, silent
+from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.repository.model_folder import find_newer_models
 from serve_deploy.triton.embedded import shared_memory_prefix
 from serve_deploy.triton.log import last_lines, names_port_clash, read_models
-from serve_deploy.triton.options import RuntimeName, ServerOptions, ServerStatus
-from serve_deploy.triton.ports import choose_ports
+from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.process import ServerProcess, Spawn, start_process
-from serve_deploy.triton.runtime import Ports, Runtime
+from serve_deploy.triton.runtime import Ports, Runtime, choose_ports
 from serve_deploy.triton.runtimes import select_runtime
+from serve_deploy.triton.watch import ModelChange, RepositoryWatch
 
 # A model is loaded when the request is answered.
 _CONTROL_TIMEOUT_SECONDS = 600.0
@@ -34,15 +37,46 @@ _START_ATTEMPTS = 5
 _POLL_SECONDS = 0.02
 # While it starts, an answer that takes longer is asked for again.
 _ANSWER_SECONDS = 10.0
+_TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """A running server: where it serves, and what."""
+
+    http_url: str
+    grpc_url: str
+    metrics_url: str
+    runtime: RuntimeName
+    triton_version: str
+    pid: int
+    models: tuple[ModelState, ...]
+
+    @property
+    def failed(self) -> tuple[ModelState, ...]:
+        """The models that Triton tried to load, and could not."""
+        return tuple(model for model in self.models if model.state != "READY" and model.reason != "not loaded")
+
+
+def _ignore(_: object) -> None:
+    """Nobody listens."""
 
 
 class TritonServer:
     """A running server whose models have finished loading; leaving its context ends it."""
 
-    def __init__(self, process: ServerProcess, options: ServerOptions, ports: Ports, runtime: RuntimeName) -> None:
+    def __init__(
+        self,
+        process: ServerProcess,
+        options: ServerOptions,
+        ports: Ports,
+        runtime: RuntimeName,
+        watch: RepositoryWatch | None,
+    ) -> None:
         self._process = process
         self._options = options
         self._ports = ports
+        self._watch = watch
         self.runtime: RuntimeName = runtime
         self.version = ""
         self._log_end = 0
@@ -121,6 +155,43 @@ class TritonServer:
             models=self.model_states(),
         )
 
+    def require_models(self) -> ServerStatus:
+        """The status; TritonStartError where no model has loaded and none is to be loaded later."""
+        status, options = self.status(), self._options
+        if options.explicit or options.watch or any(model.state == "READY" for model in status.models):
+            return status
+        if not status.failed:
+            raise TritonStartError(
+                f"{options.repository} has no models to load", hint="serve package MODEL.onnx -o DIR makes a repository"
+            )
+        reasons = "; ".join(f"{model.name}: {model.reason or model.state}" for model in status.failed)
+        raise TritonStartError(
+            f"Triton loaded no model of {options.repository}: {reasons}",
+            hint="serve check explains what is wrong with each",
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What will not work as it should: models that did not load here, or would not in the release's container."""
+        options = self._options
+        failed = [f"{model.name} did not load: {model.reason or model.state}" for model in self.status().failed]
+        # The embedded ONNX Runtime is newer than most containers'.
+        newer = find_newer_models(options.repository, options.release or DEFAULT_RELEASE)
+        loads_here = newer.items() if self.runtime == "embedded" else ()
+        return (*failed, *(f"{name} loads here, but {error.message}" for name, error in loads_here))
+
+    def serve(
+        self, *, on_change: Callable[[ModelChange], object] = _ignore, on_log: Callable[[str], object] = _ignore
+    ) -> NoReturn:
+        """Serve until interrupted, with `watch` reloading models whose files change.
+
+        TritonStartError where the server ends without having been asked to.
+        """
+        while (code := self.wait(_TICK_SECONDS)) is None:
+            on_log(self.new_log_text())
+            for change in self._watch.apply_changes(self) if self._watch else ():
+                on_change(change)
+        raise TritonStartError(f"Triton ended with exit code {code}; its last lines:\n{self.last_lines()}")
+
     def memory_bytes(self) -> int:
         """Resident memory of the server and of the processes its models run in."""
         return self._process.memory_bytes()
@@ -148,17 +219,15 @@ class TritonServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Whoever leaves the context is done with it: no request of theirs is in flight, and a drain takes seconds.
+        # No request of the caller is in flight any more, and a drain takes seconds.
         self.stop(drain=False)
 
 
 def start_server(
     options: ServerOptions,
     *,
-    runtime: RuntimeName | None = None,
-    startup_timeout_seconds: float = 120,
     progress: Progress = silent,
-    on_log: Callable[[str], object] | None = None,
+    on_log: Callable[[str], object] = _ignore,
     runtimes: tuple[Runtime, ...] | None = None,
     spawn: Spawn = subprocess.Popen,
     clock: Callable[[], float] = time.monotonic,
@@ -169,29 +238,43 @@ def start_server(
     `on_log` is given what the server writes until then; `new_log_text` has what comes later.
     Raises TritonStartError where there is no runtime, a given port is in use, or the server ends or hangs at start.
     """
-    if not options.repository.is_dir():
-        raise UsageError(f"{options.repository} is not a folder", hint="name the folder that holds the models")
-    chosen = select_runtime(runtime, runtimes)
-    deadline = clock() + startup_timeout_seconds
+    _check_models(options)
+    watch = RepositoryWatch(options.repository, options.models) if options.watch else None
+    if watch:
+        watch.look()
+    chosen = select_runtime(options.runtime, runtimes)
+    deadline = clock() + options.startup_timeout_seconds
     for attempt in range(1, _START_ATTEMPTS + 1):
         progress(f"starting Triton ({chosen.name})")
         ports = choose_ports(options)
-        server_id = uuid.uuid4().hex[:12]
-        server = TritonServer(_launch(chosen, options, ports, server_id, spawn), options, ports, chosen.name)
+        server_id = secrets.token_hex(6)
+        process = _launch(chosen, options, ports, server_id, spawn)
+        server = TritonServer(process, options, ports, chosen.name, watch)
         try:
             progress("waiting for Triton to load the models")
             server.version = _wait_until_loaded(server, server_id, deadline, clock, sleep, on_log)
         except BaseException as error:
             server.stop(drain=False)
-            if attempt < _START_ATTEMPTS and isinstance(error, _PortTaken) and _has_free_port(options):
+            has_free_port = 0 in (options.http_port, options.grpc_port, options.metrics_port)
+            if attempt < _START_ATTEMPTS and isinstance(error, _PortTaken) and has_free_port:
                 continue
             raise
         return server
     raise AssertionError("unreachable")
 
 
+def _check_models(options: ServerOptions) -> None:
+    repository = options.repository
+    if not repository.is_dir():
+        raise UsageError(f"{repository} is not a folder", hint="name the folder that holds the models")
+    for name in options.models:
+        if name != "*" and not (repository / name).is_dir():
+            there = ", ".join(sorted(path.name for path in repository.glob("[!.]*") if path.is_dir())) or "no models"
+            raise UsageError(f"`models={name}`: {repository} has no such model", hint=f"it has: {there}")
+
+
 class _PortTaken(TritonStartError):
-    """Somebody took a port between our choice of it and the server's start."""
+    """Another process took a port between our choice of it and the server's start."""
 
 
 def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: str, spawn: Spawn) -> ServerProcess:
@@ -206,21 +289,16 @@ def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: s
         raise
 
 
-def _has_free_port(options: ServerOptions) -> bool:
-    return 0 in (options.http_port, options.grpc_port, options.metrics_port)
-
-
 def _wait_until_loaded(
     server: TritonServer,
     server_id: str,
     deadline: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-    on_log: Callable[[str], object] | None,
+    on_log: Callable[[str], object],
 ) -> str:
     while True:
-        if on_log:
-            on_log(server.new_log_text())
+        on_log(server.new_log_text())
         code = server.poll()
         if code is not None:
             raise _start_error(code, server.log_text())
@@ -229,8 +307,8 @@ def _wait_until_loaded(
             return version
         if clock() > deadline:
             raise TritonStartError(
-                f"Triton did not finish loading in time\n{last_lines(server.log_text())}",
-                hint="give it more time, or look at its log",
+                f"Triton did not finish loading in time; its last lines:\n{server.last_lines()}",
+                hint="raise `startup_timeout_seconds`, or look at its log",
             )
         sleep(_POLL_SECONDS)
 

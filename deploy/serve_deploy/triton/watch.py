@@ -31,7 +31,7 @@ class ModelControl(Protocol):
 
 @dataclass(frozen=True)
 class ModelChange:
-    """What was done about a model whose files changed; `error` is Triton's word where it refused."""
+    """What was done about a model whose files changed; `error` is what Triton says where it refused."""
 
     model: str
     action: Literal["loaded", "reloaded", "unloaded"]
@@ -45,7 +45,7 @@ class RepositoryWatch:
         self._repository = repository
         self._models = models
         self._digests: dict[tuple[str, int, int], str] = {}
-        self._loaded: dict[str, Content] | None = None
+        self._loaded: dict[str, Content] = {}
         self._last_seen: dict[str, Content] = {}
 
     def look(self) -> None:
@@ -54,9 +54,6 @@ class RepositoryWatch:
 
     def apply_changes(self, server: ModelControl) -> tuple[ModelChange, ...]:
         """Load, reload and unload what has changed and settled since; a model that fails keeps serving as it was."""
-        if self._loaded is None:
-            self.look()
-            return ()
         now, before = self._read(), self._last_seen
         self._last_seen = now
         changes = []

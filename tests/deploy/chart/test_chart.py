@@ -21,7 +21,7 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import ChartPlan, plan_chart
 from serve_deploy.chart.write import write_chart
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
-from serve_deploy.repository.served_models import ServedModel, read_models, top_level
+from serve_deploy.repository.model_folder import ModelFolder, read_models, top_level
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def plan(repository: Path, **request: Any) -> tuple[ChartPlan, tuple[ServedModel, ...]]:
+def plan(repository: Path, **request: Any) -> tuple[ChartPlan, tuple[ModelFolder, ...]]:
     models = read_models(repository)
     return plan_chart(models, ChartOptions(**request)), models
 
@@ -199,7 +199,7 @@ def test_no_repository(tmp_path: Path, content: str) -> None:
         path.write_text("x")
     elif content == "an empty folder":
         path.mkdir()
-    with pytest.raises((UsageError, InvalidModelError), match=r"is not a folder|holds no model"):
+    with pytest.raises((UsageError, InvalidModelError), match=r"is not a folder|contains no model"):
         read_models(path)
 
 

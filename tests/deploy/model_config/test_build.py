@@ -125,7 +125,7 @@ def test_a_queue_policy_works_without_batching_too() -> None:
     config = build_model_config(signature(IMAGE), 0, ConfigOptions(name="m", queue_policy=policy))
     written = config.dynamic_batching.default_queue_policy
     assert (written.timeout_action, written.default_timeout_microseconds, written.max_queue_size) == (1, 500, 9)
-    with pytest.raises(UsageError, match="queue delay"):
+    with pytest.raises(UsageError, match="`max_queue_delay_us`"):
         build_model_config(signature(IMAGE), 0, ConfigOptions(name="m", max_queue_delay_us=5))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_deploy.model_config.digest import config_sha256, instance_count, leaves_tensors_open
+from serve_deploy.model_config.digest import config_sha256, instance_count
 
 CONFIG: dict[str, Any] = {
     "name": "m", "backend": "onnxruntime", "max_batch_size": 8,
@@ -67,9 +67,7 @@ def test_default_idle_time_of_sequences() -> None:
     assert config_sha256(CONFIG | spoken) == config_sha256(CONFIG | silent)
 
 
-def test_open_tensors_and_instances() -> None:
-    """A configuration without tensors is completed by Triton; instances count over all groups."""
-    assert leaves_tensors_open({"name": "m"})
-    assert not leaves_tensors_open(CONFIG)
+def test_instances() -> None:
+    """They count over all groups; without a group Triton chooses."""
     assert instance_count({"instance_group": [{"count": 2}, {}]}) == 3
     assert instance_count({}) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_deploy.errors import InvalidModelError
@@ -100,6 +100,7 @@ def test_the_reason_for_not_batching_is_in_the_text() -> None:
     assert "the first dimension is time" in written(ConfigOptions(name="m"), NO_PROOF)
 
 
+@settings(deadline=None)
 @given(name=st.text(min_size=1, max_size=40), reason=st.text(max_size=40))
 def test_any_tensor_name_and_any_reason_come_back_the_same(name: str, reason: str) -> None:
     """Quotes, newlines, JSON, hashes, unicode: names are data, and reasons never leave their comment."""

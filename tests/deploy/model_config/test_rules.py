@@ -19,11 +19,11 @@ def by_name(case: BrokenConfig) -> str:
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=by_name)
-def test_each_mistake_is_named_with_its_field_and_a_mend(case: BrokenConfig) -> None:
+def test_each_mistake_is_named_with_its_field_and_a_fix(case: BrokenConfig) -> None:
     """One mistake gives a problem at its field, which says what to write instead."""
     problems = check_config(parse_config(BACKEND + case.config))
     assert case.field in [problem.field for problem in problems]
-    assert all(problem.message and problem.mend for problem in problems)
+    assert all(problem.message and problem.fix for problem in problems)
 
 
 @pytest.mark.parametrize("case", MISMATCHED, ids=by_name)
@@ -66,7 +66,7 @@ def test_a_fixed_first_dimension_cannot_be_the_batch() -> None:
     )
     problems = list(check_against_model(parse_config(BACKEND + GOOD), fixed))
     assert [problem.field for problem in problems] == ["input[0].dims", "output[0].dims"]
-    assert "dynamic_axes" in problems[0].mend
+    assert "dynamic_axes" in problems[0].fix
 
 
 def test_scalars_are_one_element_without_batching() -> None:
@@ -100,7 +100,7 @@ _MAPS = 'input_map { key: "x" value: "in" } output_map { key: "y" value: "out" }
         (_MAPS, "instance_group { count: 1 }", "no instance_group"),
         (_MAPS, 'backend: "onnxruntime"', "no backend"),
         (_MAPS, 'model_warmup { name: "w" batch_size: 1 }', "no model_warmup"),
-        ('output_map { key: "y" value: "out" }', "", "without input_map"),
+        ('output_map { key: "y" value: "out" }', "", "no input_map"),
         ('input_map { key: "x" value: "in" }', "", "nothing produces the tensor 'out'"),
         (_MAPS + ' output_map { key: "z" value: "in" }', "", "'in' is produced twice"),
         (_MAPS + ' output_map { key: "z" value: "lost" }', "", "the tensor 'lost' is not used"),

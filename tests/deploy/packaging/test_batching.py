@@ -111,7 +111,7 @@ def test_is_exact_about_integers() -> None:
 
     proof = prove_batching(run, signature(-1, 2, data_type=DataType.INT64), samples)
 
-    assert (proof.verdict, "2 of 2 elements differ" in proof.evidence) == ("not_batchable", True)
+    assert (proof.verdict, "differs in 2 of 2 elements" in proof.evidence) == ("not_batchable", True)
 
 
 def test_compares_strings(tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ def test_all_else_must_be_equal(data_type: type) -> None:
     own = np.array([0, 1, 1], data_type)
     served = np.array([0, 1, 0], data_type)
     assert compare(own, own, SERVED).problem is None
-    assert "1 of 3 elements differ" in str(compare(served, own, SERVED).problem)
+    assert "differs in 1 of 3 elements" in str(compare(served, own, SERVED).problem)
 
 
 def test_another_shape_is_a_problem() -> None:
     """Named with both shapes."""
-    assert compare(np.zeros((2, 1)), np.zeros((2,)), SERVED).problem == "shape [2, 1] instead of [2]"
+    assert compare(np.zeros((2, 1)), np.zeros((2,)), SERVED).problem == "has shape [2, 1] instead of [2]"
 
 
 def test_a_nan_in_another_place_is_a_problem() -> None:

@@ -8,10 +8,8 @@ import pytest
 
 from serve_deploy.errors import TritonStartError
 from serve_deploy.triton import ServerOptions
-from serve_deploy.triton.docker import DockerRuntime
-from serve_deploy.triton.installed import InstalledRuntime
 from serve_deploy.triton.runtime import Launch, Ports
-from serve_deploy.triton.runtimes import known_runtimes, select_runtime
+from serve_deploy.triton.runtimes import DockerRuntime, InstalledRuntime, known_runtimes, select_runtime
 
 _PORTS = Ports(http=18000, grpc=18001, metrics=18002)
 
@@ -73,7 +71,7 @@ def test_docker_publishes_on_the_host_asked_for_and_mounts_read_only(tmp_path: P
     """The container listens on all its addresses, the machine only on the one asked for."""
     runtime = DockerRuntime(which=lambda name: None)
     options = ServerOptions(
-        repository=tmp_path, release="24.10", control_mode="explicit", models=("a", "b"), auto_complete=False,
+        repository=tmp_path, release="24.10", models=("a", "b"), auto_complete=False,
         extra_arguments=("--log-verbose=1",),
     )  # fmt: skip
     launch = runtime.prepare(options, _PORTS, "id", tmp_path)

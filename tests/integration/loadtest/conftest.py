@@ -30,7 +30,7 @@ def loadtest_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def triton(triton_server: Callable[..., TritonServer], loadtest_repository: Path) -> TritonServer:
     """The server, with all models loaded."""
-    return triton_server(loadtest_repository, control_mode="explicit", models=("*",))
+    return triton_server(loadtest_repository, explicit=True, models=("*",))
 
 
 @pytest.fixture

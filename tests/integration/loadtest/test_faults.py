@@ -188,7 +188,7 @@ def test_dead_server_ends_the_run_with_the_report_so_far() -> None:
 
 def test_killed_triton_ends_the_run(triton_server: Callable[..., TritonServer], loadtest_repository: Any) -> None:
     """A real server that dies in mid-run, over gRPC: the run ends as lost, not as fast."""
-    server = triton_server(loadtest_repository, control_mode="explicit", models=("double",))
+    server = triton_server(loadtest_repository, models=("double",))
 
     def kill(snapshot: Any) -> None:
         if snapshot.succeeded:

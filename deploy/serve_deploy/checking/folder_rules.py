@@ -1,0 +1,104 @@
+"""What is wrong with a model's folder, found without running the model: layout, configuration and manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble
+from serve_deploy.repository.model_folder import MODEL_FILES, ModelFolder
+from serve_deploy.repository.model_repository import hash_file
+
+
+def check_folder(folder: ModelFolder) -> tuple[Problem, ...]:
+    """Every rule that a model's folder breaks."""
+    if not folder.is_model and not _loose_files(folder):
+        fix = "move it out of the repository"
+        return (Problem("", "Triton loads every folder as a model, and this is not a model", fix),)
+    return tuple(problem for rule in _RULES for problem in rule(folder))
+
+
+def note_folder(folder: ModelFolder) -> Iterator[str]:
+    """What is not wrong with a model's folder, but worth knowing."""
+    config, manifest = folder.config, folder.manifest
+    if folder.is_model and CONFIG_NAME not in folder.errors and not is_ensemble(config):
+        guess = "and then decides by shapes alone whether the model batches"
+        if folder.config_text is None:
+            yield f"no {CONFIG_NAME}: Triton generates one, {guess}"
+        elif not (config.input and config.output):
+            yield f"inputs or outputs are not listed: Triton adds them, {guess}"
+    if manifest is None:
+        return
+    if manifest.verification is None:
+        yield "packaged without verification: its outputs were never compared with ONNX Runtime's"
+    unknown = {*folder.versions} - {document.version for document in (manifest, *manifest.other_versions)}
+    if unknown:
+        yield f"version {', '.join(map(str, sorted(unknown)))} is not in the manifest: serve did not package it"
+
+
+def _loose_files(folder: ModelFolder) -> list[str]:
+    """Models that stand beside the version folders, where Triton does not look."""
+    suffixes = {Path(name).suffix for name in MODEL_FILES.values()}
+    return [] if "" in folder.errors else sorted(p.name for p in folder.path.iterdir() if p.suffix in suffixes)
+
+
+def _check_readable(folder: ModelFolder) -> Iterator[Problem]:
+    for name, error in folder.errors.items():
+        # The file's name stands beside the message: once is enough.
+        message = error.message.removeprefix(str(folder.path / name)).lstrip(": ")
+        yield Problem(name, message, error.hint or "make it readable")
+
+
+def _check_config(folder: ModelFolder) -> Iterator[Problem]:
+    yield from check_config(folder.config, folder.name)
+
+
+def _check_versions(folder: ModelFolder) -> Iterator[Problem]:
+    for entry in sorted(folder.path.iterdir()):
+        if entry.is_dir() and re.fullmatch(r"0[0-9]+", entry.name):
+            yield Problem(entry.name, "Triton ignores a version with a leading zero", f"rename it to {int(entry.name)}")
+    for version in folder.config.version_policy.specific.versions:
+        if folder.versions and version not in folder.versions:
+            yield Problem("version_policy", f"version {version} does not exist", "package it, or remove it here")
+    if not folder.versions:
+        yield Problem("", "there is no version folder", _fix_missing_version(folder))
+
+
+def _fix_missing_version(folder: ModelFolder) -> str:
+    if is_ensemble(folder.config):
+        return "make an empty folder 1/: an ensemble needs one too"
+    loose = _loose_files(folder)
+    return f"make a folder 1/ and move {loose[0]} there as {folder.file_name}" if loose else "put the model into 1/"
+
+
+def _check_model_files(folder: ModelFolder) -> Iterator[Problem]:
+    name = folder.file_name
+    for version in folder.missing_files:
+        others = [p.name for p in sorted((folder.path / str(version)).iterdir()) if p.suffix == Path(name).suffix]
+        fix = f'rename {others[0]} to it, or write default_model_filename: "{others[0]}"' if others else "put it there"
+        yield Problem(f"{version}/{name}", "the model's file is missing", fix)
+
+
+def _check_manifest(folder: ModelFolder) -> Iterator[Problem]:
+    """Whether the files are still those of the manifest."""
+    documents = (folder.manifest, *folder.manifest.other_versions) if folder.manifest else ()
+    for file in (file for document in documents for file in document.files):
+        path = folder.path / file.path
+        if not path.is_file():
+            yield Problem(file.path, "it is in the manifest, but the file is missing", "package the model again")
+        elif path.stat().st_size != file.size_bytes or hash_file(path) != file.sha256:
+            yield Problem(
+                file.path,
+                "it was changed after packaging, so what the manifest says was proven with another file",
+                "package the model again with the change as an option, or delete manifest.json",
+            )
+
+
+_RULES: tuple[Callable[[ModelFolder], Iterator[Problem]], ...] = (
+    _check_readable,
+    _check_config,
+    _check_versions,
+    _check_model_files,
+    _check_manifest,
+)

@@ -1,0 +1,31 @@
+"""What a user may decide about a check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from serve_deploy.option import Option
+from serve_deploy.triton.options import RuntimeName
+
+_CHECK = "Check"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Which repository to check, and against which Triton."""
+
+    repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")]
+    release: Annotated[
+        str | None,
+        Option(
+            "Triton container release, such as 24.10; by default the one that each model was packaged for.",
+            metavar="RELEASE",
+            group=_CHECK,
+        ),
+    ] = None
+    load: Annotated[bool, Option("Only read the files: start no Triton.", group=_CHECK)] = True
+    runtime: Annotated[
+        RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_CHECK)
+    ] = None

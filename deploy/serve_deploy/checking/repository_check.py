@@ -1,0 +1,180 @@
+"""Check every model of a repository: by the rules, by its manifest, and in a real Triton that loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from serve_deploy.checking.folder_rules import check_folder, note_folder
+from serve_deploy.checking.options import CheckOptions
+from serve_deploy.endpoint.model import ModelState
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.model_config import CONFIG_NAME, Problem, check_against_model, check_ensemble_members
+from serve_deploy.progress import Progress, silent
+from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.triton.options import RuntimeName, ServerOptions
+
+_REFUSED = "Triton refuses it: "
+Verdict = Literal["well", "broken", "not_tried"]
+# What Triton says where this machine's Triton lacks something that the production container has.
+_LACKS = (
+    ("unable to find backend library", "this machine's Triton does not have the backend"),
+    ("needs the native onnxruntime backend", "it needs the native ONNX Runtime backend of the container"),
+    ("has kind KIND_GPU but", "this machine has no GPU"),
+    ("openvino", "this machine's Triton does not have OpenVINO"),
+)
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """One model: what Triton says of each version, what is wrong and how to fix it, and what else is worth knowing.
+
+    `triton_release` is the one that it was checked for: the one asked for, else the one it was packaged for.
+    """
+
+    name: str
+    triton_release: str
+    versions: tuple[int, ...]
+    verdict: Verdict
+    states: tuple[ModelState, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RepositoryCheck:
+    """All models of a repository; `runtime` and `triton_version` are None where nothing was loaded."""
+
+    repository: Path
+    runtime: RuntimeName | None
+    triton_version: str | None
+    models: tuple[CheckedModel, ...]
+
+    @property
+    def broken(self) -> tuple[CheckedModel, ...]:
+        """The models that failed."""
+        return tuple(model for model in self.models if model.verdict == "broken")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What a real Triton made of the repository."""
+
+    runtime: RuntimeName
+    version: str
+    states: tuple[ModelState, ...]
+
+
+def check_repository(options: CheckOptions, *, progress: Progress = silent) -> RepositoryCheck:
+    """Check every model folder, and load all of them in a real Triton unless `load` is off.
+
+    UsageError where the folder is not a repository; TritonStartError where no Triton starts.
+    """
+    progress(f"reading {options.repository}")
+    folders = {path.name: read_model_folder(path) for path in list_folders(options.repository)}
+    _require_models(options.repository, folders)
+    loaded = _load(options, folders, progress) if options.load else None
+    models: dict[str, CheckedModel] = {}
+    for name, folder in folders.items():
+        progress(f"checking {name}")
+        packaged_for = folder.manifest.triton_release if folder.manifest else DEFAULT_RELEASE
+        models[name] = _check_model(folder, options.release or packaged_for, folders, loaded)
+    checked = tuple(_excuse_dependant(folders[name], models) for name in models)
+    return RepositoryCheck(
+        options.repository, loaded.runtime if loaded else None, loaded.version if loaded else None, checked
+    )
+
+
+def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> None:
+    if (repository / CONFIG_NAME).exists():
+        raise UsageError(
+            f"{repository} is a model's folder, not a repository",
+            hint=f"check the folder around it: serve check {repository.parent}",
+        )
+    if not any(folder.is_model for folder in folders.values()):
+        raise UsageError(f"{repository} contains no models", hint="serve package MODEL.onnx -o DIR writes a repository")
+
+
+def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
+    from serve_deploy.triton import start_server
+
+    server_options = ServerOptions(repository=options.repository, runtime=options.runtime)
+    # Triton waits forever for a Python model without its model.py.
+    safe = tuple(f.name for f in folders.values() if f.file_name != "model.py" or not f.missing_files)
+    if len(safe) < len(folders):
+        server_options = replace(server_options, explicit=True, models=safe)
+    with start_server(server_options, progress=progress) as server:
+        return _Loaded(server.runtime, server.version, server.model_states())
+
+
+def _check_model(
+    folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
+) -> CheckedModel:
+    problems = [*check_folder(folder), *_check_release(folder, release)]
+    others = {name: other.config for name, other in folders.items() if other.is_model and name != folder.name}
+    problems += check_ensemble_members(folder.config, others)
+    states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
+    refused = [state for state in states if state.state != "READY"]
+    lacks = next((words for state in refused for mark, words in _LACKS if mark in state.reason), None)
+    if loaded is None or (refused and not lacks):
+        problems += _compare_with_model(folder)
+    if loaded and not lacks and not problems:
+        problems += _explain_refusal(states, refused)
+    verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
+    notes = (*note_folder(folder), *([f"not tried here: {lacks}"] if lacks else []))
+    return CheckedModel(folder.name, release, folder.versions, verdict, states, tuple(dict.fromkeys(problems)), notes)
+
+
+def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
+    from serve_deploy.onnx.model import read_model
+    from serve_deploy.releases import check_data_types, check_release
+
+    for file in folder.onnx_files:
+        try:
+            model = read_model(file)
+            error = check_release(release, model.ir_version, model.opsets) or check_data_types(release, model.signature)
+        except InvalidModelError as unreadable:
+            error = unreadable
+        if error is not None:
+            yield _file_problem(folder, file, error)
+
+
+def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
+    """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
+    from serve_deploy.onnx.session import open_model
+
+    if not folder.onnx_files:
+        return
+    file = folder.onnx_files[-1]
+    try:
+        signature = open_model(file).signature
+    except InvalidModelError as error:
+        yield _file_problem(folder, file, error)
+        return
+    yield from check_against_model(folder.config, signature)
+
+
+def _file_problem(folder: ModelFolder, file: Path, error: InvalidModelError) -> Problem:
+    return Problem(file.relative_to(folder.path).as_posix(), error.message, error.hint or "export the model again")
+
+
+def _explain_refusal(states: Sequence[ModelState], refused: Sequence[ModelState]) -> Iterator[Problem]:
+    """Triton's own words, where no rule explains them."""
+    for state in refused:
+        yield Problem(f"version {state.version or '?'}", f"{_REFUSED}{state.reason}", "change what Triton names")
+    if not states:
+        yield Problem("", "Triton does not list it", "check the permissions of the folder")
+
+
+def _excuse_dependant(folder: ModelFolder, models: Mapping[str, CheckedModel]) -> CheckedModel:
+    """An ensemble that Triton refuses only because of its members is not itself at fault."""
+    model = models[folder.name]
+    culprits = [member for member in folder.members if member in models and models[member].verdict != "well"]
+    only_refused = all(problem.message.startswith(_REFUSED) for problem in model.problems)
+    if model.verdict != "broken" or not culprits or not only_refused:
+        return model
+    note = f"not tried here: it runs {', '.join(culprits)}, which did not load"
+    return replace(model, verdict="not_tried", problems=(), notes=(*model.notes, note))

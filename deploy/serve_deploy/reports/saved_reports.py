@@ -1,0 +1,49 @@
+"""Read saved load-test reports: one, several side by side, or the parts of one distributed run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serve_deploy.errors import UsageError
+from serve_deploy.reports.merging import merge_reports
+from serve_deploy.reports.report import FORMAT_VERSION, LoadTestReport, NamedReport, ReportSet
+
+
+def read_report(path: Path) -> LoadTestReport:
+    """Read a report that `serve loadtest --output report.json` or `--json` wrote; UsageError if it is not one."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"cannot read the report {path}: {reason}") from error
+    try:
+        report = LoadTestReport.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{path} is not a load-test report: {f'{where}: ' if where else ''}{first['msg']}",
+            hint="make one with: serve loadtest URL -m MODEL --output report.json",
+        ) from error
+    if report.format_version > FORMAT_VERSION:
+        raise UsageError(f"{path} was written by a newer serve ({report.tool_version})", hint="update serve")
+    return report
+
+
+def read_reports(files: Sequence[Path], *, merge: bool = False) -> LoadTestReport | ReportSet:
+    """Read one report, several side by side, or with `merge` the parts of one run, added up."""
+    if merge and len({path.resolve() for path in files}) < len(files):
+        raise UsageError(
+            "`merge` got the same file twice and would count its requests twice", hint="name each part once"
+        )
+    reports = [read_report(path) for path in files]
+    names = [str(path) for path in files]
+    if len(reports) == 1:
+        return reports[0]
+    if merge:
+        return merge_reports(reports, names)
+    named = (NamedReport(name=name, report=report) for name, report in zip(names, reports, strict=True))
+    return ReportSet(reports=tuple(named))

@@ -1,0 +1,222 @@
+"""What is in a model's folder: one reader for all that write, check, load and deploy models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.files.staging import STAGING_PREFIX
+from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
+from serve_deploy.model_config import CONFIG_NAME, is_ensemble, parse_config
+from serve_deploy.model_config.digest import config_sha256, instance_count
+from serve_deploy.onnx.header import read_versions
+from serve_deploy.releases import check_release
+
+MODEL_NAME = "model.onnx"
+# What Triton calls a model's file in its version folder, by backend or platform.
+MODEL_FILES = {
+    "": MODEL_NAME, "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
+    "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model's folder as it was read.
+
+    `config` is a ModelConfig, empty where there is no config.pbtxt that can be read; `errors` says by file name why
+    the configuration or the manifest cannot be read, and under "" why the folder cannot. `identity` changes when
+    another run replaces the folder.
+    """
+
+    path: Path
+    identity: tuple[int, int, int]
+    versions: tuple[int, ...]
+    config_text: str | None
+    config: Any
+    manifest: Manifest | None
+    errors: Mapping[str, InvalidModelError]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def is_model(self) -> bool:
+        """Whether Triton could take it for a model: it has a configuration or a version."""
+        return bool(self.versions) or self.config_text is not None or CONFIG_NAME in self.errors
+
+    @property
+    def file_name(self) -> str:
+        """What the model's file is called in each version folder; "" for an ensemble or an unknown backend."""
+        if is_ensemble(self.config):
+            return ""
+        by_default = MODEL_FILES.get(self.config.backend or self.config.platform, "")
+        return str(self.config.default_model_filename) or by_default
+
+    @property
+    def missing_files(self) -> tuple[int, ...]:
+        """The versions without the model's file."""
+        name = self.file_name
+        return tuple(each for each in self.versions if name and not (self.path / str(each) / name).exists())
+
+    @property
+    def onnx_files(self) -> tuple[Path, ...]:
+        """The ONNX file of each version that has one, oldest first."""
+        found = (find_onnx_file(self.path / str(version) / self.file_name) for version in self.versions)
+        return tuple(file for file in found if file)
+
+    @cached_property
+    def files(self) -> Mapping[str, Path]:
+        """Every file that Triton needs, by its path in the folder: all but the manifest and the samples."""
+        paths = sorted(path for path in self.path.rglob("*") if path.is_file())
+        ours = (MANIFEST_NAME, SAMPLES_NAME)
+        return {path.relative_to(self.path).as_posix(): path for path in paths if path.name not in ours}
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all `files`."""
+        return sum(path.stat().st_size for path in self.files.values())
+
+    @property
+    def samples(self) -> Path | None:
+        """The samples that `serve package` kept, if there are any."""
+        path = self.path / SAMPLES_NAME
+        return path if path.is_file() else None
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The models that an ensemble calls; none for any other model."""
+        return tuple(dict.fromkeys(step.model_name for step in self.config.ensemble_scheduling.step))
+
+    @property
+    def max_batch_size(self) -> int:
+        """The largest batch; 0 where the model does not batch."""
+        return int(self.config.max_batch_size)
+
+    @property
+    def instances(self) -> int | None:
+        """Instances that the configuration asks for; None where Triton chooses."""
+        return instance_count(self._config_json)
+
+    @property
+    def config_sha256(self) -> str | None:
+        """The digest by which a load-test report recognises the configuration; None where Triton completes it."""
+        return config_sha256(self._config_json) if self.config.input and self.config.output else None
+
+    @property
+    def builds_engine(self) -> bool:
+        """Whether loading it builds a TensorRT engine, which takes minutes."""
+        accelerators = self.config.optimization.execution_accelerators.gpu_execution_accelerator
+        return any(accelerator.name == "tensorrt" for accelerator in accelerators)
+
+    @cached_property
+    def _config_json(self) -> dict[str, Any]:
+        from google.protobuf.json_format import MessageToDict
+
+        return {"name": self.name, **MessageToDict(self.config, preserving_proto_field_name=True)}
+
+
+def read_model_folder(path: Path) -> ModelFolder:
+    """Read a model's folder as far as it can be read; FileNotFoundError where there is none."""
+    status = path.stat()
+    identity = (status.st_dev, status.st_ino, status.st_mtime_ns)
+    errors: dict[str, InvalidModelError] = {}
+    try:
+        versions = list_versions(path)
+    except OSError as error:
+        return ModelFolder(path, identity, (), None, parse_config(""), None, {"": _unreadable(path, error)})
+    text, config = _read_config(path / CONFIG_NAME, errors)
+    manifest = None
+    try:
+        manifest = read_manifest(path)
+    except InvalidModelError as error:
+        errors[MANIFEST_NAME] = error
+    return ModelFolder(path, identity, versions, text, config, manifest, errors)
+
+
+def _read_config(path: Path, errors: dict[str, InvalidModelError]) -> tuple[str | None, Any]:
+    text = None
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, parse_config(text, path)
+    except FileNotFoundError:
+        pass
+    except InvalidModelError as error:
+        errors[CONFIG_NAME] = error
+    except (OSError, UnicodeDecodeError) as error:
+        errors[CONFIG_NAME] = _unreadable(path, error)
+    return text, parse_config("")
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InvalidModelError:
+    reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not UTF-8 text"
+    return InvalidModelError(f"{path}: cannot be read: {reason}")
+
+
+def list_versions(path: Path) -> tuple[int, ...]:
+    """The versions that Triton sees in a model's folder, oldest first."""
+    names = (entry.name for entry in path.iterdir() if entry.is_dir())
+    return tuple(sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name)))
+
+
+def find_onnx_file(path: Path) -> Path | None:
+    """The ONNX file at a version's model path; with external data that path is a folder, and the file is in it."""
+    file = path / MODEL_NAME if path.is_dir() else path
+    return file if file.suffix == ".onnx" and file.is_file() else None
+
+
+def list_folders(repository: Path) -> list[Path]:
+    """Every folder that Triton would try to load, by name; UsageError where the repository is not a folder."""
+    if not repository.is_dir():
+        raise UsageError(
+            f"{repository} is not a folder", hint="name a model repository, such as one that serve package wrote"
+        )
+    return sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith(STAGING_PREFIX))
+
+
+def read_models(repository: Path) -> tuple[ModelFolder, ...]:
+    """Read every model of a repository; InvalidModelError where there is none, or one cannot be read."""
+    folders = (read_model_folder(path) for path in list_folders(repository) if not path.name.startswith("."))
+    models = tuple(folder for folder in folders if folder.is_model)
+    if not models:
+        raise InvalidModelError(
+            f"{repository} contains no model", hint="a model is a folder with config.pbtxt, or with a version folder"
+        )
+    for model in models:
+        for error in model.errors.values():
+            raise error
+    _require_members(models)
+    return models
+
+
+def _require_members(models: Sequence[ModelFolder]) -> None:
+    names = {model.name for model in models}
+    for model in models:
+        missing = [member for member in model.members if member not in names]
+        if missing:
+            raise InvalidModelError(
+                f"ensemble {model.name} calls {', '.join(missing)}, which the repository does not contain",
+                hint="put the folder of every member beside the ensemble's",
+            )
+
+
+def top_level(models: Sequence[ModelFolder]) -> tuple[str, ...]:
+    """The models that clients call: all but the members of ensembles."""
+    members = {member for model in models for member in model.members}
+    return tuple(model.name for model in models if model.name not in members)
+
+
+def find_newer_models(repository: Path, release: str) -> dict[str, InvalidModelError]:
+    """The models of a repository that are too new for the release's ONNX Runtime, each with the reason."""
+    refused = {}
+    for path in sorted(repository.glob("[!.]*/*/model.onnx")):
+        file = find_onnx_file(path)
+        if path.parent.name.isdigit() and file and (error := check_release(release, *read_versions(file))):
+            refused[path.parents[1].name] = error
+    return refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def _option_tables(command: Any, context: Any) -> Iterator[str]:
         heading = "Argument" if parameter.param_type_name == "argument" else parameter.rich_help_panel
         (tables.setdefault(heading, []) if heading else others).append(row)
     last = "Other options" if len(tables) > 1 else "Option"
-    return (_table(heading, rows) for heading, rows in {**tables, last: others}.items() if rows)
+    return (_table(heading, "What it does", rows) for heading, rows in {**tables, last: others}.items() if rows)
 
 
 def render_values() -> str:
@@ -53,10 +53,10 @@ def render_values() -> str:
     for name, node in schema["properties"].items():
         rows = list(_value_rows(name, node, defaults[name]))
         if "properties" in node:
-            page += [f"## {name}", _escape(node.get("description", "")), _table("Value", rows[1:])]
+            page += [f"## {name}", _escape(node.get("description", "")), _table("Value", "What it is", rows[1:])]
         else:
             single += rows
-    return "\n\n".join([*page, "## Others", _table("Value", single)]) + "\n"
+    return "\n\n".join([*page, "## Others", _table("Value", "What it is", single)]) + "\n"
 
 
 def _value_rows(path: str, node: dict[str, Any], default: Any) -> Iterator[tuple[str, str]]:
@@ -77,8 +77,8 @@ def _types(node: dict[str, Any]) -> list[str]:
     return [_code(json.dumps(choice)) for choice in choices] or [str(node.get("type", "any"))]
 
 
-def _table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
-    lines = [(heading, "What it does" if "ption" in heading else "What it is"), (":--", ":--"), *rows]
+def _table(name: str, text: str, rows: Rows) -> str:
+    lines = [(name, text), (":--", ":--"), *rows]
     return "\n".join(f"| {name} | {text} |" for name, text in lines)
 
 

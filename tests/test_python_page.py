@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_python_session_runs(tmp_path: Path) -> None:
     """All its blocks, one after the other, in a folder that holds examples/."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/python.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/python.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "session.py").write_text("\n".join(blocks), encoding="utf-8")
     run = subprocess.run([sys.executable, "session.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ from serve_deploy.errors import UsageError
 from serve_deploy.inference.image_input import SUFFIXES, find_layout, read_image
 from serve_deploy.inference.options import Scale
 from serve_deploy.tensors.casting import cast_array
-from serve_deploy.tensors.types import DataType, TensorSpec, fits_shape
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +135,7 @@ def _shape(model: Model, tensor: TensorSpec, array: Array) -> Array:
         array = array[None]
     if array.ndim == 0 and all(dim in (1, -1) for dim in served):
         array = array.reshape((1,) * len(served))
-    if not fits_shape(served, array.shape):
+    if not tensor.fits(array.shape):
         without = " (the batch axis may be left out)" if model.max_batch_size else ""
         raise UsageError(
             f"input {tensor.name} has shape {list(array.shape)}, the model takes {list(served)}{without}",

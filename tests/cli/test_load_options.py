@@ -12,17 +12,13 @@ from serve_deploy.endpoint.address import TOKEN_VARIABLE, read_endpoint
 from serve_deploy.errors import UsageError
 
 
-def test_headers_and_tokens(tmp_path: Path) -> None:
+def test_headers_and_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Headers keep their values whole; a token comes from its file, else from the environment."""
-    environment = {TOKEN_VARIABLE: "from the environment"}
+    monkeypatch.setenv(TOKEN_VARIABLE, "from the environment")
     (tmp_path / "token").write_text("from-a-file\n")
-    with_file = read_endpoint(
-        "http://host", headers=(("X-A", "b: c"),), token_file=tmp_path / "token", environment=environment
-    )
+    with_file = read_endpoint("http://host", headers=(("X-A", "b: c"),), token_file=tmp_path / "token")
     assert with_file.headers == (("X-A", "b: c"), ("Authorization", "Bearer from-a-file"))
-    assert read_endpoint("http://host", environment=environment).headers == (
-        ("Authorization", "Bearer from the environment"),
-    )
+    assert read_endpoint("http://host").headers == (("Authorization", "Bearer from the environment"),)
 
 
 @pytest.mark.parametrize(

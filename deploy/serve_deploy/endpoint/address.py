@@ -100,7 +100,6 @@ def read_endpoint(
     compression: Annotated[
         Compression | None, Option("Compress requests, and accept compressed replies.", group=_CONNECTION)
     ] = None,
-    environment: Mapping[str, str] = os.environ,
 ) -> Endpoint:
     """An endpoint with its headers, token and TLS files; UsageError says which of them does not fit."""
     if key_file and not certificate_file:
@@ -110,7 +109,7 @@ def read_endpoint(
         raise UsageError(f"{url} does not use TLS", hint="write it as https:// or grpcs://")
     return replace(
         endpoint,
-        headers=headers + _read_token(token_file, environment),
+        headers=headers + _read_token(token_file, os.environ),
         tls=TlsOptions(ca_file=ca_file, certificate_file=certificate_file, key_file=key_file, insecure=insecure),
         compression=compression,
     )

@@ -270,7 +270,7 @@ def test_a_grpc_port_asked_over_http_is_said() -> None:
     """The frames that a gRPC port answers with are not shown; the hint names the scheme to write."""
     with (
         serve_grpc_faults(lambda request, context: None) as port,
-        pytest.raises(EndpointError, match="what answers does not speak HTTP") as said,
+        pytest.raises(EndpointError, match="the server does not speak HTTP") as said,
     ):
         run(f"http://127.0.0.1:{port}")
     assert "grpc://" in (said.value.hint or "")

@@ -64,7 +64,7 @@ def test_a_gate_below_the_service_time_is_missed(loadtest: Loadtest, tmp_path: P
     ("arguments", "says"),
     [
         (("--slo", "p99<50"), "the unit of p99"),
-        (("-o", "report.docx"), "the extension says the format"),
+        (("-o", "report.docx"), "the format follows from the extension"),
         (("--baseline", "missing.json"), "cannot read the report missing.json"),
         (("--find", "rate"), "--find needs a gate"),
         (("--find", "rate", "--slo", "p99<1s", "--ramp", "1..9"), "--find and --ramp exclude each other"),

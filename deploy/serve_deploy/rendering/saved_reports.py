@@ -49,7 +49,7 @@ def write_report(report: LoadTestReport | ReportSet, paths: Sequence[Path]) -> N
             failures.append(f"{path}: {error.strerror}")
     if failures:
         kept = _keep_elsewhere(report)
-        hint = f"the whole report was kept in {kept}" if kept else "make room, and take the report from stdout"
+        hint = f"the whole report was kept in {kept}" if kept else "free some space; the report is on stdout"
         raise UnsavedReport(f"the report could not be written to {'; '.join(failures)}", hint=hint, kept=kept)
 
 

@@ -155,7 +155,7 @@ def describe_baseline(comparison: BaselineComparison) -> str:
     return (
         f"{compared} {comparison.baseline} of {format_moment(comparison.baseline_started_at)} "
         f"(at {comparison.confidence * 100:g} % confidence over all figures together; "
-        f"changes under {comparison.minimum_effect * 100:g} % are let pass)."
+        f"changes under {comparison.minimum_effect * 100:g} % are ignored)."
     )
 
 

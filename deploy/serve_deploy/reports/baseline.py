@@ -43,7 +43,7 @@ _PERCENTILES: dict[Metric, float] = {"response_p50": 0.5, "response_p99": 0.99}
 
 @dataclass(frozen=True)
 class BaselineOptions:
-    """`confidence` holds for all figures together; relative changes below `minimum_effect` are let pass."""
+    """`confidence` holds for all figures together; relative changes below `minimum_effect` are ignored."""
 
     confidence: float = 0.95
     minimum_effect: float = 0.05
@@ -63,7 +63,7 @@ def compare_with_baseline(
     if any(change.method == "single_run" for change in changes):
         notes.append(
             "A single run on either side cannot show how much runs differ by chance: only changes beyond "
-            f"{SINGLE_RUN_GUARD:.0%} are called. Measure both with --repeat 5 for a decision."
+            f"{SINGLE_RUN_GUARD:.0%} count as a difference. Measure each run 5 times to decide."
         )
     unclear = {(change.load, change.explanation) for change in changes if change.method == "none"}
     notes += [f"Figures at {format_load(load)} {explanation}." for load, explanation in sorted(unclear, key=str)]
@@ -83,8 +83,8 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
         found, expected = getattr(before.target, field), getattr(now.target, field)
         if found != expected:
             raise UsageError(
-                f"the baseline {name} measured {field} {found!r}, this run {expected!r}: they cannot be compared",
-                hint="measure the baseline anew, with the same model and protocol",
+                f"the baseline {name} measured {field} '{found}', this run '{expected}': they cannot be compared",
+                hint="measure the baseline again with the same model and protocol",
             )
     told = {"url": "address", "model_version": "model version", "server_version": "Triton version",
             "model_config_sha256": "model configuration"}  # fmt: skip
@@ -131,9 +131,9 @@ def _compare_metric(
 ) -> MetricChange:
     before, now = ([_METRICS[metric](point) for point in side] for side in pair)
     if min(before + now) <= 0:
-        return _undecided(pair, metric, "nothing was answered in one of the runs")
+        return _undecided(pair, metric, "one of the runs got no response")
     if any(point.client_bound for side in pair for point in side):
-        return _undecided(pair, metric, "the generator was the limit in one of the runs")
+        return _undecided(pair, metric, "the load generator was the limit in one of the runs")
     logs_before, logs_now = ([math.log(value) for value in side] for side in (before, now))
     repeated = len(before) + len(now) >= 4
     if repeated:
@@ -172,7 +172,7 @@ def _compare_errors(pair: Pair, confidence: float, random: np.random.Generator) 
     before, now = (pool_repeats(side) for side in pair)
     rates = [read_error_rate(point) for point in (before, now)]
     if rates[0] is None or rates[1] is None:
-        return _undecided(pair, "error_rate", "no request ended in one of the runs")
+        return _undecided(pair, "error_rate", "one of the runs finished no request")
     draws = [
         bootstrap.bootstrap_share(
             point.failed + point.timed_out, point.succeeded + point.failed + point.timed_out, random
@@ -211,7 +211,7 @@ def _explain(difference: Difference, before: int, now: int, least: float) -> str
     change = format_change(math.expm1(difference.estimate))
     span = f"{format_change(math.expm1(difference.low))} to {format_change(_expm1(difference.high))}"
     runs = f"{before} against {now} repeats" if before + now >= 4 else "single runs"
-    return f"{change} ({span}, from {runs}; changes under {format_number(least * 100)} % are let pass)"
+    return f"{change} ({span}, from {runs}; changes under {format_number(least * 100)} % are ignored)"
 
 
 def _undecided(pair: Pair, metric: Metric, reason: str) -> MetricChange:

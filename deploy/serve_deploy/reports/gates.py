@@ -81,16 +81,16 @@ def parse_gate(expression: str) -> Gate:
     """Parse one --slo; UsageError, saying what may be said, where it is none."""
     parsed = _EXPRESSION.fullmatch(expression)
     if parsed is None:
-        raise UsageError(f"--slo {expression!r} is not a gate", hint=VOCABULARY)
+        raise UsageError(f"`slo={expression}` is not a gate", hint=VOCABULARY)
     found = _find_figure(parsed["name"])
     if found is None:
-        raise UsageError(f"--slo {expression!r}: there is no figure called {parsed['name']!r}", hint=VOCABULARY)
+        raise UsageError(f"`slo={expression}`: unknown figure '{parsed['name']}'", hint=VOCABULARY)
     quantity, read = found
     unit = parsed["unit"]
     if unit not in _UNITS[quantity]:
         units = " or ".join(name or "none" for name in _UNITS[quantity])
-        said = f"not {unit!r}" if unit else "and none was given"
-        raise UsageError(f"--slo {expression!r}: the unit of {parsed['name']} is {units}, {said}", hint=VOCABULARY)
+        said = f"not '{unit}'" if unit else "and none was given"
+        raise UsageError(f"`slo={expression}`: the unit of {parsed['name']} is {units}, {said}", hint=VOCABULARY)
     return Gate(
         expression=expression.strip(),
         figure=parsed["name"],
@@ -120,7 +120,7 @@ def evaluate_gate(gate: Gate, point: Point) -> GateResult:
         measured=measured,
         threshold=gate.threshold,
         unit=gate.unit,
-        explanation=_explain(gate, measured) + ("" if trusted else "; not to be trusted: the generator was the limit"),
+        explanation=_explain(gate, measured) + ("" if trusted else "; not trusted: the load generator was the limit"),
         trusted=trusted,
         load=point.load,
     )
@@ -185,7 +185,7 @@ def _latency_reader(clock: str, figure: str, percentile: str | None) -> Callable
 def _explain(gate: Gate, measured: float | None) -> str:
     if measured is None:
         missing = "the server gave no statistics" if gate.figure == "queue" else "no request was answered"
-        return f"nothing to judge it by: {missing}"
+        return f"cannot be judged: {missing}"
     difference = measured - gate.threshold
     if difference == 0:
         return f"{_with_unit(gate, measured)}, exactly the threshold"

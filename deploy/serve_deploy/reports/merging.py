@@ -26,9 +26,9 @@ def merge_reports(reports: Sequence[LoadTestReport], names: Sequence[str]) -> Lo
         _require_same_target(first, report, names[0], name)
         if len(report.points) != len(first.points):
             raise UsageError(
-                f"{name} has {len(report.points)} measurements and {names[0]} has {len(first.points)}: these are not "
-                "the parts of one run",
-                hint="leave --merge out to see them side by side",
+                f"{name} has {len(report.points)} measurements and {names[0]} has {len(first.points)}: they are not "
+                "parts of one run",
+                hint="leave out `merge` to see them side by side",
             )
     reasons = [report.interrupted_reason for report in reports if report.interrupted_reason]
     return first.model_copy(
@@ -50,7 +50,9 @@ def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
     notes = list(dict.fromkeys(note for report in reports for note in report.notes))
     met = min((_overlap(parts) for parts in zip(*(report.points for report in reports), strict=True)), default=1.0)
     if met < _FULL_OVERLAP:
-        notes.append(f"The parts ran together for {met:.0%} of their time only: the whole load was not on throughout.")
+        notes.append(
+            f"The parts ran together for only {met:.0%} of their time, so the whole load was not on throughout."
+        )
     if any(point.timeline for report in reports for point in report.points):
         notes.append("The timeline's p50 and p99 are those of the slowest part in each slice; its counts are sums.")
     return tuple(notes)
@@ -61,8 +63,8 @@ def _require_same_target(first: LoadTestReport, other: LoadTestReport, first_nam
         expected, found = getattr(first.target, field), getattr(other.target, field)
         if expected != found:
             raise UsageError(
-                f"{name} measured {field} {found!r} and {first_name} {expected!r}: these are not the parts of one run",
-                hint="leave --merge out to see them side by side",
+                f"{name} measured {field} '{found}' and {first_name} '{expected}': they are not parts of one run",
+                hint="leave out `merge` to see them side by side",
             )
 
 
@@ -106,7 +108,7 @@ def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
         raise UsageError(
             f"the parts at {format_load(parts[0].load)} did not run at the same time "
             f"(they started at {', '.join(part.started_at for part in parts)})",
-            hint="only generators that ran together make one load; leave --merge out to see them side by side",
+            hint="only generators that ran together make one load; leave out `merge` to see them side by side",
         )
     starts, ends = _periods(parts)
     return min(starts), (max(ends) - min(starts)).total_seconds()
@@ -117,7 +119,7 @@ def _add_loads(loads: Sequence[Load]) -> Load:
     if len(shapes) > 1:
         raise UsageError(
             f"parts with different loads ({' and '.join(map(format_load, loads))}) do not add up to one",
-            hint="leave --merge out to see them side by side",
+            hint="leave out `merge` to see them side by side",
         )
     return loads[0].model_copy(
         update={

@@ -108,7 +108,7 @@ def test_a_single_run_that_is_a_tenth_slower_decides_nothing() -> None:
     )
     assert not comparison.regressed
     assert set(list(verdicts(comparison).values())[:3]) == {"undecided"}
-    assert "--repeat 5" in comparison.notes[0]
+    assert "5 times" in comparison.notes[0]
 
 
 def test_a_single_run_that_is_twice_as_slow_is_called() -> None:

@@ -1,4 +1,4 @@
-"""Every figure against its baseline: the change with its interval, beside what is let pass."""
+"""Every figure against its baseline: the change with its interval, beside what is ignored."""
 
 from __future__ import annotations
 

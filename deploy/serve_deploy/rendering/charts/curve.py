@@ -122,7 +122,7 @@ def _row(point: Point) -> tuple[str, ...]:
 def _describe(points: Sequence[Point]) -> str:
     trusted = [point for point in points if not point.client_bound]
     if not trusted:
-        return "At every load the generator was the limit: this says nothing of the server."
+        return "The load generator was the limit at every load, so this says nothing about the server."
     best = max(trusted, key=lambda point: point.throughput)
     return (
         f"The most the server was seen to do is {format_number(best.throughput, 4)} inferences/s, at "

@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 def trace_batch_axis(proto: ModelProto, batched: Collection[str] | None = None) -> GraphWitness:
     """What becomes of axis 0 of the `batched` inputs (None: every input that a request must have)."""
     outputs = tuple(value.name for value in proto.graph.output)
-    cause = Cause("", "", "unknown", "the graph is not traced yet", outputs)
+    cause = Cause("", "", "unknown", f"the graph is not traced yet from {batched}", outputs)
     return GraphWitness("unknown", (cause,))

@@ -61,7 +61,9 @@ def conclude(
     lost = unsaved is not None and getattr(unsaved, "kept", None) is None
     sys.stdout.write(render(report, "json" if lost else printed))
     sys.stdout.flush()
-    missed = _catch(lambda: require_all_passed(report)) if is_judged else None
+    # That the run is partial, `failure` says already.
+    judged = report.model_copy(update={"complete": True}) if failure else report
+    missed = _catch(lambda: require_all_passed(judged)) if is_judged else None
     late = _catch(afterwards)
     _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
 

@@ -41,7 +41,11 @@ def _baseline(report: LoadTestReport) -> list[str]:
     if report.baseline is None:
         return []
     rows = [_escape_all(row) for row in summary.change_rows(report.baseline)]
-    return [_escape(summary.describe_baseline(report.baseline)), _table(summary.CHANGE_COLUMNS, rows)]
+    return [
+        _escape(summary.describe_baseline(report.baseline)),
+        _table(summary.CHANGE_COLUMNS, rows),
+        *map(_escape, report.baseline.notes),
+    ]
 
 
 def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:

@@ -204,8 +204,3 @@ def describe_target(report: LoadTestReport) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def columns_in_use(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Which columns hold anything at all, for tables that leave empty ones out."""
-    return [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in rows)]

@@ -39,10 +39,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
         ControlPlane(options.endpoint, timeout_seconds=timeout_seconds) as control,
     ):
         report = _measure(options, control, gates, listener, progress)
-    # A run that was cut short may have come to no load of the baseline.
-    if baseline and not {point.load for point in baseline.report.points} & {point.load for point in report.points}:
-        baseline = None
-    return judge_report(report, gates, baseline)
+    return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
 def _read_baseline(options: LoadTestOptions) -> Baseline | None:
@@ -52,7 +49,9 @@ def _read_baseline(options: LoadTestOptions) -> Baseline | None:
     if isinstance(options.loads, Search):
         raise UsageError("`find` and `baseline` exclude each other", hint="leave out `baseline`")
     loads = [describe_load(shape, options.batch_size) for shape in options.loads]
-    check_comparable(baseline, options.model, options.endpoint.protocol, loads)
+    check_comparable(
+        baseline, options.model, options.endpoint.protocol, loads, allow_partial=options.judging.allow_partial
+    )
     return baseline
 
 

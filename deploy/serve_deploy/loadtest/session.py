@@ -22,7 +22,7 @@ from serve_deploy.loadtest.messages import PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
-from serve_deploy.loadtest.search import OutOfBudget, search_load
+from serve_deploy.loadtest.search import CutShort, search_load
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
@@ -69,7 +69,7 @@ class Session:
             before = len(self.points)
             self.sweep([asked.shape(load)])
             if self.ended_by:
-                raise OutOfBudget
+                raise CutShort
             return self.points[before:]
 
         self.found, points = search_load(measure, gates, asked)

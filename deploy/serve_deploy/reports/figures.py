@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from serve_deploy.reports.point import Load
+
+METRIC_NAMES = {"response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors"}
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -45,6 +48,11 @@ def format_tick_us(value_us: float) -> str:
 def format_share(fraction: float) -> str:
     """Write a fraction as per cent."""
     return f"{format_number(fraction * 100)} %"
+
+
+def format_list(items: Sequence[str]) -> str:
+    """Write 'a', 'a and b' or 'a, b and c'."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def format_change(fraction: float) -> str:

@@ -103,8 +103,16 @@ def parse_gate(expression: str) -> Gate:
 
 
 def evaluate_gates(gates: Sequence[Gate], points: Iterable[Point]) -> tuple[GateResult, ...]:
-    """Judge every load, its repeats pooled, by every gate."""
+    """Judge every load, its repeats pooled, by every gate; where nothing was measured, every gate is missed."""
     pooled = [pool_repeats(group) for group in group_by_load(points)]
+    if not pooled:
+        return tuple(
+            GateResult(
+                expression=gate.expression, passed=False, measured=None, threshold=gate.threshold, unit=gate.unit,
+                explanation="cannot be judged: no load was measured",
+            )
+            for gate in gates
+        )  # fmt: skip
     return tuple(evaluate_gate(gate, point) for point in pooled for gate in gates)
 
 

@@ -120,6 +120,12 @@ def list_warnings(report: LoadTestReport) -> list[str]:
         if point.in_flight_at_end:
             count, load = format_count(point.in_flight_at_end), format_load(point.load)
             warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
+        if point.never_sent:
+            count, load = format_count(point.never_sent), format_load(point.load)
+            warnings.append(
+                f"At {load} {count} requests were due and never sent: no connection was free for them in time."
+                " They count as errors, and as response times of at least as long as they waited."
+            )
     return [*warnings, *report.notes]
 
 
@@ -204,8 +210,3 @@ def describe_target(report: LoadTestReport) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def columns_in_use(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Which columns hold anything at all, for tables that leave empty ones out."""
-    return [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in rows)]

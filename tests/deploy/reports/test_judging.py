@@ -81,7 +81,9 @@ def test_what_could_not_be_compared_at_all_never_passes() -> None:
 
 def test_a_load_that_the_baseline_lacks_does_not_pass() -> None:
     """Compared in part is said with the load that was not, unless the user allows it."""
-    with pytest.raises(ThresholdError, match="only in part: p50, p99, throughput and errors at 200/s: the baseline did"):
+    with pytest.raises(
+        ThresholdError, match="only in part: p50, p99, throughput and errors at 200/s: the baseline did"
+    ):
         require_passed(compared_in_part())
     require_passed(compared_in_part(allow_partial=True))
 

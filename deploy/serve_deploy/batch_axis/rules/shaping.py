@@ -10,6 +10,7 @@ import numpy as np
 
 from serve_deploy.batch_axis.calls import Call, with_size
 from serve_deploy.batch_axis.folding import LARGEST
+from serve_deploy.batch_axis.positions import join_steps, keep_columns, span_of
 from serve_deploy.batch_axis.rules.elementwise import baked_in
 from serve_deploy.batch_axis.rules.table import Rule
 from serve_deploy.batch_axis.sizes import UNKNOWN, Size, UndecidedError, counts_rows, divide, product
@@ -43,7 +44,8 @@ def reshaped(value: Value, shape: Shape) -> Value:
         raise MixesError("is made for a batch of a fixed size: it reshapes the rows to a fixed shape", _FREE_BATCH)
     if len(counting) > 1:
         raise NotUnderstoodError("reshapes to a shape in which the size of the batch is more than once")
-    return Value(shape, _regroup(value, shape, counting[0]))
+    keep_columns(value, len(shape), last_stays=shape[-1:] == value.known_shape[-1:])
+    return replace(value, shape=shape, rows=_regroup(value, shape, counting[0]))
 
 
 def _regroup(value: Value, shape: Shape, axis: int) -> Rows:
@@ -52,20 +54,13 @@ def _regroup(value: Value, shape: Shape, axis: int) -> Rows:
         stride, inner = row_stride(value), plain_size(product(shape[axis + 1 :]))
         size = shape[axis]
         if inner and not stride % inner and not size.constant and not size.per_row % (stride // inner):
-            return Rows(axis, stride // inner, _numbers(value, shape))
+            return Rows(axis, stride // inner)
     except UndecidedError:
         pass
     if product(value.known_shape) != product(shape):
         raise NotUnderstoodError("reshapes to a shape that is not understood")
     sizes = ", ".join("N" if counts_rows(size) else str(plain_size(size)) for size in shape)
     raise MixesError(f"reshapes across the rows of the batch, to [{sizes}]", _FREE_BATCH)
-
-
-def _numbers(value: Value, shape: Shape) -> tuple[bool, ...]:
-    numbers = rows_of(value).numbers
-    if len(set(numbers)) > 1 and shape[-1:] != value.known_shape[-1:]:
-        raise NotUnderstoodError("reshapes a list of positions")
-    return numbers
 
 
 def target_shape(value: Value, target: Sequence[Any], *, allow_zero: bool = False) -> Shape:
@@ -113,9 +108,8 @@ def transpose(call: Call) -> Value:
     if value.rows is None:
         call.read.add(0)
         return known(value.content.transpose(order)) if value.content is not None else fixed(shape)
-    if len(set(value.rows.numbers)) > 1:
-        raise NotUnderstoodError("transposes a list of positions")
-    return Value(shape, on_axis(value, order.index(value.rows.axis)))
+    keep_columns(value, value.rank, last_stays=order[-1] == value.rank - 1)
+    return replace(value, shape=shape, rows=on_axis(value, order.index(value.rows.axis)))
 
 
 def squeeze(call: Call) -> Value:
@@ -131,6 +125,7 @@ def squeeze(call: Call) -> Value:
         axes = [normal_axis(int(axis), value.rank) for axis in given]
     if value.rows is not None and value.rows.axis in axes:
         raise MixesError("is made for a batch of 1: it drops the batch axis", _FREE_BATCH)
+    keep_columns(value, value.rank, last_stays=value.rank - 1 not in axes)
     shape = tuple(size for axis, size in enumerate(value.known_shape) if axis not in axes)
     if value.content is not None:
         return known(value.content.reshape(shape))
@@ -158,10 +153,8 @@ def unsqueeze(call: Call) -> Value:
     if value.rows is None:
         return replace(value, shape=shape)
     kept = [axis for axis in range(rank) if axis not in axes]
-    rows = replace(value.rows, axis=kept[value.rows.axis])
-    if len(set(rows.numbers)) > 1 and rank - 1 in axes:
-        raise NotUnderstoodError("adds an axis to a list of positions")
-    return Value(shape, rows)
+    keep_columns(value, rank, last_stays=rank - 1 not in axes)
+    return replace(value, shape=shape, rows=on_axis(value, kept[value.rows.axis]))
 
 
 def expand(call: Call) -> Value:
@@ -180,13 +173,14 @@ def expand(call: Call) -> Value:
         if value.counted:
             return fixed(shape, counted=True)
     if value.rows is None:
-        return repeated(shape)
+        return replace(repeated(shape), span=span_of(value))
     axis = value.rows.axis + rank - value.rank
     if any(counts_rows(size) for position, size in enumerate(shape) if position != axis):
         raise NotUnderstoodError("repeats the rows once for each row")
     if new[axis] != 1 and new[axis] != old[axis]:
         raise baked_in(new[axis])
-    return Value(shape, replace(value.rows, axis=axis))
+    keep_columns(value, rank, last_stays=shape[-1:] == old[-1:])
+    return replace(value, shape=shape, rows=on_axis(value, axis))
 
 
 def tile(call: Call) -> Value:
@@ -228,35 +222,21 @@ def concat(call: Call) -> Value:
         raise MixesError("puts the number of rows beside the rows")
     if any(rows_of(part).axis == axis for part in batched):
         return _stack_batches(parts, shape, axis)
-    rows = {replace(rows_of(part), numbers=()) for part in batched}
+    rows = {rows_of(part) for part in batched}
     if len(rows) > 1:
         raise NotUnderstoodError("joins rows that lie in a different order")
     place = rows.pop()
     for part in parts:
         if part.rows is None and not counts_rows(part.known_shape[place.axis]):
             raise baked_in(part.known_shape[place.axis])
-    kept = replace(batched[0], shape=with_size(batched[0].known_shape, axis, total))
-    return replace(kept, rows=replace(place, numbers=_join_numbers(parts, axis)), content=None)
-
-
-def _join_numbers(parts: Sequence[Value], axis: int) -> tuple[bool, ...]:
-    """Which columns of the last axis hold row numbers."""
-    marks = [part.rows.numbers if part.rows is not None else () for part in parts]
-    if not any(marks):
-        return ()
-    columns: list[bool] = []
-    for part, mark in zip(parts, marks, strict=True):
-        width = part.known_shape[-1]
-        if axis != part.rank - 1 or isinstance(width, Size):
-            raise NotUnderstoodError("joins numbers of rows with other values")
-        columns += mark * width if len(mark) == 1 else mark or [False] * width
-    return tuple(columns)
+    steps = join_steps(parts, axis) if any(part.steps for part in parts) else ()
+    return Value(shape, place, steps=steps)
 
 
 def _stack_batches(parts: Sequence[Value], shape: Shape, axis: int) -> Value:
     if any(part.rows is None or part.rows.axis != axis for part in parts):
         raise NotUnderstoodError("joins the rows of the batch with something else")
-    if len({rows_of(part) for part in parts}) > 1:
+    if len({rows_of(part) for part in parts}) > 1 or any(part.steps for part in parts):
         raise NotUnderstoodError("joins rows that lie in a different order")
     return Value(shape, parts[0].rows)
 
@@ -291,6 +271,8 @@ def cut(value: Value, axis: int, start: Any, end: Any) -> Value:
         return replace(value, shape=shape, content=None)
     if length == size:
         return value
+    if length is UNKNOWN:
+        raise NotUnderstoodError("takes rows of the batch by bounds that are not understood")
     block = Size(0, value.rows.after)
     if _is_multiple(start, block) and counts_rows(length) and _is_multiple(length, block):
         return replace(value, shape=shape)

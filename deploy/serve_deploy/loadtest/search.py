@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serve_deploy.loadtest.loads import Search
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import pool_repeats
@@ -162,7 +163,8 @@ class _Progress:
         return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {effort}."
 
     def _name(self, load: float) -> str:
-        return f"{load:,.6g}/s" if self.asked.variable == "rate" else f"concurrency {load:g}"
+        name = format_plainly(load)
+        return f"{name}/s" if self.asked.variable == "rate" else f"concurrency {name}"
 
 
 def _kept_up(point: Point) -> bool:

@@ -120,6 +120,12 @@ def list_warnings(report: LoadTestReport) -> list[str]:
         if point.in_flight_at_end:
             count, load = format_count(point.in_flight_at_end), format_load(point.load)
             warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
+        if point.never_sent:
+            count, load = format_count(point.never_sent), format_load(point.load)
+            warnings.append(
+                f"At {load} {count} requests were due and never sent: no connection was free for them in time."
+                " They count as errors, and as response times of at least as long as they waited."
+            )
     return [*warnings, *report.notes]
 
 

@@ -80,10 +80,13 @@ def _single(load: summary.LoadSummary, width: int | None) -> str:
 def _count_requests(point: Point) -> str:
     counts = (
         (point.succeeded, "succeeded"), (point.failed, "failed"), (point.timed_out, "timed out"),
-        (point.in_flight_at_end, "in flight at the end"),
+        (point.in_flight_at_end, "in flight at the end"), (point.never_sent, "never sent"),
     )  # fmt: skip
     parts = " + ".join(f"{format_count(count)} {name}" for count, name in counts if count or name == "succeeded")
-    return f"{format_count(point.sent)} sent = {parts}"
+    due = (
+        f"{format_count(point.sent + point.never_sent)} due" if point.never_sent else f"{format_count(point.sent)} sent"
+    )
+    return f"{due} = {parts}"
 
 
 def _describe_account(account: ModelStatistics) -> str:

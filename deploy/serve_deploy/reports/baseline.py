@@ -192,12 +192,7 @@ def _compare_errors(pair: Pair, confidence: float, random: np.random.Generator) 
     rates = [read_error_rate(point) for point in (before, now)]
     if rates[0] is None or rates[1] is None:
         return _not_compared(pair, "error_rate", "one of the runs finished no request")
-    draws = [
-        bootstrap.bootstrap_share(
-            point.failed + point.timed_out, point.succeeded + point.failed + point.timed_out, random
-        )
-        for point in (before, now)
-    ]
+    draws = [bootstrap.bootstrap_share(point.unsuccessful, point.ended, random) for point in (before, now)]
     difference = bootstrap.take_interval(rates[1] - rates[0], draws[1] - draws[0], confidence)
     return MetricChange(
         load=pair[1][0].load,

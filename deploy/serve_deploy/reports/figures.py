@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from serve_deploy.reports.point import Load
 
@@ -20,6 +21,11 @@ def format_number(value: float, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{rounded if decimals else value:,.{decimals}f}"
+
+
+def format_plainly(value: float) -> str:
+    """Write a number that somebody gave: six significant digits, thousands separated, no exponent."""
+    return f"{Decimal(f'{value:.6g}'):,f}" if math.isfinite(value) else f"{value}"
 
 
 def format_time_us(value_us: float) -> str:
@@ -73,12 +79,12 @@ def format_load(load: Load) -> str:
     if load.mode == "closed":
         words = f"concurrency {load.concurrency}"
     elif load.ramp_from is not None and load.ramp_to is not None:
-        words = f"{load.ramp_from:,.6g}/s to {load.ramp_to:,.6g}/s"
+        words = f"{format_plainly(load.ramp_from)}/s to {format_plainly(load.ramp_to)}/s"
     elif load.distribution == "replay":
         words = f"replay of {load.replay_of}" if load.replay_of else "replay"
     elif load.request_rate is None:
         words = str(load.distribution or "open loop")
     else:
         shape = "" if load.distribution in (None, "constant") else f" {load.distribution}"
-        words = f"{load.request_rate:,.6g}/s{shape}"
+        words = f"{format_plainly(load.request_rate)}/s{shape}"
     return words if load.batch_size == 1 else f"{words}, batch {load.batch_size}"

@@ -70,7 +70,7 @@ class Gate:
         conservative = self.quantity == "share" or (
             self.quantity == "time" and self.figure != "queue" and not self.figure.startswith("service")
         )
-        return conservative and point.load.mode == "open" and not point.in_flight_at_end
+        return conservative and point.load.mode == "open" and not (point.in_flight_at_end or point.never_sent)
 
     @property
     def factor(self) -> float:
@@ -148,9 +148,8 @@ def read_percentile(latency: LatencySummary, percent: float) -> float | None:
 
 
 def read_error_rate(point: Point) -> float | None:
-    """Failed and timed-out requests as a share of those that ended; None where none did."""
-    ended = point.succeeded + point.failed + point.timed_out
-    return (point.failed + point.timed_out) / ended if ended else None
+    """Requests that failed, timed out or were never sent, as a share of those that ended; None where none did."""
+    return point.unsuccessful / point.ended if point.ended else None
 
 
 def read_queue_us(point: Point) -> float | None:
@@ -162,8 +161,7 @@ def read_queue_us(point: Point) -> float | None:
 
 
 def _read_timeouts(point: Point) -> float | None:
-    ended = point.succeeded + point.failed + point.timed_out
-    return point.timed_out / ended if ended else None
+    return point.timed_out / point.ended if point.ended else None
 
 
 _FIGURES: dict[str, tuple[Quantity, Callable[[Point], float | None]]] = {

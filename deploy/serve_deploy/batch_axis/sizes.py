@@ -25,6 +25,14 @@ class Size:
     per_row: Any = 0
     assumed: bool = False
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Size):
+            return bool(self.constant == other.constant and self.per_row == other.per_row)
+        return not self.per_row and bool(self.constant == other)
+
+    def __hash__(self) -> int:
+        return hash((self.constant, self.per_row)) if self.per_row else hash(self.constant)
+
     def __add__(self, other: Number) -> Number:
         right = _sized(other)
         return _plain(self.constant + right.constant, self.per_row + right.per_row, self.assumed or right.assumed)
@@ -77,7 +85,9 @@ def divide(left: Number, right: Number) -> Number:
     if not b.constant:
         raise UndecidedError
     per_row = _quotient(a.per_row, b.constant, exact=True)
-    return _plain(_quotient(a.constant, b.constant, exact=bool(a.per_row)), per_row, assumed)
+    # What is left of the constant is cut off in every batch alike where the whole is positive.
+    is_positive = a.per_row >= 0 and a.constant >= 0 and b.constant > 0
+    return _plain(_quotient(a.constant, b.constant, exact=bool(a.per_row) and not is_positive), per_row, assumed)
 
 
 def modulo(left: Number, right: Number) -> Number:

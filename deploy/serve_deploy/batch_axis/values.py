@@ -40,7 +40,7 @@ class Rows:
     """
 
     axis: int
-    after: Number = 1
+    after: int = 1
     numbers: tuple[bool, ...] = ()
 
 
@@ -102,13 +102,13 @@ def repeated(shape: Shape) -> Value:
     return Value(shape, Rows(counting[0], size.per_row))
 
 
-def row_stride(value: Value) -> Number:
+def row_stride(value: Value) -> Any:
     """How many elements lie between one row and the next in memory; raises UndecidedError where N is in it."""
     rows = rows_of(value)
     stride = product(value.known_shape[rows.axis + 1 :]) * rows.after
     if counts_rows(stride):
         raise UndecidedError
-    return stride
+    return plain_size(stride)
 
 
 def normal_axis(axis: int, rank: int) -> int:

@@ -68,7 +68,7 @@ class Walk:
     def _apply(self, operator: str, node: NodeProto, inputs: Sequence[Value | None]) -> Sequence[Value]:
         present = [value for value in inputs if value is not None]
         causes: frozenset[Cause] = frozenset().union(*(value.causes for value in present))
-        if causes and operator not in READS_SHAPES_ONLY:
+        if causes and (operator not in READS_SHAPES_ONLY or present[0].shape is None):
             return [Value(causes=causes)] * len(node.output)
         call = Call(
             operator,

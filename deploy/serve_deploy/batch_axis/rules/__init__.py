@@ -2,6 +2,7 @@
 
 from serve_deploy.batch_axis.rules import (
     along_axes,
+    attention,
     control_flow,
     elementwise,
     picking,
@@ -22,6 +23,7 @@ RULES: dict[str, Rule] = {
     **along_axes.RULES,
     **products.RULES,
     **spatial.RULES,
+    **attention.RULES,
     **picking.RULES,
     **quantised.RULES,
     **recurrent.RULES,

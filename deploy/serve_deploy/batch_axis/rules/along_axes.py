@@ -173,6 +173,48 @@ def neighbours(call: Call) -> Value:
     return Value(call[0].shape, call[0].rows)
 
 
+def loss(call: Call) -> list[Value]:
+    """NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss: one loss for each target, or one for all."""
+    scores, targets = call[0], call[1]
+    call.needs_fixed(2)
+    if scores.rows is None and targets.rows is None:
+        return [fixed(), fixed()]
+    if call.attribute("reduction", "mean") != "none":
+        raise MixesError("sums or averages over the batch axis")
+    if scores.rows != targets.rows or scores.rows is None or scores.rows.axis:
+        raise NotUnderstoodError("compares scores with targets of other rows")
+    return [Value(targets.shape, targets.rows), Value(scores.shape, scores.rows)]
+
+
+def of_matrices(what: str, *, kept: bool) -> Rule:
+    """A rule for an operator on the matrices of the last two axes; `kept` where it keeps their shape."""
+
+    def rule(call: Call) -> Value:
+        value = call[0]
+        call.needs_fixed(*range(1, len(call.inputs)))
+        forbid(value, [value.rank - 2, value.rank - 1], what)
+        return Value(value.shape if kept else value.known_shape[:-2], value.rows)
+
+    return rule
+
+
+def fourier(call: Call) -> Value:
+    """DFT: along one axis, an attribute in opset 17 and an input since."""
+    value, length, given = call[0], call.get(1), call.numbers(2)
+    axis = call.axis(1) if call.opset < 20 else normal_axis(-2 if given is None else int(given.item()), value.rank)
+    forbid(value, [axis, value.rank - 1], "transforms along")
+    size = value.known_shape[axis] if length is None and not call.attribute("onesided", 0) else UNKNOWN
+    return Value((*with_size(value.known_shape, axis, size)[:-1], 2), value.rows)
+
+
+def fourier_windows(call: Call) -> Value:
+    """STFT of a signal [sample, time, …]."""
+    value = call[0]
+    call.needs_fixed(1, 2, 3)
+    forbid(value, range(1, value.rank), "transforms along")
+    return Value((value.known_shape[0], UNKNOWN, UNKNOWN, 2), value.rows)
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(REDUCTIONS.split(), reduce),
     "ArgMax": arg_reduce,
@@ -180,6 +222,8 @@ RULES: dict[str, Rule] = {
     "CumProd": cumulate,
     "CumSum": cumulate,
     "GroupNormalization": every_axis_but(1, "normalises over"),
+    "DFT": fourier,
+    "Det": of_matrices("computes determinants over", kept=False),
     "Hardmax": softmax,
     "InstanceNormalization": every_axis_but(2, "normalises over"),
     "LRN": neighbours,
@@ -190,7 +234,13 @@ RULES: dict[str, Rule] = {
     "RMSNormalization": normalise_from,
     "SimplifiedLayerNormalization": normalise_from,
     "com.microsoft.SimplifiedLayerNormalization": normalise_from,
+    "NegativeLogLikelihoodLoss": loss,
+    "STFT": fourier_windows,
     "Softmax": softmax,
+    "SoftmaxCrossEntropyLoss": loss,
     "TopK": top_k,
+    "Trilu": of_matrices("cuts a triangle out of", kept=True),
     "Unique": unique,
+    "com.microsoft.Inverse": of_matrices("inverts matrices over", kept=True),
+    "com.microsoft.Trilu": of_matrices("cuts a triangle out of", kept=True),
 }

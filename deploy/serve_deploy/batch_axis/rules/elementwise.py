@@ -29,8 +29,8 @@ UNARY = """
     com.microsoft.Gelu com.microsoft.QuickGelu com.microsoft.ScaledSiLU
 """
 BROADCAST = """
-    Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Clip Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean
-    Min Mod Mul Or PRelu Pow StringConcat Sub Sum Where Xor
+    Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean
+    Min Mod Mul Or PRelu Pow StringConcat Sub Sum SwiGLU Where Xor
     com.microsoft.BiasGelu com.microsoft.FastGelu com.microsoft.BiasAdd
 """
 
@@ -117,10 +117,22 @@ def cast_like(call: Call) -> Value:
     return replace(value, content=None)
 
 
+def clip(call: Call) -> Value:
+    """Clip: its limits are one number each, for all rows."""
+    limits = [value for value in (call.get(1), call.get(2)) if value is not None]
+    call.read.update((1, 2))
+    if any(value.rows is not None for value in limits):
+        raise MixesError("takes one limit for the whole batch from the rows")
+    if any(value.counted for value in limits):
+        raise MixesError("computes with the number of rows in the batch")
+    return unary(Call(call.operator, call.opset, {}, call.inputs[:1], 1, call.trace, call.read))
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY.split(), unary),
     **dict.fromkeys(BROADCAST.split(), elementwise),
     "Cast": cast_like,
     "CastLike": cast_like,
+    "Clip": clip,
     "BitCast": cast_like,
 }

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serve_deploy.batch_axis.calls import Call
+from serve_deploy.batch_axis.rules.along_axes import reduce, softmax
 from serve_deploy.batch_axis.rules.elementwise import elementwise
+from serve_deploy.batch_axis.rules.products import gemm
+from serve_deploy.batch_axis.rules.shaping import concat
+from serve_deploy.batch_axis.rules.spatial import pool, pool_all
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.values import MixesError, Value, fixed
+from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Value, fixed
 
 _STATIC = "quantise the model with stored (static) scales for activations, or not at all"
 
@@ -30,11 +36,32 @@ def computed_scale_inside(call: Call) -> Value:
     return fixed()
 
 
-def quantised_pair(call: Call) -> Value:
-    """QLinearAdd and QLinearMul: a, its scale and zero point, b, its scale and zero point, those of the result."""
-    call.needs_fixed(1, 2, 4, 5, 6, 7)
-    pair = Call("Add", call.opset, {}, [call[0], call[3]], 1, call.trace)
-    return elementwise(pair)
+def like(rule: Rule, operator: str, *data: int) -> Rule:
+    """The rule of an operator for its quantised form, whose `data` are these inputs and whose others are constants."""
+
+    def quantised(call: Call) -> Value | Sequence[Value]:
+        call.needs_fixed(*(index for index in range(len(call.inputs)) if index not in data))
+        inputs = [call.get(index) for index in data]
+        opset = call.attribute("opset", 13)
+        return rule(Call(operator, opset, call.attributes, inputs, call.output_count, call.trace))
+
+    return quantised
+
+
+def concat_quantised(call: Call) -> Value | Sequence[Value]:
+    """QLinearConcat: the scale and zero point of the result, then each input with its own."""
+    return like(concat, "Concat", *range(2, len(call.inputs), 3))(call)
+
+
+def pool_quantised(rule: Rule) -> Rule:
+    """Pooling with channels first or last."""
+
+    def quantised(call: Call) -> Value | Sequence[Value]:
+        if call.attribute("channels_last", 0):
+            raise NotUnderstoodError("has its channels last")
+        return like(rule, "AveragePool", 0)(call)
+
+    return quantised
 
 
 RULES: dict[str, Rule] = {
@@ -44,9 +71,16 @@ RULES: dict[str, Rule] = {
     "com.microsoft.DequantizeLinear": stored_scale,
     "com.microsoft.DynamicQuantizeLSTM": computed_scale_inside,
     "com.microsoft.DynamicQuantizeMatMul": computed_scale_inside,
-    "com.microsoft.QLinearAdd": quantised_pair,
+    "com.microsoft.QLinearAdd": like(elementwise, "Add", 0, 3),
+    "com.microsoft.QGemm": like(gemm, "Gemm", 0, 3, 6),
+    "com.microsoft.QLinearAveragePool": pool_quantised(pool),
+    "com.microsoft.QLinearConcat": concat_quantised,
+    "com.microsoft.QLinearGlobalAveragePool": pool_quantised(pool_all),
+    "com.microsoft.QLinearReduceMean": like(reduce, "ReduceMean", 0),
+    "com.microsoft.QLinearSoftmax": like(softmax, "Softmax", 0),
+    "com.microsoft.QLinearWhere": like(elementwise, "Where", 0, 1, 4),
     "com.microsoft.QLinearLeakyRelu": stored_scale,
-    "com.microsoft.QLinearMul": quantised_pair,
+    "com.microsoft.QLinearMul": like(elementwise, "Mul", 0, 3),
     "com.microsoft.QLinearSigmoid": stored_scale,
     "com.microsoft.QuantizeLinear": stored_scale,
 }

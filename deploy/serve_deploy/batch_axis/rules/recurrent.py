@@ -33,7 +33,7 @@ def recur(call: Call) -> list[Value]:
     return [sequence, state, state]
 
 
-def _check_input(value: Value, axis: int) -> object:
+def _check_input(value: Value, axis: int) -> int:
     if value.rows is None:
         raise NotUnderstoodError("takes states from the rows, but its input from elsewhere")
     if value.rows.axis == 1 - axis:

@@ -23,6 +23,7 @@ from serve_deploy.batch_axis.values import (
     known,
     normal_axis,
     on_axis,
+    plain_size,
     repeated,
     row_stride,
     rows_of,
@@ -48,20 +49,16 @@ def reshaped(value: Value, shape: Shape) -> Value:
 def _regroup(value: Value, shape: Shape, axis: int) -> Rows:
     """Where the rows lie after a reshape, from their stride in memory."""
     try:
-        stride, inner = row_stride(value), product(shape[axis + 1 :])
-        after = divide(stride, inner)
+        stride, inner = row_stride(value), plain_size(product(shape[axis + 1 :]))
         size = shape[axis]
-        if after * inner == stride and not size.constant and not size.per_row % _number(after):
-            return Rows(axis, after, _numbers(value, shape))
-    except (UndecidedError, ZeroDivisionError):
+        if inner and not stride % inner and not size.constant and not size.per_row % (stride // inner):
+            return Rows(axis, stride // inner, _numbers(value, shape))
+    except UndecidedError:
         pass
     if product(value.known_shape) != product(shape):
         raise NotUnderstoodError("reshapes to a shape that is not understood")
-    raise MixesError("reshapes across the rows of the batch")
-
-
-def _number(size: Any) -> Any:
-    return size.constant if isinstance(size, Size) else size
+    sizes = ", ".join("N" if counts_rows(size) else str(plain_size(size)) for size in shape)
+    raise MixesError(f"reshapes across the rows of the batch, to [{sizes}]", _FREE_BATCH)
 
 
 def _numbers(value: Value, shape: Shape) -> tuple[bool, ...]:
@@ -303,9 +300,7 @@ def cut(value: Value, axis: int, start: Any, end: Any) -> Value:
 
 
 def _is_multiple(number: Any, block: Size) -> bool:
-    return number == 0 or (
-        isinstance(number, Size) and not number.constant and not number.per_row % _number(block.per_row)
-    )
+    return number == 0 or (isinstance(number, Size) and not number.constant and not number.per_row % block.per_row)
 
 
 def slice_(call: Call) -> Value:
@@ -368,7 +363,7 @@ def _clamped(bound: Any, size: Any) -> Any:
             return bound
         if isinstance(bound, Size) and bound.per_row:
             return bound
-        return size if _number(bound) > _number(size) else bound
+        return size if plain_size(bound) > plain_size(size) else bound
     except UndecidedError:
         return None
 

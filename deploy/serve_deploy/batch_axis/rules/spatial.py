@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve_deploy.batch_axis.calls import Call
+from serve_deploy.batch_axis.calls import Call, with_size
 from serve_deploy.batch_axis.rules.along_axes import every_axis_but, forbid
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.sizes import UNKNOWN, Size, UndecidedError, divide
-from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Shape, Value, fixed
+from serve_deploy.batch_axis.sizes import UNKNOWN, Size, UndecidedError, divide, product
+from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Shape, Value, fixed, normal_axis
 
 _TRAINING = "export the model in evaluation mode"
 
@@ -214,9 +214,40 @@ def grid_sample(call: Call) -> Value:
     return Value((*value.known_shape[:2], *grid.known_shape[1:-1]), value.rows)
 
 
+def affine_grid(call: Call) -> Value:
+    """AffineGrid: a grid for each sample's matrix; the size names as many samples."""
+    theta, size = call[0], call.needed(1)
+    if theta.rows is not None and (theta.rows.axis or size[0] != theta.known_shape[0]):
+        raise NotUnderstoodError("makes grids for another number of samples")
+    return Value((size[0], *size[2:], len(size) - 2), theta.rows)
+
+
+def columns_to_image(call: Call) -> Value:
+    """Col2Im: the blocks of each sample to its image."""
+    value, image, block = call[0], call.needed(1), call.needed(2)
+    forbid(value, [1, 2], "puts blocks together over")
+    channels = divide(value.known_shape[1], product(block))
+    return Value((value.known_shape[0], channels, *image), value.rows)
+
+
+def center_crop_pad(call: Call) -> Value:
+    """CenterCropPad: other sizes on some axes."""
+    value, sizes = call[0], call.needed(1)
+    axes = [normal_axis(axis, value.rank) for axis in call.attribute("axes") or range(value.rank)]
+    shape = value.known_shape
+    for axis, size in zip(axes, sizes, strict=True):
+        if value.rows is not None and value.rows.axis == axis and size != shape[axis]:
+            raise MixesError("adds rows to the batch, or takes some away")
+        shape = with_size(shape, axis, size)
+    return Value(shape, value.rows)
+
+
 RULES: dict[str, Rule] = {
+    "AffineGrid": affine_grid,
     "AveragePool": pool,
     "BatchNormalization": batch_norm,
+    "CenterCropPad": center_crop_pad,
+    "Col2Im": columns_to_image,
     "Conv": convolve,
     "ConvInteger": integer_convolve,
     "ConvTranspose": convolve_transposed,

@@ -73,6 +73,7 @@ class Http2Connection:
         self._gathered: list[Buffer] = []
         self._starting: list[Stream] = []
         self._is_taking = False
+        self.is_waiting = False
         self._block: bytearray | None = None
         self._block_end = (0, 0)
         self._ungranted = 0
@@ -363,6 +364,7 @@ class Http2Connection:
         if self._ungranted >= _GRANT_AFTER:
             self._gathered.append(h2.window_update(0, self._ungranted))
             self._ungranted = 0
+        self.is_waiting = bool(self._streams and not self._starting)
         if self._gathered:
             data = b"".join(self._gathered)
             self._gathered.clear()

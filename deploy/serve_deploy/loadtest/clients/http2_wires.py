@@ -126,20 +126,26 @@ class SocketWire(_Wire):
             self._loop.remove_writer(self._socket.fileno())
 
     def _read(self) -> None:
+        # libuv tells only once of a connection that was reset: where it is still waited for, read up to that.
+        while self._read_once() and self.is_waiting and self.is_open:
+            pass
+
+    def _read_once(self) -> bool:
         start = len(self._rest)
         _RECEIVED[:start] = self._rest
         try:
             count = self._receive_into(_VIEW[start:])
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self.lose("reset", str(error))
-            return
+            return False
         if not count:
             self.lose("reset", "")
-            return
+            return False
         used = self.take(_VIEW[: start + count])
         self._rest = bytes(_VIEW[used : start + count])
+        return True
 
     def _drop(self) -> None:
         if self._socket.fileno() >= 0:

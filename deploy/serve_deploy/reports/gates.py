@@ -9,6 +9,7 @@ from the intended send. A closed loop at its limit loads the server less than wa
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -91,6 +92,8 @@ def parse_gate(expression: str) -> Gate:
         units = " or ".join(name or "none" for name in _UNITS[quantity])
         said = f"not '{unit}'" if unit else "and none was given"
         raise UsageError(f"`slo={expression}`: the unit of {parsed['name']} is {units}, {said}", hint=VOCABULARY)
+    if math.isinf(float(parsed["number"])):
+        raise UsageError(f"`slo={expression}`: the threshold is not a finite number")
     return Gate(
         expression=expression.strip(),
         figure=parsed["name"],
@@ -109,7 +112,7 @@ def evaluate_gates(gates: Sequence[Gate], points: Iterable[Point]) -> tuple[Gate
         return tuple(
             GateResult(
                 expression=gate.expression, passed=False, measured=None, threshold=gate.threshold, unit=gate.unit,
-                explanation="cannot be judged: no load was measured",
+                explanation="cannot be judged: no load was measured to the end",
             )
             for gate in gates
         )  # fmt: skip

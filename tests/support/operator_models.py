@@ -15,7 +15,7 @@ _LINE = re.compile(r"  (apart|mixed|unknown)((?: \w+=\d+)*) (\(.*)")
 
 @dataclass(frozen=True)
 class OperatorModel:
-    """A model as text, whether ONNX Runtime keeps its rows apart, below what its whole numbers are drawn, and its operator sets."""
+    """A model as text, what ONNX Runtime does to its rows, and below what its whole numbers are drawn."""
 
     operator: str
     effect: str

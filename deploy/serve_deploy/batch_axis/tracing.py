@@ -14,9 +14,9 @@ from serve_deploy.batch_axis.witness import Cause, GraphWitness
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Free dimensions are taken to have such sizes (a unit, and the first of the primes that it is multiplied by): first ones
-# that fit tokens and their tables, then ones that survive the strides and windows of networks on images and sound, then
-# the small sizes that some of these are made for.
+# Free dimensions are taken to have such sizes, a unit times primes from the second number on: first ones that fit
+# tokens and their tables, then ones that survive the strides and windows of networks on images and sound, then the
+# small sizes that some of these are made for.
 _FREE_SIZES = ((8, 11), (80640, 11), (16, 3))
 
 

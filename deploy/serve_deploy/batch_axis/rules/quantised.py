@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from serve_deploy.batch_axis.calls import Call
 from serve_deploy.batch_axis.rules.along_axes import softmax
+from serve_deploy.batch_axis.rules.cutting import concat
 from serve_deploy.batch_axis.rules.elementwise import elementwise
 from serve_deploy.batch_axis.rules.products import gemm
-from serve_deploy.batch_axis.rules.shaping import concat
 from serve_deploy.batch_axis.rules.spatial import pool, pool_all
 from serve_deploy.batch_axis.rules.table import Rule
 from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Value, fixed

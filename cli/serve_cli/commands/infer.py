@@ -52,9 +52,8 @@ def infer(options: InferenceOptions, save: Save = None, json: Json = False) -> N
         options = replace(options, top=0 if json or save else _TOP_FOR_PEOPLE)
     if save and options.top:
         raise UsageError("`top` asks for classes in place of the values that -o saves", hint="leave one of them out")
-    with output.progress() as progress:
-        progress(f"asking {options.endpoint.url}")
-        result = send(options)
+    with output.progress(tells_waits=True) as progress:
+        result = send(options, progress=progress)
     if save:
         save_outputs(result, save)
     output.emit(result, as_json=json, render=print_result)

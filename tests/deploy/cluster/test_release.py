@@ -246,7 +246,7 @@ def test_an_evicted_replica_does_not_hold_up_the_wait(end: str) -> None:
         [pod("old", ready=False, phase=end), pod("a")], workload=deployment(wanted=1, updated=1, available=1)
     )
     state = wait(Recorded(routes))
-    assert [each.models for each in state.pods] == [{"digits": "not running"}, {"digits": "ready"}]
+    assert [each.models for each in state.pods] == [{"digits": "ready"}, {"digits": "not running"}]
 
 
 def test_wait_gives_up_when_patience_ends() -> None:

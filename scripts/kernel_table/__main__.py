@@ -22,6 +22,7 @@ from probes import Operator, bound_constraints, build_model, combine_types, list
 from serve_deploy.kernels import TABLE_PATH
 from serve_deploy.releases import Release, list_releases
 
+_MOST_TYPES = 24  # that attributes are tried with
 Verdicts = dict[tuple[str, ...], str]
 
 
@@ -130,35 +131,56 @@ def _look_up(operator: Operator, types: dict[str, str], kernels: list[Any]) -> s
 def _refusals(
     environment: Environment, release: Release, operators: list[Operator], verdicts: Mapping[str, Verdicts]
 ) -> dict[str, list[dict[str, Any]]]:
-    """What attributes each operator refuses, asked with types that it takes."""
+    """What attributes each operator refuses with every choice of types that it takes otherwise."""
     types = {o.key: _accepted_types(o, verdicts[o.key]) for o in operators if o.attributes}
-    named = {o.key: o for o in operators if types.get(o.key) is not None}
+    named = {o.key: o for o in operators if types.get(o.key)}
 
-    def ask(probes: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any], str]]:
+    def ask(probes: list[tuple[str, dict[str, Any]]], choice: int = 0) -> list[tuple[str, dict[str, Any], str]]:
         models = [
             build_model(
-                named[key], types[key] or {}, opset=named[key].since, ir_version=release.max_ir_version, given=given
+                named[key],
+                types[key][choice % len(types[key])],
+                opset=named[key].since,
+                ir_version=release.max_ir_version,
+                given=given,
             )
             for key, given in probes
         ]
         return [(*probe, answer) for probe, answer in zip(probes, _ask(environment, models), strict=True)]
 
+    def ask_all(probes: list[tuple[str, dict[str, Any]]]) -> dict[str, dict[Any, str]]:
+        answers: dict[str, dict[Any, str]] = {key: {} for key in complete}
+        for choice in range(_MOST_TYPES):
+            for key, given, answer in ask(probes, choice):
+                answers[key].setdefault(tuple(given.items()), answer)
+                if not answer:
+                    answers[key][tuple(given.items())] = ""
+            # A number may need certain types beside it; a word needs none.
+            probes = [
+                (key, given)
+                for key, given in probes
+                if answers[key][tuple(given.items())]
+                and choice + 1 < len(types[key])
+                and not isinstance(next(iter(given.values())), str)
+            ]
+        return answers
+
     complete = [key for key, _, answer in ask([(key, {}) for key in named]) if not answer]
-    singles: dict[str, dict[Any, str]] = {key: {} for key in complete}
-    for key, given, answer in ask([(k, values) for k in complete for values in choose_values(named[k])]):
-        singles[key] |= dict.fromkeys(given.items(), answer)
-    pairs: dict[str, dict[Any, str]] = {key: {} for key in complete}
-    for key, given, answer in ask([(k, values) for k in complete for values in choose_pairs(singles[k])]):
-        pairs[key][tuple(given.items())] = answer
+    alone = ask_all([(key, given) for key in complete for given in choose_values(named[key])])
+    singles = {key: {item: answer for (item,), answer in answers.items()} for key, answers in alone.items()}
+    pairs = ask_all([(key, given) for key in complete for given in choose_pairs(named[key], singles[key])])
     return {key: list(find_refusals(named[key], singles[key], pairs[key])) for key in complete}
 
 
-def _accepted_types(operator: Operator, verdicts: Verdicts) -> dict[str, str] | None:
+def _accepted_types(operator: Operator, verdicts: Verdicts) -> list[dict[str, str]]:
+    """Types that it takes: floats first, then those that bring in a type not seen before."""
     accepted = [key for key, verdict in verdicts.items() if verdict == "yes"]
-    if not accepted:
-        return None
-    best = max(accepted, key=lambda key: sum(text == "tensor(float)" for text in key))
-    return dict(zip(bound_constraints(operator), best, strict=True))
+    accepted.sort(key=lambda key: -sum(text == "tensor(float)" for text in key))
+    chosen: list[tuple[str, ...]] = []
+    for key in accepted:
+        if not chosen or set(key) - {text for known in chosen for text in known}:
+            chosen.append(key)
+    return [dict(zip(bound_constraints(operator), key, strict=True)) for key in chosen[:_MOST_TYPES]]
 
 
 if __name__ == "__main__":

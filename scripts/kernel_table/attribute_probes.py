@@ -14,13 +14,14 @@ _NONSENSE = "qzx"
 # What says that the value is at fault; shape inference may complain of what a probe has no shapes for.
 _REFUSALS = ("Unrecognized attribute", "Exception during initialization", "NOT_IMPLEMENTED")
 _PAIR_REFUSALS = (*_REFUSALS, "InferenceError")
+_UNTRIED = ("TfIdfVectorizer",)  # its attributes describe one another
 _FREE = ("to", "dtype", "output_dtype", "output_datatype", "stash_type", "softmax_precision", "axis", "hidden_size")
 
 
 def choose_values(operator: Operator) -> list[dict[str, Any]]:
     """One value of one attribute for each probe."""
     probes: list[dict[str, Any]] = []
-    for name, attribute in operator.attributes.items():
+    for name, attribute in operator.attributes.items() if operator.name not in _UNTRIED else ():
         if attribute.kind == AttributeProto.INT and name not in _FREE:
             probes += [{name: value} for value in _INTEGERS]
         elif attribute.kind == AttributeProto.INT:
@@ -34,15 +35,25 @@ def choose_values(operator: Operator) -> list[dict[str, Any]]:
     return probes
 
 
-def choose_pairs(singles: Mapping[tuple[str, Any], str]) -> list[dict[str, Any]]:
+def choose_pairs(operator: Operator, singles: Mapping[tuple[str, Any], str]) -> list[dict[str, Any]]:
     """Two attributes at once: switches that may exclude each other, and what a refused value may need beside it."""
     names = dict.fromkeys(name for name, _ in singles)
     switches = [name for name in names if singles.get((name, 1)) == "" and singles.get((name, 0)) == ""]
     pairs: list[dict[str, Any]] = [{a: 1, b: 1} for a, b in itertools.combinations(switches, 2)]
     for (name, value), answer in singles.items():
-        if is_refused(answer) and isinstance(value, int) and "Unrecognized" not in answer:
-            pairs += [{name: value, other: 2} for other in names if other != name and singles.get((other, 2)) == ""]
+        if isinstance(value, int) and is_refused(answer) and "Unrecognized" not in answer:
+            pairs += [
+                {name: value, other: beside}
+                for other, beside in singles
+                if other != name and beside in _company(operator, other)
+            ]
     return pairs
+
+
+def _company(operator: Operator, name: str) -> tuple[Any, ...]:
+    """Values of another attribute that may let a value in."""
+    attribute = operator.attributes[name]
+    return attribute.words if attribute.kind == AttributeProto.STRING else (0, 1, 2)
 
 
 def is_refused(answer: str, *, pair: bool = False) -> bool:
@@ -82,5 +93,5 @@ def _integers(name: str, refused: list[int], answers: Mapping[Any, str]) -> Iter
         values += [v for v in refused if v > 1]
     for value in values:
         key = above[0] if value == "+" else value
-        unless = sorted(pair[1][0] for pair, a in answers.items() if pair[0] == (name, key) and a == "")
+        unless = sorted({pair[1][0] for pair, a in answers.items() if pair[0] == (name, key) and a == ""})
         yield {name: value, **({"unless": unless} if unless else {})}

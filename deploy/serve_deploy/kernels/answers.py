@@ -95,7 +95,7 @@ def _check_attributes(use: OperatorUse, entry: Entry) -> tuple[Verdict, str]:
     for refusal in entry.refuses:
         values = {name: value for name, value in refusal.items() if name != "unless"}
         is_met = all(_fits(attributes.get(name), value) for name, value in values.items())
-        if is_met and not any(attributes.get(name) for name in refusal.get("unless", ())):
+        if is_met and not any(name in attributes for name in refusal.get("unless", ())):
             return "refused", f"{use.label} with " + " and ".join(f"{name}={attributes[name]}" for name in values)
     return "runs", ""
 

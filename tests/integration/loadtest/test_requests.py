@@ -106,6 +106,14 @@ def test_sequences_keep_their_state(measure: Any, write_json: Any, protocol: str
     assert (point.succeeded, point.errors) == (60, ())
 
 
+def test_sequences_are_compressed_one_by_one(measure: Any, write_json: Any) -> None:
+    """Over gRPC, compressed requests carry their own correlation ids."""
+    data = write_json({"data": [[{"IN": [1]}, {"IN": [2]}]], "validation_data": [[{"SUM": [1]}, {"SUM": [3]}]]})
+    options = {"requests": 20, "sequence_length": 2, "data": data, "validate": True}
+    point = only_point(measure("running_sum", "grpc", **options, endpoint_options={"compression": "gzip"}))
+    assert (point.succeeded, point.errors) == (20, ())
+
+
 def test_decoupled_models_stream(measure: Any, write_json: Any) -> None:
     """A request to a decoupled model ends with its final response; the first one and their number are reported."""
     data = write_json({"data": [{"TIMES": [3]}]})
@@ -171,7 +179,7 @@ def test_wrong_type_is_refused_before_the_first_request(measure: Any, tmp_path: 
         ({"data": [{"NO": [1]}]}, "no tensor 'NO'"),
         ({"data": [{"IN": [1, 2]}]}, "IN: cannot reshape"),
         ({"data": [{"IN": {"b64": "!"}}]}, "IN: "),
-        ({"data": []}, "has 0 samples"),
+        ({"data": []}, "has no samples"),
         ({"data": [{"IN": [1]}], "validation_data": [{}, {}]}, "2 expected outputs"),
         ({"data": [{}]}, "no data for input IN"),
     ],

@@ -185,6 +185,8 @@ class Http2Connection:
 
     def _send_waiting(self) -> None:
         for stream in list(self._waiting):
+            if self._window <= 0:
+                return
             allowed = min(len(stream.unsent), stream.window, self._window)
             if allowed > 0:
                 self._send_part(stream, allowed)

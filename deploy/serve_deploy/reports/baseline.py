@@ -27,6 +27,7 @@ from serve_deploy.reports.figures import (
     format_list,
     format_load,
     format_number,
+    format_share,
 )
 from serve_deploy.reports.gates import read_error_rate
 from serve_deploy.reports.intervals import Difference, estimate_difference
@@ -215,7 +216,7 @@ def _compare_errors(pair: Pair, confidence: float, random: np.random.Generator) 
         change_high=difference.high,
         verdict=_decide(difference, LEAST_ERROR_RISE, lower_is_worse=False, repeated=True),
         method="requests",
-        explanation=f"errors went from {rates[0] * 100:.3g} % to {rates[1] * 100:.3g} % of the requests",
+        explanation=f"errors went from {format_share(rates[0])} to {format_share(rates[1])} of the requests",
     )
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
 from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
-from serve_deploy.reports.figures import format_count, format_number, format_tick_us, format_time_us
+from serve_deploy.reports.figures import format_count, format_number, format_plainly, format_tick_us, format_time_us
 from serve_deploy.reports.point import Point, TimelineBucket
 
 LEGEND = (
@@ -174,7 +174,7 @@ def _draw_rates(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
     ]
     base = TOP + _LATENCY_HEIGHT + _GAP + _RATE_HEIGHT
     y = Scale(*span_values([sum(rate) for rate in rates], logarithmic=False), base, base - _RATE_HEIGHT)
-    Plot(drawing, x, y).draw_y_axis(lambda value: f"{value:,.6g}/s" if value else "0", 2)
+    Plot(drawing, x, y).draw_y_axis(lambda value: f"{format_plainly(value)}/s" if value else "0", 2)
     for part, (answers, failures) in zip(slices, rates, strict=True):
         left, right = x(part.start), x(part.start + part.bucket.duration_seconds)
         hint = f"{part.bucket.start_seconds:.2f} s: {format_number(answers)} answers/s"
@@ -192,7 +192,7 @@ def _draw_flight(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
     base = _HEIGHT - BOTTOM
     y = Scale(*span_values([part.bucket.in_flight for part in slices], logarithmic=False), base, base - _FLIGHT_HEIGHT)
     plot = Plot(drawing, x, y)
-    plot.draw_y_axis(lambda value: f"{value:,.6g}", 2)
+    plot.draw_y_axis(format_plainly, 2)
     plot.draw_x_axis(lambda value: f"{value:g} s", "time since the start of the measurement")
     outline = [
         position

@@ -87,6 +87,8 @@ def _describe_batching(proof: BatchingProof) -> str:
 
 
 def _print_verification(manifest: Manifest, verification: Verification) -> None:
+    from serve_deploy.reports.figures import format_number
+
     console = output.stdout()
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = _count(verification.requests, "response")
@@ -105,7 +107,11 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     if manifest.batching.max_batch_size > 1 and verification.largest_batch_executed <= 1:
         console.print("no batch formed: the model answered faster than requests arrived", markup=False)
     rows = [
-        (tensor.name, f"{tensor.largest_absolute_difference:.3g}", f"{tensor.largest_relative_difference:.1e}")
+        (
+            tensor.name,
+            format_number(tensor.largest_absolute_difference),
+            format_number(tensor.largest_relative_difference, 2),
+        )
         for tensor in verification.tensors
     ]
     if rows:

@@ -103,6 +103,11 @@ def read_unnoticed_crash(log: str) -> str | None:
     return None
 
 
+def is_out_of_files(text: str) -> bool:
+    """Whether the server can neither open a file nor accept a connection any more."""
+    return "Too many open files" in text
+
+
 def unfinished_models(log: str) -> tuple[str, ...]:
     """The models that are still being loaded, by the log."""
     return tuple(model.name for model in read_models(log).values() if model.state == "loading")

@@ -31,6 +31,24 @@ class FileDigest(_Document):
     size_bytes: int
 
 
+class GraphCause(_Document):
+    """A node that mixes the rows of a batch, or that is not understood, and the outputs that it reaches."""
+
+    node: str
+    operator: str
+    effect: Literal["mixes", "unknown"]
+    reason: str
+    outputs: tuple[str, ...] = ()
+    next_step: str | None = None
+
+
+class GraphFinding(_Document):
+    """What the model's graph says of the batch axis; None in a proof whose graph was not looked at."""
+
+    verdict: Literal["independent", "mixes", "unknown"]
+    causes: tuple[GraphCause, ...] = ()
+
+
 class BatchingProof(_Document):
     """Whether axis 0 is a batch axis, and how that is known."""
 
@@ -40,6 +58,12 @@ class BatchingProof(_Document):
     batch_sizes: tuple[int, ...] = ()
     largest_difference: float | None = None
     attempts: tuple[str, ...] = ()
+    # Ranges up to max_batch_size that were not run, first and last included.
+    batch_sizes_not_run: tuple[tuple[int, int], ...] = ()
+    # What had the same values in every row that was run: nothing is known of what mixes it.
+    constant_inputs: tuple[str, ...] = ()
+    constant_outputs: tuple[str, ...] = ()
+    graph: GraphFinding | None = None
 
 
 class TensorParity(_Document):

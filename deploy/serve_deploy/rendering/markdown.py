@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from serve_deploy.rendering import summary
 from serve_deploy.reports.report import LoadTestReport, NamedReport
+from serve_deploy.text_table import columns_in_use
 
 
 def render_markdown(reports: Sequence[NamedReport]) -> str:
@@ -41,7 +42,11 @@ def _baseline(report: LoadTestReport) -> list[str]:
     if report.baseline is None:
         return []
     rows = [_escape_all(row) for row in summary.change_rows(report.baseline)]
-    return [_escape(summary.describe_baseline(report.baseline)), _table(summary.CHANGE_COLUMNS, rows)]
+    return [
+        _escape(summary.describe_baseline(report.baseline)),
+        _table(summary.CHANGE_COLUMNS, rows),
+        *map(_escape, report.baseline.notes),
+    ]
 
 
 def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,7 +57,7 @@ def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     if not rows:
         return ""
-    used = summary.columns_in_use(columns, rows)
+    used = columns_in_use(columns, rows)
     lines = [
         [columns[index] for index in used],
         ["---:" if numbers and index else "---" for index in used],

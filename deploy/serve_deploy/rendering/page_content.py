@@ -49,6 +49,8 @@ class ReportView:
     gates: tuple[tuple[GateResult, str], ...]
     search: str
     baseline: Chart | None
+    baseline_words: str
+    baseline_rows: tuple[tuple[str, ...], ...]
     baseline_notes: tuple[str, ...]
     overview: tuple[Chart, ...]
     errors: tuple[tuple[str, ...], ...]
@@ -77,6 +79,8 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
         gates=tuple((gate, format_load(gate.load) if gate.load else "whole run") for gate in report.gates),
         search=report.search.explanation if report.search else "",
         baseline=draw_changes(report.baseline, f"changes-{anchor}") if report.baseline else None,
+        baseline_words=summary.describe_baseline(report.baseline) if report.baseline else "",
+        baseline_rows=tuple(summary.change_rows(report.baseline)) if report.baseline else (),
         baseline_notes=report.baseline.notes if report.baseline else (),
         overview=tuple(chart for chart in (curve, share if several else None) if chart),
         errors=tuple(summary.error_rows(report)),

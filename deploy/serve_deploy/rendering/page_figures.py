@@ -90,7 +90,7 @@ def make_facts(point: Point, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]
         _count(point, anchor, name, label)
         for name, label in (
             ("sent", " sent"), ("succeeded", " succeeded"), ("failed", " failed"), ("timed_out", " timed out"),
-            ("in_flight_at_end", " unanswered at the end"),
+            ("in_flight_at_end", " unanswered at the end"), ("never_sent", " never sent"),
         )
         if name in ("sent", "succeeded") or getattr(point, name)
     ]  # fmt: skip

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +65,28 @@ class BatchingProof(_Document):
     constant_inputs: tuple[str, ...] = ()
     constant_outputs: tuple[str, ...] = ()
     graph: GraphFinding | None = None
+    # What a user can do who wants batches; names options as fields, in backticks.
+    next_step: str | None = None
+
+    @property
+    def sizes_run(self) -> str:
+        """Such as "1 to 8, 16"."""
+        sizes = sorted(self.batch_sizes)
+        starts = [size for size in sizes if size - 1 not in sizes]
+        ends = [size for size in sizes if size + 1 not in sizes]
+        return _in_words(zip(starts, ends, strict=True))
+
+    @property
+    def sizes_not_run(self) -> str:
+        """Such as "17 to 64"; empty where every size was run."""
+        return _in_words(self.batch_sizes_not_run)
+
+
+def _in_words(ranges: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(
+        " to ".join(map(str, (first, last))) if last > first + 1 else ", ".join(map(str, sorted({first, last})))
+        for first, last in ranges
+    )
 
 
 class TensorParity(_Document):

@@ -316,9 +316,13 @@ EXTREMES = (
     _deceiver("values_above_a_hundred_thousand", _beyond("100000.0")),
     _deceiver("values_above_a_million", _beyond("3000000.0")),
     _deceiver("values_below_a_limit", _beyond("-250000.0", "m = ReduceMin<keepdims=0>(x) e = Less(m, t)")),
-    _deceiver("a_value_that_is_not_a_number", _beyond("0", "n = IsNaN(x) f = Cast<to=1>(n) e = ReduceMax<keepdims=0>(f)")),
+    _deceiver(
+        "a_value_that_is_not_a_number", _beyond("0", "n = IsNaN(x) f = Cast<to=1>(n) e = ReduceMax<keepdims=0>(f)")
+    ),
     _deceiver("an_infinite_value", _beyond("0", "n = IsInf(x) f = Cast<to=1>(n) e = ReduceMax<keepdims=0>(f)")),
-    _deceiver("a_value_of_exactly_pi", _beyond("3.1415927", "n = Equal(x, t) f = Cast<to=1>(n) e = ReduceMax<keepdims=0>(f)")),
+    _deceiver(
+        "a_value_of_exactly_pi", _beyond("3.1415927", "n = Equal(x, t) f = Cast<to=1>(n) e = ReduceMax<keepdims=0>(f)")
+    ),
 )
 OTHERS = (
     _deceiver(

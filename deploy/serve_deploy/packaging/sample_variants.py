@@ -19,6 +19,7 @@ _FEW = 4  # numbers a row: a speed, a ratio, the sizes of an image
 _NARROW = 8  # a range of integers is cut to this part of it
 _NEAR = (1e-6, 1e-3, 0.1)  # how far near duplicates are apart, as a share of the row's largest number
 _PADS = 4
+_COUNTABLE = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -197,13 +198,13 @@ def scalable_inputs(sample: Sample) -> set[str]:
 
 
 def _scale(array: Array, scale: float) -> Array:
-    """Scaled as far as the type goes; integers that would be lost to rounding are left as they are."""
+    """Scaled as far as the type goes; integers only up, and no further than a float can count."""
     if array.dtype.kind == "f":
-        largest = float(np.finfo(array.dtype).max)
-        return np.clip(array.astype(np.float64) * scale, -largest, largest).astype(array.dtype)
+        highest = float(np.finfo(array.dtype).max)
+        return np.clip(array.astype(np.float64) * scale, -highest, highest).astype(array.dtype)
     info = np.iinfo(array.dtype)
-    scaled = [min(max(int(value * scale), int(info.min)), int(info.max)) for value in array.reshape(-1).tolist()]
-    return np.array(scaled, dtype=array.dtype).reshape(array.shape) if abs(scale) > 1 else array
+    low, high = max(int(info.min), -_COUNTABLE), min(int(info.max), _COUNTABLE)
+    return np.clip(array.astype(np.float64) * scale, low, high).astype(array.dtype) if abs(scale) > 1 else array
 
 
 def _zeros(place: _Place) -> Array:

@@ -16,6 +16,7 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.triton.options import RuntimeName, ServerOptions
+from serve_deploy.triton.staging import find_unservable_names
 
 _REFUSED = "Triton refuses it: "
 Verdict = Literal["well", "broken", "not_tried"]
@@ -102,12 +103,16 @@ def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: P
     from serve_deploy.triton import start_server
 
     server_options = ServerOptions(repository=options.repository, runtime=options.runtime)
-    # Triton waits forever for a Python model without its model.py.
-    safe = tuple(f.name for f in folders.values() if f.file_name != "model.py" or not f.missing_files)
+    # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
+    crash = find_unservable_names(options.repository)
+    safe = tuple(
+        f.name for f in folders.values() if f.name not in crash and (f.file_name != "model.py" or not f.missing_files)
+    )
     if len(safe) < len(folders):
         server_options = replace(server_options, explicit=True, models=safe)
     with start_server(server_options, progress=progress) as server:
-        return _Loaded(server.runtime, server.version, server.model_states())
+        states = tuple(state for state in server.model_states() if state.name in safe)
+        return _Loaded(server.runtime, server.version, states)
 
 
 def _check_model(

@@ -19,6 +19,7 @@ from serve_deploy.loadtest.requests import build_source, check_options
 from serve_deploy.loadtest.session import Session
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
+from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
 from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline
 from serve_deploy.reports.report import LoadTestReport
@@ -79,7 +80,9 @@ def _measure(
     server_version = str(control.server_metadata().get("version", ""))
     model = control.describe_model(options.model, options.model_version)
     check_options(options, model)
-    samples = read_request_data(options, model)
+    rows = read_request_data(options, model)
+    samples = rows.samples
+    progress(f"sending {describe_data(rows.data)}")
     placed = (
         shared_inputs(control, model, samples)
         if options.shared_memory == "system"
@@ -103,4 +106,4 @@ def _measure(
             session.search(options.loads, gates)
         else:
             session.sweep(options.loads)
-    return session.report(server_version)
+    return session.report(server_version, rows.data)

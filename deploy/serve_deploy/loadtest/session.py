@@ -28,7 +28,7 @@ from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.gates import Gate
-from serve_deploy.reports.point import ModelStatistics, Point
+from serve_deploy.reports.point import ModelStatistics, Point, RequestData
 from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
 from serve_deploy.version import __version__
 
@@ -182,7 +182,7 @@ class Session:
             end = max(start + plan.duration_seconds, end)
         return max(end - start, 1e-6)
 
-    def report(self, server_version: str) -> LoadTestReport:
+    def report(self, server_version: str, data: RequestData) -> LoadTestReport:
         """The run so far."""
         options, model, loads = self.options, self.model, self.options.loads
         return LoadTestReport(
@@ -201,6 +201,7 @@ class Session:
                 inputs=tuple(map(str, model.inputs)),
                 outputs=tuple(map(str, model.outputs)),
             ),
+            data=data,
             complete=self.ended_by is None,
             interrupted_reason=self.reason,
             ended_by=self.ended_by,

@@ -26,7 +26,7 @@ def _render_one(named: NamedReport) -> str:
     title = f"Load test of {report.target.model}{f' ({named.name})' if named.name else ''}"
     parts = [
         f"### {sign} {_escape(title)}: {summary.describe_outcome(report)}",
-        _escape(summary.describe_target(report)),
+        _escape("; ".join(filter(None, (summary.describe_target(report), summary.describe_sent(report))))),
         *(f"> ⚠️ {_escape(warning)}" for warning in summary.list_warnings(report)),
         _table(summary.GATE_COLUMNS, [_mark_gate(row) for row in summary.gate_rows(report)]),
         _escape(report.search.explanation) if report.search else "",

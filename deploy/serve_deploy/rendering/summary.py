@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from serve_deploy.reports.figures import (
     METRIC_NAMES,
+    describe_data,
     format_change,
     format_count,
     format_load,
@@ -205,6 +206,11 @@ def describe_target(report: LoadTestReport) -> str:
         f"{target.model} version {target.model_version} ({target.platform}) at {target.url} over {target.protocol}, "
         f"Triton {target.server_version}"
     )
+
+
+def describe_sent(report: LoadTestReport) -> str:
+    """Which data was sent; "" where the report of an older serve does not say."""
+    return f"sent {describe_data(report.data)}" if report.data else ""
 
 
 def plural(count: int, noun: str) -> str:

@@ -39,7 +39,9 @@ def _render_all(reports: Sequence[NamedReport], width: int | None) -> str:
 def _render_one(report: LoadTestReport, width: int | None) -> str:
     loads = summary.summarise_loads(report)
     sections = [
-        _wrap(summary.describe_target(report), width),
+        "\n".join(
+            _wrap(line, width) for line in (summary.describe_target(report), summary.describe_sent(report)) if line
+        ),
         _single(loads[0], width)
         if len(loads) == 1
         else _fit_loads(summary.LOAD_COLUMNS, summary.load_rows(report), width),

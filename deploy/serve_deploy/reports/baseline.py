@@ -20,7 +20,14 @@ import numpy as np
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports import bootstrap
-from serve_deploy.reports.figures import METRIC_NAMES, format_change, format_list, format_load, format_number
+from serve_deploy.reports.figures import (
+    METRIC_NAMES,
+    describe_data,
+    format_change,
+    format_list,
+    format_load,
+    format_number,
+)
 from serve_deploy.reports.gates import read_error_rate
 from serve_deploy.reports.intervals import Difference, estimate_difference
 from serve_deploy.reports.point import Load, Point
@@ -108,11 +115,15 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
             )
     told = {"url": "address", "model_version": "model version", "server_version": "Triton version",
             "model_config_sha256": "model configuration"}  # fmt: skip
-    return [
+    notes = [
         f"The {word} differs from the baseline's ({getattr(before.target, field)} then)."
         for field, word in told.items()
         if getattr(now.target, field) != getattr(before.target, field)
     ]
+    # The same data may lie elsewhere.
+    if now.data and before.data and now.data != before.data.model_copy(update={"path": now.data.path}):
+        notes.append(f"The data differs from the baseline's ({describe_data(before.data)} then).")
+    return notes
 
 
 def _match_loads(now: LoadTestReport, before: LoadTestReport, name: str) -> tuple[list[Pair], list[tuple[Point, ...]]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from serve_deploy.reports.point import Load
+from serve_deploy.reports.point import Load, RequestData
 
 METRIC_NAMES = {"response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors"}
 
@@ -88,3 +88,11 @@ def format_load(load: Load) -> str:
         shape = "" if load.distribution in (None, "constant") else f" {load.distribution}"
         words = f"{format_plainly(load.request_rate)}/s{shape}"
     return words if load.batch_size == 1 else f"{words}, batch {load.batch_size}"
+
+
+def describe_data(data: RequestData) -> str:
+    """Say what the requests held: '32 samples of models/digits/samples.npz', 'random values (seed 0)'."""
+    if data.origin == "random":
+        return f"random values made from the model's metadata (seed {data.seed})"
+    kept = "kept by serve package" if data.origin == "package" else "given"
+    return f"{format_count(data.samples)} sample{'' if data.samples == 1 else 's'} of {data.path} ({kept})"

@@ -1,4 +1,4 @@
-"""One measurement of a load test: a point, what it consists of, and a gate's verdict on it."""
+"""One measurement of a load test: a point, what it consists of, what was sent, and a gate's verdict on it."""
 
 from __future__ import annotations
 
@@ -50,6 +50,18 @@ class Load(Document):
     ramp_from: float | None = None
     ramp_to: float | None = None
     replay_of: str | None = None
+
+
+class RequestData(Document):
+    """What the requests held: samples kept with the package, a file's, or random values made from the metadata.
+
+    `path` is that of the samples or of the file, `seed` that of the random values.
+    """
+
+    origin: Literal["package", "file", "random"]
+    samples: int
+    path: str | None = None
+    seed: int | None = None
 
 
 class Interval(Document):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import computed_field
 
 from serve_deploy.reports.intervals import estimate_intervals
-from serve_deploy.reports.point import Document, GateResult, Load, LoadIntervals, Point
+from serve_deploy.reports.point import Document, GateResult, Load, LoadIntervals, Point, RequestData
 
 FORMAT_VERSION = 1
 
@@ -83,6 +83,7 @@ class LoadTestReport(Document):
     tool_version: str
     kind: Literal["single", "sweep", "find", "merged"]
     target: Target
+    data: RequestData | None = None
     complete: bool
     interrupted_reason: str | None = None
     ended_by: Literal["interrupt", "server"] | None = None

@@ -88,7 +88,7 @@ def _describe_batching(proof: BatchingProof) -> Iterator[str]:
     else:
         yield f"batching: proven at {proof.sizes_run} ({size})"
     if proof.sizes_not_run:
-        yield f"batch sizes {proof.sizes_not_run}: not run"
+        yield f"not run: batch {proof.sizes_not_run}"
     for kind, names in (("input", proof.constant_inputs), ("output", proof.constant_outputs)):
         yield from (f"{kind} '{name}' had the same values in every row" for name in names)
     if proof.next_step:
@@ -105,6 +105,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = _count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
+    if verification.distinct_samples and verification.largest_batch_executed > 1:
+        batches += f" of {_count(verification.distinct_samples, 'different sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
         console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)

@@ -109,6 +109,7 @@ class Verification(_Document):
     memory_bytes: int
     # Not compared by value, because the model itself is random there.
     random_outputs: tuple[str, ...] = ()
+    distinct_samples: int = 0
     # What the configuration has and this machine had not, such as GPUs and TensorRT.
     left_out: tuple[str, ...] = ()
 

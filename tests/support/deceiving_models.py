@@ -1,5 +1,7 @@
 """Models made to deceive a proof of batching, of each kind that did, and honest models of the same operators."""
 
+# ruff: noqa: E501 - models as text, a line each
+
 from __future__ import annotations
 
 from batching_models import Trap
@@ -538,3 +540,97 @@ HONEST = (
         }""",
     ),
 )  # fmt: skip
+
+
+# --- kinds that came later, and were not looked at while the proof was written ---------------------------------------
+
+UNSEEN = (
+    _deceiver(
+        "sum_of_ids_beyond_a_limit",
+        "(int64[N,seq] ids) => (float[N,seq] y) <int64 t = {5000}> { s = ReduceSum<keepdims=0>(ids) c = Greater(s, t) k = Cast<to=1>(c) f = Cast<to=1>(ids) y = Add(f, k) }",
+    ),
+    _deceiver(
+        "first_feature_near_one_in_any_row",
+        "(float[N,4] x) => (float[N,4] y) <int64[1] i = {0}, float low = {0.995}, float high = {1.001}> { f = Gather<axis=1>(x, i) a = Greater(f, low) b = Less(f, high) c = And(a, b) k = Cast<to=1>(c) m = ReduceMax<keepdims=0>(k) y = Add(x, m) }",
+    ),
+    _deceiver(
+        "spread_over_the_batch",
+        "(float[N,6] x) => (float[N,6] y) <float e = {0.000001}> { m = ReduceMean<axes=[0]>(x) d = Sub(x, m) q = Mul(d, d) v = ReduceMean<axes=[0]>(q) w = Add(v, e) s = Sqrt(w) y = Div(d, s) }",
+    ),
+    _deceiver(
+        "previous_row_added",
+        "(float[N,4] x) => (float[N,4] y) <int64[2] front = {1,0}, int64[2] back = {0,0}, int64[1] z = {0}, int64[1] e = {-1}, int64[4] pads = {1,0,0,0}, float w = {0.001}> { a = Slice(x, z, e, z) b = Pad(a, pads) c = Mul(b, w) y = Add(x, c) }",
+    ),
+    _deceiver(
+        "best_k_of_all_rows",
+        "(float[N,4] x) => (float[N,4] y) <int64[1] flat = {-1}, int64[1] k = {2}, float zero = {0.0}> { r = Reshape(x, flat) v, i = TopK<axis=0>(r, k) m = ReduceMin<keepdims=0>(v) c = GreaterOrEqual(x, m) y = Where(c, x, zero) }",
+    ),
+    _deceiver(
+        "a_row_of_equal_numbers",
+        "(float[N,4] x) => (float[N,4] y) <int64[1] a = {1}> { h = ReduceMax<axes=[1], keepdims=1>(x) l = ReduceMin<axes=[1], keepdims=1>(x) e = Equal(h, l) k = Cast<to=1>(e) m = ReduceMax<keepdims=0>(k) y = Sub(x, m) }",
+    ),
+    _deceiver(
+        "logits_by_the_log_sum_of_all",
+        "(float[N,5] x) => (float[N,5] y) { s = ReduceLogSumExp<keepdims=0>(x) y = Sub(x, s) }",
+    ),
+    _deceiver(
+        "halves_swapped",
+        "(float[N,4] x) => (float[N,4] y) <int64[2] s = {2,-1}, int64[1] f = {0}, int64[2] back = {-1,4}> { y0 = Reshape(x, back) a = Shape<start=0, end=1>(x) i = Cast<to=1>(a) m = ReduceMean<axes=[0]>(y0) n = Div(m, i) y = Sub(x, n) }",
+    ),
+    _deceiver(
+        "votes_of_all_rows",
+        "(float[N,3] x) => (int64[N] y) <int64 depth = {3}, float[2] onoff = {0,1}, int64[1] a = {0}, float w = {0.01}> { e = ArgMax<axis=1, keepdims=0>(x) h = OneHot(e, depth, onoff) v = ReduceSum<keepdims=1>(h, a) s = Mul(v, w) z = Add(x, s) y = ArgMax<axis=1, keepdims=0>(z) }",
+    ),
+    _deceiver(
+        "attention_over_the_batch",
+        "(float[N,4] x) => (float[N,4] y) { t = Transpose<perm=[1,0]>(x) s = MatMul(x, t) w = Softmax<axis=1>(s) y = MatMul(w, x) }",
+    ),
+    _deceiver(
+        "bytes_in_the_dark",
+        "(uint8[N,3,8,8] x) => (uint8[N,3,8,8] y) <float t = {40.0}, uint8 one = {1}, uint8 zero = {0}> { f = Cast<to=1>(x) m = ReduceMean<keepdims=0>(f) c = Less(m, t) k = Where(c, one, zero) y = Add(x, k) }",
+    ),
+    _deceiver(
+        "noise_by_a_seed_of_the_first_row",
+        "(float[N,4] x, int64[N,1] seed) => (float[N,4] y) <int64[1] i = {0}> { s = Gather<axis=0>(seed, i) f = Cast<to=1>(s) r = Sin(f) y = Add(x, r) }",
+    ),
+    _deceiver(
+        "as_many_steps_as_the_longest",
+        """(float[N,4] x, int64[N] steps) => (float[N,4] y) <bool go = {1}> {
+            m = ReduceMax<keepdims=0>(steps)
+            y = Loop<body = step (int64 i, bool c, float[N,4] h) => (bool more, float[N,4] next) <float rate = {0.9}> {
+                next = Mul(h, rate) more = Identity(c)
+            }>(m, go, x)
+        }""",
+    ),
+    _deceiver(
+        "one_hot_of_the_best_row",
+        "(float[N,4] x) => (float[N,4] y) <float w = {0.1}> { a = Hardmax<axis=0>(x) b = Mul(a, w) y = Add(x, b) }",
+    ),
+    _deceiver(
+        "median_of_the_batch",
+        "(float[N,4] x) => (float[N,4] y) <int64[1] one = {1}, int64[1] a = {0}, int64[1] two = {2}> { n = Shape<start=0, end=1>(x) v, i = TopK<axis=0>(x, n) h = Div(n, two) m = Gather<axis=0>(v, h) y = Sub(x, m) }",
+    ),
+    _deceiver(
+        "double_precision_a_little_mixed",
+        "(double[N,4] x) => (double[N,4] y) <double w = {0.0000000001}> { m = ReduceMean<axes=[0]>(x) s = Mul(m, w) y = Add(x, s) }",
+    ),
+    _deceiver(
+        "label_by_the_mean_of_the_batch",
+        "(float[N,4] x) => (int64[N] y) <float w = {0.001}> { m = ReduceMean<axes=[0]>(x) n = Mul(m, w) d = Add(x, n) y = ArgMax<axis=1, keepdims=0>(d) }",
+    ),
+    _deceiver(
+        "all_rows_alike_share",
+        "(float[N,4] x) => (float[N,4] y) <float zero = {0.0}> { h = ReduceMax<axes=[0]>(x) l = ReduceMin<axes=[0]>(x) d = Sub(h, l) s = ReduceMax<keepdims=0>(d) e = Greater(s, zero) k = Cast<to=1>(e) y = Add(x, k) }",
+    ),
+    _deceiver(
+        "true_in_every_row",
+        "(bool[N,4] x, float[N,4] z) => (float[N,4] y) { f = Cast<to=1>(x) m = ReduceMin<keepdims=0>(f) y = Add(z, m) }",
+    ),
+    _deceiver(
+        "text_of_the_longest_word",
+        """(string[N] a, string[N] b) => (string[N] c) {
+            i = ai.onnx.ml.LabelEncoder<keys_strings=["the","dog"], values_floats=[1.0,2.0], default_float=0.0>(a)
+            m = ReduceMax<keepdims=0>(i) n = Cast<to=8>(m) c = StringConcat(b, n)
+        }""",
+    ),
+)

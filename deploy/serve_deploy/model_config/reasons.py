@@ -106,11 +106,12 @@ def _explain_batching(batching: BatchingProof, given: bool) -> str:
 
 def _explain_proof(batching: BatchingProof) -> Iterator[str]:
     """What was run and what was not, and whether the graph agrees."""
-    yield f"run at batch {batching.sizes_run}: every row equals its single run"
+    understood = batching.graph is None or batching.graph.verdict == "independent"
+    yield f"{'proven' if understood else 'seen'} at batch {batching.sizes_run}: every row equals its single run"
     if batching.sizes_not_run:
         yield f"{batching.sizes_not_run} not run"
-    if batching.graph:
-        yield "the graph keeps rows apart" if batching.graph.verdict == "independent" else "the graph is not understood"
+    if not understood:
+        yield "the graph is not understood"
 
 
 def _explain_instances(options: ConfigOptions) -> dict[str, str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
-from serve_deploy.packaging.row_checks import Array, Outputs, Refuted, RowChecks, Run
+from serve_deploy.packaging.row_checks import Outputs, Refuted, RowChecks, Run
 from serve_deploy.packaging.sample_variants import (
     Sample,
     Variant,
@@ -20,7 +21,7 @@ from serve_deploy.packaging.sample_variants import (
     largest_group,
     vary_samples,
 )
-from serve_deploy.packaging.stacks import Row, gaps, plan_trials
+from serve_deploy.packaging.stacks import Row, Trial, gaps, plan_trials
 from serve_deploy.samples.landmarks import NO_LANDMARKS, Landmarks
 from serve_deploy.tensors.closeness import SAME_ROW, are_close
 from serve_deploy.tensors.types import ModelSignature
@@ -32,29 +33,20 @@ DEFAULT_MAX_BATCH_SIZE = 8
 _MOST_SAMPLES = 4
 _NEEDED_VARIANTS = 8
 _BISECTIONS = 12
-_LEAST_SECONDS = 0.3  # which a proof may always take
-_MOST_SECONDS = 15.0  # after which it makes do with the trials that it needs
-_MOST_ROWS = 50  # after which a proof that takes longer than the least makes do with them, too
+_LEAST_SECONDS = 0.5  # which a proof may always take, for all that makes it surer
+_MOST_SECONDS = 12.0  # after which it makes do with the trials that it cannot do without
 
 
-class _Budget:
-    """Runs the model, and says when a proof must make do with what it needs: by the clock and by the rows run."""
+@dataclass(frozen=True)
+class _Watch:
+    """How long a proof has taken."""
 
-    def __init__(self, run: Run, clock: Callable[[], float]) -> None:
-        self._run, self._clock, self._started = run, clock, clock()
-        self._rows = 0
-
-    def run(self, inputs: Mapping[str, Array]) -> Outputs:
-        self._rows += max((len(array) for array in inputs.values()), default=1)
-        return self._run(inputs)
+    clock: Callable[[], float]
+    started: float
 
     @property
     def seconds(self) -> float:
-        return self._clock() - self._started
-
-    @property
-    def is_spent(self) -> bool:
-        return self.seconds > _MOST_SECONDS or (self.seconds > _LEAST_SECONDS and self._rows >= _MOST_ROWS)
+        return self.clock() - self.started
 
 
 def prove_batching(
@@ -72,12 +64,14 @@ def prove_batching(
     max_batch_size where the axis is a batch; it is 0 otherwise, and where it could not be decided. `landmarks` are
     what the model's graph compares its inputs with.
     """
-    experiment = _Experiment(signature, landmarks, _Budget(run, clock))
+    experiment = _Experiment(run, signature, landmarks, _Watch(clock, clock()))
     reason = signature.batch_obstacle
     if reason is not None:
+        step = None
         if _is_declared_wrongly(experiment, samples):
             reason += ", but the model returns one row per sample: a fixed copy with that dimension free would batch"
-        return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason)
+            step = "`fix` makes that dimension free"
+        return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason, next_step=step)
     try:
         return experiment.prove(samples, limit)
     except Refuted as refuted:
@@ -103,9 +97,10 @@ def _is_declared_wrongly(experiment: _Experiment, samples: Sequence[Sample]) -> 
 class _Experiment:
     """The model, and what is known of it before it runs."""
 
+    run: Run
     signature: ModelSignature
     landmarks: Landmarks
-    budget: _Budget
+    watch: _Watch
 
     def prove(self, samples: Sequence[Sample], limit: int) -> BatchingProof:
         """The proof where every row holds; raises Refuted."""
@@ -114,38 +109,42 @@ class _Experiment:
         _check_single_outputs(self.signature, rows)
         _require_distinct(rows)
         rows += self._find_boundaries(rows)
-        checks = RowChecks.of(self.budget.run, rows)
+        checks = RowChecks.of(self.run, rows)
         plan = plan_trials(rows, limit)
-        for trial in plan.needed:
-            checks.check(trial)
-        for trial in plan.further:
-            if self.budget.is_spent:
-                break
-            checks.check(trial)
+        self._check_until(checks, plan.needed, float("inf"))
+        self._check_until(checks, plan.sizes, _MOST_SECONDS)
+        self._check_until(checks, plan.further, _LEAST_SECONDS)
         return self._conclude(rows, checks, limit)
+
+    def _check_until(self, checks: RowChecks, trials: Sequence[Trial], most_seconds: float) -> None:
+        for trial in trials:
+            if self.watch.seconds > most_seconds:
+                return
+            checks.check(trial)
 
     def _conclude(self, rows: Sequence[Row], checks: RowChecks, limit: int) -> BatchingProof:
         constant = _constant_outputs(self.signature, rows)
         if len(constant) == len(self.signature.outputs):
             raise Refuted("undecided", "every sample gave the same outputs, so mixed rows would not show")
         sizes = tuple(sorted(checks.sizes))
-        return BatchingProof(
+        proof = BatchingProof(
             verdict="batchable",
             max_batch_size=limit,
-            evidence=_describe(rows, sizes, checks.largest),
+            evidence="",
             batch_sizes=sizes,
             batch_sizes_not_run=gaps(sizes, limit),
             largest_difference=checks.largest,
             constant_inputs=constant_inputs([row.sample for row in rows]),
             constant_outputs=tuple(constant),
         )
+        return proof.model_copy(update={"evidence": _describe(rows, proof)})
 
     # --- single runs ------------------------------------------------------------------------------------------------
 
     def _run_samples(self, samples: Sequence[Sample]) -> list[Row]:
         usable = largest_group(samples)
         if not usable:
-            _check_runs_at_one(self.budget.run, samples)
+            _check_runs_at_one(self.run, samples)
             missing = "with 1 on axis 0 of every input" if samples else "that the model accepts"
             raise Refuted("undecided", f"there is no sample {missing}")
         rows = [Row(sample, self._run_single(sample)) for sample in usable[:_MOST_SAMPLES]]
@@ -154,7 +153,7 @@ class _Experiment:
 
     def _run_single(self, sample: Sample) -> Outputs:
         try:
-            return self.budget.run(sample)
+            return self.run(sample)
         except InvalidModelError as error:
             raise Refuted("undecided", f"the model refuses a sample at batch 1: {error.message}") from error
 
@@ -162,7 +161,7 @@ class _Experiment:
         """What the model accepts of each variant; those that need not be are left out when time is short."""
         taken = 0
         for variant in vary_samples([row.sample for row in plain], self.landmarks):
-            if taken >= _NEEDED_VARIANTS and self.budget.seconds > _LEAST_SECONDS / 2:
+            if taken >= _NEEDED_VARIANTS and self.watch.seconds > _LEAST_SECONDS / 2:
                 return
             row = self._run_variant(variant, plain[0].outputs)
             if row is not None:
@@ -172,26 +171,26 @@ class _Experiment:
     def _run_variant(self, variant: Variant, like: Outputs) -> Row | None:
         for sample in variant.alternatives:
             try:
-                outputs = self.budget.run(sample)
+                outputs = self.run(sample)
             except InvalidModelError:
                 continue  # the model takes no such values: nothing to learn from them
             if variant.poison and any(outputs[name].shape != array.shape for name, array in like.items()):
                 return None
-            return Row(sample, outputs, variant.kind, variant.loudness, variant.poison)
+            return Row(sample, outputs, variant.kind, variant.poison)
         return None
 
     def _find_boundaries(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Rows just on either side of where an answer of labels alone changes: there the least influence shows."""
         if any(array.dtype.kind == "f" for array in rows[0].outputs.values()):
             return
-        judged = [row for row in rows if not row.poison and row.loudness == 1]
-        pairs = [(one, other) for one, other in zip(judged, judged[1:], strict=False) if not _answer_alike(one, other)]
+        judged = [row for row in rows if not row.poison]
+        pairs = [(one, other) for one, other in pairwise(judged) if not _answer_alike(one, other)]
         for one, other in pairs[:3]:
             low, high = 0.0, 1.0
             for step in range(_BISECTIONS):
                 middle = (low + high) / 2
                 row = self._run_variant(Variant("boundary", (blend(one.sample, other.sample, middle),)), one.outputs)
-                if row is None or self.budget.is_spent:
+                if row is None or self.watch.seconds > _MOST_SECONDS:
                     return
                 if step >= _BISECTIONS // 3:
                     yield row
@@ -243,16 +242,21 @@ def _answer_alike(one: Row, other: Row) -> bool:
 
 
 def _constant_outputs(signature: ModelSignature, rows: Sequence[Row]) -> list[str]:
+    first, *others = (row for row in rows if not row.poison)
     return [
         tensor.name
         for tensor in signature.outputs
-        if all(are_close(row.outputs[tensor.name], rows[0].outputs[tensor.name], SAME_ROW) for row in rows[1:])
+        if all(are_close(row.outputs[tensor.name], first.outputs[tensor.name], SAME_ROW) for row in others)
     ]
 
 
-def _describe(rows: Sequence[Row], sizes: Sequence[int], largest: float) -> str:
+def _describe(rows: Sequence[Row], proof: BatchingProof) -> str:
     plain = sum(row.is_plain for row in rows)
     samples = "1 sample" if plain == 1 else f"{plain} different samples"
     kinds = ", ".join(dict.fromkeys(row.kind for row in rows if not row.is_plain))
-    others = f", also rows that are {kinds}" if kinds else ""
-    return f"{samples}{others}, stacked on axis 0 at batch {sizes}: every row equals its single run"
+    others = f" and rows made from them ({kinds})" if kinds else ""
+    return (
+        f"{samples}{others}, stacked on axis 0 at batch {proof.sizes_run}: every row of every output equals its "
+        f"single run (max rel diff {proof.largest_difference:.1e})"
+        + "".join(f"; '{name}' did not vary" for name in proof.constant_outputs)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,19 @@ Sample = Mapping[str, Array]
 
 LARGEST_STACK = 16  # every size up to it is run; of larger ones some, and only of small rows, to fit in memory
 PLAIN = "sample"
-_SMALL_ROW = 1 << 18  # bytes of inputs and outputs
+_MOST_BYTES = 16 << 20  # of the inputs and outputs of a stack larger than that; the model itself needs more
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
     """One sample, what the model answers to it alone, and how the sample was made.
 
-    `poison` rows are neighbours only. `loudness` is what the floats of a sample were multiplied by.
+    `poison` rows are neighbours only.
     """
 
     sample: Sample
     outputs: Mapping[str, Array]
     kind: str = PLAIN
-    loudness: float = 1.0
     poison: bool = False
 
     @property
@@ -52,29 +52,26 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """The trials that a proof needs, and those that make it surer, the most telling first."""
+    """The trials that a proof cannot do without, those of every other size, and those that make it surer."""
 
     needed: tuple[Trial, ...]
+    sizes: tuple[Trial, ...]
     further: tuple[Trial, ...]
 
 
 def stack_sizes(limit: int, row_bytes: int) -> list[int]:
-    """The sizes to run up to a limit: each one up to 16, and of small rows 32, 64 … and the limit itself."""
+    """The sizes to run up to a limit: each one up to 16, then 32, 64 … and the limit itself while they are small."""
     sizes = list(range(2, min(limit, LARGEST_STACK) + 1))
-    if row_bytes <= _SMALL_ROW:
-        size = 2 * LARGEST_STACK
-        while size < limit:
-            sizes.append(size)
-            size *= 2
-        sizes += [limit] if limit > LARGEST_STACK else []
-    return sizes
+    doubled = [LARGEST_STACK << power for power in range(1, limit.bit_length())]
+    larger = [size for size in doubled if size < limit] + [limit]
+    return sizes + [size for size in larger if size > LARGEST_STACK and size * row_bytes <= _MOST_BYTES]
 
 
 def gaps(sizes: Sequence[int], limit: int) -> tuple[tuple[int, int], ...]:
     """The ranges of sizes up to a limit that are not among `sizes`, first and last included."""
     known = sorted(size for size in set(sizes) if size <= limit)
     edges = [0, *known, limit + 1]
-    return tuple((low + 1, high - 1) for low, high in zip(edges, edges[1:], strict=False) if high - low > 1)
+    return tuple((low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1)
 
 
 def plan_trials(rows: Sequence[Row], limit: int) -> TrialPlan:
@@ -85,15 +82,15 @@ def plan_trials(rows: Sequence[Row], limit: int) -> TrialPlan:
     sizes = stack_sizes(limit, max(row.size_bytes for row in rows))
     top = max(size for size in sizes if size <= LARGEST_STACK)
     small = [size for size in (2, 3) if size < top]
-    needed = [mixer.trial(top), *(Trial(mixer.stack(size)) for size in small)]
-    further = [Trial(tuple(plain[:top])), Trial((plain[0],) * max(top - 1, 2))]
-    done = {top, *small, *(len(trial.stack) for trial in further)}
-    further += [Trial(mixer.stack(size)) for size in sizes if size not in done]
-    # What follows is run of fast models alone.
-    further += [Trial((plain[0],) * top), mixer.trial(top), Trial(_grouped(plain, top))]
-    further += [Trial(mixer.stack(size)) for size in sizes if size in done and size != top]
+    needed = [*(Trial(mixer.stack(size)) for size in small), mixer.trial(top)]
+    # Rows that are all alike, and rows without a crowd, tell as much at one size as at another.
+    every = [Trial(tuple(plain[:top])), Trial((plain[0],) * max(top - 1, 2))]
+    done = {top, *small, *(len(trial.stack) for trial in every)}
+    every += [Trial(mixer.stack(size)) for size in sizes if size not in done]
+    further = [Trial((plain[0],) * top), mixer.trial(top), Trial(_grouped(plain, top))]
+    further += [Trial(mixer.stack(size)) for size in sorted(done) if size not in (*small, top)]
     further += [mixer.trial(size) for size in small]
-    return TrialPlan(tuple(needed), tuple(further))
+    return TrialPlan(tuple(needed), tuple(every), tuple(further))
 
 
 def shared_places(trial: Trial) -> Iterator[int]:

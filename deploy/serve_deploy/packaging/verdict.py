@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from serve_deploy.batch_axis import GraphWitness
 
 _MOST_CAUSES = 5
-_ASK = "`max_batch_size` sets it all the same, recorded as not proven"
-_BELIEVE = "`verify=False` with `max_batch_size` sets it without running the model, and rows will change each other"
+_FORCE = "`max_batch_size` sets it all the same; it is then recorded as not proven"
+_BELIEVE = "`verify=False` with `max_batch_size` sets it all the same, and rows will then change each other's results"
+_EXPORT = "export the model with a free first dimension in every input and output"
 
 
 def join_witnesses(proof: BatchingProof, witness: GraphWitness, *, can_be_set: bool) -> BatchingProof:
@@ -45,14 +46,13 @@ def _next_step(proof: BatchingProof, can_be_set: bool) -> str | None:
     if proof.verdict == "batchable":
         return None
     cause = _first_cause(proof)
-    step = cause.next_step if cause else None
-    if proof.verdict == "undecided":
-        way = _ASK if can_be_set else None
-        step = step or (None if cause else "give other inputs with `samples`")
-    else:
-        way = _BELIEVE if can_be_set else None
-        step = step or "export the model with a free first dimension in every input and output, and rows kept apart"
-    return "; ".join(part for part in (step, way) if part) or None
+    step = proof.next_step or (cause.next_step if cause else None)
+    if not can_be_set:
+        return step or _EXPORT
+    if proof.verdict == "not_batchable":
+        return f"{step}; {_BELIEVE}" if step else _BELIEVE
+    step = step or (None if proof.graph and proof.graph.verdict == "mixes" else "give other inputs with `samples`")
+    return f"{step}; {_FORCE}" if step else _FORCE
 
 
 def _describe(cause: GraphCause) -> str:

@@ -119,7 +119,8 @@ def element_scale(tensors: Sequence[Array]) -> Array | None:
     if not tensors or tensors[0].dtype.kind != "f" or len({tensor.shape for tensor in tensors}) > 1:
         return None
     magnitudes = [np.abs(tensor.astype(np.float64)) for tensor in tensors]
-    return np.max([np.where(np.isfinite(magnitude), magnitude, 0.0) for magnitude in magnitudes], axis=0)
+    finite = np.stack([np.where(np.isfinite(magnitude), magnitude, 0.0) for magnitude in magnitudes])
+    return np.asarray(finite.max(axis=0))
 
 
 def are_close(actual: Array, expected: Array, tolerances: Tolerances) -> bool:

@@ -159,7 +159,9 @@ class _Progress:
             "budget": "the search ended before the gap was closed" + (f" ({upper} does not)" if upper else ""),
             "interrupted": "the run ended before the search did" + (f" ({upper} does not)" if upper else ""),
         }
-        effort = "1 measurement" if self.probes == 1 else f"{self.probes} measurements"
+        effort = {0: "No load was measured to the end", 1: "1 measurement"}.get(
+            self.probes, f"{self.probes} measurements"
+        )
         return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {effort}."
 
     def _name(self, load: float) -> str:

@@ -71,5 +71,7 @@ def _escape_all(row: Sequence[str]) -> list[str]:
 
 
 def _escape(text: str) -> str:
-    escaped = re.sub(r"([\\|<>*\[\]`~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    # Not every renderer knows \\<; all know what HTML has for it.
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\|*\[\]`~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
     return " ".join(escaped.split())

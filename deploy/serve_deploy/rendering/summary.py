@@ -52,7 +52,7 @@ def summarise_loads(report: LoadTestReport) -> tuple[LoadSummary, ...]:
 
 
 def load_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
-    """One row a load, in the order of LOAD_COLUMNS; ± is half the 95 % interval over repeats."""
+    """One row a load, in the order of LOAD_COLUMNS, with the 95 % interval over repeats of what matters most."""
     return [_load_row(summary) for summary in summarise_loads(report)]
 
 
@@ -65,13 +65,16 @@ def _load_row(summary: LoadSummary) -> tuple[str, ...]:
     point, response = summary.pooled, summary.pooled.response
     queue_us, error_rate = read_queue_us(point), read_error_rate(point)
     times = (response.p50_us, response.p90_us, response.p99_us, response.p999_us, response.max_us, point.service.p99_us)
-    margin = {2: summary.interval(lambda repeat: repeat.response.p99_us)}
+    p99 = summary.interval(lambda repeat: repeat.response.p99_us)
+    throughput = summary.interval(lambda repeat: repeat.throughput)
     return (
         format_load(point.load),
         format_number(point.request_rate, 4),
-        format_number(point.throughput, 4) + _margin(summary.interval(lambda repeat: repeat.throughput), format_number),
+        with_margin(format_number(point.throughput, 4), throughput, format_number),
         *(
-            format_time_us(time_us) + _margin(margin.get(column), format_time_us) if response.count else "–"
+            with_margin(format_time_us(time_us), p99 if column == 2 else None, format_time_us)
+            if response.count
+            else "–"
             for column, time_us in enumerate(times)
         ),
         "–" if queue_us is None else format_time_us(queue_us),
@@ -80,8 +83,17 @@ def _load_row(summary: LoadSummary) -> tuple[str, ...]:
     )
 
 
-def _margin(interval: Interval | None, write: Callable[[float], str]) -> str:
-    return "" if interval is None else f" ±{write((interval.high - interval.low) / 2)}"
+def describe_margin(interval: Interval, write: Callable[[float], str]) -> str:
+    """How sure a figure is: half its interval as '±3 ms', or '0 to 9 ms' where that would reach below 0."""
+    return f"±{write(interval.high - interval.mean)}" if interval.low > 0 else f"0 to {write(interval.high)}"
+
+
+def with_margin(text: str, interval: Interval | None, write: Callable[[float], str]) -> str:
+    """A figure as it is written, followed by how sure it is."""
+    if interval is None or not interval.high:
+        return text
+    margin = describe_margin(interval, write)
+    return f"{text} {margin}" if interval.low > 0 else f"{text} ({margin})"
 
 
 def gate_rows(report: LoadTestReport) -> list[tuple[str, ...]]:

@@ -61,12 +61,12 @@ def _wrap(text: str, width: int | None, lead: str = "") -> str:
 def _single(load: summary.LoadSummary, width: int | None) -> str:
     point = load.pooled
     throughput = load.interval(lambda repeat: repeat.throughput)
-    margin = f" ±{format_number((throughput.high - throughput.low) / 2)}" if throughput else ""
+    written = summary.with_margin(format_number(point.throughput, 4), throughput, format_number)
     repeats = f", {len(load.repeats)} repeats" if len(load.repeats) > 1 else ""
     facts = [
         ("load", f"{format_load(point.load)}, {format_number(point.duration_seconds)} s{repeats}"),
         ("requests", _count_requests(point)),
-        ("throughput", f"{format_number(point.throughput, 4)}{margin} inferences/s"),
+        ("throughput", f"{written} inferences/s"),
         *((f"server, {account.model}", _describe_account(account)) for account in point.server),
         *_gauges(point),
         ("generator", _describe_generator(point)),
@@ -122,12 +122,12 @@ def _latency_row(name: str, latency: LatencySummary) -> tuple[str, ...]:
 
 
 def _margin_row(load: summary.LoadSummary, clock: str) -> tuple[str, ...]:
-    """Half the 95 % interval over the repeats, below each figure."""
+    """How sure each figure is over the repeats, below it."""
     intervals = [
         load.interval(lambda repeat, figure=figure: float(getattr(getattr(repeat, clock), figure)))  # type: ignore[misc]
         for figure in ("mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us")
     ]
-    return ("  ±", *(format_time_us((each.high - each.low) / 2) if each else "–" for each in intervals))
+    return ("  interval", *(summary.describe_margin(each, format_time_us) if each else "–" for each in intervals))
 
 
 def _latencies(rows: Sequence[tuple[str, ...]], width: int | None) -> str:

@@ -112,7 +112,7 @@ def evaluate_gates(gates: Sequence[Gate], points: Iterable[Point]) -> tuple[Gate
         return tuple(
             GateResult(
                 expression=gate.expression, passed=False, measured=None, threshold=gate.threshold, unit=gate.unit,
-                explanation="cannot be judged: no load was measured",
+                explanation="cannot be judged: no load was measured to the end",
             )
             for gate in gates
         )  # fmt: skip

@@ -173,5 +173,5 @@ def test_a_search_that_judged_nothing_claims_nothing() -> None:
     result, points = search_load(interrupt, [parse_gate("p99<1s")], Search(variable="rate", start=1, limit=256))
     assert (result.highest, result.judged_points, points) == (None, 0, ())
     assert result.explanation == (
-        "No rate is known to meet p99<1s; the run ended before the search did. 0 measurements."
+        "No rate is known to meet p99<1s; the run ended before the search did. No load was measured to the end."
     )

@@ -67,7 +67,7 @@ def test_an_allowed_partial_report_still_misses_its_gates() -> None:
 def test_gates_of_a_run_without_measurements_are_missed() -> None:
     """A gate that was asked for never vanishes."""
     (gate,) = judge_report(make_partial().model_copy(update={"points": ()}), [GATE]).gates
-    assert (gate.passed, gate.explanation) == (False, "cannot be judged: no load was measured")
+    assert (gate.passed, gate.explanation) == (False, "cannot be judged: no load was measured to the end")
 
 
 def test_what_could_not_be_compared_at_all_never_passes() -> None:

@@ -30,10 +30,9 @@ def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart | Non
         drawing.rectangle(
             (plot.x(-least), TOP), (plot.x(least) - plot.x(-least), height - BOTTOM - TOP), "fill let-pass"
         )
-        drawing.line((plot.x(0), TOP), (plot.x(0), height - BOTTOM), "axis")
         for index, change in enumerate(changes):
             _draw_change(plot, TOP + index * _ROW, change)
-        plot.draw_x_axis(format_change, "change against the baseline", plot.x.ticks(3 if plot.is_narrow else 6))
+        plot.draw_x_axis(format_change, "change against the baseline", plot.x.ticks(4 if plot.is_narrow else 6))
         return drawing
 
     wide, narrow = draw_both(identifier, "Changes against the baseline", draw)
@@ -58,6 +57,8 @@ def _draw_change(plot: Plot, top: float, change: MetricChange) -> None:
     middle = top + 22
     name, share = f"{METRIC_NAMES[change.metric]} at {format_load(change.load)}", change.change or 0.0
     hint = f"{name}: {change.verdict}, {change.explanation}"
+    # The axis leaves out the names, which on a phone reach across it.
+    plot.drawing.line((plot.x(0), middle - 8), (plot.x(0), top + _ROW), "axis")
     plot.drawing.text((plot.x.start, top + 11), f"{name}: {format_change(share)}", "bar-name")
     if change.change_low is not None and change.change_high is not None:
         plot.drawing.line(

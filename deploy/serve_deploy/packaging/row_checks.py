@@ -17,6 +17,7 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 Outputs = Mapping[str, Array]
 Verdict = Literal["batchable", "not_batchable", "undecided"]
 
+_ALIKE = 2.0  # noise is about as large for every row
 _NOISE = 1e-2  # of an element's usual size: what different kernels at another batch size may explain at all
 
 
@@ -88,8 +89,8 @@ class RowChecks:
         row = stack[index]
         if actual.dtype.kind != "f" or (row.is_plain and difference.relative > _NOISE):
             return False
-        if difference.relative <= self.noise[row.is_plain]:
-            return True  # no more than other rows were seen to differ by, with nothing but copies beside them
+        if difference.relative <= _ALIKE * self.noise[row.is_plain]:
+            return True  # much as another row was seen to differ with nothing but its copies beside it
         copies = self._run([row] * len(stack))[name]
         if len(copies) != len(stack) or self._differs(stack, index, name, actual, copies[index : index + 1]):
             return False

@@ -33,7 +33,7 @@ def join(proof: BatchingProof, trap: Trap) -> BatchingProof:
     return join_witnesses(proof, trace_batch_axis(parse_graph(trap.graph)), can_be_set=True)
 
 
-@pytest.mark.parametrize("trap", (*DECEIVERS, *UNSEEN), ids=lambda trap: trap.name)
+@pytest.mark.parametrize("trap", [*DECEIVERS, *UNSEEN], ids=lambda trap: trap.name)
 def test_is_not_deceived(trap: Trap, tmp_path: Path) -> None:
     """Runs and graph together never call it batchable."""
     joined = join(prove(trap, tmp_path), trap)

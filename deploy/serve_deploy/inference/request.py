@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serve_deploy.endpoint.readiness import wait_until_ready
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.atomic import write_atomically
 from serve_deploy.inference.missing_inputs import collect_inputs
 from serve_deploy.inference.options import InferenceOptions
 from serve_deploy.inference.ranking import ClassScore, can_be_labelled, can_be_ranked, rank, read_labels, split_rows
 from serve_deploy.inference.sequence import sequence_parameters
+from serve_deploy.progress import Progress, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +62,9 @@ class InferenceResult:
     outputs: tuple[InferenceOutput, ...]
 
 
-def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_counter) -> InferenceResult:
+def infer(
+    options: InferenceOptions, *, progress: Progress = silent, clock: Callable[[], float] = time.perf_counter
+) -> InferenceResult:
     """Send one request; EndpointError where nothing answers or Triton refuses, UsageError where the inputs do not fit.
 
     Whether they fit is judged before sending, by the model's own metadata.
@@ -69,6 +73,12 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
     from serve_deploy.endpoint.inference import send_request
     from serve_deploy.endpoint.payload import Sample
 
+    if options.wait_seconds:
+        wait_until_ready(
+            options.endpoint, options.model, options.model_version,
+            timeout_seconds=options.wait_seconds, progress=progress,
+        )  # fmt: skip
+    progress(f"asking {options.endpoint.url}")
     with ControlPlane(options.endpoint, timeout_seconds=options.timeout_seconds) as control:
         control.server_metadata()
         model = control.describe_model(options.model, options.model_version)

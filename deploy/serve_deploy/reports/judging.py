@@ -99,11 +99,11 @@ def list_failures(report: LoadTestReport) -> list[str]:
 def _list_gaps(report: LoadTestReport) -> Iterator[tuple[str, list[str]]]:
     """What was asked for, but could not be judged or compared."""
     if report.baseline is not None:
-        changes, uncompared = report.baseline.changes, list_uncompared(report.baseline.changes)
+        uncompared = list_uncompared(report.baseline.changes)
         # What was compared in no part at all cannot pass, whatever is allowed.
-        if all(change.verdict == "not_compared" for change in changes):
+        if report.baseline.compared == "not":
             yield "not compared with the baseline", uncompared or ["no load was measured"]
-        elif uncompared and not report.allow_partial:
+        elif report.baseline.compared == "in part" and not report.allow_partial:
             yield "compared with the baseline only in part", uncompared
     if not report.complete and not report.allow_partial:
         yield "the run is partial", [report.interrupted_reason or "it was interrupted"]

@@ -171,7 +171,7 @@ def test_wrong_type_is_refused_before_the_first_request(measure: Any, tmp_path: 
         ({"data": [{"NO": [1]}]}, "no tensor 'NO'"),
         ({"data": [{"IN": [1, 2]}]}, "IN: cannot reshape"),
         ({"data": [{"IN": {"b64": "!"}}]}, "IN: "),
-        ({"data": []}, "has 0 samples"),
+        ({"data": []}, "has no samples"),
         ({"data": [{"IN": [1]}], "validation_data": [{}, {}]}, "2 expected outputs"),
         ({"data": [{}]}, "no data for input IN"),
     ],

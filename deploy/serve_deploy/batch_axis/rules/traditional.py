@@ -103,6 +103,8 @@ def change_case(call: Call) -> Value:
     value = call[0]
     if value.rows is not None and call.attribute("stopwords"):
         raise MixesError("drops stop words, so that later rows move up")
+    if value.rows is not None and value.rank != 1:
+        raise MixesError("is made for a batch of 1: it takes one list of texts")
     return Value(value.shape, value.rows)
 
 

@@ -105,8 +105,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = _count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
-    if verification.distinct_samples and verification.largest_batch_executed > 1:
-        batches += f" of {_count(verification.distinct_samples, 'different sample')}"
+    if verification.distinct_samples:
+        responses += f" to {_count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
         console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What is kept beside the model: enough to tell rows apart, and no more than a model's folder should carry.
 _FEWEST_SAMPLES, _MOST_SAMPLES = 3, 32
 _MOST_BYTES = 8 << 20
+_FEWEST_TO_COMPARE = 2
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,15 @@ def _prove(
     requested: int | None,
     more: Callable[[], Samples] | None,
 ) -> BatchingProof:
-    """Prove it on the samples; where they cannot decide, as a single one cannot, on `more`."""
+    """Prove it on the samples; where they cannot decide, or there is only one of them, on `more`."""
     from serve_deploy.packaging.batching import DEFAULT_MAX_BATCH_SIZE, prove_batching
     from serve_deploy.packaging.verdict import join_witnesses
 
     signature = opened.signature
     limit = max(DEFAULT_MAX_BATCH_SIZE if requested is None else requested, 2)
     proof = prove_batching(opened.run, signature, samples, limit=limit, landmarks=graph.landmarks)
-    if proof.verdict == "undecided" and more is not None:
+    few = proof.verdict == "batchable" and len(samples) < _FEWEST_TO_COMPARE
+    if more is not None and (few or proof.verdict == "undecided"):
         further = prove_batching(opened.run, signature, more(), limit=limit, landmarks=graph.landmarks)
         if further.verdict != "undecided":
             evidence = f"on generated samples (with the given ones {proof.evidence}): {further.evidence}"

@@ -83,8 +83,10 @@ class ServerProcess:
             return sum(int(line) for line in listed.split() if line.isdigit()) * 1024
         return sum(_resident_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
 
-    def dead_children(self) -> list[int]:
-        """The processes of models that have ended while the server has not taken notice."""
+    def dead_children(self) -> list[int] | None:
+        """The processes of models that have ended without the server's notice; None where they cannot be seen."""
+        if self._launch.release:
+            return None
         ended = [
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")

@@ -16,7 +16,7 @@ from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
-from serve_deploy.packaging.servable import list_needs, make_servable
+from serve_deploy.packaging.servable import make_servable
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import (
@@ -95,6 +95,7 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model file; on any error, and on Ctrl-C, the repository is as it was before."""
+    from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
     name = options.name or default_model_name(source)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -84,6 +84,8 @@ class Manifest(_Document):
     outputs: tuple[TensorSpec, ...]
     batching: BatchingProof
     labels: dict[str, tuple[str, ...]] = {}
+    # What the user set, by the names of the options; the next version keeps it.
+    settings: dict[str, Any] = {}
     fixes: tuple[str, ...] = ()
     samples: int = 0
     sample_bytes: int = 0

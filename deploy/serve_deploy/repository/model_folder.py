@@ -5,7 +5,8 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,10 @@ class ModelFolder:
                 return self.versions[-policy.latest.num_versions :] if policy.latest.num_versions else ()
         return self.versions[-1:]
 
+    def with_version(self, version: int, config: Any) -> ModelFolder:
+        """The folder as it will be with one version more, or the same ones, and another configuration."""
+        return replace(self, versions=tuple(sorted({*self.versions, version})), config=config)
+
     @cached_property
     def needs(self) -> tuple[str, ...]:
         """What its ONNX models need of the image that serves them, as notes for the user."""
@@ -117,6 +122,18 @@ class ModelFolder:
         """The samples that `serve package` kept, if there are any."""
         path = self.path / SAMPLES_NAME
         return path if path.is_file() else None
+
+    @cached_property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """The class names of each output whose label file can be read."""
+        files = {
+            tensor.name: self.path / tensor.label_filename for tensor in self.config.output if tensor.label_filename
+        }
+        labels = {}
+        for output, file in files.items():
+            with suppress(OSError, UnicodeDecodeError):
+                labels[output] = tuple(file.read_text(encoding="utf-8").splitlines())
+        return labels
 
     @property
     def members(self) -> tuple[str, ...]:

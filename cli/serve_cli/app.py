@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from serve_cli import output
+from serve_cli import output, streams
 from serve_cli.commands import chart, check, deploy, infer, loadtest, logs, package, report, run, status
 from serve_cli.help import GroupedCommand, SummarizedGroup
 from serve_deploy.errors import Interrupted, ServeError, UsageError
@@ -60,8 +60,13 @@ def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit with the code that fits the outcome."""
+    streams.open_streams()
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_run())
+    code = _run()
+    problem = streams.flush_stdout()
+    if problem is not None:
+        output.print_error(problem)
+    sys.exit(code or (problem.exit_code if problem else 0))
 
 
 def _print_usage_error(error: TyperException) -> None:
@@ -83,10 +88,6 @@ def _run() -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         outcome = Interrupted.exit_code
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if os.environ.get("SERVE_DEBUG"):
             raise

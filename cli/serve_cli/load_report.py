@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_cli import output
-from serve_deploy.errors import ServeError
+from serve_deploy.errors import DestinationError, ServeError
 
 if TYPE_CHECKING:
     from serve_deploy.rendering import Format
@@ -45,25 +45,43 @@ def conclude(
     printed: Format,
     *,
     is_judged: bool = True,
+    is_new: bool = True,
     failure: ServeError | None = None,
     afterwards: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the files, print, do what comes after, and end with the code of what went wrong.
 
-    `failure` weighs most, then a report that was not saved, a threshold missed, `afterwards`; each is told. A report
-    that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
+    `failure` weighs most, then a report that was not saved, a threshold missed, `afterwards`, stdout; each is told. A
+    report that could not be kept in any file goes to stdout as JSON, whatever format was asked for.
     """
-    from serve_deploy.rendering import render
     from serve_deploy.rendering.saved_reports import write_report
     from serve_deploy.reports.judging import require_all_passed
 
     unsaved = _catch(lambda: write_report(report, outputs))
     lost = unsaved is not None and getattr(unsaved, "kept", None) is None
-    sys.stdout.write(render(report, "json" if lost else printed))
-    sys.stdout.flush()
-    missed = _catch(lambda: require_all_passed(report)) if is_judged else None
+    is_kept = not is_new or (bool(outputs) and not lost)
+    unprinted = _catch(lambda: _print(report, "json" if lost else printed, is_kept=is_kept))
+    # That the run is partial, `failure` says already.
+    judged = report.model_copy(update={"complete": True}) if failure else report
+    missed = _catch(lambda: require_all_passed(judged)) if is_judged else None
     late = _catch(afterwards)
-    _tell([problem for problem in (failure, unsaved, missed, late) if problem is not None])
+    _tell([problem for problem in (failure, unsaved, missed, late, unprinted) if problem is not None])
+
+
+def _print(report: LoadTestReport | ReportSet, printed: Format, *, is_kept: bool) -> None:
+    """Print the report; one that stdout does not take, and no file holds, is kept in the temporary folder."""
+    from serve_deploy.rendering import render
+    from serve_deploy.rendering.saved_reports import keep_elsewhere
+
+    try:
+        if printed == "table":
+            sys.stdout.write(render(report, printed, width=output.stdout().width if sys.stdout.isatty() else None))
+        else:
+            output.write_document(render(report, printed))
+        sys.stdout.flush()
+    except DestinationError as error:
+        kept = None if is_kept else keep_elsewhere(report)
+        raise DestinationError(error.message, hint=f"the whole report was kept in {kept}" if kept else None) from error
 
 
 def _catch(action: Callable[[], None]) -> ServeError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -13,6 +14,9 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from serve_cli.streams import ReaderGone
+from serve_deploy.text_table import stack
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _UNBOUNDED = 10_000
+_TABLE_GAP, _LEAST_FOLDED = "   ", 24
 # A field of an options object, as the library's messages name it: `release`, `release=25.08` or `verify=False`.
 _FIELD = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 _flags: dict[str, str] = {}
@@ -85,27 +90,51 @@ def to_jsonable(value: Any) -> Any:
 def emit(result: T, *, as_json: bool, render: Callable[[T], None]) -> None:
     """Print the one result object of an operation: for a program, or for a person by `render`."""
     if as_json:
-        sys.stdout.write(json.dumps(to_jsonable(result), indent=2, ensure_ascii=False) + "\n")
+        write_document(json.dumps(to_jsonable(result), indent=2, ensure_ascii=False) + "\n")
     else:
         render(result)
 
 
+def write_document(text: str) -> None:
+    """Write what programs read: always UTF-8, whatever the terminal's encoding is."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What UTF-8 has no code for (a name that is not text) becomes \\udc80, which JSON reads.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.write(text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table to stdout; cells are plain text, never markup."""
+    """Print a table to stdout; cells are plain text, never markup. Where it has no room, each row is a block."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    console, cells = stdout(), [[str(cell) for cell in row] for row in rows]
+    if not _has_room(columns, cells, console.width):
+        lines = [title] if title else []
+        console.print("\n".join([*lines, stack(columns, cells, console.width)]), markup=False)
+        return
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    stdout().print(table)
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _has_room(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether a table folds at most its last column, and that to no less than a short line."""
+    from rich.cells import cell_len
+
+    *widths, last = (max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True))
+    return sum(widths) + len(_TABLE_GAP) * len(widths) + min(last, _LEAST_FOLDED) <= width
 
 
 def print_error(error: ServeError) -> None:
-    """Print an error, and its hint, to stderr."""
+    """Print an error, and its hint, to stderr; that nobody reads stdout any more is no error to tell."""
+    if isinstance(error, ReaderGone):
+        return
     from rich.text import Text
 
     console = stderr()
@@ -122,5 +151,6 @@ def progress() -> Iterator[Progress]:
         return
     from rich.text import Text
 
-    with stderr().status("") as status:
+    console = stderr()
+    with console.status("", spinner="dots" if console.encoding.startswith("utf") else "line") as status:
         yield lambda message: status.update(Text(message))

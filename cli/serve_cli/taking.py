@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from serve_cli import output
+from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 
 Flags = Mapping[str, str | tuple[str, ...]]
 _UNITS = {"_seconds": "SECONDS", "_us": "US"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_MOST, _MOST_SECONDS = 2**31 - 1, 1_000_000
 _UNSET = inspect.Parameter.empty
 
 
@@ -122,7 +125,9 @@ def _build(source: Callable[..., Any], values: Mapping[str, Any]) -> Any:
 
 def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> _Asked:
     option = next(item for item in hint.__metadata__ if isinstance(item, Option))
-    asked_type, convert = _surface(get_args(hint)[0], option)
+    asked_type, convert = _surface(name, get_args(hint)[0], option)
+    # No number of a command line is below 0.
+    least = 0 if option.minimum is None and asked_type in (int, float) else option.minimum
     declared = flags.get(name) or _flag(name, negative=default is True)
     declarations = (declared,) if isinstance(declared, str) else declared
     if default is True:
@@ -132,7 +137,7 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
     if default is None:
         asked_type = asked_type | None
     metavar = option.metavar or _metavar(name, asked_type)
-    settings: dict[str, Any] = {"help": option.help, "metavar": metavar, "min": option.minimum, "max": option.maximum}
+    settings: dict[str, Any] = {"help": option.help, "metavar": metavar, "min": least, "max": option.maximum}
     info = (
         typer.Argument(**settings)
         if positional
@@ -146,15 +151,29 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
     return _Asked(name, said, parameter, convert)
 
 
-def _surface(hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:
+def _surface(name: str, hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:
     """The type that a command line has for a field's, and what makes the field's value of it."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
-    read: Callable[[Any], Any] = option.read or (lambda value: value)
+    read: Callable[[Any], Any] = option.read or (_limit(name) if hint in (int, float) else lambda value: value)
     if get_origin(hint) is tuple:
         item = str if option.read else get_args(hint)[0]
         return list[item], lambda values: tuple(map(read, values))  # type: ignore[valid-type]
     return (str if option.read else hint), read
+
+
+def _limit(name: str) -> Callable[[Any], Any]:
+    """Refuse what no option means: infinity, no number at all, and more than a timer or Triton's protobuf holds."""
+    most = _MOST_SECONDS if name.endswith("_seconds") else _MOST
+
+    def check(value: float) -> float:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"`{name}={value}` is not a finite number")
+        if value > most:
+            raise UsageError(f"`{name}={value}` is too large", hint=f"the most is {most:,}")
+        return value
+
+    return check
 
 
 def _flag(name: str, *, negative: bool) -> str:

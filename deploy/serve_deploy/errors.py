@@ -47,7 +47,7 @@ class EndpointError(ServeError):
 
 
 class ThresholdError(ServeError):
-    """A measured value missed its threshold."""
+    """A measured value missed its threshold, or could not be judged."""
 
     exit_code = 7
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from serve_cli.streams import ReaderGone
 from serve_deploy import __version__, errors
 
+KINDS = {errors.ServeError, ReaderGone, *errors.ServeError.__subclasses__()}
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -26,12 +28,10 @@ def test_an_unknown_command_is_a_usage_error(serve):
 
 def test_every_error_has_an_exit_code_of_its_own():
     """Scripts tell failures apart by the code."""
-    kinds = [errors.ServeError, *errors.ServeError.__subclasses__()]
-    assert len({kind.exit_code for kind in kinds}) == len(kinds)
+    assert len({kind.exit_code for kind in KINDS}) == len(KINDS)
 
 
 def test_the_readme_lists_exactly_the_exit_codes_that_exist():
     """The table cannot go stale."""
-    kinds = [errors.ServeError, *errors.ServeError.__subclasses__()]
     rows = re.findall(r"^\| (\d+) \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert {int(row) for row in rows} == {0} | {kind.exit_code for kind in kinds}
+    assert {int(row) for row in rows} == {0} | {kind.exit_code for kind in KINDS}

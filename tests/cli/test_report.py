@@ -64,7 +64,18 @@ def test_a_regression_exits_7(serve: Serve, tmp_path: Path) -> None:
     files = save(tmp_path / "now.json", now), save(tmp_path / "main.json", before)
     done = serve("report", files[0], "--baseline", files[1])
     assert done.returncode == 7
-    assert "slower than the baseline: response_p50 at 200/s against the baseline" in done.stderr
+    assert "slower than the baseline: p50 at 200/s: +" in done.stderr
+
+
+def test_a_partial_report_misses_its_gates(serve: Serve, tmp_path: Path) -> None:
+    """Exit 7 with what cut it short and the flag that lets it pass; without a gate it is only shown."""
+    path = save(tmp_path / "run.json", make_report(complete=False, interrupted_reason="interrupted while measuring"))
+    done = serve("report", path, "--slo", "p99<1s")
+    assert done.returncode == 7
+    assert "the run is partial: interrupted while measuring" in done.stderr
+    assert "--allow-partial judges by what was measured" in done.stderr
+    assert serve("report", path, "--slo", "p99<1s", "--allow-partial").returncode == 0
+    assert serve("report", path).returncode == 0
 
 
 def test_a_malformed_gate_is_a_usage_error(serve: Serve, tmp_path: Path) -> None:

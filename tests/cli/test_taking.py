@@ -9,12 +9,19 @@ from typing import Annotated, Literal
 
 import pytest
 import typer
+from typer.exceptions import TyperException
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from serve_cli.app import app as serve_app
 from serve_cli.help import GroupedCommand
 from serve_cli.output import in_flags
 from serve_cli.taking import takes_options
+from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
+
+# What a command cannot do without.
+_NEEDED = {"infer": ("--model", "m"), "loadtest": ("--model", "m"), "deploy": ("--release", "r")}
 
 
 def _sum(first: Annotated[int, Option("One.")] = 1, second: Annotated[int, Option("Two.")] = 2) -> int:
@@ -54,6 +61,29 @@ def run() -> Callable[..., _Options]:
     return invoke
 
 
+def _numbers() -> list[tuple[str, str]]:
+    commands = getattr(get_command(serve_app), "commands", {})
+    return [
+        (name, option.opts[-1])
+        for name, command in sorted(commands.items())
+        for option in command.params
+        if option.opts[-1].startswith("--") and option.metavar in ("N", "X", "US", "SECONDS", "PERCENT")
+        and option.opts[-1] not in ("--rate", "--concurrency", "--model-version", "--version")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "flag"), _numbers())
+def test_an_absurd_number_is_a_usage_error(command: str, flag: str) -> None:
+    """No number, infinity, too many digits and negative ones are refused, naming the flag, by every command."""
+    for value in ("nan", "inf", "1e400", "-1", "1" + "0" * 30, "9" * 400):
+        with pytest.raises((UsageError, TyperException)) as caught:
+            get_command(serve_app).main(
+                [command, "x", f"{flag}={value}", *_NEEDED.get(command, ())], standalone_mode=False
+            )
+        error = caught.value
+        assert flag in in_flags(error.message if isinstance(error, UsageError) else error.format_message())
+
+
 def test_defaults_are_those_of_the_options_class(run) -> None:
     """What the command line leaves out is as the library has it."""
     assert run("x") == _Options(source=Path("x"), total=3)
@@ -89,3 +119,21 @@ def test_help_groups_options_and_says_flags_for_fields(run) -> None:
 def test_messages_say_the_flag_for_a_field(text: str, said: str) -> None:
     """A field in backticks becomes the flag that sets it, with its value unless that is a truth value."""
     assert in_flags(text, {"fix": "--fix", "release": "--triton", "verify": "--no-verify"}) == said
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("package", "--preferred-batch-size=1"),
+        ("package", "--gpu=1"),
+        ("package", "--version-policy=latest:1"),
+        ("infer", "--shape=a:1"),
+        ("loadtest", "--shape=a:1"),
+    ],
+)
+def test_a_number_within_a_text_is_limited_too(command: str, option: str) -> None:
+    """What Triton's configuration cannot hold is refused by name before anything is read or sent."""
+    line = [command, "x", f"{option}{'0' * 30}", *_NEEDED.get(command, ())]
+    with pytest.raises(UsageError) as caught:
+        get_command(serve_app).main(line, standalone_mode=False)
+    assert option.split("=", maxsplit=1)[0] in in_flags(caught.value.message)

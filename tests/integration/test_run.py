@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
 from onnx_models import add_to_repository, doubling_model, tensor_config
 
@@ -80,6 +81,48 @@ def test_run_serves_until_ctrl_c_and_then_ends_with_0(repository: Path) -> None:
     assert "warning: bad did not load" in errors
     assert "unexpected inference input 'z'" in errors
     assert not Path(f"/proc/{status['pid']}").exists()
+
+
+@pytest.mark.parametrize("url", ["http_url", "grpc_url"])
+def test_ctrl_c_stops_within_the_time_that_is_said(repository: Path, url: str) -> None:
+    """An idle HTTP connection keeps Triton until then, and a long request over gRPC for as long as it takes."""
+    _add_sleeping_model(repository)
+    with _running(repository, "--json", "-v", "--exit-timeout", "1") as process:
+        status = _read_json(process.stdout)
+        with _waiting_client(str(status[url]), process.stderr):
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=10)[1]
+    assert process.returncode == 0
+    assert "finishing open requests, for at most 1 s; Ctrl-C again stops at once" in errors
+    assert "stopped after 1 s, with a client's connection or request still open" in errors
+
+
+def _add_sleeping_model(repository: Path) -> None:
+    (repository / "sleeping" / "1").mkdir(parents=True)
+    (repository / "sleeping" / "1" / "model.py").write_text(
+        "import time\nclass TritonPythonModel:\n    def execute(self, requests):\n"
+        "        print('asleep', flush=True)\n        time.sleep(60)\n"
+    )
+    (repository / "sleeping" / "config.pbtxt").write_text(_CONFIG.replace("max_batch_size: 4", 'backend: "python"'))
+
+
+@contextmanager
+def _waiting_client(url: str, log: IO[str] | None) -> Iterator[None]:
+    """Over HTTP an open connection, over gRPC a request that is not answered."""
+    if url.startswith("http"):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in connection.recv(4096)
+            yield
+        return
+    import tritonclient.grpc as triton
+
+    tensor = triton.InferInput("x", [3], "FP32")
+    tensor.set_data_from_numpy(np.ones(3, np.float32))
+    with triton.InferenceServerClient(url.removeprefix("grpc://")) as client:
+        client.async_infer("sleeping", [tensor], callback=lambda result, error: None)
+        _read_until(log, "asleep")
+        yield
 
 
 def test_run_warns_of_models_that_the_container_would_refuse(repository: Path) -> None:

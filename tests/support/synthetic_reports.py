@@ -13,6 +13,7 @@ from serve_deploy.reports.point import (
     Load,
     ModelStatistics,
     Point,
+    RequestData,
     TimelineBucket,
 )
 from serve_deploy.reports.report import LoadTestReport, Target
@@ -29,6 +30,7 @@ TARGET = Target(
     inputs=("image FP32 [-1,64]",),
     outputs=("label INT64 [-1]", "probabilities FP32 [-1,10]"),
 )
+DATA = RequestData(origin="package", samples=32, path="models/digits/samples.npz")
 FAST_CLIENT = ClientCost(
     cpu_fraction=0.12, cpu_us_per_request=18.0, slip_p50_us=3.0, slip_p99_us=410.0, slip_max_us=1900.0
 )
@@ -181,5 +183,5 @@ def make_report(*points: Point, **changes: object) -> LoadTestReport:
     """Wrap points into a complete report."""
     points = points or (make_point(),)
     kind = "sweep" if len({point.load for point in points}) > 1 else "single"
-    report = LoadTestReport(tool_version="0.1.0", kind=kind, target=TARGET, complete=True, points=points)
+    report = LoadTestReport(tool_version="0.1.0", kind=kind, target=TARGET, data=DATA, complete=True, points=points)
     return report.model_copy(update=changes)

@@ -75,7 +75,7 @@ def describe_snapshot(snapshot: LiveSnapshot) -> str:
 
     planned = "" if snapshot.planned_seconds is None else f" of {snapshot.planned_seconds:g}"
     repeat = f", repeat {snapshot.repeat + 1}" if snapshot.repeat else ""
-    errors = snapshot.failed + snapshot.timed_out
+    errors = snapshot.failed + snapshot.timed_out + snapshot.never_sent
     return (
         f"{snapshot.phase} at {format_load(snapshot.load)}{repeat}, {snapshot.elapsed_seconds:.0f}{planned} s: "
         f"{format_number(snapshot.request_rate)}/s, p99 {format_time_us(snapshot.response_p99_us)}, "

@@ -49,4 +49,4 @@ def report(
     written = load_report.check_outputs(outputs)
     judged = judge(read_reports(files, merge=merge), judging)
     is_judged = bool(judging.slo or judging.baseline)
-    load_report.conclude(judged, written, "json" if json else printed, is_judged=is_judged)
+    load_report.conclude(judged, written, "json" if json else printed, is_judged=is_judged, is_new=False)

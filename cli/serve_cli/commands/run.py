@@ -40,24 +40,29 @@ def run(options: ServerOptions, verbose: Verbose = False, json: Json = False) ->
         server = start_server(options, progress=progress, on_log=show_log)
     with server:
         try:
-            _announce(server, as_json=json)
+            _announce(server, as_json=json, exit_seconds=options.exit_timeout_seconds)
             server.serve(on_change=_print_change, on_log=show_log)
         except KeyboardInterrupt:
             # How a server that started well is meant to end.
-            with output.progress() as progress:
-                progress("finishing open requests; Ctrl-C again stops at once")
-                server.stop()
+            _stop(server, options.exit_timeout_seconds)
 
 
 def _ignore(_text: str) -> None:
     """The log stays where it is."""
 
 
-def _announce(server: TritonServer, *, as_json: bool) -> None:
+def _stop(server: TritonServer, seconds: int) -> None:
+    console = output.stderr()
+    console.print(f"finishing open requests, for at most {seconds} s; Ctrl-C again stops at once", markup=False)
+    if not server.stop():
+        console.print(f"stopped after {seconds} s, with a client's connection or request still open", markup=False)
+
+
+def _announce(server: TritonServer, *, as_json: bool, exit_seconds: int) -> None:
     status = server.require_models()
     for warning in server.warnings():
         output.stderr().print(f"warning: {warning}", markup=False)
-    output.stderr().print("Ctrl-C finishes open requests and stops", markup=False)
+    output.stderr().print(f"Ctrl-C finishes open requests, for at most {exit_seconds} s, and stops", markup=False)
     # Last, because whoever reads it takes the server for announced.
     output.emit(status, as_json=as_json, render=print_status)
     sys.stdout.flush()

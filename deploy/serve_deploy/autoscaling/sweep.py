@@ -118,11 +118,11 @@ def pending_guard(lightest: Load, knee: Load) -> tuple[float, str]:
 
 
 def _unusable(point: Point) -> str | None:
-    failed = point.failed + point.timed_out
     if point.succeeded == 0:
         return "no request succeeded"
-    if failed / point.sent > ERROR_FRACTION:
-        return f"{failed / point.sent:.2%} of the requests failed"
+    failed = point.unsuccessful / point.ended
+    if failed > ERROR_FRACTION:
+        return f"{failed:.2%} of the requests failed"
     if point.client_bound:
         return f"client-bound ({', '.join(point.client_bound_reasons) or 'as the load generator said'})"
     if point.load.mode == "closed" and point.load.concurrency:

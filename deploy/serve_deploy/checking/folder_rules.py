@@ -15,6 +15,7 @@ from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, ModelFolder
 from serve_deploy.tensors.types import DataType
+from serve_deploy.triton.staging import judge_name, suggest_name
 
 
 def check_folder(folder: ModelFolder) -> tuple[Problem, ...]:
@@ -57,6 +58,12 @@ def _check_readable(folder: ModelFolder) -> Iterator[Problem]:
         # The file's name stands beside the message: once is enough.
         message = error.message.removeprefix(str(folder.path / name)).lstrip(": ")
         yield Problem(name, message, error.hint or "make it readable")
+
+
+def _check_name(folder: ModelFolder) -> Iterator[Problem]:
+    reason = judge_name(folder.name)
+    if reason and not folder.members:
+        yield Problem("", reason, f"rename the folder, for example to {suggest_name(folder.name)}")
 
 
 def _check_config(folder: ModelFolder) -> Iterator[Problem]:
@@ -142,6 +149,7 @@ def _check_model_files(folder: ModelFolder) -> Iterator[Problem]:
 
 _RULES: tuple[Callable[[ModelFolder], Iterator[Problem]], ...] = (
     _check_readable,
+    _check_name,
     _check_config,
     _check_backend,
     _check_files_beside,

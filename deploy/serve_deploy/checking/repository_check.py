@@ -16,6 +16,7 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.triton.options import RuntimeName, ServerOptions
+from serve_deploy.triton.staging import find_unservable_names
 
 _REFUSED = "Triton refuses it: "
 Verdict = Literal["well", "broken", "not_tried"]
@@ -102,8 +103,9 @@ def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> Non
 
 
 def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
-    # Triton waits forever for a Python model without its model.py.
+    # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
     hanging = {f.name for f in folders.values() if f.file_name == "model.py" and f.missing_files}
+    hanging |= find_unservable_names(options.repository).keys()
     try:
         return _start(options, folders, hanging, progress)
     except TritonStartError:

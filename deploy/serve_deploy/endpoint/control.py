@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any, Self
-from urllib.parse import quote
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection
-from serve_deploy.endpoint.model import Document, Model, ModelState, model_path, read_model, read_state
+from serve_deploy.endpoint.model import Document, Model, ModelState, model_path, quote_model, read_model, read_state
 from serve_deploy.errors import EndpointError
 
 
@@ -45,6 +44,11 @@ class ControlPlane:
                 raise EndpointError(
                     f"{self._endpoint.url} serves no model '{model}'", hint=f"it serves {', '.join(served)}"
                 ) from error
+            if model in served and self._endpoint.protocol == "http" and quote_model(model) != model:
+                raise EndpointError(
+                    f"{self._endpoint.url}: HTTP cannot name the model '{model}': Triton does not decode URLs",
+                    hint="ask over gRPC, or rename the model's folder",
+                ) from error
             raise
 
     def model_metadata(self, model: str, version: str = "") -> Document:
@@ -70,13 +74,11 @@ class ControlPlane:
 
     def load_model(self, model: str) -> None:
         """Load or reload a model, and wait until it has loaded."""
-        self._ask(
-            "RepositoryModelLoad", "POST", f"/v2/repository/models/{quote(model, safe='')}/load", model_name=model
-        )
+        self._ask("RepositoryModelLoad", "POST", f"/v2/repository/models/{quote_model(model)}/load", model_name=model)
 
     def unload_model(self, model: str) -> None:
         """Unload a model."""
-        path = f"/v2/repository/models/{quote(model, safe='')}/unload"
+        path = f"/v2/repository/models/{quote_model(model)}/unload"
         self._ask("RepositoryModelUnload", "POST", path, model_name=model)
 
     def register_shared_memory(self, region: str, key: str, size_bytes: int) -> None:

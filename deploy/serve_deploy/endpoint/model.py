@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Document = dict[str, Any]
+# What a path may hold, and also %: a model can be called a%20b.
+_LEFT_AS_IT_IS = "%!$&'()*+,;=:@"
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,13 @@ class ModelState:
 
 
 def model_path(model: str, version: str) -> str:
-    """`/v2/models/M[/versions/V]`, quoted."""
-    return f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+    """`/v2/models/M[/versions/V]`, with the name as it is where a URL allows that: Triton does not decode it."""
+    return f"/v2/models/{quote_model(model)}" + (f"/versions/{quote(version, safe='')}" if version else "")
+
+
+def quote_model(model: str) -> str:
+    """A model's name in a path; Triton finds no model whose name this changes."""
+    return quote(model, safe=_LEFT_AS_IT_IS)
 
 
 def read_model(metadata: Document, config: Document) -> Model:

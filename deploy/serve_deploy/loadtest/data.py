@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.manifest import SAMPLES_NAME
+from serve_deploy.reports.point import RequestData
 from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
@@ -27,34 +29,64 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 
-def read_request_data(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
+@dataclass(frozen=True)
+class Rows:
+    """Samples of one row, and where they came from."""
+
+    samples: tuple[Sample, ...]
+    data: RequestData
+
+
+def read_request_data(options: LoadTestOptions, model: Model) -> Rows:
     """The samples to send in rotation, each of `batch_size` rows; UsageError says what does not fit the model."""
     rows = _read_rows(options, model)
-    for sample in rows:
+    samples = rows.samples
+    for sample in samples:
         _check_sample(model, sample)
-    if options.validate and not any(sample.outputs for sample in rows):
+    if options.validate and not any(sample.outputs for sample in samples):
         if not options.repository:
             raise UsageError(
                 "`validate` needs the outputs to expect",
                 hint="give `expected`, `data` in perf_analyzer's JSON with validation_data, or the `repository`",
             )
-        rows = _with_own_outputs(rows, options.repository, model)
-    return batch_samples(rows, options.batch_size) if model.max_batch_size > 0 else rows
+        samples = _with_own_outputs(samples, options.repository, model)
+    return Rows(batch_samples(samples, options.batch_size) if model.max_batch_size > 0 else samples, rows.data)
 
 
-def _read_rows(options: LoadTestOptions, model: Model) -> tuple[Sample, ...]:
-    path = options.repository / model.name / SAMPLES_NAME if options.repository else None
-    samples: Sequence[Arrays]
+def _read_rows(options: LoadTestOptions, model: Model) -> Rows:
     if options.data:
         document = _read_perf_analyzer(options.data)
         if document:
-            return _read_steps(options.data, document, model)
-        samples = _read_samples(options.data, model.inputs, model)
-    elif path and path.is_file():
-        samples = load_samples(path)
-    else:
-        shapes = dict(options.shapes)
-        return (generate_sample(model, shapes=shapes, seed=options.seed, string_length=options.string_length),)
+            samples = _read_steps(options.data, document, model)
+        else:
+            samples = _with_expected(options, model, _read_samples(options.data, model.inputs, model))
+        return Rows(samples, RequestData(origin="file", path=str(options.data), samples=len(samples)))
+    if options.repository:
+        path = _find_samples(options.repository, model.name)
+        samples = _with_expected(options, model, load_samples(path))
+        return Rows(samples, RequestData(origin="package", path=str(path), samples=len(samples)))
+    shapes = dict(options.shapes)
+    sample = generate_sample(model, shapes=shapes, seed=options.seed, string_length=options.string_length)
+    return Rows((sample,), RequestData(origin="random", samples=1, seed=options.seed))
+
+
+def _find_samples(repository: Path, model: str) -> Path:
+    if not (repository / model).is_dir():
+        there = sorted(folder.name for folder in repository.glob("[!.]*") if folder.is_dir())
+        raise UsageError(
+            f"`repository={repository}` has no model {model}",
+            hint=f"it has {', '.join(there)}" if there else "name the folder that serve package wrote to",
+        )
+    path = repository / model / SAMPLES_NAME
+    if not path.is_file():
+        raise UsageError(
+            f"`repository={repository}` has no samples of {model}: there is no {path}",
+            hint="package the model again, give `data`, or send random data without `repository`",
+        )
+    return path
+
+
+def _with_expected(options: LoadTestOptions, model: Model, samples: Sequence[Arrays]) -> tuple[Sample, ...]:
     outputs: Sequence[Arrays] = [{}] * len(samples)
     if options.expected:
         outputs = _read_samples(options.expected, model.outputs, model)
@@ -123,7 +155,9 @@ def _read_perf_analyzer(path: Path) -> dict[str, Any] | None:
 
 def _read_steps(path: Path, document: dict[str, Any], model: Model) -> tuple[Sample, ...]:
     steps, expected = (_flat(document.get(key, [])) for key in ("data", "validation_data"))
-    if not steps or (expected and len(expected) != len(steps)):
+    if not steps:
+        raise UsageError(f"`data={path}` has no samples", hint='its "data" is a list of requests')
+    if expected and len(expected) != len(steps):
         raise UsageError(f"`data={path}` has {len(steps)} samples and {len(expected)} expected outputs")
     samples = [_read_step(path, step, model.inputs, model) for step in steps]
     wanted = [_read_step(path, step, model.outputs, model) for step in expected] or [{} for _ in steps]

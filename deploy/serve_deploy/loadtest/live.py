@@ -30,6 +30,7 @@ class LiveSnapshot:
     succeeded: int
     failed: int
     timed_out: int
+    never_sent: int
     in_flight: int
 
 
@@ -67,6 +68,7 @@ class Pulse:
                 succeeded=measurement.succeeded,
                 failed=measurement.failed,
                 timed_out=measurement.timed_out,
+                never_sent=measurement.never_sent,
                 in_flight=in_flight,
             )
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest.live import LiveSnapshot
 
 _PERCENTILES = (("50", "p50_us"), ("90", "p90_us"), ("95", "p95_us"), ("99", "p99_us"), ("99.9", "p999_us"))
-_OUTCOMES = ("succeeded", "failed", "timed_out")
+_OUTCOMES = ("succeeded", "failed", "timed_out", "never_sent")
 
 
 class LiveMetrics:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Variable = Literal["rate", "concurrency"]
 _LOAD = "Load"
+_MOST_LOADS = 1000
 _SEARCHED: dict[Variable, str] = {"rate": "10..1000000", "concurrency": "1..1024"}
 _RECORDING = "one arrival a line: seconds (1.25), or a time such as 2026-01-31T12:00:00.5; or a JSON list of them"
 
@@ -164,7 +165,10 @@ def _parse_sweep(variable: Variable, text: str) -> tuple[float, ...]:
         if last < first:
             raise UsageError(f"{name}: the sweep ends below its start")
         steps: Callable[[float, float], tuple[float, ...]] = _doubling if variable == "concurrency" else _ten_steps
-        values = _even_steps(first, last, _number(step, name)) if step else steps(first, last)
+        width = _number(step, name) if step else 0.0
+        if step and (last - first) / width > _MOST_LOADS:
+            raise UsageError(f"{name}: that is more than {_MOST_LOADS} loads", hint="take longer steps")
+        values = _even_steps(first, last, width) if step else steps(first, last)
     if variable == "concurrency" and any(value != int(value) for value in values):
         raise UsageError(f"{name}: a concurrency is a whole number")
     return values
@@ -182,7 +186,9 @@ def _number(text: str, name: str, *, least: float = math.ulp(0)) -> float:
         value = float(text)
     except ValueError:
         raise UsageError(f"{name}: '{text}' is not a number") from None
-    if not math.isfinite(value) or value < least:
+    if not math.isfinite(value):
+        raise UsageError(f"{name}: '{text}' is not a finite number")
+    if value < least:
         raise UsageError(f"{name}: {text} is not above 0")
     return value
 

@@ -93,13 +93,17 @@ class Timeline:
 
 @dataclass
 class Measurement:
-    """Everything that one period's samples say. Latencies are those of replies and timeouts, not of failures."""
+    """Everything that one period's samples say.
+
+    Latencies are those of replies and timeouts, not of failures; response times also of what was never sent.
+    """
 
     start: float
     succeeded: int = 0
     failed: int = 0
     timed_out: int = 0
     unfinished: int = 0
+    never_sent: int = 0
     first_sent: float = math.inf
     last_end: float = -math.inf
     in_flight_seconds: float = 0.0
@@ -119,7 +123,7 @@ class Measurement:
 
     @property
     def sent(self) -> int:
-        """Requests that were due: each of them ended in one of four ways."""
+        """Requests that did not stay behind: each of them ended in one of four ways."""
         return self.succeeded + self.failed + self.timed_out + self.unfinished
 
     def add(self, worker: int, block: SampleBlock) -> None:
@@ -129,6 +133,8 @@ class Measurement:
             first, responses = np.frombuffer(block.streams, np.float64).reshape(-1, 2).T
             self.first_response.record_seconds(first)
             self.responses += int(responses.sum())
+        if block.never_sent:
+            self._add_never_sent(*np.frombuffer(block.never_sent, np.float64).reshape(-1, 2).T)
         if not block.rows:
             return
         intended, sent, end, outcomes = np.frombuffer(block.rows, np.float64).reshape(-1, 4).T
@@ -146,6 +152,12 @@ class Measurement:
         self.last_end = max(self.last_end, float(end.max()))
         self.timeline.add(np.where(was_sent, sent, end), end, codes, end - intended)
 
+    def _add_never_sent(self, waited: Seconds, requests: NDArray[np.float64]) -> None:
+        # They would have taken longer still, so that an overload never looks faster than it was.
+        self.never_sent += int(requests.sum())
+        for histogram in (self.response, self.recent):
+            histogram.record_seconds(waited, requests.astype(np.int64))
+
     def _count(self, worker: int, codes: NDArray[np.uint8]) -> None:
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
             if code == SUCCEEDED:
@@ -161,13 +173,11 @@ class Measurement:
         recent, self.recent = self.recent, Histogram()
         return recent
 
-    def add_unfinished(self, requests: tuple[tuple[float, float], ...], now: float) -> None:
-        """Take in requests that had not ended when the period was cut short."""
-        self.unfinished += len(requests)
-        for _intended, sent in requests:
-            if not math.isnan(sent):
-                self.first_sent = min(self.first_sent, sent)
-                self.in_flight_seconds += max(now - sent, 0.0)
+    def add_unfinished(self, sent: tuple[float, ...], now: float) -> None:
+        """Take in when the requests were sent that had not ended when the period was cut short."""
+        self.unfinished += len(sent)
+        self.first_sent = min(self.first_sent, *sent, math.inf)
+        self.in_flight_seconds += sum(max(now - moment, 0.0) for moment in sent)
 
     def error_kinds(self, kinds: dict[int, tuple[Kind, ...]]) -> tuple[ErrorKind, ...]:
         """Failures and timeouts by kind, most frequent first; `kinds` is each worker's own code table."""

@@ -30,11 +30,15 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodPlan:
-    """One measurement (or warm-up): `start` is a time of the monotonic clock, the same for all workers."""
+    """One measurement (or warm-up): `start` is a time of the monotonic clock, the same for all workers.
+
+    What an open loop could not send in time may still be sent for `backlog_seconds` after the duration.
+    """
 
     shape: LoadShape
     start: float
     duration_seconds: float
+    backlog_seconds: float
     requests: int | None
     connections: int
     seed: int
@@ -62,13 +66,13 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodEnd:
-    """What a worker says of its period once every request has ended; `unfinished` are (intended, sent) seconds."""
+    """What a worker says of its period at its end; `unfinished` is when each request was sent that has not ended."""
 
     cpu_seconds: float
     wall_seconds: float
     starved_seconds: float
     kinds: tuple[Kind, ...]
-    unfinished: tuple[tuple[float, float], ...]
+    unfinished: tuple[float, ...]
     lost: bool
     ran_out_of_connections: bool
 

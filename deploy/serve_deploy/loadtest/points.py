@@ -49,6 +49,7 @@ def build_point(
         failed=measurement.failed,
         timed_out=measurement.timed_out,
         in_flight_at_end=measurement.unfinished,
+        never_sent=measurement.never_sent,
         request_rate=measurement.succeeded / seconds,
         throughput=measurement.succeeded * load.batch_size / seconds,
         mean_in_flight=measurement.in_flight_seconds / seconds,

@@ -15,11 +15,13 @@ class SampleBlock:
     """Requests that ended: rows of four float64: intended, sent (perhaps NaN), end (monotonic seconds), outcome.
 
     `streams` holds, of streamed requests, pairs: seconds from the intended send to the first response, responses.
+    `never_sent` holds pairs, too: seconds from the intended send until it was given up, requests.
     """
 
     rows: bytes
     in_flight: int
     streams: bytes = b""
+    never_sent: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Recorder:
         # Rows of four, as in a block. Whoever is in a hurry extends it directly; it stays the same list.
         self.flat: list[float] = []
         self._streams: list[float] = []
+        self._never_sent: list[float] = []
         self.kinds: dict[str, Kind] = {}
 
     def record(self, intended: float, sent: float, end: float, code: int) -> None:
@@ -47,6 +50,11 @@ class Recorder:
     def record_stream(self, first_seconds: float, responses: int) -> None:
         """Note what a request has besides its end if it was answered in several parts."""
         self._streams += (first_seconds, responses)
+
+    def note_never_sent(self, waited_seconds: float, requests: int) -> None:
+        """Note requests that were due and given up before they could be sent."""
+        if requests:
+            self._never_sent += (waited_seconds, requests)
 
     def code_of(self, kind: str, example: str) -> int:
         """The code of a kind of failure; its first text is kept as the example."""
@@ -59,7 +67,9 @@ class Recorder:
 
     def take(self, in_flight: int) -> SampleBlock:
         """What was recorded since the last call."""
-        block = SampleBlock(array("d", self.flat).tobytes(), in_flight, array("d", self._streams).tobytes())
-        self.flat.clear()
-        self._streams.clear()
-        return block
+        rows, streams, never_sent = (
+            array("d", noted).tobytes() for noted in (self.flat, self._streams, self._never_sent)
+        )
+        for noted in (self.flat, self._streams, self._never_sent):
+            noted.clear()
+        return SampleBlock(rows, in_flight, streams, never_sent)

@@ -10,6 +10,7 @@ from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.shared_memory import shared_inputs
 from serve_deploy.loadtest.data import read_request_data
 from serve_deploy.loadtest.interruption import Interruption
+from serve_deploy.loadtest.limits import check_limits
 from serve_deploy.loadtest.live import Listener, LiveSnapshot
 from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.messages import Job
@@ -18,6 +19,7 @@ from serve_deploy.loadtest.requests import build_source, check_options
 from serve_deploy.loadtest.session import Session
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
+from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
 from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline
 from serve_deploy.reports.report import LoadTestReport
@@ -27,6 +29,7 @@ _CONTROL_TIMEOUT_SECONDS = 30.0
 
 def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) -> LoadTestReport:
     """Measure and judge; see `serve_deploy.loadtest.run_loadtest`."""
+    check_limits(options)
     gates = [parse_gate(text) for text in options.judging.slo]
     if isinstance(options.loads, Search) and not gates:
         raise UsageError("`find` needs a gate that the load must pass", hint="such as `slo='p99<50ms'`")
@@ -37,10 +40,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
         ControlPlane(options.endpoint, timeout_seconds=timeout_seconds) as control,
     ):
         report = _measure(options, control, gates, listener, progress)
-    # A run that was cut short may have come to no load of the baseline.
-    if baseline and not {point.load for point in baseline.report.points} & {point.load for point in report.points}:
-        baseline = None
-    return judge_report(report, gates, baseline)
+    return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
 def _read_baseline(options: LoadTestOptions) -> Baseline | None:
@@ -50,7 +50,9 @@ def _read_baseline(options: LoadTestOptions) -> Baseline | None:
     if isinstance(options.loads, Search):
         raise UsageError("`find` and `baseline` exclude each other", hint="leave out `baseline`")
     loads = [describe_load(shape, options.batch_size) for shape in options.loads]
-    check_comparable(baseline, options.model, options.endpoint.protocol, loads)
+    check_comparable(
+        baseline, options.model, options.endpoint.protocol, loads, allow_partial=options.judging.allow_partial
+    )
     return baseline
 
 
@@ -78,7 +80,9 @@ def _measure(
     server_version = str(control.server_metadata().get("version", ""))
     model = control.describe_model(options.model, options.model_version)
     check_options(options, model)
-    samples = read_request_data(options, model)
+    rows = read_request_data(options, model)
+    samples = rows.samples
+    progress(f"sending {describe_data(rows.data)}")
     placed = (
         shared_inputs(control, model, samples)
         if options.shared_memory == "system"
@@ -102,4 +106,4 @@ def _measure(
             session.search(options.loads, gates)
         else:
             session.sweep(options.loads)
-    return session.report(server_version)
+    return session.report(server_version, rows.data)

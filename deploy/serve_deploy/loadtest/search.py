@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serve_deploy.loadtest.loads import Search
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import pool_repeats
@@ -21,7 +22,7 @@ from serve_deploy.reports.report import SearchResult
 
 Measure = Callable[[float], Sequence[Point]]
 Verdict = Literal["held", "missed", "client"]
-StoppedBy = Literal["precision", "limit", "floor", "client", "budget"]
+StoppedBy = Literal["precision", "limit", "floor", "client", "budget", "interrupted"]
 
 _LEAST_SHARE_OF_RATE = 0.95
 
@@ -30,14 +31,20 @@ class OutOfBudget(Exception):
     """No further load may be measured."""
 
 
+class CutShort(Exception):
+    """The run ended while a load was measured, which the search then leaves out."""
+
+
 def search_load(measure: Measure, gates: Sequence[Gate], asked: Search) -> tuple[SearchResult, tuple[Point, ...]]:
-    """Search, and return what was found with every point measured; `measure` may raise OutOfBudget to end it."""
+    """Search, and return what was found with every point judged; `measure` may raise CutShort to end it."""
     search = _Progress(measure, gates, asked)
     stopped_by: StoppedBy
     try:
         stopped_by = search.run()
     except OutOfBudget:
         stopped_by = "budget"
+    except CutShort:
+        stopped_by = "interrupted"
     return search.conclude(stopped_by), tuple(search.points)
 
 
@@ -111,9 +118,10 @@ class _Progress:
     def _probe(self, load: float) -> Verdict:
         if self.probes >= self.asked.budget:
             raise OutOfBudget
+        points = self.measure(load)
         self.probes += 1
         known = self.measured.setdefault(load, [])
-        for point in self.measure(load):
+        for point in points:
             known.append(point.model_copy(update={"repeat": len(known)}))
         self.verdicts[load] = self._judge(pool_repeats(known)) if known else "missed"
         return self.verdicts[load]
@@ -131,24 +139,34 @@ class _Progress:
             lowest_missed=missed,
             stopped_by=stopped_by,
             explanation=self._explain(stopped_by, highest, missed),
+            judged_points=len(self.points),
         )
 
     def _explain(self, stopped_by: StoppedBy, highest: float | None, missed: float | None) -> str:
         gates = " and ".join(gate.expression for gate in self.gates)
-        found = f"No {self.asked.variable} meets {gates}" if highest is None else f"{self._name(highest)} meets {gates}"
         upper = "" if missed is None else self._name(missed)
+        if highest is not None:
+            found = f"{self._name(highest)} meets {gates}"
+        elif stopped_by == "interrupted":
+            found = f"No {self.asked.variable} is known to meet {gates}"
+        else:
+            found = f"No {self.asked.variable} meets {gates}"
         reasons: dict[StoppedBy, str] = {
             "precision": f"{upper} does not",
             "floor": f"not even {upper}",
             "limit": f"the search was not allowed a higher {self.asked.variable}: the true limit may be higher",
             "client": f"at {upper} the load generator was the limit, the server's may be higher: use more processes",
             "budget": "the search ended before the gap was closed" + (f" ({upper} does not)" if upper else ""),
+            "interrupted": "the run ended before the search did" + (f" ({upper} does not)" if upper else ""),
         }
-        effort = "1 measurement" if self.probes == 1 else f"{self.probes} measurements"
+        effort = {0: "No load was measured to the end", 1: "1 measurement"}.get(
+            self.probes, f"{self.probes} measurements"
+        )
         return f"{found[0].upper()}{found[1:]}; {reasons[stopped_by]}. {effort}."
 
     def _name(self, load: float) -> str:
-        return f"{load:,.6g}/s" if self.asked.variable == "rate" else f"concurrency {load:g}"
+        name = format_plainly(load)
+        return f"{name}/s" if self.asked.variable == "rate" else f"concurrency {name}"
 
 
 def _kept_up(point: Point) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import errno
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,17 +22,18 @@ from serve_deploy.loadtest.messages import PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
-from serve_deploy.loadtest.search import OutOfBudget, search_load
+from serve_deploy.loadtest.search import CutShort, search_load
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.gates import Gate
-from serve_deploy.reports.point import ModelStatistics, Point
+from serve_deploy.reports.point import ModelStatistics, Point, RequestData
 from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
 from serve_deploy.version import __version__
 
 _LEAD_SECONDS = 0.05
+_SHORTEST_BACKLOG_SECONDS = 1.0
 _DOING: dict[Phase, str] = {"warm-up": "warming up", "measuring": "measuring"}
 
 
@@ -54,10 +56,11 @@ class Session:
 
     def sweep(self, shapes: Sequence[LoadShape]) -> None:
         """Measure each load as often as asked for, or until something ends the run early."""
-        for shape, repeat in itertools.product(shapes, range(self.options.repeats)):
-            self._measure(shape, repeat)
-            if self._is_over("summing up"):
-                break
+        for shape in shapes:
+            for repeat in range(self.options.repeats):
+                self._measure(shape, repeat)
+                if self._is_over("summing up"):
+                    return
 
     def search(self, asked: Search, gates: Sequence[Gate]) -> None:
         """Find the highest load that meets the gates; points of a load that was cut short come last."""
@@ -66,7 +69,7 @@ class Session:
             before = len(self.points)
             self.sweep([asked.shape(load)])
             if self.ended_by:
-                raise OutOfBudget
+                raise CutShort
             return self.points[before:]
 
         self.found, points = search_load(measure, gates, asked)
@@ -81,7 +84,7 @@ class Session:
             return
         if options.warmup_seconds > 0 and not isinstance(shape, Replay):
             self.progress(f"warming up at {format_load(load)}")
-            plan = self._plan(shape, options.warmup_seconds, None)
+            plan = self._plan(shape, options.warmup_seconds, 0.0, None)
             self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "warm-up", plan))
         self.progress(f"measuring {format_load(load)}")
         before = self._statistics()
@@ -89,13 +92,16 @@ class Session:
             return
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with MetricsSampler(options.metrics_url, self.model.name) as sampler:
-            plan = self._plan(shape, options.seconds_of(shape), options.requests)
+            seconds = options.seconds_of(shape)
+            # A server that stalled may catch up; at twice what it can do, that takes as long again.
+            backlog = min(options.timeout_seconds, max(seconds, _SHORTEST_BACKLOG_SECONDS))
+            plan = self._plan(shape, seconds, backlog, options.requests)
             measurement, ends = self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "measuring", plan))
         if sampler.problem:
             self._note(sampler.problem)
         server = ServerShare(self._server_share(before), sampler.means(), sampler.pending(), self.ended_by == "server")
-        seconds = self._period_seconds(measurement, plan)
-        self.points.append(build_point(load, repeat, started_at, seconds, measurement, ends, server))
+        lasted = self._period_seconds(measurement, plan)
+        self.points.append(build_point(load, repeat, started_at, lasted, measurement, ends, server))
 
     def _prepare(self, shape: LoadShape) -> bool:
         failure = self.workers.prepare(Prepare(shape, self._connections_each))
@@ -103,9 +109,7 @@ class Session:
             return True
         reason = f"cannot connect to {self.options.endpoint.url}: {failure}"
         if not self.points:
-            raise EndpointError(
-                reason, hint="the server itself answers: check for a proxy or a connection limit in between"
-            )
+            raise EndpointError(reason, hint=_explain_connections(failure))
         self._end("server", reason)
         return False
 
@@ -113,11 +117,12 @@ class Session:
     def _connections_each(self) -> int:
         return max(self.options.connections // self.options.processes, 1)
 
-    def _plan(self, shape: LoadShape, seconds: float, requests: int | None) -> PeriodPlan:
+    def _plan(self, shape: LoadShape, seconds: float, backlog_seconds: float, requests: int | None) -> PeriodPlan:
         return PeriodPlan(
             shape=shape,
             start=time.monotonic() + _LEAD_SECONDS,
             duration_seconds=seconds,
+            backlog_seconds=backlog_seconds,
             requests=requests,
             connections=self._connections_each,
             seed=self.options.seed,
@@ -177,7 +182,7 @@ class Session:
             end = max(start + plan.duration_seconds, end)
         return max(end - start, 1e-6)
 
-    def report(self, server_version: str) -> LoadTestReport:
+    def report(self, server_version: str, data: RequestData) -> LoadTestReport:
         """The run so far."""
         options, model, loads = self.options, self.model, self.options.loads
         return LoadTestReport(
@@ -196,6 +201,7 @@ class Session:
                 inputs=tuple(map(str, model.inputs)),
                 outputs=tuple(map(str, model.outputs)),
             ),
+            data=data,
             complete=self.ended_by is None,
             interrupted_reason=self.reason,
             ended_by=self.ended_by,
@@ -203,3 +209,11 @@ class Session:
             search=self.found,
             notes=tuple(self.notes),
         )
+
+
+def _explain_connections(failure: str) -> str:
+    if os.strerror(errno.EMFILE) in failure:
+        return "each connection is an open file: raise this machine's limit (`ulimit -Hn`), or use more `processes`"
+    if os.strerror(errno.EADDRNOTAVAIL) in failure:
+        return "this machine has no further port for connections to that server: use a lower `concurrency`"
+    return "the server itself answers: check for a proxy or a connection limit in between"

@@ -22,7 +22,7 @@ from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, 
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.recorder import SUCCEEDED
 from serve_deploy.loadtest.requests import Sequences
-from serve_deploy.loadtest.schedule import offset_chunks, split_evenly
+from serve_deploy.loadtest.schedule import Schedule, split_evenly
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4
@@ -92,7 +92,7 @@ class Worker:
             wall_seconds=max(time.monotonic() - wall, 1e-6),
             starved_seconds=_starved_seconds() - starved,
             kinds=tuple(self._exchange.recorder.kinds.values()),
-            unfinished=self._abandon(period),
+            unfinished=self._abandon(),
             lost=self._lost,
             ran_out_of_connections=isinstance(period, OpenPeriod) and period.ran_out_of_connections,
         )
@@ -114,7 +114,7 @@ class Worker:
                 end=plan.start + plan.duration_seconds,
                 requests=None if plan.requests is None else split_evenly(plan.requests, busy, worker),
             )
-        chunks = offset_chunks(
+        schedule = Schedule(
             plan.shape,
             plan.duration_seconds,
             requests=plan.requests,
@@ -122,10 +122,13 @@ class Worker:
             workers=workers,
             seed=plan.seed,
         )
+        end = plan.start + plan.duration_seconds
         return OpenPeriod(
             self._exchange,
-            chunks,
+            schedule,
             start=plan.start,
+            end=end,
+            cutoff=end + plan.backlog_seconds,
             connections=plan.connections,
             keep_together=isinstance(self._job.source, Sequences),
         )
@@ -156,12 +159,11 @@ class Worker:
     def _losses(self) -> set[int]:
         return {kind.code for kind in self._exchange.recorder.kinds.values() if kind.name in LOSS_KINDS}
 
-    def _abandon(self, period: ClosedPeriod | OpenPeriod) -> tuple[tuple[float, float], ...]:
-        unfinished = [(intended, float("nan")) for intended in period.unsent()]
-        for slot in [slot for slot in self._exchange.slots if slot.is_busy]:
-            unfinished.append((slot.intended, slot.sent))
+    def _abandon(self) -> tuple[float, ...]:
+        busy = [slot for slot in self._exchange.slots if slot.is_busy]
+        for slot in busy:
             slot.give_up()
-        return tuple(unfinished)
+        return tuple(slot.sent for slot in busy)
 
     async def close(self) -> None:
         """Close the idle connections in order, so that the server need not wait for them."""

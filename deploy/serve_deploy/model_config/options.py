@@ -37,7 +37,7 @@ def parse_version_policy(text: str) -> VersionPolicy:
     if text == "all":
         return VersionPolicy()
     if match := re.fullmatch(r"latest:([1-9][0-9]*)", text):
-        return VersionPolicy(latest=int(match[1]))
+        return VersionPolicy(latest=_within_int32(int(match[1]), f"`version_policy={text}`"))
     if match := re.fullmatch(r"specific:([1-9][0-9]*(?:,[1-9][0-9]*)*)", text):
         return VersionPolicy(specific=tuple(sorted({int(version) for version in match[1].split(",")})))
     raise UsageError(
@@ -115,7 +115,13 @@ def _read_numbers(field_name: str, text: str) -> tuple[int, ...]:
     numbers = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in numbers):
         raise UsageError(f"`{field_name}={text}` is not a list of numbers", hint=f"write it as `{field_name}=1,2`")
-    return tuple(map(int, numbers))
+    return tuple(_within_int32(int(part), f"`{field_name}={text}`") for part in numbers)
+
+
+def _within_int32(number: int, named: str) -> int:
+    if number >= 2**31:
+        raise UsageError(f"{named} is too large", hint=f"the most is {2**31 - 1:,}")
+    return number
 
 
 @dataclass(frozen=True)

@@ -25,19 +25,22 @@ def format_of(path: PurePath) -> Format:
     return known
 
 
-def render(result: LoadTestReport | ReportSet, output_format: Format) -> str:
-    """Write one report, or several side by side, in a format; the text ends in a newline."""
+def render(result: LoadTestReport | ReportSet, output_format: Format, *, width: int | None = None) -> str:
+    """Write one report, or several side by side, in a format; the text ends in a newline.
+
+    A table is kept within `width` columns, such as those of a terminal.
+    """
     if output_format == "json":
         return result.model_dump_json(indent=2) + "\n"
     reports = result.reports if isinstance(result, ReportSet) else (NamedReport(name="", report=result),)
+    if output_format == "table":
+        from serve_deploy.rendering.text import render_text
+
+        return render_text(reports, width)
     return _renderer(output_format)(reports)
 
 
 def _renderer(output_format: Format) -> Callable[[Sequence[NamedReport]], str]:
-    if output_format == "table":
-        from serve_deploy.rendering.text import render_text
-
-        return render_text
     if output_format == "markdown":
         from serve_deploy.rendering.markdown import render_markdown
 

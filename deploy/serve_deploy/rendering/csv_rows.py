@@ -11,7 +11,7 @@ from serve_deploy.reports.point import LatencySummary, Point
 from serve_deploy.reports.report import NamedReport
 
 _LOAD = ("mode", "concurrency", "request_rate", "distribution", "batch_size")
-_COUNTS = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end")
+_COUNTS = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end", "never_sent")
 _CLIENT = ("cpu_fraction", "cpu_us_per_request", "slip_p50_us", "slip_p99_us", "slip_max_us")
 _LATENCY = tuple(name for name in LatencySummary.model_fields if name != "histogram")
 

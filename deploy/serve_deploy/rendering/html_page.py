@@ -32,6 +32,7 @@ def render_html(reports: Sequence[NamedReport]) -> str:
         several=len(reports) > 1,
         views=views,
         comparison=_compare(reports) if len(reports) > 1 else None,
+        change_columns=summary.CHANGE_COLUMNS,
         load_labels=[kind.label for kind in LOAD_KINDS],
         tool_version=reports[0].report.tool_version,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as xml
 
 from serve_deploy.rendering.text import render_text
-from serve_deploy.reports.figures import format_load
+from serve_deploy.reports.figures import METRIC_NAMES, format_load
 from serve_deploy.reports.report import LoadTestReport, NamedReport
 
 # XML 1.0 has no way to write these, not even escaped.
@@ -53,18 +53,24 @@ def _gate_cases(report: LoadTestReport) -> Iterator[xml.Element]:
 
 
 def _change_cases(report: LoadTestReport) -> Iterator[xml.Element]:
-    for change in report.baseline.changes if report.baseline else ():
-        case = _case(report, f"{change.metric} at {format_load(change.load)} against the baseline")
+    changes = report.baseline.changes if report.baseline else ()
+    let_pass = report.allow_partial and any(change.verdict != "not_compared" for change in changes)
+    for change in changes:
+        case = _case(report, f"{METRIC_NAMES[change.metric]} at {format_load(change.load)} against the baseline")
         if change.verdict == "worse":
             _say(case, "failure", change.explanation, "regression")
-        elif change.verdict == "undecided":
+        elif change.verdict == "not_compared" and not let_pass:
+            _say(case, "error", change.explanation, "not compared")
+        elif change.verdict in ("undecided", "not_compared"):
             xml.SubElement(case, "skipped", message=_clean(change.explanation))
         yield case
 
 
 def _run_cases(report: LoadTestReport) -> Iterator[xml.Element]:
     case = _case(report, "the run is complete")
-    if not report.complete:
+    if not report.complete and report.allow_partial:
+        xml.SubElement(case, "skipped", message=_clean(report.interrupted_reason or "the run was interrupted"))
+    elif not report.complete:
         _say(case, "error", report.interrupted_reason or "the run was interrupted", "partial")
     yield case
 

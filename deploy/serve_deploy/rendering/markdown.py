@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from serve_deploy.rendering import summary
 from serve_deploy.reports.report import LoadTestReport, NamedReport
+from serve_deploy.text_table import columns_in_use
 
 
 def render_markdown(reports: Sequence[NamedReport]) -> str:
@@ -25,7 +26,7 @@ def _render_one(named: NamedReport) -> str:
     title = f"Load test of {report.target.model}{f' ({named.name})' if named.name else ''}"
     parts = [
         f"### {sign} {_escape(title)}: {summary.describe_outcome(report)}",
-        _escape(summary.describe_target(report)),
+        _escape("; ".join(filter(None, (summary.describe_target(report), summary.describe_sent(report))))),
         *(f"> ⚠️ {_escape(warning)}" for warning in summary.list_warnings(report)),
         _table(summary.GATE_COLUMNS, [_mark_gate(row) for row in summary.gate_rows(report)]),
         _escape(report.search.explanation) if report.search else "",
@@ -41,7 +42,11 @@ def _baseline(report: LoadTestReport) -> list[str]:
     if report.baseline is None:
         return []
     rows = [_escape_all(row) for row in summary.change_rows(report.baseline)]
-    return [_escape(summary.describe_baseline(report.baseline)), _table(summary.CHANGE_COLUMNS, rows)]
+    return [
+        _escape(summary.describe_baseline(report.baseline)),
+        _table(summary.CHANGE_COLUMNS, rows),
+        *map(_escape, report.baseline.notes),
+    ]
 
 
 def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,7 +57,7 @@ def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     if not rows:
         return ""
-    used = summary.columns_in_use(columns, rows)
+    used = columns_in_use(columns, rows)
     lines = [
         [columns[index] for index in used],
         ["---:" if numbers and index else "---" for index in used],
@@ -66,5 +71,7 @@ def _escape_all(row: Sequence[str]) -> list[str]:
 
 
 def _escape(text: str) -> str:
-    escaped = re.sub(r"([\\|<>*\[\]`~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    # Not every renderer knows \\<; all know what HTML has for it.
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\|*\[\]`~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
     return " ".join(escaped.split())

@@ -13,7 +13,7 @@ from serve_deploy.rendering.charts.frame import Chart
 from serve_deploy.rendering.charts.share import MODEL_COLUMNS, draw_share, model_rows
 from serve_deploy.rendering.charts.timeline import draw_timeline
 from serve_deploy.rendering.page_figures import Figure, make_facts, make_row, make_tiles
-from serve_deploy.reports.figures import format_load, format_moment, format_number
+from serve_deploy.reports.figures import describe_data, format_load, format_moment, format_number
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.reports.point import GateResult, Point
 from serve_deploy.reports.report import LoadTestReport, NamedReport
@@ -49,6 +49,8 @@ class ReportView:
     gates: tuple[tuple[GateResult, str], ...]
     search: str
     baseline: Chart | None
+    baseline_words: str
+    baseline_rows: tuple[tuple[str, ...], ...]
     baseline_notes: tuple[str, ...]
     overview: tuple[Chart, ...]
     errors: tuple[tuple[str, ...], ...]
@@ -77,6 +79,8 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
         gates=tuple((gate, format_load(gate.load) if gate.load else "whole run") for gate in report.gates),
         search=report.search.explanation if report.search else "",
         baseline=draw_changes(report.baseline, f"changes-{anchor}") if report.baseline else None,
+        baseline_words=summary.describe_baseline(report.baseline) if report.baseline else "",
+        baseline_rows=tuple(summary.change_rows(report.baseline)) if report.baseline else (),
         baseline_notes=report.baseline.notes if report.baseline else (),
         overview=tuple(chart for chart in (curve, share if several else None) if chart),
         errors=tuple(summary.error_rows(report)),
@@ -109,6 +113,7 @@ def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
         ("largest batch", str(target.max_batch_size) if target.max_batch_size else "no batching"),
         ("inputs", ", ".join(target.inputs)),
         ("outputs", ", ".join(target.outputs)),
+        ("data", describe_data(report.data) if report.data else ""),
         (
             "measured",
             f"{format_number(seconds)} s in {summary.plural(len(report.points), 'measurement')}",

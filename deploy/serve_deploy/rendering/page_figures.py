@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_deploy.rendering.gauges import describe_gauges
-from serve_deploy.rendering.summary import LoadSummary
+from serve_deploy.rendering.summary import LoadSummary, describe_margin
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.reports.gates import read_error_rate, read_queue_us
 from serve_deploy.reports.point import Point
@@ -17,7 +17,7 @@ Write = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Figure:
-    """A number as it is shown, and as the report has it under `key`; `margin` is half its 95 % interval."""
+    """A number as it is shown, and as the report has it under `key`; `margin` says its 95 % interval."""
 
     key: str
     value: float
@@ -90,7 +90,7 @@ def make_facts(point: Point, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]
         _count(point, anchor, name, label)
         for name, label in (
             ("sent", " sent"), ("succeeded", " succeeded"), ("failed", " failed"), ("timed_out", " timed out"),
-            ("in_flight_at_end", " unanswered at the end"),
+            ("in_flight_at_end", " unanswered at the end"), ("never_sent", " never sent"),
         )
         if name in ("sent", "succeeded") or getattr(point, name)
     ]  # fmt: skip
@@ -115,7 +115,7 @@ def _make_figure(load: LoadSummary, kind: Kind, anchor: str) -> Figure | None:
     if value is None:
         return None
     interval = load.interval(kind.read)
-    margin = "" if interval is None else f"±{kind.write((interval.high - interval.low) / 2)}"
+    margin = describe_margin(interval, kind.write) if interval and interval.high else ""
     return Figure(f"{_key(load.pooled, anchor)}{kind.key}", value, kind.write(value), margin)
 
 

@@ -48,12 +48,13 @@ def write_report(report: LoadTestReport | ReportSet, paths: Sequence[Path]) -> N
         except OSError as error:
             failures.append(f"{path}: {error.strerror}")
     if failures:
-        kept = _keep_elsewhere(report)
+        kept = keep_elsewhere(report)
         hint = f"the whole report was kept in {kept}" if kept else "free some space; the report is on stdout"
         raise UnsavedReport(f"the report could not be written to {'; '.join(failures)}", hint=hint, kept=kept)
 
 
-def _keep_elsewhere(report: LoadTestReport | ReportSet) -> Path | None:
+def keep_elsewhere(report: LoadTestReport | ReportSet) -> Path | None:
+    """Keep a report as JSON in the system's temporary folder and return where; None where that fails, too."""
     path = Path(tempfile.gettempdir()) / f"serve-loadtest-{uuid4().hex[:12]}.json"
     try:
         write_atomically(path, render(report, "json"))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.reports.figures import (
+    METRIC_NAMES,
+    describe_data,
     format_change,
     format_count,
     format_load,
@@ -16,6 +18,7 @@ from serve_deploy.reports.figures import (
 )
 from serve_deploy.reports.gates import read_error_rate, read_queue_us
 from serve_deploy.reports.intervals import measure_interval
+from serve_deploy.reports.judging import list_failures
 from serve_deploy.reports.point import Interval, Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange, NamedReport
@@ -49,7 +52,7 @@ def summarise_loads(report: LoadTestReport) -> tuple[LoadSummary, ...]:
 
 
 def load_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
-    """One row a load, in the order of LOAD_COLUMNS; ± is half the 95 % interval over repeats."""
+    """One row a load, in the order of LOAD_COLUMNS, with the 95 % interval over repeats of what matters most."""
     return [_load_row(summary) for summary in summarise_loads(report)]
 
 
@@ -62,13 +65,16 @@ def _load_row(summary: LoadSummary) -> tuple[str, ...]:
     point, response = summary.pooled, summary.pooled.response
     queue_us, error_rate = read_queue_us(point), read_error_rate(point)
     times = (response.p50_us, response.p90_us, response.p99_us, response.p999_us, response.max_us, point.service.p99_us)
-    margin = {2: summary.interval(lambda repeat: repeat.response.p99_us)}
+    p99 = summary.interval(lambda repeat: repeat.response.p99_us)
+    throughput = summary.interval(lambda repeat: repeat.throughput)
     return (
         format_load(point.load),
         format_number(point.request_rate, 4),
-        format_number(point.throughput, 4) + _margin(summary.interval(lambda repeat: repeat.throughput), format_number),
+        with_margin(format_number(point.throughput, 4), throughput, format_number),
         *(
-            format_time_us(time_us) + _margin(margin.get(column), format_time_us) if response.count else "–"
+            with_margin(format_time_us(time_us), p99 if column == 2 else None, format_time_us)
+            if response.count
+            else "–"
             for column, time_us in enumerate(times)
         ),
         "–" if queue_us is None else format_time_us(queue_us),
@@ -77,8 +83,17 @@ def _load_row(summary: LoadSummary) -> tuple[str, ...]:
     )
 
 
-def _margin(interval: Interval | None, write: Callable[[float], str]) -> str:
-    return "" if interval is None else f" ±{write((interval.high - interval.low) / 2)}"
+def describe_margin(interval: Interval, write: Callable[[float], str]) -> str:
+    """How sure a figure is: half its interval as '±3 ms', or '0 to 9 ms' where that would reach below 0."""
+    return f"±{write(interval.high - interval.mean)}" if interval.low > 0 else f"0 to {write(interval.high)}"
+
+
+def with_margin(text: str, interval: Interval | None, write: Callable[[float], str]) -> str:
+    """A figure as it is written, followed by how sure it is."""
+    if interval is None or not interval.high:
+        return text
+    margin = describe_margin(interval, write)
+    return f"{text} {margin}" if interval.low > 0 else f"{text} ({margin})"
 
 
 def gate_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
@@ -118,6 +133,12 @@ def list_warnings(report: LoadTestReport) -> list[str]:
         if point.in_flight_at_end:
             count, load = format_count(point.in_flight_at_end), format_load(point.load)
             warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
+        if point.never_sent:
+            count, load = format_count(point.never_sent), format_load(point.load)
+            warnings.append(
+                f"At {load} {count} requests were due and never sent: no connection was free for them in time."
+                " They count as errors, and as response times of at least as long as they waited."
+            )
     return [*warnings, *report.notes]
 
 
@@ -127,42 +148,53 @@ def change_rows(comparison: BaselineComparison) -> list[tuple[str, ...]]:
 
 
 def _change_row(change: MetricChange) -> tuple[str, ...]:
-    name, write = _CHANGE_FIGURES[change.metric]
+    write = _WRITE_METRIC[change.metric]
     span = ""
     if change.change_low is not None and change.change_high is not None:
         span = f" ({format_change(change.change_low)} to {format_change(change.change_high)})"
     return (
-        name,
+        METRIC_NAMES[change.metric],
         format_load(change.load),
-        write(change.before),
-        write(change.now),
-        f"{format_change(change.change)}{span}",
-        change.verdict,
+        *("–" if value is None else write(value) for value in (change.before, change.now)),
+        "–" if change.change is None else f"{format_change(change.change)}{span}",
+        change.verdict.replace("_", " "),
     )
 
 
-_CHANGE_FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "response_p50": ("p50", format_time_us),
-    "response_p99": ("p99", format_time_us),
-    "throughput": ("throughput", lambda value: f"{format_number(value, 4)}/s"),
-    "error_rate": ("errors", format_share),
+_WRITE_METRIC: dict[str, Callable[[float], str]] = {
+    "response_p50": format_time_us,
+    "response_p99": format_time_us,
+    "throughput": lambda value: f"{format_number(value, 4)}/s",
+    "error_rate": format_share,
 }
 
 
 def describe_baseline(comparison: BaselineComparison) -> str:
     """What the run was compared with, and how sure the verdicts are."""
-    compared = "Slower than" if comparison.regressed else "Not shown to be slower than"
+    words = _describe_comparison(comparison)
     return (
-        f"{compared} {comparison.baseline} of {format_moment(comparison.baseline_started_at)} "
+        f"{words[0].upper()}{words[1:]} {comparison.baseline} of {format_moment(comparison.baseline_started_at)} "
         f"(at {comparison.confidence * 100:g} % confidence over all figures together; "
         f"changes under {comparison.minimum_effect * 100:g} % are ignored)."
     )
 
 
+def _describe_comparison(comparison: BaselineComparison) -> str:
+    """The verdict in words that the baseline's name follows."""
+    verdicts = [change.verdict for change in comparison.changes]
+    uncompared = verdicts.count("not_compared")
+    if comparison.regressed:
+        return "slower than"
+    if uncompared == len(verdicts):
+        return "not compared with"
+    if uncompared:
+        return f"{uncompared} of {len(verdicts)} figures not compared with"
+    return "not shown to be slower than" if "undecided" in verdicts else "not slower than"
+
+
 def has_failed(report: LoadTestReport) -> bool:
-    """Whether a gate was missed, the run is partial, or it is slower than its baseline."""
-    regressed = report.baseline is not None and report.baseline.regressed
-    return regressed or not report.complete or any(not gate.passed for gate in report.gates)
+    """Whether the run is partial, missed a gate, is slower than its baseline, or was not compared in full."""
+    return bool(list_failures(report))
 
 
 def describe_outcome(report: LoadTestReport) -> str:
@@ -175,7 +207,7 @@ def describe_outcome(report: LoadTestReport) -> str:
         total = plural(len(report.gates), "gate")
         words.append(f"{missed} of {total} missed" if missed else f"{total} passed")
     if report.baseline is not None:
-        words.append("slower than the baseline" if report.baseline.regressed else "not slower than the baseline")
+        words.append(f"{_describe_comparison(report.baseline)} the baseline")
     return ", ".join(words) or "complete"
 
 
@@ -188,11 +220,11 @@ def describe_target(report: LoadTestReport) -> str:
     )
 
 
+def describe_sent(report: LoadTestReport) -> str:
+    """Which data was sent; "" where the report of an older serve does not say."""
+    return f"sent {describe_data(report.data)}" if report.data else ""
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def columns_in_use(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Which columns hold anything at all, for tables that leave empty ones out."""
-    return [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in rows)]

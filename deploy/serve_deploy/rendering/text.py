@@ -10,6 +10,7 @@ from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.reports.point import LatencySummary, ModelStatistics, Point
 from serve_deploy.reports.report import LoadTestReport, NamedReport
+from serve_deploy.text_table import align, columns_in_use, fit, hang, is_within
 
 _GAP = "  "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -19,60 +20,75 @@ _DISPENSABLE = ("requests/s", "service p99", "p90", "queue", "p99.9")
 _LATENCY_COLUMNS = ("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 
 
-def render_text(reports: Sequence[NamedReport]) -> str:
-    """Each report in full; several under a table of all their loads. What a server said cannot move the cursor."""
-    return _CONTROL.sub("\ufffd", _render_all(reports))
+def render_text(reports: Sequence[NamedReport], width: int | None = None) -> str:
+    """Each report in full; several under a table of all their loads. What a server said cannot move the cursor.
+
+    In a terminal of `width` columns tables are narrowed or become blocks, and sentences are wrapped.
+    """
+    return _CONTROL.sub("\ufffd", _render_all(reports, width))
 
 
-def _render_all(reports: Sequence[NamedReport]) -> str:
+def _render_all(reports: Sequence[NamedReport], width: int | None) -> str:
     if len(reports) == 1:
-        return _render_one(reports[0].report)
-    table = _fit(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports))
-    blocks = [f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report)}" for named in reports]
+        return _render_one(reports[0].report, width)
+    table = _fit_loads(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports), width)
+    blocks = [f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report, width)}" for named in reports]
     return "\n\n".join([table, *blocks])
 
 
-def _render_one(report: LoadTestReport) -> str:
+def _render_one(report: LoadTestReport, width: int | None) -> str:
     loads = summary.summarise_loads(report)
     sections = [
-        f"{summary.describe_target(report)}",
-        _single(loads[0]) if len(loads) == 1 else _fit(summary.LOAD_COLUMNS, summary.load_rows(report)),
-        _align(summary.ERROR_COLUMNS, summary.error_rows(report)),
-        report.search.explanation if report.search else "",
-        _align(summary.GATE_COLUMNS, summary.gate_rows(report)),
-        _baseline(report),
-        "\n".join(f"warning: {warning}" for warning in summary.list_warnings(report)),
+        "\n".join(
+            _wrap(line, width) for line in (summary.describe_target(report), summary.describe_sent(report)) if line
+        ),
+        _single(loads[0], width)
+        if len(loads) == 1
+        else _fit_loads(summary.LOAD_COLUMNS, summary.load_rows(report), width),
+        _fit(summary.ERROR_COLUMNS, summary.error_rows(report), width),
+        _wrap(report.search.explanation if report.search else "", width),
+        _fit(summary.GATE_COLUMNS, summary.gate_rows(report), width),
+        _baseline(report, width),
+        "\n".join(_wrap(warning, width, "warning: ") for warning in summary.list_warnings(report)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _single(load: summary.LoadSummary) -> str:
+def _wrap(text: str, width: int | None, lead: str = "") -> str:
+    return hang(lead, text, width) if width else f"{lead}{text}"
+
+
+def _single(load: summary.LoadSummary, width: int | None) -> str:
     point = load.pooled
     throughput = load.interval(lambda repeat: repeat.throughput)
-    margin = f" ±{format_number((throughput.high - throughput.low) / 2)}" if throughput else ""
+    written = summary.with_margin(format_number(point.throughput, 4), throughput, format_number)
     repeats = f", {len(load.repeats)} repeats" if len(load.repeats) > 1 else ""
     facts = [
         ("load", f"{format_load(point.load)}, {format_number(point.duration_seconds)} s{repeats}"),
         ("requests", _count_requests(point)),
-        ("throughput", f"{format_number(point.throughput, 4)}{margin} inferences/s"),
+        ("throughput", f"{written} inferences/s"),
         *((f"server, {account.model}", _describe_account(account)) for account in point.server),
         *_gauges(point),
         ("generator", _describe_generator(point)),
     ]
-    width = max(len(name) for name, _ in facts)
+    room = max(len(name) for name, _ in facts)
     latencies = [_latency_row("response time", point.response), _latency_row("service time", point.service)]
     if len(load.repeats) > 1:
         latencies = [latencies[0], _margin_row(load, "response"), latencies[1], _margin_row(load, "service")]
-    return "\n".join(f"{name:<{width}}{_GAP}{fact}" for name, fact in facts) + f"\n\n{_latencies(latencies)}"
+    lines = [_wrap(fact, width, f"{name:<{room}}{_GAP}") for name, fact in facts]
+    return "\n".join(lines) + f"\n\n{_latencies(latencies, width)}"
 
 
 def _count_requests(point: Point) -> str:
     counts = (
         (point.succeeded, "succeeded"), (point.failed, "failed"), (point.timed_out, "timed out"),
-        (point.in_flight_at_end, "in flight at the end"),
+        (point.in_flight_at_end, "in flight at the end"), (point.never_sent, "never sent"),
     )  # fmt: skip
     parts = " + ".join(f"{format_count(count)} {name}" for count, name in counts if count or name == "succeeded")
-    return f"{format_count(point.sent)} sent = {parts}"
+    due = (
+        f"{format_count(point.sent + point.never_sent)} due" if point.never_sent else f"{format_count(point.sent)} sent"
+    )
+    return f"{due} = {parts}"
 
 
 def _describe_account(account: ModelStatistics) -> str:
@@ -106,44 +122,46 @@ def _latency_row(name: str, latency: LatencySummary) -> tuple[str, ...]:
 
 
 def _margin_row(load: summary.LoadSummary, clock: str) -> tuple[str, ...]:
-    """Half the 95 % interval over the repeats, below each figure."""
+    """How sure each figure is over the repeats, below it."""
     intervals = [
         load.interval(lambda repeat, figure=figure: float(getattr(getattr(repeat, clock), figure)))  # type: ignore[misc]
         for figure in ("mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us")
     ]
-    return ("  ±", *(format_time_us((each.high - each.low) / 2) if each else "–" for each in intervals))
+    return ("  interval", *(summary.describe_margin(each, format_time_us) if each else "–" for each in intervals))
 
 
-def _latencies(rows: Sequence[tuple[str, ...]]) -> str:
-    return _align(_LATENCY_COLUMNS, rows, keep=True)
+def _latencies(rows: Sequence[tuple[str, ...]], width: int | None) -> str:
+    table = align(_LATENCY_COLUMNS, rows)
+    if width is None or is_within(table, width):
+        return table
+    names, *figures = zip(_LATENCY_COLUMNS, *rows, strict=True)
+    return fit(names, figures, width)
 
 
-def _baseline(report: LoadTestReport) -> str:
+def _baseline(report: LoadTestReport, width: int | None) -> str:
     if report.baseline is None:
         return ""
-    table = _align(summary.CHANGE_COLUMNS, summary.change_rows(report.baseline))
-    return "\n".join([summary.describe_baseline(report.baseline), table, *report.baseline.notes])
+    table = _fit(summary.CHANGE_COLUMNS, summary.change_rows(report.baseline), width)
+    sentences = [_wrap(text, width) for text in (summary.describe_baseline(report.baseline), *report.baseline.notes)]
+    return "\n".join([sentences[0], table, *sentences[1:]])
 
 
-def _fit(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of loads, without the columns that are missed least where it is wider than a terminal."""
-    table = _align(columns, rows)
+def _fit_loads(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """A table of loads, without the columns that are missed least where it is too wide."""
+    room = min(_WIDTH, width or _WIDTH)
     dropped: list[str] = []
-    for name in _DISPENSABLE:
-        if all(len(line) <= _WIDTH for line in table.splitlines()):
-            return table
+    for name in ("", *_DISPENSABLE):
         dropped.append(name)
-        kept = [index for index, column in enumerate(columns) if column not in dropped]
-        table = _align([columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
-    return table
+        used = [index for index in columns_in_use(columns, rows) if columns[index] not in dropped or not columns[index]]
+        kept = [columns[index] for index in used], [[row[index] for index in used] for row in rows]
+        if rows and is_within(align(*kept), room):
+            break
+    return fit(*kept, width) if rows else ""
 
 
-def _align(columns: Sequence[str], rows: Sequence[Sequence[str]], *, keep: bool = False) -> str:
-    if not rows:
-        return ""
-    used = range(len(columns)) if keep else summary.columns_in_use(columns, rows)
-    lines = [[columns[index] for index in used], *([row[index] for index in used] for row in rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
-    return "\n".join(
-        _GAP.join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+def _fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """A table without its empty columns."""
+    used = columns_in_use(columns, rows)
+    return (
+        fit([columns[index] for index in used], [[row[index] for index in used] for row in rows], width) if rows else ""
     )

@@ -20,7 +20,14 @@ import numpy as np
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports import bootstrap
-from serve_deploy.reports.figures import format_change, format_load, format_number
+from serve_deploy.reports.figures import (
+    METRIC_NAMES,
+    describe_data,
+    format_change,
+    format_list,
+    format_load,
+    format_number,
+)
 from serve_deploy.reports.gates import read_error_rate
 from serve_deploy.reports.intervals import Difference, estimate_difference
 from serve_deploy.reports.point import Load, Point
@@ -28,7 +35,7 @@ from serve_deploy.reports.pooling import group_by_load, pool_repeats
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange
 
 Metric = Literal["response_p50", "response_p99", "throughput", "error_rate"]
-Verdict = Literal["worse", "better", "same", "undecided"]
+Verdict = Literal["worse", "better", "same", "undecided", "not_compared"]
 Pair = tuple[tuple[Point, ...], tuple[Point, ...]]
 
 SINGLE_RUN_GUARD = 0.25
@@ -53,20 +60,28 @@ class BaselineOptions:
 def compare_with_baseline(
     now: LoadTestReport, before: LoadTestReport, name: str, options: BaselineOptions | None = None
 ) -> BaselineComparison:
-    """Compare every load that both reports measured; UsageError where they have no model or load in common."""
+    """Compare every load of this run; what cannot be compared has that verdict and the reason.
+
+    UsageError where the reports have no model in common, or a complete run has no load in common with the baseline.
+    """
     options = options or BaselineOptions()
     notes = _require_same_target(now, before, name)
     if not before.complete:
         notes.append(f"The baseline is partial: {before.interrupted_reason or 'its run was interrupted'}.")
     pairs, missing = _match_loads(now, before, name)
     changes = _compare_loads(pairs, options)
+    for group in missing:
+        sides = ((), group)
+        metrics: tuple[Metric, ...] = (*_METRICS, "error_rate")
+        changes += [_not_compared(sides, metric, "the baseline did not measure this load") for metric in metrics]
+    if not changes:
+        notes.append("Not compared: the run ended before any load was measured.")
     if any(change.method == "single_run" for change in changes):
         notes.append(
             "A single run on either side cannot show how much runs differ by chance: only changes beyond "
             f"{SINGLE_RUN_GUARD:.0%} count as a difference. Measure each run 5 times to decide."
         )
-    unclear = {(change.load, change.explanation) for change in changes if change.method == "none"}
-    notes += [f"Figures at {format_load(load)} {explanation}." for load, explanation in sorted(unclear, key=str)]
+    notes += [f"Not compared: {line}." for line in list_uncompared(changes)]
     return BaselineComparison(
         baseline=name,
         baseline_started_at=before.points[0].started_at,
@@ -74,8 +89,20 @@ def compare_with_baseline(
         minimum_effect=options.minimum_effect,
         regressed=any(change.verdict == "worse" for change in changes),
         changes=tuple(changes),
-        notes=(*notes, *missing),
+        notes=tuple(notes),
     )
+
+
+def list_uncompared(changes: Iterable[MetricChange]) -> list[str]:
+    """What could not be compared, a line a load and reason: 'p50 and p99 at 200/s: …'."""
+    reasons: dict[tuple[Load, str], list[str]] = {}
+    for change in changes:
+        if change.verdict == "not_compared":
+            reasons.setdefault((change.load, change.explanation), []).append(METRIC_NAMES[change.metric])
+    return [
+        f"{format_list(metrics)} at {format_load(load)}: {explanation}"
+        for (load, explanation), metrics in reasons.items()
+    ]
 
 
 def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str) -> list[str]:
@@ -88,25 +115,28 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
             )
     told = {"url": "address", "model_version": "model version", "server_version": "Triton version",
             "model_config_sha256": "model configuration"}  # fmt: skip
-    return [
+    notes = [
         f"The {word} differs from the baseline's ({getattr(before.target, field)} then)."
         for field, word in told.items()
         if getattr(now.target, field) != getattr(before.target, field)
     ]
+    # The same data may lie elsewhere.
+    if now.data and before.data and now.data != before.data.model_copy(update={"path": now.data.path}):
+        notes.append(f"The data differs from the baseline's ({describe_data(before.data)} then).")
+    return notes
 
 
-def _match_loads(now: LoadTestReport, before: LoadTestReport, name: str) -> tuple[list[Pair], list[str]]:
+def _match_loads(now: LoadTestReport, before: LoadTestReport, name: str) -> tuple[list[Pair], list[tuple[Point, ...]]]:
     measured = {group[0].load: group for group in group_by_load(before.points)}
     groups = group_by_load(now.points)
     pairs = [(measured[group[0].load], group) for group in groups if group[0].load in measured]
-    if not pairs:
+    if not measured or (not pairs and now.complete):
         raise UsageError(
             f"the baseline {name} was measured at {_list_loads(measured)}, this run at "
             f"{_list_loads(group[0].load for group in groups)}: they have no load in common",
             hint="compare runs of the same load",
         )
-    missing = [group[0].load for group in groups if group[0].load not in measured]
-    return pairs, [f"The baseline was not measured at {_list_loads(missing)}."] if missing else []
+    return pairs, [group for group in groups if group[0].load not in measured]
 
 
 def _list_loads(loads: Iterable[Load]) -> str:
@@ -115,7 +145,7 @@ def _list_loads(loads: Iterable[Load]) -> str:
 
 def _compare_loads(pairs: Sequence[Pair], options: BaselineOptions) -> list[MetricChange]:
     random = np.random.default_rng(options.seed)
-    each = 1 - (1 - options.confidence) / (len(pairs) * (len(_METRICS) + 1))
+    each = 1 - (1 - options.confidence) / (max(1, len(pairs)) * (len(_METRICS) + 1))
     return [
         change
         for pair in pairs
@@ -131,9 +161,9 @@ def _compare_metric(
 ) -> MetricChange:
     before, now = ([_METRICS[metric](point) for point in side] for side in pair)
     if min(before + now) <= 0:
-        return _undecided(pair, metric, "one of the runs got no response")
+        return _not_compared(pair, metric, "one of the runs got no response")
     if any(point.client_bound for side in pair for point in side):
-        return _undecided(pair, metric, "the load generator was the limit in one of the runs")
+        return _not_compared(pair, metric, "the load generator was the limit in one of the runs")
     logs_before, logs_now = ([math.log(value) for value in side] for side in (before, now))
     repeated = len(before) + len(now) >= 4
     if repeated:
@@ -172,13 +202,8 @@ def _compare_errors(pair: Pair, confidence: float, random: np.random.Generator) 
     before, now = (pool_repeats(side) for side in pair)
     rates = [read_error_rate(point) for point in (before, now)]
     if rates[0] is None or rates[1] is None:
-        return _undecided(pair, "error_rate", "one of the runs finished no request")
-    draws = [
-        bootstrap.bootstrap_share(
-            point.failed + point.timed_out, point.succeeded + point.failed + point.timed_out, random
-        )
-        for point in (before, now)
-    ]
+        return _not_compared(pair, "error_rate", "one of the runs finished no request")
+    draws = [bootstrap.bootstrap_share(point.unsuccessful, point.ended, random) for point in (before, now)]
     difference = bootstrap.take_interval(rates[1] - rates[0], draws[1] - draws[0], confidence)
     return MetricChange(
         load=pair[1][0].load,
@@ -214,17 +239,23 @@ def _explain(difference: Difference, before: int, now: int, least: float) -> str
     return f"{change} ({span}, from {runs}; changes under {format_number(least * 100)} % are ignored)"
 
 
-def _undecided(pair: Pair, metric: Metric, reason: str) -> MetricChange:
-    before, now = (_read(metric, pool_repeats(side)) for side in pair)
+def _not_compared(pair: Pair, metric: Metric, reason: str) -> MetricChange:
+    before, now = (_read(metric, side) for side in pair)
     return MetricChange(
-        load=pair[1][0].load, metric=metric, before=before, now=now, change=now / before - 1 if before else 0.0,
-        change_low=None, change_high=None, verdict="undecided", method="none",
-        explanation=f"cannot be compared: {reason}",
+        load=pair[1][0].load, metric=metric, before=before, now=now,
+        change=now / before - 1 if before and now is not None else None,
+        change_low=None, change_high=None, verdict="not_compared", method="none", explanation=reason,
     )  # fmt: skip
 
 
-def _read(metric: Metric, point: Point) -> float:
-    return (read_error_rate(point) or 0.0) if metric == "error_rate" else _METRICS[metric](point)
+def _read(metric: Metric, side: Sequence[Point]) -> float | None:
+    """A figure of all repeats together; None where nothing was measured."""
+    if not side:
+        return None
+    point = pool_repeats(side)
+    if metric == "error_rate":
+        return read_error_rate(point)
+    return _METRICS[metric](point) if point.response.count or metric == "throughput" else None
 
 
 def _expm1(value: float) -> float:

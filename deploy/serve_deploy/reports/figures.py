@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
-from serve_deploy.reports.point import Load
+from serve_deploy.reports.point import Load, RequestData
+
+METRIC_NAMES = {"response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors"}
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -17,6 +21,11 @@ def format_number(value: float, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{rounded if decimals else value:,.{decimals}f}"
+
+
+def format_plainly(value: float) -> str:
+    """Write a number that somebody gave: six significant digits, thousands separated, no exponent."""
+    return f"{Decimal(f'{value:.6g}'):,f}" if math.isfinite(value) else f"{value}"
 
 
 def format_time_us(value_us: float) -> str:
@@ -39,6 +48,11 @@ def format_tick_us(value_us: float) -> str:
 def format_share(fraction: float) -> str:
     """Write a fraction as per cent."""
     return f"{format_number(fraction * 100)} %"
+
+
+def format_list(items: Sequence[str]) -> str:
+    """Write 'a', 'a and b' or 'a, b and c'."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def format_change(fraction: float) -> str:
@@ -65,12 +79,20 @@ def format_load(load: Load) -> str:
     if load.mode == "closed":
         words = f"concurrency {load.concurrency}"
     elif load.ramp_from is not None and load.ramp_to is not None:
-        words = f"{load.ramp_from:,.6g}/s to {load.ramp_to:,.6g}/s"
+        words = f"{format_plainly(load.ramp_from)}/s to {format_plainly(load.ramp_to)}/s"
     elif load.distribution == "replay":
         words = f"replay of {load.replay_of}" if load.replay_of else "replay"
     elif load.request_rate is None:
         words = str(load.distribution or "open loop")
     else:
         shape = "" if load.distribution in (None, "constant") else f" {load.distribution}"
-        words = f"{load.request_rate:,.6g}/s{shape}"
+        words = f"{format_plainly(load.request_rate)}/s{shape}"
     return words if load.batch_size == 1 else f"{words}, batch {load.batch_size}"
+
+
+def describe_data(data: RequestData) -> str:
+    """Say what the requests held: '32 samples of models/digits/samples.npz', 'random values (seed 0)'."""
+    if data.origin == "random":
+        return f"random values made from the model's metadata (seed {data.seed})"
+    kept = "kept by serve package" if data.origin == "package" else "given"
+    return f"{format_count(data.samples)} sample{'' if data.samples == 1 else 's'} of {data.path} ({kept})"

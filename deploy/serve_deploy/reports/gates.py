@@ -9,6 +9,7 @@ from the intended send. A closed loop at its limit loads the server less than wa
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -69,7 +70,7 @@ class Gate:
         conservative = self.quantity == "share" or (
             self.quantity == "time" and self.figure != "queue" and not self.figure.startswith("service")
         )
-        return conservative and point.load.mode == "open" and not point.in_flight_at_end
+        return conservative and point.load.mode == "open" and not (point.in_flight_at_end or point.never_sent)
 
     @property
     def factor(self) -> float:
@@ -91,6 +92,8 @@ def parse_gate(expression: str) -> Gate:
         units = " or ".join(name or "none" for name in _UNITS[quantity])
         said = f"not '{unit}'" if unit else "and none was given"
         raise UsageError(f"`slo={expression}`: the unit of {parsed['name']} is {units}, {said}", hint=VOCABULARY)
+    if math.isinf(float(parsed["number"])):
+        raise UsageError(f"`slo={expression}`: the threshold is not a finite number")
     return Gate(
         expression=expression.strip(),
         figure=parsed["name"],
@@ -103,8 +106,16 @@ def parse_gate(expression: str) -> Gate:
 
 
 def evaluate_gates(gates: Sequence[Gate], points: Iterable[Point]) -> tuple[GateResult, ...]:
-    """Judge every load, its repeats pooled, by every gate."""
+    """Judge every load, its repeats pooled, by every gate; where nothing was measured, every gate is missed."""
     pooled = [pool_repeats(group) for group in group_by_load(points)]
+    if not pooled:
+        return tuple(
+            GateResult(
+                expression=gate.expression, passed=False, measured=None, threshold=gate.threshold, unit=gate.unit,
+                explanation="cannot be judged: no load was measured to the end",
+            )
+            for gate in gates
+        )  # fmt: skip
     return tuple(evaluate_gate(gate, point) for point in pooled for gate in gates)
 
 
@@ -137,9 +148,8 @@ def read_percentile(latency: LatencySummary, percent: float) -> float | None:
 
 
 def read_error_rate(point: Point) -> float | None:
-    """Failed and timed-out requests as a share of those that ended; None where none did."""
-    ended = point.succeeded + point.failed + point.timed_out
-    return (point.failed + point.timed_out) / ended if ended else None
+    """Requests that failed, timed out or were never sent, as a share of those that ended; None where none did."""
+    return point.unsuccessful / point.ended if point.ended else None
 
 
 def read_queue_us(point: Point) -> float | None:
@@ -151,8 +161,7 @@ def read_queue_us(point: Point) -> float | None:
 
 
 def _read_timeouts(point: Point) -> float | None:
-    ended = point.succeeded + point.failed + point.timed_out
-    return point.timed_out / ended if ended else None
+    return point.timed_out / point.ended if point.ended else None
 
 
 _FIGURES: dict[str, tuple[Quantity, Callable[[Point], float | None]]] = {

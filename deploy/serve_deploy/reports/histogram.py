@@ -51,13 +51,18 @@ class Histogram:
         """Mean of the samples; 0 where there are none."""
         return self.total_us / count if (count := self.count) else 0.0
 
-    def record_seconds(self, seconds: NDArray[np.float64]) -> None:
-        """Add samples given in seconds; anything below 0 counts as 0."""
+    def record_seconds(self, seconds: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -> None:
+        """Add samples given in seconds, each as often as `counts` says; anything below 0 counts as 0."""
         if not seconds.size:
             return
         micros = np.clip(seconds * 1e6, 0, _LARGEST_US)
-        self.counts += np.bincount(_indexes(np.rint(micros).astype(np.int64)), minlength=_BUCKETS)
-        self.total_us += float(micros.sum())
+        indexes = _indexes(np.rint(micros).astype(np.int64))
+        if counts is None:
+            self.counts += np.bincount(indexes, minlength=_BUCKETS)
+            self.total_us += float(micros.sum())
+        else:
+            np.add.at(self.counts, indexes, counts)
+            self.total_us += float(micros @ counts)
         self.min_us = min(self.min_us, float(micros.min()))
         self.max_us = max(self.max_us, float(micros.max()))
 

@@ -55,12 +55,15 @@ def estimate_difference(before: Sequence[float], now: Sequence[float], confidenc
 
 
 def estimate_interval(values: Sequence[float]) -> Interval | None:
-    """The mean of independent measurements with its 95 % confidence interval; None for fewer than two."""
+    """The mean of independent measurements with its 95 % confidence interval; None for fewer than two.
+
+    No figure of a load test is below 0, so no interval is.
+    """
     if len(values) < 2:
         return None
     mean = fmean(values)
     margin = student_t(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Interval(mean=mean, low=mean - margin, high=mean + margin)
+    return Interval(mean=mean, low=max(0.0, mean - margin), high=mean + margin)
 
 
 def measure_interval(repeats: Sequence[Point], read: Callable[[Point], float | None]) -> Interval | None:

@@ -13,7 +13,10 @@ _GATES = "Gates"
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingOptions:
-    """Gates that every load must pass, and a saved report that the run must not be slower than."""
+    """Gates that every load must pass, and a saved report that the run must not be slower than.
+
+    A run that was cut short, or could not be compared in full, does not pass unless `allow_partial` is set.
+    """
 
     slo: Annotated[
         tuple[str, ...],
@@ -29,3 +32,6 @@ class JudgingOptions:
     min_effect: Annotated[
         float, Option("Ignore changes against `baseline` below this share.", minimum=0, group=_GATES)
     ] = 0.05
+    allow_partial: Annotated[
+        bool, Option("Judge by what there is when the run or the comparison is incomplete.", group=_GATES)
+    ] = False

@@ -1,4 +1,4 @@
-"""One measurement of a load test: a point, what it consists of, and a gate's verdict on it."""
+"""One measurement of a load test: a point, what it consists of, what was sent, and a gate's verdict on it."""
 
 from __future__ import annotations
 
@@ -50,6 +50,18 @@ class Load(Document):
     ramp_from: float | None = None
     ramp_to: float | None = None
     replay_of: str | None = None
+
+
+class RequestData(Document):
+    """What the requests held: samples kept with the package, a file's, or random values made from the metadata.
+
+    `path` is that of the samples or of the file, `seed` that of the random values.
+    """
+
+    origin: Literal["package", "file", "random"]
+    samples: int
+    path: str | None = None
+    seed: int | None = None
 
 
 class Interval(Document):
@@ -110,6 +122,8 @@ class Point(Document):
     """One measurement at one load. sent = succeeded + failed + timed_out + in_flight_at_end.
 
     Requests belong to the period by their intended send, and are waited for until they end or time out.
+    `never_sent` were due as well, but were given up before they could be sent: after the timeout, or when the backlog
+    had been worked off for as long as the load lasted. They are errors, and in `response` with the time they waited.
     `response` (from the intended send) and `service` (from the actual send) hold every reply, and every timeout at the
     time that it was given up; `failures` holds, from the intended send, what failed: never counted as a fast success.
     Of streamed requests, `first_response` is the time to the first of their `responses`; `response` ends with the last.
@@ -129,6 +143,7 @@ class Point(Document):
     failed: int
     timed_out: int
     in_flight_at_end: int
+    never_sent: int = 0
     request_rate: float
     throughput: float
     mean_in_flight: float
@@ -145,6 +160,16 @@ class Point(Document):
     server_metrics: dict[str, float] = {}
     pending: float | None = None
     timeline: tuple[TimelineBucket, ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """Requests that have an outcome: all that were due, but for those in flight at the end."""
+        return self.succeeded + self.unsuccessful
+
+    @property
+    def unsuccessful(self) -> int:
+        """Requests that failed, timed out or were never sent."""
+        return self.failed + self.timed_out + self.never_sent
 
 
 class GateResult(Document):

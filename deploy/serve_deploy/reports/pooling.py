@@ -113,7 +113,7 @@ def pool_repeats(points: Sequence[Point]) -> Point:
 
 def add_counts(points: Sequence[Point]) -> dict[str, object]:
     """Everything that adds up in the same way for repeats and for parts of one run."""
-    counts = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end")
+    counts = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end", "never_sent")
     return {
         **{name: sum(getattr(point, name) for point in points) for name in counts},
         "response": pool_latency(point.response for point in points),

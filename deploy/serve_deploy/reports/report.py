@@ -7,22 +7,25 @@ from typing import Literal
 from pydantic import computed_field
 
 from serve_deploy.reports.intervals import estimate_intervals
-from serve_deploy.reports.point import Document, GateResult, Load, LoadIntervals, Point
+from serve_deploy.reports.point import Document, GateResult, Load, LoadIntervals, Point, RequestData
 
 FORMAT_VERSION = 1
 
 
 class MetricChange(Document):
-    """One figure now against the baseline; changes are relative (0.1 is 10 % more), or points for error rates."""
+    """One figure now against the baseline; changes are relative (0.1 is 10 % more), or points for error rates.
+
+    What a side did not measure is None; the verdict is then "not_compared", and the explanation says why.
+    """
 
     load: Load
     metric: Literal["response_p50", "response_p99", "throughput", "error_rate"]
-    before: float
-    now: float
-    change: float
+    before: float | None
+    now: float | None
+    change: float | None
     change_low: float | None
     change_high: float | None
-    verdict: Literal["worse", "better", "same", "undecided"]
+    verdict: Literal["worse", "better", "same", "undecided", "not_compared"]
     method: Literal["repeats", "single_run", "requests", "none"]
     explanation: str
 
@@ -40,13 +43,17 @@ class BaselineComparison(Document):
 
 
 class SearchResult(Document):
-    """The highest load that held every gate (`highest`, None: none did), and the lowest that did not."""
+    """The highest load that held every gate (`highest`, None: none did), and the lowest that did not.
+
+    The search judged the first `judged_points` of the report's points (None: all); the others were cut short.
+    """
 
     variable: Literal["rate", "concurrency"]
     highest: float | None
     lowest_missed: float | None
-    stopped_by: Literal["precision", "limit", "floor", "client", "budget"]
+    stopped_by: Literal["precision", "limit", "floor", "client", "budget", "interrupted"]
     explanation: str
+    judged_points: int | None = None
 
 
 class Target(Document):
@@ -69,18 +76,21 @@ class LoadTestReport(Document):
     """A whole run: one or many points, each perhaps repeated.
 
     `ended_by` says what cut an incomplete run short: Ctrl-C, or a server that does not answer any more.
+    `allow_partial`: its user lets it pass although the run, or its comparison with the baseline, is incomplete.
     """
 
     format_version: int = FORMAT_VERSION
     tool_version: str
     kind: Literal["single", "sweep", "find", "merged"]
     target: Target
+    data: RequestData | None = None
     complete: bool
     interrupted_reason: str | None = None
     ended_by: Literal["interrupt", "server"] | None = None
     points: tuple[Point, ...]
     gates: tuple[GateResult, ...] = ()
     baseline: BaselineComparison | None = None
+    allow_partial: bool = False
     search: SearchResult | None = None
     merged_from: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -43,8 +43,11 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
     ]
     if not samples:
         raise UsageError(f"samples: {path} is empty", hint=_FORMATS)
-    stackable = all(tensor.shape and tensor.shape[0] == -1 for tensor in signature.required_inputs)
-    if not split or not signature.required_inputs or not stackable:
+    required = signature.required_inputs
+    stackable = bool(required) and all(tensor.shape and tensor.shape[0] == -1 for tensor in required)
+    if stackable and any(all(array.shape[0] == 0 for array in sample.values()) for sample in samples):
+        raise UsageError(f"samples: {path} has a sample without rows", hint="give each input at least one row")
+    if not split or not stackable:
         return tuple(samples)
     return tuple(row for sample in samples for row in _split_rows(sample))
 
@@ -52,7 +55,7 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
 def _split_rows(sample: Sample) -> Samples:
     """Cut a sample of N rows into N samples of one, if every input is equally long."""
     lengths = {array.shape[0] for array in sample.values()}
-    if len(lengths) != 1 or lengths == {0}:
+    if len(lengths) != 1:
         return (sample,)
     return tuple({name: array[i : i + 1] for name, array in sample.items()} for i in range(lengths.pop()))
 

@@ -12,6 +12,6 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
         shape = tuple(int(dim) for dim in dims.split(","))
     except ValueError:
         shape = ()
-    if not separator or not name or not shape or min(shape) < 1:
+    if not separator or not name or not shape or not 1 <= min(shape) <= max(shape) < 2**31:
         raise UsageError(f"`shapes={text}` is not a shape", hint="write it as INPUT:DIMS, such as IN:3,224,224")
     return name, shape

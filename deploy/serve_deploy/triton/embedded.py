@@ -12,8 +12,10 @@ import sysconfig
 from pathlib import Path
 
 from serve_deploy.onnx.string_locale import provide_locale
+from serve_deploy.triton.limits import check_limits
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports, server_arguments
+from serve_deploy.triton.staging import check_model_names, stage_repository
 
 _BACKENDS = Path(__file__).parent / "backends"
 # A load mostly waits: the Python backend takes a second to end the process that completed or refused a model.
@@ -45,6 +47,9 @@ class EmbeddedRuntime:
             raise FileNotFoundError("nvidia-pytriton")
         backends = folder / "backends"
         _lay_out_backends(root, backends)
+        check_limits()
+        check_model_names(options.repository, options.models or (() if options.explicit else ("*",)))
+        repository = stage_repository(options.repository, folder)
         command = (
             str(root / "tritonserver" / "bin" / "tritonserver"),
             f"--backend-directory={backends}",
@@ -53,9 +58,10 @@ class EmbeddedRuntime:
             f"--model-load-thread-count={_LOAD_THREADS}",
             "--allow-gpu-metrics=false",
             # Last, so that what the user asks for holds.
-            *server_arguments(options, ports, server_id),
+            *server_arguments(options, ports, server_id, repository=str(repository.path)),
         )
-        return Launch(command, environment=_environment(root) | _backend_settings(options.extra_arguments))
+        environment = _environment(root) | _backend_settings(options.extra_arguments)
+        return Launch(command, environment, repository=repository)
 
 
 def shared_memory_prefix(server_id: str) -> str:

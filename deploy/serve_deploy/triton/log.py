@@ -25,6 +25,11 @@ _TIME = re.compile(r"^I(\d{4} [\d:.]+) ")
 # What Triton writes when another process took one of its ports.
 _PORT_CLASH = ("already in use", "failed to start HTTP", "failed to start GRPC", "failed to start Metrics")
 _LAST_LINES = 12
+# What a model's process, or the shell that starts it, writes when it cannot live on.
+_CRASH = re.compile(
+    r"^(?:terminate called .*|  what\(\):.*|bash: (?:-c: )?line \d+: .*|Segmentation fault.*|.*Too many open files.*)"
+    r"|Expected \d+ arguments, found \d+"
+)
 _ERROR = re.compile(r"^(?:E\d{4} |\S+Z E )\S*.*?\] (?P<reason>.*)")
 
 
@@ -79,6 +84,28 @@ def read_error(log: str) -> str | None:
             if found:
                 return _shorten(found["reason"] or found[0])
     return None
+
+
+def read_unnoticed_crash(log: str) -> str | None:
+    """The text with which a model's process crashed, where Triton did not report a failed model after it."""
+    lines = log.splitlines()
+    for position in range(len(lines) - 1, -1, -1):
+        if _FAILED.search(lines[position]):
+            return None
+        found = _CRASH.search(lines[position])
+        if found:
+            return found[0].strip()
+    return None
+
+
+def unfinished_models(log: str) -> tuple[str, ...]:
+    """The models that are still being loaded, by the log."""
+    return tuple(model.name for model in read_models(log).values() if model.state == "loading")
+
+
+def announces_metrics(log: str) -> bool:
+    """Whether the metrics can be read, which Triton starts to serve last."""
+    return "Started Metrics Service" in log
 
 
 def last_lines(log: str) -> str:

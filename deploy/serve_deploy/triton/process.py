@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.triton.limits import raise_file_limit
 from serve_deploy.triton.runtime import Launch
 
 _LOG_NAME = "triton.log"
@@ -61,14 +62,19 @@ class ServerProcess:
         """Everything the process and its children wrote so far."""
         if self._final_log is not None:
             return self._final_log
-        return (self._folder / _LOG_NAME).read_text(encoding="utf-8", errors="replace")
+        return self.in_own_words((self._folder / _LOG_NAME).read_text(encoding="utf-8", errors="replace"))
 
     def read_log(self, start: int) -> tuple[str, int]:
         """What was written from byte `start` on, and where that ends."""
         with (self._folder / _LOG_NAME).open("rb") as log:
             log.seek(start)
             content = log.read()
-        return content.decode("utf-8", errors="replace"), start + len(content)
+        return self.in_own_words(content.decode("utf-8", errors="replace")), start + len(content)
+
+    def in_own_words(self, text: str) -> str:
+        """What the server says, with the repository's own path in it."""
+        repository = self._launch.repository
+        return repository.in_own_words(text) if repository else text
 
     def memory_bytes(self) -> int:
         """Resident memory of all its processes."""
@@ -76,6 +82,15 @@ class ServerProcess:
             listed = subprocess.run(list(self._launch.memory), capture_output=True, text=True, check=False).stdout
             return sum(int(line) for line in listed.split() if line.isdigit()) * 1024
         return sum(_resident_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
+
+    def dead_children(self) -> list[int]:
+        """The processes of models that have ended while the server has not taken notice."""
+        ended = [
+            int(entry.name)
+            for entry in Path("/proc").glob("[0-9]*")
+            if _read_status(entry)[:2] == ("Z", self._process.pid)
+        ]
+        return sorted(ended)
 
     def terminate(self) -> None:
         """Ask it to end, in its own time."""
@@ -117,6 +132,7 @@ def start_process(
                 list(launch.command), env=dict(launch.environment) or None, process_group=guard.pid,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
+        raise_file_limit(process.pid)
     except BaseException:
         guard.kill()
         guard.communicate()
@@ -141,14 +157,16 @@ def remove_environment_folder(temporary: Path, since: float) -> None:
 
 
 def _group_members(group: int) -> list[int]:
-    members = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # The second field, the command in parentheses, may itself hold spaces and parentheses.
-            fields = entry.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group:
-                members.append(int(entry.parent.name))
-    return members
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _read_status(entry)[2] == group]
+
+
+def _read_status(process: Path) -> tuple[str, int, int]:
+    """A process's state, its parent and its group; ("", 0, 0) where it is gone."""
+    with suppress(OSError):
+        # The second field, the command in parentheses, may itself hold spaces and parentheses.
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        return fields[0], int(fields[1]), int(fields[2])
+    return "", 0, 0
 
 
 def _resident_bytes(pid: int) -> int:

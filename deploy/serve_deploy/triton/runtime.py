@@ -11,6 +11,7 @@ from typing import Protocol
 
 from serve_deploy.errors import TritonStartError
 from serve_deploy.triton.options import RuntimeName, ServerOptions
+from serve_deploy.triton.staging import StagedRepository
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Launch:
 
     `release` is a command that ends what the process leaves behind when it is killed (a container), and `memory` one
     that prints the resident memory of its processes in KiB, a line each; without them the process group has both.
+    `repository` says by which path the server knows it, where that may be another.
     """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     release: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
+    repository: StagedRepository | None = None
 
 
 class Runtime(Protocol):

@@ -13,6 +13,7 @@ from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.embedded import EmbeddedRuntime
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports, Runtime, server_arguments
+from serve_deploy.triton.staging import stage_repository
 
 _CONTAINER_PATH = Path("/opt/tritonserver/bin/tritonserver")
 _IMAGE = "nvcr.io/nvidia/tritonserver:{release}-py3"
@@ -60,9 +61,11 @@ class InstalledRuntime:
         """Say what is missing, if anything."""
         return None if _find_server() else f"no tritonserver on PATH, nor at {_CONTAINER_PATH}"
 
-    def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:  # noqa: ARG002
+    def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:
         """Start it with the environment as it is: it brings its own backends."""
-        return Launch((_find_server() or "tritonserver", *server_arguments(options, ports, server_id)))
+        repository = stage_repository(options.repository, folder)
+        arguments = server_arguments(options, ports, server_id, repository=str(repository.path))
+        return Launch((_find_server() or "tritonserver", *arguments), repository=repository)
 
 
 def _find_server() -> str | None:

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NoReturn, Self
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import ModelState
-from serve_deploy.errors import EndpointError, InvalidModelError, TritonStartError, UsageError
+from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import find_newer_models
 from serve_deploy.triton.embedded import shared_memory_prefix
-from serve_deploy.triton.log import last_lines, names_port_clash, read_models
+from serve_deploy.triton.log import last_lines, read_models
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.process import ServerProcess, Spawn, start_process
 from serve_deploy.triton.runtime import Ports, Runtime, choose_ports
 from serve_deploy.triton.runtimes import select_runtime
+from serve_deploy.triton.staging import check_model_names, make_folder
+from serve_deploy.triton.startup import PortTakenError, Startup
 from serve_deploy.triton.watch import ModelChange, RepositoryWatch
 
 # A model is loaded when the request is answered.
 _CONTROL_TIMEOUT_SECONDS = 600.0
 _START_ATTEMPTS = 5
-_POLL_SECONDS = 0.02
-# While it starts, an answer that takes longer is asked for again.
-_ANSWER_SECONDS = 10.0
 _TICK_SECONDS = 0.5
 
 
@@ -97,6 +93,11 @@ class TritonServer:
         return f"http://{self._host}:{self._ports.metrics}/metrics"
 
     @property
+    def has_metrics(self) -> bool:
+        """Whether Triton serves metrics, which a flag of its own can turn off."""
+        return not any("allow-metrics" in argument for argument in self._options.extra_arguments)
+
+    @property
     def _host(self) -> str:
         if self._options.host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
             return "127.0.0.1"
@@ -111,12 +112,14 @@ class TritonServer:
         return tuple(
             replace(state, reason=logged[state.name].reason or state.reason)
             if not state.version and state.name in logged
-            else state
+            else replace(state, reason=self._process.in_own_words(state.reason))
             for state in states
         )
 
     def load_model(self, name: str) -> None:
         """Load or reload a model (explicit mode); raises InvalidModelError with what Triton says."""
+        if self.runtime == "embedded":
+            check_model_names(self._options.repository, (name,))
         with self._control() as control, _refusal_of(f"Triton did not load {name}"):
             control.load_model(name)
 
@@ -203,12 +206,16 @@ class TritonServer:
         """Wait for its end; None if it still runs after the timeout."""
         return self._process.wait(timeout_seconds)
 
-    def stop(self, *, drain: bool = True) -> None:
-        """End it: with `drain`, requests in flight get `exit_timeout_seconds` to finish."""
+    def stop(self, *, drain: bool = True) -> bool:
+        """End it, and say whether it ended by itself: with `drain`, it gets `exit_timeout_seconds` for that.
+
+        Triton waits for every HTTP connection that is open, idle or not, and for the requests in flight.
+        """
         try:
             if drain and self._process.poll() is None:
                 self._process.terminate()
-                self._process.wait(self._options.exit_timeout_seconds + 5)
+                self._process.wait(self._options.exit_timeout_seconds)
+            return self._process.poll() is not None
         finally:
             self._process.destroy()
 
@@ -249,15 +256,34 @@ def start_server(
         server = TritonServer(process, options, ports, chosen.name, watch)
         try:
             progress("waiting for Triton to load the models")
-            server.version = _wait_until_loaded(server, server_id, deadline, clock, sleep, on_log)
+            server.version = _startup(server, process, server_id, on_log, clock, sleep).wait(deadline)
         except BaseException as error:
             server.stop(drain=False)
             has_free_port = 0 in (options.http_port, options.grpc_port, options.metrics_port)
-            if attempt < _START_ATTEMPTS and isinstance(error, _PortTaken) and has_free_port:
+            if attempt < _START_ATTEMPTS and isinstance(error, PortTakenError) and has_free_port:
                 continue
             raise
         return server
     raise AssertionError("unreachable")
+
+
+def _startup(
+    server: TritonServer,
+    process: ServerProcess,
+    server_id: str,
+    on_log: Callable[[str], object],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Startup:
+    return Startup(
+        process,
+        server.http_url,
+        server_id,
+        has_metrics=server.has_metrics,
+        tick=lambda: on_log(server.new_log_text()),
+        clock=clock,
+        sleep=sleep,
+    )
 
 
 def _check_models(options: ServerOptions) -> None:
@@ -270,12 +296,8 @@ def _check_models(options: ServerOptions) -> None:
             raise UsageError(f"`models={name}`: {repository} has no such model", hint=f"it has: {there}")
 
 
-class _PortTaken(TritonStartError):
-    """Another process took a port between our choice of it and the server's start."""
-
-
 def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: str, spawn: Spawn) -> ServerProcess:
-    folder = Path(tempfile.mkdtemp(prefix="serve-triton-"))
+    folder = make_folder("serve-triton-")
     try:
         launch = runtime.prepare(options, ports, server_id, folder)
         return start_process(launch, folder, shared_memory_prefix(server_id), spawn)
@@ -286,56 +308,9 @@ def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: s
         raise
 
 
-def _wait_until_loaded(
-    server: TritonServer,
-    server_id: str,
-    deadline: float,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-    on_log: Callable[[str], object],
-) -> str:
-    while True:
-        on_log(server.new_log_text())
-        code = server.poll()
-        if code is not None:
-            raise _start_error(code, server.log_text())
-        version = _loaded_version(server, server_id)
-        if version is not None:
-            return version
-        if clock() > deadline:
-            raise TritonStartError(
-                f"Triton did not finish loading in time; its last lines:\n{server.last_lines()}",
-                hint="raise `startup_timeout_seconds`, or look at its log",
-            )
-        sleep(_POLL_SECONDS)
-
-
-def _loaded_version(server: TritonServer, server_id: str) -> str | None:
-    """The server's version, once it is ours that answers on the port and no model is loading."""
-    try:
-        with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=_ANSWER_SECONDS) as control:
-            answer = control.server_metadata()
-            if answer.get("name") != server_id or any(state.state == "LOADING" for state in control.model_states()):
-                return None
-    except EndpointError:
-        return None
-    return str(answer.get("version", ""))
-
-
 @contextmanager
 def _refusal_of(what: str) -> Iterator[None]:
     try:
         yield
     except RefusedError as error:
         raise InvalidModelError(f"{what}: {error.reason}") from error
-
-
-def _start_error(code: int, log: str) -> TritonStartError:
-    kind = _PortTaken if names_port_clash(log) else TritonStartError
-    # Seen with 2.51: a warm-up request that fails can take the whole server down with a segmentation fault.
-    crashed = code == -signal.SIGSEGV
-    ended = "crashed at start" if crashed else f"ended at start with exit code {code}"
-    return kind(
-        f"Triton {ended}; its last lines:\n{last_lines(log)}",
-        hint="a model's warm-up that fails can do that: try without model_warmup in config.pbtxt" if crashed else None,
-    )

@@ -18,7 +18,8 @@ from serve_deploy.reports.point import Load
 
 SNAPSHOT = LiveSnapshot(
     load=Load(mode="open", request_rate=200.0), repeat=0, phase="measuring", elapsed_seconds=1.0, planned_seconds=10.0,
-    request_rate=199.0, response_p99_us=8000.0, sent=210, succeeded=200, failed=3, timed_out=1, in_flight=6,
+    request_rate=199.0, response_p99_us=8000.0, sent=210, succeeded=200, failed=3, timed_out=1,
+    never_sent=0, in_flight=6,
 )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def test_nonsense_concurrency_is_refused(text: str) -> None:
         ({"find": "rate", "ramp": "1..9"}, "`find` and `ramp` exclude each other"),
         ({"find": "rate", "concurrency": "1..4"}, "`find=rate` searches for a rate"),
         ({"find": "rate", "rate": "10"}, "needs room to search"),
+        ({"rate": "1..1e9:1"}, "more than 1000 loads"),
     ],
 )
 def test_contradicting_loads_are_refused(asked: dict[str, Any], message: str) -> None:

@@ -14,7 +14,7 @@ from synthetic_reports import make_point
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd
 from serve_deploy.loadtest.points import client_bound_reasons
-from serve_deploy.loadtest.recorder import NEVER_SENT, SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
+from serve_deploy.loadtest.recorder import SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
 from serve_deploy.loadtest.server_figures import read_gauges, statistics_difference
 from serve_deploy.reports.point import Load
 from serve_deploy.reports.pooling import summarize
@@ -64,13 +64,13 @@ def test_failures_never_improve_latencies(rows: list[tuple[float, float, float, 
 
 
 def test_requests_never_sent_have_no_service_time() -> None:
-    """A request that timed out while it waited for a connection has a response time, and neither slip nor service."""
+    """What was given up before it was sent has a response time, the time it waited, and neither slip nor service."""
     measurement = Measurement(0.0)
-    rows = array("d", [1.0, NEVER_SENT, 4.0, TIMED_OUT])
-    measurement.add(0, SampleBlock(rows.tobytes(), 0))
-    measurement.add_unfinished(((2.0, 2.0), (3.0, NEVER_SENT)), now=5.0)
-    assert (measurement.timed_out, measurement.unfinished, measurement.sent) == (1, 2, 3)
-    assert measurement.response.max_us == 3e6
+    given_up = array("d", [3.0, 2, 1.0, 1_000_000_000])
+    measurement.add(0, SampleBlock(b"", 0, never_sent=given_up.tobytes()))
+    measurement.add_unfinished((2.0,), now=5.0)
+    assert (measurement.never_sent, measurement.unfinished, measurement.sent) == (1_000_000_002, 1, 1)
+    assert (measurement.response.count, measurement.response.max_us) == (1_000_000_002, 3e6)
     assert (measurement.service.count, measurement.slip.count) == (0, 0)
     assert measurement.in_flight_seconds == 3.0
 

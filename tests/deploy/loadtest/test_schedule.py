@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serve_deploy.loadtest import ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.loadtest.loads import OpenLoop
-from serve_deploy.loadtest.schedule import offset_chunks, split_evenly
+from serve_deploy.loadtest.schedule import Schedule, split_evenly
 
 RATES = st.floats(1, 20_000)
 SHAPES: st.SearchStrategy[OpenLoop] = st.one_of(
@@ -21,7 +21,7 @@ SHAPES: st.SearchStrategy[OpenLoop] = st.one_of(
 
 
 def offsets(shape: OpenLoop, seconds: float, **share: int) -> np.ndarray:
-    return np.concatenate([np.empty(0), *offset_chunks(shape, seconds, **share)])
+    return np.concatenate([np.empty(0), *Schedule(shape, seconds, **share)])
 
 
 @given(SHAPES, st.floats(0.1, 5), st.integers(1, 5))
@@ -82,3 +82,39 @@ def test_shares_add_up(total: int, workers: int) -> None:
     shares = [split_evenly(total, workers, worker) for worker in range(workers)]
     assert sum(shares) == total
     assert max(shares) - min(shares) <= 1
+
+
+@given(st.one_of(st.builds(ConstantRate, RATES), st.builds(Ramp, st.floats(0, 5000), st.floats(1, 5000))),
+       st.floats(0.1, 5), st.floats(0, 1), st.integers(1, 4))  # fmt: skip
+def test_what_is_skipped_and_what_is_left_make_the_whole(
+    shape: OpenLoop, seconds: float, share: float, workers: int
+) -> None:
+    """Skipping counts just the requests that were due before then, and the schedule goes on behind them."""
+    until = share * seconds
+    skipped, left = 0, []
+    for worker in range(workers):
+        schedule = Schedule(shape, seconds, worker=worker, workers=workers)
+        skipped += schedule.skip(until)
+        left += list(schedule)
+    whole, rest = offsets(shape, seconds), np.sort(np.concatenate([np.empty(0), *left]))
+    assert abs(skipped - np.count_nonzero(whole < until)) <= 1  # where the two roundings differ
+    assert skipped + len(rest) == pytest.approx(len(whole), abs=1)
+    np.testing.assert_array_equal(rest, whole[len(whole) - len(rest) :])
+
+
+def test_skipping_costs_nothing_at_any_rate() -> None:
+    """A billion requests a second for a day are counted without making them."""
+    day = 86_400.0
+    assert Schedule(ConstantRate(1e9), day).skip(day) == 86_400 * 10**9
+    assert Schedule(PoissonRate(1e9), day).skip(day) == pytest.approx(86_400e9, rel=1e-4)
+
+
+def test_skipping_keeps_to_the_quota() -> None:
+    """No more are skipped than there were to be, and none is left."""
+    schedule = Schedule(ConstantRate(1000), 10, requests=50)
+    assert schedule.skip(1) == 50
+    assert offsets_left(schedule) == 0
+
+
+def offsets_left(schedule: Schedule) -> int:
+    return sum(map(len, schedule))

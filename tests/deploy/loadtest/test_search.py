@@ -9,7 +9,7 @@ import pytest
 from synthetic_reports import make_point
 
 from serve_deploy.loadtest import Search
-from serve_deploy.loadtest.search import OutOfBudget, search_load
+from serve_deploy.loadtest.search import CutShort, search_load
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.report import SearchResult
@@ -153,7 +153,7 @@ def test_an_interrupted_search_keeps_what_it_has() -> None:
     def stop_after(measure: Callable[[float], list[Point]]) -> Callable[[float], list[Point]]:
         def limited(load: float) -> list[Point]:
             if next(calls, None) is None:
-                raise OutOfBudget
+                raise CutShort
             return measure(load)
 
         return limited
@@ -161,4 +161,17 @@ def test_an_interrupted_search_keeps_what_it_has() -> None:
     asked = Search(variable="concurrency", start=1, limit=256)
     measure = stop_after(lambda users: [simulate_concurrency(users)])
     result, points = search_load(measure, [parse_gate("p99<1s")], asked)
-    assert (result.highest, result.stopped_by, len(points)) == (8, "budget", 4)
+    assert (result.highest, result.stopped_by, len(points)) == (8, "interrupted", 4)
+
+
+def test_a_search_that_judged_nothing_claims_nothing() -> None:
+    """Interrupted in its first measurement, it does not say that no load meets the gate."""
+
+    def interrupt(_load: float) -> list[Point]:
+        raise CutShort
+
+    result, points = search_load(interrupt, [parse_gate("p99<1s")], Search(variable="rate", start=1, limit=256))
+    assert (result.highest, result.judged_points, points) == (None, 0, ())
+    assert result.explanation == (
+        "No rate is known to meet p99<1s; the run ended before the search did. No load was measured to the end."
+    )

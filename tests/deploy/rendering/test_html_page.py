@@ -151,6 +151,7 @@ PROBE = """<script>
     variants: [...new Set(shown.map(([drawing]) => drawing.getAttribute('class')))],
     smallest: Math.min(...shown.map(([drawing, width]) => width / drawing.viewBox.baseVal.width)),
     background: getComputedStyle(document.body).backgroundColor,
+    scrolls: [...document.querySelectorAll('.scroll')].map(box => getComputedStyle(box).backgroundAttachment),
     fetched: performance.getEntriesByType('resource').map(entry => entry.name),
   });
 </script>"""
@@ -178,3 +179,5 @@ def test_the_page_fits_every_screen(browse: Browse, tmp_path: Path, scheme: str,
         assert seen["overflow"] <= 0
         assert seen["smallest"] > 0.85
         assert (seen["background"], seen["fetched"]) == (background, [])
+        # The first two layers scroll with the table and hide the shadows of the others where it ends.
+        assert set(seen["scrolls"]) == {"local, local, scroll, scroll"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic_reports import TARGET, make_point, make_report, make_sweep
+from synthetic_reports import DATA, TARGET, make_point, make_report, make_sweep
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.baseline import BaselineOptions, compare_with_baseline
 from serve_deploy.reports.intervals import estimate_difference
-from serve_deploy.reports.point import ErrorKind, Load
+from serve_deploy.reports.point import ErrorKind, Load, RequestData
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport
 
 CLOSED = Load(mode="closed", concurrency=4)
@@ -181,3 +181,14 @@ def test_another_version_or_configuration_is_compared_and_noted() -> None:
     notes = " ".join(compare_with_baseline(make_report(), other, "main.json").notes)
     assert "model version differs" in notes
     assert "model configuration differs" in notes
+
+
+@pytest.mark.parametrize(
+    ("data", "noted"),
+    [(DATA.model_copy(update={"path": "elsewhere/samples.npz"}), False),
+     (RequestData(origin="random", samples=1, seed=0), True)],
+)  # fmt: skip
+def test_other_data_is_noted_but_not_another_folder(data: RequestData, noted: bool) -> None:
+    """Samples against random values is another measurement; the same samples elsewhere are not."""
+    notes = " ".join(compare_with_baseline(make_report(), make_report(data=data), "main.json").notes)
+    assert ("The data differs from the baseline's (random values" in notes) is noted

@@ -190,3 +190,9 @@ def test_results_survive_the_report() -> None:
     point = make_point()
     report = make_report(point, gates=evaluate_gates([parse_gate("p99<50ms")], [point]))
     assert LoadTestReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_a_threshold_beyond_all_numbers_is_refused() -> None:
+    """A gate that anything would meet is no gate."""
+    with pytest.raises(UsageError, match="not a finite number"):
+        parse_gate(f"p99<{'9' * 400}ms")

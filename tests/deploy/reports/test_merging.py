@@ -119,6 +119,13 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert estimate_interval([1.0]) is None
 
 
+def test_no_interval_reaches_below_zero() -> None:
+    """No latency, rate or share can be negative, however much three values scatter."""
+    interval = estimate_interval([0.1, 0.2, 5.0])
+    assert interval is not None
+    assert (interval.low, interval.high > interval.mean) == (0, True)
+
+
 def test_a_repeated_load_has_an_interval_for_every_figure() -> None:
     """The report's JSON says of each load and figure how sure it is; a single run claims nothing."""
     report = make_report(*make_sweep())

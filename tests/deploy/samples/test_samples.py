@@ -101,6 +101,8 @@ def test_reads_kserve_requests(tmp_path: Path) -> None:
         ({"image": np.zeros((1, 2, 2)), "x": np.zeros(1)}, "no input 'x'"),
         ({"image": np.zeros((1, 3, 2))}, r"shape \[1, 3, 2\], the model takes \[-1, 2, 2\]"),
         ({"image": np.zeros(2)}, r"shape \[2\]"),
+        ({"image": np.zeros((0, 2, 2))}, "a sample without rows"),
+        ({"image": np.zeros((0, 1, 2, 2))}, "is empty"),
         ({"image": np.full((1, 2, 2), "a")}, "has type <U1"),
     ],
 )

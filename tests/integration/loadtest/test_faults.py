@@ -14,7 +14,8 @@ from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_fa
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
-from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, PoissonRate, Ramp, run_loadtest
+from serve_deploy.reports.gates import evaluate_gate, parse_gate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
@@ -30,7 +31,7 @@ def run(url: str, **options: Any) -> LoadTestReport:
 def check(report: LoadTestReport) -> Point:
     (point,) = report.points
     assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
-    assert point.response.count == point.succeeded + point.timed_out
+    assert point.response.count == point.succeeded + point.timed_out + point.never_sent
     assert sum(error.count for error in point.errors) == point.failed + point.timed_out
     return point
 
@@ -152,13 +153,48 @@ def test_open_loop_does_not_wait_for_a_slow_server() -> None:
 
 
 def test_connections_run_out() -> None:
-    """With two connections allowed, waiting requests time out unsent, and the generator takes the blame."""
+    """With two connections allowed, requests that waited for the timeout are never sent; the generator is to blame."""
     with serve_faults(silence) as server:
         url = f"http://127.0.0.1:{server.port}"
         point = check(run(url, loads=(ConstantRate(200),), requests=40, connections=2))
-        assert server.requests < 40
-    assert point.timed_out == 40
+        assert server.requests == point.sent < 40
+    assert point.sent + point.never_sent == 40
+    assert point.response.min_us >= 0.3e6
     assert any("more connections" in reason for reason in point.client_bound_reasons)
+
+
+async def after_10_ms(number: int, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.01)
+    writer.write(GOOD)
+
+
+@pytest.mark.parametrize("load", [ConstantRate(1e9), PoissonRate(1e9), Ramp(5e8, 1e9)])
+def test_an_impossible_rate_ends_on_the_clock_and_counts_what_was_never_sent(load: Any) -> None:
+    """Up to a billion requests are due in a second: few are sent, the others are errors that waited; none is lost."""
+    with serve_faults(after_10_ms) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        options = {"requests": None, "duration_seconds": 1.0, "warmup_seconds": 0.5, "connections": 4}
+        point = check(run(url, loads=(load,), **options))
+    assert point.sent + point.never_sent == pytest.approx(point.load.request_rate, rel=1e-3)
+    assert point.duration_seconds < 10
+    assert point.response.p50_us > 0.3e6
+    gates = [evaluate_gate(parse_gate(gate), point) for gate in ("p99<60s", "errors<99%")]
+    assert [gate.passed for gate in gates] == [False, False]
+
+
+def test_a_backlog_is_worked_off_after_the_end() -> None:
+    """A server that stalls for the last third of the period answers everything late, and every wait is measured."""
+
+    async def stall(number: int, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.15 if 40 <= number < 42 else 0)
+        writer.write(GOOD)
+
+    with serve_faults(stall) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        options = {"requests": None, "duration_seconds": 0.3, "connections": 2}
+        point = check(run(url, loads=(ConstantRate(200),), **options))
+    assert (point.succeeded, point.never_sent) == (60, 0)
+    assert point.response.p90_us > 80e3
 
 
 def test_dead_server_ends_the_run_with_the_report_so_far() -> None:

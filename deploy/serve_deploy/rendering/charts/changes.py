@@ -5,18 +5,23 @@ from __future__ import annotations
 from serve_deploy.rendering import summary
 from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_both
 from serve_deploy.rendering.charts.svg import Drawing, Scale
-from serve_deploy.reports.figures import format_change, format_load
+from serve_deploy.reports.figures import METRIC_NAMES, format_change, format_load
 from serve_deploy.reports.report import BaselineComparison, MetricChange
 
 LEGEND = (("worse", "worse"), ("better", "better"), ("undecided", "no decision"), ("same", "same"))
 _ROW = 34.0
 
 
-def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart:
-    """A row a figure; error rates change by points, all else by a share of the baseline's value."""
-    changes = [change for change in comparison.changes if change.method != "none"]
+def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart | None:
+    """A row a figure; error rates change by points, all else by a share of the baseline's value.
+
+    None where no figure was compared.
+    """
+    changes = [change for change in comparison.changes if change.verdict != "not_compared"]
+    if not changes:
+        return None
     least = comparison.minimum_effect
-    height = TOP + _ROW * max(1, len(changes)) + BOTTOM
+    height = TOP + _ROW * len(changes) + BOTTOM
 
     def draw(width: float) -> Drawing:
         drawing = Drawing(width, height)
@@ -25,10 +30,9 @@ def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart:
         drawing.rectangle(
             (plot.x(-least), TOP), (plot.x(least) - plot.x(-least), height - BOTTOM - TOP), "fill let-pass"
         )
-        drawing.line((plot.x(0), TOP), (plot.x(0), height - BOTTOM), "axis")
         for index, change in enumerate(changes):
             _draw_change(plot, TOP + index * _ROW, change)
-        plot.draw_x_axis(format_change, "change against the baseline", plot.x.ticks(3 if plot.is_narrow else 6))
+        plot.draw_x_axis(format_change, "change against the baseline", plot.x.ticks(4 if plot.is_narrow else 6))
         return drawing
 
     wide, narrow = draw_both(identifier, "Changes against the baseline", draw)
@@ -51,11 +55,13 @@ def _ends(change: MetricChange) -> tuple[float, ...]:
 
 def _draw_change(plot: Plot, top: float, change: MetricChange) -> None:
     middle = top + 22
-    name = f"{change.metric.replace('_', ' ')} at {format_load(change.load)}"
+    name, share = f"{METRIC_NAMES[change.metric]} at {format_load(change.load)}", change.change or 0.0
     hint = f"{name}: {change.verdict}, {change.explanation}"
-    plot.drawing.text((plot.x.start, top + 11), f"{name}: {format_change(change.change)}", "bar-name")
+    # The axis leaves out the names, which on a phone reach across it.
+    plot.drawing.line((plot.x(0), middle - 8), (plot.x(0), top + _ROW), "axis")
+    plot.drawing.text((plot.x.start, top + 11), f"{name}: {format_change(share)}", "bar-name")
     if change.change_low is not None and change.change_high is not None:
         plot.drawing.line(
             (plot.x(change.change_low), middle), (plot.x(change.change_high), middle), f"span {change.verdict}"
         )
-    plot.drawing.dot((plot.x(change.change), middle), 5, f"dot {change.verdict}", hint)
+    plot.drawing.dot((plot.x(share), middle), 5, f"dot {change.verdict}", hint)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, Chart, Plot, draw_both
-from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
+from serve_deploy.rendering.charts.svg import Drawing, Position, Scale, span_values
 from serve_deploy.reports.figures import format_load, format_number, format_tick_us, format_time_us
 from serve_deploy.reports.point import Load, Point
 
@@ -92,17 +93,23 @@ def _draw_line(plot: Plot, points: Sequence[Point], style: str, figure: str) -> 
 
 
 def _label_loads(plot: Plot, points: Sequence[Point]) -> None:
-    """Name each point above it, but never one name over another."""
-    taken: list[tuple[float, float, float]] = []
-    for point in points:
+    """Name each point beside it, but never over a line or another name."""
+    places = [(plot.x(point.throughput), plot.y(point.response.p99_us)) for point in points]
+    taken = [spot for start, end in pairwise(places) for spot in _spots(start, end)]
+    for point, (x, y) in zip(points, places, strict=True):
         name = _short_load(point.load)
-        x, y, room = plot.x(point.throughput) - 9, plot.y(point.response.p99_us) - 6, 7.0 * len(name)
-        fits = x - room > plot.x.start
-        left = x - room if fits else x + 18
-        if any(left < end and start < left + room and abs(y - height) < 14 for start, end, height in taken):
-            continue
-        taken.append((left, left + room, y))
-        plot.drawing.text((x if fits else left, y), name, "point-name", "end" if fits else "start")
+        room = 7.0 * len(name)
+        for left, base in ((x - 9 - room, y - 6), (x + 9, y - 6), (x + 9, y + 16), (x - 9 - room, y + 16)):
+            free = not any(left < at < left + room and base - 12 < height < base + 3 for at, height in taken)
+            if free and plot.x.start < left and left + room < plot.drawing.width:
+                plot.drawing.text((left, base), name, "point-name")
+                taken += _spots((left, base - 4), (left + room, base - 4))
+                break
+
+
+def _spots(start: Position, end: Position) -> list[Position]:
+    """A straight line as points close to each other."""
+    return [tuple(a + (b - a) * step / 40 for a, b in zip(start, end, strict=True)) for step in range(41)]  # type: ignore[misc]
 
 
 def _short_load(load: Load) -> str:

@@ -71,12 +71,32 @@ def _lay_out(repeats: Sequence[Point], most: int) -> list[Slice]:
     together = max(1, -(-total // most))
     slices, offset = [], 0.0
     for number, point in enumerate(repeats):
-        for index in range(0, len(point.timeline), together):
-            bucket = join_buckets(point.timeline[index : index + together])
+        timeline = cut_timeline(point)
+        for index in range(0, len(timeline), together):
+            bucket = join_buckets(timeline[index : index + together])
             slices.append(Slice(offset + bucket.start_seconds, bucket, number))
-        if point.timeline:
-            offset += point.timeline[-1].start_seconds + point.timeline[-1].duration_seconds
+        if timeline:
+            offset += timeline[-1].start_seconds + timeline[-1].duration_seconds
     return slices
+
+
+def cut_timeline(point: Point) -> list[TimelineBucket]:
+    """The timeline up to the end of the period, which mostly comes within a slice.
+
+    A slice that is cut to less than half is joined to the one before: its few answers in a wide slice would look like
+    a stall, and in its true width like a burst.
+    """
+    buckets = list(point.timeline)
+    if not buckets:
+        return buckets
+    last = buckets.pop()
+    seconds = min(last.duration_seconds, point.duration_seconds - last.start_seconds)
+    if seconds <= 0:
+        seconds = last.duration_seconds
+    cut = last.model_copy(update={"duration_seconds": seconds})
+    if buckets and seconds < last.duration_seconds / 2:
+        cut = join_buckets([buckets.pop(), cut])
+    return [*buckets, cut]
 
 
 def join_buckets(buckets: Sequence[TimelineBucket]) -> TimelineBucket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,16 @@ _FALSE = ("false", "off", "0")
 def find_model_file(version_folder: Path, config: dict[str, Any]) -> Path:
     """The model in a version's folder; a folder in its place holds model.onnx and the files of its weights."""
     path = version_folder / (config.get("default_model_filename") or "model.onnx")
-    if path.is_dir():
+    if _as_python_opens(path).is_dir():
         path = path / "model.onnx"
-    if not path.exists():
+    if not _as_python_opens(path).exists():
         raise RefusedError(f"unable to find '{path}' for model '{config['name']}'")
     return path
+
+
+def _as_python_opens(path: Path) -> Path:
+    # Inside Triton, Python takes the names of files for ASCII; ONNX Runtime takes them as they are.
+    return Path(os.fsdecode(str(path).encode()))
 
 
 def open_session(path: Path, config: dict[str, Any]) -> onnxruntime.InferenceSession:

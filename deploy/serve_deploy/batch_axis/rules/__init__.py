@@ -1,0 +1,35 @@
+"""A rule for each operator, by family: what becomes of the rows of a batch in it."""
+
+from serve_deploy.batch_axis.rules import (
+    along_axes,
+    attention,
+    control_flow,
+    elementwise,
+    picking,
+    products,
+    quantised,
+    recurrent,
+    shaping,
+    sources,
+    spatial,
+    traditional,
+)
+from serve_deploy.batch_axis.rules.table import Rule
+
+RULES: dict[str, Rule] = {
+    **sources.RULES,
+    **elementwise.RULES,
+    **shaping.RULES,
+    **along_axes.RULES,
+    **products.RULES,
+    **spatial.RULES,
+    **attention.RULES,
+    **picking.RULES,
+    **quantised.RULES,
+    **recurrent.RULES,
+    **traditional.RULES,
+    **control_flow.RULES,
+}
+
+# These look at the shape of their first input alone: what was mixed into its values does not matter.
+READS_SHAPES_ONLY = {"Shape", "Size"}

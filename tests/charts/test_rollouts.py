@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,17 @@ from chart_objects import Objects, parse, select
 Render = Callable[..., Objects]
 
 
+def render_copy(chart: Path) -> Objects:
+    """The objects of a chart directory without values."""
+    with helm_python.Chart.load(chart) as loaded:
+        manifests = loaded.render({}, name="demo", namespace="models")
+    return [document for path, text in manifests.items() if path.endswith(".yaml") for document in parse(text)]
+
+
 def pod_template(chart: Path) -> Any:
     """The Deployment's pod template of a chart directory without values."""
-    with helm_python.Chart.load(chart) as loaded:
-        manifest = loaded.render({}, name="demo", namespace="models")["triton/templates/deployment.yaml"]
-    return parse(manifest)[0]["spec"]["template"]
+    (deployment,) = select(render_copy(chart), "Deployment")
+    return deployment["spec"]["template"]
 
 
 @pytest.fixture
@@ -44,6 +51,38 @@ def test_new_models_roll_the_replicas(copy: Path) -> None:
     with (copy / "files/example-model/digits/labels.txt").open("a", encoding="utf-8") as labels:
         labels.write("ten\n")
     assert pod_template(copy) != before
+
+
+def test_a_revision_rolls_the_replicas_of_a_remote_repository(render: Render) -> None:
+    """Models behind the same address are new models only where the revision says so."""
+    values = {"modelRepository": {"source": "s3", "uri": "s3://bucket/models"}}
+    templates = []
+    for revision in ("", "a", "b"):
+        values["modelRepository"]["revision"] = revision
+        (deployment,) = select(render(values), "Deployment")
+        templates.append(deployment["spec"]["template"])
+    assert templates[0] != templates[1] != templates[2]
+
+
+def test_no_revision_mounts_the_bytes_of_another(copy: Path) -> None:
+    """Three revisions of a carried repository and a rollback: a path and a ConfigMap's name mean one content for ever."""
+    model, labels = (copy / "files/example-model/digits" / name for name in ("1/model.onnx", "labels.txt"))
+    original, bytes_behind, laid_out = model.read_bytes(), {}, []
+    for content, label in ((original, "a"), (b"new" + original, "b"), (original[:100], "a"), (original, "a")):
+        model.write_bytes(content)
+        labels.write_text(label)
+        objects = render_copy(copy)
+        (config_map,) = [each for each in select(objects, "ConfigMap") if "-models-" in each["metadata"]["name"]]
+        (deployment,) = select(objects, "Deployment")
+        volumes = {each["name"]: each for each in deployment["spec"]["template"]["spec"]["volumes"]}
+        mounted = volumes["models"]["configMap"]
+        assert (mounted["name"], True) == (config_map["metadata"]["name"], config_map["immutable"])
+        paths = {item["path"]: base64.b64decode(config_map["binaryData"][item["key"]]) for item in mounted["items"]}
+        assert paths["repository/digits/1/model.onnx"] == content
+        assert bytes_behind.setdefault(mounted["name"], config_map["binaryData"]) == config_map["binaryData"]
+        laid_out.append((mounted["name"], paths))
+    assert laid_out[0] == laid_out[3]
+    assert len({name for name, _ in laid_out}) == 3
 
 
 @pytest.mark.parametrize(("spare", "surge", "unavailable"), [(True, 1, 0), (False, 0, 1)])

@@ -111,7 +111,9 @@ def serve_faults(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Ite
 
 
 @contextmanager
-def serve_grpc_faults(infer: Callable[[Any, Any], Any], credentials: Any = None) -> Iterator[int]:
+def serve_grpc_faults(
+    infer: Callable[[Any, Any], Any], credentials: Any = None, options: tuple[tuple[str, int], ...] = ()
+) -> Iterator[int]:
     """A gRPC server with Triton's control plane, and `infer(request, context)` for inference; yields its port."""
     import grpc
     from google.protobuf.json_format import ParseDict
@@ -134,7 +136,7 @@ def serve_grpc_faults(infer: Callable[[Any, Any], Any], credentials: Any = None)
             return infer(request, context)
 
     with ThreadPoolExecutor(8) as pool:
-        server = grpc.server(pool)
+        server = grpc.server(pool, options=options)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(), server)
         if credentials:
             port = server.add_secure_port("127.0.0.1:0", credentials)

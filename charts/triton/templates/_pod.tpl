@@ -189,9 +189,9 @@ annotations:
   prometheus.io/port: {{ .root.Values.server.ports.metrics | int | quote }}
   prometheus.io/path: /metrics
   {{- end }}
-  {{- if eq .root.Values.modelRepository.source "carried" }}
+  {{- with include "triton.repositoryRevision" .root }}
   # New models roll the replicas.
-  serve/repository-digest: {{ include "triton.repositoryDigest" .root }}
+  serve/repository-revision: {{ . | quote }}
   {{- end }}
   {{- with merge (dict) .root.Values.pod.annotations .root.Values.commonAnnotations }}
   {{- toYaml . | nindent 2 }}

@@ -42,13 +42,24 @@
 {{- else if .Values.externalSecret.enabled -}}{{- include "triton.fullname" . }}-credentials{{- end -}}
 {{- end -}}
 
-{{/* Digest of all that the chart carries. */}}
-{{- define "triton.repositoryDigest" -}}
-{{- $text := "" -}}
-{{- range $path, $data := .Files.Glob (printf "%s/**" .Values.modelRepository.carried.path) -}}
-{{- $text = printf "%s%s %s\n" $text ($data | toString | sha256sum) $path -}}
+{{/*
+What the carried models are called in the ConfigMap: a name and keys that follow from the content, so that a replica of
+an older revision never mounts newer bytes under an older path. As JSON: name, digest, files ({path: key}).
+*/}}
+{{- define "triton.carried" -}}
+{{- $prefix := printf "%s/" .Values.modelRepository.carried.path -}}
+{{- $files := dict -}}
+{{- range $path, $data := .Files.Glob (printf "%s**" $prefix) -}}
+{{- $_ := set $files (trimPrefix $prefix $path) ($data | toString | sha256sum | trunc 32) -}}
 {{- end -}}
-{{- sha256sum $text -}}
+{{- $digest := $files | toJson | sha256sum -}}
+{{- dict "name" (printf "%s-models-%s" (include "triton.fullname" .) (trunc 10 $digest)) "digest" $digest "files" $files | toJson -}}
+{{- end -}}
+
+{{/* What tells one content of the repository from another; a change rolls the replicas. */}}
+{{- define "triton.repositoryRevision" -}}
+{{- if eq .Values.modelRepository.source "carried" -}}{{- (include "triton.carried" . | fromJson).digest | trunc 16 -}}
+{{- else -}}{{- .Values.modelRepository.revision -}}{{- end -}}
 {{- end -}}
 
 {{/* Size of /tmp: where Triton reads from a store by itself, it copies the models there. */}}
@@ -62,18 +73,16 @@
 {{- $repository := .Values.modelRepository -}}
 {{- $secret := include "triton.credentialsSecret" . -}}
 {{- if eq $repository.source "carried" }}
+{{- $carried := include "triton.carried" . | fromJson }}
 - name: models
   configMap:
-    name: {{ include "triton.fullname" . }}-repository
+    name: {{ $carried.name }}
     defaultMode: 0444
     # A ConfigMap has no folders: the items lay the flat keys out as a repository.
     items:
-      {{- $prefix := printf "%s/" $repository.carried.path }}
-      {{- $index := 0 }}
-      {{- range $path, $_ := .Files.Glob (printf "%s**" $prefix) }}
-      - key: file-{{ $index }}
-        path: {{ printf "repository/%s" (trimPrefix $prefix $path) | quote }}
-      {{- $index = add1 $index }}
+      {{- range $path, $key := $carried.files }}
+      - key: {{ $key | quote }}
+        path: {{ printf "repository/%s" $path | quote }}
       {{- end }}
 {{- else if eq $repository.source "pvc" }}
 - name: models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 from serve_deploy.repository.model_folder import ModelFolder, top_level
+from serve_deploy.repository.model_repository import hash_file
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *derive_startup(start),
         *_derive_test(models),
         *scaling,
+        *_derive_revision(models, options),  # last: it reads every file
     ]
     values = validate_values(merge_values(nest_values(derived), options.overrides))
     needs = (f"{model.name}: {need}" for model in models for need in model.needs)
@@ -85,6 +88,16 @@ def validate_values(values: Mapping[str, Any]) -> ChartValues:
             f"chart value {path}: {message}" if path else message,
             hint="values.yaml of a written chart lists every value and what it is for",
         ) from error
+
+
+def _derive_revision(models: Sequence[ModelFolder], options: ChartOptions) -> Iterator[DerivedValue]:
+    """The digest of every file, unless a revision is given; what is carried has its own."""
+    if options.source is None or find_value(options.overrides, "modelRepository.revision") is not None:
+        return
+    files = sorted((f"{model.name}/{path}", file) for model in models for path, file in model.files.items())
+    listed = "".join(f"{hash_file(file)} {path}\n" for path, file in files)
+    digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
+    yield DerivedValue("modelRepository.revision", digest, "digest of the repository's files; a new one rolls the replicas")
 
 
 def _derive_models(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:

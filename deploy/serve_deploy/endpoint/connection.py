@@ -108,11 +108,10 @@ class GrpcConnection:
         self._channel.close()
 
 
-def open_channel(endpoint: Endpoint, *, asynchronous: bool = False) -> Any:
+def open_channel(endpoint: Endpoint) -> Any:
     """A gRPC channel for messages of any size; it connects with the first call."""
     import grpc
 
-    kind = grpc.aio if asynchronous else grpc
     compression = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
     arguments = {
         "options": [
@@ -124,8 +123,8 @@ def open_channel(endpoint: Endpoint, *, asynchronous: bool = False) -> Any:
         "compression": compression.get(endpoint.compression or ""),
     }
     if endpoint.is_encrypted:
-        return kind.secure_channel(endpoint.authority, _credentials(endpoint.tls), **arguments)
-    return kind.insecure_channel(endpoint.authority, **arguments)
+        return grpc.secure_channel(endpoint.authority, _credentials(endpoint.tls), **arguments)
+    return grpc.insecure_channel(endpoint.authority, **arguments)
 
 
 def call_metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:

@@ -6,12 +6,13 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Regions, Sample, grpc_request, http_body, http_request
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.exchange import Request
+from serve_deploy.loadtest.clients.grpc_messages import frame_message
 from serve_deploy.loadtest.options import LoadTestOptions
 
 NextRequest = Callable[[], Request]
@@ -46,16 +47,18 @@ class Template:
 
     before: bytes
     after: bytes
-    is_varint: bool
+    protocol: Literal["http", "grpc"]
+    compression: str | None = None
     expected: Any = None
 
     def render(self, correlation_id: int) -> Request:
         """The request of one sequence."""
-        return Request(b"".join((self.before, _encode_id(correlation_id, self.is_varint), self.after)), self.expected)
+        content = b"".join((self.before, _encode_id(correlation_id, self.protocol), self.after))
+        return Request(frame_message(content, self.compression) if self.protocol == "grpc" else content, self.expected)
 
 
-def _encode_id(value: int, is_varint: bool) -> bytes:
-    return encode_varint(value) if is_varint else b"%d" % value
+def _encode_id(value: int, protocol: str) -> bytes:
+    return encode_varint(value) if protocol == "grpc" else b"%d" % value
 
 
 def encode_varint(value: int) -> bytes:
@@ -118,7 +121,7 @@ def build_source(
     encoder = _Encoder(options, model)
     pairs = tuple(zip(samples, regions, strict=True))
     if not model.is_sequence:
-        return Rotation(tuple(Request(encoder.encode(*pair, {}), encoder.expected(pair[0])) for pair in pairs))
+        return Rotation(tuple(encoder.build_request(*pair) for pair in pairs))
     first_id = random.randrange(FIRST_ID, FIRST_ID + ID_COUNT)  # noqa: S311 - apart from other clients' ids, not secret
     templates = tuple(tuple(encoder.build_template(*pair, start, end) for start, end in _STEPS) for pair in pairs)
     return Sequences(templates, options.sequence_length, first_id)
@@ -140,14 +143,23 @@ class _Encoder:
             parameters = {**parameters, "triton_enable_empty_final_response": True}
         return grpc_request(model, options.model_version, sample, parameters=parameters, regions=regions)
 
+    def build_request(self, sample: Sample, regions: Regions | None) -> Request:
+        content, endpoint = self.encode(sample, regions, {}), self.options.endpoint
+        if endpoint.protocol == "grpc":
+            content = frame_message(content, endpoint.compression)
+        return Request(content, self.expected(sample))
+
     def expected(self, sample: Sample) -> Any:
         return sample.outputs if self.options.validate else None
 
     def build_template(self, sample: Sample, regions: Regions | None, start: bool, end: bool) -> Template:
         parameters = {"sequence_id": FIRST_ID, "sequence_start": start, "sequence_end": end}
-        content, is_varint = self.encode(sample, regions, parameters), self.options.endpoint.protocol == "grpc"
+        content, endpoint = self.encode(sample, regions, parameters), self.options.endpoint
+        is_varint = endpoint.protocol == "grpc"
         # The name of the field stays; only the number is the gap. Parameters end a gRPC request, and open an HTTP
         # one's JSON before any tensor's bytes.
-        name, number = b"\x10" if is_varint else b'"sequence_id": ', _encode_id(FIRST_ID, is_varint)
+        name, number = b"\x10" if is_varint else b'"sequence_id": ', _encode_id(FIRST_ID, endpoint.protocol)
         gap = (content.rindex if is_varint else content.index)(name + number) + len(name)
-        return Template(content[:gap], content[gap + len(number) :], is_varint, self.expected(sample))
+        return Template(
+            content[:gap], content[gap + len(number) :], endpoint.protocol, endpoint.compression, self.expected(sample)
+        )

@@ -187,8 +187,26 @@ def test_models_that_no_gpu_holds_are_refused(repository: Path) -> None:
     request = {"gpu": "l4", "source": "s3://bucket/models"}
     with pytest.raises(InvalidModelError, match="the models take 32 GB, each instance its own, and 1 l4 has 24 GB"):
         plan(repository, **request)
-    assert plan(repository, **request | {"gpu": "h100"})[0].values.gpu.profile == "h100"
-    assert plan(repository, **request, overrides={"gpu": {"count": 2}})[0].values.gpu.count == 2
+    named = {"modelRepository": {"revision": "1"}}  # 16 GB need not be read
+    assert plan(repository, **request | {"gpu": "h100"}, overrides=named)[0].values.gpu.profile == "h100"
+    assert plan(repository, **request, overrides=named | {"gpu": {"count": 2}})[0].values.gpu.count == 2
+
+
+def test_a_remote_repository_is_told_apart_by_its_files(repository: Path) -> None:
+    """The revision follows the files' content, not the address: it rolls the replicas when a model changes there."""
+    request = {"source": "s3://bucket/models"}
+    before = plan(repository, **request)[0].values.model_repository.revision
+    with (repository / "digits" / "labels.txt").open("a") as labels:
+        labels.write("ten\n")
+    after = plan(repository, **request)[0].values.model_repository.revision
+    assert len(before) == len(after) == 16
+    assert before != after
+
+
+def test_a_given_revision_stays(repository: Path) -> None:
+    """Who names the revision need not have its files read."""
+    chosen = plan(repository, source="s3://bucket/models", overrides={"modelRepository": {"revision": "2026-11"}})
+    assert chosen[0].values.model_repository.revision == "2026-11"
 
 
 @pytest.mark.parametrize("content", ["nothing", "a file", "an empty folder"])

@@ -29,7 +29,7 @@ def test_rotation_is_fair_to_every_sample(samples: int, workers: int) -> None:
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, ID_COUNT - 1))
 def test_sequences_of_all_slots_have_ids_of_their_own(workers: int, steps: int, offset: int) -> None:
     """Every sequence starts, goes on and ends under one id that nobody else uses, wherever the ids begin."""
-    templates = tuple(Template(name + b" ", b"", False) for name in (b"middle", b"end", b"start", b"only"))
+    templates = tuple(Template(name + b" ", b"", "http") for name in (b"middle", b"end", b"start", b"only"))
     sequences = Sequences((templates,), steps, FIRST_ID + offset)
     seen: set[bytes] = set()
     for worker in range(workers):

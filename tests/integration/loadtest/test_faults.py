@@ -53,6 +53,11 @@ async def half_a_reply(number: int, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+async def half_a_reply_and_reset(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(GOOD[:-5])
+    reset(writer)
+
+
 async def slow_loris(number: int, writer: asyncio.StreamWriter) -> None:
     for byte in GOOD:
         writer.write(bytes([byte]))
@@ -96,6 +101,7 @@ async def grow(number: int, writer: asyncio.StreamWriter) -> None:
         (reset_connection, "reset", "reset"),
         (close_connection, "reset", "before it replied"),
         (half_a_reply, "reset", "in the middle of its reply"),
+        (half_a_reply_and_reset, "reset", "reset"),
         (not_http, "protocol", "not an HTTP reply"),
         (unavailable, "http_503", "no healthy upstream"),
         (internal_error, "http_500", "oops"),

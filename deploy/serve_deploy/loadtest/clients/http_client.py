@@ -9,6 +9,7 @@ import ssl
 from serve_deploy.endpoint.address import Endpoint, build_ssl_context
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
 from serve_deploy.loadtest.clients.http_connection import ReplyHead, SocketConnection, TransportConnection
+from serve_deploy.loadtest.clients.sockets import connect_socket
 
 
 class HttpClient:
@@ -23,15 +24,9 @@ class HttpClient:
 
     async def open_slot(self) -> Slot:
         """Connect; OSError (TLS errors are such too) where that fails."""
-        loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(self._endpoint.host, self._endpoint.port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = addresses[self._opened % len(addresses)]
-        self._opened += 1
-        plain = socket.socket(family, socket.SOCK_STREAM)
+        attempt, self._opened = self._opened, self._opened + 1
+        plain = await connect_socket(self._endpoint, attempt)
         try:
-            plain.setblocking(False)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(plain, address)
             return await self._wrap(plain)
         except BaseException:
             plain.close()

@@ -187,13 +187,18 @@ class SocketConnection(HttpConnection):
             self._loop.remove_writer(self._socket.fileno())
 
     def _read(self) -> None:
+        # libuv tells only once of a connection that was reset: in the middle of a reply, read up to that.
+        while self._read_once() and not self._is_between_replies and self.is_open:
+            pass
+
+    def _read_once(self) -> bool:
         try:
             count = self._receive_into(_RECEIVED)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._end_closed(error)
-            return
+            return False
         known = self._known
         if count == known.length and self.is_busy and self._is_between_replies and _RECEIVED.startswith(known.head):
             self.is_busy = False
@@ -203,6 +208,7 @@ class SocketConnection(HttpConnection):
             self._take(_VIEW[:count])
         else:
             self._end_closed(None)
+        return bool(count)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""

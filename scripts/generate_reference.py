@@ -32,10 +32,12 @@ def render_commands() -> str:
 
 def _option_tables(command: Any, context: Any) -> Iterator[str]:
     """A table of the arguments and one for each heading of the options, those without a heading last."""
+    from serve_cli.help import describe_parameter
+
     tables: dict[str, Rows] = {"Argument": []}
     others: Rows = []
     for parameter in command.get_params(context):
-        if (record := parameter.get_help_record(context)) is None:
+        if (record := describe_parameter(parameter, context)) is None:
             continue
         row = (_code(record[0]), _escape(record[1]))
         heading = "Argument" if parameter.param_type_name == "argument" else parameter.rich_help_panel

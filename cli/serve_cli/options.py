@@ -10,7 +10,9 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists already.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")]
-Repository = Annotated[Path, typer.Argument(help="A Triton model repository.", show_default=False)]
+Repository = Annotated[
+    Path, typer.Argument(metavar="REPOSITORY", help="A Triton model repository.", show_default=False)
+]
 Release = Annotated[
     str | None,
     typer.Option("--triton", metavar="RELEASE", help="Triton container release, such as 24.10.", show_default=False),

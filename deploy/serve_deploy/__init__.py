@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from serve_deploy.errors import UsageError as UsageError
     from serve_deploy.errors import VerificationError as VerificationError
     from serve_deploy.inference.options import InferenceOptions as InferenceOptions
-    from serve_deploy.inference.request import ClassScore as ClassScore
+    from serve_deploy.inference.ranking import ClassScore as ClassScore
     from serve_deploy.inference.request import InferenceOutput as InferenceOutput
     from serve_deploy.inference.request import InferenceResult as InferenceResult
     from serve_deploy.inference.request import infer as infer
@@ -91,7 +91,7 @@ _PLACES = {
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
     "CheckedModel": "checking.repository_check",
-    "ClassScore": "inference.request",
+    "ClassScore": "inference.ranking",
     "ClosedLoop": "loadtest.loads",
     "ConfigOptions": "model_config.options",
     "ConstantRate": "loadtest.loads",

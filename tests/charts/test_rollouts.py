@@ -65,7 +65,7 @@ def test_a_revision_rolls_the_replicas_of_a_remote_repository(render: Render) ->
 
 
 def test_no_revision_mounts_the_bytes_of_another(copy: Path) -> None:
-    """Three revisions of a carried repository and a rollback: a path and a ConfigMap's name mean one content for ever."""
+    """Over three revisions and a rollback, a ConfigMap's name means one content for ever."""
     model, labels = (copy / "files/example-model/digits" / name for name in ("1/model.onnx", "labels.txt"))
     original, bytes_behind, laid_out = model.read_bytes(), {}, []
     for content, label in ((original, "a"), (b"new" + original, "b"), (original[:100], "a"), (original, "a")):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -46,3 +49,22 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
 def test_command_help_shows_an_example(serve, command: str) -> None:
     """Every command's help contains a line that can be typed."""
     assert f"serve {command} " in serve(command, "--help").stdout.split("Usage:", 1)[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("command", _commands())
+def test_help_fits_its_terminal(serve, command: str, columns: int) -> None:
+    """No line is wider than the terminal or 100 columns, and limits stand there in words."""
+    text = serve(command, "--help", env=os.environ | {"COLUMNS": str(columns)}).stdout
+    assert max(map(len, text.splitlines())) <= min(columns, 100)
+    assert not re.search(r"[<>]=x|x[<>]=|<list|<path>|<str>", text)
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_an_example_in_lines_is_the_same_command(serve, command: str) -> None:
+    """A shell reads the examples of a narrow help as it reads those of a wide one."""
+    narrow, wide = (
+        serve(command, "--help", env=os.environ | {"COLUMNS": columns}).stdout.split("Examples:\n")[1].split("\n\n")[0]
+        for columns in ("60", "120")
+    )
+    assert shlex.split(narrow.replace("\\\n", " ")) == shlex.split(wide)

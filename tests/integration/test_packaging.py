@@ -221,7 +221,7 @@ def test_without_a_runtime_the_error_says_how_to_get_one(tmp_path: Path) -> None
     options = PackageOptions(repository=tmp_path / "models", runtime="installed")
     with pytest.raises(TritonStartError) as refused:
         package_model(EXAMPLE / "digits.onnx", options)
-    assert "triton-serve[local]" in str(refused.value.hint)
+    assert "-m pip install nvidia-pytriton==" in str(refused.value.hint)
     assert "`verify=False`" in str(refused.value.hint)
     assert list(tmp_path.iterdir()) == []
 

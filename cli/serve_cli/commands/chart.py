@@ -30,7 +30,7 @@ _WIDEST_VALUE = 60
     }
 )
 def chart(repository: Repository, options: ChartOptions, json: Json = False) -> None:
-    """Write a Helm chart for a model repository, each number with where it came from.
+    """Write a Helm chart for a model repository, and say where each number comes from.
 
     \b
     serve chart models/ -o deploy-chart --gpu l4 --cloud gke --source s3://bucket/models

@@ -31,7 +31,8 @@ def check(options: CheckOptions, json: Json = False) -> None:
     output.emit(result, as_json=json, render=print_check)
     if result.broken:
         names = ", ".join(model.name for model in result.broken)
-        raise InvalidModelError(f"{len(result.broken)} of {len(result.models)} models failed the check: {names}")
+        models = "1 model" if len(result.models) == 1 else f"{len(result.models)} models"
+        raise InvalidModelError(f"{len(result.broken)} of {models} failed the check: {names}")
 
 
 def print_check(result: RepositoryCheck) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,11 @@ import typer
 from serve_cli import output
 from serve_cli.options import ENDPOINT_FLAGS, Json
 from serve_cli.taking import takes_options
-from serve_deploy.errors import UsageError
 from serve_deploy.inference.options import InferenceOptions
 
 if TYPE_CHECKING:
     from serve_deploy.inference.request import InferenceOutput, InferenceResult
 
-_TOP_FOR_PEOPLE = 5
 _SHOWN_VALUES = 12
 Save = Annotated[
     Path | None,
@@ -42,16 +39,13 @@ def infer(options: InferenceOptions, save: Save = None, json: Json = False) -> N
     \b
     serve infer http://localhost:8000 -m digits -i @image.npy
     serve infer grpc://localhost:8001 -m digits -i image=@seven.png --json
+    serve infer http://localhost:8000 -m digits --repository models --json
     serve infer http://localhost:8000 -m sums -i 'a=[1, 2]' -i 'b=[3, 4]' -o out.npz
+    serve infer http://localhost:8000 -m speech -i @chunk.npy --sequence-id 7 --sequence-start
     """
     from serve_deploy.inference.request import infer as send
     from serve_deploy.inference.request import save_outputs
 
-    if options.top is None:
-        # Exact values where a program reads them, classes where a person does.
-        options = replace(options, top=0 if json or save else _TOP_FOR_PEOPLE)
-    if save and options.top:
-        raise UsageError("`top` asks for classes in place of the values that -o saves", hint="leave one of them out")
     with output.progress() as progress:
         progress(f"asking {options.endpoint.url}")
         result = send(options)
@@ -61,7 +55,7 @@ def infer(options: InferenceOptions, save: Save = None, json: Json = False) -> N
 
 
 def print_result(result: InferenceResult) -> None:
-    """A table of each output with labels, and one of all the others."""
+    """A table of each output with classes, and one of all the others."""
     errors = output.stderr()
     for note in result.notes:
         errors.print(note, markup=False)
@@ -73,7 +67,7 @@ def print_result(result: InferenceResult) -> None:
         if item.classes:
             many = len(item.classes) > 1
             rows = [
-                (*((number,) if many else ()), score.label or score.index, score.index, f"{score.score:.6g}")
+                (*((number,) if many else ()), score.label or score.index, score.index, _decimals(score.score))
                 for number, ranked in enumerate(item.classes)
                 for score in ranked
             ]
@@ -82,8 +76,11 @@ def print_result(result: InferenceResult) -> None:
     errors.print(f"{result.model} version {result.version} answered in {milliseconds:.1f} ms", markup=False)
 
 
+def _decimals(score: float) -> str:
+    return f"{score:.6f}".rstrip("0").rstrip(".")
+
+
 def _shorten(item: InferenceOutput) -> str:
     import numpy as np
 
-    values = np.asarray([] if item.readable is None else item.readable)
-    return np.array2string(values, threshold=_SHOWN_VALUES, edgeitems=3, precision=6, separator=", ")
+    return np.array2string(item.readable, threshold=_SHOWN_VALUES, edgeitems=3, precision=6, separator=", ")

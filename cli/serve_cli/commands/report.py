@@ -15,7 +15,7 @@ from serve_deploy.reports.options import JudgingOptions
 
 # As in serve_deploy.rendering, which is slow to import.
 PrintedFormat = Literal["table", "json", "markdown", "csv", "junit", "html"]
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Saved reports (JSON).", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Saved reports (JSON).", show_default=False)]
 Merge = Annotated[
     bool,
     typer.Option("--merge", help="The files are parts of one distributed run: add them up.", rich_help_panel="Report"),

@@ -97,7 +97,9 @@ def _derive_revision(models: Sequence[ModelFolder], options: ChartOptions) -> It
     files = sorted((f"{model.name}/{path}", file) for model in models for path, file in model.files.items())
     listed = "".join(f"{hash_file(file)} {path}\n" for path, file in files)
     digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
-    yield DerivedValue("modelRepository.revision", digest, "digest of the repository's files; a new one rolls the replicas")
+    yield DerivedValue(
+        "modelRepository.revision", digest, "digest of the repository's files; a new one rolls the replicas"
+    )
 
 
 def _derive_models(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:

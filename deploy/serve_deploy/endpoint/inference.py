@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection, RefusedError
@@ -19,6 +20,7 @@ def send_request(
     *,
     version: str = "",
     wanted: Wanted | None = None,
+    parameters: Mapping[str, Any] | None = None,
     timeout_seconds: float = 60.0,
 ) -> Outputs:
     """Send one request over a connection of its own; classes come as `score:index:label`.
@@ -28,9 +30,9 @@ def send_request(
     try:
         if endpoint.protocol == "grpc":
             with closing(GrpcConnection(endpoint, timeout_seconds)) as grpc_connection:
-                request = grpc_request(model, version, sample, wanted=wanted)
+                request = grpc_request(model, version, sample, wanted=wanted, parameters=parameters)
                 return grpc_outputs(grpc_connection.call("ModelInfer", request))
-        body, length = http_body(model, sample, wanted=wanted)
+        body, length = http_body(model, sample, wanted=wanted, parameters=parameters)
         with closing(HttpConnection(endpoint, timeout_seconds)) as connection:
             path = f"{model_path(model.name, version)}/infer"
             return http_outputs(*connection.exchange("POST", path, body, length))

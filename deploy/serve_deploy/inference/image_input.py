@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.errors import UsageError
+from serve_deploy.extras import install_command
 from serve_deploy.inference.options import Scale
 from serve_deploy.tensors.types import DataType
 
@@ -76,7 +77,7 @@ def _decode(path: Path, layout: ImageLayout) -> tuple[Any, str]:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise UsageError(
-            "reading pictures needs Pillow", hint="pip install 'triton-serve[image]', or give a .npy file"
+            "reading pictures needs Pillow", hint=f"{install_command('image')}, or give a .npy file"
         ) from error
     try:
         with Image.open(path) as opened:

@@ -35,7 +35,7 @@ def read_inputs(model: Model, given: Sequence[str], *, scale: Scale = "auto") ->
         if tensor.name in arrays:
             raise UsageError(f"input {tensor.name} is given twice")
         array, note = _read_value(model, tensor, value, scale)
-        arrays[tensor.name] = _fit(model, tensor, array)
+        arrays[tensor.name] = fit_input(model, tensor, array)
         if note:
             notes.append(f"{tensor.name}: {note}")
     return arrays, notes
@@ -121,7 +121,7 @@ def _as_strings(content: Any) -> Array:
     return np.array(content, dtype=object)
 
 
-def _fit(model: Model, tensor: TensorSpec, array: Array) -> Array:
+def fit_input(model: Model, tensor: TensorSpec, array: Array) -> Array:
     """Give the array the model's type and full shape, where neither changes what it says."""
     try:
         return cast_array(_shape(model, tensor, array), tensor.data_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
@@ -10,7 +11,7 @@ from serve_deploy.option import Made, Option
 from serve_deploy.tensors.shape_text import parse_shape
 
 Scale = Literal["auto", "unit", "signed", "imagenet", "none"]
-_REQUEST, _INPUTS, _OUTPUTS = "Request", "Inputs", "Outputs"
+_REQUEST, _INPUTS, _OUTPUTS, _SEQUENCE = "Request", "Inputs", "Outputs", "Sequence (stateful models)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,11 @@ class InferenceOptions:
             group=_INPUTS,
         ),
     ] = ()
+    repository: Annotated[
+        Path | None,
+        Option("Send a sample of the model's package for the inputs that are not given.", metavar="DIR", group=_INPUTS),
+    ] = None
+    sample: Annotated[int, Option("Which of those samples, counted from 0.", minimum=0, group=_INPUTS)] = 0
     random: Annotated[bool, Option("Send random values for the inputs that are not given.", group=_INPUTS)] = False
     shapes: Annotated[
         tuple[tuple[str, tuple[int, ...]], ...],
@@ -47,6 +53,16 @@ class InferenceOptions:
     ] = ()
     top: Annotated[
         int | None,
-        Option("Return the N highest classes of outputs with labels; 0: their values.", minimum=0, group=_OUTPUTS),
+        Option(
+            "Show the N highest classes of every output; by default 5 of each with labels; 0: none.",
+            metavar="N",
+            minimum=0,
+            group=_OUTPUTS,
+        ),
     ] = None
+    sequence_id: Annotated[
+        str, Option("Ask as a part of this sequence: a number, or text.", metavar="ID", group=_SEQUENCE)
+    ] = ""
+    sequence_start: Annotated[bool, Option("This is the sequence's first request.", group=_SEQUENCE)] = False
+    sequence_end: Annotated[bool, Option("This is the sequence's last request.", group=_SEQUENCE)] = False
     endpoint: Annotated[Endpoint, Made(read_endpoint)]

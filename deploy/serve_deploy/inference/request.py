@@ -7,14 +7,16 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.atomic import write_atomically
-from serve_deploy.inference.inputs import read_inputs
+from serve_deploy.inference.missing_inputs import collect_inputs
 from serve_deploy.inference.options import InferenceOptions
-from serve_deploy.tensors.types import DataType
+from serve_deploy.inference.ranking import ClassScore, can_be_labelled, can_be_ranked, rank, read_labels, split_rows
+from serve_deploy.inference.sequence import sequence_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,35 +25,25 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-# What Triton's classification extension cannot rank.
-_UNRANKED_TYPES = (DataType.BOOL, DataType.FP16, DataType.BF16, DataType.BYTES)
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """One class as Triton ranks it."""
-
-    index: int
-    label: str
-    score: float
+_LABELLED_CLASSES = 5
 
 
 @dataclass(frozen=True)
 class InferenceOutput:
-    """One output: its values (BF16 as float32, strings as bytes), or each row's highest classes."""
+    """One output: its values (BF16 as float32, strings as bytes), and each row's highest classes where it has any."""
 
     name: str
     data_type: str
     shape: tuple[int, ...]
-    data: Array | None = None
+    data: Array
     classes: tuple[tuple[ClassScore, ...], ...] = ()
 
     @property
-    def readable(self) -> Array | None:
+    def readable(self) -> Array:
         """The values, with strings as text."""
         import numpy as np
 
-        if self.data is None or self.data.dtype != object:
+        if self.data.dtype != object:
             return self.data
         return np.array([item.decode("utf-8", "replace") for item in self.data.flat], str).reshape(self.shape)
 
@@ -80,16 +72,26 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
     with ControlPlane(options.endpoint, timeout_seconds=options.timeout_seconds) as control:
         control.server_metadata()
         model = control.describe_model(options.model, options.model_version)
-        config = control.model_config(options.model, options.model_version) if options.top else {}
-    arrays, notes = _collect_inputs(model, options)
-    wanted = _wanted_outputs(model, options, config)
-    start = clock()
-    answer = send_request(
-        options.endpoint, model, Sample(arrays),
-        version=options.model_version, wanted=wanted, timeout_seconds=options.timeout_seconds,
+        config = control.model_config(options.model, options.model_version) if options.top != 0 else {}
+    sequence = sequence_parameters(options, model)
+    arrays, notes = collect_inputs(model, options)
+    wanted = _wanted_outputs(model, options)
+    labelled = _labelled_outputs(model, config, wanted)
+    send = partial(
+        send_request, options.endpoint, model, Sample(arrays),
+        version=options.model_version, timeout_seconds=options.timeout_seconds,
     )  # fmt: skip
+    start = clock()
+    answer = send(wanted=dict.fromkeys(wanted, 0), parameters=sequence)
     elapsed = clock() - start
-    outputs = tuple(_read_output(model, name, array, ranked=wanted.get(name, 0) > 0) for name, array in answer.items())
+    labels: dict[str, dict[int, str]] = {name: {} for name in labelled}
+    if labelled and sequence:
+        notes.append("classes without their labels: asking for those too would go on with the sequence")
+    elif labelled:
+        # Of an output, Triton returns the values or the names of classes; the second request is for the names.
+        sizes = {name: split_rows(answer[name], batched=model.max_batch_size > 0).shape[1] for name in labelled}
+        labels = {name: read_labels(classes) for name, classes in send(wanted=sizes).items()}
+    outputs = tuple(_read_output(model, options, name, array, labels.get(name)) for name, array in answer.items())
     return InferenceResult(
         options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
     )
@@ -103,56 +105,36 @@ def save_outputs(result: InferenceResult, path: Path) -> None:
     # Not np.savez: it takes the names as keywords, and has some of its own.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for output in result.outputs:
-            if output.data is not None:
-                with archive.open(f"{output.name}.npy", "w", force_zip64=True) as member:
-                    np.save(member, output.readable, allow_pickle=False)  # type: ignore[arg-type]
+            with archive.open(f"{output.name}.npy", "w", force_zip64=True) as member:
+                np.save(member, output.readable, allow_pickle=False)
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise DestinationError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _collect_inputs(model: Model, options: InferenceOptions) -> tuple[dict[str, Array], list[str]]:
-    arrays, notes = read_inputs(model, options.inputs, scale=options.image_scale)
-    missing = [tensor for tensor in model.inputs if tensor.name not in arrays and not tensor.optional]
-    if missing and not options.random:
-        raise UsageError(
-            f"there is no data for input {missing[0].name}",
-            hint=f"give `inputs={missing[0].name}=…`, or `random`; {model.input_list}",
-        )
-    if missing:
-        from serve_deploy.samples.random_requests import generate_sample
-
-        made = generate_sample(model, shapes=dict(options.shapes), seed=options.seed, string_length=8).inputs
-        arrays |= {tensor.name: made[tensor.name] for tensor in missing}
-        notes += [f"{tensor.name}: random, shape {list(made[tensor.name].shape)}" for tensor in missing]
-    return {tensor.name: arrays[tensor.name] for tensor in model.inputs if tensor.name in arrays}, notes
-
-
-def _wanted_outputs(model: Model, options: InferenceOptions, config: Mapping[str, Any]) -> dict[str, int]:
-    """The outputs to ask for, each with the number of classes or 0 for its values."""
-    names = options.outputs or tuple(tensor.name for tensor in model.outputs)
-    known = {tensor.name: tensor for tensor in model.outputs}
-    for name in names:
+def _wanted_outputs(model: Model, options: InferenceOptions) -> tuple[str, ...]:
+    known = [tensor.name for tensor in model.outputs]
+    for name in options.outputs:
         if name not in known:
             listed = "; ".join(map(str, model.outputs))
             raise UsageError(f"model {model.name} has no output '{name}'", hint=f"{model.name} returns {listed}")
-    labelled = {
-        entry["name"]
-        for entry in config.get("output", [])
-        if entry.get("label_filename") and known[entry["name"]].data_type not in _UNRANKED_TYPES
-    }
-    return {name: options.top or 0 if name in labelled else 0 for name in names}
+    return options.outputs or tuple(known)
 
 
-def _read_output(model: Model, name: str, array: Array, *, ranked: bool) -> InferenceOutput:
-    data_type = next(tensor.data_type.value for tensor in model.outputs if tensor.name == name)
-    if not ranked:
-        return InferenceOutput(name, data_type, array.shape, data=array)
-    rows = array.reshape(-1, array.shape[-1])
-    return InferenceOutput(name, data_type, array.shape, classes=tuple(tuple(map(_read_class, row)) for row in rows))
+def _labelled_outputs(model: Model, config: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
+    labelled = {entry["name"] for entry in config.get("output", []) if entry.get("label_filename")}
+    types = {tensor.name: tensor.data_type for tensor in model.outputs}
+    return [name for name in names if name in labelled and can_be_labelled(types[name])]
 
 
-def _read_class(text: bytes) -> ClassScore:
-    score, index, label = [*text.decode("utf-8", "replace").split(":", 2), "", ""][:3]
-    return ClassScore(int(index), label, float(score))
+def _read_output(
+    model: Model, options: InferenceOptions, name: str, array: Array, labels: Mapping[int, str] | None
+) -> InferenceOutput:
+    data_type = next(tensor.data_type for tensor in model.outputs if tensor.name == name)
+    count = options.top if options.top is not None else _LABELLED_CLASSES if labels is not None else 0
+    classes: tuple[tuple[ClassScore, ...], ...] = ()
+    if count and array.size and can_be_ranked(data_type):
+        rows = split_rows(array, batched=model.max_batch_size > 0)
+        classes = tuple(rank(row, count, labels or {}) for row in rows) if rows.shape[1] > 1 else ()
+    return InferenceOutput(name, data_type.value, array.shape, array, classes)

@@ -68,7 +68,8 @@ class PackageOptions:
     ] = None
     verify: Annotated[bool, Option("Do not serve the result with a real Triton.", group=_VERIFICATION)] = True
     runtime: Annotated[
-        RuntimeName | None, Option("The Triton to verify with; by default the first available.", group=_VERIFICATION)
+        RuntimeName | None,
+        Option("The Triton to verify with; by default the first that works here.", group=_VERIFICATION),
     ] = None
     config: Annotated[ConfigOptions, Made(ConfigOptions)] = field(default_factory=ConfigOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True

@@ -127,19 +127,25 @@ def list_warnings(report: LoadTestReport) -> list[str]:
     bound = [point for point in points if point.client_bound]
     if bound:
         loads = ", ".join(format_load(point.load) for point in bound)
-        reasons = "; ".join(bound[-1].client_bound_reasons) or "it could not send faster"
+        # Of repeats that differ only in their figures, the last.
+        kinds = {reason.partition(" (")[0]: reason for reason in bound[-1].client_bound_reasons}
+        reasons = "; ".join(kinds.values()) or "it could not send faster"
         warnings.append(f"At {loads} the generator was the limit, not the server ({reasons}).")
     for point in points:
+        load = format_load(point.load)
         if point.in_flight_at_end:
-            count, load = format_count(point.in_flight_at_end), format_load(point.load)
-            warnings.append(f"At {load} {count} requests were still unanswered at the end; no latency counts them.")
+            count = _count_requests(point.in_flight_at_end)
+            warnings.append(f"At {load} {count} still unanswered at the end; no latency includes them.")
         if point.never_sent:
-            count, load = format_count(point.never_sent), format_load(point.load)
             warnings.append(
-                f"At {load} {count} requests were due and never sent: no connection was free for them in time."
+                f"At {load} {_count_requests(point.never_sent)} due and never sent: no connection was free in time."
                 " They count as errors, and as response times of at least as long as they waited."
             )
     return [*warnings, *report.notes]
+
+
+def _count_requests(count: int) -> str:
+    return "1 request was" if count == 1 else f"{format_count(count)} requests were"
 
 
 def change_rows(comparison: BaselineComparison) -> list[tuple[str, ...]]:

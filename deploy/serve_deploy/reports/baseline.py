@@ -78,8 +78,8 @@ def compare_with_baseline(
         notes.append("Not compared: the run ended before any load was measured.")
     if any(change.method == "single_run" for change in changes):
         notes.append(
-            "A single run on either side cannot show how much runs differ by chance: only changes beyond "
-            f"{SINGLE_RUN_GUARD:.0%} count as a difference. Measure each run 5 times to decide."
+            "Single runs do not show how much runs differ by chance, so only changes above "
+            f"{SINGLE_RUN_GUARD:.0%} count. Measure each load 5 times to decide."
         )
     notes += [f"Not compared: {line}." for line in list_uncompared(changes)]
     return BaselineComparison(

@@ -27,11 +27,12 @@ class JudgingOptions:
         ),
     ] = ()
     baseline: Annotated[
-        Path | None, Option("Saved report to compare with; exit code 7 if slower.", metavar="FILE", group=_GATES)
+        Path | None,
+        Option("Saved report to compare with; exit code 7 if slower, or not comparable.", metavar="FILE", group=_GATES),
     ] = None
     min_effect: Annotated[
         float, Option("Ignore changes against `baseline` below this share.", minimum=0, group=_GATES)
     ] = 0.05
     allow_partial: Annotated[
-        bool, Option("Judge by what there is when the run or the comparison is incomplete.", group=_GATES)
+        bool, Option("Accept an incomplete run or comparison: judge by what was measured.", group=_GATES)
     ] = False

@@ -49,7 +49,7 @@ class ServerOptions:
         int, Option("Port for Prometheus metrics; 0: any free port.", minimum=0, maximum=65535, group=_NETWORK)
     ] = 0
     runtime: Annotated[
-        RuntimeName | None, Option("Which Triton to use; by default the first one found.", group=_SERVER)
+        RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_SERVER)
     ] = None
     release: Annotated[
         str | None,

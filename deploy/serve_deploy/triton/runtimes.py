@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serve_deploy.errors import TritonStartError
+from serve_deploy.extras import install_command
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.embedded import EmbeddedRuntime
 from serve_deploy.triton.options import RuntimeName, ServerOptions
@@ -38,7 +39,7 @@ def select_runtime(name: RuntimeName | None, runtimes: tuple[Runtime, ...] | Non
     asked = f"the {name} runtime" if name else "a Triton runtime"
     raise TritonStartError(
         f"{asked} is not available here ({'; '.join(missing)})",
-        hint="pip install 'triton-serve[local]' brings a real Triton for Linux on x86-64 with Python 3.11 or 3.12; "
+        hint=f"{install_command('local')} brings a real Triton for Linux on x86-64 with Python 3.11 or 3.12; "
         "or install Docker, or put tritonserver on PATH",
     )
 

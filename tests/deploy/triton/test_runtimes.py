@@ -54,7 +54,7 @@ def test_runtime_is_the_one_asked_for_or_the_first_there(asked: str | None, ther
         return
     with pytest.raises(TritonStartError, match="no embedded here") as caught:
         select_runtime(asked, runtimes)
-    assert "triton-serve[local]" in (caught.value.hint or "")
+    assert "-m pip install nvidia-pytriton==" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,39 @@ def test_an_interrupted_run_leaves_its_report_in_every_file(
     assert "This report is partial" in page.read_text()
 
 
+def test_an_interrupted_search_does_not_contradict_itself(
+    running: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Interrupted in its first measurement, a search claims no limit, passes no gate, and exits with 130."""
+    port, saved = free_port(), tmp_path / "find.json"
+    process = running("--find", "rate", "--slo", "p99<20s", "--metrics-port", port, "-o", saved)
+    while 'phase="measuring"' not in read_when_up(f"http://127.0.0.1:{port}/metrics", process):
+        pass
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "No rate is known to meet p99<20s; the run ended before the search did." in printed
+    assert [(gate.passed, gate.measured) for gate in read(saved).gates] == [(False, None)]
+
+
+def test_a_full_stdout_does_not_lose_the_run(triton: TritonServer, tmp_path: Path) -> None:
+    """What was measured is kept in the temporary folder, and the error says where."""
+    command = [*SERVE, "loadtest", triton.http_url, "-m", "exact", "-n", "5", "--warmup", "0"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=os.environ | {"TMPDIR": str(tmp_path)},
+        )
+    (kept,) = tmp_path.glob("serve-loadtest-*.json")
+    assert done.returncode == 4
+    assert f"hint: the whole report was kept in {kept}" in done.stderr
+    assert read(kept).points[0].sent == 5
+
+
 def test_a_live_line_shows_on_a_terminal(running: Callable[..., subprocess.Popen[str]]) -> None:
     """On a terminal rate, p99, errors and requests in flight are seen while it runs."""
     ours, theirs = pty.openpty()

@@ -132,6 +132,6 @@ def _describe(points: Sequence[Point]) -> str:
         return "The load generator was the limit at every load, so this says nothing about the server."
     best = max(trusted, key=lambda point: point.throughput)
     return (
-        f"The most the server was seen to do is {format_number(best.throughput, 4)} inferences/s, at "
+        f"Highest throughput: {format_number(best.throughput, 4)} inferences/s at "
         f"{format_load(best.load)}, with a p99 of {format_time_us(best.response.p99_us)}."
     )

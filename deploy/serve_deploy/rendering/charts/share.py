@@ -11,7 +11,7 @@ from serve_deploy.reports.point import ModelStatistics, Point
 
 PARTS = (
     ("queue", "waiting in the queue"), ("input", "input"), ("infer", "inference"), ("output", "output"),
-    ("rest", "network, client, the server's front end"),
+    ("rest", "network, client and server front end"),
 )  # fmt: skip
 _ROW, _BAR = 44.0, 20.0
 
@@ -113,4 +113,7 @@ def _describe(points: Sequence[Point], shares: Sequence[dict[str, float]]) -> st
     share, point = shares[-1], points[-1]
     longest = max(PARTS, key=lambda part: share[part[0]])
     fraction = share[longest[0]] / (sum(share.values()) or 1)
-    return f"At {format_load(point.load)}, {format_share(fraction)} of a request's time is {longest[1]}."
+    return (
+        f"At {format_load(point.load)}, the largest part of a request's time is {longest[1]} "
+        f"({format_share(fraction)})."
+    )

@@ -1,0 +1,31 @@
+"""What to type where an extra is missing."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve_deploy.extras import install_command
+
+
+@pytest.mark.parametrize(("extra", "package"), [("local", "nvidia-pytriton"), ("image", "pillow")])
+def test_the_command_names_what_the_extra_brings(extra: str, package: str) -> None:
+    """Not this package's own name, which no index knows before its release; into the environment that runs."""
+    python, *arguments, requirement = shlex.split(install_command(extra))
+    assert (Path(python), arguments) == (Path(sys.executable), ["-m", "pip", "install"])
+    assert requirement.startswith(package)
+
+
+@pytest.mark.parametrize(
+    ("file", "command"), [("pipx_metadata.json", "pipx inject triton-serve "), ("uv-receipt.toml", "uv pip install ")]
+)
+def test_environments_of_pipx_and_uv_are_told_by_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, command: str
+) -> None:
+    """They have no pip of their own."""
+    (tmp_path / file).touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert install_command("local").startswith(command)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.errors import Interrupted, ServeError, UsageError
+from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
@@ -71,6 +73,7 @@ class PackageSummary:
 
 def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
     """Package each model by itself; UsageError where two of them would have the same name."""
+    remove_abandoned(Path(tempfile.gettempdir()))
     names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):
         if name in names[:index]:

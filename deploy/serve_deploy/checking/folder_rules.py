@@ -11,6 +11,7 @@ from typing import Any
 from serve_deploy.checking.manifest_rules import check_files, check_served
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble
 from serve_deploy.model_config.backend_names import find_backend
+from serve_deploy.model_config.backend_rules import note_parameters
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, ModelFolder
@@ -38,6 +39,7 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
     for index, group in enumerate(config.instance_group):
         if group.count < 0:
             yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
+    yield from note_parameters(config)
     if manifest is None:
         return
     if manifest.verification is None:

@@ -136,7 +136,8 @@ def _check_model(
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
     marked = (words for state in refused for mark, words in _LACKS if mark in state.reason)
-    lacks = None if problems else next(marked, None)
+    # What an ensemble is refused for quotes the reasons of its members.
+    lacks = None if problems or folder.members else next(marked, None)
     if loaded is None or (refused and not lacks):
         problems += _compare_with_model(folder)
     if loaded and not lacks and not problems:

@@ -8,6 +8,13 @@ from typing import Any
 from serve_deploy.model_config.accelerators import ACCELERATORS, PRECISIONS, TENSORRT_KEYS
 from serve_deploy.model_config.problem import Problem, did_you_mean, is_onnx
 
+# What the backend reads of `parameters`: onnxruntime_backend, onnxruntime.cc.
+_PARAMETERS = (
+    "intra_op_thread_count", "inter_op_thread_count", "execution_mode", "enable_mem_arena", "enable_mem_pattern",
+    "memory.enable_memory_arena_shrinkage", "session.use_device_allocator_for_initializers", "cudnn_conv_algo_search",
+    "gpu_mem_limit", "arena_extend_strategy", "do_copy_in_default_stream",
+)  # fmt: skip
+
 
 def check_instances(config: Any) -> Iterator[Problem]:
     for index, group in enumerate(config.instance_group):
@@ -58,6 +65,13 @@ def check_batch_strategy(config: Any) -> Iterator[Problem]:
     elif not path.startswith("/"):
         fix = f"write its full path as Triton sees it, in the model's folder: /models/{config.name or 'NAME'}/1/…"
         yield Problem(f"parameters[{key}]", f"'{path}' is not a full path", fix)
+
+
+def note_parameters(config: Any) -> Iterator[str]:
+    """Parameters that ONNX Runtime's backend does not read, and that look like one that it reads."""
+    for key in sorted(set(config.parameters) - set(_PARAMETERS)):
+        if is_onnx(config) and (meant := did_you_mean(key, _PARAMETERS)):
+            yield f"parameters[{key}] is read by nobody: {meant}"
 
 
 def check_parameters(config: Any) -> Iterator[Problem]:

@@ -59,7 +59,9 @@ def _suggest_name(error: str) -> str:
         return did_you_mean(word, DESCRIPTOR.pool.FindMessageTypeByName(kind).fields_by_name)
     if found := re.search(r'Enum type "([^"]+)" has no value named (\w+)', error):
         kind, word = found.groups()
-        return did_you_mean(_TYPES.get(word, word), DESCRIPTOR.pool.FindEnumTypeByName(kind).values_by_name)
+        known = DESCRIPTOR.pool.FindEnumTypeByName(kind).values_by_name
+        whole = next((name for name in known if name.endswith(f"_{word}")), word)
+        return did_you_mean(_TYPES.get(word, whole), known)
     return ""
 
 

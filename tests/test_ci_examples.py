@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
@@ -33,6 +35,51 @@ def test_the_pytest_example_passes() -> None:
     assert "1 passed" in done.stdout
 
 
+def run_script(script: str, folder: Path, **environment: str) -> tuple[int, str]:
+    """Run shell lines as a CI job would; its exit code and what it said. What it left running ends with it."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "serve").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m serve_cli "$@"\n')
+    (bin_folder / "serve").chmod(0o755)
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", script], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            env=os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"} | environment, start_new_session=True,
+        )  # fmt: skip
+    try:
+        process.wait(timeout=150)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    return process.returncode, log.read_text()
+
+
+def documented_lines() -> str:
+    """The shell lines of docs/ci.md."""
+    (lines,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "ci.md").read_text(), re.MULTILINE | re.DOTALL)
+    return str(lines)
+
+
+def test_the_lines_of_the_document_run_as_they_stand(tmp_path: Path) -> None:
+    """Copied into any CI, on any free port: they package, serve, wait, measure and leave their files."""
+    code, log = run_script(documented_lines().replace("8000", str(free_port())), tmp_path)
+    assert code == 0, log + (tmp_path / "triton.log").read_text()
+    assert "p99<5s" in log
+    assert {"run.json", "run.html", "run.xml", "triton.log"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_lines_of_the_document_show_why_the_server_failed(tmp_path: Path) -> None:
+    """Where Triton does not start, its log is in the job's output, and the exit code is the load test's."""
+    lines = documented_lines().replace("8000", str(free_port()))
+    lines = lines.replace("serve run models", "serve run nowhere").replace("--wait 120", "--wait 4")
+    code, log = run_script(lines, tmp_path)
+    assert code == 6
+    assert "digits was not ready within 4 s" in log
+    assert "nowhere is not a folder" in log
+
+
 def test_the_workflow_packages_serves_measures_and_summarises(tmp_path: Path) -> None:
     """The workflow's own commands, but for installing and commenting, run one after the other as a CI would."""
     workflow = yaml.safe_load((EXAMPLES / "loadtest.yml").read_text())
@@ -40,36 +87,18 @@ def test_the_workflow_packages_serves_measures_and_summarises(tmp_path: Path) ->
         step["name"]: step["run"] for step in workflow["jobs"]["loadtest"]["steps"] if {"name", "run"} <= set(step)
     }
     assert list(steps) == [
-        "Install", "Package", "Start Triton", "Load-test", "Summarise", "Comment", "Make it the new baseline",
+        "Install", "Package", "Start Triton", "Load-test", "Show the server's log", "Summarise", "Comment",
+        "Make it the new baseline",
     ]  # fmt: skip
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    (bin_folder / "serve").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m serve_cli "$@"\n')
-    (bin_folder / "serve").chmod(0o755)
-    environment = os.environ | {
-        "PATH": f"{bin_folder}:{os.environ['PATH']}",
-        "HTTP_PORT": str(free_port()),
-        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-    }
-    wanted = ("Package", "Start Triton", "Load-test", "Summarise", "Make it the new baseline")
+    wanted = ("Package", "Start Triton", "Load-test", "Show the server's log", "Summarise", "Make it the new baseline")
     script = "set -eo pipefail\n" + "\n".join(steps[name] for name in wanted)
     assert "--duration 5 --repeat 5" in script
     script = script.replace("--duration 5 --repeat 5", "--duration 1 --repeat 2")
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["bash", "-c", script], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=output, start_new_session=True,
-        )  # fmt: skip
-    try:
-        process.wait(timeout=150)
-    finally:
-        # As when a CI job ends: what it left running, Triton, goes with it.
-        os.killpg(process.pid, signal.SIGTERM)
-    assert process.returncode == 0, log.read_text() + (tmp_path / "triton.log").read_text()
+    summary = tmp_path / "summary.md"
+    code, log = run_script(script, tmp_path, HTTP_PORT=str(free_port()), GITHUB_STEP_SUMMARY=str(summary))
+    assert code == 0, log + (tmp_path / "triton.log").read_text()
     report = LoadTestReport.model_validate_json((tmp_path / "baseline.json").read_text())
     assert [gate.passed for gate in report.gates] == [True, True]
     assert sum(point.succeeded for point in report.points) == 2 * 50
-    assert "### ✅ Load test of digits: 2 gates passed" in (tmp_path / "summary.md").read_text()
+    assert "### ✅ Load test of digits: 2 gates passed" in summary.read_text()
     assert xml.parse(tmp_path / "run.xml").getroot().get("failures") == "0"

@@ -144,13 +144,28 @@ def print_error(error: ServeError) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Show what is being done, on a terminal only; the text is gone when the work is."""
+def progress(*, tells_waits: bool = False) -> Iterator[Progress]:
+    """Show what is being done, on a terminal only; the text is gone when the work is.
+
+    With `tells_waits`, a line says without a terminal, too, what is waited for, whenever that changes.
+    """
     if not sys.stderr.isatty():
-        yield lambda _message: None
+        yield _tell_waits() if tells_waits else lambda _message: None
         return
     from rich.text import Text
 
     console = stderr()
     with console.status("", spinner="dots" if console.encoding.startswith("utf") else "line") as status:
         yield lambda message: status.update(Text(message))
+
+
+def _tell_waits() -> Progress:
+    told = ""
+
+    def tell(message: str) -> None:
+        nonlocal told
+        if message.startswith("waiting for ") and message != told:
+            told = message
+            stderr().print(message, markup=False)
+
+    return tell

@@ -9,6 +9,7 @@ import typer
 
 from serve_cli import output
 from serve_deploy.errors import ServeError
+from serve_deploy.releases import find_release
 
 if TYPE_CHECKING:
     from serve_deploy.manifest import BatchingProof, Manifest, Verification
@@ -73,7 +74,8 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
             yield f"evidence: {manifest.batching.evidence}"
         yield from (f"tried {attempt}" for attempt in manifest.batching.attempts)
     opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
-    yield f"Triton {manifest.triton_release} accepts it: IR version {manifest.onnx_ir_version}, {opsets}"
+    accepts = "accepts it:" if manifest.runs_every_operator else "reads"
+    yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     yield f"{_count(manifest.samples, 'sample')}, up to {manifest.sample_bytes:,} bytes each"
 
 
@@ -85,6 +87,8 @@ def _describe_batching(proof: BatchingProof) -> str:
 
 
 def _print_verification(manifest: Manifest, verification: Verification) -> None:
+    from serve_deploy.reports.figures import format_number
+
     console = output.stdout()
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = _count(verification.requests, "response")
@@ -95,11 +99,19 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     else:
         # A model of random outputs alone is shown to load and answer, no more.
         console.print(f"not comparable: {responses} from {triton}, {batches}", markup=False)
+    wanted = find_release(manifest.triton_release).onnxruntime_version
+    if verification.onnxruntime_version not in (None, wanted):
+        ran = verification.onnxruntime_version
+        console.print(f"ONNX Runtime {ran} ran it; Triton {manifest.triton_release} has {wanted}", markup=False)
     console.print(f"loaded in {verification.load_seconds:.2f} s, {verification.memory_bytes / 2**20:,.0f} MB of memory")
     if manifest.batching.max_batch_size > 1 and verification.largest_batch_executed <= 1:
         console.print("no batch formed: the model answered faster than requests arrived", markup=False)
     rows = [
-        (tensor.name, f"{tensor.largest_absolute_difference:.3g}", f"{tensor.largest_relative_difference:.1e}")
+        (
+            tensor.name,
+            format_number(tensor.largest_absolute_difference),
+            format_number(tensor.largest_relative_difference, 2),
+        )
         for tensor in verification.tensors
     ]
     if rows:

@@ -64,6 +64,8 @@ class Verification(_Document):
     random_outputs: tuple[str, ...] = ()
     # What the configuration has and this machine had not, such as GPUs and TensorRT.
     left_out: tuple[str, ...] = ()
+    # The ONNX Runtime that ran the model, where that is known: it may be another than the release's.
+    onnxruntime_version: str | None = None
 
 
 class Manifest(_Document):
@@ -79,6 +81,8 @@ class Manifest(_Document):
     files: tuple[FileDigest, ...]
     onnx_ir_version: int
     onnx_opsets: dict[str, int]
+    # Whether the release's ONNX Runtime runs every operator on a CPU; None where that is not known.
+    runs_every_operator: bool | None = None
     # As a client sees them: with the batch axis where there is one.
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

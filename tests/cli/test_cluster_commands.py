@@ -99,15 +99,17 @@ def test_configuration_that_is_none(serve: Serve, tmp_path: Path, text: str) -> 
 
 
 def test_a_node_that_is_down_hides_no_replica(serve: Serve, tmp_path: Path) -> None:
-    """Status does without a log that the node does not give; logs says which it is."""
-    routes = release_routes([pod("demo-triton-1"), pod("demo-triton-2", ready=False)])
-    routes[f"{CORE}/pods/demo-triton-2/log"] = (500, "dial tcp 192.0.2.1:10250: connect: no route to host")
+    """Status does without a log that the node does not give; logs names it, goes on, and says so at the end."""
+    routes = release_routes([pod("demo-triton-1", ready=False), pod("demo-triton-2")])
+    routes[f"{CORE}/pods/demo-triton-1/log"] = (500, "dial tcp 192.0.2.1:10250: connect: no route to host")
     with running_api(routes) as url:
         state = serve("status", "demo", "-n", "models", "--json", env=environment(tmp_path, url))
         logs = serve("logs", "demo", "-n", "models", env=environment(tmp_path, url))
     assert state.returncode == 0, state.stderr
     assert [each["name"] for each in json.loads(state.stdout)["pods"]] == ["demo-triton-1", "demo-triton-2"]
-    assert (logs.returncode, "the log of demo-triton-2 cannot be read" in logs.stderr) == (6, True), logs.stderr
+    assert (logs.returncode, "1 of 2 logs could not be read" in logs.stderr) == (6, True), logs.stderr
+    assert "demo-triton-1  the log of demo-triton-1 cannot be read" in logs.stderr
+    assert logs.stdout.startswith("demo-triton-2  ")
 
 
 def test_no_helm(serve: Serve, tmp_path: Path) -> None:

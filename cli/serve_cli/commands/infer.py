@@ -46,9 +46,8 @@ def infer(options: InferenceOptions, save: Save = None, json: Json = False) -> N
     from serve_deploy.inference.request import infer as send
     from serve_deploy.inference.request import save_outputs
 
-    with output.progress() as progress:
-        progress(f"asking {options.endpoint.url}")
-        result = send(options)
+    with output.progress(tells_waits=True) as progress:
+        result = send(options, progress=progress)
     if save:
         save_outputs(result, save)
     output.emit(result, as_json=json, render=print_result)

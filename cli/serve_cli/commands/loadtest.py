@@ -58,7 +58,7 @@ def loadtest(
     from serve_deploy.loadtest import run_loadtest
 
     files = load_report.check_outputs(outputs)
-    with progress() as show:
+    with progress(tells_waits=True) as show:
         report = run_loadtest(options, on_snapshot=lambda snapshot: show(describe_snapshot(snapshot)), progress=show)
     load_report.conclude(
         report,

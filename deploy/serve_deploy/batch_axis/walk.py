@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.batch_axis.calls import Call
-from serve_deploy.batch_axis.rules import READS_SHAPES_ONLY, RULES
+from serve_deploy.batch_axis.rules import KNOWS_POSITIONS, READS_SHAPES_ONLY, RULES
 from serve_deploy.batch_axis.rules.sources import read_tensor
-from serve_deploy.batch_axis.sizes import UndecidedError
+from serve_deploy.batch_axis.sizes import UndecidedError, counts_rows
 from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, RandomError, Value, fixed
 from serve_deploy.batch_axis.witness import Cause, Effect
 from serve_deploy.onnx.graph import subgraphs
@@ -58,7 +58,7 @@ class Walk:
 
     def step(self, node: NodeProto) -> None:
         """Work out the outputs of one node."""
-        inputs = [self.tensors.get(name, fixed()) if name else None for name in node.input]
+        inputs = [self.tensors.get(name) if name else None for name in node.input]
         domain = "" if node.domain in _STANDARD else node.domain
         function = self.functions.get((node.domain, node.op_type))
         operator = f"{domain}.{node.op_type}" if domain else node.op_type
@@ -124,13 +124,29 @@ def _run_rule(call: Call) -> Sequence[Value]:
     rule = RULES.get(call.operator)
     if rule is None:
         raise NotUnderstoodError("is an operator without a rule here")
+    if call.operator not in KNOWS_POSITIONS and any(value.steps for value in call.present):
+        raise NotUnderstoodError("computes with the number of a row in its batch")
     try:
         result = rule(call)
     except (UndecidedError, *_NOT_A_FORM):
         raise NotUnderstoodError("is used in a form that is not understood") from None
     if any(value is not None and value.counted and index not in call.read for index, value in enumerate(call.inputs)):
         raise NotUnderstoodError("computes with the size of the batch")
-    return [result] if isinstance(result, Value) else result
+    return [_counted(value, call) for value in ([result] if isinstance(result, Value) else result)]
+
+
+def _counted(value: Value, call: Call) -> Value:
+    """The value, marked where its shape alone makes it depend on the size of the batch."""
+    if value.shape is None or value.content is not None:
+        return value
+    axis = None if value.rows is None else value.rows.axis
+    if not any(counts_rows(size) for place, size in enumerate(value.shape) if place != axis):
+        return value
+    if axis is None:
+        return replace(value, counted=True)
+    if not any(each.shape is not None and sum(map(counts_rows, each.shape)) > 1 for each in call.present):
+        raise NotUnderstoodError("makes a tensor whose size depends on the size of the batch")
+    return value
 
 
 def _name(node: NodeProto) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.options import CheckOptions
@@ -17,6 +17,9 @@ from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.staging import find_unservable_names
+
+if TYPE_CHECKING:
+    from serve_deploy.onnx.model import OnnxModel
 
 _REFUSED = "Triton refuses it: "
 Verdict = Literal["well", "broken", "not_tried"]
@@ -166,7 +169,11 @@ def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
     for file in folder.onnx_files:
         try:
             model = read_model(file)
-            error = check_release(release, model.ir_version, model.opsets) or check_data_types(release, model.signature)
+            error = (
+                check_release(release, model.ir_version, model.opsets)
+                or check_data_types(release, model.signature)
+                or _check_operators(folder, model, release)
+            )
         except InvalidModelError as unreadable:
             error = unreadable
         if error is not None:
@@ -178,6 +185,21 @@ def _note_needs(folder: ModelFolder) -> tuple[str, ...]:
         return folder.needs
     except InvalidModelError:
         return ()  # said already by the release's check, which reads the same files
+
+
+def _check_operators(folder: ModelFolder, model: OnnxModel, release: str) -> InvalidModelError | None:
+    """Operators that the release has no CPU kernel for, unless the model is configured for GPUs alone."""
+    from serve_deploy.onnx.model import parse_proto
+    from serve_deploy.onnx.operator_uses import list_operator_uses
+    from serve_deploy.releases import check_operators
+
+    groups = folder.config.instance_group
+    if groups and all(group.kind == group.KIND_GPU for group in groups):
+        return None
+    if folder.manifest is not None and folder.manifest.runs_every_operator is False:
+        return None  # packaged so, without being run
+    uses = list_operator_uses(parse_proto(model.path))
+    return check_operators(release, uses, ir_version=model.ir_version, opsets=model.opsets)
 
 
 def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:

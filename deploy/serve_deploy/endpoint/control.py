@@ -6,7 +6,7 @@ import json
 from typing import Any, Self
 
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection
+from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection, RefusedError
 from serve_deploy.endpoint.model import Document, Model, ModelState, model_path, quote_model, read_model, read_state
 from serve_deploy.errors import EndpointError
 
@@ -29,6 +29,17 @@ class ControlPlane:
     def server_metadata(self) -> Document:
         """The server's name, version and extensions."""
         return self._ask("ServerMetadata", "GET", "/v2")
+
+    def is_ready(self, model: str, version: str = "") -> bool:
+        """Whether the model can be asked now; an unknown one cannot."""
+        path = f"{model_path(model, version)}/ready"
+        if isinstance(self._connection, GrpcConnection):
+            return bool(self._ask("ModelReady", "GET", path, name=model, version=version).get("ready"))
+        try:
+            self._connection.exchange("GET", path)
+        except RefusedError:
+            return False
+        return True
 
     def describe_model(self, model: str, version: str = "") -> Model:
         """What the model takes and returns; EndpointError lists the models that there are where it is none of them."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
+from serve_deploy.endpoint.readiness import WaitSeconds
 from serve_deploy.option import Made, Option
 from serve_deploy.tensors.shape_text import parse_shape
 
@@ -21,6 +22,7 @@ class InferenceOptions:
     model: Annotated[str, Option("The model to ask.", metavar="NAME", group=_REQUEST)]
     model_version: Annotated[str, Option("Its version; by default the latest.", metavar="N", group=_REQUEST)] = ""
     timeout_seconds: Annotated[float, Option("How long to wait for the answer.", minimum=0.001, group=_REQUEST)] = 60.0
+    wait_seconds: WaitSeconds = 0.0
     inputs: Annotated[
         tuple[str, ...],
         Option(

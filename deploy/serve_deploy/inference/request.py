@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serve_deploy.endpoint.readiness import wait_until_ready
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.atomic import write_atomically
 from serve_deploy.inference.missing_inputs import collect_inputs
 from serve_deploy.inference.options import InferenceOptions
 from serve_deploy.inference.ranking import ClassScore, can_be_labelled, can_be_ranked, rank, read_labels, split_rows
 from serve_deploy.inference.sequence import sequence_parameters
+from serve_deploy.progress import Progress, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +62,9 @@ class InferenceResult:
     outputs: tuple[InferenceOutput, ...]
 
 
-def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_counter) -> InferenceResult:
+def infer(
+    options: InferenceOptions, *, progress: Progress = silent, clock: Callable[[], float] = time.perf_counter
+) -> InferenceResult:
     """Send one request; EndpointError where nothing answers or Triton refuses, UsageError where the inputs do not fit.
 
     Whether they fit is judged before sending, by the model's own metadata.
@@ -69,6 +73,12 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
     from serve_deploy.endpoint.inference import send_request
     from serve_deploy.endpoint.payload import Sample
 
+    if options.wait_seconds:
+        wait_until_ready(
+            options.endpoint, options.model, options.model_version,
+            timeout_seconds=options.wait_seconds, progress=progress,
+        )  # fmt: skip
+    progress(f"asking {options.endpoint.url}")
     with ControlPlane(options.endpoint, timeout_seconds=options.timeout_seconds) as control:
         control.server_metadata()
         model = control.describe_model(options.model, options.model_version)
@@ -78,9 +88,13 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
     wanted = _wanted_outputs(model, options)
     labelled = _labelled_outputs(model, config, wanted)
     send = partial(
-        send_request, options.endpoint, model, Sample(arrays),
-        version=options.model_version, timeout_seconds=options.timeout_seconds,
-    )  # fmt: skip
+        send_request,
+        options.endpoint,
+        model,
+        Sample(arrays),
+        version=options.model_version,
+        timeout_seconds=options.timeout_seconds,
+    )
     start = clock()
     answer = send(wanted=dict.fromkeys(wanted, 0), parameters=sequence)
     elapsed = clock() - start
@@ -88,9 +102,7 @@ def infer(options: InferenceOptions, *, clock: Callable[[], float] = time.perf_c
     if labelled and sequence:
         notes.append("classes without their labels: asking for those too would go on with the sequence")
     elif labelled:
-        # Of an output, Triton returns the values or the names of classes; the second request is for the names.
-        sizes = {name: split_rows(answer[name], batched=model.max_batch_size > 0).shape[1] for name in labelled}
-        labels = {name: read_labels(classes) for name, classes in send(wanted=sizes).items()}
+        labels |= _ask_labels(model, answer, labelled, send)
     outputs = tuple(_read_output(model, options, name, array, labels.get(name)) for name, array in answer.items())
     return InferenceResult(
         options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
@@ -126,6 +138,15 @@ def _labelled_outputs(model: Model, config: Mapping[str, Any], names: tuple[str,
     labelled = {entry["name"] for entry in config.get("output", []) if entry.get("label_filename")}
     types = {tensor.name: tensor.data_type for tensor in model.outputs}
     return [name for name in names if name in labelled and can_be_labelled(types[name])]
+
+
+def _ask_labels(
+    model: Model, answer: Mapping[str, Array], names: list[str], send: Callable[..., Mapping[str, Array]]
+) -> dict[str, dict[int, str]]:
+    # Of an output, Triton returns the values or the names of its classes; this request is for the names.
+    batched = model.max_batch_size > 0
+    sizes = {name: split_rows(answer[name], batched=batched).shape[1] for name in names if answer[name].size}
+    return {name: read_labels(classes) for name, classes in send(wanted=sizes).items()} if sizes else {}
 
 
 def _read_output(

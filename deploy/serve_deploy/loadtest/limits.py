@@ -22,6 +22,7 @@ def check_limits(options: LoadTestOptions) -> None:
         "duration_seconds": options.duration_seconds or 0.0,
         "warmup_seconds": options.warmup_seconds,
         "timeout_seconds": options.timeout_seconds,
+        "wait_seconds": options.wait_seconds,
     }
     for name, value in seconds.items():
         _check(name, value, _MOST_SECONDS, "that is more than 30 years")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
+from serve_deploy.endpoint.readiness import WaitSeconds
 from serve_deploy.loadtest.loads import ClosedLoop, Loads, LoadShape, Ramp, Replay, Search, parse_loads
 from serve_deploy.option import Made, Option
 from serve_deploy.reports.options import JudgingOptions
@@ -41,6 +42,7 @@ class LoadTestOptions:
     timeout_seconds: Annotated[
         float, Option("Count a request as timed out after this long.", minimum=0.001, group=_LOAD)
     ] = 30.0
+    wait_seconds: WaitSeconds = 0.0
     judging: Annotated[JudgingOptions, Made(JudgingOptions)] = field(default_factory=JudgingOptions)
     batch_size: Annotated[int, Option("Inferences in each request.", minimum=1, group=_REQUESTS)] = 1
     data: Annotated[

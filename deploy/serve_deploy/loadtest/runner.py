@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.readiness import wait_until_ready
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.shared_memory import shared_inputs
 from serve_deploy.loadtest.data import read_request_data
@@ -35,6 +36,14 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
         raise UsageError("`find` needs a gate that the load must pass", hint="such as `slo='p99<50ms'`")
     baseline = _read_baseline(options)
     timeout_seconds = min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
+    if options.wait_seconds:
+        wait_until_ready(
+            options.endpoint,
+            options.model,
+            options.model_version,
+            timeout_seconds=options.wait_seconds,
+            progress=progress,
+        )
     with (
         _live_metrics(options, on_snapshot) as listener,
         ControlPlane(options.endpoint, timeout_seconds=timeout_seconds) as control,

@@ -9,6 +9,7 @@ from serve_deploy.manifest import Manifest
 from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
+from serve_deploy.packaging.servable import Servable
 from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def describe_package(
-    source: OnnxModel, version: int, analysis: ModelAnalysis, plan: ConfigPlan, release: str, fixes: tuple[str, ...]
+    source: OnnxModel, version: int, analysis: ModelAnalysis, plan: ConfigPlan, release: str, servable: Servable
 ) -> Manifest:
     """Everything but the files and their verification, which come when the files are written."""
     model = analysis.opened.model
@@ -31,6 +32,7 @@ def describe_package(
         files=(),
         onnx_ir_version=model.ir_version,
         onnx_opsets=dict(model.opsets),
+        runs_every_operator=servable.runs_every_operator,
         inputs=client_tensors(plan.config, "input"),
         outputs=tuple(
             # What the model returns decides: any size, in as many dimensions as were seen.
@@ -40,7 +42,7 @@ def describe_package(
         batching=analysis.batching,
         labels=dict(plan.labels),
         settings=dict(plan.settings),
-        fixes=fixes,
+        fixes=servable.fixes,
         samples=len(analysis.samples),
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
     )

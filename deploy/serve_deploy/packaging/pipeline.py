@@ -6,10 +6,10 @@ import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serve_deploy.errors import Interrupted, ServeError, UsageError
+from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
@@ -19,7 +19,7 @@ from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.heritage import inherit
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
-from serve_deploy.packaging.servable import make_servable
+from serve_deploy.packaging.servable import Servable, make_servable
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder
@@ -113,21 +113,53 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
         progress(f"reading {source.name}")
         opened = open_model(source, prepack=options.runs_model, progress=progress)
         with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
-            servable, fixes = make_servable(opened, release=release, fix=options.fix)
-            analysis = analyse_model(servable, options, progress)
+            servable = make_servable(opened, release=release, fix=options.fix, runs_model=options.runs_model)
+            servable, analysis = _analyse(servable, options, progress)
             plan = plan_config(name, analysis, options, heritage)
             require_same_tensors(plan.config, version, existing, force=options.force)
-            manifest = describe_package(opened.model, version, analysis, plan, release, fixes)
+            manifest = describe_package(opened.model, version, analysis, plan, release, servable)
             if folder is not None:
                 progress(f"writing {name}")
                 manifest = _write(folder, analysis, plan, manifest, options, progress)
                 manifest = commit_version(folder, destination, existing, manifest)
-    notes += (*plan.notes, *_find_contradictions(analysis), *list_needs(servable.model))
+    notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
 
 
 def _choose_name(source: Path, options: PackageOptions) -> str:
     return default_model_name(source) if options.name is None else options.name
+
+
+def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:
+    """Analyse the model; with `fix`, a batch fixed to 1 is freed where the proof then holds."""
+    freed = _free_batch(servable, options)
+    if freed is not None:
+        try:
+            analysis = analyse_model(freed.opened, options, progress)
+            reason = analysis.batching.evidence
+            if analysis.batching.verdict == "batchable":
+                return freed, analysis
+        except ServeError as error:
+            reason = error.message
+        servable = replace(servable, notes=(*servable.notes, f"the batch stays fixed to 1: with it free, {reason}"))
+    return servable, analyse_model(servable.opened, options, progress)
+
+
+def _free_batch(servable: Servable, options: PackageOptions) -> Servable | None:
+    from serve_deploy.packaging.fixes.fixed_batch import free_batch
+    from serve_deploy.packaging.fixes.model_fixes import check_same_results
+
+    if not options.fix or not options.runs_model or options.max_batch_size == 0:
+        return None
+    freed = free_batch(servable.opened)
+    if freed is None:
+        return None
+    opened, fix = freed
+    try:
+        check_same_results(servable.opened, opened)
+    except InvalidModelError:
+        return None
+    return replace(servable, opened=opened, fixes=(*servable.fixes, fix))
 
 
 def _look_at_destination(name: str, options: PackageOptions) -> tuple[Path, ModelFolder | None]:
@@ -186,4 +218,11 @@ def _verify(
         batch_noise=analysis.batching.largest_difference or 0.0,
     )
     verification = verify_model(subject, runtime=options.runtime, progress=progress)
-    return verification.model_copy(update={"left_out": left_out})
+    ran = _own_onnxruntime() if verification.runtime == "embedded" else None
+    return verification.model_copy(update={"left_out": left_out, "onnxruntime_version": ran})
+
+
+def _own_onnxruntime() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -136,6 +136,8 @@ class Manifest(_Document):
     outputs: tuple[TensorSpec, ...]
     batching: BatchingProof
     labels: dict[str, tuple[str, ...]] = {}
+    # What the user set, by the names of the options; the next version keeps it.
+    settings: dict[str, Any] = {}
     fixes: tuple[str, ...] = ()
     samples: int = 0
     sample_bytes: int = 0

@@ -117,7 +117,7 @@ def _explain_proof(batching: BatchingProof) -> Iterator[str]:
 def _explain_instances(options: ConfigOptions) -> dict[str, str]:
     where = "on each GPU: " if options.kind == "gpu" else ""
     count = f"{where}one ONNX Runtime session"
-    if options.instances > 1:
+    if options.instances is not None and options.instances > 1:
         count = f"{where}{options.instances} ONNX Runtime sessions, {_CHOSEN}"
     elif options.kind != "gpu":
         count += " uses all cores; each further one needs its own memory"

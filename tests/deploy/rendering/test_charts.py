@@ -13,7 +13,7 @@ from serve_deploy.rendering import render
 from serve_deploy.rendering.charts.changes import draw_changes
 from serve_deploy.rendering.charts.curve import draw_curve
 from serve_deploy.rendering.charts.distribution import draw_percentiles
-from serve_deploy.rendering.charts.timeline import cut_timeline
+from serve_deploy.rendering.charts.slices import cut_timeline
 from serve_deploy.reports.judging import Baseline, judge_report
 from serve_deploy.reports.point import Load, Point, TimelineBucket
 from serve_deploy.reports.report import BaselineComparison, MetricChange

@@ -120,6 +120,22 @@ def test_installed_package_serves_a_model(installed, tmp_path: Path) -> None:
     assert installed("check", tmp_path / "models").returncode == 0
 
 
+def test_installed_package_runs_a_server_and_asks_it(distribution: Distribution, installed, tmp_path: Path) -> None:
+    """`serve run` and `serve infer`, as a user types them after the installation."""
+    assert installed("package", DIGITS / "digits.onnx", "-o", tmp_path / "models", "--no-verify").returncode == 0
+    ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+    command = [distribution.serve, "run", tmp_path / "models", *ports, "--json"]
+    with subprocess.Popen(command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = json.loads("".join(iter(server.stdout.readline, "}\n")) + "}")["http_url"]
+            done = installed("infer", url, "-m", "digits", "--repository", tmp_path / "models", "--json")
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["outputs"][0]["classes"][0][0]["label"] == "zero"
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+
+
 def test_installed_package_writes_a_chart(installed, tmp_path: Path) -> None:
     """The chart that travels in the wheel is found, without a checkout."""
     assert installed("package", DIGITS / "digits.onnx", "-o", tmp_path / "models", "--no-verify").returncode == 0

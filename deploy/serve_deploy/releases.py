@@ -7,10 +7,11 @@ into the ONNX Runtime of each row.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.kernels import Answer, OperatorUse, answer_all, read_table
 from serve_deploy.tensors.types import DataType, ModelSignature
 
 # The newest release whose ONNX Runtime's limits were seen: a model is refused only where no container would take it.
@@ -39,7 +40,7 @@ _ONNXRUNTIMES = (
 )  # fmt: skip
 # Highest IR version, ai.onnx opset and ai.onnx.ml opset by ONNX Runtime 1.<minor>.
 _LIMITS = {
-    13: (8, 17, 3), 14: (8, 18, 3), 15: (9, 18, 3), 16: (9, 19, 3), 17: (9, 20, 4), 18: (10, 21, 5), 19: (10, 21, 5),
+    13: (8, 17, 3), 14: (8, 18, 3), 15: (9, 19, 3), 16: (9, 19, 3), 17: (9, 20, 4), 18: (10, 21, 5), 19: (10, 21, 5),
     20: (10, 21, 5), 21: (10, 22, 5), 22: (10, 22, 5), 23: (11, 23, 5), 24: (13, 25, 5), 27: (13, 26, 5),
 }  # fmt: skip
 _FIRST, _NEWEST = (23, 1), (26, 8)
@@ -115,6 +116,58 @@ def _excesses(release: Release, ir_version: int, opsets: Mapping[str, int]) -> l
         for domain, limit in limits.items()
         if opsets.get(domain, 0) > limit
     ]
+
+
+def answer_release(release: str, uses: Iterable[OperatorUse]) -> Answer:
+    """Whether the release's ONNX Runtime has a CPU kernel for every operator, as far as that is known."""
+    return answer_all(dict.fromkeys(uses), find_release(release).onnxruntime_version, read_table())
+
+
+def check_operators(
+    release: str, uses: Iterable[OperatorUse], *, ir_version: int, opsets: Mapping[str, int]
+) -> InvalidModelError | None:
+    """Return why the release's ONNX Runtime would refuse an operator of the model; None where it is not known to."""
+    target, unique = find_release(release), tuple(dict.fromkeys(uses))
+    answer = answer_release(release, unique)
+    if answer.verdict != "refused":
+        return None
+    fitting = next(
+        (
+            other.name
+            for other in list_releases()
+            if other.name > target.name
+            and not _excesses(other, ir_version, opsets)
+            and answer_release(other.name, unique).verdict == "runs"
+        ),
+        None,
+    )
+    newer = f"use `release={fitting}` or later, or " if fitting else "no known release runs it on a CPU; "
+    return InvalidModelError(
+        f"Triton {target.name} (ONNX Runtime {target.onnxruntime_version}) would refuse the model: on a CPU it does "
+        f"not run {_enumerate(answer.reasons)}",
+        hint=f"{newer}convert a copy with `fix=True`, or export the model again with other operators",
+    )
+
+
+def note_operators(release: str, answer: Answer) -> str | None:
+    """What is not known of the release and the model's operators, in one sentence."""
+    target = find_release(release)
+    if answer.verdict == "runs":
+        return None
+    runtime = f"Triton {target.name} (ONNX Runtime {target.onnxruntime_version})"
+    if answer.verdict == "refused":
+        return f"{runtime} has no CPU kernel for {_enumerate(answer.reasons)}; whether its GPU kernels do is not known"
+    if target.onnxruntime_version in read_table().missing:
+        return (
+            f"{runtime}: not known whether it runs every operator, because that ONNX Runtime has no wheel to try; "
+            "only the IR version and the opsets were compared"
+        )
+    return f"{runtime}: not known whether it runs {_enumerate(answer.reasons)}"
+
+
+def _enumerate(reasons: tuple[str, ...], most: int = 5) -> str:
+    shown = ", ".join(reasons[:most])
+    return f"{shown} and {len(reasons) - most} more" if len(reasons) > most else shown
 
 
 def check_data_types(release: str, signature: ModelSignature) -> InvalidModelError | None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from synthetic_reports import make_report, make_stalled_point, make_sweep
 
+from serve_cli.output import print_table
+
 SERVE = [sys.executable, "-m", "serve_cli"]
 Golden = Callable[[str, str], None]
 
@@ -142,3 +144,21 @@ def test_a_report_fits_its_terminal(tmp_path: Path, golden: Golden, name: str, c
     shown = run_on_terminal(columns, "report", path)
     assert max(map(len, shown.splitlines())) <= columns
     golden(f"terminal/{name}-{columns}.txt", shown)
+
+
+ROWS = (
+    ("digits", "1", "ok", "READY", "Triton 26.07"),
+    ("text-classification-with-a-long-name", "1, 2, 3", "failed", "UNAVAILABLE", "Triton 26.07"),
+)
+
+
+@pytest.mark.parametrize("columns", [100, 80, 60, 40])
+def test_a_table_of_any_command_fits_its_terminal(
+    golden: Golden, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    """In a narrow terminal a row becomes a block, where it would have been folded within its words."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_table(("model", "versions", "result", "state", "checked for"), ROWS)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= columns
+    golden(f"terminal/table-{columns}.txt", shown)

@@ -15,6 +15,16 @@ from onnx import numpy_helper
 # "real" cases are downloads of large models; they add no operator and no type.
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 
+_WIDER = {
+    "bfloat16": np.float32,
+    "float8": np.float32,
+    "float4": np.float32,
+    "int4": np.int8,
+    "int2": np.int8,
+    "uint4": np.uint8,
+    "uint2": np.uint8,
+}
+
 Value = Any  # an array, a list for a sequence, None for an optional input left out
 
 
@@ -97,13 +107,16 @@ def _read_value(path: Path, description: onnx.ValueInfoProto) -> Value:
 
 
 def _plain(value: Value) -> Value:
-    """BF16 as float32, strings as `str`; all else as it is."""
+    """Types that numpy lacks in the next one that it has, as `--fix` serves them; strings as `str`."""
     if isinstance(value, onnx.TensorProto):
         value = numpy_helper.to_array(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
         value = np.asarray(value)
-        if value.dtype.name == "bfloat16":
-            return value.astype(np.float32)
+        wider = next((wide for kind, wide in _WIDER.items() if value.dtype.name.startswith(kind)), None)
+        if wider is not None:
+            return value.astype(wider)
         if value.dtype.kind in "OSU":
             return np.array(
                 [item.decode() if isinstance(item, bytes) else str(item) for item in value.flat], dtype=object

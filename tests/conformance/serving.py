@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +23,8 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package_model
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
+
+_WITHOUT_NUMPY = ("bfloat", "float8", "float4", "int4", "int2")
 
 
 def run_case(case: Case) -> str | None:
@@ -52,7 +54,7 @@ def _has_only_tensors(session: Any) -> bool:
     # What holds a sequence, map, optional or a type that numpy lacks is judged by packaging, not by running it here.
     tensors = [*session.get_inputs(), *session.get_outputs()]
     return all(
-        tensor.type.startswith("tensor(") and not any(kind in tensor.type for kind in ("bfloat", "float8", "int4"))
+        tensor.type.startswith("tensor(") and not any(kind in tensor.type for kind in _WITHOUT_NUMPY)
         for tensor in tensors
     )
 
@@ -64,10 +66,15 @@ def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
     given = [_sendable(case, request) for request in case.requests]
     samples.write_bytes(encode_samples([inputs for inputs in given if inputs]))
     options = PackageOptions(
-        repository=repository, name=case.name, samples=samples if any(given) else None, verify=False, warmup=False
+        repository=repository,
+        name=case.name,
+        samples=samples if any(given) else None,
+        verify=False,
+        warmup=False,
+        fix=True,
     )
     try:
-        _package(source, options)
+        package_model(source, options)
     except InvalidModelError as error:
         return Outcome(case.name, Verdict.REFUSED, _first_line(error).replace(f"{folder}/", ""))
     except ServeError as error:
@@ -75,34 +82,6 @@ def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
     except Exception as error:  # noqa: BLE001 - a crash of packaging is a finding, not the end of the run
         return Outcome(case.name, Verdict.NOT_PACKAGED, f"{type(error).__name__}: {_first_line(error)}")
     return None
-
-
-def _package(source: Path, options: PackageOptions) -> None:
-    """Package, with the two remedies that leave the case what it is, each tried once."""
-    is_freed = False
-    while True:
-        try:
-            package_model(source, options)
-        except InvalidModelError as error:
-            if "would refuse the model" in error.message and not options.fix:
-                # The newest cases are of an IR and opset that no released Triton takes: --fix lowers what it can.
-                options = dataclasses.replace(options, fix=True)
-            elif "has a dimension of 0" in error.message and not is_freed:
-                # No configuration can say 0; tensors of that size can be sent all the same where the dim is free.
-                onnx.save(_with_free_dims(onnx.load(source)), source)
-                is_freed = True
-            else:
-                raise
-        else:
-            return
-
-
-def _with_free_dims(model: onnx.ModelProto) -> onnx.ModelProto:
-    for tensor in (*model.graph.input, *model.graph.output):
-        for axis, dim in enumerate(tensor.type.tensor_type.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value == 0:
-                dim.dim_param = f"{tensor.name}_{axis}"
-    return model
 
 
 def _sendable(case: Case, request: Request) -> dict[str, np.ndarray]:
@@ -134,11 +113,17 @@ def _ask_case(server: TritonServer, case: Case) -> Outcome:
             model = control.describe_model(case.name)
         for request in case.requests:
             outputs = _ask(endpoint, model, request)
-            if difference := compare(case, [outputs[name] for name in case.output_names], request.expected):
+            if difference := compare(case, [_find(outputs, name) for name in case.output_names], request.expected):
                 return Outcome(case.name, Verdict.DIFFERENT, difference, model.max_batch_size)
     except (ServeError, ValueError) as error:
         return Outcome(case.name, Verdict.DIFFERENT, _first_line(error))
     return Outcome(case.name, Verdict.SERVED, "", model.max_batch_size, _features(model, case))
+
+
+def _find(outputs: dict[str, np.ndarray], name: str) -> Value:
+    """An output, or the list that it was split into."""
+    parts = [outputs[part] for part in (f"{name}_{index}" for index in range(len(outputs))) if part in outputs]
+    return outputs.get(name, parts)
 
 
 def _ask(endpoint: Endpoint, model: Model, request: Request) -> dict[str, np.ndarray]:
@@ -163,11 +148,26 @@ def compare(case: Case, outputs: Sequence[Value], expected: Sequence[Value]) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, got, wanted in zip(case.output_names, outputs, expected, strict=False):
-            if not isinstance(wanted, np.ndarray):
-                return f"{name} is no tensor"
+            if isinstance(wanted, list):
+                if difference := _difference_of_sequences(got, wanted, case):
+                    return f"{name}: {difference}"
+                continue
             if difference := _difference(np.asarray(got), wanted, case):
                 return f"{name}: {difference}"
     return None
+
+
+def _difference_of_sequences(got: Value, wanted: Sequence[np.ndarray], case: Case) -> str | None:
+    """How a sequence's parts, or the tensor that they were made of, differ from the tensors expected."""
+    if isinstance(got, list):
+        if len(got) != len(wanted):
+            return f"{len(got)} tensors instead of {len(wanted)}"
+        return next(filter(None, (_difference(g, w, case) for g, w in zip(got, wanted, strict=True))), None)
+    joined = [np.stack(wanted)] if len({part.shape for part in wanted}) == 1 else []
+    for axis in range(wanted[0].ndim):
+        with contextlib.suppress(ValueError):
+            joined.append(np.concatenate(wanted, axis))
+    return None if any(_difference(got, whole, case) is None for whole in joined) else "not the tensors expected"
 
 
 def _difference(got: np.ndarray, wanted: np.ndarray, case: Case) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import select
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +28,31 @@ def triton_server() -> Iterator[Callable[..., TritonServer]]:
             )
 
         yield start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After all tests, no process that they started runs, and no folder of ours is left."""
+    mark, temporary = f"SERVE_TEST_SESSION={secrets.token_hex(8)}", tmp_path_factory.mktemp("tmp")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(*mark.split("="))
+        environment.setenv("TMPDIR", str(temporary))
+        environment.setattr("tempfile.tempdir", str(temporary))
+        yield
+    left = [name for name in os.listdir(temporary) if name.startswith("serve-")]
+    assert (_running_still(mark.encode()), left) == ([], [])
+
+
+def _running_still(mark: bytes) -> list[str]:
+    """The command lines of processes that have the mark, and do not end within ten seconds."""
+    running = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark not in (process / "environ").read_bytes() or int(process.name) == os.getpid():
+                continue
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            handle = os.pidfd_open(int(process.name))
+            if not select.select([handle], [], [], 10)[0]:
+                running.append(command)
+            os.close(handle)
+    return running

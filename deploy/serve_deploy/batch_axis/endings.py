@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from serve_deploy.batch_axis.witness import Cause, Effect
 if TYPE_CHECKING:
     from onnx import NodeProto, ValueInfoProto
 
+_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
 _BATCH_FIRST = "export the model with the batch as first dimension of every input and output, and transpose inside it"
 _FREE = "export the model again with its first dimension free (dynamic)"
 
@@ -19,8 +21,8 @@ _FREE = "export the model again with its first dimension free (dynamic)"
 class FreeSizes:
     """A size for each free dimension, the same for the same name; the name of the batch stands for its rows."""
 
-    def __init__(self, first: int, step: int, batch_names: Iterable[str]) -> None:
-        self._next, self._step = first, step
+    def __init__(self, unit: int, first: int, batch_names: Iterable[str]) -> None:
+        self._unit, self._primes = unit, itertools.cycle(prime for prime in _PRIMES if prime >= first)
         self._sizes: dict[str, Number] = dict.fromkeys(filter(None, batch_names), ROWS)
 
     def read(self, dim: Any, axis: int) -> Number:
@@ -29,8 +31,7 @@ class FreeSizes:
             return dim.dim_value
         name = dim.dim_param or f" {axis}"
         if name not in self._sizes:
-            self._sizes[name] = Size(self._next, 0, assumed=True)
-            self._next += self._step
+            self._sizes[name] = Size(self._unit * next(self._primes), 0, assumed=True)
         return self._sizes[name]
 
 
@@ -86,9 +87,11 @@ def _fault(value: Value) -> tuple[str | None, str | None, Effect]:
             return "its shape is not known", None, "unknown"
         return "it has one result for the whole batch, not one for each row", None, "mixes"
     size = value.known_shape[value.rows.axis]
+    if any(counts_rows(other) for axis, other in enumerate(value.known_shape) if axis != value.rows.axis):
+        return "the size of its results depends on the size of the batch", None, "unknown"
     if value.rows.axis:
         return f"it has its batch on axis {value.rows.axis}, not on axis 0", _BATCH_FIRST, "mixes"
-    if value.rows.numbers:
+    if any(value.steps):
         return "it holds the number of each row in its batch", None, "mixes"
     if size != ROWS:
         return f"it has {size.per_row} entries on axis 0 for each row", None, "mixes"

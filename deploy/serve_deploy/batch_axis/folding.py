@@ -87,6 +87,17 @@ def _select(condition: Any, yes: Any, no: Any) -> Any:
     return yes if condition else no
 
 
+def _exact(function: Callable[..., Any], operands: int = 1) -> Callable[..., Any]:
+    """A function of constants alone."""
+
+    def apply(*numbers: Any) -> Any:
+        if any(isinstance(number, Size) for number in numbers):
+            raise UndecidedError
+        return function(*numbers)
+
+    return _each(apply, operands)
+
+
 FOLDS: dict[str, Callable[..., Any]] = {
     "Abs": _each(lambda a: -a if is_less(a, 0) else a),
     "Add": np.add,
@@ -107,6 +118,8 @@ FOLDS: dict[str, Callable[..., Any]] = {
     "Neg": np.negative,
     "Not": _each(lambda a: not a),
     "Or": _each(lambda a, b: a or b, 2),
+    "Pow": _exact(pow, 2),
+    "Sqrt": _exact(math.sqrt),
     "Sub": np.subtract,
     "Where": _each(_select, 3),
 }

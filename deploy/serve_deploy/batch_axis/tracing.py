@@ -14,9 +14,10 @@ from serve_deploy.batch_axis.witness import Cause, GraphWitness
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Free dimensions are taken to have such sizes, first and step: first ones that fit tokens and their tables, then ones
-# that survive the strides and windows of networks on images and sound.
-_FREE_SIZES = ((48, 16), (80640, 80640))
+# Free dimensions are taken to have such sizes, a unit times primes from the second number on: first ones that fit
+# tokens and their tables, then ones that survive the strides and windows of networks on images and sound, then the
+# small sizes that some of these are made for.
+_FREE_SIZES = ((8, 11), (80640, 11), (16, 3))
 
 
 def trace_batch_axis(proto: ModelProto, batched: Collection[str] | None = None) -> GraphWitness:
@@ -25,18 +26,18 @@ def trace_batch_axis(proto: ModelProto, batched: Collection[str] | None = None) 
     Axis 0 is taken to be free, also where it is declared to be 1. Needs no external data.
     """
     witness = GraphWitness("unknown")
-    for first, step in _FREE_SIZES:
-        witness = _trace(proto, batched, first, step)
+    for unit, first in _FREE_SIZES:
+        witness = _trace(proto, batched, unit, first)
         if witness.verdict != "unknown":
             break
     return witness
 
 
-def _trace(proto: ModelProto, batched: Collection[str] | None, first: int, step: int) -> GraphWitness:
+def _trace(proto: ModelProto, batched: Collection[str] | None, unit: int, first: int) -> GraphWitness:
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [each for each in proto.graph.input if each.name not in constants]
     stacked = [each for each in inputs if batched is None or each.name in batched]
-    sizes = FreeSizes(first, step, batch_names(stacked))
+    sizes = FreeSizes(unit, first, batch_names(stacked))
     values = [batched_input(each, sizes) if each in stacked else fixed_input(each, sizes) for each in inputs]
     walk = Walk.through(proto)
     walk.add_constants(proto.graph)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,33 +28,37 @@ class NotUnderstoodError(MixesError):
     """What becomes of the rows is not known here."""
 
 
+class SortedError(MixesError):
+    """The rows are put into another order here, from which a later operator may put them back."""
+
+
 class RandomError(NotUnderstoodError):
     """Random numbers are drawn here, whatever the inputs are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows lie on `axis`, whose index runs over (before, row, after): batch-major blocks where before is 1.
-
-    `numbers` marks the columns of the last axis that hold the row's number in the batch itself, () where none does.
-    """
+    """The rows lie on `axis`, whose index runs over (before, row, after): batch-major blocks where before is 1."""
 
     axis: int
     after: int = 1
-    numbers: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """One tensor. Without `rows` it is the same in every batch, unless it is `counted` from the number of rows.
 
-    `shape` is None where not even the rank is known. `content` holds numbers and Sizes (dtype object).
+    `shape` is None where not even the rank is known. `content` holds numbers and Sizes (dtype object). `steps` is what
+    the number of a row in its batch adds to an index, () for nothing: one step for all, or one for each column of the
+    last axis. `span` is the least and the largest of the whole numbers in it, where that is known.
     """
 
     shape: Shape | None = None
     rows: Rows | None = None
-    content: Array | None = None
+    content: Array | None = field(default=None, compare=False)
     counted: bool = False
+    steps: tuple[int, ...] = ()
+    span: tuple[int, int] | None = None
     causes: frozenset[Cause] = frozenset()
 
     @property

@@ -54,7 +54,9 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *_derive_revision(models, options),  # last: it reads every file
     ]
     values = validate_values(merge_values(nest_values(derived), options.overrides))
-    return ChartPlan(release, values, tuple(mark_overridden(derived, options.overrides)), tuple(scaling.notes))
+    needs = (f"{model.name}: {need}" for model in models for need in model.needs)
+    overridden = tuple(mark_overridden(derived, options.overrides))
+    return ChartPlan(release, values, overridden, (*needs, *scaling.notes))
 
 
 def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:

@@ -73,8 +73,12 @@ def _pids() -> list[int]:
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:
+    folder = _PROC / str(pid) / "fd"
     with suppress(OSError):
-        return any(os.readlink(entry.path) in sockets for entry in os.scandir(_PROC / str(pid) / "fd"))
+        for name in os.listdir(folder):
+            with suppress(OSError):  # it may be closed by now
+                if os.readlink(folder / name) in sockets:
+                    return True
     return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -216,7 +217,11 @@ class Session:
 
 def _explain_connections(failure: str) -> str:
     if os.strerror(errno.EMFILE) in failure:
-        return "each connection is an open file: raise this machine's limit (`ulimit -Hn`), or use more `processes`"
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        return (
+            f"each connection is an open file, and ulimit -n allows {allowed:,} here: "
+            "raise it well above the concurrency, or use more `processes`"
+        )
     if os.strerror(errno.EADDRNOTAVAIL) in failure:
         return "this machine has no further port for connections to that server: use a lower `concurrency`"
     return "the server itself answers: check for a proxy or a connection limit in between"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serve_deploy.errors import InvalidModelError
@@ -11,10 +12,27 @@ if TYPE_CHECKING:
     from serve_deploy.onnx.session import OpenedModel
 
 
-def make_servable(opened: OpenedModel, *, release: str, fix: bool) -> tuple[OpenedModel, tuple[str, ...]]:
-    """The model, and one sentence for each fix; raises InvalidModelError where the release cannot serve it."""
+@dataclass(frozen=True)
+class Servable:
+    """The model or its fixed copy, one sentence for each fix, and what is not known of the release.
+
+    `runs_every_operator` is None where it is not known whether the release does, on a CPU.
+    """
+
+    opened: OpenedModel
+    fixes: tuple[str, ...]
+    notes: tuple[str, ...]
+    runs_every_operator: bool | None
+
+
+def make_servable(opened: OpenedModel, *, release: str, fix: bool, runs_model: bool = True) -> Servable:
+    """The model as the release serves it; raises InvalidModelError where it cannot.
+
+    Without `runs_model` it may be for GPUs only: then a missing CPU kernel is a note.
+    """
+    from serve_deploy.onnx.operator_uses import list_operator_uses
     from serve_deploy.packaging.fixes.model_fixes import fix_model
-    from serve_deploy.releases import check_data_types, check_release
+    from serve_deploy.releases import answer_release, check_data_types, check_operators, check_release, note_operators
 
     servable, fixes = fix_model(opened, release=release) if fix else (opened, ())
     model = servable.model
@@ -23,9 +41,15 @@ def make_servable(opened: OpenedModel, *, release: str, fix: bool) -> tuple[Open
         or check_release(release, model.ir_version, model.opsets)
         or check_data_types(release, model.signature)
     )
+    uses = list_operator_uses(servable.parse())
+    if error is None and runs_model:
+        error = check_operators(release, uses, ir_version=model.ir_version, opsets=model.opsets)
     if error is not None:
         raise error
-    return servable, fixes
+    answer = answer_release(release, uses)
+    note = note_operators(release, answer)
+    runs = None if answer.verdict == "unknown" else answer.verdict == "runs"
+    return Servable(servable, fixes, (note,) if note else (), runs)
 
 
 def explain_unservable(model: OnnxModel) -> InvalidModelError | None:
@@ -44,13 +68,3 @@ def _is_fixable(tensor: UnsupportedTensor) -> bool:
     if tensor.kind == "tensor":
         return "complex" not in tensor.type_name
     return tensor.direction == "output" and tensor.kind != "sparse tensor"
-
-
-def list_needs(model: OnnxModel) -> tuple[str, ...]:
-    """What the model needs of the image that serves it, as notes for the user."""
-    if not model.needs_locale:
-        return ()
-    return (
-        "StringNormalizer needs the locale en_US.UTF-8: install it in Triton's image, or use `fix` to change it to "
-        "C.UTF-8, which every image has",
-    )

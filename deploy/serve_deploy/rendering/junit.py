@@ -53,9 +53,14 @@ def _gate_cases(report: LoadTestReport) -> Iterator[xml.Element]:
 
 
 def _change_cases(report: LoadTestReport) -> Iterator[xml.Element]:
-    changes = report.baseline.changes if report.baseline else ()
-    let_pass = report.allow_partial and any(change.verdict != "not_compared" for change in changes)
-    for change in changes:
+    if report.baseline is None:
+        return
+    let_pass = report.allow_partial and report.baseline.compared != "not"
+    if not report.baseline.changes:
+        case = _case(report, "comparison with the baseline")
+        _say(case, "error", "no load was measured", "not compared")
+        yield case
+    for change in report.baseline.changes:
         case = _case(report, f"{METRIC_NAMES[change.metric]} at {format_load(change.load)} against the baseline")
         if change.verdict == "worse":
             _say(case, "failure", change.explanation, "regression")

@@ -9,6 +9,7 @@ from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.rendering.summary import LoadSummary, describe_margin
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.reports.gates import read_error_rate, read_queue_us
+from serve_deploy.reports.intervals import latency_reader
 from serve_deploy.reports.point import Point
 
 Read = Callable[[Point], float | None]
@@ -35,16 +36,8 @@ class Kind:
     write: Write
 
 
-def _read_latency(clock: str, figure: str) -> Read:
-    def read(point: Point) -> float | None:
-        latency = getattr(point, clock)
-        return float(getattr(latency, figure)) if latency.count else None
-
-    return read
-
-
 def _latency(label: str, clock: str, figure: str) -> Kind:
-    return Kind(label, f"{clock}.{figure}", _read_latency(clock, figure), format_time_us)
+    return Kind(label, f"{clock}.{figure}", latency_reader(clock, figure), format_time_us)
 
 
 def _write_rate(value: float) -> str:

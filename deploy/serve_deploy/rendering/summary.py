@@ -188,13 +188,12 @@ def describe_baseline(comparison: BaselineComparison) -> str:
 def _describe_comparison(comparison: BaselineComparison) -> str:
     """The verdict in words that the baseline's name follows."""
     verdicts = [change.verdict for change in comparison.changes]
-    uncompared = verdicts.count("not_compared")
     if comparison.regressed:
         return "slower than"
-    if uncompared == len(verdicts):
+    if comparison.compared == "not":
         return "not compared with"
-    if uncompared:
-        return f"{uncompared} of {len(verdicts)} figures not compared with"
+    if comparison.compared == "in part":
+        return f"{verdicts.count('not_compared')} of {len(verdicts)} figures not compared with"
     return "not shown to be slower than" if "undecided" in verdicts else "not slower than"
 
 

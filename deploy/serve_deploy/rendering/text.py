@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from serve_deploy.rendering import summary
 from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
+from serve_deploy.reports.intervals import latency_reader
 from serve_deploy.reports.point import LatencySummary, ModelStatistics, Point
 from serve_deploy.reports.report import LoadTestReport, NamedReport
 from serve_deploy.text_table import align, columns_in_use, fit, hang, is_within
@@ -17,7 +18,10 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _WIDTH = 100
 # The other formats keep them. Requests/s are inferences/s by the batch size, which the load says.
 _DISPENSABLE = ("requests/s", "service p99", "p90", "queue", "p99.9")
-_LATENCY_COLUMNS = ("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+_LATENCY_FIGURES = {
+    "mean": "mean_us", "p50": "p50_us", "p90": "p90_us", "p95": "p95_us", "p99": "p99_us", "p99.9": "p999_us",
+    "max": "max_us",
+}  # fmt: skip
 
 
 def render_text(reports: Sequence[NamedReport], width: int | None = None) -> str:
@@ -114,27 +118,22 @@ def _describe_generator(point: Point) -> str:
 
 
 def _latency_row(name: str, latency: LatencySummary) -> tuple[str, ...]:
-    times = (
-        latency.mean_us, latency.p50_us, latency.p90_us, latency.p95_us, latency.p99_us, latency.p999_us,
-        latency.max_us,
-    )  # fmt: skip
+    times = [getattr(latency, figure) for figure in _LATENCY_FIGURES.values()]
     return (name, *(format_time_us(time_us) if latency.count else "–" for time_us in times))
 
 
 def _margin_row(load: summary.LoadSummary, clock: str) -> tuple[str, ...]:
     """How sure each figure is over the repeats, below it."""
-    intervals = [
-        load.interval(lambda repeat, figure=figure: float(getattr(getattr(repeat, clock), figure)))  # type: ignore[misc]
-        for figure in ("mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us")
-    ]
+    intervals = [load.interval(latency_reader(clock, figure)) for figure in _LATENCY_FIGURES.values()]
     return ("  interval", *(summary.describe_margin(each, format_time_us) if each else "–" for each in intervals))
 
 
 def _latencies(rows: Sequence[tuple[str, ...]], width: int | None) -> str:
-    table = align(_LATENCY_COLUMNS, rows)
+    columns = ("", *_LATENCY_FIGURES)
+    table = align(columns, rows)
     if width is None or is_within(table, width):
         return table
-    names, *figures = zip(_LATENCY_COLUMNS, *rows, strict=True)
+    names, *figures = zip(columns, *rows, strict=True)
     return fit(names, figures, width)
 
 

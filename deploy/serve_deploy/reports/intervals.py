@@ -89,7 +89,9 @@ def estimate_intervals(points: Iterable[Point]) -> tuple[LoadIntervals, ...]:
     )
 
 
-def _latency_reader(clock: str, figure: str) -> Callable[[Point], float | None]:
+def latency_reader(clock: str, figure: str) -> Callable[[Point], float | None]:
+    """Reads a figure of the response or service time, such as p99_us; None where nothing was answered."""
+
     def read(point: Point) -> float | None:
         latency = getattr(point, clock)
         return float(getattr(latency, figure)) if latency.count else None
@@ -104,7 +106,7 @@ _FIGURES: dict[str, Callable[[Point], float | None]] = {
     "error_rate": read_error_rate,
     "queue_us": read_queue_us,
     **{
-        f"{clock}.{figure}": _latency_reader(clock, figure)
+        f"{clock}.{figure}": latency_reader(clock, figure)
         for clock in ("response", "service")
         for figure in LatencySummary.model_fields
         if figure.endswith("_us")

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.reports.baseline import BaselineOptions, compare_with_baseline, list_uncompared
+from serve_deploy.reports.baseline import compare_with_baseline, list_uncompared
+from serve_deploy.reports.changes import BaselineOptions
 from serve_deploy.reports.figures import METRIC_NAMES, format_load
 from serve_deploy.reports.gates import Gate, evaluate_gates, parse_gate
 from serve_deploy.reports.options import JudgingOptions
@@ -99,11 +100,11 @@ def list_failures(report: LoadTestReport) -> list[str]:
 def _list_gaps(report: LoadTestReport) -> Iterator[tuple[str, list[str]]]:
     """What was asked for, but could not be judged or compared."""
     if report.baseline is not None:
-        changes, uncompared = report.baseline.changes, list_uncompared(report.baseline.changes)
+        uncompared = list_uncompared(report.baseline.changes)
         # What was compared in no part at all cannot pass, whatever is allowed.
-        if all(change.verdict == "not_compared" for change in changes):
+        if report.baseline.compared == "not":
             yield "not compared with the baseline", uncompared or ["no load was measured"]
-        elif uncompared and not report.allow_partial:
+        elif report.baseline.compared == "in part" and not report.allow_partial:
             yield "compared with the baseline only in part", uncompared
     if not report.complete and not report.allow_partial:
         yield "the run is partial", [report.interrupted_reason or "it was interrupted"]

@@ -41,6 +41,15 @@ class BaselineComparison(Document):
     changes: tuple[MetricChange, ...]
     notes: tuple[str, ...] = ()
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def compared(self) -> Literal["in full", "in part", "not"]:
+        """How much of it was compared at all; what was not is never called the same."""
+        missing = sum(change.verdict == "not_compared" for change in self.changes)
+        if missing == len(self.changes):
+            return "not"
+        return "in part" if missing else "in full"
+
 
 class SearchResult(Document):
     """The highest load that held every gate (`highest`, None: none did), and the lowest that did not.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.files.temporary import remove_temporary
+from serve_deploy.triton.leftovers import remove_environment_folders
 from serve_deploy.triton.limits import raise_file_limit
 from serve_deploy.triton.runtime import Launch
 
 _LOG_NAME = "triton.log"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX keeps it, not a temporary file of ours
-_TEMPORARY = Path("/tmp")  # noqa: S108 - where the Python backend makes its folder, whatever TMPDIR says
 # The guard leads the process group, and outlives us only to end it: its stdin closes when we die, however we die.
 _GUARD = """
 trap '' HUP INT TERM
@@ -83,8 +83,10 @@ class ServerProcess:
             return sum(int(line) for line in listed.split() if line.isdigit()) * 1024
         return sum(_resident_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
 
-    def dead_children(self) -> list[int]:
-        """The processes of models that have ended while the server has not taken notice."""
+    def dead_children(self) -> list[int] | None:
+        """The processes of models that have ended without the server's notice; None where they cannot be seen."""
+        if self._launch.release:
+            return None
         ended = [
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")
@@ -109,11 +111,11 @@ class ServerProcess:
         if self._launch.release:
             subprocess.run(list(self._launch.release), capture_output=True, check=False)
         self._final_log = self.log_text()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_temporary(self._folder)
         for region in _SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
         if not self._launch.release:
-            remove_environment_folder(_TEMPORARY, self._started)
+            remove_environment_folders(self._started)
 
 
 def start_process(
@@ -138,22 +140,6 @@ def start_process(
         guard.communicate()
         raise
     return ServerProcess(process, guard, launch, folder, shared_memory_prefix, started)
-
-
-def remove_environment_folder(temporary: Path, since: float) -> None:
-    """Remove the folder that Triton's Python backend makes for packed environments, and leaves when it is killed.
-
-    Nothing names its maker: it is the first of our user's since our server's start, and it is empty, or it stays.
-    """
-    made = []
-    for folder in temporary.glob("python_env_*"):
-        with suppress(OSError):
-            status = folder.stat()
-            if status.st_uid == os.getuid() and status.st_ctime >= since:
-                made.append((status.st_ctime, folder))
-    if made:
-        with suppress(OSError):
-            min(made)[1].rmdir()
 
 
 def _group_members(group: int) -> list[int]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
+import onnx
 import pytest
 import yaml
+from batching_models import parse_graph
 from repositories import add_ensemble, add_model, make_manifest
 from sweeps import TARGET, point, report
 
@@ -117,6 +119,13 @@ def test_unmeasured_targets_say_how_to_measure(repository: Path) -> None:
     assert (scaling.mode, scaling.min_replicas, scaling.max_replicas) == ("hpa", 2, 8)
     assert scaling.metrics.concurrency.target == 1
     assert "serve loadtest" in planned.notes[0]
+
+
+def test_a_model_that_needs_a_locale_says_so(repository: Path) -> None:
+    """The chart runs NVIDIA's image, which lacks it."""
+    path = repository / "digits" / "1" / "model.onnx"
+    onnx.save(parse_graph("(string[N] x) => (string[N] y) { y = StringNormalizer(x) }"), path)
+    assert plan(repository)[0].notes[0].startswith("digits: StringNormalizer needs the locale en_US.UTF-8")
 
 
 def test_notes_say_what_the_autoscaler_needs(repository: Path) -> None:

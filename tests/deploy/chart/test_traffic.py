@@ -30,7 +30,7 @@ def sweep_of(models: tuple[ModelFolder, ...], name: str) -> LoadTestReport:
 
 def test_a_sweep_of_one_model_is_refused_for_a_pod_of_two(models: tuple[ModelFolder, ...]) -> None:
     """The message names what was not measured; the hint says how to measure it, and how to say that it gets nothing."""
-    with pytest.raises(InvalidModelError, match="serves 2 models, .* measured 1 of them; not letters") as refused:
+    with pytest.raises(InvalidModelError, match=r"serves 2 models, .* measured 1 of them; not letters") as refused:
         plan_traffic(models, [sweep_of(models, "digits")], None)
     assert "serve loadtest URL -m letters -c 1..64" in str(refused.value.hint)
     assert "`mix=digits=3,letters=1`" in str(refused.value.hint)

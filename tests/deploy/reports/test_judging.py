@@ -96,6 +96,7 @@ def test_every_format_says_what_was_not_compared(make) -> None:  # type: ignore[
     for text in words:
         assert re.search("Not compared: .*at 200/s: ", text)
         assert "ot slower than" not in text
+    assert report.baseline.compared != "in full"
     assert "### ❌" in words[1]
     assert '<span class="outcome bad">' in words[2]
     suite = xml.fromstring(render(report, "junit"))
@@ -121,6 +122,7 @@ def test_an_interrupted_run_is_told_apart_from_its_baseline() -> None:
     with pytest.raises(ThresholdError, match="not compared with the baseline: no load was measured"):
         require_passed(report)
     assert "the run ended before any load was measured" in render(report, "table")
+    assert xml.fromstring(render(report, "junit")).get("errors") == "2"
 
 
 def test_a_baseline_that_lacks_a_load_is_refused_before_the_run() -> None:

@@ -4,6 +4,7 @@ from serve_deploy.batch_axis.rules import (
     along_axes,
     attention,
     control_flow,
+    cutting,
     elementwise,
     picking,
     products,
@@ -20,6 +21,7 @@ RULES: dict[str, Rule] = {
     **sources.RULES,
     **elementwise.RULES,
     **shaping.RULES,
+    **cutting.RULES,
     **along_axes.RULES,
     **products.RULES,
     **spatial.RULES,
@@ -33,3 +35,12 @@ RULES: dict[str, Rule] = {
 
 # These look at the shape of their first input alone: what was mixed into its values does not matter.
 READS_SHAPES_ONLY = {"Shape", "Size"}
+
+# With an index that comes from a sort, these put sorted rows back into their order, or sort further.
+PUTS_BACK = {"Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"}
+
+# These know what becomes of a row's number in its batch; to every other operator it is not a value like others.
+KNOWS_POSITIONS = {
+    "Add", "Cast", "Concat", "Expand", "Flatten", "Gather", "GatherND", "Identity", "Mul", "Reshape", "ScatterND",
+    "Shape", "Size", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+}  # fmt: skip

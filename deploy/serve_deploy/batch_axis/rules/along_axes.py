@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from serve_deploy.batch_axis.values import (
     MixesError,
     NotUnderstoodError,
     Shape,
+    SortedError,
     Value,
     fixed,
     known,
     normal_axis,
     on_axis,
+    plain_size,
 )
 
 REDUCTIONS = """
@@ -82,7 +85,9 @@ def arg_reduce(call: Call) -> Value:
     """ArgMax and ArgMin."""
     axis = call.axis()
     forbid(call[0], [axis], "looks for the largest or smallest along")
-    return reduced(call[0], [axis], keepdims=bool(call.attribute("keepdims", 1)))
+    result = reduced(call[0], [axis], keepdims=bool(call.attribute("keepdims", 1)))
+    size = plain_size(call[0].known_shape[axis])
+    return replace(result, span=(0, size - 1) if isinstance(size, int) else None)
 
 
 def softmax(call: Call) -> Value:
@@ -127,7 +132,7 @@ def top_k(call: Call) -> list[Value]:
     k = call.attribute("k") if call.opset < 10 else _item(call, 1)
     if value.rows is not None and value.rows.axis == axis:
         if k == ROWS:
-            raise NotUnderstoodError("sorts the rows of the batch")
+            raise SortedError("sorts the rows of the batch")
         raise MixesError("takes the largest or smallest along the batch axis")
     result = Value(with_size(value.known_shape, axis, k), value.rows)
     return [result, result]
@@ -225,7 +230,7 @@ RULES: dict[str, Rule] = {
     "DFT": fourier,
     "Det": of_matrices("computes determinants over", kept=False),
     "Hardmax": softmax,
-    "InstanceNormalization": every_axis_but(2, "normalises over"),
+    "InstanceNormalization": every_axis_but(1, "normalises over, or has a scale for each entry of,"),
     "LRN": neighbours,
     "LayerNormalization": normalise_from,
     "LogSoftmax": softmax,
@@ -233,7 +238,6 @@ RULES: dict[str, Rule] = {
     "MeanVarianceNormalization": mean_variance,
     "RMSNormalization": normalise_from,
     "SimplifiedLayerNormalization": normalise_from,
-    "com.microsoft.SimplifiedLayerNormalization": normalise_from,
     "NegativeLogLikelihoodLoss": loss,
     "STFT": fourier_windows,
     "Softmax": softmax,

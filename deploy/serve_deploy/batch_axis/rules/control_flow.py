@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from serve_deploy.batch_axis.calls import Call
 from serve_deploy.batch_axis.rules.table import Rule
 from serve_deploy.batch_axis.sizes import UNKNOWN
@@ -22,27 +24,27 @@ def branch(call: Call) -> list[Value]:
     then, other = call.attributes["then_branch"], call.attributes["else_branch"]
     if condition.content is not None:
         return call.trace(then if condition.content.item() else other, ())
-    if condition.counted:
+    results = [_joined(one, two) for one, two in zip(call.trace(then, ()), call.trace(other, ()), strict=True)]
+    if condition.counted and not any(value.causes for value in results):
         raise NotUnderstoodError("takes another branch in a batch of another size")
-    return [_joined(one, two) for one, two in zip(call.trace(then, ()), call.trace(other, ()), strict=True)]
+    return results
 
 
 def _joined(one: Value, other: Value) -> Value:
     """What is known of a value that is one of two."""
     if one.causes or other.causes:
         return Value(causes=one.causes | other.causes)
+    if one.steps != other.steps:
+        raise NotUnderstoodError("gives one of two results that number rows in another way")
     if one == other:
-        return one
+        same = one.content is not None and other.content is not None and np.array_equal(one.content, other.content)
+        return one if same else replace(one, content=None, span=None)
     if one.rows is None and other.rows is None:
         counted = one.counted or other.counted
         return fixed(_common_shape(one, other), counted=counted)
-    if one.rows is None or other.rows is None:
-        batched, single = (one, other) if one.rows is not None else (other, one)
-        if single.shape == batched.shape and not single.counted:
-            return batched
     if one.rows != other.rows or one.shape is None or other.shape is None or one.rank != other.rank:
         raise NotUnderstoodError("gives one of two results whose rows lie in different places")
-    return Value(_common_shape(one, other), one.rows)
+    return Value(_common_shape(one, other), one.rows, steps=one.steps)
 
 
 def _common_shape(one: Value, other: Value) -> tuple[object, ...] | None:
@@ -65,6 +67,8 @@ def loop(call: Call) -> list[Value]:
         again, *results = call.trace(call.attributes["body"], [fixed(()), fixed(()), *values])
         if again.causes:
             return [Value(causes=again.causes)] * call.output_count
+        if again.counted:
+            raise NotUnderstoodError("runs as many rounds as there are rows")
         if again.rows is not None:
             raise MixesError("goes on for the whole batch until a condition on its rows holds")
         after = [_joined(one, other) for one, other in zip(values, results, strict=False)]

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from serve_deploy.batch_axis.calls import Call
 from serve_deploy.batch_axis.folding import cast, fold
+from serve_deploy.batch_axis.positions import with_positions
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.sizes import counts_rows
+from serve_deploy.batch_axis.sizes import ROWS, counts_rows
 from serve_deploy.batch_axis.values import (
     MixesError,
     NotUnderstoodError,
@@ -18,7 +19,6 @@ from serve_deploy.batch_axis.values import (
     broadcast_shape,
     fixed,
     known,
-    rows_of,
 )
 
 UNARY = """
@@ -30,8 +30,8 @@ UNARY = """
 """
 BROADCAST = """
     Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean
-    Min Mod Mul Or PRelu Pow StringConcat Sub Sum SwiGLU Where Xor
-    com.microsoft.BiasGelu com.microsoft.FastGelu com.microsoft.BiasAdd
+    Min Mod Mul Or PRelu Pow StringConcat Sub Sum Where Xor
+    com.microsoft.BiasGelu com.microsoft.FastGelu
 """
 
 
@@ -46,13 +46,16 @@ def elementwise(call: Call) -> Value:
     if not batched:
         shapes = [value.shape for value in inputs if value.shape is not None]
         shape = broadcast_shape(shapes) if len(shapes) == len(inputs) else None
-        return fixed(shape, counted=any(value.counted for value in inputs))
-    if any(value.counted for value in inputs):
-        raise MixesError("computes with the number of rows in the batch")
-    if len(inputs) > 1 and any(rows_of(value).numbers for value in batched):
-        raise NotUnderstoodError("computes with the number of a row in its batch")
+        return with_positions(call.operator, inputs, fixed(shape, counted=any(value.counted for value in inputs)))
+    for value in inputs:
+        if value.counted and any(map(counts_rows, value.shape or ())):
+            raise baked_in(ROWS)
+        if value.counted:
+            raise MixesError("computes with the number of rows in the batch")
+    if "broadcast" in call.attributes:
+        raise NotUnderstoodError("is broadcast in the way of opset 6")
     shape = broadcast_shape([value.known_shape for value in inputs])
-    return Value(shape, align(inputs, shape))
+    return with_positions(call.operator, inputs, Value(shape, align(inputs, shape)))
 
 
 def align(inputs: Sequence[Value], shape: Shape) -> Rows:
@@ -96,13 +99,8 @@ def unary(call: Call) -> Value:
         call.read.add(0)
         return known(content)
     call.needs_fixed(*range(1, len(call.inputs)))
-    if value.rows is None or not value.rows.numbers or call.operator == "Identity":
-        if call.operator == "Identity":
-            call.read.add(0)
-            return value
-        call.read.add(0)
-        return Value(value.shape, value.rows, counted=value.counted)
-    raise NotUnderstoodError("computes with the number of a row in its batch")
+    call.read.add(0)
+    return value if call.operator == "Identity" else Value(value.shape, value.rows, counted=value.counted)
 
 
 def cast_like(call: Call) -> Value:
@@ -114,7 +112,10 @@ def cast_like(call: Call) -> Value:
         content = cast(value.content, to)
         if content is not None:
             return known(content)
-    return replace(value, content=None)
+    keeps_numbers = to in _WIDE
+    if value.steps and not keeps_numbers:
+        raise NotUnderstoodError("computes with the number of a row in its batch")
+    return replace(value, content=None, span=value.span if keeps_numbers else None)
 
 
 def clip(call: Call) -> Value:
@@ -127,6 +128,8 @@ def clip(call: Call) -> Value:
         raise MixesError("computes with the number of rows in the batch")
     return unary(Call(call.operator, call.opset, {}, call.inputs[:1], 1, call.trace, call.read))
 
+
+_WIDE = {6, 7}  # INT32, INT64: types that hold every index
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY.split(), unary),

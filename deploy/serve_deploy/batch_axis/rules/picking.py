@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from serve_deploy.batch_axis.calls import Call
+from serve_deploy.batch_axis.positions import points_within, span_of
 from serve_deploy.batch_axis.rules.elementwise import align, baked_in
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.sizes import Size, counts_rows
+from serve_deploy.batch_axis.sizes import UNKNOWN, Size, counts_rows
 from serve_deploy.batch_axis.values import (
     MixesError,
     NotUnderstoodError,
@@ -38,10 +39,10 @@ def gather(call: Call) -> Value:
         return fixed(counted=data.counted or indices.counted)
     axis = call.axis(0)
     if data.rows is not None and data.rows.axis == axis:
-        raise _picked_rows(indices)
+        return _gather_own_row(data, indices, axis)
     if data.counted or indices.counted:
         raise NotUnderstoodError("picks by the size of the batch")
-    if indices.rows is not None and indices.rows.numbers:
+    if indices.steps:
         raise MixesError("looks up the number of the row in its batch")
     shape = (*data.known_shape[:axis], *indices.known_shape, *data.known_shape[axis + 1 :])
     if data.rows is not None and indices.rows is not None:
@@ -51,21 +52,27 @@ def gather(call: Call) -> Value:
     if data.rows is None:
         return fixed(shape)
     moved = data.rows.axis + (indices.rank - 1 if data.rows.axis > axis else 0)
-    numbers = data.rows.numbers
-    if len(set(numbers)) > 1:
-        numbers = _picked_numbers(data, indices, axis)
-    return Value(shape, replace(data.rows, axis=moved, numbers=numbers))
+    steps = data.steps
+    if len(set(steps)) > 1:
+        if axis != data.rank - 1 or indices.content is None or indices.rank:
+            raise NotUnderstoodError("picks from a list of positions")
+        steps = (steps[int(indices.content.item())],)
+    return Value(shape, replace(data.rows, axis=moved), steps=steps, span=data.span)
 
 
-def _picked_numbers(data: Value, indices: Value, axis: int) -> tuple[bool, ...]:
-    if axis != data.rank - 1 or indices.content is None or indices.rank:
-        raise NotUnderstoodError("picks from a list of positions")
-    return (rows_of(data).numbers[int(indices.content.item())],)
+def _gather_own_row(data: Value, indices: Value, axis: int) -> Value:
+    """Gather on the axis of the rows, by an index that points into each row's own entries."""
+    rows = rows_of(data)
+    if not indices.steps:
+        raise _picked_rows(indices)
+    whole = data.known_shape[axis] == Size(0, rows.after)
+    if not whole or indices.rows is None or indices.rows.after != 1 or not points_within(indices, rows.after):
+        raise NotUnderstoodError("picks by numbers of rows, which may point into another row")
+    shape = (*data.known_shape[:axis], *indices.known_shape, *data.known_shape[axis + 1 :])
+    return Value(shape, replace(indices.rows, axis=indices.rows.axis + axis))
 
 
 def _picked_rows(indices: Value) -> MixesError:
-    if indices.rows is not None and indices.rows.numbers:
-        return NotUnderstoodError("picks rows by their numbers")
     if indices.rows is not None or indices.content is None:
         return MixesError("picks rows of the batch by computed numbers")
     places = [index.constant if isinstance(index, Size) else index for index in indices.content.flat]
@@ -95,8 +102,6 @@ def _elements(data: Value, others: Sequence[Value], axis: int) -> Value:
     if len(places) > 1:
         raise NotUnderstoodError("picks from rows that lie in a different order")
     (place,) = places
-    if place.numbers:
-        raise NotUnderstoodError("picks numbers of rows")
     for value in (data, *others):
         size = value.known_shape[place.axis]
         if value.rows is None and not counts_rows(size):
@@ -115,30 +120,32 @@ def gather_nd(call: Call) -> Value:
     if indices.rows is not None and indices.rows.axis == indices.rank - 1:
         raise MixesError("uses a row of the batch as an index")
     if data.rows is None:
-        if indices.rows is not None and indices.rows.numbers:
+        if indices.steps:
             raise MixesError("looks up the number of the row in its batch")
         return Value(shape, indices.rows) if indices.rows is not None else fixed(shape)
     if indices.rows is None:
         if data.rows.axis < last:
             raise MixesError("takes rows of the batch by their numbers")
         return Value(shape, replace(data.rows, axis=data.rows.axis - last + indices.rank - 1))
-    _require_own_row(data.rows, indices.rows, depth, batch_dims)
-    return Value(shape, replace(indices.rows, numbers=()))
+    _require_own_row(data.rows, indices, depth, batch_dims)
+    return Value(shape, indices.rows)
 
 
-def _require_own_row(data: Rows, indices: Rows, depth: int, batch_dims: int) -> None:
-    """Raise where an index may point to another row than the one that it belongs to."""
+def _require_own_row(data: Rows, indices: Value, depth: int, batch_dims: int) -> None:
+    """Raise where a list of indices may point to another row than the one that it belongs to."""
     if data.axis < batch_dims:
-        if indices.axis == data.axis and indices.after == data.after and not indices.numbers:
+        if indices.rows == data and not indices.steps:
             return
         raise NotUnderstoodError("picks from rows that lie in a different order")
-    columns = indices.numbers * depth if len(indices.numbers) == 1 else indices.numbers or (False,) * depth
+    steps = indices.steps * depth if len(indices.steps) == 1 else indices.steps or (0,) * depth
     column = data.axis - batch_dims
     if column >= depth:
         raise MixesError("picks for each row from every row of the batch")
-    if not columns[column]:
+    if not steps[column]:
         raise MixesError("picks rows of the batch by computed numbers")
-    if sum(columns) > 1 or data.after != 1 or indices.after != 1:
+    if len(indices.steps) == 1 and span_of(indices) != (0, 0):
+        raise NotUnderstoodError("picks by numbers of rows, which may point into another row")
+    if steps[column] != 1 or sum(steps) != 1 or data.after != 1 or rows_of(indices).after != 1:
         raise NotUnderstoodError("picks by numbers of rows in a form that is not understood")
 
 
@@ -159,7 +166,7 @@ def scatter_nd(call: Call) -> Value:
         if updates.rows is None and not counts_rows(updates.known_shape[place]):
             raise baked_in(updates.known_shape[place])
         return data
-    _require_own_row(data.rows, indices.rows, depth, 0)
+    _require_own_row(data.rows, indices, depth, 0)
     if updates.rows is not None and updates.rows.axis != indices.rows.axis:
         raise NotUnderstoodError("writes rows that lie in a different order")
     return data
@@ -171,12 +178,10 @@ def one_hot(call: Call) -> Value:
     rank = indices.rank + 1
     axis = normal_axis(call.attribute("axis", -1), rank)
     call.needs_fixed(1, 2)
-    size = depth.content.item() if depth is not None and depth.content is not None else Size(0, 0, assumed=True)
+    size = depth.content.item() if depth is not None and depth.content is not None else UNKNOWN
     shape = (*indices.known_shape[:axis], size, *indices.known_shape[axis:])
     if indices.rows is None:
         return fixed(shape)
-    if indices.rows.numbers:
-        raise MixesError("computes with the number of the row in its batch")
     return Value(shape, replace(indices.rows, axis=indices.rows.axis + (indices.rows.axis >= axis)))
 
 
@@ -191,7 +196,7 @@ def compress(call: Call) -> Value:
     if axis is None or data.rows is None:
         return fixed()
     shape = list(data.known_shape)
-    shape[normal_axis(axis, data.rank)] = Size(0, 0, assumed=True) * float("nan")
+    shape[normal_axis(axis, data.rank)] = UNKNOWN
     return Value(tuple(shape), data.rows)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serve_deploy.batch_axis.calls import Call
-from serve_deploy.batch_axis.rules.along_axes import reduce, softmax
+from serve_deploy.batch_axis.rules.along_axes import softmax
+from serve_deploy.batch_axis.rules.cutting import concat
 from serve_deploy.batch_axis.rules.elementwise import elementwise
 from serve_deploy.batch_axis.rules.products import gemm
-from serve_deploy.batch_axis.rules.shaping import concat
 from serve_deploy.batch_axis.rules.spatial import pool, pool_all
 from serve_deploy.batch_axis.rules.table import Rule
 from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Value, fixed
@@ -76,7 +76,6 @@ RULES: dict[str, Rule] = {
     "com.microsoft.QLinearAveragePool": pool_quantised(pool),
     "com.microsoft.QLinearConcat": concat_quantised,
     "com.microsoft.QLinearGlobalAveragePool": pool_quantised(pool_all),
-    "com.microsoft.QLinearReduceMean": like(reduce, "ReduceMean", 0),
     "com.microsoft.QLinearSoftmax": like(softmax, "Softmax", 0),
     "com.microsoft.QLinearWhere": like(elementwise, "Where", 0, 1, 4),
     "com.microsoft.QLinearLeakyRelu": stored_scale,

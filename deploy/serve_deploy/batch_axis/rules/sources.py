@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from serve_deploy.batch_axis.calls import Call
 from serve_deploy.batch_axis.folding import LARGEST
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.sizes import ROWS, UNKNOWN, UndecidedError, counts_rows, divide, product
+from serve_deploy.batch_axis.sizes import ROWS, UNKNOWN, Size, UndecidedError, counts_rows, divide, product
 from serve_deploy.batch_axis.values import (
     MixesError,
     NotUnderstoodError,
@@ -21,6 +22,8 @@ from serve_deploy.batch_axis.values import (
     plain_size,
     repeated,
 )
+
+_LARGEST_SCALES = 8  # numbers in a tensor of another type than shapes have: scales of Resize, one factor
 
 
 def constant(call: Call) -> Value:
@@ -39,11 +42,11 @@ def read_tensor(tensor: Any) -> Value:
     from onnx import TensorProto, numpy_helper
 
     shape = tuple(tensor.dims)
-    small = product(shape) <= LARGEST and tensor.data_location != TensorProto.EXTERNAL
-    if not small or tensor.data_type == TensorProto.STRING:
+    most = LARGEST if tensor.data_type in (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL) else _LARGEST_SCALES
+    if product(shape) > most or tensor.data_location == TensorProto.EXTERNAL or tensor.data_type == TensorProto.STRING:
         return fixed(shape)
     array = numpy_helper.to_array(tensor)
-    return known(array.astype(object)) if array.dtype.kind in "biuf" else fixed(shape)
+    return Value(shape, content=array.astype(object)) if array.dtype.kind in "biuf" else fixed(shape)
 
 
 def shape_of(call: Call) -> Value:
@@ -81,18 +84,17 @@ def count_up(call: Call) -> Value:
     """Range; from 0 to the number of rows it is each row's number."""
     first, last, step = (call.needed(index)[0] for index in range(3))
     if first == 0 and step == 1 and last == ROWS:
-        return Value((ROWS,), Rows(0, 1, (True,)))
+        return Value((ROWS,), Rows(0), steps=(1,), span=(0, 0))
     try:
         length = divide(last - first, step)
     except UndecidedError:
         return fixed((UNKNOWN,), counted=True) if any(map(counts_rows, (first, last, step))) else fixed()
     if counts_rows(length):
         raise NotUnderstoodError("counts over the rows of the batch")
-    plain = [plain_size(number) for number in (first, last, step)]
-    content = np.arange(*plain) if None not in plain else None
-    if length != plain_size(length) or content is None or content.size > LARGEST:
-        return fixed((length,))
-    return known(content.astype(object))
+    if isinstance(length, Size) or length > LARGEST or any(isinstance(each, Size) for each in (first, last, step)):
+        ends = [plain_size(number) for number in (first, last - step)]
+        return replace(fixed((length,)), span=(min(ends), max(ends)) if step in (1, -1) else None)
+    return known(np.arange(first, last, step).astype(object))
 
 
 def like(call: Call) -> Value:
@@ -129,7 +131,6 @@ RULES: dict[str, Rule] = {
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
     "Dropout": dropout,
-    "com.microsoft.BiasDropout": random,
     "Bernoulli": random,
     "Multinomial": random,
     "RandomNormal": random,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serve_deploy.batch_axis.calls import Call, with_size
-from serve_deploy.batch_axis.rules.along_axes import every_axis_but, forbid
+from serve_deploy.batch_axis.rules.along_axes import forbid
 from serve_deploy.batch_axis.rules.table import Rule
 from serve_deploy.batch_axis.sizes import UNKNOWN, Size, UndecidedError, divide, product
 from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Shape, Value, fixed, normal_axis
@@ -162,7 +162,7 @@ def resize(call: Call) -> Value:
         old = shape[axis]
         new = sizes[position] if sizes else _scaled(old, scales[position]) if scales else UNKNOWN
         if value.rows is not None and value.rows.axis == axis and new != old:
-            if new is UNKNOWN:
+            if new is UNKNOWN and not scales:
                 raise NotUnderstoodError("resizes to sizes that are not understood")
             raise MixesError("resizes the batch axis")
         shape[axis] = new
@@ -209,6 +209,8 @@ def depth_to_space(call: Call) -> Value:
 def grid_sample(call: Call) -> Value:
     """GridSample: each sample by its own grid."""
     value, grid = call[0], call[1]
+    if value.rows is not None and grid.rows is not None and value.rows.axis != grid.rows.axis:
+        raise MixesError("samples each row by the grid of every row")
     if value.rows is None or grid.rows is None or value.rows != grid.rows or value.rows.axis:
         raise NotUnderstoodError("samples by a grid that does not belong to the rows")
     return Value((*value.known_shape[:2], *grid.known_shape[1:-1]), value.rows)
@@ -263,5 +265,4 @@ RULES: dict[str, Rule] = {
     "SpaceToDepth": depth_to_space,
     "Upsample": resize,
     "com.microsoft.FusedConv": convolve,
-    "com.microsoft.GroupNorm": every_axis_but(1, "normalises over"),
 }

@@ -10,7 +10,7 @@ from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx.model import read_model
 from serve_deploy.onnx.session import Arrays, OpenedModel
 from serve_deploy.packaging.fixes.input_output_types import widen_types
-from serve_deploy.releases import DEFAULT_RELEASE, check_data_types, check_release, find_release
+from serve_deploy.releases import DEFAULT_RELEASE, answer_release, check_data_types, check_release, find_release
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,25 +25,28 @@ def fix_model(opened: OpenedModel, *, release: str = DEFAULT_RELEASE) -> tuple[O
 
     The external data stays where it was. Raises InvalidModelError naming what cannot be fixed.
     """
-    from serve_deploy.packaging.fixes.opset_lowering import lower_versions
+    from serve_deploy.onnx.operator_uses import list_operator_uses
+    from serve_deploy.packaging.fixes.opset_lowering import lower_to_fit
 
     model = opened.model
     proto = opened.parse()
     fixes = widen_types(proto, bfloat16=check_data_types(release, model.signature) is not None)
     fixes += [*_cut_unsupported(model, proto), *_set_locale(proto), *_free_empty_dims(proto)]
-    if check_release(release, model.ir_version, model.opsets) is not None:
-        proto, lowered = lower_versions(proto, find_release(release))
+    is_readable = check_release(release, model.ir_version, model.opsets) is None
+    if not is_readable or answer_release(release, list_operator_uses(opened.parse())).verdict == "refused":
+        proto, lowered = lower_to_fit(proto, find_release(release))
         fixes += lowered
-    fixed = _reopen(opened, proto) if fixes else opened
+    fixed = reopen(opened, proto) if fixes else opened
     if freed := _free_wrong_dims(fixed, proto):
         fixes += freed
-        fixed = _reopen(opened, proto)
+        fixed = reopen(opened, proto)
     if fixes:
-        _check_same_results(opened, fixed)
+        check_same_results(opened, fixed)
     return fixed, tuple(fixes)
 
 
-def _reopen(opened: OpenedModel, proto: ModelProto) -> OpenedModel:
+def reopen(opened: OpenedModel, proto: ModelProto) -> OpenedModel:
+    """The model with another graph, its external data where it was."""
     content = proto.SerializeToString()
     return replace(opened, model=read_model(opened.model.path, content), content=content)
 
@@ -146,7 +149,7 @@ def _declare(value: Any, seen: list[tuple[int, ...]]) -> None:
 # --- proof that the copy does the same ------------------------------------------------------------------------------
 
 
-def _check_same_results(original: OpenedModel, fixed: OpenedModel) -> None:
+def check_same_results(original: OpenedModel, fixed: OpenedModel) -> None:
     """Run the model and its copy on the same samples; InvalidModelError where an output of both differs."""
     from serve_deploy.samples.generation import generate_samples
     from serve_deploy.tensors.closeness import COMPUTED_ELSEWHERE, are_close

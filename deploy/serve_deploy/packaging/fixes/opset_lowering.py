@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx.graph import all_nodes
-from serve_deploy.releases import Release
+from serve_deploy.releases import Release, answer_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onnx import ModelProto, NodeProto
+
+
+_OLDEST_OPSET = 7  # ONNX Runtime promises nothing of older ones
+
+
+def lower_to_fit(proto: ModelProto, release: Release) -> tuple[ModelProto, list[str]]:
+    """Return the model in the newest versions in which the release runs its operators, and one sentence a change.
+
+    Where no opset helps with the operators, the model comes back in the versions that the release reads. Raises
+    InvalidModelError where not even that can be done.
+    """
+    from onnx import ModelProto
+
+    def copied() -> ModelProto:
+        copy = ModelProto()
+        copy.CopyFrom(proto)
+        return copy
+
+    readable, fixes = lower_versions(copied(), release)
+    lowered, changes = readable, fixes
+    for opset in range(min(_opset(proto, ""), release.max_opset) - 1, _OLDEST_OPSET - 1, -1):
+        if not _is_refused(lowered, release):
+            return lowered, changes
+        try:
+            lowered, changes = lower_versions(copied(), replace(release, max_opset=opset))
+        except InvalidModelError:
+            break
+    return readable, fixes
+
+
+def _is_refused(proto: ModelProto, release: Release) -> bool:
+    from onnx import ModelProto
+
+    from serve_deploy.onnx.operator_uses import list_operator_uses
+
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    return answer_release(release.name, list_operator_uses(copy)).verdict == "refused"
 
 
 def lower_versions(proto: ModelProto, release: Release) -> tuple[ModelProto, list[str]]:

@@ -101,6 +101,11 @@ class _Reader:
             return Logs()
 
 
+def find_workload(cluster: Cluster, release: str, namespace: str) -> Object:
+    """The Deployment or LeaderWorkerSet of a release; UsageError where there is none of that name."""
+    return _find_workload(_Reader(cluster, namespace), release)[1]
+
+
 def _find_workload(reader: _Reader, release: str) -> tuple[str, Object]:
     for item in reader.find("apps/v1", "deployments", _selector(release)):
         return "Deployment", item

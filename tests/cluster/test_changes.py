@@ -1,10 +1,11 @@
-"""Changes of a release in a real cluster, by people with several roles, with both helms: roll back, remove, clean up."""
+"""Changes of a release in a real cluster, by people with several roles, with both helms: scale, roll back, remove."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,67 @@ def watching(look: Callable[[], None]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def recording_replicas(cluster: Any, namespace: str, name: str) -> Iterator[list[int]]:
+    """How many replicas the Deployment asks for, at each of its changes."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is missing: make tools")
+    command = ["kubectl", "-n", namespace, "get", "deployment", name, "-w", "-o", "jsonpath={.spec.replicas}{'\\n'}"]
+    seen: list[int] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        seen.append(int(watch.stdout.readline()))
+        try:
+            yield seen
+            # A change that is known ends the record.
+            cluster.apps.patch_namespaced_deployment_scale(name, namespace, {"spec": {"replicas": 7}})
+            while seen[-1] != 7:
+                seen.append(int(watch.stdout.readline()))
+        finally:
+            watch.terminate()
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["as deployed", "after kubectl scale"])
+def test_turning_autoscaling_on_keeps_the_replicas(
+    cluster: Any, namespace: str, chart: Path, serve_json: Json, helm: Any, each_helm: str, scaled: bool
+) -> None:
+    """At no time does the Deployment ask for fewer than are live, by `serve deploy`, by plain helm, or again later."""
+    release = f"keep-{each_helm}-{int(scaled)}"
+    name, live = f"{release}-triton", 5
+    fixed = 3 if scaled else live
+    serve_json("deploy", chart, "--release", release, "-n", namespace, "--set", f"replicas={fixed}")
+    if scaled:
+        cluster.apps.patch_namespaced_deployment_scale(name, namespace, {"spec": {"replicas": live}})
+    # No metrics: the autoscaler leaves the number alone, so what helm does to it stays.
+    scaling = ("autoscaling.mode=hpa", "autoscaling.minReplicas=2", "autoscaling.maxReplicas=8")
+    settings = [word for setting in scaling for word in ("--set", setting)]
+    with recording_replicas(cluster, namespace, name) as seen:
+        serve_json("deploy", chart, "--release", release, "-n", namespace, *settings)
+        helm("upgrade", release, chart, "-n", namespace, *settings, "--set", "server.logVerbose=1")
+    assert set(seen) == {live, 7}
+    serve_json("undeploy", release, "-n", namespace)
+
+
+def test_going_back_to_autoscaling_keeps_the_replicas(
+    cluster: Any, namespace: str, chart: Path, serve_json: Json, helm: Any
+) -> None:
+    """With helm 4: autoscaled, fixed, and back. What was kept then gives way to a number that is fixed once more."""
+    release, name = "back", "back-triton"
+    scaling = ("autoscaling.mode=hpa", "autoscaling.minReplicas=2", "autoscaling.maxReplicas=8")
+    settings = [word for setting in scaling for word in ("--set", setting)]
+    serve_json("deploy", chart, "--release", release, "-n", namespace, *settings)
+    serve_json("deploy", chart, "--release", release, "-n", namespace, "--set", "replicas=5", "--force-conflicts")
+    with recording_replicas(cluster, namespace, name) as seen:
+        serve_json("rollback", release, "-n", namespace)
+    assert set(seen) == {5, 7}
+    assert "replicas:" not in helm("get", "manifest", release, "-n", namespace).partition("kind: Horizontal")[0]
+    serve_json("deploy", chart, "--release", release, "-n", namespace, "--set", "replicas=4", "--force-conflicts")
+    serve_json("deploy", chart, "--release", release, "-n", namespace, *settings)
+    serve_json("deploy", chart, "--release", release, "-n", namespace, "--set", "replicas=3")
+    assert cluster.apps.read_namespaced_deployment(name, namespace).spec.replicas == 3
+    serve_json("undeploy", release, "-n", namespace)
 
 
 def test_no_replica_of_the_old_revision_mounts_new_models(

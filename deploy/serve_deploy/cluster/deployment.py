@@ -9,6 +9,7 @@ from serve_deploy.cluster.carried import remove_unused
 from serve_deploy.cluster.helm import Helm
 from serve_deploy.cluster.options import DeployOptions
 from serve_deploy.cluster.release import ReleaseState
+from serve_deploy.cluster.replicas import keep_replicas
 from serve_deploy.cluster.rollout import explaining, wait_for_rollout
 from serve_deploy.progress import Progress, silent
 
@@ -32,16 +33,17 @@ class Deployment:
 def deploy(options: DeployOptions, progress: Progress = silent) -> Deployment:
     """Install a chart, or upgrade its release, with helm; TritonStartError where it was to serve and does not."""
     helm, release, namespace = Helm(context=options.context), options.release, options.namespace
-    extra = [word for setting in options.settings for word in ("--set", setting)]
-    extra += [word for file in options.values for word in ("--values", file)]
+    given = [word for setting in options.settings for word in ("--set", setting)]
+    given += [word for file in options.values for word in ("--values", file)]
     if options.dry_run:
-        manifest = helm.render(options.chart, release, namespace, extra)
+        manifest = helm.render(options.chart, release, namespace, given)
         return Deployment(release, namespace, None, "", manifest=manifest)
     # Before helm is run, so that a wrong context is not found out afterwards.
     cluster = connect(options.context)
-    extra += ["--create-namespace"] if _is_missing(cluster, namespace) else []
+    extra = [*given, *(["--create-namespace"] if _is_missing(cluster, namespace) else [])]
     with explaining(helm, options):
         progress(f"helm installs or upgrades {release}")
+        keep_replicas(cluster, options, lambda: helm.render(options.chart, release, namespace, given))
         done = helm.upgrade(options.chart, release, namespace, extra, force_conflicts=options.force_conflicts)
         state = wait_for_rollout(cluster, options, progress)
         removed = remove_unused(cluster, helm, release, namespace, progress)

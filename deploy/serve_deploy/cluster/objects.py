@@ -101,9 +101,9 @@ class _Reader:
             return Logs()
 
 
-def find_workload(cluster: Cluster, release: str, namespace: str) -> Object:
-    """The Deployment or LeaderWorkerSet of a release; UsageError where there is none of that name."""
-    return _find_workload(_Reader(cluster, namespace), release)[1]
+def find_workload(cluster: Cluster, release: str, namespace: str) -> tuple[str, Object]:
+    """The kind and the Deployment or LeaderWorkerSet of a release; UsageError where there is none of that name."""
+    return _find_workload(_Reader(cluster, namespace), release)
 
 
 def _find_workload(reader: _Reader, release: str) -> tuple[str, Object]:

@@ -11,6 +11,7 @@ from serve_deploy.cluster.carried import remove_unused
 from serve_deploy.cluster.helm import Helm, Revision
 from serve_deploy.cluster.options import RollbackOptions
 from serve_deploy.cluster.release import ReleaseState
+from serve_deploy.cluster.replicas import keep_replicas
 from serve_deploy.cluster.rollout import explaining, wait_for_rollout
 from serve_deploy.errors import UsageError
 from serve_deploy.progress import Progress, silent
@@ -46,6 +47,7 @@ def rollback(options: RollbackOptions, progress: Progress = silent) -> Rollback:
         return Rollback(release, namespace, now, target, difference=difference)
     with explaining(helm, options):
         progress(f"helm rolls {release} back from revision {now} to {target}")
+        keep_replicas(cluster, options, lambda: helm.get("manifest", release, namespace, target))
         helm.roll_back(release, namespace, target, force_conflicts=options.force_conflicts)
         made = helm.list_revisions(release, namespace)[-1].number
         state = wait_for_rollout(cluster, options, progress)

@@ -26,7 +26,7 @@ def wait_for_rollout(cluster: Cluster, options: RolloutOptions, progress: Progre
         return None
     seconds = options.timeout_seconds
     if seconds is None:
-        seconds = estimate_seconds(find_workload(cluster, options.release, options.namespace))
+        seconds = estimate_seconds(find_workload(cluster, options.release, options.namespace)[1])
     return wait_until_serving(
         cluster,
         options.release,

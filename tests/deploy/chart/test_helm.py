@@ -25,8 +25,8 @@ Apply failed with 2 conflicts: conflicts with "kubectl" with subresource "scale"
 conflicts with "kubectl-set" using apps/v1:
 - .spec.template.spec.containers[name="triton"].image"""
 ONE_CONFLICT = """Error: UPGRADE FAILED: conflict occurred while applying object demo/a-triton apps/v1, \
-Kind=Deployment: Apply failed with 1 conflict: conflict with "kube-controller-manager" with subresource "scale" using apps/v1: \
-.spec.replicas"""
+Kind=Deployment: Apply failed with 1 conflict: conflict with "kube-controller-manager" with subresource "scale" using \
+apps/v1: .spec.replicas"""
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ fi
 wanted=()
 is_missing chromium && wanted+=(chromium)
 is_missing wrk && wanted+=(wrk)
+is_missing h2load && wanted+=(nghttp2-client)
 # The chart's own scripts use it, and tests run them.
 is_missing curl && wanted+=(curl)
 locale -a 2>/dev/null | grep -qi '^en_US.utf-\?8$' || wanted+=(locales)
@@ -38,10 +39,10 @@ if [ ${#wanted[@]} -gt 0 ] && can_install; then
 fi
 
 missing=()
-for tool in helm4 helm3 kubectl promtool prometheus prometheus-pushgateway chromium wrk curl; do
+for tool in helm4 helm3 kubectl promtool prometheus prometheus-pushgateway chromium wrk h2load curl; do
   if is_missing $tool; then missing+=("$tool"); fi
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk prometheus prometheus-pushgateway" >&2
+  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk nghttp2-client prometheus prometheus-pushgateway" >&2
   [ -z "${CI:-}" ] || exit 1
 fi

@@ -21,6 +21,9 @@ def logs(options: LogOptions) -> None:
     from serve_deploy.cluster.logs import read_logs
 
     for line in read_logs(options):
+        if line.is_error:
+            sys.stderr.write(f"{line.pod}  {line.text}\n")
+            continue
         sys.stdout.write(f"{line.pod}  {line.text}\n")
         if options.follow:
             sys.stdout.flush()

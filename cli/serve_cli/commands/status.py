@@ -11,6 +11,7 @@ from serve_deploy.cluster.options import ReleaseOptions
 
 if TYPE_CHECKING:
     from serve_deploy.cluster.autoscaler import AutoscalerState
+    from serve_deploy.cluster.pods import PodState
     from serve_deploy.cluster.release import ReleaseState
 
 
@@ -36,16 +37,29 @@ def print_state(state: ReleaseState) -> None:
     revision = f" (revision {state.rollout.revision})" if state.rollout.revision else ""
     console.print(f"rollout{revision}: {state.rollout.message}", markup=False)
     rows = [
-        (pod.name, pod.node or "-", "ready" if pod.ready else pod.phase.lower(), pod.restarts,
-         ", ".join(f"{name} {model}" for name, model in pod.models.items()) or "-")
+        (pod.name, pod.node or "-", "ready" if pod.ready else pod.phase.lower(), pod.restarts, _list_models(pod) or "-")
         for pod in state.pods
-    ]  # fmt: skip
+    ]
     output.print_table(("replica", "node", "state", "restarts", "models"), rows)
+    if len(state.revisions) > 1:
+        console.print("the replicas serve different revisions of the repository:", markup=False)
+        for pod in state.staying:
+            console.print(f"  {pod.name}: {pod.revision or 'none'}", markup=False)
     for pod in state.pods:
         if pod.waits_for:
             console.print(f"{pod.name} is not ready: {pod.waits_for.message}", markup=False)
     if state.autoscaler:
         _print_autoscaler(state.autoscaler)
+    if state.unknown:
+        console.print(f"not known, because you may not read them here: {', '.join(state.unknown)}", markup=False)
+
+
+def _list_models(pod: PodState) -> str:
+    """Each model with the versions that Triton loaded and its state, such as `digits 2 ready`."""
+    versions = {name: ", ".join(map(str, loaded)) for name, loaded in pod.versions.items()}
+    return ", ".join(
+        f"{name} {versions.get(name, '')} {state}".replace("  ", " ") for name, state in pod.models.items()
+    )
 
 
 def _print_autoscaler(scaler: AutoscalerState) -> None:

@@ -18,6 +18,10 @@ class Refusal(EndpointError):
     """Authentication failed, or the user may not do that."""
 
 
+class Forbidden(Refusal):
+    """The user may not do that; the API says so before it says whether the kind exists."""
+
+
 class LogUnavailable(EndpointError):
     """The node that holds a container's log does not answer."""
 
@@ -27,6 +31,9 @@ class Cluster(Protocol):
 
     def find(self, path: str, selector: str = "") -> list[Object]:
         """The objects at a path like /api/v1/namespaces/n/pods; none of an unknown kind, Refusal of a forbidden one."""
+
+    def read(self, path: str) -> Object | None:
+        """The object at a path like /api/v1/namespaces/n; None where there is none, Refusal of a forbidden one."""
 
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
         """The last lines of a container's log; empty where there is none yet, LogUnavailable where its node is gone."""
@@ -77,30 +84,30 @@ class _KubernetesCluster:
             items = json.loads(self._get(path, {"labelSelector": selector} if selector else {}).data)["items"]
         return items
 
+    def read(self, path: str) -> Object | None:
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        with _explained(path), suppress(NotFoundError):
+            found: Object = json.loads(self._get(path, {}).data)
+            return found
+        return None
+
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
         from kubernetes.dynamic.exceptions import BadRequestError, NotFoundError
 
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         options = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
         text = b""
-        try:
-            # A bad request: the container has not begun, or had no predecessor.
-            with _explained(path), suppress(BadRequestError, NotFoundError):
-                text = self._get(path, options).data
-        except Refusal:
-            raise
-        except EndpointError as error:
-            # A refusal is about the user; all else comes from the node, whose kubelet the API server asks.
-            raise LogUnavailable(
-                f"the log of {pod} cannot be read: {error}", hint=f"is the node of {pod} up? kubectl get nodes tells"
-            ) from error
+        # A bad request: the container has not begun, or had no predecessor.
+        with _blaming_node(pod), _explained(path), suppress(BadRequestError, NotFoundError):
+            text = self._get(path, options).data
         return text.decode(errors="replace")
 
     def follow_log(self, namespace: str, pod: str, *, container: str, tail: int) -> Iterator[str]:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         options = {"container": container, "tailLines": str(tail), "follow": "true"}
         rest = b""
-        with _explained(path):
+        with _blaming_node(pod), _explained(path):
             for chunk in self._get(path, options, follow=True).stream(4096, decode_content=True):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
@@ -116,6 +123,19 @@ class _KubernetesCluster:
             serialize=False,
             _request_timeout=None if follow else (TIMEOUT_SECONDS, TIMEOUT_SECONDS),
         )
+
+
+@contextmanager
+def _blaming_node(pod: str) -> Iterator[None]:
+    """A refusal is about the user; all else comes from the node, whose kubelet the API server asks for a log."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except EndpointError as error:
+        raise LogUnavailable(
+            f"the log of {pod} cannot be read: {error}", hint=f"is the node of {pod} up? kubectl get nodes tells"
+        ) from error
 
 
 @contextmanager
@@ -147,7 +167,7 @@ def explain_refusal(status: int, path: str, body: bytes | str) -> ServeError:
             f"authentication failed: {message}", hint="log in again; the token in KUBECONFIG may have expired"
         )
     if status == 403:
-        return Refusal(
+        return Forbidden(
             f"you may not do that in this cluster: {message}",
             hint="ask for a role with get and list on pods, pods/log, events, deployments and autoscalers here",
         )

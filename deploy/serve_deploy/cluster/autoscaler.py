@@ -33,23 +33,54 @@ class AutoscalerState:
     wanted: int
     metrics: tuple[MetricReading, ...]
     why: str
+    # What has to happen before its number of replicas is one that it chose; None where it is.
+    awaits: str | None = None
 
 
 def describe_hpa(hpa: Object, scaled_object: Object | None = None) -> AutoscalerState:
     """The state of a HorizontalPodAutoscaler (autoscaling/v2), and of the ScaledObject that KEDA made it for."""
     spec, status = hpa["spec"], hpa.get("status", {})
     read = {name: value for name, value in map(_read_current, status.get("currentMetrics") or []) if name}
+    names = _name_triggers(scaled_object) if scaled_object else {}
+    lowest, current = spec.get("minReplicas", 1), status.get("currentReplicas", 0)
+    idle = scaled_object is not None and current == 0 and not scaled_object["spec"].get("minReplicaCount", 0)
     return AutoscalerState(
         name=hpa["metadata"]["name"],
-        min_replicas=spec.get("minReplicas", 1),
+        min_replicas=0 if idle else lowest,
         max_replicas=spec["maxReplicas"],
-        current=status.get("currentReplicas", 0),
+        current=current,
         wanted=status.get("desiredReplicas", 0),
         metrics=tuple(
-            MetricReading(name, read.get(name), target) for name, target in map(_read_target, spec.get("metrics", []))
+            MetricReading(names.get(name, name), read.get(name), target)
+            for name, target in map(_read_target, spec.get("metrics", []))
         ),
-        why=(scaled_object and _explain_keda(scaled_object)) or _explain(hpa),
+        why=(scaled_object and _explain_keda(scaled_object, idle=idle)) or _explain(hpa),
+        awaits=None if idle else _find_decision(status, lowest),
     )
+
+
+def describe_scaled_object(scaled_object: Object) -> AutoscalerState:
+    """The state of a ScaledObject that has no HorizontalPodAutoscaler: KEDA has not made it, or is paused."""
+    spec = scaled_object["spec"]
+    paused = condition(scaled_object, "Paused").get("status") == "True"
+    awaits = None if paused else "KEDA has not made its autoscaler yet"
+    why = _explain_keda(scaled_object, idle=False) or awaits or ""
+    lowest, highest = spec.get("minReplicaCount", 0), spec.get("maxReplicaCount", 100)
+    return AutoscalerState(scaled_object["metadata"]["name"], lowest, highest, 0, 0, (), why, awaits)
+
+
+def _find_decision(status: Object, lowest: int) -> str | None:
+    if not status.get("conditions"):
+        return "the autoscaler has not decided yet"
+    if status.get("desiredReplicas", 0) < lowest:
+        return f"the autoscaler has not asked for its {lowest} replicas (minReplicas) yet"
+    return None
+
+
+def _name_triggers(scaled_object: Object) -> dict[str, str]:
+    """The triggers' own names by those that KEDA gives their metrics: `s0-prometheus` is the first trigger's."""
+    triggers = enumerate(scaled_object["spec"].get("triggers", []))
+    return {f"s{index}-{each['type']}": each["name"] for index, each in triggers if each.get("name")}
 
 
 def parse_quantity(text: str | float) -> float:
@@ -58,8 +89,8 @@ def parse_quantity(text: str | float) -> float:
     return float(number) * _FACTORS[str(text).removeprefix(number)]
 
 
-def _explain_keda(scaled_object: Object) -> str | None:
-    """What KEDA has to say before its HPA: paused, falling back, or blind; None where it works."""
+def _explain_keda(scaled_object: Object, *, idle: bool) -> str | None:
+    """What KEDA has to say before its HPA: paused, falling back, blind, or idle; None where it works."""
     ready, fallback, paused = (condition(scaled_object, kind) for kind in ("Ready", "Fallback", "Paused"))
     if paused.get("status") == "True":
         return "KEDA is paused (annotation autoscaling.keda.sh/paused)"
@@ -67,6 +98,8 @@ def _explain_keda(scaled_object: Object) -> str | None:
         return f"KEDA uses its fallback, since a trigger cannot be read: {fallback.get('message')}"
     if ready.get("status") == "False":
         return f"KEDA is not ready ({ready.get('reason')}): {ready.get('message')}"
+    if idle:
+        return "idle at zero replicas: KEDA starts one when a trigger becomes active"
     return None
 
 

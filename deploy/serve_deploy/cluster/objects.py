@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serve_deploy.cluster.api import Cluster, LogUnavailable, Object
+from serve_deploy.cluster.api import Cluster, Forbidden, LogUnavailable, Object
 from serve_deploy.errors import UsageError
 
 SERVER_CONTAINER = "triton"
@@ -32,7 +32,10 @@ class ReplicaObjects:
 
 @dataclass(frozen=True)
 class ReleaseObjects:
-    """A release's workload (of a kind), replicas and autoscaler; `scaled_object` where KEDA made the autoscaler."""
+    """A release's workload (of a kind), replicas and autoscaler; `scaled_object` where KEDA makes the autoscaler.
+
+    `unknown` names what the user may not read, so that nothing is told of it.
+    """
 
     release: str
     namespace: str
@@ -41,6 +44,7 @@ class ReleaseObjects:
     replicas: tuple[ReplicaObjects, ...]
     hpa: Object | None
     scaled_object: Object | None
+    unknown: tuple[str, ...] = ()
 
 
 def condition(item: Object, kind: str) -> Object:
@@ -50,20 +54,64 @@ def condition(item: Object, kind: str) -> Object:
 
 
 def read_objects(cluster: Cluster, release: str, namespace: str) -> ReleaseObjects:
-    """Read all that a release consists of; UsageError where there is none of that name."""
-    kinds = {
-        "Deployment": f"/apis/apps/v1/namespaces/{namespace}/deployments",
-        "LeaderWorkerSet": f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}/leaderworkersets",
-    }
-    workloads = [(kind, item) for kind, path in kinds.items() for item in cluster.find(path, _selector(release))]
-    if not workloads:
-        raise UsageError(
-            f"there is no release {release} of a triton chart in namespace {namespace}", hint=_SEE_RELEASES
-        )
-    kind, workload = workloads[0]
-    hpa, scaled_object = _find_scalers(cluster, namespace, workload["metadata"]["name"])
-    replicas = _read_replicas(cluster, release, namespace)
-    return ReleaseObjects(release, namespace, kind, workload, replicas, hpa, scaled_object)
+    """Read all that a release consists of; UsageError where there is none of that name.
+
+    Only its workload and pods must be readable: built-in roles do not know the kinds that others define, and the API
+    refuses those before it says whether they exist.
+    """
+    reader = _Reader(cluster, namespace)
+    kind, workload = _find_workload(reader, release)
+    hpa, scaled_object = _find_scalers(reader, workload["metadata"]["name"])
+    replicas = _read_replicas(reader, release)
+    return ReleaseObjects(
+        release, namespace, kind, workload, replicas, hpa, scaled_object, tuple(sorted(reader.refused))
+    )
+
+
+class _Reader:
+    """Reads a namespace, and notes what may not be read."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.refused: set[str] = set()
+
+    def find(self, group: str, kinds: str, selector: str = "") -> list[Object]:
+        """The namespace's objects of a kind, such as `apps/v1` and `deployments`."""
+        root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+        return self.cluster.find(f"{root}/namespaces/{self.namespace}/{kinds}", selector)
+
+    def find_if_allowed(self, group: str, kinds: str, selector: str = "") -> list[Object]:
+        """The same; none where the user may not list them."""
+        try:
+            return self.find(group, kinds, selector)
+        except Forbidden:
+            self.refused.add(kinds)
+            return []
+
+    def read_logs(self, pod: Object) -> Logs:
+        """The logs of a pod's server; empty where its node does not answer, or the user may not read them."""
+        try:
+            return _read_logs(self.cluster, self.namespace, pod)
+        except LogUnavailable:
+            # A node that is down must not hide the replicas of the others.
+            return Logs()
+        except Forbidden:
+            self.refused.add("pods/log")
+            return Logs()
+
+
+def _find_workload(reader: _Reader, release: str) -> tuple[str, Object]:
+    for item in reader.find("apps/v1", "deployments", _selector(release)):
+        return "Deployment", item
+    for item in reader.find_if_allowed("leaderworkerset.x-k8s.io/v1", "leaderworkersets", _selector(release)):
+        return "LeaderWorkerSet", item
+    unseen = "; whether there is a LeaderWorkerSet of that name is not known: you may not list them"
+    raise UsageError(
+        f"there is no release {release} of a triton chart in namespace {reader.namespace}"
+        + (unseen if reader.refused else ""),
+        hint=_SEE_RELEASES,
+    )
 
 
 def find_pods(cluster: Cluster, release: str, namespace: str, pod: str | None) -> list[str]:
@@ -85,11 +133,11 @@ def _list_pods(cluster: Cluster, release: str, namespace: str) -> list[Object]:
     return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
 
 
-def _read_replicas(cluster: Cluster, release: str, namespace: str) -> tuple[ReplicaObjects, ...]:
-    pods = _list_pods(cluster, release, namespace)
+def _read_replicas(reader: _Reader, release: str) -> tuple[ReplicaObjects, ...]:
+    pods = _list_pods(reader.cluster, release, reader.namespace)
     all_ready = all(condition(pod, "Ready").get("status") == "True" for pod in pods)
-    events = [] if all_ready else cluster.find(f"/api/v1/namespaces/{namespace}/events")
-    return tuple(ReplicaObjects(pod, _events_of(events, pod), _read_logs(cluster, namespace, pod)) for pod in pods)
+    events = [] if all_ready else reader.find_if_allowed("v1", "events")
+    return tuple(ReplicaObjects(pod, _events_of(events, pod), reader.read_logs(pod)) for pod in pods)
 
 
 def _events_of(events: Sequence[Object], pod: Object) -> list[Object]:
@@ -103,22 +151,19 @@ def _read_logs(cluster: Cluster, namespace: str, pod: Object) -> Logs:
     server = statuses.get(SERVER_CONTAINER, {})
     if not server.get("containerID"):
         return Logs()
-    try:
-        current = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES)
-        if server.get("ready") or not server.get("restartCount"):
-            return Logs(current)
-        previous = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES, previous=True)
-    except LogUnavailable:
-        # A node that is down must not hide the replicas of the others.
-        return Logs()
+    current = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES)
+    if server.get("ready") or not server.get("restartCount"):
+        return Logs(current)
+    previous = cluster.read_log(namespace, name, container=SERVER_CONTAINER, tail=LOG_LINES, previous=True)
     return Logs(current, previous or current)
 
 
-def _find_scalers(cluster: Cluster, namespace: str, workload: str) -> tuple[Object | None, Object | None]:
-    def find(path: str) -> Object | None:
-        found = cluster.find(path)
+def _find_scalers(reader: _Reader, workload: str) -> tuple[Object | None, Object | None]:
+    def find(group: str, kinds: str) -> Object | None:
+        found = reader.find_if_allowed(group, kinds)
         return next((each for each in found if each["spec"]["scaleTargetRef"]["name"] == workload), None)
 
-    hpa = find(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
-    by_keda = hpa is not None and hpa["metadata"]["name"].startswith("keda-hpa-")
-    return hpa, find(f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects") if by_keda else None
+    hpa = find("autoscaling/v2", "horizontalpodautoscalers")
+    # One without an HPA is KEDA's that has not made it yet.
+    by_keda = hpa is None or hpa["metadata"]["name"].startswith("keda-hpa-")
+    return hpa, find("keda.sh/v1alpha1", "scaledobjects") if by_keda else None

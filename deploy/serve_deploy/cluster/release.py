@@ -6,24 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import Cluster, Object, connect
-from serve_deploy.cluster.autoscaler import AutoscalerState, describe_hpa
+from serve_deploy.cluster.autoscaler import AutoscalerState, describe_hpa, describe_scaled_object
 from serve_deploy.cluster.objects import SERVER_CONTAINER, ReleaseObjects, condition, read_objects
 from serve_deploy.cluster.options import ReleaseOptions
-from serve_deploy.cluster.pods import PodState, describe_pod
+from serve_deploy.cluster.pods import AT_ONCE, IN_A_WHILE, SHORTLY, PodState, describe_pod
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """The last rollout: whether it is done, and if not, what is missing."""
+    """The last rollout: whether it is done, and if not, what is missing.
+
+    After `patience_seconds` waiting for it is in vain, None: it may take as long as it takes.
+    """
 
     done: bool
     revision: str
     message: str
+    patience_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """Everything that `serve status` tells."""
+    """Everything that `serve status` tells; `unknown` names what the user may not read."""
 
     release: str
     namespace: str
@@ -35,18 +39,26 @@ class ReleaseState:
     pods: tuple[PodState, ...]
     autoscaler: AutoscalerState | None
     rollout: Rollout
+    unknown: tuple[str, ...] = ()
 
     @property
     def serves(self) -> bool:
-        """Whether the rollout is done and every model is ready on every replica."""
-        return self.rollout.done and all(
-            pod.ready and all(state == "ready" for state in pod.models.values()) for pod in self.staying
+        """Whether the rollout is done, the autoscaler has its replicas, and every model is ready on all of them."""
+        return (
+            self.rollout.done
+            and (self.autoscaler is None or self.autoscaler.awaits is None)
+            and all(pod.ready and all(state == "ready" for state in pod.models.values()) for pod in self.staying)
         )
 
     @property
     def staying(self) -> tuple[PodState, ...]:
-        """The replicas that are not terminating."""
-        return tuple(pod for pod in self.pods if pod.phase != "Terminating")
+        """The replicas that neither end nor have ended."""
+        return tuple(pod for pod in self.pods if pod.stays)
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The revisions of the model repository that the staying replicas were made for."""
+        return tuple(sorted({pod.revision for pod in self.staying}))
 
 
 def read_status(options: ReleaseOptions) -> ReleaseState:
@@ -73,17 +85,40 @@ def describe_release(objects: ReleaseObjects) -> ReleaseState:
         wanted=workload.get("spec", {}).get("replicas", 1),
         ready=workload.get("status", {}).get("readyReplicas", 0),
         pods=tuple(describe_pod(each, models) for each in objects.replicas),
-        autoscaler=describe_hpa(objects.hpa, objects.scaled_object) if objects.hpa else None,
+        autoscaler=_describe_autoscaler(objects),
         rollout=describe_rollout(workload),
+        unknown=objects.unknown,
     )
+
+
+def _describe_autoscaler(objects: ReleaseObjects) -> AutoscalerState | None:
+    if objects.hpa:
+        return describe_hpa(objects.hpa, objects.scaled_object)
+    return describe_scaled_object(objects.scaled_object) if objects.scaled_object else None
 
 
 def describe_rollout(workload: Object) -> Rollout:
     """Whether the controller has seen the last change and all replicas are of it and available."""
     revision = workload["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", "")
+    refused = condition(workload, "ReplicaFailure")
+    if refused.get("status") == "True":
+        return _explain_refusal(revision, refused.get("message", "no reason given"))
     lacking = _find_lack(workload)
     wanted = workload.get("spec", {}).get("replicas", 1)
     return Rollout(lacking is None, revision, lacking or f"{wanted} of {wanted} replicas are up to date and available")
+
+
+def _explain_refusal(revision: str, message: str) -> Rollout:
+    """Why the API server accepts no pod of the release: such a pod never exists, so nothing else tells."""
+    if "violates PodSecurity" in message:
+        words, patience = "Pod Security refuses its pods", AT_ONCE
+    elif "RuntimeClass" in message:
+        words, patience = "the cluster does not have the RuntimeClass of its pods (gpu.runtimeClassName)", AT_ONCE
+    elif "exceeded quota" in message or "must specify" in message:
+        words, patience = "the namespace's quota has no room for its pods", SHORTLY
+    else:
+        words, patience = "the API server refuses its pods", IN_A_WHILE
+    return Rollout(done=False, revision=revision, message=f"{words}: {message}", patience_seconds=patience)
 
 
 def _find_lack(workload: Object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from serve_deploy.cluster.api import Cluster
 from serve_deploy.cluster.release import ReleaseState, read_release
@@ -27,16 +27,19 @@ def wait_until_serving(
 ) -> ReleaseState:
     """Return once every model is ready on every replica; TritonStartError when that will not come, or not in time."""
     deadline = clock() + timeout_seconds
+    patience = Patience()
     while True:
         state = read_release(cluster, release, namespace)
         if state.serves:
             return state
-        if is_hopeless(state):
+        now = clock()
+        hopeless = patience.find_hopeless(state, now)
+        if hopeless:
             raise TritonStartError(
-                f"release {release} will not become ready: {explain_waiting(state)}",
+                f"release {release} will not become ready: {'; '.join(hopeless)}",
                 hint=f"fix it and deploy again; serve logs {release} -n {namespace} shows the whole log",
             )
-        if clock() >= deadline:
+        if now >= deadline:
             raise TritonStartError(
                 f"release {release} is not ready after {timeout_seconds:.0f} s: {explain_waiting(state)}",
                 hint=f"the cluster keeps trying: serve status {release} -n {namespace}; `timeout_seconds` waits longer",
@@ -45,18 +48,32 @@ def wait_until_serving(
         sleep(POLL_SECONDS)
 
 
-def is_hopeless(state: ReleaseState) -> bool:
-    """Whether some replica waits in vain."""
-    return any(
-        pod.waits_for is not None
-        and pod.waits_for.lasting
-        and (pod.restarts > RESTARTS_BEFORE_GIVING_UP or pod.waits_for.obstacle == "configuration")
-        for pod in state.staying
-    )
+class Patience:
+    """Since when each obstacle has lasted, and which have lasted so long that waiting is in vain."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str], float] = {}
+
+    def find_hopeless(self, state: ReleaseState, now: float) -> list[str]:
+        """What waits in vain at this time (seconds, of any clock), in words."""
+        found = list(_find_obstacles(state))
+        self._since = {key: self._since.get(key, now) for key, _, _ in found}
+        return [message for key, message, seconds in found if seconds is not None and now - self._since[key] >= seconds]
+
+
+def _find_obstacles(state: ReleaseState) -> Iterator[tuple[tuple[str, str], str, float | None]]:
+    """What stands in the way, in words, and how long it may; each with a key by which it is known again."""
+    if not state.rollout.done:
+        yield ("", "rollout"), state.rollout.message, state.rollout.patience_seconds
+    for pod in state.staying:
+        wait = pod.waits_for
+        if wait is not None:
+            again = not wait.is_crash or pod.restarts > RESTARTS_BEFORE_GIVING_UP
+            yield (pod.name, wait.obstacle), f"{pod.name}: {wait.message}", wait.patience_seconds if again else None
 
 
 def explain_waiting(state: ReleaseState) -> str:
-    """Each replica that is not ready and what it waits for; else what the rollout lacks."""
+    """Each replica that is not ready and what it waits for; else what the rollout or its autoscaler lacks."""
     waiting = [f"{pod.name}: {pod.waits_for.message}" for pod in state.staying if pod.waits_for is not None]
     missing = [
         f"{pod.name}: model {name} is {model}"
@@ -65,4 +82,6 @@ def explain_waiting(state: ReleaseState) -> str:
         for name, model in pod.models.items()
         if model != "ready"
     ]
-    return "; ".join(waiting + missing) or state.rollout.message
+    refused = [state.rollout.message] if state.rollout.patience_seconds is not None else []
+    awaits = state.autoscaler.awaits if state.autoscaler and state.rollout.done else None
+    return "; ".join(refused + waiting + missing) or awaits or state.rollout.message

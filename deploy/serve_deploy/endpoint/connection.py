@@ -85,7 +85,7 @@ class GrpcConnection:
     def __init__(self, endpoint: Endpoint, timeout_seconds: float) -> None:
         self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
-        self._channel = open_channel(endpoint)
+        self._channel = _open_channel(endpoint)
 
     def call(self, method: str, request: bytes) -> bytes:
         """The reply to one call; RefusedError where Triton refuses it, EndpointError where nothing answers."""
@@ -108,7 +108,7 @@ class GrpcConnection:
         self._channel.close()
 
 
-def open_channel(endpoint: Endpoint) -> Any:
+def _open_channel(endpoint: Endpoint) -> Any:
     """A gRPC channel for messages of any size; it connects with the first call."""
     import grpc
 

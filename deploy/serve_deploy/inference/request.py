@@ -88,9 +88,13 @@ def infer(
     wanted = _wanted_outputs(model, options)
     labelled = _labelled_outputs(model, config, wanted)
     send = partial(
-        send_request, options.endpoint, model, Sample(arrays),
-        version=options.model_version, timeout_seconds=options.timeout_seconds,
-    )  # fmt: skip
+        send_request,
+        options.endpoint,
+        model,
+        Sample(arrays),
+        version=options.model_version,
+        timeout_seconds=options.timeout_seconds,
+    )
     start = clock()
     answer = send(wanted=dict.fromkeys(wanted, 0), parameters=sequence)
     elapsed = clock() - start
@@ -98,9 +102,7 @@ def infer(
     if labelled and sequence:
         notes.append("classes without their labels: asking for those too would go on with the sequence")
     elif labelled:
-        # Of an output, Triton returns the values or the names of classes; the second request is for the names.
-        sizes = {name: split_rows(answer[name], batched=model.max_batch_size > 0).shape[1] for name in labelled}
-        labels = {name: read_labels(classes) for name, classes in send(wanted=sizes).items()}
+        labels |= _ask_labels(model, answer, labelled, send)
     outputs = tuple(_read_output(model, options, name, array, labels.get(name)) for name, array in answer.items())
     return InferenceResult(
         options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
@@ -136,6 +138,15 @@ def _labelled_outputs(model: Model, config: Mapping[str, Any], names: tuple[str,
     labelled = {entry["name"] for entry in config.get("output", []) if entry.get("label_filename")}
     types = {tensor.name: tensor.data_type for tensor in model.outputs}
     return [name for name in names if name in labelled and can_be_labelled(types[name])]
+
+
+def _ask_labels(
+    model: Model, answer: Mapping[str, Array], names: list[str], send: Callable[..., Mapping[str, Array]]
+) -> dict[str, dict[int, str]]:
+    # Of an output, Triton returns the values or the names of its classes; this request is for the names.
+    batched = model.max_batch_size > 0
+    sizes = {name: split_rows(answer[name], batched=batched).shape[1] for name in names if answer[name].size}
+    return {name: read_labels(classes) for name, classes in send(wanted=sizes).items()} if sizes else {}
 
 
 def _read_output(

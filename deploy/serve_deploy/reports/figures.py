@@ -24,7 +24,7 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def format_plainly(value: float) -> str:
-    """Write a number that somebody gave: six significant digits, thousands separated, no exponent."""
+    """Write a round number or one that somebody gave: six significant digits, thousands separated, no exponent."""
     return f"{Decimal(f'{value:.6g}'):,f}" if math.isfinite(value) else f"{value}"
 
 

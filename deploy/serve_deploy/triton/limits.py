@@ -77,11 +77,14 @@ def check_limits(read_limit: ReadLimit = resource.getrlimit) -> None:
             )
 
 
-def name_shortage(log: str, read_limit: ReadLimit = resource.getrlimit) -> str | None:
-    """The limit that the log, or else its own smallness, says a server ran into, and what to raise it to."""
+def name_shortage(log: str, read_limit: ReadLimit = resource.getrlimit, *, said: bool = False) -> str | None:
+    """The limit that a server ran into, and what to raise it to.
+
+    It is the one that the log speaks of; else, unless it must be `said`, the first that is low.
+    """
     low = [limit for limit in _LIMITS if limit.is_below(limit.enough, read_limit)]
     named = [limit for limit in low if limit.signs.search(log)]
-    for limit in named or low:
+    for limit in named if named or said else low:
         allowed, command = limit.describe(read_limit)
         return f"{allowed}, which can be too few: raise it with {command}"
     return None

@@ -9,11 +9,16 @@ from typing import Literal
 
 State = Literal["loading", "ready", "failed", "unloaded"]
 
-_LOADING = re.compile(r'"loading: (?P<name>[^"]+):\d+"')
+_LOADING = re.compile(r'"loading: (?P<name>[^"]+):(?P<version>\d+)"')
 _LOADED = re.compile(r"\"successfully loaded '(?P<name>[^']+)'")
 _UNLOADED = re.compile(r"\"successfully unloaded '(?P<name>[^']+)'")
 _FAILED = re.compile(r"\"failed to load '(?P<name>[^']+)' version \d+: (?P<reason>.*)")
 _POLL_FAILED = re.compile(r"Poll failed for model directory '(?P<name>[^']+)': (?P<reason>.*)")
+# A model that depends on others is refused after they have loaded, without a version; a circle names it first.
+_DEPENDENT_FAILED = re.compile(
+    r"model_repository_manager\.cc:\d+\] \"Invalid argument: (?P<reason>"
+    r"(?:(?:in )?ensemble '?|circular dependency between ensembles: )(?P<name>[^\s',]+).*)"
+)
 _DEATH = re.compile(r"(?:error: creating server: |^terminate called|Signal \(\d+\) received)(?P<reason>.*)")
 # The time of a line in Triton's default format, which names no year.
 _TIME = re.compile(r"^I(\d{4} [\d:.]+) ")
@@ -32,6 +37,8 @@ _ERROR = re.compile(r"^(?:E\d{4} |\S+Z E )\S*.*?\] (?P<reason>.*)")
 class ModelLog:
     """A model's last state, Triton's reason where it failed, and how long loading took; 0 where the log does not say.
 
+    `versions` are those that Triton began to load last.
+
     The metric nv_model_load_duration_secs says that too, but not before server 2.52.
     """
 
@@ -39,12 +46,17 @@ class ModelLog:
     state: State
     reason: str = ""
     load_seconds: float = 0.0
+    versions: tuple[int, ...] = ()
+
+
+_NOTHING = ModelLog("", "unloaded")
 
 
 def read_models(log: str) -> dict[str, ModelLog]:
     """The last state of every model that the log speaks of, by name."""
     models: dict[str, ModelLog] = {}
     begun: dict[str, datetime | None] = {}
+    versions: dict[str, tuple[int, ...]] = {}
     for line in log.splitlines():
         for pattern, state in _STATES:
             found = pattern.search(line)
@@ -52,8 +64,11 @@ def read_models(log: str) -> dict[str, ModelLog]:
                 name, reason = found["name"], _shorten(found.groupdict().get("reason", ""))
                 if state == "loading":
                     begun[name] = _read_time(line)
+                    # Several versions of a model are announced one after the other.
+                    before = versions.get(name, ()) if models.get(name, _NOTHING).state == "loading" else ()
+                    versions[name] = (*before, int(found["version"]))
                 seconds = _seconds_between(begun.get(name), _read_time(line)) if state == "ready" else 0.0
-                models[name] = ModelLog(name, state, reason, seconds)
+                models[name] = ModelLog(name, state, reason, seconds, versions.get(name, ()))
     return models
 
 
@@ -93,6 +108,11 @@ def read_unnoticed_crash(log: str) -> str | None:
     return None
 
 
+def is_out_of_files(text: str) -> bool:
+    """Whether the server can neither open a file nor accept a connection any more."""
+    return "Too many open files" in text
+
+
 def unfinished_models(log: str) -> tuple[str, ...]:
     """The models that are still being loaded, by the log."""
     return tuple(model.name for model in read_models(log).values() if model.state == "loading")
@@ -118,6 +138,7 @@ def names_port_clash(log: str) -> bool:
 
 _STATES: tuple[tuple[re.Pattern[str], State], ...] = (
     (_LOADING, "loading"), (_LOADED, "ready"), (_UNLOADED, "unloaded"), (_FAILED, "failed"), (_POLL_FAILED, "failed"),
+    (_DEPENDENT_FAILED, "failed"),
 )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.triton.leftovers import remove_environment_folders
 from serve_deploy.triton.limits import raise_file_limit
 from serve_deploy.triton.runtime import Launch
@@ -83,8 +83,10 @@ class ServerProcess:
             return sum(int(line) for line in listed.split() if line.isdigit()) * 1024
         return sum(_resident_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
 
-    def dead_children(self) -> list[int]:
-        """The processes of models that have ended while the server has not taken notice."""
+    def dead_children(self) -> list[int] | None:
+        """The processes of models that have ended without the server's notice; None where they cannot be seen."""
+        if self._launch.release:
+            return None
         ended = [
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")
@@ -109,7 +111,7 @@ class ServerProcess:
         if self._launch.release:
             subprocess.run(list(self._launch.release), capture_output=True, check=False)
         self._final_log = self.log_text()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_temporary(self._folder)
         for region in _SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
         if not self._launch.release:

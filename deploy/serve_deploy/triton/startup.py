@@ -12,6 +12,7 @@ from serve_deploy.errors import EndpointError, TritonStartError
 from serve_deploy.triton.limits import name_shortage
 from serve_deploy.triton.log import (
     announces_metrics,
+    is_out_of_files,
     last_lines,
     names_port_clash,
     read_unnoticed_crash,
@@ -25,6 +26,7 @@ _ANSWER_SECONDS = 5.0
 # Triton itself notices within two seconds most of the crashes that it notices at all.
 _NOTICE_SECONDS = 4.0
 _LOOK_SECONDS = 1.0
+_METRICS_SECONDS = 2.0
 _LOOKED_AT = 100_000
 
 
@@ -45,6 +47,7 @@ class Startup:
     sleep: Callable[[float], None]
     _crashes: dict[str, float] = field(default_factory=dict)
     _next_look: float = 0.0
+    _answered: float | None = None
 
     def wait(self, deadline: float) -> str:
         """The server's version, once it has loaded its models; TritonStartError where it ends, crashes or hangs."""
@@ -76,10 +79,15 @@ class Startup:
                     return None
         except EndpointError:
             return None
-        # The metrics come last, and a port that is taken ends the server even then.
-        if self.has_metrics and not announces_metrics(self.process.log_text()):
-            return None
-        return str(answer.get("version", ""))
+        return str(answer.get("version", "")) if self._has_all_ports() else None
+
+    def _has_all_ports(self) -> bool:
+        """Whether the metrics are served too: they come last, and a port that is taken ends the server even then."""
+        now = self.clock()
+        self._answered = now if self._answered is None else self._answered
+        # A user can turn the line off with the log.
+        late = now - self._answered > _METRICS_SECONDS
+        return not self.has_metrics or late or announces_metrics(self.process.log_text())
 
     def _require_progress(self) -> None:
         """Raise where a model's process has died and Triton does not notice: it would wait for it without end."""
@@ -90,7 +98,9 @@ class Startup:
         log = self.process.log_text()
         # A server that has run out of files writes megabytes about it.
         text = read_unnoticed_crash(log[-_LOOKED_AT:])
-        seen = [f"process {pid}" for pid in self.process.dead_children()] + ([text] if text else [])
+        dead = self.process.dead_children()
+        # A model may write such a text and live on; only where its process cannot be seen is it all there is.
+        seen = [text] if text and (dead is None or is_out_of_files(text)) else [f"process {pid}" for pid in dead or ()]
         self._crashes = {crash: self._crashes.get(crash, now) for crash in seen}
         if any(now - since > _NOTICE_SECONDS for since in self._crashes.values()):
             raise _describe_crash(log, text)
@@ -109,7 +119,7 @@ def _describe_crash(log: str, text: str | None) -> TritonStartError:
 
 def _describe_end(code: int, log: str) -> TritonStartError:
     kind = PortTakenError if names_port_clash(log) else TritonStartError
-    shortage = name_shortage(log)
+    shortage = name_shortage(log, said=True)
     # Seen with 2.51: a warm-up request that fails can take the whole server down with a segmentation fault.
     crashed = code == -signal.SIGSEGV
     ended = "crashed at start" if crashed else f"ended at start with exit code {code}"

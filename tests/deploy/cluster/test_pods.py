@@ -15,59 +15,163 @@ CRASHED = {"terminated": {"exitCode": 1, "reason": "Error"}}
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}
 
 
-@pytest.mark.parametrize(
-    ("waiting", "logs", "obstacle", "words", "lasting"),
-    [
-        (pod(ready=False, phase="Pending", scheduled="0/3 nodes are available: 3 Insufficient nvidia.com/gpu."), Logs(),
-         "unschedulable", "no node has a free GPU of the kind asked for: 0/3 nodes", False),
-        (pod(ready=False, phase="Pending", scheduled="0/3 nodes: 3 node(s) didn't match Pod's node affinity/selector."),
-         Logs(), "unschedulable", "no node has the labels asked for", False),
-        (pod(ready=False, phase="Pending", scheduled="0/3 nodes are available: 3 Insufficient memory."), Logs(),
-         "unschedulable", "no node fits", False),
-        (pod(ready=False, phase="Pending",
-             state={"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}), Logs(),
-         "image", "cannot be pulled (ImagePullBackOff): manifest unknown", False),
-        (pod(ready=False, phase="Pending", state={"waiting": {"reason": "InvalidImageName"}}), Logs(),
-         "image", "tritonserver:24.10-py3 cannot be pulled (InvalidImageName)", True),
-        (pod(ready=False, phase="Pending", state={"waiting": {"reason": "CreateContainerConfigError",
-             "message": 'secret "bucket" not found'}}), Logs(), "configuration", 'secret "bucket" not found', True),
-        (pod(ready=False, phase="Pending", state={"waiting": {"reason": "ContainerCreating"}}), Logs(),
-         "starting", "may still be downloading", False),
-        (pod(ready=False, phase="Pending", state={"waiting": {"reason": "PodInitializing"}},
-             init={"name": "fetch-models", "image": "i", "state": {"terminated": {"exitCode": 22,
-                   "message": "curl: (22) 404"}}}), Logs(),
-         "model_fetch", "fetch-models failed with exit code 22: curl: (22) 404", False),
-        (pod(ready=False, phase="Pending", state={"waiting": {"reason": "PodInitializing"}},
-             init={"name": "fetch-models", "image": "i", "state": {"running": {}}}), Logs(),
-         "model_fetch", "fetch-models is still running", False),
-        (pod(ready=False), Logs(""), "starting", "Triton is starting", False),
-        (pod(ready=False), Logs(LOADING), "starting", "models are loading: digits", False),
-        (pod(ready=False), Logs(FAILED), "model_load", "model digits: onnx runtime error 7: Load model from", True),
-        (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=3), Logs("", FAILED),
-         "model_load", "a model does not load: model digits: onnx runtime error 7", True),
-        (pod(ready=False, last=CRASHED, restarts=1), Logs(LOADING, FAILED),
-         "model_load", "Protobuf parsing failed.", True),
-        (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=2),
-         Logs("", "error: creating server: Invalid argument"),
-         "crash", "exit code 1: Invalid argument", True),
-        (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=2), Logs("", "no such flag"),
-         "crash", "exit code 1; its log shows no error", True),
-        (pod(ready=False, state=BACK_OFF, last={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, restarts=2),
-         Logs(), "memory", "OOMKilled", True),
-    ],
-)  # fmt: skip
-def test_obstacle(waiting: dict[str, Any], logs: Logs, obstacle: str, words: str, lasting: bool) -> None:
-    """The first step that is not done is named, with the system's or Triton's own words."""
-    wait = find_obstacle(ReplicaObjects(waiting, logs=logs))
-    assert (wait.obstacle, wait.lasting) == (obstacle, lasting)
+def event(reason: str, message: str, time: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    return {"reason": reason, "message": message, "lastTimestamp": time}
+
+
+def pending(scheduled: str = "", **more: Any) -> dict[str, Any]:
+    return pod(ready=False, phase="Pending", scheduled=scheduled or None, **more)
+
+
+def waiting_for(reason: str, message: str = "") -> dict[str, Any]:
+    return pending(state={"waiting": {"reason": reason, "message": message}})
+
+
+def conditioned(waiting: dict[str, Any], kind: str, status: str, **more: str) -> dict[str, Any]:
+    conditions = [each for each in waiting["status"]["conditions"] if each["type"] != kind]
+    waiting["status"]["conditions"] = [*conditions, {"type": kind, "status": status, **more}]
+    return waiting
+
+
+def fetching(state: dict[str, Any]) -> dict[str, Any]:
+    container = {"name": "fetch-models", "image": "i", "state": state}
+    return pending(state={"waiting": {"reason": "PodInitializing"}}, init=container)
+
+
+def started(**more: Any) -> dict[str, Any]:
+    waiting = pod(ready=False, **more)
+    waiting["status"]["containerStatuses"][0]["started"] = True
+    return waiting
+
+
+def with_sidecar(last: dict[str, Any]) -> dict[str, Any]:
+    waiting = pod(ready=False)
+    waiting["status"]["containerStatuses"][0]["ready"] = True
+    sidecar = {"name": "proxy", "image": "p", "ready": False, "state": BACK_OFF, "lastState": last}
+    waiting["status"]["containerStatuses"].append(sidecar)
+    return waiting
+
+
+def ended(reason: str, message: str) -> dict[str, Any]:
+    waiting = pod(ready=False, phase="Failed")
+    waiting["status"] |= {"reason": reason, "message": message}
+    return waiting
+
+
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+KILLED = {"terminated": {"exitCode": 137, "reason": "Error"}}
+UNHEALTHY = event("Unhealthy", "Liveness probe failed: context deadline exceeded")
+SERVING = LOADED + 'I1123 04:29:09.1 1 http_server.cc:362] "Started Metrics Service at 0.0.0.0:8002"\n'
+# What stands in the way, Triton's logs, events → the obstacle, words of its message, seconds of patience, is a crash.
+OBSTACLES: dict[str, tuple[Any, ...]] = {
+    "no free GPU": (pending(NO_GPU), Logs(), [],
+        "unschedulable", f"no node has a free GPU of the kind asked for: {NO_GPU}", 300, False),
+    "no free GPU, a node is coming": (pending(NO_GPU), Logs(), [event("TriggeredScaleUp", "pod triggered scale-up")],
+        "unschedulable", "(a new node was asked for)", None, False),
+    "no free GPU, no pool has one": (pending(NO_GPU), Logs(), [event("NotTriggerScaleUp", "3 max node group size")],
+        "unschedulable", "(no node pool can add one that fits)", 60, False),
+    "no node of the kind": (pending("0/3 nodes: 3 node(s) didn't match Pod's node affinity/selector."), Logs(), [],
+        "unschedulable", "no node has the labels asked for (gpu.profile", 300, False),
+    "no memory": (pending("0/3 nodes are available: 3 Insufficient memory."), Logs(), [],
+        "unschedulable", "no node fits: 0/3", 300, False),
+    "scheduling gate": (conditioned(pending(), "PodScheduled", "False", reason="SchedulingGated", message="gated"),
+        Logs(), [], "unschedulable", "its scheduling gates are closed: gated", None, False),
+    "node gone": (conditioned(pod(ready=False), "Ready", "Unknown"), Logs(), [],
+        "node", "node node-a does not answer", 300, False),
+    "image not found": (waiting_for("ImagePullBackOff", "manifest unknown"), Logs(), [],
+        "image", "cannot be pulled (ImagePullBackOff): manifest unknown", 60, False),
+    "image forbidden": (waiting_for("ErrImagePull", "pull access denied"), Logs(), [],
+        "image", "pull access denied", 60, False),
+    "registry down": (waiting_for("ErrImagePull", "dial tcp: i/o timeout"), Logs(), [],
+        "image", "dial tcp: i/o timeout", 300, False),
+    "image name wrong": (waiting_for("InvalidImageName"), Logs(), [],
+        "image", "tritonserver:24.10-py3 cannot be pulled (InvalidImageName)", 0, False),
+    "Secret missing": (waiting_for("CreateContainerConfigError", 'secret "bucket" not found'), Logs(), [],
+        "configuration", 'container triton cannot be created: secret "bucket" not found', 0, False),
+    "command missing": (waiting_for("RunContainerError", "exec: no such file"), Logs(), [],
+        "configuration", "exec: no such file", 0, False),
+    "volume missing": (waiting_for("ContainerCreating"), Logs(),
+        [event("FailedMount", 'persistentvolumeclaim "models" not found')],
+        "volume", 'a volume cannot be mounted: persistentvolumeclaim "models" not found', 300, False),
+    "sandbox": (waiting_for("ContainerCreating"), Logs(), [event("FailedCreatePodSandBox", "no runtime for nvidia")],
+        "sandbox", "the node cannot set up the pod: no runtime for nvidia", 300, False),
+    "image on its way": (waiting_for("ContainerCreating"), Logs(), [],
+        "starting", "may still be downloading", None, False),
+    "fetch failed": (fetching({"terminated": {"exitCode": 22, "message": "curl: (22) 404"}}), Logs(), [],
+        "model_fetch", "fetch-models failed with exit code 22: curl: (22) 404", 300, False),
+    "fetching": (fetching({"running": {}}), Logs(), [],
+        "model_fetch", "fetch-models is still running", None, False),
+    "starting": (pod(ready=False), Logs(""), [],
+        "starting", "Triton is starting", None, False),
+    "models loading": (pod(ready=False), Logs(LOADING), [],
+        "starting", "models are loading: digits", None, False),
+    "model does not load": (pod(ready=False), Logs(FAILED), [],
+        "model_load", "model digits: onnx runtime error 7: Load model from", 0, True),
+    "model does not load, in a crash loop": (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=3),
+        Logs("", FAILED), [], "model_load", "a model does not load: model digits: onnx runtime error 7", 0, True),
+    "model did not load, restarted": (pod(ready=False, last=CRASHED, restarts=1), Logs(LOADING, FAILED), [],
+        "model_load", "Protobuf parsing failed.", 0, True),
+    "crash with a reason": (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=2),
+        Logs("", "error: creating server: Invalid argument"), [],
+        "crash", "Triton ended with exit code 1: Invalid argument", 0, True),
+    "crash without a reason": (pod(ready=False, state=BACK_OFF, last=CRASHED, restarts=2), Logs("", "no such flag"),
+        [], "crash", "exit code 1; its log shows no error", 0, True),
+    "end without an error": (pod(ready=False, state=BACK_OFF, restarts=2,
+        last={"terminated": {"exitCode": 0, "reason": "Completed"}}), Logs(), [],
+        "crash", "Triton ended with exit code 0", 0, True),
+    "out of memory": (pod(ready=False, state=BACK_OFF, last=OOM, restarts=2), Logs(), [],
+        "memory", "Triton ran out of memory (OOMKilled): raise resources.memory", 0, True),
+    "killed by its liveness probe": (pod(ready=False, last=KILLED, restarts=1), Logs(LOADING, LOADED),
+        [UNHEALTHY, event("Killing", "Container triton failed liveness probe, will be restarted")],
+        "not_answering", "Kubernetes restarted Triton, which did not answer", 0, True),
+    "hung": (started(), Logs(SERVING), [event("Unhealthy", "Readiness probe failed: HTTP probe timed out")],
+        "not_answering", "Triton runs, but is not ready: Readiness probe failed: HTTP probe timed out", 300, False),
+    "serves, but not to its probe": (pod(ready=False), Logs(SERVING), [event("Unhealthy", "Startup probe failed: 404")],
+        "not_answering", "does not pass its start-up probe: Startup probe failed: 404", 300, False),
+    "sidecar": (with_sidecar(CRASHED), Logs(LOADED), [],
+        "crash", "container proxy ended with exit code 1", 0, True),
+    "readiness gate": (conditioned(conditioned(pod(ready=False) | {"spec": {"readinessGates": [
+        {"conditionType": "cloud/lb"}]}}, "ContainersReady", "True"), "cloud/lb", "False"), Logs(LOADED), [],
+        "readiness_gate", "its readiness gate cloud/lb is not open", 300, False),
+    "evicted": (ended("Evicted", "The node was low on resource: memory."), Logs(), [],
+        "ended", "it has ended and is replaced by another pod (Evicted: The node was low on resource: memory.)",
+        None, False),
+    "spot reclaim": (conditioned(pod(ready=False), "DisruptionTarget", "True", reason="TerminationByKubelet",
+        message="Pod was terminated in response to imminent node shutdown."), Logs(LOADED), [],
+        "ending", "it is being moved away: Pod was terminated in response to imminent node shutdown.", None, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OBSTACLES)
+def test_obstacle(name: str) -> None:
+    """The first step that is not done is named in the system's or Triton's own words, with how long it may take."""
+    waiting, logs, events, obstacle, words, patience, crash = OBSTACLES[name]
+    wait = find_obstacle(ReplicaObjects(waiting, events, logs))
+    assert (wait.obstacle, wait.patience_seconds, wait.is_crash) == (obstacle, patience, crash)
     assert words in wait.message
 
 
-def test_volume_that_cannot_be_mounted() -> None:
-    """The mount's error stands in an event, not in the pod."""
-    waiting = pod(ready=False, phase="Pending", state={"waiting": {"reason": "ContainerCreating"}})
-    events = [{"reason": "FailedMount", "message": 'persistentvolumeclaim "models" not found'}]
-    assert find_obstacle(ReplicaObjects(waiting, events)).message.endswith('persistentvolumeclaim "models" not found')
+@pytest.mark.parametrize("name", ["evicted", "hung", "starting", "killed by its liveness probe", "out of memory"])
+def test_no_model_is_ready_on_a_pod_that_is_not(name: str) -> None:
+    """What the log of a dead or hung Triton says last is not the state of its models."""
+    waiting, logs, events, *_ = OBSTACLES[name]
+    assert describe_pod(ReplicaObjects(waiting, events, logs), ["digits"]).models["digits"] != "ready"
+
+
+def test_the_latest_event_counts() -> None:
+    """The API gives events in no order."""
+    events = [event("Unhealthy", "new", "2026-01-01T00:00:09Z"), event("Unhealthy", "old", "2026-01-01T00:00:01Z")]
+    assert find_obstacle(ReplicaObjects(started(), events, Logs(LOADED))).message.endswith(": new")
+
+
+def test_a_replica_says_what_it_serves() -> None:
+    """The repository's revision that the pod was made for, and the versions that Triton loaded."""
+    replica = pod()
+    replica["metadata"]["annotations"] = {"serve/repository-revision": "abc"}
+    two = LOADED.replace("digits:1", "digits:3") + LOADED.replace("digits:1", "digits:4").splitlines()[0]
+    state = describe_pod(ReplicaObjects(replica, logs=Logs(two)), ["digits"])
+    assert (state.revision, state.versions) == ("abc", {"digits": (4,)})
 
 
 def test_ending_pod() -> None:

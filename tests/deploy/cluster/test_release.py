@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from recorded_objects import FAILED, LOADED, LOADING, deployment, hpa, pod, release_routes
 
+from serve_deploy.cluster.api import Forbidden
 from serve_deploy.cluster.autoscaler import MetricReading, describe_hpa, parse_quantity
 from serve_deploy.cluster.release import describe_rollout, read_release
-from serve_deploy.cluster.wait import wait_until_serving
+from serve_deploy.cluster.wait import Patience, wait_until_serving
 from serve_deploy.errors import TritonStartError, UsageError
 
 Object = dict[str, Any]
+FORBIDDEN = Forbidden("you may not do that in this cluster")
 BLIND = {"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", "message": "unable to get metric"}
+DISABLED = {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled", "message": "scaling is disabled"}
 LIMITED = {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "message": "more than the maximum"}
 
 
@@ -30,7 +33,9 @@ class Recorded:
         self._now = next(self._recordings)
 
     def find(self, path: str, selector: str = "") -> list[Object]:
-        found: list[Object] = self._now.get(path, [])
+        found: list[Object] | Forbidden = self._now.get(path, [])
+        if isinstance(found, Forbidden):
+            raise found
         return found
 
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
@@ -47,6 +52,45 @@ def test_a_release_that_serves() -> None:
     assert (state.serves, state.models, state.wanted) == (True, ("digits",), 2)
     assert [each.models for each in state.pods] == [{"digits": "ready"}, {"digits": "ready"}]
     assert state.rollout.message == "2 of 2 replicas are up to date and available"
+
+
+def test_kinds_that_may_not_be_read_are_not_known() -> None:
+    """The API refuses kinds of others before it says whether they exist; the rest of the release is told."""
+    kinds = {
+        "/apis/autoscaling/v2/namespaces/models/horizontalpodautoscalers": "horizontalpodautoscalers",
+        "/apis/keda.sh/v1alpha1/namespaces/models/scaledobjects": "scaledobjects",
+        "/api/v1/namespaces/models/events": "events",
+    }
+    routes = release_routes([pod("a"), pod("b", ready=False)], workload=deployment(available=1))
+    state = read_release(Recorded(routes | dict.fromkeys(kinds, FORBIDDEN)), "demo", "models")
+    assert state.unknown == tuple(sorted(kinds.values()))
+    assert [each.name for each in state.pods] == ["a", "b"]
+
+
+def test_a_release_that_may_be_of_a_kind_not_known() -> None:
+    """Without a Deployment it may still be a LeaderWorkerSet; who may not list those is told so."""
+    routes = {"/apis/leaderworkerset.x-k8s.io/v1/namespaces/models/leaderworkersets": FORBIDDEN}
+    with pytest.raises(UsageError, match="LeaderWorkerSet of that name is not known: you may not list them"):
+        read_release(Recorded(routes), "ghost", "models")
+
+
+@pytest.mark.parametrize(
+    ("message", "words", "patience"),
+    [
+        ('pods "a" is forbidden: exceeded quota: gpus', "the namespace's quota has no room", 60),
+        ('pods "a" is forbidden: violates PodSecurity "restricted:latest"', "Pod Security refuses its pods", 0),
+        ('pods "a" is forbidden: pod rejected: RuntimeClass "nvidia" not found', "does not have the RuntimeClass", 0),
+        ("admission webhook denied the request", "the API server refuses its pods: admission webhook", 300),
+    ],
+)
+def test_pods_that_are_refused(message: str, words: str, patience: float) -> None:
+    """A pod that never exists cannot say why; the workload's condition does."""
+    refused = deployment(available=0)
+    refused["status"]["conditions"].append({"type": "ReplicaFailure", "status": "True", "message": message})
+    rollout = describe_rollout(refused)
+    assert (rollout.done, rollout.patience_seconds) == (False, patience)
+    assert words in rollout.message
+    assert message in rollout.message
 
 
 def test_no_such_release() -> None:
@@ -84,6 +128,25 @@ def test_group_whose_controller_tells_no_generation() -> None:
     del old["status"]["observedGeneration"]
     new["status"] = {}
     assert (describe_rollout(old).done, describe_rollout(new).done) == (True, False)
+
+
+def test_kedas_metrics_by_their_own_names() -> None:
+    """KEDA calls a trigger's metric s0-prometheus; what the chart calls it says more."""
+    made = hpa() | {"metadata": {"name": "keda-hpa-demo-triton"}}
+    made["spec"]["metrics"] = [
+        {"type": "External", "external": {"metric": {"name": "s1-prometheus"}, "target": {"averageValue": "8"}}}
+    ]
+    triggers = [{"type": "prometheus", "name": "triton_concurrency"}, {"type": "prometheus", "name": "triton_pending"}]
+    scaled = {"spec": {"triggers": triggers, "minReplicaCount": 1}}
+    assert [metric.name for metric in describe_hpa(made, scaled).metrics] == ["triton_pending"]
+
+
+def test_idle_at_zero_is_said() -> None:
+    """No replica is what KEDA wants, not something that is missing."""
+    made = hpa() | {"metadata": {"name": "keda-hpa-demo-triton"}}
+    made["status"] = {"currentReplicas": 0, "desiredReplicas": 0, "conditions": [DISABLED]}
+    state = describe_hpa(made, {"spec": {"minReplicaCount": 0}})
+    assert (state.awaits, state.why) == (None, "idle at zero replicas: KEDA starts one when a trigger becomes active")
 
 
 def test_autoscaler_with_its_metrics() -> None:
@@ -174,6 +237,72 @@ def test_wait_tells_what_each_pod_waits_for_at_the_end() -> None:
     routes = release_routes([pod("a"), unscheduled], workload=deployment(available=1))
     with pytest.raises(TritonStartError, match=r"not ready after 30 s: b: no node has a free GPU"):
         wait(Recorded(routes), timeout=30)
+
+
+@pytest.mark.parametrize("end", ["Failed", "Succeeded"])
+def test_an_evicted_replica_does_not_hold_up_the_wait(end: str) -> None:
+    """It stays as an object beside the one that replaced it, and serves nothing."""
+    routes = release_routes(
+        [pod("old", ready=False, phase=end), pod("a")], workload=deployment(wanted=1, updated=1, available=1)
+    )
+    state = wait(Recorded(routes))
+    assert [each.models for each in state.pods] == [{"digits": "ready"}, {"digits": "not running"}]
+
+
+def test_wait_gives_up_when_patience_ends() -> None:
+    """An image that does not exist is waited for a minute, in case it is just being pushed, not twenty."""
+    unpulled = pod(
+        "a", ready=False, phase="Pending", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    )
+    routes = release_routes([unpulled], workload=deployment(wanted=1, updated=1, available=0))
+    cluster, polls = Recorded(routes), []
+    clock = itertools.count(step=3.0)
+    with pytest.raises(TritonStartError, match=r"will not become ready: a: the image .* cannot be pulled"):
+        wait_until_serving(
+            cluster, "demo", "models", timeout_seconds=1200, clock=lambda: next(clock), sleep=polls.append
+        )
+    assert len(polls) == 20
+
+
+def test_patience_starts_again_with_another_obstacle() -> None:
+    """What has changed is not the same obstacle for longer."""
+
+    def failing(state: dict[str, Any]) -> Any:
+        only = pod("a", ready=False, phase="Pending", state=state)
+        routes = release_routes([only], workload=deployment(wanted=1, updated=1, available=0))
+        return read_release(Recorded(routes), "demo", "models")
+
+    patience, image = Patience(), failing({"waiting": {"reason": "ErrImagePull", "message": "not found"}})
+    assert patience.find_hopeless(image, 0) == []
+    assert patience.find_hopeless(failing({"waiting": {"reason": "ContainerCreating"}}), 50) == []
+    assert patience.find_hopeless(image, 70) == []
+    assert len(patience.find_hopeless(image, 130)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"conditions": []}, "the autoscaler has not decided yet"),
+        ({"desiredReplicas": 1}, "the autoscaler has not asked for its 2 replicas"),
+    ],
+)
+def test_wait_for_the_autoscaler(changes: dict[str, Any], words: str) -> None:
+    """One ready replica of a fresh install is not what was asked for, until the autoscaler has had its say."""
+    routes = release_routes([pod("a")])
+    (scaler,) = routes["/apis/autoscaling/v2/namespaces/models/horizontalpodautoscalers"]
+    scaler["status"] |= changes
+    with pytest.raises(TritonStartError, match=words):
+        wait(Recorded(routes), timeout=10)
+
+
+def test_wait_for_keda() -> None:
+    """A ScaledObject without an HPA is one that KEDA has yet to make."""
+    routes = release_routes([pod("a")])
+    routes["/apis/autoscaling/v2/namespaces/models/horizontalpodautoscalers"] = []
+    scaled = {"metadata": {"name": "demo-triton"}, "spec": {"scaleTargetRef": {"name": "demo-triton"}}}
+    routes["/apis/keda.sh/v1alpha1/namespaces/models/scaledobjects"] = [scaled]
+    with pytest.raises(TritonStartError, match="KEDA has not made its autoscaler yet"):
+        wait(Recorded(routes), timeout=10)
 
 
 def test_old_replicas_do_not_hold_up_the_wait() -> None:

@@ -12,7 +12,8 @@ from synthetic_reports import make_point, make_report
 from serve_deploy.rendering import render
 from serve_deploy.rendering.charts.changes import draw_changes
 from serve_deploy.rendering.charts.curve import draw_curve
-from serve_deploy.rendering.charts.timeline import cut_timeline
+from serve_deploy.rendering.charts.distribution import draw_percentiles
+from serve_deploy.rendering.charts.slices import cut_timeline
 from serve_deploy.reports.judging import Baseline, judge_report
 from serve_deploy.reports.point import Load, Point, TimelineBucket
 from serve_deploy.reports.report import BaselineComparison, MetricChange
@@ -38,6 +39,20 @@ def test_a_period_that_ends_within_a_slice_shows_no_stall(seconds: float) -> Non
     buckets = cut_timeline(point)
     assert [bucket.succeeded / bucket.duration_seconds for bucket in buckets] == pytest.approx([100] * len(buckets))
     assert sum(bucket.succeeded for bucket in buckets) == sum(bucket.succeeded for bucket in point.timeline)
+
+
+def test_a_percentile_lies_on_its_line() -> None:
+    """Of few requests too: the line goes in the steps that percentiles do."""
+    times = np.array([1000.0] * 80 + [8000.0] * 8 + [30_000.0] * 7 + [118_000.0] * 3)
+    svg = draw_percentiles(make_point(response_us=times), "percentiles", []).wide
+    line = re.search(r'<polyline points="([^"]*)" class="line response"', svg)
+    assert line is not None
+    corners = [tuple(map(float, corner.split(","))) for corner in line[1].split()]
+    dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="3.5" class="dot response">', svg)
+    assert len(dots) == 5
+    for x, y in ((float(x), float(y)) for x, y in dots):
+        steps = [(left, right, top) for (left, top), (right, bottom) in pairwise(corners) if abs(top - bottom) < 0.2]
+        assert any(left - 0.2 <= x <= right + 0.2 and abs(top - y) < 2 for left, right, top in steps)
 
 
 def read_names(svg: str) -> list[tuple[float, float, float]]:

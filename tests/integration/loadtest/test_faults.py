@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -167,6 +169,17 @@ def test_connections_run_out() -> None:
     assert point.sent + point.never_sent == 40
     assert point.response.min_us >= 0.3e6
     assert any("more connections" in reason for reason in point.client_bound_reasons)
+
+
+def test_too_few_open_files_are_named() -> None:
+    """Each connection is one: the limit is said, and what to raise it for."""
+    with serve_faults(silence) as server:
+        loadtest = f"loadtest http://127.0.0.1:{server.port} -m faulty -c 100 --warmup 0 --timeout 1"
+        command = ["/bin/bash", "-c", f'ulimit -n 40 && exec "$0" -m serve_cli {loadtest}', sys.executable]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 6
+    assert "Too many open files" in ended.stderr
+    assert "ulimit -n allows 40 here" in ended.stderr
 
 
 async def after_10_ms(number: int, writer: asyncio.StreamWriter) -> None:

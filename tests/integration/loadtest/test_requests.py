@@ -76,6 +76,17 @@ def test_expected_outputs_in_a_file(measure: Any, tmp_path: Path, protocol: str)
 
 
 @PROTOCOLS
+def test_large_bodies_arrive_and_come_back(measure: Any, tmp_path: Path, protocol: str) -> None:
+    """600 KB each way, more than windows and sockets' buffers hold, are what they should be."""
+    rows = np.arange(300_000, dtype=np.float32).reshape(2, 150_000)
+    np.savez(tmp_path / "in.npz", IN=rows)
+    np.savez(tmp_path / "out.npz", OUT=rows * 2)
+    data = {"data": tmp_path / "in.npz", "expected": tmp_path / "out.npz", "validate": True}
+    point = only_point(measure("double", protocol, **FOUR, **data))
+    assert (point.succeeded, point.errors) == (40, ())
+
+
+@PROTOCOLS
 def test_validated_strings(measure: Any, write_json: Any, protocol: str) -> None:
     """String outputs are compared too."""
     data = write_json({"data": [{"TEXT": ["some"]}], "validation_data": [{"LOUD": ["SOME"]}]})
@@ -94,16 +105,24 @@ def test_shared_memory_carries_the_inputs(measure: Any, tmp_path: Path, protocol
     assert not [path for path in set(Path("/dev/shm").iterdir()) - before if "serve-loadtest" in path.name]
 
 
-@PROTOCOLS
+@pytest.mark.parametrize(("protocol", "streaming"), [("http", False), ("grpc", False), ("grpc", True)])
 @pytest.mark.parametrize("load", [ClosedLoop(4), ConstantRate(300)], ids=["closed", "open"])
-def test_sequences_keep_their_state(measure: Any, write_json: Any, protocol: str, load: Any) -> None:
+def test_sequences_keep_their_state(measure: Any, write_json: Any, protocol: str, streaming: bool, load: Any) -> None:
     """Each step of a sequence sees the sum of the steps before it, however many sequences run at once."""
     steps = [[{"IN": [1]}, {"IN": [2]}, {"IN": [3]}]]
     sums = [[{"SUM": [1]}, {"SUM": [3]}, {"SUM": [6]}]]
     data = write_json({"data": steps, "validation_data": sums})
     options = {"loads": (load,), "requests": 60, "sequence_length": 3, "data": data, "validate": True}
-    point = only_point(measure("running_sum", protocol, **options))
+    point = only_point(measure("running_sum", protocol, **options, streaming=streaming))
     assert (point.succeeded, point.errors) == (60, ())
+
+
+def test_sequences_are_compressed_one_by_one(measure: Any, write_json: Any) -> None:
+    """Over gRPC, compressed requests carry their own correlation ids."""
+    data = write_json({"data": [[{"IN": [1]}, {"IN": [2]}]], "validation_data": [[{"SUM": [1]}, {"SUM": [3]}]]})
+    options = {"requests": 20, "sequence_length": 2, "data": data, "validate": True}
+    point = only_point(measure("running_sum", "grpc", **options, endpoint_options={"compression": "gzip"}))
+    assert (point.succeeded, point.errors) == (20, ())
 
 
 def test_decoupled_models_stream(measure: Any, write_json: Any) -> None:

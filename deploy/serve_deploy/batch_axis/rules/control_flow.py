@@ -24,9 +24,10 @@ def branch(call: Call) -> list[Value]:
     then, other = call.attributes["then_branch"], call.attributes["else_branch"]
     if condition.content is not None:
         return call.trace(then if condition.content.item() else other, ())
-    if condition.counted:
+    results = [_joined(one, two) for one, two in zip(call.trace(then, ()), call.trace(other, ()), strict=True)]
+    if condition.counted and not any(value.causes for value in results):
         raise NotUnderstoodError("takes another branch in a batch of another size")
-    return [_joined(one, two) for one, two in zip(call.trace(then, ()), call.trace(other, ()), strict=True)]
+    return results
 
 
 def _joined(one: Value, other: Value) -> Value:

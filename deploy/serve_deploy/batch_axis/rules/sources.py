@@ -23,6 +23,8 @@ from serve_deploy.batch_axis.values import (
     repeated,
 )
 
+_LARGEST_SCALES = 8  # numbers in a tensor of another type than shapes have: scales of Resize, one factor
+
 
 def constant(call: Call) -> Value:
     """Constant: a tensor, or a number or text of its own attribute."""
@@ -40,11 +42,11 @@ def read_tensor(tensor: Any) -> Value:
     from onnx import TensorProto, numpy_helper
 
     shape = tuple(tensor.dims)
-    small = product(shape) <= LARGEST and tensor.data_location != TensorProto.EXTERNAL
-    if not small or tensor.data_type == TensorProto.STRING:
+    most = LARGEST if tensor.data_type in (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL) else _LARGEST_SCALES
+    if product(shape) > most or tensor.data_location == TensorProto.EXTERNAL or tensor.data_type == TensorProto.STRING:
         return fixed(shape)
     array = numpy_helper.to_array(tensor)
-    return known(array.astype(object)) if array.dtype.kind in "biuf" else fixed(shape)
+    return Value(shape, content=array.astype(object)) if array.dtype.kind in "biuf" else fixed(shape)
 
 
 def shape_of(call: Call) -> Value:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from serve_deploy.batch_axis.calls import Call
 from serve_deploy.batch_axis.rules.along_axes import forbid
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.sizes import UNKNOWN
-from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Value, fixed
+from serve_deploy.batch_axis.sizes import UNKNOWN, product
+from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, Rows, Value, fixed, row_stride
 
 
 def _needs_two_axes(value: Value, what: str) -> None:
@@ -26,7 +26,9 @@ def predict(call: Call) -> list[Value]:
     _needs_two_axes(value, "takes the rows for features")
     if value.rows is None:
         return [fixed()] * call.output_count
-    scores = Value((value.known_shape[0], UNKNOWN), value.rows)
+    labels = call.attributes.get("classlabels_int64s") or call.attributes.get("classlabels_strings") or ()
+    targets = call.attribute("n_targets") or call.attribute("targets")
+    scores = Value((value.known_shape[0], len(labels) or targets or UNKNOWN), value.rows)
     if not call.operator.endswith("Classifier"):
         return [scores]
     return [Value((value.known_shape[0],), value.rows), scores]
@@ -62,14 +64,16 @@ def join_features(call: Call) -> Value:
 
 
 def extract_features(call: Call) -> Value:
-    """ArrayFeatureExtractor: columns of the last axis, by index."""
-    value = call[0]
+    """ArrayFeatureExtractor: columns of the last axis, by indices that are taken as one list."""
+    value, places = call[0], call[1]
     forbid(value, [value.rank - 1], "picks along")
-    if call[1].rows is not None:
-        raise MixesError("picks for the whole batch what its rows say")
     shape = value.known_shape if value.rank > 1 else (1, *value.known_shape)
-    width = call[1].known_shape[-1] if call[1].known_shape else 1
-    return Value((*shape[:-1], width), value.rows)
+    picked = (*shape[:-1], product(places.known_shape))
+    if places.rows is None:
+        return Value(picked, value.rows)
+    if value.rows is not None:
+        raise MixesError("picks for the whole batch what its rows say")
+    return Value(picked, Rows(len(shape) - 1, row_stride(places)))
 
 
 def zip_map(call: Call) -> Value:

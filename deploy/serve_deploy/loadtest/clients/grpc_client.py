@@ -12,7 +12,8 @@ from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients import http2_frames
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
 from serve_deploy.loadtest.clients.grpc_slots import CallSlot, Checker, StreamSlot
-from serve_deploy.loadtest.clients.http2_connection import Http2Connection, Stream
+from serve_deploy.loadtest.clients.http2_connection import Http2Connection
+from serve_deploy.loadtest.clients.http2_sending import Stream
 from serve_deploy.loadtest.clients.http2_wires import connect
 
 # One for each call costs Triton more than half its throughput; gRPC's own clients share theirs, too.

@@ -18,8 +18,9 @@ from serve_deploy.loadtest.clients.grpc_messages import (
     read_message,
 )  # fmt: skip
 from serve_deploy.loadtest.clients.grpc_stream import MessageStream
-from serve_deploy.loadtest.clients.http2_connection import Http2Connection, Stream
+from serve_deploy.loadtest.clients.http2_connection import Http2Connection
 from serve_deploy.loadtest.clients.http2_frames import ReplyHead
+from serve_deploy.loadtest.clients.http2_sending import Stream
 
 Checker = Callable[[bytes, Any], str | None]
 FindConnection = Callable[[Stream], Awaitable[Http2Connection]]

@@ -11,8 +11,9 @@ from serve_deploy.loadtest.clients.grpc_messages import (
     failure_of,
     failure_of_reset,
 )  # fmt: skip
-from serve_deploy.loadtest.clients.http2_connection import Http2Connection, Stream
+from serve_deploy.loadtest.clients.http2_connection import Http2Connection
 from serve_deploy.loadtest.clients.http2_frames import ReplyHead
+from serve_deploy.loadtest.clients.http2_sending import Stream
 
 
 class Receiver(Protocol):

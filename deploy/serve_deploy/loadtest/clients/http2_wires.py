@@ -12,8 +12,9 @@ from typing import cast
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.loadtest.clients import http2_frames
-from serve_deploy.loadtest.clients.http2_connection import Buffer, Http2Connection
+from serve_deploy.loadtest.clients.http2_connection import Http2Connection
 from serve_deploy.loadtest.clients.http2_frames import RequestBlocks
+from serve_deploy.loadtest.clients.http2_sending import Buffer
 from serve_deploy.loadtest.clients.sockets import connect_socket
 
 _RECEIVED = bytearray(1 << 18)

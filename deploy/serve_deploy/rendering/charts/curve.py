@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, Chart, Plot, draw_both
 from serve_deploy.rendering.charts.svg import Drawing, Position, Scale, span_values
-from serve_deploy.reports.figures import format_load, format_number, format_tick_us, format_time_us
+from serve_deploy.reports.figures import format_load, format_number, format_plainly, format_tick_us, format_time_us
 from serve_deploy.reports.point import Load, Point
 
 LEGEND = (("tail", "p99 response time"), ("response", "p50 response time"), ("bound", "client-bound: not the server's"))
@@ -79,7 +79,7 @@ def _frame(times: Sequence[float], throughputs: Sequence[float], width: float) -
     x = Scale(*span_values(throughputs, logarithmic=False), LEFT, width - RIGHT)
     plot = Plot(drawing, x, y)
     plot.draw_y_axis(format_tick_us, 6)
-    plot.draw_x_axis(lambda value: f"{value:,.6g}", "throughput, inferences/s")
+    plot.draw_x_axis(format_plainly, "throughput, inferences/s")
     return plot
 
 

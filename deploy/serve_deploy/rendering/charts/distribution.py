@@ -167,13 +167,15 @@ def _name_mark(stretched: float) -> str:
 
 
 def _climb(latency: LatencySummary, deepest: float) -> list[Position]:
-    """(Fraction, time) at the end of each bucket, from the fastest request to the slowest."""
+    """(Fraction, time) at both ends of each bucket, from the fastest request to the slowest: the percentiles' steps."""
     if not latency.count or not latency.histogram:
         return []
     steps, seen = [(0.0, latency.min_us)], 0
     for bound, count in latency.histogram:
+        time_us = max(latency.min_us, min(latency.max_us, float(bound)))
+        ends = seen / latency.count, (seen + count) / latency.count
+        steps += [(min(deepest, fraction), time_us) for fraction in ends]
         seen += count
-        steps.append((min(deepest, seen / latency.count), max(latency.min_us, min(latency.max_us, float(bound)))))
     steps[-1] = (deepest, latency.max_us)
     return steps
 

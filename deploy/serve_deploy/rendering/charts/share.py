@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_both
 from serve_deploy.rendering.charts.svg import Drawing, Scale
-from serve_deploy.reports.figures import format_load, format_share, format_tick_us, format_time_us
+from serve_deploy.reports.figures import format_load, format_number, format_share, format_tick_us, format_time_us
 from serve_deploy.reports.point import ModelStatistics, Point
 
 PARTS = (
@@ -92,7 +92,7 @@ def _account_row(account: ModelStatistics) -> tuple[str, ...]:
         account.model,
         f"{account.requests:,}",
         f"{account.executions:,}",
-        f"{account.average_batch_size:.3g}",
+        format_number(account.average_batch_size),
         *(format_time_us(time_us) for time_us in times),
         f"{account.failures:,}",
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.slices import Slice, lay_out
 from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
-from serve_deploy.reports.figures import format_count, format_number, format_tick_us, format_time_us
-from serve_deploy.reports.point import Point, TimelineBucket
+from serve_deploy.reports.figures import format_count, format_number, format_plainly, format_tick_us, format_time_us
+from serve_deploy.reports.point import Point
 
 LEGEND = (
     ("response", "p50"), ("tail", "p99"), ("peak", "max"), ("answers", "answers a second"),
@@ -19,25 +19,16 @@ _LATENCY_HEIGHT, _RATE_HEIGHT, _FLIGHT_HEIGHT, _GAP = 170.0, 70.0, 46.0, 22.0
 _HEIGHT = TOP + _LATENCY_HEIGHT + _GAP + _RATE_HEIGHT + _GAP + _FLIGHT_HEIGHT + BOTTOM
 
 
-@dataclass(frozen=True)
-class Slice:
-    """One slice of time on the chart's axis, which runs through all repeats."""
-
-    start: float
-    bucket: TimelineBucket
-    repeat: int
-
-
 def draw_timeline(repeats: Sequence[Point], identifier: str) -> Chart | None:
     """Latency above, answers and requests in flight below; None where no timeline was recorded."""
     if not any(point.timeline for point in repeats):
         return None
 
     def draw(width: float) -> Drawing:
-        return _draw(_lay_out(repeats, 80 if width < 500 else 180), width)
+        return _draw(lay_out(repeats, 80 if width < 500 else 180), width)
 
     wide, narrow = draw_both(identifier, "Latency and answers over time", draw)
-    slices = _lay_out(repeats, 60)
+    slices = lay_out(repeats, 60)
     return Chart(
         identifier=identifier,
         title="Over time",
@@ -62,56 +53,6 @@ def _row(part: Slice) -> tuple[str, ...]:
         format_count(bucket.failed),
         format_count(bucket.in_flight),
         *(format_time_us(time_us) if time_us else "–" for time_us in times),
-    )
-
-
-def _lay_out(repeats: Sequence[Point], most: int) -> list[Slice]:
-    """Put the repeats one after the other, joining slices until no more than `most` are left."""
-    total = sum(len(point.timeline) for point in repeats)
-    together = max(1, -(-total // most))
-    slices, offset = [], 0.0
-    for number, point in enumerate(repeats):
-        timeline = cut_timeline(point)
-        for index in range(0, len(timeline), together):
-            bucket = join_buckets(timeline[index : index + together])
-            slices.append(Slice(offset + bucket.start_seconds, bucket, number))
-        if timeline:
-            offset += timeline[-1].start_seconds + timeline[-1].duration_seconds
-    return slices
-
-
-def cut_timeline(point: Point) -> list[TimelineBucket]:
-    """The timeline up to the end of the period, which mostly comes within a slice.
-
-    A slice that is cut to less than half is joined to the one before: its few answers in a wide slice would look like
-    a stall, and in its true width like a burst.
-    """
-    buckets = list(point.timeline)
-    if not buckets:
-        return buckets
-    last = buckets.pop()
-    seconds = min(last.duration_seconds, point.duration_seconds - last.start_seconds)
-    if seconds <= 0:
-        seconds = last.duration_seconds
-    cut = last.model_copy(update={"duration_seconds": seconds})
-    if buckets and seconds < last.duration_seconds / 2:
-        cut = join_buckets([buckets.pop(), cut])
-    return [*buckets, cut]
-
-
-def join_buckets(buckets: Sequence[TimelineBucket]) -> TimelineBucket:
-    """Join neighbouring slices: counts add, p50 is their mean by answers, p99, max and in flight the highest."""
-    answered = sum(bucket.succeeded for bucket in buckets)
-    weighted = sum(bucket.response_p50_us * bucket.succeeded for bucket in buckets)
-    return TimelineBucket(
-        start_seconds=buckets[0].start_seconds,
-        duration_seconds=sum(bucket.duration_seconds for bucket in buckets),
-        succeeded=answered,
-        failed=sum(bucket.failed for bucket in buckets),
-        in_flight=max(bucket.in_flight for bucket in buckets),
-        response_p50_us=weighted / answered if answered else max(bucket.response_p50_us for bucket in buckets),
-        response_p99_us=max(bucket.response_p99_us for bucket in buckets),
-        response_max_us=max(bucket.response_max_us for bucket in buckets),
     )
 
 
@@ -174,7 +115,7 @@ def _draw_rates(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
     ]
     base = TOP + _LATENCY_HEIGHT + _GAP + _RATE_HEIGHT
     y = Scale(*span_values([sum(rate) for rate in rates], logarithmic=False), base, base - _RATE_HEIGHT)
-    Plot(drawing, x, y).draw_y_axis(lambda value: f"{value:,.6g}/s" if value else "0", 2)
+    Plot(drawing, x, y).draw_y_axis(lambda value: f"{format_plainly(value)}/s" if value else "0", 2)
     for part, (answers, failures) in zip(slices, rates, strict=True):
         left, right = x(part.start), x(part.start + part.bucket.duration_seconds)
         hint = f"{part.bucket.start_seconds:.2f} s: {format_number(answers)} answers/s"
@@ -192,7 +133,7 @@ def _draw_flight(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
     base = _HEIGHT - BOTTOM
     y = Scale(*span_values([part.bucket.in_flight for part in slices], logarithmic=False), base, base - _FLIGHT_HEIGHT)
     plot = Plot(drawing, x, y)
-    plot.draw_y_axis(lambda value: f"{value:,.6g}", 2)
+    plot.draw_y_axis(format_plainly, 2)
     plot.draw_x_axis(lambda value: f"{value:g} s", "time since the start of the measurement")
     outline = [
         position

@@ -113,6 +113,14 @@ def test_poison_may_change_with_its_neighbours() -> None:
     assert check(model, [poison, one, two], [poison, one, three], plain=[one, two, three]).sizes == {1, 3}
 
 
+def test_elements_are_measured_by_samples_alone() -> None:
+    """A row that is a million times as loud does not make a small difference of a sample look smaller."""
+    rows = [*make_rows(np.positive, 2, -3), *make_rows(np.positive, 3e6, kind="huge")]
+    (scale,) = RowChecks.of(lambda inputs: {"y": inputs["x"]}, rows).scales.values()
+    assert scale is not None
+    assert scale.tolist() == [[3.0]]
+
+
 def test_poison_that_spreads_is_refused() -> None:
     """A NaN that reaches another row is as bad as a number."""
 

@@ -68,7 +68,7 @@ def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str
 
 
 def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
-    yield _describe_batching(manifest.batching)
+    yield from _describe_batching(manifest.batching)
     if verbose:
         if manifest.batching.verdict == "batchable":
             yield f"evidence: {manifest.batching.evidence}"
@@ -79,11 +79,27 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     yield f"{_count(manifest.samples, 'sample')}, up to {manifest.sample_bytes:,} bytes each"
 
 
-def _describe_batching(proof: BatchingProof) -> str:
+def _describe_batching(proof: BatchingProof) -> Iterator[str]:
+    """The verdict; then what was not run, what never varied, and what can be done, a line each."""
     size = f"max_batch_size {proof.max_batch_size}"
-    if proof.verdict == "batchable":
-        return f"batching: proven at {', '.join(map(str, proof.batch_sizes))} ({size})"
-    return f"batching: {'no' if proof.verdict == 'not_batchable' else 'not proven'} ({size}): {proof.evidence}"
+    if proof.verdict != "batchable":
+        answer = "no" if proof.verdict == "not_batchable" else "not proven"
+        yield f"batching: {answer} ({size}): {output.in_flags(proof.evidence)}"
+    elif proof.graph and proof.graph.verdict == "unknown":
+        yield f"batching: seen in runs at {proof.sizes_run} ({size}); the graph is not understood: {_cause(proof)}"
+    else:
+        yield f"batching: proven at {proof.sizes_run} ({size})"
+    if proof.sizes_not_run:
+        yield f"not run: batch {proof.sizes_not_run}"
+    for kind, names in (("input", proof.constant_inputs), ("output", proof.constant_outputs)):
+        yield from (f"{kind} '{name}' had the same values in every row" for name in names)
+    if proof.next_step:
+        yield f"to batch it: {output.in_flags(proof.next_step)}"
+
+
+def _cause(proof: BatchingProof) -> str:
+    causes = proof.graph.causes if proof.graph else ()
+    return ", ".join(f"{cause.operator} at {cause.node}" for cause in causes[:1]) or "no reason given"
 
 
 def _print_verification(manifest: Manifest, verification: Verification) -> None:
@@ -93,6 +109,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = _count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
+    if verification.distinct_samples:
+        responses += f" to {_count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
         console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,6 +32,24 @@ class FileDigest(_Document):
     size_bytes: int
 
 
+class GraphCause(_Document):
+    """A node that mixes the rows of a batch, or that is not understood, and the outputs that it reaches."""
+
+    node: str
+    operator: str
+    effect: Literal["mixes", "unknown"]
+    reason: str
+    outputs: tuple[str, ...] = ()
+    next_step: str | None = None
+
+
+class GraphFinding(_Document):
+    """What the model's graph says of the batch axis; None in a proof whose graph was not looked at."""
+
+    verdict: Literal["independent", "mixes", "unknown"]
+    causes: tuple[GraphCause, ...] = ()
+
+
 class BatchingProof(_Document):
     """Whether axis 0 is a batch axis, and how that is known."""
 
@@ -40,6 +59,34 @@ class BatchingProof(_Document):
     batch_sizes: tuple[int, ...] = ()
     largest_difference: float | None = None
     attempts: tuple[str, ...] = ()
+    # Ranges up to max_batch_size that were not run, first and last included.
+    batch_sizes_not_run: tuple[tuple[int, int], ...] = ()
+    # What had the same values in every row that was run: nothing is known of what mixes it.
+    constant_inputs: tuple[str, ...] = ()
+    constant_outputs: tuple[str, ...] = ()
+    graph: GraphFinding | None = None
+    # What a user can do who wants batches; names options as fields, in backticks.
+    next_step: str | None = None
+
+    @property
+    def sizes_run(self) -> str:
+        """Such as "1 to 8, 16"."""
+        sizes = sorted(self.batch_sizes)
+        starts = [size for size in sizes if size - 1 not in sizes]
+        ends = [size for size in sizes if size + 1 not in sizes]
+        return _in_words(zip(starts, ends, strict=True))
+
+    @property
+    def sizes_not_run(self) -> str:
+        """Such as "17 to 64"; empty where every size was run."""
+        return _in_words(self.batch_sizes_not_run)
+
+
+def _in_words(ranges: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(
+        " to ".join(map(str, (first, last))) if last > first + 1 else ", ".join(map(str, sorted({first, last})))
+        for first, last in ranges
+    )
 
 
 class TensorParity(_Document):
@@ -62,6 +109,7 @@ class Verification(_Document):
     memory_bytes: int
     # Not compared by value, because the model itself is random there.
     random_outputs: tuple[str, ...] = ()
+    distinct_samples: int = 0
     # What the configuration has and this machine had not, such as GPUs and TensorRT.
     left_out: tuple[str, ...] = ()
     # The ONNX Runtime that ran the model, where that is known: it may be another than the release's.
@@ -88,6 +136,8 @@ class Manifest(_Document):
     outputs: tuple[TensorSpec, ...]
     batching: BatchingProof
     labels: dict[str, tuple[str, ...]] = {}
+    # What the user set, by the names of the options; the next version keeps it.
+    settings: dict[str, Any] = {}
     fixes: tuple[str, ...] = ()
     samples: int = 0
     sample_bytes: int = 0

@@ -30,15 +30,17 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """Run the command in this process: exit code, stdout, stderr."""
     previous = signal.getsignal(signal.SIGTERM)
+    for name in ("stdout", "stderr"):  # the shell puts streams of its own in their place
+        monkeypatch.setattr(sys, name, getattr(sys, name))
 
     def run_command(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["serve", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        captured = capsys.readouterr()
+        captured = capfd.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, captured.out, captured.err
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from batching_models import parse_graph
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build_model, doubling_model, echo_model
 
@@ -202,6 +203,27 @@ def test_a_model_that_answers_something_else_is_not_packaged(tmp_path: Path) -> 
     )
     with pytest.raises(VerificationError, match=r"sent alone .*'y' differs by up to 1 "):
         verify_model(subject, runtime="embedded")
+
+
+def test_rows_that_triton_batches_are_shuffled_and_more_than_the_samples(tmp_path: Path) -> None:
+    """A model whose rows change each other is caught among others, though its two samples look alike alone."""
+    source = tmp_path / "m.onnx"
+    onnx.save(parse_graph("(float[N,3] x) => (float[N,3] y) { m = ReduceMean<axes=[0]>(x) y = Sub(x, m) }"), source)
+    model = package_model(source, PackageOptions(repository=tmp_path / "models", verify=False, max_batch_size=8))
+    signature = ModelSignature((TensorSpec("x", DataType.FP32, (-1, 3)),), (TensorSpec("y", DataType.FP32, (-1, 3)),))
+    samples = [{"x": np.full((1, 3), value, np.float32)} for value in (1, 2)]
+    subject = Subject(model.folder.parent, "m", signature, 8, samples, lambda sample: {"y": np.zeros_like(sample["x"])})
+    with pytest.raises(VerificationError, match=r"sent among others .*'y' differs"):
+        verify_model(subject, runtime="embedded")
+
+
+def test_verifies_batches_of_at_least_eight_different_samples(packaged: Mapping[str, PackagedModel]) -> None:
+    """Four generated samples are not all that Triton gets to batch; a model without batches needs no more."""
+    verified = {name: model.manifest.verification for name, model in packaged.items()}
+    assert verified["rows"] is not None
+    assert verified["scalar"] is not None
+    assert (packaged["rows"].manifest.samples, verified["rows"].distinct_samples) == (4, 8)
+    assert verified["scalar"].distinct_samples == packaged["scalar"].manifest.samples
 
 
 def test_what_triton_refuses_is_said_in_its_words(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from batching_models import parse_graph
 from broken_configs import GOOD
 from onnx_models import add_to_repository, doubling_model
 
@@ -64,6 +65,14 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckedModel]
     (folder / "config.pbtxt").write_text(f'platform: "tensorrt_plan" {GOOD}')
     (folder / "1" / "model.onnx").rename(folder / "1" / "model.plan")
     add_to_repository(repository, "on_gpu", doubling_model(), GOOD + " instance_group { kind: KIND_GPU }")
+    add_to_repository(repository, "on_gpus_of_any_kind", doubling_model(), GOOD + " instance_group { gpus: 3 }")
+    strings = 'input { name: "x" data_type: TYPE_STRING dims: -1 } output { name: "y" data_type: TYPE_STRING dims: -1 }'
+    normalizing = parse_graph("(string[N] x) => (string[N] y) { y = StringNormalizer(x) }")
+    add_to_repository(repository, "locale", normalizing, strings)
+    add_to_repository(repository, "labels", doubling_model(), GOOD.replace('"y"', '"y" label_filename: "lables.txt"'))
+    (repository / "labels" / "labels.txt").write_text("a\nb\nc\n")
+    folder = add_to_repository(repository, "backend", doubling_model(), GOOD)
+    (folder / "config.pbtxt").write_text(f'backend: "onnx" {GOOD}')
     (repository / ".git" / "objects").mkdir(parents=True)
     (repository / "lost+found").mkdir()
     add_ensemble(repository, "ensemble")
@@ -111,6 +120,8 @@ def test_a_guessed_configuration_is_worth_a_note(checked: dict[str, CheckedModel
         ("truncated", "not an ONNX model, or a truncated one", "export or download"),
         ("missing_version", "version 3 does not exist", "package it"),
         ("edited", "it was changed after packaging", "package the model again"),
+        ("labels", "the label file lables.txt is missing", "did you mean 'labels.txt'?"),
+        ("backend", "Triton has no backend 'onnx'", "did you mean 'onnxruntime'?"),
         (".git", "Triton loads every folder as a model", "move it out"),
         ("lost+found", "Triton loads every folder as a model", "move it out"),
         ("ensemble_type", "'in' is TYPE_FP64 in the ensemble and TYPE_FP32 in 'well'", "same type"),
@@ -138,7 +149,12 @@ def test_tritons_own_words_are_kept(checked: dict[str, CheckedModel], name: str)
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("plan", "does not have the backend"), ("on_gpu", "has no GPU"), ("ensemble_of_plan", "it runs plan")],
+    [
+        ("plan", "does not have the backend"),
+        ("on_gpu", "has no GPU"),
+        ("on_gpus_of_any_kind", "GPUs"),
+        ("ensemble_of_plan", "it runs plan"),
+    ],
 )
 def test_what_this_machine_lacks_is_no_fault_of_the_model(
     checked: dict[str, CheckedModel], name: str, reason: str
@@ -146,6 +162,12 @@ def test_what_this_machine_lacks_is_no_fault_of_the_model(
     """Not tried is not broken."""
     assert checked[name].verdict == "not_tried"
     assert reason in checked[name].notes[-1]
+
+
+def test_what_a_model_needs_of_the_image_is_said(checked: dict[str, CheckedModel]) -> None:
+    """It loads here, and would not in NVIDIA's container."""
+    assert checked["locale"].verdict == "well"
+    assert any("en_US.UTF-8" in note for note in checked["locale"].notes)
 
 
 def test_a_models_folder_is_not_a_repository(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ class Trap:
 
 def parse_graph(graph: str) -> onnx.ModelProto:
     """Make a model from ONNX's textual form, of opset 17 but for operators that came later."""
-    return onnx.parser.parse_model(_HEADER.replace("{opset}", "20" if "StringSplit" in graph else "17") + graph)
+    return onnx.parser.parse_model(
+        _HEADER.replace("{opset}", "20" if "StringSplit" in graph or "StringConcat" in graph else "17") + graph
+    )
 
 
 BATCHABLE = (

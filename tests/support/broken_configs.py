@@ -15,12 +15,23 @@ _CPU = "optimization { execution_accelerators { cpu_execution_accelerator"
 
 @dataclass(frozen=True)
 class BrokenConfig:
-    """`config` without backend; `field` is where the mistake is; `here` is whether the local Triton refuses it too."""
+    """`config` without backend; `field` is where the mistake is; `files` stand beside config.pbtxt.
+
+    `here` is False where only the native backend refuses it: onnxruntime_backend, onnxruntime.cc (accelerators,
+    ProcessRequests), and for `serves_no_version` core, model_config_utils.cc.
+    """
 
     name: str
     config: str
     field: str
     here: bool = True
+    backend: str = 'backend: "onnxruntime"'
+    files: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The whole config.pbtxt."""
+        return f"{self.backend} {self.config}"
 
 
 BROKEN = (
@@ -133,6 +144,11 @@ BROKEN = (
         f'{GOOD} model_warmup {{ name: "w" batch_size: 1 inputs {{ key: "z" value '
         "{ data_type: TYPE_FP32 dims: 3 zero_data: true } } }",
         "model_warmup[0].inputs",
+    ),
+    BrokenConfig(
+        "warmup_above_max",
+        f'{GOOD} model_warmup {{ name: "w" batch_size: 5 inputs {{ {_WARMUP} zero_data: true }} }} }}',
+        "model_warmup[0].batch_size", here=False,
     ),
     BrokenConfig(
         "unknown_accelerator", f'{GOOD} {_GPU} {{ name: "magic" }} }} }}',

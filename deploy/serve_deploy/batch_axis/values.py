@@ -28,6 +28,10 @@ class NotUnderstoodError(MixesError):
     """What becomes of the rows is not known here."""
 
 
+class SortedError(MixesError):
+    """The rows are put into another order here, from which a later operator may put them back."""
+
+
 class RandomError(NotUnderstoodError):
     """Random numbers are drawn here, whatever the inputs are."""
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.batch_axis.calls import Call
-from serve_deploy.batch_axis.rules import KNOWS_POSITIONS, READS_SHAPES_ONLY, RULES
+from serve_deploy.batch_axis.rules import KNOWS_POSITIONS, PUTS_BACK, READS_SHAPES_ONLY, RULES
 from serve_deploy.batch_axis.rules.sources import read_tensor
 from serve_deploy.batch_axis.sizes import UndecidedError, counts_rows
-from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, RandomError, Value, fixed
+from serve_deploy.batch_axis.values import MixesError, NotUnderstoodError, RandomError, SortedError, Value, fixed
 from serve_deploy.batch_axis.witness import Cause, Effect
 from serve_deploy.onnx.graph import subgraphs
 
@@ -31,6 +31,7 @@ class Walk:
     tensors: MutableMapping[str, Value] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     found: dict[Cause, None] = field(default_factory=dict)
+    sorts: dict[Cause, Cause] = field(default_factory=dict)
 
     @classmethod
     def through(cls, model: ModelProto) -> Walk:
@@ -69,7 +70,7 @@ class Walk:
         present = [value for value in inputs if value is not None]
         causes: frozenset[Cause] = frozenset().union(*(value.causes for value in present))
         if causes and (operator not in READS_SHAPES_ONLY or present[0].shape is None):
-            return [Value(causes=causes)] * len(node.output)
+            return [Value(causes=self._without_sorts(operator, present, causes))] * len(node.output)
         call = Call(
             operator,
             self.opsets.get(node.domain or "ai.onnx", 1),
@@ -87,8 +88,20 @@ class Walk:
                 return [fixed()] * len(node.output)
             cause = Cause(_name(node), operator, effect, error.reason, (), error.next_step)
             self.found[cause] = None
+            if isinstance(error, SortedError):
+                self.sorts[cause] = replace(
+                    cause, effect="unknown", reason=f"{error.reason}, which may be undone later"
+                )
+                self.found[self.sorts[cause]] = None
             return [Value(causes=frozenset({cause}))] * len(node.output)
         return result
+
+    def _without_sorts(self, operator: str, inputs: Sequence[Value], causes: frozenset[Cause]) -> frozenset[Cause]:
+        """The causes, where sorts are not known to mix any more: rows may have been put back into their order."""
+        undone = {cause for cause in causes if self.sorts.get(cause) in causes}
+        if operator in PUTS_BACK:
+            undone |= inputs[0].causes & inputs[1].causes & self.sorts.keys()
+        return causes.difference(undone).union(self.sorts[cause] for cause in undone)
 
     def _attributes(self, node: NodeProto) -> dict[str, Any]:
         from onnx import helper
@@ -114,6 +127,7 @@ class Walk:
             {name: value for name, value in zip(function.input, inputs, strict=False) if value is not None},
             {**defaults, **self._attributes(node)},
             self.found,
+            self.sorts,
         )
         for each in function.node:
             inner.step(each)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from math import prod
 from pathlib import Path
+from typing import Any
 
+from serve_deploy.checking.manifest_rules import check_files, check_served
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble
+from serve_deploy.model_config.backend_names import find_backend
+from serve_deploy.model_config.backend_rules import note_parameters
+from serve_deploy.model_config.problem import did_you_mean
+from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, ModelFolder
-from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.tensors.types import DataType
 from serve_deploy.triton.staging import judge_name, suggest_name
 
 
@@ -29,6 +36,10 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
             yield f"no {CONFIG_NAME}: Triton generates one, {guess}"
         elif not (config.input and config.output):
             yield f"inputs or outputs are not listed: Triton adds them, {guess}"
+    for index, group in enumerate(config.instance_group):
+        if group.count < 0:
+            yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
+    yield from note_parameters(config)
     if manifest is None:
         return
     if manifest.verification is None:
@@ -61,6 +72,57 @@ def _check_config(folder: ModelFolder) -> Iterator[Problem]:
     yield from check_config(folder.config, folder.name)
 
 
+def _check_backend(folder: ModelFolder) -> Iterator[Problem]:
+    """A backend that only looks like one of Triton's; a model may bring its own library."""
+    name = folder.config.backend
+    meant = find_backend(name) if name else None
+    own = [folder.path, *(folder.path / str(version) for version in folder.versions)]
+    if meant and meant != name and not any((place / f"libtriton_{name}.so").exists() for place in own):
+        yield Problem("backend", f"Triton has no backend '{name}'", f"did you mean '{meant}'?")
+
+
+def _check_files_beside(folder: ModelFolder) -> Iterator[Problem]:
+    """The files that the configuration names: labels, warm-up, initial state."""
+    for index, tensor in enumerate(folder.config.output):
+        name = tensor.label_filename
+        if name and not (folder.path / name).is_file():
+            there = [path.name for path in folder.path.iterdir() if path.is_file()]
+            yield Problem(
+                f"output[{index}].label_filename",
+                f"the label file {name} is missing",
+                did_you_mean(name, there) or "put it into the model's folder, one class name per line",
+            )
+    for index, warmup in enumerate(folder.config.model_warmup):
+        for name, item in sorted(warmup.inputs.items()):
+            if warmup.batch_size and item.input_data_file:
+                file = f"{WARMUP_FOLDER}/{item.input_data_file}"
+                yield from _check_data(folder, f"model_warmup[{index}].inputs", name, file, item)
+    for index, state in enumerate(folder.config.sequence_batching.state):
+        for initial in state.initial_state[:1]:
+            if initial.data_file:
+                where, file = f"sequence_batching.state[{index}].initial_state", f"initial_state/{initial.data_file}"
+                yield from _check_data(folder, where, state.input_name, file, initial)
+
+
+def _check_data(folder: ModelFolder, where: str, name: str, file: str, tensor: Any) -> Iterator[Problem]:
+    """The file is there, and has the bytes of the tensor's type and dims; strings may be of any length."""
+    path = folder.path / file
+    if not path.is_file():
+        yield Problem(where, f"{file}, the data of '{name}', is missing", "put it there")
+        return
+    from tritonclient.grpc.model_config_pb2 import DataType as ConfigType
+
+    try:
+        size = DataType.from_config_name(ConfigType.Name(tensor.data_type)).size_bytes
+    except ValueError:
+        return
+    needed = prod(tensor.dims) * (size or 0)
+    if path.stat().st_size < needed:
+        yield Problem(
+            where, f"{file} has {path.stat().st_size:,} bytes, '{name}' needs {needed:,}", "write all of them"
+        )
+
+
 def _check_versions(folder: ModelFolder) -> Iterator[Problem]:
     for entry in sorted(folder.path.iterdir()):
         if entry.is_dir() and re.fullmatch(r"0[0-9]+", entry.name):
@@ -87,26 +149,14 @@ def _check_model_files(folder: ModelFolder) -> Iterator[Problem]:
         yield Problem(f"{version}/{name}", "the model's file is missing", fix)
 
 
-def _check_manifest(folder: ModelFolder) -> Iterator[Problem]:
-    """Whether the files are still those of the manifest."""
-    documents = (folder.manifest, *folder.manifest.other_versions) if folder.manifest else ()
-    for file in (file for document in documents for file in document.files):
-        path = folder.path / file.path
-        if not path.is_file():
-            yield Problem(file.path, "it is in the manifest, but the file is missing", "package the model again")
-        elif path.stat().st_size != file.size_bytes or hash_file(path) != file.sha256:
-            yield Problem(
-                file.path,
-                "it was changed after packaging, so what the manifest says was proven with another file",
-                "package the model again with the change as an option, or delete manifest.json",
-            )
-
-
 _RULES: tuple[Callable[[ModelFolder], Iterator[Problem]], ...] = (
     _check_readable,
     _check_name,
     _check_config,
+    _check_backend,
+    _check_files_beside,
     _check_versions,
     _check_model_files,
-    _check_manifest,
+    check_files,
+    check_served,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
-from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_against_model, check_ensemble_members
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
@@ -28,6 +28,8 @@ _LACKS = (
     ("unable to find backend library", "this machine's Triton does not have the backend"),
     ("needs the native onnxruntime backend", "it needs the native ONNX Runtime backend of the container"),
     ("has kind KIND_GPU but", "this machine has no GPU"),
+    # Without a kind, the GPUs that are listed make it one of the CPU where they are not there.
+    ("has kind KIND_CPU but specifies", "this machine does not have the GPUs"),
     ("openvino", "this machine's Triton does not have OpenVINO"),
 )
 
@@ -65,11 +67,12 @@ class RepositoryCheck:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """What a real Triton made of the repository."""
+    """What a real Triton made of the repository, all but the models that were left out."""
 
     runtime: RuntimeName
     version: str
     states: tuple[ModelState, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def check_repository(options: CheckOptions, *, progress: Progress = silent) -> RepositoryCheck:
@@ -103,37 +106,60 @@ def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> Non
 
 
 def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
+    # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
+    hanging = {f.name for f in folders.values() if f.file_name == "model.py" and f.missing_files}
+    hanging |= find_unservable_names(options.repository).keys()
+    try:
+        return _start(options, folders, hanging, progress)
+    except TritonStartError:
+        # A model that Triton refuses can take the whole server down with it (seen with 2.51).
+        wrong = {f.name for f in folders.values() if check_folder(f) or _check_members(f, folders)}
+        if not wrong - hanging:
+            raise
+        loaded = _start(options, folders, wrong | hanging, progress)
+        return replace(loaded, left_out=tuple(sorted(wrong)))
+
+
+def _start(options: CheckOptions, folders: Mapping[str, ModelFolder], without: set[str], progress: Progress) -> _Loaded:
     from serve_deploy.triton import start_server
 
     server_options = ServerOptions(repository=options.repository, runtime=options.runtime)
-    # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
-    crash = find_unservable_names(options.repository)
-    safe = tuple(
-        f.name for f in folders.values() if f.name not in crash and (f.file_name != "model.py" or not f.missing_files)
-    )
-    if len(safe) < len(folders):
-        server_options = replace(server_options, explicit=True, models=safe)
+    if without:
+        names = tuple(name for name in folders if name not in without)
+        server_options = replace(server_options, explicit=True, models=names)
     with start_server(server_options, progress=progress) as server:
-        states = tuple(state for state in server.model_states() if state.name in safe)
+        states = tuple(state for state in server.model_states() if state.name not in without)
         return _Loaded(server.runtime, server.version, states)
 
 
 def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
-    problems = [*check_folder(folder), *_check_release(folder, release)]
-    others = {name: other.config for name, other in folders.items() if other.is_model and name != folder.name}
-    problems += check_ensemble_members(folder.config, others)
+    problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
-    lacks = next((words for state in refused for mark, words in _LACKS if mark in state.reason), None)
+    marked = (words for state in refused for mark, words in _LACKS if mark in state.reason)
+    # What an ensemble is refused for quotes the reasons of its members.
+    lacks = None if problems or folder.members else next(marked, None)
     if loaded is None or (refused and not lacks):
         problems += _compare_with_model(folder)
     if loaded and not lacks and not problems:
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
-    notes = (*note_folder(folder), *([f"not tried here: {lacks}"] if lacks else []))
-    return CheckedModel(folder.name, release, folder.versions, verdict, states, tuple(dict.fromkeys(problems)), notes)
+    notes = [*note_folder(folder), *_note_needs(folder)]
+    if lacks:
+        notes.append(f"not tried here: {lacks}")
+    if loaded and folder.name in loaded.left_out:
+        notes.append("Triton ended at start; the other models were loaded without this one")
+    return CheckedModel(
+        folder.name, release, folder.versions, verdict, states, tuple(dict.fromkeys(problems)), tuple(notes)
+    )
+
+
+def _check_members(folder: ModelFolder, folders: Mapping[str, ModelFolder]) -> list[Problem]:
+    models = {name: other.config for name, other in folders.items() if other.is_model}
+    served = {name: other.served_versions for name, other in folders.items()}
+    return list(check_ensemble_members(folder.name, folder.config, models, served))
 
 
 def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
@@ -152,6 +178,13 @@ def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
             error = unreadable
         if error is not None:
             yield _file_problem(folder, file, error)
+
+
+def _note_needs(folder: ModelFolder) -> tuple[str, ...]:
+    try:
+        return folder.needs
+    except InvalidModelError:
+        return ()  # said already by the release's check, which reads the same files
 
 
 def _check_operators(folder: ModelFolder, model: OnnxModel, release: str) -> InvalidModelError | None:

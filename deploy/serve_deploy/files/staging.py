@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from serve_deploy.errors import DestinationError
 from serve_deploy.files.moving import REPLACED, interrupts_deferred
 
 STAGING_PREFIX = ".serve-"
+_YOUNG_SECONDS = 60.0
+# The folder that it is for, and what tempfile adds.
+_STAGING = re.compile(rf"{re.escape(STAGING_PREFIX)}(?P<parent>.*)-[a-z0-9_]{{8}}(\.probe)?")
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def destination_errors(destination: Path) -> Iterator[None]:
 
 
 @contextmanager
-def staging_folder(parent: Path, *, beside: bool = False) -> Iterator[Path]:
+def staging_folder(parent: Path, *, beside: bool = False, clock: Callable[[], float] = time.time) -> Iterator[Path]:
     """Make a folder from which one rename leads into `parent` (made if need be); it is gone afterwards.
 
     It stands in `parent`, or `beside` it where that is possible: Triton takes every folder in a model repository for a
@@ -46,9 +50,9 @@ def staging_folder(parent: Path, *, beside: bool = False) -> Iterator[Path]:
             _make_folders(parent, made)
             with folder_lock(parent):
                 for place in (parent.resolve().parent, parent):
-                    _remove_abandoned(place, parent)
+                    _remove_abandoned(place, parent.resolve().name, clock())
                 staging = _make_staging(parent, beside=beside)
-                lock = _try_lock(Path(staging.name))
+                lock = try_lock(Path(staging.name))
         yield Path(staging.name)
     finally:
         with interrupts_deferred():
@@ -80,7 +84,8 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
         made.append(path)
 
 
-def _try_lock(folder: Path) -> int | None:
+def try_lock(folder: Path) -> int | None:
+    """Lock a folder without waiting: its handle, or None where another process holds it or there are no locks."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,16 +121,23 @@ def _can_rename(staging: Path, parent: Path) -> bool:
     return True
 
 
-def _remove_abandoned(place: Path, parent: Path) -> None:
-    """Clear up after runs that were killed: their staging folders are no longer locked."""
-    for folder in place.glob(f"{glob.escape(_prefix(parent))}*"):
+def _remove_abandoned(place: Path, ours: str, now: float) -> None:
+    """Clear up after runs that were killed, whichever folder they wrote to: their staging is no longer locked."""
+    for folder in place.glob(f"{STAGING_PREFIX}*"):
+        found = _STAGING.fullmatch(folder.name)
+        # A run that writes elsewhere may not have locked its own yet.
+        if found is None or (found["parent"] != ours and now - folder.stat().st_ctime < _YOUNG_SECONDS):
+            continue
         if folder.suffix == ".probe":
-            folder.unlink()
-        handle = _try_lock(folder) if folder.is_dir() else None
+            folder.unlink(missing_ok=True)
+            continue
+        handle = try_lock(folder) if folder.is_dir() else None
         if handle is None:
             continue
-        os.close(handle)
+        # It stood in the folder that it was for, or beside it.
+        parent = place if place.resolve().name == found["parent"] else place / found["parent"]
         for old in folder.glob(f"{REPLACED}/*"):
-            if not (parent / old.name).exists():
+            if parent.is_dir() and not (parent / old.name).exists():
                 old.rename(parent / old.name)
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)

@@ -104,7 +104,7 @@ def _dynamic_batching(max_batch_size: int, options: ConfigOptions) -> Message | 
     if max_batch_size == 0 and not (options.queue_policy or options.priority_levels or options.preserve_ordering):
         return None
     return {
-        "max_queue_delay_microseconds": options.max_queue_delay_us,
+        "max_queue_delay_microseconds": options.max_queue_delay_us or 0,
         "preferred_batch_size": options.preferred_batch_sizes,
         "preserve_ordering": options.preserve_ordering,
         "priority_levels": options.priority_levels,
@@ -123,10 +123,11 @@ def _queue_policy(policy: QueuePolicy) -> Message:
 
 
 def _instances(options: ConfigOptions) -> Message:
-    if options.instances < 1:
-        raise UsageError(f"`instances={options.instances}`: a model needs at least 1 instance")
+    count = 1 if options.instances is None else options.instances
+    if count < 1:
+        raise UsageError(f"`instances={count}`: a model needs at least 1 instance")
     kind = f"KIND_{options.kind.upper()}" if options.kind else None
-    return {"count": options.instances, "gpus": options.gpus, "kind": kind}
+    return {"count": count, "gpus": options.gpus, "kind": kind}
 
 
 def _parameters(options: ConfigOptions) -> Message:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serve_deploy.model_config.problem import Problem
-
-_STEP = "ensemble_scheduling.step"
+from serve_deploy.model_config.ensemble_graph import (
+    STEP,
+    check_ensemble_cycle,
+    check_ensemble_streams,
+    order_steps,
+)
+from serve_deploy.model_config.problem import Problem, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def check_ensemble_fields(config: Any) -> Iterator[Problem]:
     if config.platform != "ensemble":
         return
     if not config.ensemble_scheduling.step:
-        yield Problem(_STEP, "the ensemble has no steps", "list the models that it runs")
+        yield Problem(STEP, "the ensemble has no steps", "list the models that it runs")
     present = {field.name for field, _value in config.ListFields()}
     for name in ("backend", "instance_group", "optimization", "model_warmup"):
         if name in present:
@@ -50,7 +54,7 @@ def check_ensemble_flow(config: Any) -> Iterator[Problem]:
     produced: set[str] = {tensor.name for tensor in config.input}
     consumed: set[str] = {tensor.name for tensor in config.output}
     for index, step in enumerate(config.ensemble_scheduling.step):
-        where = f"{_STEP}[{index}]"
+        where = f"{STEP}[{index}]"
         for name in sorted(step.output_map.values()):
             if name in produced:
                 yield Problem(f"{where}.output_map", f"'{name}' is produced twice", "give each tensor its own name")
@@ -59,30 +63,55 @@ def check_ensemble_flow(config: Any) -> Iterator[Problem]:
         for field in ("model_name", "input_map", "output_map"):
             if not getattr(step, field):
                 yield Problem(f"{where}.{field}", f"the step has no {field}", f"write its {field}")
-    for name in sorted(consumed - produced):
-        yield Problem(
-            _STEP, f"nothing produces the tensor '{name}'", "map it from a step's output, or make it an input"
-        )
+    missing = consumed - produced
+    for name in sorted(missing):
+        fix = did_you_mean(name, produced) or "map it from a step's output, or make it an input"
+        yield Problem(STEP, f"nothing produces the tensor '{name}'", fix)
     for name in sorted(produced - consumed):
-        yield Problem(_STEP, f"the tensor '{name}' is not used", "use it, or remove it from the output_map")
+        yield Problem(STEP, f"the tensor '{name}' is not used", "use it, or remove it from the output_map")
+    _, stuck = order_steps(config, missing)
+    if names := sorted(f"'{name}'" for _index, step in stuck for name in step.output_map.values()):
+        message = f"never written: {', '.join(names)}, because their steps wait for each other in a circle"
+        yield Problem(STEP, message, "give one of these steps inputs that do not depend on its own outputs")
 
 
-def check_ensemble_members(config: Any, members: Mapping[str, Any]) -> Iterator[Problem]:
-    """The models exist, the mapped tensors exist in them, types and shapes fit, and batches are not too large.
+def check_ensemble_members(
+    name: str, config: Any, models: Mapping[str, Any], served: Mapping[str, Collection[int]]
+) -> Iterator[Problem]:
+    """The models exist and do not run each other in a circle; tensors, types, shapes and batches fit.
 
-    `members` are the configurations of the repository's models by name, as Triton completed them; a configuration
-    without inputs and outputs is not judged.
+    `models` are the configurations of the repository by name, as Triton completed them (one without inputs and
+    outputs is not judged), and `served` the versions of each that Triton serves.
     """
+    if config.platform != "ensemble":
+        return
     tensors = {tensor.name: _Tensor.of(config, tensor) for tensor in (*config.input, *config.output)}
     for index, step in enumerate(config.ensemble_scheduling.step):
-        where, member = f"{_STEP}[{index}]", members.get(step.model_name)
+        where, member = f"{STEP}[{index}]", models.get(step.model_name)
+        if not step.model_name:
+            continue
         if member is None:
-            names = ", ".join(sorted(members)) or "no other model"
+            others = sorted(models.keys() - {name})
             message = f"the model '{step.model_name}' is not in the repository"
-            yield Problem(where, message, f"the repository has: {names}")
-        elif member.input and member.output:
+            fix = (
+                did_you_mean(step.model_name, others) or f"the repository has: {', '.join(others) or 'no other model'}"
+            )
+            yield Problem(where, message, fix)
+            continue
+        yield from _check_version(where, step, served.get(step.model_name, ()))
+        if member.input and member.output and step.model_name != name:
             yield from _check_batch(config, step.model_name, member)
             yield from _check_mapping(where, step, member, tensors)
+    yield from check_ensemble_cycle(name, config, models)
+    yield from check_ensemble_streams(config, models)
+
+
+def _check_version(where: str, step: Any, served: Collection[int]) -> Iterator[Problem]:
+    if step.model_version == -1 or step.model_version in served:
+        return
+    asked = f"version {step.model_version}" if step.model_version else "version 0 (no model_version means 0)"
+    message = f"'{step.model_name}' serves version {', '.join(map(str, served)) or 'none'}, the step asks for {asked}"
+    yield Problem(f"{where}.model_version", message, "write -1 for the newest version that is served")
 
 
 def _check_batch(config: Any, name: str, member: Any) -> Iterator[Problem]:
@@ -102,7 +131,8 @@ def _check_mapping(where: str, step: Any, member: Any, tensors: dict[str, _Tenso
                 yield from _compare(f"{where}.{kind}_map", name, tensors.setdefault(name, seen), seen)
             else:
                 names = ", ".join(f"'{each}'" for each in known)
-                yield Problem(f"{where}.{kind}_map", f"the model '{model}' has no {kind} '{own}'", f"it has: {names}")
+                fix = did_you_mean(own, known) or f"it has: {names}"
+                yield Problem(f"{where}.{kind}_map", f"the model '{model}' has no {kind} '{own}'", fix)
     for tensor in member.input:
         if tensor.name not in step.input_map and not tensor.optional:
             message = f"the input '{tensor.name}' of the model '{model}' is not mapped"

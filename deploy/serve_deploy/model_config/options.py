@@ -137,11 +137,13 @@ class WarmupInput:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
-    """Everything about a configuration that does not follow from the model's signature; 0 and None leave it out."""
+    """Everything about a configuration that does not follow from the model's signature; None and 0 leave it out."""
 
     name: str = ""
     devices: Annotated[Devices, Made(read_devices)] = Devices()
-    instances: Annotated[int, Option("ONNX Runtime sessions on each device.", minimum=1, group=_DEVICES)] = 1
+    instances: Annotated[
+        int | None, Option("ONNX Runtime sessions on each device; by default 1.", minimum=1, group=_DEVICES)
+    ] = None
     threads: Annotated[int | None, Option("Threads within an operator.", minimum=0, group=_DEVICES)] = None
     parallel_threads: Annotated[
         int | None, Option("Threads across branches of the graph.", minimum=0, group=_DEVICES)
@@ -156,8 +158,8 @@ class ConfigOptions:
         ),
     ] = None
     max_queue_delay_us: Annotated[
-        int, Option("Microseconds to wait for a fuller batch.", minimum=0, group=_BATCHING)
-    ] = 0
+        int | None, Option("Microseconds to wait for a fuller batch; by default 0.", minimum=0, group=_BATCHING)
+    ] = None
     preferred_batch_sizes: Annotated[tuple[int, ...], Made(read_batch_sizes)] = ()
     preserve_ordering: Annotated[bool, Option("Answer in the order of the requests.", group=_BATCHING)] = False
     queue_policy: Annotated[QueuePolicy | None, Made(read_queue_policy)] = None

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError
+from serve_deploy.model_config.problem import did_you_mean
 
 CONFIG_NAME = "config.pbtxt"
 _COMMENT_COLUMN = 48
+# What other tools call Triton's types.
+_TYPES = {
+    "TYPE_FLOAT": "TYPE_FP32", "TYPE_FLOAT32": "TYPE_FP32", "TYPE_FLOAT16": "TYPE_FP16", "TYPE_DOUBLE": "TYPE_FP64",
+    "TYPE_FLOAT64": "TYPE_FP64", "TYPE_INT": "TYPE_INT32", "TYPE_LONG": "TYPE_INT64", "TYPE_BYTES": "TYPE_STRING",
+}  # fmt: skip
 # Protobuf's own printer drops zeros; these say something to the reader.
 _WRITTEN_ZEROS = frozenset(
     {
@@ -39,10 +46,23 @@ def parse_config(text: str, source: Path | str = CONFIG_NAME) -> Any:
     try:
         return text_format.Parse(text, ModelConfig())
     except text_format.ParseError as error:
-        raise InvalidModelError(
-            f"{source}: {error}",
-            hint="correct the line; the fields are those of model_config.proto in triton-inference-server/common",
-        ) from error
+        fields = "correct the line; the fields are those of model_config.proto in triton-inference-server/common"
+        raise InvalidModelError(f"{source}: {error}", hint=_suggest_name(str(error)) or fields) from error
+
+
+def _suggest_name(error: str) -> str:
+    """What was meant by a field or a value that protobuf does not know; "" where it complains of something else."""
+    from tritonclient.grpc.model_config_pb2 import DESCRIPTOR
+
+    if found := re.search(r'Message type "([^"]+)" has no field named "([^"]+)"', error):
+        kind, word = found.groups()
+        return did_you_mean(word, DESCRIPTOR.pool.FindMessageTypeByName(kind).fields_by_name)
+    if found := re.search(r'Enum type "([^"]+)" has no value named (\w+)', error):
+        kind, word = found.groups()
+        known = DESCRIPTOR.pool.FindEnumTypeByName(kind).values_by_name
+        whole = next((name for name in known if name.endswith(f"_{word}")), word)
+        return did_you_mean(_TYPES.get(word, whole), known)
+    return ""
 
 
 def _message_lines(message: Any, paths: tuple[str, ...], indent: str, reasons: Mapping[str, str]) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -13,6 +15,13 @@ class Problem:
     field: str
     message: str
     fix: str
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` for the name that looks most like the word; "" where none does."""
+    by_fold = {name.casefold(): name for name in known}
+    close = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.7)
+    return f"did you mean '{by_fold[close[0]]}'?" if close else ""
 
 
 def is_ensemble(config: Any) -> bool:

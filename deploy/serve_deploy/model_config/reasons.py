@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.model_config.options import ConfigOptions
@@ -96,19 +96,28 @@ def _explain_batching(batching: BatchingProof, given: bool) -> str:
     if batching.verdict == "batchable" and batching.max_batch_size == 0:
         return f"0: {_CHOSEN}, although the model batches"
     if batching.verdict == "batchable":
-        sizes = ", ".join(map(str, batching.batch_sizes))
         default = f"{batching.max_batch_size} is the default, serve loadtest shows whether a larger one is faster"
-        return f"proven at batch {sizes}: every row equals its single run; {_CHOSEN if given else default}"
+        return "; ".join([*_explain_proof(batching), _CHOSEN if given else default])
     if batching.max_batch_size:
         return batching.evidence
     known = "no batching" if batching.verdict == "not_batchable" else "no batching, because it is not proven"
     return f"0, {known}: {batching.evidence}"
 
 
+def _explain_proof(batching: BatchingProof) -> Iterator[str]:
+    """What was run and what was not, and whether the graph agrees."""
+    understood = batching.graph is None or batching.graph.verdict == "independent"
+    yield f"{'proven' if understood else 'seen'} at batch {batching.sizes_run}: every row equals its single run"
+    if batching.sizes_not_run:
+        yield f"{batching.sizes_not_run} not run"
+    if not understood:
+        yield "the graph is not understood"
+
+
 def _explain_instances(options: ConfigOptions) -> dict[str, str]:
     where = "on each GPU: " if options.kind == "gpu" else ""
     count = f"{where}one ONNX Runtime session"
-    if options.instances > 1:
+    if options.instances is not None and options.instances > 1:
         count = f"{where}{options.instances} ONNX Runtime sessions, {_CHOSEN}"
     elif options.kind != "gpu":
         count += " uses all cores; each further one needs its own memory"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from serve_deploy.model_config.backend_names import check_platform
 from serve_deploy.model_config.backend_rules import (
     check_accelerators,
+    check_batch_strategy,
     check_instances,
     check_parameters,
-    check_warmup,
 )
+from serve_deploy.model_config.batch_io_rules import check_batch_inputs, check_batch_outputs
 from serve_deploy.model_config.ensemble_rules import check_ensemble_fields, check_ensemble_flow
 from serve_deploy.model_config.problem import Problem
 from serve_deploy.model_config.scheduling_rules import (
@@ -23,7 +25,15 @@ from serve_deploy.model_config.scheduling_rules import (
     check_preferred_batch_sizes,
     check_priorities,
 )
-from serve_deploy.model_config.tensor_rules import check_names, check_optional, check_reshapes, check_tensors
+from serve_deploy.model_config.sequence_rules import check_controls, check_states, check_strategy
+from serve_deploy.model_config.tensor_rules import (
+    check_formats,
+    check_names,
+    check_optional,
+    check_reshapes,
+    check_tensors,
+)
+from serve_deploy.model_config.warmup_rules import check_warmup
 
 Rule = Callable[[Any], Iterator[Problem]]
 
@@ -52,20 +62,28 @@ def check_version_policy(config: Any) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
+    check_platform,
     check_batch_size,
     check_version_policy,
     check_names,
     check_tensors,
     check_reshapes,
+    check_formats,
     check_optional,
+    check_batch_inputs,
+    check_batch_outputs,
     check_ensemble_fields,
     check_ensemble_flow,
     check_preferred_batch_sizes,
     check_priorities,
     check_ordering,
     check_cache,
+    check_controls,
+    check_strategy,
+    check_states,
     check_instances,
     check_accelerators,
     check_parameters,
+    check_batch_strategy,
     check_warmup,
 )

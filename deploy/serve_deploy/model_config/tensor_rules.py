@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from serve_deploy.model_config.problem import Problem, is_onnx
+from serve_deploy.model_config.problem import Problem, did_you_mean, is_onnx
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 
@@ -63,6 +63,18 @@ def _element_counts(dims: list[int]) -> list[int]:
     return [prod(dims[start + 1 : end]) for start, end in bounds]
 
 
+def check_formats(config: Any) -> Iterator[Problem]:
+    """What only TensorRT's engines have, and image layouts that need three dims."""
+    for kind, where, tensor in _each_tensor(config):
+        for field in ("is_shape_tensor", "is_non_linear_format_io"):
+            if getattr(tensor, field) and "tensorrt" not in (config.backend, config.platform.removesuffix("_plan")):
+                yield Problem(f"{where}.{field}", f"'{tensor.name}': only TensorRT has it", "remove the line")
+        if kind == "input" and tensor.format and len(tensor.dims) != 3:
+            layout = type(tensor).Format.Name(tensor.format)
+            message = f"'{tensor.name}' has {layout} and the dims {list(tensor.dims)}"
+            yield Problem(f"{where}.format", message, "write three dims without the batch, or remove format")
+
+
 def check_optional(config: Any) -> Iterator[Problem]:
     for index, tensor in enumerate(config.input):
         if tensor.optional and config.max_batch_size and is_onnx(config):
@@ -86,7 +98,8 @@ def check_against_model(config: Any, signature: ModelSignature) -> Iterator[Prob
         specs = signature.inputs if kind == "input" else signature.outputs
         spec = next((spec for spec in specs if spec.name == tensor.name), None)
         if spec is None:
-            yield Problem(f"{where}.name", f"the model has no {kind} '{tensor.name}'", _list_names(specs))
+            fix = did_you_mean(tensor.name, (spec.name for spec in specs)) or _list_names(specs)
+            yield Problem(f"{where}.name", f"the model has no {kind} '{tensor.name}'", fix)
         else:
             yield from _compare_type(where, tensor, spec)
             yield from _compare_dims(where, tensor, spec, batched=config.max_batch_size > 0, exact=kind == "output")

@@ -186,3 +186,13 @@ def _element_name(number: int) -> str:
 def _custom_domains(proto: ModelProto) -> tuple[str, ...]:
     known = _ORT_DOMAINS | {function.domain for function in proto.functions}
     return tuple(sorted({node.domain for node in proto.graph.node} - known))
+
+
+def list_needs(model: OnnxModel) -> tuple[str, ...]:
+    """What the model needs of the image that serves it, as notes for the user."""
+    if not model.needs_locale:
+        return ()
+    return (
+        "StringNormalizer needs the locale en_US.UTF-8: install it in Triton's image, or serve package --fix changes "
+        "it to C.UTF-8, which every image has",
+    )

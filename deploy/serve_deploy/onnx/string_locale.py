@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-import shutil
-import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
+
+from serve_deploy.files.temporary import make_temporary, remove_temporary
 
 LOCALE = "en_US.UTF-8"
 _EQUIVALENTS = ("/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8")
@@ -37,8 +37,8 @@ def provide_locale(environment: MutableMapping[str, str] = os.environ) -> bool:
     source = next((Path(path) for path in _EQUIVALENTS if Path(path).is_dir()), None)
     if source is None or "LOCPATH" in environment:
         return False
-    folder = Path(tempfile.mkdtemp(prefix="serve-locale-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = make_temporary("locale")
+    atexit.register(remove_temporary, folder)
     (folder / LOCALE).symlink_to(source)
     environment["LOCPATH"] = str(folder)
     return True

@@ -15,12 +15,16 @@ from serve_deploy.progress import Progress
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
+    from serve_deploy.batch_axis import GraphWitness
     from serve_deploy.onnx.session import OpenedModel
     from serve_deploy.samples.files import Sample, Samples
+    from serve_deploy.samples.graph_hints import InputHints
+    from serve_deploy.samples.landmarks import Landmarks
 
 # What is kept beside the model: enough to tell rows apart, and no more than a model's folder should carry.
 _FEWEST_SAMPLES, _MOST_SAMPLES = 3, 32
 _MOST_BYTES = 8 << 20
+_FEWEST_TO_COMPARE = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,15 @@ class ModelAnalysis:
     returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Graph:
+    """What the graph tells of inputs, of the values it compares them with, and of the batch axis."""
+
+    hints: Mapping[str, InputHints]
+    landmarks: Landmarks
+    witness: GraphWitness
+
+
 def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progress) -> ModelAnalysis:
     """Find samples that the model accepts, and prove whether it batches; believe the user where it is not to be run.
 
@@ -46,15 +59,17 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
 
     name, signature = opened.model.path.name, opened.signature
     attempts: tuple[str, ...] = ()
+    progress(f"reading the graph of {name}")
+    graph = _read_graph(opened)
     if options.samples:
         found = _read_samples(options.samples, signature)
     else:
         progress(f"finding inputs that {name} accepts")
-        generated = generate_samples(opened)
+        generated = generate_samples(opened, hints=graph.hints)
         found, attempts = generated.samples, generated.attempts
     progress(f"proving whether {name} batches")
-    more = (lambda: generate_samples(opened).samples) if options.samples else None
-    proof = _prove(opened, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
+    more = (lambda: generate_samples(opened, hints=graph.hints).samples) if options.samples else None
+    proof = _prove(opened, graph, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
     if options.samples and not proof.max_batch_size:
         found = _read_samples(options.samples, signature, split=False)
     kept = _keep(found)
@@ -66,6 +81,18 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
         )
     returned = _run_first(opened, kept, options.samples)
     return ModelAnalysis(opened, signature, proof, kept, options.samples is None, returned)
+
+
+def _read_graph(opened: OpenedModel) -> _Graph:
+    """Look at the graph once: it may be large, and is not kept."""
+    from serve_deploy.batch_axis import trace_batch_axis
+    from serve_deploy.samples.graph_hints import read_hints
+    from serve_deploy.samples.landmarks import read_landmarks
+
+    proto = opened.parse()
+    hints = read_hints(proto)
+    batched = [tensor.name for tensor in opened.signature.required_inputs]
+    return _Graph(hints, read_landmarks(proto, hints), trace_batch_axis(proto, batched))
 
 
 def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> ModelAnalysis:
@@ -106,31 +133,41 @@ def _run_first(opened: OpenedModel, kept: Samples, given: Path | None) -> dict[s
 
 
 def _prove(
-    opened: OpenedModel, samples: Samples, requested: int | None, more: Callable[[], Samples] | None
+    opened: OpenedModel,
+    graph: _Graph,
+    samples: Samples,
+    requested: int | None,
+    more: Callable[[], Samples] | None,
 ) -> BatchingProof:
-    """Prove it on the samples; where they cannot decide, as a single one cannot, on `more`."""
+    """Prove it on the samples; where they cannot decide, or there is only one of them, on `more`."""
     from serve_deploy.packaging.batching import DEFAULT_MAX_BATCH_SIZE, prove_batching
+    from serve_deploy.packaging.verdict import join_witnesses
 
     signature = opened.signature
     limit = max(DEFAULT_MAX_BATCH_SIZE if requested is None else requested, 2)
-    proof = prove_batching(opened.run, signature, samples, limit=limit)
-    if proof.verdict == "undecided" and more is not None:
-        further = prove_batching(opened.run, signature, more(), limit=limit)
+    proof = prove_batching(opened.run, signature, samples, limit=limit, landmarks=graph.landmarks)
+    few = proof.verdict == "batchable" and len(samples) < _FEWEST_TO_COMPARE
+    if more is not None and (few or proof.verdict == "undecided"):
+        further = prove_batching(opened.run, signature, more(), limit=limit, landmarks=graph.landmarks)
         if further.verdict != "undecided":
             evidence = f"on generated samples (with the given ones {proof.evidence}): {further.evidence}"
             proof = further.model_copy(update={"evidence": evidence})
-    if requested is None:
-        return proof
+    proof = join_witnesses(proof, graph.witness, can_be_set=signature.batch_obstacle is None)
+    return proof if requested is None else _as_requested(proof, signature, requested)
+
+
+def _as_requested(proof: BatchingProof, signature: ModelSignature, requested: int) -> BatchingProof:
+    """The user's size: proven, or taken as it is where nothing was shown against it; else UsageError."""
     if proof.verdict == "batchable" or requested == 0:
         return proof.model_copy(update={"max_batch_size": requested})
     if proof.verdict == "not_batchable":
         raise UsageError(
             f"`max_batch_size={requested}`: the model cannot batch: {proof.evidence}",
-            hint="leave the option out, or export the model with a dynamic batch axis in every input and output",
+            hint=f"leave the option out; or {proof.next_step}",
         )
     require_batch_axis(signature, requested)
     evidence = f"max_batch_size was given and is not proven: {proof.evidence}"
-    return proof.model_copy(update={"max_batch_size": requested, "evidence": evidence})
+    return proof.model_copy(update={"max_batch_size": requested, "evidence": evidence, "next_step": None})
 
 
 def _keep(samples: Samples) -> Samples:

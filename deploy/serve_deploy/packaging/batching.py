@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from itertools import pairwise
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import BatchingProof
-from serve_deploy.packaging.sample_variants import are_equal, largest_group, vary_samples
-from serve_deploy.tensors.closeness import SAME_ROW, are_close, compare
+from serve_deploy.packaging.row_checks import Outputs, Refuted, RowChecks, Run
+from serve_deploy.packaging.sample_variants import (
+    Sample,
+    Variant,
+    are_equal,
+    blend,
+    constant_inputs,
+    largest_group,
+    vary_samples,
+)
+from serve_deploy.packaging.stacks import Row, Trial, gaps, plan_trials
+from serve_deploy.samples.landmarks import NO_LANDMARKS, Landmarks
+from serve_deploy.tensors.closeness import SAME_ROW, are_close
 from serve_deploy.tensors.types import ModelSignature
-
-Array = np.ndarray[Any, Any]
-Sample = Mapping[str, Array]
-Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
-Verdict = Literal["batchable", "not_batchable", "undecided"]
 
 # Twice what Triton's auto-complete takes: most of a batch's gain on a CPU, at a latency and memory that still fit
 # anywhere; `serve loadtest` finds the best one, and the proof runs the model at this size.
 DEFAULT_MAX_BATCH_SIZE = 8
-BATCH_SIZES = (1, 2, 3)
 
-
-# --- the proof ------------------------------------------------------------------------------------------------------
-
-_LARGEST_STACK = 16  # a limit above this is the user's own and not run in full, so that a proof fits in memory
 _MOST_SAMPLES = 4
-_FURTHER_SECONDS = 10.0  # after which a proof makes do with the stacks that it needs
-_NOISE = 1e-2  # of the largest magnitude: what different kernels at another batch size may explain at all
+_NEEDED_VARIANTS = 8
+_BISECTIONS = 12
+_LEAST_SECONDS = 0.5  # which a proof may always take, for all that makes it surer
+_MOST_SECONDS = 12.0  # after which it makes do with the trials that it cannot do without
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One sample, what the model answers to it alone, and how the sample was made."""
+class _Watch:
+    """How long a proof has taken."""
 
-    sample: Sample
-    outputs: Mapping[str, Array]
-    scale: float = 1.0
+    clock: Callable[[], float]
+    started: float
 
-
-class _Refuted(Exception):
-    def __init__(self, verdict: Verdict, evidence: str) -> None:
-        super().__init__(evidence)
-        self.verdict: Verdict = verdict
-        self.evidence = evidence
+    @property
+    def seconds(self) -> float:
+        return self.clock() - self.started
 
 
 def prove_batching(
@@ -56,96 +55,146 @@ def prove_batching(
     samples: Sequence[Sample],
     *,
     limit: int = DEFAULT_MAX_BATCH_SIZE,
+    landmarks: Landmarks = NO_LANDMARKS,
     clock: Callable[[], float] = time.monotonic,
 ) -> BatchingProof:
     """Run the samples alone and stacked on axis 0, and compare every row of every output with its single run.
 
     `run` raises InvalidModelError where the model refuses; each sample has 1 on axis 0. `limit` becomes
-    max_batch_size where the axis is a batch; it is 0 otherwise, and where it could not be decided.
+    max_batch_size where the axis is a batch; it is 0 otherwise, and where it could not be decided. `landmarks` are
+    what the model's graph compares its inputs with.
     """
+    experiment = _Experiment(run, signature, landmarks, _Watch(clock, clock()))
     reason = signature.batch_obstacle
     if reason is not None:
-        if _is_declared_wrongly(run, signature, samples, clock):
+        step = None
+        if _is_declared_wrongly(experiment, samples):
             reason += ", but the model returns one row per sample: a fixed copy with that dimension free would batch"
-        return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason)
+            step = "`fix` makes that dimension free"
+        return BatchingProof(verdict="not_batchable", max_batch_size=0, evidence=reason, next_step=step)
     try:
-        return _prove(run, signature, samples, limit, clock)
-    except _Refuted as refuted:
+        return experiment.prove(samples, limit)
+    except Refuted as refuted:
         return BatchingProof(verdict=refuted.verdict, max_batch_size=0, evidence=refuted.evidence)
 
 
-def _is_declared_wrongly(
-    run: Run, signature: ModelSignature, samples: Sequence[Sample], clock: Callable[[], float]
-) -> bool:
+def _is_declared_wrongly(experiment: _Experiment, samples: Sequence[Sample]) -> bool:
     """Whether only outputs are in the way, by a first dim declared fixed that the model does not keep to."""
+    signature = experiment.signature
     free = ModelSignature(
         signature.inputs, tuple(replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in signature.outputs)
     )
     if free.batch_obstacle or not all(tensor.shape for tensor in signature.outputs):
         return False
     try:
-        _prove(run, free, samples, BATCH_SIZES[-1], clock)
-    except _Refuted:
+        replace(experiment, signature=free).prove(samples, 3)
+    except Refuted:
         return False
     return True
 
 
-def _prove(
-    run: Run, signature: ModelSignature, samples: Sequence[Sample], limit: int, clock: Callable[[], float]
-) -> BatchingProof:
-    started = clock()
-    rows = _run_rows(run, signature, samples)
-    stacks = _plan_stacks(rows, min(limit, _LARGEST_STACK))
-    largest = max((_check_stack(run, stack) for stack in stacks.needed), default=0.0)
-    for stack in stacks.further:
-        if clock() - started > _FURTHER_SECONDS:
-            break
-        largest = max(largest, _check_stack(run, stack))
-    sizes = {1, *map(len, stacks.needed)}
-    constant = _constant_outputs(signature, rows)
-    if len(constant) == len(signature.outputs):
-        raise _Refuted("undecided", "every sample gave the same outputs, so mixed rows would not show")
-    return BatchingProof(
-        verdict="batchable",
-        max_batch_size=limit,
-        evidence=_describe(rows, sorted(sizes), largest, constant),
-        batch_sizes=tuple(sorted(sizes)),
-        largest_difference=largest,
-    )
+@dataclass(frozen=True)
+class _Experiment:
+    """The model, and what is known of it before it runs."""
 
+    run: Run
+    signature: ModelSignature
+    landmarks: Landmarks
+    watch: _Watch
 
-def _describe(rows: Sequence[_Row], sizes: Sequence[int], largest: float, constant: Sequence[str]) -> str:
-    plain = sum(row.scale == 1 for row in rows)
-    samples = "1 sample" if plain == 1 else f"{plain} different samples"
-    scaled = ", also scaled by 1e-4 and ±1e3" if any(row.scale != 1 for row in rows) else ""
-    text = (
-        f"{samples}{scaled}, stacked on axis 0 at batch {', '.join(map(str, sizes))}: "
-        f"every row of every output equals its single run (max rel diff {largest:.1e})"
-    )
-    names = ", ".join(f"'{name}'" for name in constant)
-    return f"{text}; {names} did not vary" if constant else text
+    def prove(self, samples: Sequence[Sample], limit: int) -> BatchingProof:
+        """The proof where every row holds; raises Refuted."""
+        plain = self._run_samples(samples)
+        rows = [*plain, *self._run_variants(plain)]
+        _check_single_outputs(self.signature, rows)
+        _require_distinct(rows)
+        rows += self._find_boundaries(rows)
+        checks = RowChecks.of(self.run, rows)
+        plan = plan_trials(rows, limit)
+        self._check_until(checks, plan.needed, float("inf"))
+        self._check_until(checks, plan.sizes, _MOST_SECONDS)
+        self._check_until(checks, plan.further, _LEAST_SECONDS)
+        return self._conclude(rows, checks, limit)
 
+    def _check_until(self, checks: RowChecks, trials: Sequence[Trial], most_seconds: float) -> None:
+        for trial in trials:
+            if self.watch.seconds > most_seconds:
+                return
+            checks.check(trial)
 
-# --- single runs ----------------------------------------------------------------------------------------------------
+    def _conclude(self, rows: Sequence[Row], checks: RowChecks, limit: int) -> BatchingProof:
+        constant = _constant_outputs(self.signature, rows)
+        if len(constant) == len(self.signature.outputs):
+            raise Refuted("undecided", "every sample gave the same outputs, so mixed rows would not show")
+        sizes = tuple(sorted(checks.sizes))
+        proof = BatchingProof(
+            verdict="batchable",
+            max_batch_size=limit,
+            evidence="",
+            batch_sizes=sizes,
+            batch_sizes_not_run=gaps(sizes, limit),
+            largest_difference=checks.largest,
+            constant_inputs=constant_inputs([row.sample for row in rows]),
+            constant_outputs=tuple(constant),
+        )
+        return proof.model_copy(update={"evidence": _describe(rows, proof)})
 
+    # --- single runs ------------------------------------------------------------------------------------------------
 
-def _run_rows(run: Run, signature: ModelSignature, samples: Sequence[Sample]) -> list[_Row]:
-    usable = largest_group(samples)
-    if not usable:
-        _check_runs_at_one(run, samples)
-        missing = "with 1 on axis 0 of every input" if samples else "that the model accepts"
-        raise _Refuted("undecided", f"there is no sample {missing}")
-    rows = [_Row(sample, _run_single(run, sample)) for sample in usable[:_MOST_SAMPLES]]
-    _check_deterministic(run, rows[0])
-    for variant, scale in vary_samples([row.sample for row in rows]):
+    def _run_samples(self, samples: Sequence[Sample]) -> list[Row]:
+        usable = largest_group(samples)
+        if not usable:
+            _check_runs_at_one(self.run, samples)
+            missing = "with 1 on axis 0 of every input" if samples else "that the model accepts"
+            raise Refuted("undecided", f"there is no sample {missing}")
+        rows = [Row(sample, self._run_single(sample)) for sample in usable[:_MOST_SAMPLES]]
+        _check_deterministic(rows[0].outputs, self._run_single(rows[0].sample))
+        return rows
+
+    def _run_single(self, sample: Sample) -> Outputs:
         try:
-            rows.append(_Row(variant, run(variant), scale))
-        except InvalidModelError:
-            continue  # the model takes no such values: nothing to learn from them
-    _check_single_outputs(signature, rows)
-    if len(rows) < 2 or all(are_equal(rows[0].sample, row.sample) for row in rows[1:]):
-        raise _Refuted("undecided", "there is only one distinct sample, so mixed rows would not show")
-    return rows
+            return self.run(sample)
+        except InvalidModelError as error:
+            raise Refuted("undecided", f"the model refuses a sample at batch 1: {error.message}") from error
+
+    def _run_variants(self, plain: Sequence[Row]) -> Iterator[Row]:
+        """What the model accepts of each variant; those that need not be are left out when time is short."""
+        taken = 0
+        for variant in vary_samples([row.sample for row in plain], self.landmarks):
+            if taken >= _NEEDED_VARIANTS and self.watch.seconds > _LEAST_SECONDS / 2:
+                return
+            row = self._run_variant(variant, plain[0].outputs)
+            if row is not None:
+                taken += 1
+                yield row
+
+    def _run_variant(self, variant: Variant, like: Outputs) -> Row | None:
+        for sample in variant.alternatives:
+            try:
+                outputs = self.run(sample)
+            except InvalidModelError:
+                continue  # the model takes no such values: nothing to learn from them
+            if variant.poison and any(outputs[name].shape != array.shape for name, array in like.items()):
+                return None
+            return Row(sample, outputs, variant.kind, variant.poison)
+        return None
+
+    def _find_boundaries(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Rows just on either side of where an answer of labels alone changes: there the least influence shows."""
+        if any(array.dtype.kind == "f" for array in rows[0].outputs.values()):
+            return
+        judged = [row for row in rows if not row.poison]
+        pairs = [(one, other) for one, other in pairwise(judged) if not _answer_alike(one, other)]
+        for one, other in pairs[:3]:
+            low, high = 0.0, 1.0
+            for step in range(_BISECTIONS):
+                middle = (low + high) / 2
+                row = self._run_variant(Variant("boundary", (blend(one.sample, other.sample, middle),)), one.outputs)
+                if row is None or self.watch.seconds > _MOST_SECONDS:
+                    return
+                if step >= _BISECTIONS // 3:
+                    yield row
+                low, high = (middle, high) if _answer_alike(one, row) else (low, middle)
 
 
 def _check_runs_at_one(run: Run, samples: Sequence[Sample]) -> None:
@@ -156,123 +205,58 @@ def _check_runs_at_one(run: Run, samples: Sequence[Sample]) -> None:
                 run({name: array[:1] for name, array in sample.items()})
             except InvalidModelError as error:
                 sizes = sorted({array.shape[0] for array in sample.values()})
-                raise _Refuted(
+                raise Refuted(
                     "not_batchable",
                     f"the model runs at {' and '.join(map(str, sizes))} on axis 0 but not at 1: {error.message}",
                 ) from error
 
 
-def _run_single(run: Run, sample: Sample) -> Mapping[str, Array]:
-    try:
-        return run(sample)
-    except InvalidModelError as error:
-        raise _Refuted("undecided", f"the model refuses a sample at batch 1: {error.message}") from error
-
-
-def _check_deterministic(run: Run, row: _Row) -> None:
-    again = _run_single(run, row.sample)
-    for name, expected in row.outputs.items():
+def _check_deterministic(outputs: Outputs, again: Outputs) -> None:
+    for name, expected in outputs.items():
         if not are_close(again[name], expected, SAME_ROW):
-            raise _Refuted("undecided", f"output '{name}' is random: it differs between two runs on the same sample")
+            raise Refuted("undecided", f"output '{name}' is random: it differs between two runs on the same sample")
 
 
-def _check_single_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> None:
+def _check_single_outputs(signature: ModelSignature, rows: Sequence[Row]) -> None:
     for tensor in signature.outputs:
         shapes = [row.outputs[tensor.name].shape for row in rows]
         for shape in shapes:
             if not shape or shape[0] != 1:
                 count = f"{shape[0]} rows" if shape else "a scalar"
-                raise _Refuted("not_batchable", f"output '{tensor.name}' returns {count} for a batch of 1")
+                raise Refuted("not_batchable", f"output '{tensor.name}' returns {count} for a batch of 1")
         if len(set(shapes)) > 1:
-            raise _Refuted(
+            raise Refuted(
                 "not_batchable",
                 f"the size of output '{tensor.name}' depends on the values of the sample: "
                 + " and ".join(str(list(shape)) for shape in sorted(set(shapes))[:2]),
             )
 
 
-def _constant_outputs(signature: ModelSignature, rows: Sequence[_Row]) -> list[str]:
+def _require_distinct(rows: Sequence[Row]) -> None:
+    if all(are_equal(rows[0].sample, row.sample) for row in rows[1:]):
+        raise Refuted("undecided", "there is only one distinct sample, so mixed rows would not show")
+
+
+def _answer_alike(one: Row, other: Row) -> bool:
+    return all(np.array_equal(array, other.outputs[name]) for name, array in one.outputs.items())
+
+
+def _constant_outputs(signature: ModelSignature, rows: Sequence[Row]) -> list[str]:
+    first, *others = (row for row in rows if not row.poison)
     return [
         tensor.name
         for tensor in signature.outputs
-        if all(are_close(row.outputs[tensor.name], rows[0].outputs[tensor.name], SAME_ROW) for row in rows[1:])
+        if all(are_close(row.outputs[tensor.name], first.outputs[tensor.name], SAME_ROW) for row in others)
     ]
 
 
-# --- stacked runs ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Stacks:
-    """The stacks that a proof needs, and further orders and mixtures that make it surer."""
-
-    needed: Sequence[Sequence[_Row]]
-    further: Sequence[Sequence[_Row]]
-
-
-def _plan_stacks(rows: Sequence[_Row], largest: int) -> _Stacks:
-    plain = [row for row in rows if row.scale == 1]
-    loud = [row for row in rows if row.scale != 1]
-    mixed = [row for pair in zip(plain * len(loud), loud, strict=False) for row in pair]
-    needed, further = [], []
-    for size in (size for size in BATCH_SIZES[1:] if size <= largest):
-        mixtures = [_take(mixed, size, start)[:: -1 if start % 4 else 1] for start in range(0, len(mixed), size)]
-        needed += [_take(plain, size, 0), *mixtures[:1]]
-        further += [_take(plain, size, 1)[::-1], *mixtures[1:]]
-    if largest > BATCH_SIZES[-1]:
-        needed.append(_take(rows, largest, 0))
-    return _Stacks(needed, further)
-
-
-def _take(rows: Sequence[_Row], count: int, start: int) -> list[_Row]:
-    return [rows[(start + i) % len(rows)] for i in range(count)]
-
-
-def _check_stack(run: Run, stack: Sequence[_Row]) -> float:
-    """Compare each row of the stacked run with its single run; returns the largest relative difference."""
-    outputs = _run_stack(run, stack)
-    largest = 0.0
-    for name, stacked in outputs.items():
-        expected = [row.outputs[name] for row in stack]
-        _check_stacked_shape(name, stacked, expected)
-        for index, single in enumerate(expected):
-            row = stacked[index : index + 1]
-            difference = compare(row, single, SAME_ROW)
-            if difference.problem and not (
-                single.dtype.kind == "f" and difference.relative <= _NOISE and _is_noise(run, stack, index, name, row)
-            ):
-                raise _Refuted(
-                    "not_batchable",
-                    f"row {index} of output '{name}' changes with the other rows of its batch of {len(stack)}: "
-                    f"compared with its single run, it {difference.problem}",
-                )
-            largest = max(largest, difference.relative)
-    return largest
-
-
-def _run_stack(run: Run, stack: Sequence[_Row]) -> Mapping[str, Array]:
-    stacked = {name: np.concatenate([row.sample[name] for row in stack]) for name in stack[0].sample}
-    try:
-        return run(stacked)
-    except InvalidModelError as error:
-        raise _Refuted("not_batchable", f"the model does not run at batch {len(stack)}: {error.message}") from error
-
-
-def _check_stacked_shape(name: str, stacked: Array, expected: Sequence[Array]) -> None:
-    wanted = (len(expected), *expected[0].shape[1:])
-    if stacked.shape != wanted:
-        raise _Refuted(
-            "not_batchable",
-            f"output '{name}' has shape {list(stacked.shape)} at batch {len(expected)}; one result per row would be "
-            f"{list(wanted)}",
-        )
-
-
-def _is_noise(run: Run, stack: Sequence[_Row], index: int, name: str, row: Array) -> bool:
-    """Whether the row differs from its single run by the size of the batch alone, not by what else is in it.
-
-    A model whose rounding amplifies the last bit (quantised ones do) differs between batch sizes on its own: then the
-    row is the same in a batch of its copies, which a row that the others influence is not.
-    """
-    copies = _run_stack(run, [stack[index]] * len(stack))[name]
-    return len(copies) == len(stack) and are_close(row, copies[index : index + 1], SAME_ROW)
+def _describe(rows: Sequence[Row], proof: BatchingProof) -> str:
+    plain = sum(row.is_plain for row in rows)
+    samples = "1 sample" if plain == 1 else f"{plain} different samples"
+    kinds = ", ".join(dict.fromkeys(row.kind for row in rows if not row.is_plain))
+    others = f" and rows made from them ({kinds})" if kinds else ""
+    return (
+        f"{samples}{others}, stacked on axis 0 at batch {proof.sizes_run}: every row of every output equals its "
+        f"single run (max rel diff {proof.largest_difference:.1e})"
+        + "".join(f"; '{name}' did not vary" for name in proof.constant_outputs)
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serve_deploy.errors import UsageError
+from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.model_config import (
     CONFIG_NAME,
@@ -20,27 +20,44 @@ from serve_deploy.model_config import (
 from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.analysis import ModelAnalysis
-from serve_deploy.packaging.labels import Labels, choose_labels
+from serve_deploy.packaging.heritage import Heritage
+from serve_deploy.packaging.labels import Labels, choose_labels, keep_labels
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.settings import describe_changes, describe_settings
+from serve_deploy.repository.model_folder import ModelFolder
 
 
 @dataclass(frozen=True)
 class ConfigPlan:
-    """The configuration, its text with reasons, and every file beside the version folders by its relative path."""
+    """The configuration, its text with reasons, every file beside the version folders by its relative path.
+
+    `labels` are the version's own, `settings` what the user set.
+    """
 
     config: Any
     text: str
     labels: Labels
     files: Mapping[str, bytes]
     notes: tuple[str, ...]
+    settings: Mapping[str, Any]
 
 
-def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions) -> ConfigPlan:
-    """Build and check the configuration; raises what Triton would raise, before Triton does."""
+def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
+    """Build and check the configuration, or take over a newer version's; raises what Triton would raise, before it."""
+    if heritage.newer:
+        return _join(heritage.version, analysis, heritage.newer)
+    plan = _build(name, analysis, options, heritage)
+    if not options.force:
+        _require_same_labels(plan, heritage)
+    return replace(plan, notes=(*_describe_changes(plan, heritage), *plan.notes))
+
+
+def _build(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
     from serve_deploy.samples.files import encode_samples
 
     signature, batch = analysis.signature, analysis.batching.max_batch_size
     labels = choose_labels(options.labels, analysis.opened.model.metadata, signature)
+    labels, label_notes = keep_labels(_kept_labels(heritage), labels, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
     warmup = build_warmup(signature, batch, analysis.samples[0]) if options.warmup and analysis.samples else ()
     settings = replace(
@@ -63,7 +80,79 @@ def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions) -> 
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
     if analysis.samples:
         files[SAMPLES_NAME] = encode_samples(analysis.samples)
-    return ConfigPlan(config, text, labels, files, notes)
+    return ConfigPlan(config, text, labels, files, (*label_notes, *notes), heritage.settings)
+
+
+def _kept_labels(heritage: Heritage) -> Labels:
+    there = heritage.existing
+    return there.labels if there and heritage.kept.get("labels") else {}
+
+
+def _require_same_labels(plan: ConfigPlan, heritage: Heritage) -> None:
+    """DestinationError where another version is served that was packaged with other class names."""
+    there = heritage.existing
+    if there is None or there.manifest is None:
+        return
+    served = there.with_version(heritage.version, plan.config).served_versions
+    for document in (there.manifest, *there.manifest.other_versions):
+        for output, names in document.labels.items():
+            differ = plan.labels.get(output) != names
+            if differ and document.version in served and document.version != heritage.version:
+                raise DestinationError(
+                    f"version {document.version} is served, too, and has other class names for '{output}'; "
+                    "all versions share one file of them",
+                    hint="choose another `name`, or serve only the newest version: `version_policy=latest:1`",
+                )
+
+
+def _describe_changes(plan: ConfigPlan, heritage: Heritage) -> Iterator[str]:
+    """What was kept, and each value of the shared configuration and labels that changes."""
+    there = heritage.existing
+    if heritage.kept:
+        yield f"kept from before: {describe_settings(heritage.kept)}"
+    if there is None or there.config_text is None or CONFIG_NAME in there.errors:
+        return
+    yield from describe_changes(there.config, plan.config, heritage.given)
+    for output, before in there.labels.items():
+        after = plan.labels.get(output, before)
+        if after != before:
+            same = len(before) == len(after)
+            yield f"class names of '{output}': {f'{len(after)} others' if same else f'{len(before)} → {len(after)}'}"
+
+
+def _join(version: int, analysis: ModelAnalysis, newer: ModelFolder) -> ConfigPlan:
+    """The configuration that is there, with its files; DestinationError where the older version does not fit it."""
+    newest = max(newer.versions)
+    for problem in check_against_model(newer.config, analysis.signature):
+        raise DestinationError(
+            f"version {version} does not fit the configuration of version {newest}, which all versions share: "
+            f"{problem.field}: {problem.message}",
+            hint="choose another `name`",
+        )
+    config = type(newer.config)()
+    config.CopyFrom(newer.config)
+    config.name = newer.name
+    labels = choose_labels(None, analysis.opened.model.metadata, analysis.signature)
+    notes = [f"configuration, labels, warm-up and samples stay those of version {newest}"]
+    served = version in newer.with_version(version, config).served_versions
+    if not served:
+        notes.append(f"version {version} is written but not served: see version_policy in {CONFIG_NAME}")
+    for output, names in labels.items():
+        if newer.labels.get(output, names) != names:
+            message = f"version {version} has other class names for '{output}' than version {newest}"
+            if served:
+                raise DestinationError(f"{message}, and both are served", hint="choose another `name`")
+            notes.append(message)
+    return ConfigPlan(config, newer.config_text or "", labels, dict(_shared_files(newer)), tuple(notes), {})
+
+
+def _shared_files(folder: ModelFolder) -> Iterator[tuple[str, bytes]]:
+    named = {CONFIG_NAME, *(tensor.label_filename for tensor in folder.config.output)}
+    for path, file in folder.files.items():
+        if path in named or path.startswith((f"{WARMUP_FOLDER}/", "initial_state/")):
+            yield path, file.read_bytes()
+    if folder.samples:
+        yield SAMPLES_NAME, folder.samples.read_bytes()
 
 
 def _label_file(index: int, count: int) -> str:

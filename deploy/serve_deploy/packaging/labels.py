@@ -41,6 +41,17 @@ def choose_labels(chosen: str | None, metadata: Mapping[str, str], signature: Mo
     return {output: lines}
 
 
+def keep_labels(kept: Labels, own: Labels, signature: ModelSignature) -> tuple[Labels, tuple[str, ...]]:
+    """The model's own labels with those that are kept in their place, and a note on each that no longer fits."""
+    sizes = {spec.name: spec.shape[-1] if spec.shape else 1 for spec in signature.outputs}
+    fitting = {output: names for output, names in kept.items() if sizes.get(output) in (-1, len(names))}
+    notes = tuple(
+        f"the {len(kept[output])} labels of '{output}' are not kept: they no longer fit the model"
+        for output in kept.keys() - fitting.keys()
+    )
+    return {**own, **fitting}, notes
+
+
 def _read_lines(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())

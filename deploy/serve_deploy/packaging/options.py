@@ -30,6 +30,8 @@ def _read_version(text: str) -> int | None:
 class PackageOptions:
     """`version` None is the one after the newest; `max_batch_size` None follows from the proof.
 
+    What an earlier version was given stays for the next unless it is given anew, or `keep_settings` is off.
+
     `config` is what goes into config.pbtxt as it is; its name, labels and warm-up follow from the model.
     """
 
@@ -58,9 +60,12 @@ class PackageOptions:
             group=_MODEL,
         ),
     ] = None
-    release: Annotated[str, Option("Triton container release to package for.", metavar="RELEASE", group=_MODEL)] = (
-        DEFAULT_RELEASE
-    )
+    release: Annotated[
+        str | None,
+        Option(
+            f"Triton container release to package for; by default {DEFAULT_RELEASE}.", metavar="RELEASE", group=_MODEL
+        ),
+    ] = None
     verify: Annotated[bool, Option("Do not serve the result with a real Triton.", group=_VERIFICATION)] = True
     runtime: Annotated[
         RuntimeName | None,
@@ -68,6 +73,9 @@ class PackageOptions:
     ] = None
     config: Annotated[ConfigOptions, Made(ConfigOptions)] = field(default_factory=ConfigOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
+    keep_settings: Annotated[
+        bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)
+    ] = True
     force: Annotated[bool, Option("Overwrite what already exists.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serve_deploy.manifest import Manifest
+from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
 from serve_deploy.packaging.servable import Servable
-from serve_deploy.tensors.types import DataType as WireType
-from serve_deploy.tensors.types import TensorSpec
 from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
@@ -34,14 +33,15 @@ def describe_package(
         onnx_ir_version=model.ir_version,
         onnx_opsets=dict(model.opsets),
         runs_every_operator=servable.runs_every_operator,
-        inputs=_client_tensors(plan.config, "input"),
+        inputs=client_tensors(plan.config, "input"),
         outputs=tuple(
             # What the model returns decides: any size, in as many dimensions as were seen.
             replace(tensor, shape=(-1,) * max(1, len(returned[tensor.name]))) if tensor.name in returned else tensor
-            for tensor in _client_tensors(plan.config, "output")
+            for tensor in client_tensors(plan.config, "output")
         ),
         batching=analysis.batching,
         labels=dict(plan.labels),
+        settings=dict(plan.settings),
         fixes=servable.fixes,
         samples=len(analysis.samples),
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
@@ -56,18 +56,3 @@ def contradicted_outputs(analysis: ModelAnalysis) -> dict[str, tuple[int, ...]]:
         for spec in analysis.signature.outputs
         if spec.name in returned and not spec.fits(returned[spec.name])
     }
-
-
-def _client_tensors(config: Any, kind: str) -> tuple[TensorSpec, ...]:
-    from tritonclient.grpc.model_config_pb2 import DataType
-
-    batch = (-1,) if config.max_batch_size else ()
-    return tuple(
-        TensorSpec(
-            name=tensor.name,
-            data_type=WireType.from_config_name(DataType.Name(tensor.data_type)),
-            shape=(*batch, *tensor.dims),
-            optional=kind == "input" and tensor.optional,
-        )
-        for tensor in getattr(config, kind)
-    )

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
+from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
+from serve_deploy.packaging.heritage import inherit
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
-from serve_deploy.packaging.servable import Servable, list_needs, make_servable
+from serve_deploy.packaging.servable import Servable, make_servable
 from serve_deploy.progress import Progress, silent
+from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import (
     ModelSource,
@@ -69,7 +73,8 @@ class PackageSummary:
 
 def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
     """Package each model by itself; UsageError where two of them would have the same name."""
-    names = [options.name or default_model_name(source) for source in sources]
+    remove_abandoned(Path(tempfile.gettempdir()))
+    names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise UsageError(
@@ -95,26 +100,34 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model file; on any error, and on Ctrl-C, the repository is as it was before."""
+    from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
-    name = options.name or default_model_name(source)
+    name = _choose_name(source, options)
     destination, existing = _look_at_destination(name, options)
     version = choose_version(existing, options.version, force=options.force)
-    notes = check_policy(options.config.version_policy, version, existing)
-    progress(f"reading {source.name}")
-    opened = open_model(source, prepack=options.runs_model, progress=progress)
-    with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
-        servable = make_servable(opened, release=options.release, fix=options.fix, runs_model=options.runs_model)
-        servable, analysis = _analyse(servable, options, progress)
-        plan = plan_config(name, analysis, options)
-        require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = describe_package(opened.model, version, analysis, plan, options.release, servable)
-        if folder is not None:
-            progress(f"writing {name}")
-            manifest = _write(folder, analysis, plan, manifest, options, progress)
-            manifest = commit_version(folder, destination, existing, manifest)
+    heritage = inherit(options, version, existing)
+    options, release = heritage.options, heritage.options.release or DEFAULT_RELEASE
+    with heritage.explained():
+        notes = () if heritage.newer else check_policy(options.config.version_policy, version, existing)
+        progress(f"reading {source.name}")
+        opened = open_model(source, prepack=options.runs_model, progress=progress)
+        with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+            servable = make_servable(opened, release=release, fix=options.fix, runs_model=options.runs_model)
+            servable, analysis = _analyse(servable, options, progress)
+            plan = plan_config(name, analysis, options, heritage)
+            require_same_tensors(plan.config, version, existing, force=options.force)
+            manifest = describe_package(opened.model, version, analysis, plan, release, servable)
+            if folder is not None:
+                progress(f"writing {name}")
+                manifest = _write(folder, analysis, plan, manifest, options, progress)
+                manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+
+
+def _choose_name(source: Path, options: PackageOptions) -> str:
+    return default_model_name(source) if options.name is None else options.name
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:

@@ -68,13 +68,3 @@ def _is_fixable(tensor: UnsupportedTensor) -> bool:
     if tensor.kind == "tensor":
         return "complex" not in tensor.type_name
     return tensor.direction == "output" and tensor.kind != "sparse tensor"
-
-
-def list_needs(model: OnnxModel) -> tuple[str, ...]:
-    """What the model needs of the image that serves it, as notes for the user."""
-    if not model.needs_locale:
-        return ()
-    return (
-        "StringNormalizer needs the locale en_US.UTF-8: install it in Triton's image, or use `fix` to change it to "
-        "C.UTF-8, which every image has",
-    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random as random_numbers
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,9 @@ import numpy as np
 
 from serve_deploy.errors import EndpointError, InvalidModelError, ServeError, TritonStartError, VerificationError
 from serve_deploy.manifest import TensorParity, Verification
+from serve_deploy.packaging.sample_variants import are_equal, blend, can_blend
 from serve_deploy.progress import Progress, silent
-from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare
+from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare, element_scale
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 from serve_deploy.tensors.wire import encode_text
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
@@ -27,6 +30,9 @@ _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
 _DEATH_SECONDS = 0.5
+_FEWEST_DISTINCT = 8  # samples that batches are made of, so that each row has many neighbours
+_SHARES = (0.5, 0.25, 0.75)
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,44 @@ class _Case:
     expected: Arrays
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """What is compared: all outputs but `random` ones, each element by what it usually is."""
+
+    subject: Subject
+    random: frozenset[str]
+    scales: Mapping[tuple[str, tuple[int, ...]], Array | None]
+
+    def compare(self, outputs: Arrays, case: _Case, *, noise: float, manner: str) -> list[tuple[str, Difference]]:
+        """How far each output is from the model's own; VerificationError names those that are too far."""
+        differences, wrong = [], []
+        for name, own in case.expected.items():
+            if name not in outputs:
+                wrong.append(f"'{name}' is missing")
+            elif name not in self.random:
+                difference = compare(outputs[name], own, SERVED, noise=noise, scale=self.scales[name, own.shape])
+                differences.append((name, difference))
+                wrong += [f"'{name}' {difference.problem}"] if difference.problem else []
+            elif outputs[name].ndim != own.ndim:
+                wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
+        if wrong:
+            raise VerificationError(
+                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
+                + "; ".join(wrong),
+                hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this",
+            )
+        return differences
+
+
+def _measure(cases: Sequence[_Case]) -> dict[tuple[str, tuple[int, ...]], Array | None]:
+    """The usual size of each element of each output, by its name and shape."""
+    answers: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
+    for case in cases:
+        for name, array in case.expected.items():
+            answers.setdefault((name, array.shape), []).append(array)
+    return {key: element_scale(arrays) for key, arrays in answers.items()}
+
+
 def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progress: Progress = silent) -> Verification:
     """Serve the model strictly as configured and compare every answer, alone and in dynamic batches.
 
@@ -57,13 +101,13 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     TritonStartError where there is no Triton.
     """
     cases = _run_alone(subject)
-    random = _find_random(subject, cases)
+    judge = _Judge(subject, _find_random(subject, cases), _measure(cases))
     options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
     with _start(options, progress) as server:
         _require_ready(server, subject.name)
         progress(f"comparing {subject.name} with ONNX Runtime")
         try:
-            requests, differences, largest_batch = _exchange(server, subject, cases, random)
+            requests, differences, largest_batch = _exchange(server, judge, cases)
         except (VerificationError, EndpointError) as error:
             raise _blame(server, error) from error
         logged = read_models(server.log_text()).get(subject.name)
@@ -73,7 +117,8 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             requests=requests,
             largest_batch_executed=largest_batch,
             tensors=_summarize(differences),
-            random_outputs=tuple(sorted(random)),
+            random_outputs=tuple(sorted(judge.random)),
+            distinct_samples=len(cases),
             load_seconds=logged.load_seconds if logged else 0.0,
             memory_bytes=server.memory_bytes(),
         )
@@ -86,8 +131,28 @@ def _run_alone(subject: Subject) -> list[_Case]:
     for sample in subject.samples:
         cases.append(_Case(sample, _own_outputs(subject, sample)))
         if len(cases) > 1 and time.monotonic() - started > _OWN_SECONDS:
-            break
+            return cases
+    if subject.max_batch_size > 1:
+        cases += _run_blends(subject, cases, started)
     return cases
+
+
+def _run_blends(subject: Subject, cases: Sequence[_Case], started: float) -> list[_Case]:
+    """Rows between those of the samples, where these are few; those that the model refuses are left out."""
+    made: list[_Case] = []
+    for share, (one, other) in product(_SHARES, zip(cases, [*cases[1:], *cases[:1]], strict=True)):
+        if len(cases) + len(made) >= _FEWEST_DISTINCT or time.monotonic() - started > _OWN_SECONDS:
+            break
+        if not can_blend(one.sample, other.sample):
+            continue
+        sample = blend(one.sample, other.sample, share)
+        try:
+            outputs = _own_outputs(subject, sample)
+        except InvalidModelError:
+            continue
+        if not any(are_equal(sample, case.sample) for case in (*cases, *made)):
+            made.append(_Case(sample, outputs))
+    return made
 
 
 def _own_outputs(subject: Subject, sample: Arrays) -> Arrays:
@@ -145,27 +210,28 @@ def _blame(server: TritonServer, error: ServeError) -> ServeError:
 
 
 def _exchange(
-    server: TritonServer, subject: Subject, cases: Sequence[_Case], random: frozenset[str]
+    server: TritonServer, judge: _Judge, cases: Sequence[_Case]
 ) -> tuple[int, list[tuple[str, Difference]], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.packaging.verification_client import VerificationClient
 
+    subject = judge.subject
     with VerificationClient(server.grpc_url, subject.name) as client:
         started = time.monotonic()
         differences = [
             difference
             for case in cases
-            for difference in _compare(subject, client.infer(case.sample), case, random, noise=0.0, manner="alone")
+            for difference in judge.compare(client.infer(case.sample), case, noise=0.0, manner="alone")
         ]
         requests = len(cases)
         one_seconds = (time.monotonic() - started) / max(len(cases), 1)
         largest_batch = client.largest_batch()
+        numbers = random_numbers.Random(_SEED)  # noqa: S311 - an order, no secret
         for _round in range(_ROUNDS if subject.max_batch_size > 1 else 1):
             crowd = _crowd(cases, subject.max_batch_size, one_seconds)
+            numbers.shuffle(crowd)
             for case, outputs in zip(crowd, client.infer_together([case.sample for case in crowd]), strict=True):
-                differences += _compare(
-                    subject, outputs, case, random, noise=subject.batch_noise, manner="among others"
-                )
+                differences += judge.compare(outputs, case, noise=subject.batch_noise, manner="among others")
             requests += len(crowd)
             largest_batch = client.largest_batch()
             if largest_batch > 1:
@@ -184,29 +250,6 @@ def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> l
         max(4, _MOST_BYTES // (largest_bytes + 1)),
     )
     return [cases[index % len(cases)] for index in range(count)]
-
-
-def _compare(
-    subject: Subject, outputs: Arrays, case: _Case, random: frozenset[str], *, noise: float, manner: str
-) -> list[tuple[str, Difference]]:
-    """How far each output is from the model's own; VerificationError names those that are too far."""
-    differences, wrong = [], []
-    for name, own in case.expected.items():
-        if name not in outputs:
-            wrong.append(f"'{name}' is missing")
-        elif name not in random:
-            difference = compare(outputs[name], own, SERVED, noise=noise)
-            differences.append((name, difference))
-            wrong += [f"'{name}' {difference.problem}"] if difference.problem else []
-        elif outputs[name].ndim != own.ndim:
-            wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
-    if wrong:
-        raise VerificationError(
-            f"{subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
-            + "; ".join(wrong),
-            hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this check",
-        )
-    return differences
 
 
 def _summarize(differences: Iterable[tuple[str, Difference]]) -> tuple[TensorParity, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from serve_deploy.releases import check_release
 MODEL_NAME = "model.onnx"
 # What Triton calls a model's file in its version folder, by backend or platform.
 MODEL_FILES = {
-    "": MODEL_NAME, "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
+    "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
     "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
 }  # fmt: skip
+# By which file Triton guesses the backend where the configuration names none, in this order.
+_TELLING_FILES = ("model.plan", MODEL_NAME, "model.xml", "model.pt", "model.py")
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,38 @@ class ModelFolder:
         """What the model's file is called in each version folder; "" for an ensemble or an unknown backend."""
         if is_ensemble(self.config):
             return ""
-        by_default = MODEL_FILES.get(self.config.backend or self.config.platform, "")
-        return str(self.config.default_model_filename) or by_default
+        if self.config.default_model_filename:
+            return str(self.config.default_model_filename)
+        named = self.config.backend or self.config.platform
+        if named or not self.versions:
+            return MODEL_FILES.get(named, "") if named else MODEL_NAME
+        first = self.path / str(self.versions[0])
+        return next((name for name in _TELLING_FILES if (first / name).exists()), MODEL_NAME)
+
+    @property
+    def served_versions(self) -> tuple[int, ...]:
+        """The versions that Triton serves by the configuration's policy, oldest first."""
+        policy = self.config.version_policy
+        match policy.WhichOneof("policy_choice"):
+            case "all":
+                return self.versions
+            case "specific":
+                return tuple(version for version in self.versions if version in policy.specific.versions)
+            case "latest":
+                return self.versions[-policy.latest.num_versions :] if policy.latest.num_versions else ()
+        return self.versions[-1:]
+
+    def with_version(self, version: int, config: Any) -> ModelFolder:
+        """The folder as it will be with one version more, or the same ones, and another configuration."""
+        return replace(self, versions=tuple(sorted({*self.versions, version})), config=config)
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """What its ONNX models need of the image that serves them, as notes for the user."""
+        from serve_deploy.onnx.model import list_needs, read_model
+
+        normalizing = [file for file in self.onnx_files if _mentions(file, b"StringNormalizer")]
+        return tuple(dict.fromkeys(need for file in normalizing for need in list_needs(read_model(file))))
 
     @property
     def missing_files(self) -> tuple[int, ...]:
@@ -88,6 +122,18 @@ class ModelFolder:
         """The samples that `serve package` kept, if there are any."""
         path = self.path / SAMPLES_NAME
         return path if path.is_file() else None
+
+    @cached_property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """The class names of each output whose label file can be read."""
+        files = {
+            tensor.name: self.path / tensor.label_filename for tensor in self.config.output if tensor.label_filename
+        }
+        labels = {}
+        for output, file in files.items():
+            with suppress(OSError, UnicodeDecodeError):
+                labels[output] = tuple(file.read_text(encoding="utf-8").splitlines())
+        return labels
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -152,6 +198,14 @@ def _read_config(path: Path, errors: dict[str, InvalidModelError]) -> tuple[str 
     except (OSError, UnicodeDecodeError) as error:
         errors[CONFIG_NAME] = _unreadable(path, error)
     return text, parse_config("")
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    """Whether a file has the word in it; far quicker than parsing a large model."""
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(word) >= 0
 
 
 def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InvalidModelError:

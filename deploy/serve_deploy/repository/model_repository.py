@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ def default_model_name(source: Path) -> str:
 
 def check_model_name(name: str) -> None:
     """Raise UsageError where the name cannot be a folder and a part of Triton's URLs."""
+    if not name:
+        raise UsageError("the model name is empty", hint="choose another `name`, or leave it out for the file's")
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
         raise UsageError(
             f"the model name '{name}' does not work as a folder and in a URL",
@@ -76,12 +78,17 @@ def choose_version(existing: ModelFolder | None, requested: int | None, *, force
             f"{existing.path / str(version)} already exists",
             hint="`version=next` adds a version beside it, `force=True` replaces it",
         )
-    if existing and not force and _config_was_edited(existing):
+    if existing and not force and not is_older(version, existing) and _config_was_edited(existing):
         raise DestinationError(
             f"{existing.path / CONFIG_NAME} was written or edited by hand, and packaging would replace it",
             hint="keep a copy of it and use `force=True`, or choose another `name`",
         )
     return version
+
+
+def is_older(version: int, existing: ModelFolder | None) -> bool:
+    """Whether a newer version is there, whose configuration, labels and samples are shared by all."""
+    return existing is not None and existing.config_text is not None and version < max(existing.versions, default=0)
 
 
 def _config_was_edited(existing: ModelFolder) -> bool:
@@ -182,7 +189,9 @@ def commit_version(staged: Path, destination: Path, existing: ModelFolder | None
         with destination_errors(destination):
             if existing is not None:
                 _keep_others(existing, staged, manifest.version)
-            merged = merge_manifests(manifest, existing.manifest if existing else None)
+            merged = merge_manifests(
+                manifest, existing.manifest if existing else None, existing.versions if existing else ()
+            )
             (staged / MANIFEST_NAME).write_text(merged.model_dump_json(indent=2) + "\n", encoding="utf-8")
             move_into_place(staged, destination, replace=existing is not None)
     return merged
@@ -206,14 +215,17 @@ def _keep_others(existing: ModelFolder, staged: Path, version: int) -> None:
             link_tree(entry, staged / entry.name)
 
 
-def merge_manifests(new: Manifest, old: Manifest | None) -> Manifest:
+def merge_manifests(new: Manifest, old: Manifest | None, present: Collection[int] | None = None) -> Manifest:
     """One manifest for the folder: the newest version's on top, each other one below with its own files.
 
-    Shared files (configuration, labels, samples, warm-up) were written with `new`, whichever version that is.
+    Shared files (configuration, labels, samples, warm-up) stand on top, whichever version is `new`. Versions that are
+    not `present` any more are left out.
     """
     shared = tuple(file for file in new.files if not _is_version_file(file))
     others = [version for version in (old, *(old.other_versions if old else ())) if version]
-    versions = {version.version: version for version in (*others, new)}
+    versions = {
+        each.version: each for each in (*others, new) if present is None or each.version in (*present, new.version)
+    }
     bare = {
         number: version.model_copy(
             update={"files": tuple(filter(_is_version_file, version.files)), "other_versions": ()}
@@ -221,15 +233,8 @@ def merge_manifests(new: Manifest, old: Manifest | None) -> Manifest:
         for number, version in versions.items()
     }
     top = bare.pop(max(bare))
-    return top.model_copy(
-        update={
-            "files": (*top.files, *shared),
-            "labels": new.labels,
-            "samples": new.samples,
-            "sample_bytes": new.sample_bytes,
-            "other_versions": tuple(bare[number] for number in sorted(bare)),
-        }
-    )
+    others_below = tuple(bare[number] for number in sorted(bare))
+    return top.model_copy(update={"files": (*top.files, *shared), "other_versions": others_below})
 
 
 def _is_version_file(file: FileDigest) -> bool:

@@ -40,22 +40,24 @@ class _Guess:
     manner: str
 
 
-def generate_samples(opened: OpenedModel, count: int = 4, *, seed: int = 0) -> GeneratedSamples:
+def generate_samples(
+    opened: OpenedModel, count: int = 4, *, seed: int = 0, hints: Mapping[str, InputHints] | None = None
+) -> GeneratedSamples:
     """Guess inputs until the model runs on them; a free first dim is 1. The same seed makes the same samples.
 
     Prefers a guess on which every output differs between the samples, since one that does not can prove little.
+    `hints` are what the graph tells, where they have been read already.
     """
-    return _Search(opened, count, seed).run()
+    return _Search(opened, count, seed, read_hints(opened.parse()) if hints is None else hints).run()
 
 
 class _Search:
     """The guesses still to try, the best found so far, and what was tried."""
 
-    def __init__(self, opened: OpenedModel, count: int, seed: int) -> None:
-        self.opened, self.count, self.seed = opened, count, seed
+    def __init__(self, opened: OpenedModel, count: int, seed: int, hints: Mapping[str, InputHints]) -> None:
+        self.opened, self.count, self.seed, self.hints = opened, count, seed, hints
         self.inputs = opened.signature.required_inputs
         self.outputs = opened.signature.outputs
-        self.hints = read_hints(opened.parse())
         self.free = find_free_dims(self.inputs, opened.model.symbols, self.hints)
         sizes = list(propose_sizes(self.free))
         self.queue = deque(

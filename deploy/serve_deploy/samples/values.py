@@ -17,6 +17,8 @@ _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "
 _PLACES = ((1.0, 0.0), (2.0, -1.0), (6.0, 0.0), (20.0, -10.0))  # spread and lowest value of uniform numbers
 _SCATTERED = (*_PLACES, (8.0, 0.0), (200.0, -100.0), (2e3, -1e3), (1e-2, 0.0), (4.0, 2.0), (100.0, 0.0))
 _IMAGE_RANGES = ((1.0, 0.0), (4.0, -2.0), (2.0, -1.0), (255.0, 0.0))
+_SHARES = (0.3, 0.2, 0.4, 0.5)
+_FACTORS = (1.0, 0.75, 1.25, 0.9)
 _IMAGE_SIZE = r"im\w*_?(shape|size)|target_size|orig\w*_size"
 _MOST_INDICES = 1 << 15  # of a vocabulary, so that ids stay where real ones lie
 
@@ -133,7 +135,9 @@ def _draw_named_counts(draw: Draw) -> Array | None:
 
 
 def _image_size(draw: Draw) -> Array:
-    return np.full(draw.shape, max((shape[-1] for shape in draw.shapes.values() if len(shape) == 4), default=64))
+    """The size of the image beside it; of later samples, whose originals were larger, a little more."""
+    size = max((shape[-1] for shape in draw.shapes.values() if len(shape) == 4), default=64)
+    return np.full(draw.shape, size + (8 * (draw.number % 4) if draw.manner == "varied" else 0))
 
 
 def _length(draw: Draw) -> int:
@@ -199,11 +203,12 @@ def _draw_image(draw: Draw) -> Array:
 
 def _draw_named_scalars(draw: Draw) -> Array | None:
     if draw.is_called(r"thresh|conf|score"):
-        return np.full(draw.shape, 0.3)
+        return np.full(draw.shape, _of_sample(draw, _SHARES))
     if draw.is_called(r"scale_factor|speed|length_scale|ratio|penalty|temperature"):
-        return np.full(draw.shape, 1.0)
+        return np.full(draw.shape, _of_sample(draw, _FACTORS))
     if draw.is_called(r"^scales$"):
-        return np.resize([0.0, 1.0, 0.0], draw.shape)  # piper's noise, length and width of noise: none of it random
+        # piper's noise, length and width of noise: none of it random
+        return np.resize([0.0, _of_sample(draw, _FACTORS), 0.0], draw.shape)
     if draw.is_called(r"noise"):
         return np.zeros(draw.shape)
     if draw.is_called(_IMAGE_SIZE):
@@ -211,6 +216,11 @@ def _draw_named_scalars(draw: Draw) -> Array | None:
     if draw.is_called(r"len"):
         return np.full(draw.shape, 1.0 if draw.manner != "varied" else 1.0 - 0.2 * (draw.number % 4))
     return None
+
+
+def _of_sample(draw: Draw, values: tuple[float, ...]) -> float:
+    """Another number for each sample, so that one that is read from a single row is seen; plainly, the usual one."""
+    return values[draw.number % len(values)] if draw.manner == "varied" else values[0]
 
 
 def _draw_around_thresholds(draw: Draw) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,13 @@ SAME_ROW: Tolerances = {
     "float16": Tolerance(2e-3, 2e-3, 1e-3),
     "float32": Tolerance(1e-4, 1e-5, 2e-7),
     "float64": Tolerance(1e-9, 1e-10, 1e-14),
+}
+# One build at one batch size, with other rows beside the same one: the same kernels in the same order, so that nothing
+# but the last bits may move. There is no excuse of a large term, and hence no share of the largest.
+SAME_PLACE: Tolerances = {
+    "float16": Tolerance(2e-3, least=1e-7),
+    "float32": Tolerance(1e-6, least=1e-30),
+    "float64": Tolerance(1e-14, least=1e-200),
 }
 # Another build of ONNX Runtime, as in Triton: other kernels, so a little more of the largest term. There is no floor,
 # since a tensor of tiny numbers must be served as exactly as one of large ones.
@@ -59,13 +66,18 @@ class Difference:
     problem: str | None = None
 
 
-def compare(actual: Array, expected: Array, tolerances: Tolerances, *, noise: float = 0.0) -> Difference:
+def compare(
+    actual: Array, expected: Array, tolerances: Tolerances, *, noise: float = 0.0, scale: Array | None = None
+) -> Difference:
     """Compare two tensors: floats within the tolerance of the expected type, all else exactly; NaN equals NaN.
 
     `noise` is what the model itself varies by, as a share of the largest magnitude: three times that is allowed.
+    `scale` is what each element is measured by (`element_scale`); without it, that is the tensor's largest magnitude.
     """
     if actual.shape != expected.shape:
         return Difference(problem=f"has shape {list(actual.shape)} instead of {list(expected.shape)}")
+    if np.array_equal(actual, expected):
+        return Difference()
     if expected.dtype.kind != "f":
         wrong = int(np.sum(actual != expected))
         problem = f"differs in {wrong} of {expected.size} elements" if wrong else None
@@ -74,19 +86,41 @@ def compare(actual: Array, expected: Array, tolerances: Tolerances, *, noise: fl
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return Difference(float("inf"), float("inf"), "is infinite or NaN in other places")
-    return _compare_finite(a[finite], b[finite], tolerances[expected.dtype.name], noise)
+    own = None if scale is None else scale[finite]
+    return _compare_finite(a[finite], b[finite], tolerances[expected.dtype.name], noise, own)
 
 
-def _compare_finite(a: Array, b: Array, tolerance: Tolerance, noise: float) -> Difference:
+def _compare_finite(a: Array, b: Array, tolerance: Tolerance, noise: float, scale: Array | None) -> Difference:
     if not a.size:
         return Difference()
     distance, magnitude = np.abs(a - b), np.abs(b)
-    absolute, largest = float(distance.max()), float(magnitude.max())
-    relative = absolute / (largest or 1.0)
-    allowed = tolerance.relative * magnitude + max(tolerance.of_largest, 3 * noise) * largest + tolerance.least
+    largest = float(magnitude.max())
+    measure = magnitude * 0 + largest if scale is None else _with_floor(np.maximum(scale, magnitude), largest)
+    share = distance / np.where(measure > 0, measure, 1.0)
+    worst = int(np.argmax(share))
+    absolute, relative = float(distance.max()), float(share[worst])
+    allowed = tolerance.relative * magnitude + max(tolerance.of_largest, 3 * noise) * measure + tolerance.least
     if (distance <= allowed).all():
         return Difference(absolute, relative)
-    return Difference(absolute, relative, f"differs by up to {absolute:.3g} ({relative:.1e} of the largest value)")
+    of = "the largest value" if scale is None else "what it usually is"
+    return Difference(absolute, relative, f"differs by up to {absolute:.3g} ({relative:.1e} of {of})")
+
+
+def _with_floor(scale: Array, largest: float) -> Array:
+    """Nothing below 1 is measured finer than what stands beside it: a probability of 1e-9 is noise beside one of 1."""
+    return np.maximum(scale, min(largest, 1.0))
+
+
+def element_scale(tensors: Sequence[Array]) -> Array | None:
+    """How large each element usually is: its largest finite magnitude over tensors of one shape; None if no floats.
+
+    A score of 0.5 beside a coordinate of 3840 is measured by scores, not by coordinates.
+    """
+    if not tensors or tensors[0].dtype.kind != "f" or len({tensor.shape for tensor in tensors}) > 1:
+        return None
+    magnitudes = [np.abs(tensor.astype(np.float64)) for tensor in tensors]
+    finite = np.stack([np.where(np.isfinite(magnitude), magnitude, 0.0) for magnitude in magnitudes])
+    return np.asarray(finite.max(axis=0))
 
 
 def are_close(actual: Array, expected: Array, tolerances: Tolerances) -> bool:

@@ -14,6 +14,11 @@ _LOADED = re.compile(r"\"successfully loaded '(?P<name>[^']+)'")
 _UNLOADED = re.compile(r"\"successfully unloaded '(?P<name>[^']+)'")
 _FAILED = re.compile(r"\"failed to load '(?P<name>[^']+)' version \d+: (?P<reason>.*)")
 _POLL_FAILED = re.compile(r"Poll failed for model directory '(?P<name>[^']+)': (?P<reason>.*)")
+# A model that depends on others is refused after they have loaded, without a version; a circle names it first.
+_DEPENDENT_FAILED = re.compile(
+    r"model_repository_manager\.cc:\d+\] \"Invalid argument: (?P<reason>"
+    r"(?:(?:in )?ensemble '?|circular dependency between ensembles: )(?P<name>[^\s',]+).*)"
+)
 _DEATH = re.compile(r"(?:error: creating server: |^terminate called|Signal \(\d+\) received)(?P<reason>.*)")
 # The time of a line in Triton's default format, which names no year.
 _TIME = re.compile(r"^I(\d{4} [\d:.]+) ")
@@ -133,6 +138,7 @@ def names_port_clash(log: str) -> bool:
 
 _STATES: tuple[tuple[re.Pattern[str], State], ...] = (
     (_LOADING, "loading"), (_LOADED, "ready"), (_UNLOADED, "unloaded"), (_FAILED, "failed"), (_POLL_FAILED, "failed"),
+    (_DEPENDENT_FAILED, "failed"),
 )  # fmt: skip
 
 

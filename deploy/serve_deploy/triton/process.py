@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.triton.leftovers import remove_environment_folders
 from serve_deploy.triton.limits import raise_file_limit
 from serve_deploy.triton.runtime import Launch
@@ -111,7 +111,7 @@ class ServerProcess:
         if self._launch.release:
             subprocess.run(list(self._launch.release), capture_output=True, check=False)
         self._final_log = self.log_text()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_temporary(self._folder)
         for region in _SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
         if not self._launch.release:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
+from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import find_newer_models
@@ -297,12 +297,13 @@ def _check_models(options: ServerOptions) -> None:
 
 
 def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: str, spawn: Spawn) -> ServerProcess:
-    folder = make_folder("serve-triton-")
+    regions = shared_memory_prefix(server_id)
+    folder = make_folder(regions)
     try:
         launch = runtime.prepare(options, ports, server_id, folder)
-        return start_process(launch, folder, shared_memory_prefix(server_id), spawn)
+        return start_process(launch, folder, regions, spawn)
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_temporary(folder)
         if isinstance(error, OSError):
             raise TritonStartError(f"Triton ({runtime.name}) cannot be started: {error}") from error
         raise

@@ -12,6 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError
+from serve_deploy.files.temporary import make_temporary
 from serve_deploy.repository.model_folder import read_model_folder
 
 # Of ASCII only what bash leaves as it is; other letters are no trouble to it.
@@ -19,10 +20,14 @@ _SPLIT_OR_EXPANDED = re.compile(r"[^\w@%+=:,.-]")
 _TEMPORARY = "/tmp"  # noqa: S108 - in place of a TMPDIR that cannot be used
 
 
-def make_folder(prefix: str) -> Path:
-    """An own temporary folder whose path bash leaves as it is, whatever TMPDIR says; OSError where none can be made."""
+def make_folder(shared_memory: str) -> Path:
+    """An own temporary folder whose path bash leaves as it is, whatever TMPDIR says; OSError where none can be made.
+
+    `shared_memory` is how the names of the server's regions begin.
+    """
     temporary = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=temporary if _is_plain(temporary) else _TEMPORARY))
+    place = Path(temporary if _is_plain(temporary) else _TEMPORARY)
+    return make_temporary("triton", place, shared_memory=shared_memory)
 
 
 @dataclass(frozen=True)

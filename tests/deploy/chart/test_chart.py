@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
+import onnx
 import pytest
 import yaml
+from batching_models import parse_graph
 from repositories import add_ensemble, add_model, make_manifest
 from sweeps import TARGET, point, report
 
@@ -117,6 +119,13 @@ def test_unmeasured_targets_say_how_to_measure(repository: Path) -> None:
     assert (scaling.mode, scaling.min_replicas, scaling.max_replicas) == ("hpa", 2, 8)
     assert scaling.metrics.concurrency.target == 1
     assert "serve loadtest" in planned.notes[0]
+
+
+def test_a_model_that_needs_a_locale_says_so(repository: Path) -> None:
+    """The chart runs NVIDIA's image, which lacks it."""
+    path = repository / "digits" / "1" / "model.onnx"
+    onnx.save(parse_graph("(string[N] x) => (string[N] y) { y = StringNormalizer(x) }"), path)
+    assert plan(repository)[0].notes[0].startswith("digits: StringNormalizer needs the locale en_US.UTF-8")
 
 
 def test_notes_say_what_the_autoscaler_needs(repository: Path) -> None:
@@ -253,7 +262,7 @@ def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report().model_copy(update={"target": target})
     overrides = {"autoscaling": {"coldStartSeconds": 600}}
-    planned, _ = plan(repository, report=sweep, slo_p99_seconds=0.05, overrides=overrides)
+    planned, _ = plan(repository, reports=(sweep,), slo_p99_seconds=0.05, overrides=overrides)
     facts = {each.path: each for each in planned.derived}
     assert facts["(reaction)"].value == "645 s"
     assert planned.values.autoscaling.metrics.concurrency.target < 1.5
@@ -263,7 +272,7 @@ def test_large_rates_are_written_out(repository: Path) -> None:
     """A rate of five digits has a comma and no exponent."""
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report(point(1, 9_000, 12), point(2, 15_200, 20)).model_copy(update={"target": target})
-    facts = {each.path: each.value for each in plan(repository, report=sweep, slo_p99_seconds=0.05)[0].derived}
+    facts = {each.path: each.value for each in plan(repository, reports=(sweep,), slo_p99_seconds=0.05)[0].derived}
     assert facts["(knee_rate)"] == "15,200 requests/s"
     assert facts["(target_rate)"] == "10,820 requests/s"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serve_deploy.checking.folder_rules import check_folder
+import pytest
+
+from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.repository.model_folder import read_model_folder
 
 
@@ -13,3 +15,43 @@ def test_a_configuration_that_does_not_parse_is_named_once(tmp_path: Path) -> No
     (tmp_path / "config.pbtxt").write_text("max_batch_size 4\n")
     problems = [problem for problem in check_folder(read_model_folder(tmp_path)) if problem.field == "config.pbtxt"]
     assert [problem.message.split()[0] for problem in problems] == ["1:16"]
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("max_batchsize: 4", "did you mean 'max_batch_size'?"),
+        ('input { name: "x" data_type: TYPE_FLOAT32 }', "did you mean 'TYPE_FP32'?"),
+        ("instance_group { kind: GPU }", "did you mean 'KIND_GPU'?"),
+        ("something_else: 4", "model_config.proto"),
+    ],
+)
+def test_a_name_that_protobuf_does_not_know_is_suggested(tmp_path: Path, line: str, fix: str) -> None:
+    """Where one is close; else where the names stand."""
+    (tmp_path / "config.pbtxt").write_text(line)
+    fixes = [problem.fix for problem in check_folder(read_model_folder(tmp_path)) if problem.field == "config.pbtxt"]
+    assert len(fixes) == 1
+    assert fix in fixes[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ('parameters { key: "intra_op_threads_count" value { string_value: "2" } }', "'intra_op_thread_count'"),
+        ("instance_group { count: -1 }", "takes its default"),
+    ],
+)
+def test_what_triton_ignores_is_noted(tmp_path: Path, line: str, note: str) -> None:
+    """The model loads, and is not served as its configuration says."""
+    (tmp_path / "config.pbtxt").write_text(f'backend: "onnxruntime" {line}')
+    folder = read_model_folder(tmp_path)
+    assert note in " ".join(note_folder(folder))
+    assert not [problem for problem in check_folder(folder) if problem.field != ""]
+
+
+def test_a_backend_of_ones_own_is_no_slip(tmp_path: Path) -> None:
+    """Its library stands in the model's folder."""
+    (tmp_path / "config.pbtxt").write_text('backend: "onnxruntimes"')
+    assert "backend" in [problem.field for problem in check_folder(read_model_folder(tmp_path))]
+    (tmp_path / "libtriton_onnxruntimes.so").touch()
+    assert "backend" not in [problem.field for problem in check_folder(read_model_folder(tmp_path))]

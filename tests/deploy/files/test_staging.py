@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,8 +78,8 @@ def test_an_old_folder_is_swapped_for_the_new_one(tmp_path: Path, rename: moving
 def test_what_a_killed_run_left_is_cleared_up_by_the_next(tmp_path: Path, place: str) -> None:
     """Its staging folder is no longer locked; an old folder that it had moved aside goes back."""
     fill(tmp_path / "models" / "other", "kept")
-    fill(tmp_path / place / ".serve-models-dead" / "replaced" / "m", "old")
-    fill(tmp_path / place / ".serve-models-dead" / "new", "half")
+    fill(tmp_path / place / ".serve-models-deadbeef" / "replaced" / "m", "old")
+    fill(tmp_path / place / ".serve-models-deadbeef" / "new", "half")
     with staging.staging_folder(tmp_path / "models"):
         pass
     assert sorted(read_tree(tmp_path)) == [
@@ -254,3 +255,15 @@ def test_ctrl_c_on_any_line_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     assert mixed == {}
     assert {tree["m/config"] for tree in trees.values()} == {b"old", b"new"}
     assert len(trees) > 50
+
+
+def test_what_a_killed_run_left_for_another_repository_is_cleared_up(tmp_path: Path) -> None:
+    """Once it is old enough that its run must have locked it, were it alive."""
+    left = tmp_path / ".serve-others-deadbeef"
+    fill(left / "replaced" / "m", "old")
+    (tmp_path / "others").mkdir()
+    with staging.staging_folder(tmp_path / "models"):
+        assert left.is_dir()
+    with staging.staging_folder(tmp_path / "models", clock=lambda: time.time() + 61):
+        assert not left.exists()
+    assert (tmp_path / "others" / "m" / "config").read_text() == "old"

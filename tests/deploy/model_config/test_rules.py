@@ -89,7 +89,7 @@ def test_the_name_must_be_the_folders() -> None:
 _ENSEMBLE = """
 name: "ensemble" platform: "ensemble" max_batch_size: 4
 input { name: "in" data_type: TYPE_FP32 dims: 3 } output { name: "out" data_type: TYPE_FP32 dims: 3 }
-ensemble_scheduling { step { model_name: "m" %s } } %s
+ensemble_scheduling { step { model_name: "m" model_version: -1 %s } } %s
 """
 _MAPS = 'input_map { key: "x" value: "in" } output_map { key: "y" value: "out" }'
 
@@ -117,10 +117,11 @@ def test_a_sound_ensemble_has_no_problem() -> None:
     """Neither in itself nor with its model."""
     config = parse_config(_ENSEMBLE % (_MAPS, ""))
     assert check_config(config) == ()
-    assert list(check_ensemble_members(config, {"m": parse_config(BACKEND + GOOD)})) == []
+    assert list(check_ensemble_members("ensemble", config, {"m": parse_config(BACKEND + GOOD)}, {"m": (1,)})) == []
 
 
 def test_an_ensemble_may_run_an_unbatched_model_whose_first_dim_is_free() -> None:
     """Triton then takes [-1, 3] for the same as a batch of [3]."""
     member = parse_config(BACKEND + IO.replace("dims: 3", "dims: [-1, 3]"))
-    assert list(check_ensemble_members(parse_config(_ENSEMBLE % (_MAPS, "")), {"m": member})) == []
+    config = parse_config(_ENSEMBLE % (_MAPS, ""))
+    assert list(check_ensemble_members("ensemble", config, {"m": member}, {"m": (1,)})) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
+from batching_models import parse_graph
 from repositories import add_ensemble, add_model
 
 from serve_deploy.errors import InvalidModelError
@@ -49,6 +51,31 @@ def test_a_model_with_external_data_is_found_in_its_folder(tmp_path: Path) -> No
     (version / "moved").rename(version / "model.onnx" / "model.onnx")
     assert read_model_folder(version.parent).onnx_files == (version / "model.onnx" / "model.onnx",)
     assert list(find_newer_models(tmp_path, "23.01")) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "served"),
+    [
+        ("", (3,)),
+        ("version_policy { all {} }", (1, 2, 3)),
+        ("version_policy { latest { num_versions: 2 } }", (2, 3)),
+        ("version_policy { specific { versions: [1, 7] } }", (1,)),
+    ],
+)
+def test_the_policy_says_which_versions_are_served(tmp_path: Path, policy: str, served: tuple[int, ...]) -> None:
+    """The newest alone where there is no policy."""
+    path = add_model(tmp_path, config=policy)
+    for version in ("2", "3"):
+        (path / version).mkdir()
+    assert read_model_folder(path).served_versions == served
+
+
+def test_a_locale_that_a_model_needs_is_known_from_its_file(tmp_path: Path) -> None:
+    """Without a manifest, and without parsing models that do not mention the operator."""
+    path = add_model(tmp_path)
+    assert read_model_folder(path).needs == ()
+    onnx.save(parse_graph("(string[N] x) => (string[N] y) { y = StringNormalizer(x) }"), path / "1" / "model.onnx")
+    assert "en_US.UTF-8" in read_model_folder(path).needs[0]
 
 
 def test_what_is_deployed_is_all_but_the_manifest_and_the_samples(tmp_path: Path) -> None:

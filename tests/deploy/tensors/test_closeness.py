@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serve_deploy.tensors.closeness import COMPUTED_ELSEWHERE, SAME_ANSWER, SAME_ROW, SERVED, Tolerances, compare
+from serve_deploy.tensors.closeness import (
+    COMPUTED_ELSEWHERE,
+    SAME_ANSWER,
+    SAME_PLACE,
+    SAME_ROW,
+    SERVED,
+    Tolerances,
+    compare,
+    element_scale,
+)
 
 
 def test_equal_tensors_do_not_differ() -> None:
@@ -78,3 +87,83 @@ def test_a_small_number_beside_a_large_one_may_lose_digits(tolerances: Tolerance
     actual = np.array([1e4, 3e-2], np.float32)
     assert compare(actual, expected, tolerances).problem is None
     assert compare(actual, expected, COMPUTED_ELSEWHERE).problem
+
+
+def test_each_element_is_measured_by_what_it_usually_is() -> None:
+    """A score that moves by a fiftieth is wrong, though the coordinate beside it is 3840."""
+    expected = np.array([3840.0, 0.5], np.float32)
+    actual = np.array([3840.0, 0.51], np.float32)
+    scale = np.array([3840.0, 1.0])
+    assert compare(actual, expected, SAME_ROW).problem is None
+    measured = compare(actual, expected, SAME_ROW, scale=scale)
+    assert measured.problem
+    assert measured.relative == pytest.approx(0.01, rel=1e-3)
+    assert measured.absolute == pytest.approx(0.01, rel=1e-3)
+
+
+def test_nothing_below_one_is_measured_finer_than_what_stands_beside_it() -> None:
+    """A probability of a billionth is noise beside one of a half; where all are tiny, the largest counts."""
+    scale = np.array([0.5, 1e-9])
+    half = np.array([0.5, 1e-9], np.float32)
+    assert compare(np.array([0.5, 3e-6], np.float32), half, SAME_ROW, scale=scale).problem is None
+    tiny = np.array([2e-6, 1e-9], np.float32)
+    assert compare(np.array([2e-6, 1e-6], np.float32), tiny, SERVED, scale=scale * 1e-5).problem
+    small = compare(np.array([0.25, 0.0], np.float32), np.array([0.5, 0.0], np.float32), SAME_ROW, scale=scale)
+    assert small.relative == pytest.approx(0.5)
+
+
+def test_a_number_larger_than_usual_is_measured_by_itself() -> None:
+    """And what the model varies by is a share of that."""
+    expected = np.array([1000.0], np.float32)
+    difference = compare(np.array([1002.0], np.float32), expected, SERVED, scale=np.array([2.0]), noise=1e-3)
+    assert (difference.problem, difference.relative) == (None, pytest.approx(2e-3))
+
+
+def test_the_usual_size_is_the_largest_that_was_seen() -> None:
+    """Infinities and NaN do not count; texts and integers have no size, nor has what differs in shape."""
+    seen = [np.array([1.0, -5.0, np.nan]), np.array([-3.0, 2.0, np.inf])]
+    scale = element_scale(seen)
+    assert scale is not None
+    assert scale.tolist() == [3.0, 5.0, 0.0]
+    assert element_scale([np.array([1])]) is None
+    assert element_scale([np.zeros(1), np.zeros(2)]) is None
+    assert element_scale([]) is None
+
+
+@pytest.mark.parametrize(
+    ("data_type", "small", "large"), [("float16", 1e-3, 4e-3), ("float32", 5e-7, 3e-6), ("float64", 5e-15, 3e-14)]
+)
+def test_in_the_same_place_only_the_last_bits_may_move(data_type: str, small: float, large: float) -> None:
+    """Whatever else the tensor holds."""
+    own = np.array([1.0, 1000.0], data_type)
+    moved = [np.array([1 + share, 1000.0], np.float64).astype(data_type) for share in (small, large)]
+    assert compare(moved[0], own, SAME_PLACE).problem is None
+    assert compare(moved[1], own, SAME_PLACE).problem
+
+
+def test_in_the_same_place_zero_stays_zero() -> None:
+    """There is no floor that a little influence could hide below."""
+    assert compare(np.array([1e-20], np.float32), np.zeros(1, np.float32), SAME_PLACE).problem
+
+
+@pytest.mark.parametrize(
+    ("data_type", "allowed"), [("float32", 1e-4 + 1e-5), ("float64", 1e-9 + 1e-10), ("float16", 4e-3 + 1e-3)]
+)
+def test_a_row_may_differ_by_so_much_and_no_more(data_type: str, allowed: float) -> None:
+    """The share of itself, and the share of the largest."""
+    own = np.array([1.0], np.float64)
+    tolerance = SAME_ROW[data_type]
+    assert tolerance.relative + tolerance.of_largest == pytest.approx(allowed if data_type != "float16" else 4e-3)
+    for error, differs in ((allowed * 0.9, False), (allowed * 1.2, True)):
+        difference = compare(own + error, own, {"float64": tolerance})
+        assert (difference.problem is not None) is differs
+
+
+def test_says_how_far_apart_two_tensors_are() -> None:
+    """In the tensor's own unit, and as a share."""
+    assert (
+        compare(np.array([3.0]), np.array([2.0]), SERVED).problem == "differs by up to 1 (5.0e-01 of the largest value)"
+    )
+    assert compare(np.array([3.0]), np.array([2.0]), SERVED, scale=np.array([4.0])).problem == (
+        "differs by up to 1 (2.5e-01 of what it usually is)"
+    )

@@ -36,6 +36,9 @@ RULES: dict[str, Rule] = {
 # These look at the shape of their first input alone: what was mixed into its values does not matter.
 READS_SHAPES_ONLY = {"Shape", "Size"}
 
+# With an index that comes from a sort, these put sorted rows back into their order, or sort further.
+PUTS_BACK = {"Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"}
+
 # These know what becomes of a row's number in its batch; to every other operator it is not a value like others.
 KNOWS_POSITIONS = {
     "Add", "Cast", "Concat", "Expand", "Flatten", "Gather", "GatherND", "Identity", "Mul", "Reshape", "ScatterND",

@@ -16,6 +16,7 @@ from serve_deploy.batch_axis.values import (
     MixesError,
     NotUnderstoodError,
     Shape,
+    SortedError,
     Value,
     fixed,
     known,
@@ -131,7 +132,7 @@ def top_k(call: Call) -> list[Value]:
     k = call.attribute("k") if call.opset < 10 else _item(call, 1)
     if value.rows is not None and value.rows.axis == axis:
         if k == ROWS:
-            raise NotUnderstoodError("sorts the rows of the batch")
+            raise SortedError("sorts the rows of the batch")
         raise MixesError("takes the largest or smallest along the batch axis")
     result = Value(with_size(value.known_shape, axis, k), value.rows)
     return [result, result]

@@ -25,6 +25,8 @@ from serve_deploy.batch_axis.values import (
     rows_of,
 )
 
+_NO_SUCH_BATCH = 10**8  # rows: exporters write such numbers for the end of an axis
+
 
 def concat(call: Call) -> Value:
     """Concat: along another axis than the rows', or whole batches one after the other."""
@@ -101,7 +103,9 @@ def cut(value: Value, axis: int, start: Any, end: Any) -> Value:
         return replace(value, shape=shape)
     if counts_rows(length):
         raise MixesError("takes some rows of the batch only")
-    raise MixesError(f"takes rows {start} to {end} of the batch" if length != 1 else f"takes row {start} of the batch")
+    raise MixesError(
+        f"takes rows {start} to {end - 1} of the batch" if length != 1 else f"takes row {start} of the batch"
+    )
 
 
 def _is_multiple(number: Any, block: Size) -> bool:
@@ -162,7 +166,7 @@ def _clamped(bound: Any, size: Any) -> Any:
             bound = bound + size
             smallest = bound.constant + bound.per_row if isinstance(bound, Size) else bound
             return 0 if smallest < 0 else bound
-        if not isinstance(bound, Size) and bound >= 2**31 - 1:
+        if not isinstance(bound, Size) and bound >= _NO_SUCH_BATCH:
             return size
         if isinstance(size, Size) and size.per_row and not isinstance(bound, Size):
             return bound

@@ -1,0 +1,124 @@
+"""What a user set for a model: kept for its next version, and what changes said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from serve_deploy.errors import InvalidModelError
+from serve_deploy.manifest import MANIFEST_NAME, Manifest
+from serve_deploy.model_config import ConfigOptions
+from serve_deploy.packaging.options import PackageOptions
+
+Settings = dict[str, Any]
+# These follow from the model.
+_DERIVED = {"name", "label_files", "warmup", "warmup_batch_sizes"}
+_CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
+_KNOWN = {*_CONFIG, "release", "max_batch_size", "warmup", "labels"}
+_POLICY = "queue_policy"
+# Which options set a field of the configuration.
+_SETTERS = {
+    "max_batch_size": ("max_batch_size",),
+    "version_policy": ("version_policy",),
+    "output": ("labels",),
+    "instance_group": ("devices", "instances"),
+    "parameters": ("threads", "parallel_threads"),
+    "optimization": ("optimization",),
+    "dynamic_batching": (
+        "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering", "queue_policy", "priority_levels",
+        "default_priority_level",
+    ),
+    "response_cache": ("response_cache",),
+    "model_warmup": ("warmup",),
+}  # fmt: skip
+
+
+def given_settings(options: PackageOptions) -> Settings:
+    """What differs from the defaults, by option, as JSON; labels are kept by what is in them, not by their file."""
+    config = TypeAdapter(ConfigOptions).dump_python(
+        options.config, mode="json", exclude_defaults=True, include=set(_CONFIG)
+    )
+    own = {"release": options.release, "max_batch_size": options.max_batch_size}
+    return {
+        **config,
+        **{name: value for name, value in own.items() if value is not None},
+        **({} if options.warmup else {"warmup": False}),
+        **({} if options.labels is None else {"labels": True}),
+    }
+
+
+def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Settings:
+    """What was set before and is not given anew."""
+    if manifest is None or not options.keep_settings:
+        return {}
+    given = given_settings(options)
+    kept = {name: value for name, value in manifest.settings.items() if name in _KNOWN and name not in given}
+    # The parts of a queue policy are options of their own.
+    if before := manifest.settings.get(_POLICY):
+        kept[_POLICY] = {**before, **given.get(_POLICY, {})}
+    return kept
+
+
+def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
+    """The options with what is kept; InvalidModelError where the manifest was changed to something else."""
+    try:
+        before = TypeAdapter(ConfigOptions).validate_python({k: v for k, v in kept.items() if k in _CONFIG})
+    except ValidationError as error:
+        raise InvalidModelError(
+            f"{MANIFEST_NAME}: `settings` cannot be read: {error.errors()[0]['msg']}",
+            hint="`keep_settings=False` starts from the defaults",
+        ) from error
+    config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
+    own = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
+    return replace(options, config=config, **own)
+
+
+def describe_settings(settings: Settings) -> str:
+    """`instances=2`, `response_cache`: the options, and the values that are plain."""
+    return ", ".join(
+        f"`{name}={value}`" if isinstance(value, int | str) and not isinstance(value, bool) else f"`{name}`"
+        for name, value in settings.items()
+    )
+
+
+def describe_changes(old: Any, new: Any, given: Collection[str]) -> Iterator[str]:
+    """Each value that differs between two configurations: `instance_group[0].count: 2 → 4 (given)`."""
+    before, after = _flatten(old), _flatten(new)
+    for path in sorted(before.keys() | after.keys()):
+        values = [each.get(path) or _unset(path, other) for each, other in ((before, after), (after, before))]
+        if values[0] != values[1]:
+            setters = _SETTERS.get(path.split(".")[0].split("[")[0], ())
+            origin = "given" if set(setters) & set(given) else "not given: from the model or a default"
+            yield f"{path}: {values[0]} → {values[1]} ({origin})"
+
+
+def _unset(path: str, other: Mapping[str, str]) -> str:
+    """What a field that is not there counts as, beside its value in the other configuration."""
+    value = other.get(path, "")
+    return "0" if value.lstrip("-").isdigit() else "False" if value == "True" else "not set"
+
+
+def _flatten(config: Any) -> dict[str, str]:
+    from google.protobuf.json_format import MessageToDict
+
+    message = MessageToDict(config, preserving_proto_field_name=True)
+    # Warm-up requests are said by their batch sizes; their data are samples.
+    message["model_warmup"] = [str(warmup.batch_size) for warmup in config.model_warmup]
+    return dict(_leaves("", message))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}".lstrip("."), item)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", item)
+    elif isinstance(value, list):
+        if value:
+            yield path, f"[{', '.join(map(str, value))}]"
+    else:
+        yield path, str(value)

@@ -68,8 +68,9 @@ bench: tools ## Speed and memory beside their lower bounds and peers
 	$(BIN)/python benchmarks/package.py
 	$(BIN)/python benchmarks/loadtest.py
 
-conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served; all of them with CONFORMANCE=--full
+conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served, and judged by their graphs; all of them with CONFORMANCE=--full
 	$(BIN)/python tests/conformance $(CONFORMANCE)
+	$(BIN)/python tests/conformance/batch_axis.py $(CONFORMANCE)
 
 docs: $(VENV)/.docs ## Build the docs site into build/docs/html; a link that leads nowhere fails it
 	$(BIN)/python scripts/build_docs.py

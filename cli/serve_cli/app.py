@@ -60,7 +60,6 @@ def _terminate(_signal_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit with the code that fits the outcome."""
-    streams.open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     code = _run()
     problem = streams.flush_stdout()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-import yaml
 from cluster_stand_ins import eventually
 
 Json = Callable[..., Any]
@@ -97,30 +95,6 @@ def test_uninstall_leaves_nothing(cluster: Any, deployed: Any, namespace: str, h
         )  # fmt: skip
     done = serve_run("status", "demo", "-n", namespace)
     assert (done.returncode, "there is no release demo" in done.stderr) == (2, True)
-
-
-def test_without_permission(cluster: Any, namespace: str, serve_run: Run, tmp_path: Path, monkeypatch: Any) -> None:
-    """An identity without any role is refused in words of ours, with the API server's reason."""
-    cluster.core.create_namespaced_service_account(namespace, {"metadata": {"name": "nobody"}})
-    review = {
-        "spec": {
-            "user": f"system:serviceaccount:{namespace}:nobody",
-            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"],
-            "resourceAttributes": {"namespace": namespace, "verb": "list", "group": "apps", "resource": "deployments"},
-        }
-    }
-    if cluster.access.create_subject_access_review(review).status.allowed:
-        pytest.skip("this cluster allows everybody everything")
-    request = {"spec": {"expirationSeconds": 600}}
-    token = cluster.core.create_namespaced_service_account_token("nobody", namespace, request).status.token
-    config = yaml.safe_load(Path(os.environ["KUBECONFIG"].split(os.pathsep)[0]).read_text())
-    context = next(each for each in config["contexts"] if each["name"] == config["current-context"])
-    context["context"]["user"] = "nobody"
-    config["users"] = [{"name": "nobody", "user": {"token": token}}]
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    done = serve_run("status", "demo", "-n", namespace)
-    assert (done.returncode, "you may not do that in this cluster" in done.stderr) == (6, True), done.stderr
 
 
 def test_wait_names_what_a_replica_lacks(cluster: Any, namespace: str, chart: Path, serve_run: Run, helm: Helm) -> None:

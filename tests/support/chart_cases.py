@@ -175,6 +175,18 @@ TOGGLES: dict[str, dict[str, Values]] = {
         "full": {"fullnameOverride": "models"},
         "labels": {"commonLabels": {"team": "a"}, "commonAnnotations": {"owner": "b"}},
     },
+    "rbac": {
+        "none": {},
+        "viewer": {"rbac": {"viewer": {"create": True}}},
+        "bound": {
+            "rbac": {
+                "viewer": {
+                    "create": True,
+                    "subjects": [{"kind": "Group", "name": "ml"}, {"kind": "ServiceAccount", "name": "ci"}],
+                }
+            }
+        },
+    },
     "image": {
         "tag": {},
         "old": {"image": {"tag": "24.01-py3"}},

@@ -32,6 +32,9 @@ class Cluster(Protocol):
     def find(self, path: str, selector: str = "") -> list[Object]:
         """The objects at a path like /api/v1/namespaces/n/pods; none of an unknown kind, Refusal of a forbidden one."""
 
+    def read(self, path: str) -> Object | None:
+        """The object at a path like /api/v1/namespaces/n; None where there is none, Refusal of a forbidden one."""
+
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
         """The last lines of a container's log; empty where there is none yet, LogUnavailable where its node is gone."""
 
@@ -80,6 +83,14 @@ class _KubernetesCluster:
         with _explained(path), suppress(NotFoundError):
             items = json.loads(self._get(path, {"labelSelector": selector} if selector else {}).data)["items"]
         return items
+
+    def read(self, path: str) -> Object | None:
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        with _explained(path), suppress(NotFoundError):
+            found: Object = json.loads(self._get(path, {}).data)
+            return found
+        return None
 
     def read_log(self, namespace: str, pod: str, *, container: str, tail: int, previous: bool = False) -> str:
         from kubernetes.dynamic.exceptions import BadRequestError, NotFoundError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_deploy.cluster.api import connect
+from serve_deploy.cluster.api import Cluster, Forbidden, connect
 from serve_deploy.cluster.helm import Helm
 from serve_deploy.cluster.options import DeployOptions
 from serve_deploy.cluster.release import ReleaseState
@@ -36,9 +36,18 @@ def deploy(options: DeployOptions, progress: Progress = silent) -> Deployment:
     cluster = connect(options.context)
     progress(f"helm installs or upgrades {release}")
     extra += ["--kube-context", options.context] if options.context else []
+    extra += ["--create-namespace"] if _is_missing(cluster, namespace) else []
     done = helm.upgrade(options.chart, release, namespace, extra)
     state = None
     if options.wait:
         timeout = options.timeout_seconds
         state = wait_until_serving(cluster, release, namespace, timeout_seconds=timeout, progress=progress)
     return Deployment(release, namespace, done.get("version"), done.get("info", {}).get("notes", ""), state=state)
+
+
+def _is_missing(cluster: Cluster, namespace: str) -> bool:
+    """Whether helm is to create the namespace; it needs the right to even where the namespace exists."""
+    try:
+        return cluster.read(f"/api/v1/namespaces/{namespace}") is None
+    except Forbidden:
+        return False

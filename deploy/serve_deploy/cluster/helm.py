@@ -39,8 +39,8 @@ class Helm:
         self.render(str(chart), "demo", "default")
 
     def upgrade(self, chart: str, release: str, namespace: str, extra: Sequence[str] = ()) -> dict[str, Any]:
-        """Install or upgrade a release, its namespace too; the release as helm describes it."""
-        arguments = ["upgrade", release, chart, "--install", "--namespace", namespace, "--create-namespace"]
+        """Install or upgrade a release; the release as helm describes it."""
+        arguments = ["upgrade", release, chart, "--install", "--namespace", namespace]
         document: dict[str, Any] = json.loads(self._call([*arguments, "--output", "json", *extra]))
         return document
 

@@ -48,7 +48,7 @@ def test_registry_is_no_cluster() -> None:
 
 
 def test_what_helm_is_asked() -> None:
-    """Install or upgrade in one, with the namespace made where there is none."""
+    """Install or upgrade in one."""
     asked: list[Sequence[str]] = []
 
     def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -59,6 +59,6 @@ def test_what_helm_is_asked() -> None:
     done = Helm("sh", run).upgrade("chart", "demo", "models", ["--set", "replicas=2"])
     assert done == {"version": 3}
     assert list(asked[0]) == [
-        "sh", "upgrade", "demo", "chart", "--install", "--namespace", "models", "--create-namespace",
+        "sh", "upgrade", "demo", "chart", "--install", "--namespace", "models",
         "--output", "json", "--set", "replicas=2",
     ]  # fmt: skip

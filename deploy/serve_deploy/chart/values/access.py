@@ -167,3 +167,29 @@ class NetworkPolicy(Values):
     """Additional egress rules, besides DNS, the group's own pods and (for remote model sources) the source."""
     source_ports: list[Annotated[int, Field(ge=1, le=65535)]] = [443]
     """Ports of a remote model source; add 80 for workload identity by metadata server, or 9000 for MinIO."""
+
+
+class Subject(Values):
+    """A user, group or ServiceAccount."""
+
+    kind: Literal["User", "Group", "ServiceAccount"]
+    """What it is."""
+    name: Annotated[str, Field(min_length=1)]
+    """Its name."""
+    namespace: DnsLabel = ""
+    """Namespace of a ServiceAccount; empty means the release's."""
+
+
+class Viewer(Values):
+    """A Role with all that `serve status`, `serve logs` and `serve deploy --wait` read."""
+
+    create: bool = False
+    """Create the Role and, with subjects, its RoleBinding; who installs the chart must hold these rights."""
+    subjects: list[Subject] = []
+    """Who gets the Role."""
+
+
+class Rbac(Values):
+    """Rights of people; the pods need none."""
+
+    viewer: Viewer = Viewer()

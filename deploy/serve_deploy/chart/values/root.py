@@ -12,6 +12,7 @@ from serve_deploy.chart.values.access import (
     HeadlessService,
     Ingress,
     NetworkPolicy,
+    Rbac,
     Security,
     Service,
     ServiceAccount,
@@ -55,6 +56,7 @@ class ChartValues(Values):
     service_account: ServiceAccount = ServiceAccount()
     security: Security = Security()
     network_policy: NetworkPolicy = NetworkPolicy()
+    rbac: Rbac = Rbac()
     external_secret: ExternalSecret = ExternalSecret()
     service: Service = Service()
     headless_service: HeadlessService = HeadlessService()

@@ -56,7 +56,7 @@ def status(
         )
     if not options.release:
         if watch:
-            raise UsageError("`watch` is for one release", hint="serve status demo -n models --watch")
+            raise UsageError("--watch is for one release", hint="serve status demo -n models --watch")
         with output.progress() as progress:
             found = read_fleet(fleet, progress)
         output.emit(found, as_json=json, render=print_fleet)

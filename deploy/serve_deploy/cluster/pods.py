@@ -9,6 +9,7 @@ from typing import Literal
 
 from serve_deploy.cluster.api import Object
 from serve_deploy.cluster.objects import SERVER_CONTAINER, ReplicaObjects, condition
+from serve_deploy.cluster.timings import StartTimings, read_timings
 from serve_deploy.triton.log import announces_metrics, read_error, read_models
 
 Obstacle = Literal[
@@ -58,6 +59,7 @@ class PodState:
     waits_for: Wait | None
     revision: str = ""
     versions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    timings: StartTimings = field(default_factory=StartTimings)
 
     @property
     def stays(self) -> bool:
@@ -82,6 +84,7 @@ def describe_pod(replica: ReplicaObjects, models: Sequence[str]) -> PodState:
         waits_for=None if ready else find_obstacle(replica),
         revision=metadata.get("annotations", {}).get("serve/repository-revision", ""),
         versions={name: model.versions for name, model in said.items() if model.versions},
+        timings=read_timings(replica),
     )
 
 

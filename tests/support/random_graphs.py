@@ -110,17 +110,45 @@ def _size_like(step: _Step) -> None:
         del growth.nodes[before:]
 
 
+def _size_beside(step: _Step) -> None:
+    """Compute with a size of another value, or take it for an end."""
+    growth, before = step.growth, len(step.growth.nodes)
+    size, part, number = (f"{letter}{before}" for letter in "spn")
+    growth.nodes += [
+        helper.make_node("Shape", [step.pick(step.names)], [size]),
+        helper.make_node("Gather", [size, growth.constant([step.pick((0, -1))])], [part]),
+        helper.make_node("Cast", [part], [number], to=TensorProto.FLOAT),
+    ]
+    is_end = step.pick((True, False))
+    if not (step.add("Slice", [0], part, [step.axis]) if is_end else step.add("Div", number)):
+        del growth.nodes[before:]
+
+
+def _pad(step: _Step) -> None:
+    some = [1 if place == step.axis else 0 for place in range(step.rank)]
+    none = [0] * step.rank
+    step.add("Pad", step.pick(([*some, *none], [*none, *some])))
+
+
 _STEPS: tuple[Callable[[_Step], Any], ...] = (
     lambda step: step.add(step.pick(("Add", "Mul", "MatMul", "Max")), step.pick(step.names)),
     lambda step: step.add("Tanh"),
     lambda step: step.rank and step.add("Transpose", perm=step.draw(st.permutations(range(step.rank)))),
     _reshape,
     _size_like,
+    _size_beside,
     _slice,
+    _pad,
     lambda step: step.add("ReduceMean", [step.axis], keepdims=step.pick((0, 1))),
     lambda step: step.add("Softmax", axis=step.axis),
     lambda step: step.add("LpNormalization", axis=step.axis),
     lambda step: step.add("CumSum", step.axis),
+    lambda step: step.add("Trilu"),
+    lambda step: step.add("GatherElements", [[0]] if step.rank == 2 else [[[0]]], axis=step.axis),
+    lambda step: step.add("Einsum", equation=step.pick(("ab->b", "ab->ba", "abc->ac", "abc->cab", "abc->abc"))),
+    lambda step: step.add(
+        "Einsum", step.pick(step.names), equation=step.pick(("ab,bc->ac", "ab,ac->abc", "ab,cb->ac"))
+    ),
     lambda step: step.add("Concat", step.pick(step.names), axis=step.axis),
     lambda step: step.add("Gather", step.pick((0, [0, 0], -1)), axis=step.axis),
     lambda step: step.add("Unsqueeze", [step.axis]),

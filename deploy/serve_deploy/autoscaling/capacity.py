@@ -6,13 +6,16 @@ Rates are requests per second and concurrencies requests in flight, of one repli
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.hpa import SYNC_SECONDS, TOLERANCE
-from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
+from serve_deploy.autoscaling.pod import MeasuredPod
+from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import RULE_SECONDS, SCRAPE_SECONDS, ScalingTargets
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.report import LoadTestReport
 
 SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
@@ -38,16 +41,6 @@ class Circumstances:
     def reaction_seconds(self) -> float:
         """From a rise of the load to a new replica that serves: scrape, rule, the HPA's sync, cold start."""
         return SCRAPE_SECONDS + RULE_SECONDS + SYNC_SECONDS + self.cold_start_seconds
-
-
-@dataclass(frozen=True)
-class Derived:
-    """One number, its unit, and a sentence on where it came from."""
-
-    name: str
-    value: float
-    unit: str
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -91,44 +84,32 @@ def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str 
 
 
 def derive_capacity(
-    report: LoadTestReport, circumstances: Circumstances, lowered: tuple[float, str] | None = None
+    pod: MeasuredPod, circumstances: Circumstances, lowered: tuple[float, str] | None = None
 ) -> Capacity:
-    """Find the knee under the objective and set the targets below it; raises where the sweep cannot tell.
+    """Set the targets below the pod's knee; UsageError where the replicas contradict each other.
 
     `lowered` is a utilisation in place of the computed one, where a replay has shown that one to be too high, and why.
     """
-    loads, dropped = usable_loads(report)
-    if len(loads) < 2:
-        raise UsageError(
-            f"the capacity report has too few usable loads ({len(loads)}): {'; '.join(dropped) or 'it is no sweep'}",
-            hint="sweep over several loads: serve loadtest URL -m MODEL -c 1..64 -o report.json",
-        )
-    branch = rising_branch(loads)
-    slo, slo_origin = _objective(branch[0], circumstances)
-    knee = find_knee(loads, slo)
     share, share_origin = lowered or _choose_utilisation(circumstances)
-    rate = share * knee.rate
-    replica = MeasuredReplica.of(branch, knee)
-    concurrency = replica.in_flight(rate)
-    pending, pending_origin = pending_guard(branch[0], knee)
+    rate = share * pod.replica.knee_rate
+    concurrency = pod.replica.in_flight(rate)
     (least, least_origin), (most, most_origin) = choose_replicas(circumstances, rate)
-    measured_by = "by the server" if knee.server_side else "by the client"
     derived = (
-        Derived("slo_p99", slo, "s", slo_origin),
-        Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads)),
+        Derived("slo_p99", pod.slo_p99_seconds, "s", pod.slo_origin),
+        *pod.derived,
         _explain_reaction(circumstances),
         Derived("utilisation", share, "", share_origin),
         Derived("target_rate", rate, "requests/s", "utilisation * knee"),
         Derived(
             "target_concurrency", concurrency, "requests in flight",
-            f"measured at the target rate, between points, {measured_by}",
+            f"measured at the target rate, between points, {pod.measured_by}",
         ),
-        Derived("pending_guard", pending, "requests waiting", pending_origin),
+        Derived("pending_guard", pod.pending, "requests waiting", pod.pending_origin),
         Derived("min_replicas", least, "", least_origin),
         Derived("max_replicas", most, "", most_origin),
     )  # fmt: skip
-    targets = ScalingTargets(concurrency=concurrency, pending=pending, min_replicas=least, max_replicas=most)
-    return Capacity(targets, replica, share, rate, slo, derived, dropped)
+    targets = ScalingTargets(concurrency=concurrency, pending=pod.pending, min_replicas=least, max_replicas=most)
+    return Capacity(targets, pod.replica, share, rate, pod.slo_p99_seconds, derived, pod.dropped)
 
 
 def choose_replicas(circumstances: Circumstances, target_rate: float) -> tuple[tuple[int, str], tuple[int, str]]:
@@ -149,12 +130,6 @@ def utilisation(growth_per_second: float, reaction_seconds: float) -> float:
     return min(max(share, SMALLEST_UTILISATION), LARGEST_UTILISATION) / (1 + TOLERANCE)
 
 
-def _explain_knee(knee: Load, loads: Sequence[Load]) -> str:
-    origin = f"highest throughput with p99 <= objective, at {knee.asked}"
-    heaviest = max(loads, key=lambda load: load.concurrency)
-    return f"{origin}: the heaviest load measured, so it may serve more; sweep further" if knee is heaviest else origin
-
-
 def _choose_utilisation(circumstances: Circumstances) -> tuple[float, str]:
     growth = circumstances.growth_per_second
     return utilisation(growth, circumstances.reaction_seconds), (
@@ -171,19 +146,15 @@ def _explain_reaction(circumstances: Circumstances) -> Derived:
     return Derived("reaction", circumstances.reaction_seconds, "s", origin)
 
 
-def _objective(lightest: Load, circumstances: Circumstances) -> tuple[float, str]:
-    if circumstances.slo_p99_seconds is not None:
-        return circumstances.slo_p99_seconds, "`slo_p99_seconds`"
-    return 2 * lightest.p99_seconds, f"no `slo_p99_seconds`: twice the p99 of the lightest load ({lightest.asked})"
-
-
 def _min_replicas(circumstances: Circumstances, target_rate: float) -> tuple[int, str]:
     if circumstances.min_replicas is not None:
         return circumstances.min_replicas, "`min_replicas`"
     if circumstances.base_rate is None:
         return 2, "two, so that one may go (no `base_rate`)"
     needed = math.ceil(circumstances.base_rate / target_rate)
-    return max(2, needed), f"max(2, {circumstances.base_rate:g} base / {target_rate:.1f} target requests/s)"
+    return max(
+        2, needed
+    ), f"max(2, {format_plainly(circumstances.base_rate)} base / {target_rate:,.1f} target requests/s)"
 
 
 def _max_replicas(circumstances: Circumstances, target_rate: float, least: int) -> tuple[int, str]:
@@ -192,5 +163,5 @@ def _max_replicas(circumstances: Circumstances, target_rate: float, least: int) 
     if circumstances.peak_rate is None:
         return max(4 * least, 8), "four times min, at least 8 (no `peak_rate`)"
     needed = math.ceil(PEAK_HEADROOM * circumstances.peak_rate / target_rate)
-    origin = f"{PEAK_HEADROOM} * {circumstances.peak_rate:g} peak / {target_rate:.1f} target requests/s"
+    origin = f"{PEAK_HEADROOM} * {format_plainly(circumstances.peak_rate)} peak / {target_rate:,.1f} target requests/s"
     return max(least, needed), origin

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from serve_deploy.autoscaling.capacity import Capacity, Circumstances, Derived, derive_capacity
+from serve_deploy.autoscaling.capacity import Capacity, Circumstances, derive_capacity
+from serve_deploy.autoscaling.derived import Derived
+from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
 from serve_deploy.autoscaling.targets import autoscaler, window_seconds
 from serve_deploy.errors import ThresholdError
-from serve_deploy.reports.report import LoadTestReport
 
 LOWERED = 0.9
 ATTEMPTS = 6
@@ -41,20 +42,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class ScalingPlan:
-    """Targets that kept the objective and held still in every trial."""
+    """Targets that kept the objective and held still in every trial, and the pod that they are for."""
 
+    pod: MeasuredPod
     capacity: Capacity
     trials: tuple[Trial, ...]
 
 
-def plan_scaling(report: LoadTestReport, circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:
+def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:
     """Derive targets and lower them until all trials pass; ThresholdError where none do."""
+    pod = measure_pod(traffic, circumstances.slo_p99_seconds)
     lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
-        capacity = derive_capacity(report, circumstances, lowered)
+        capacity = derive_capacity(pod, circumstances, lowered)
         trials = tuple(_try_targets(capacity, circumstances, keda=keda))
         if all(trial.passed for trial in trials):
-            return ScalingPlan(capacity, trials)
+            return ScalingPlan(pod, capacity, trials)
         failed = next(trial.replay for trial in trials if not trial.passed)
         missed = f"{failed.breach_fraction:.1%} beyond the objective and {failed.turns_per_hour:.1f} turns an hour"
         reason = f"lowered: {capacity.utilisation:.3f} gave {missed} on the {failed.curve}"

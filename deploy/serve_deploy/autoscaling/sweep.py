@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from serve_deploy.errors import ThresholdError
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 
@@ -23,7 +24,7 @@ class Load:
     """One load of the sweep, its repeats reduced to their medians; concurrency and pending are means over time.
 
     `server_side` says that concurrency is the server's account (what the autoscaler will see), not the client's,
-    which also counts requests on the wire.
+    which also counts requests on the wire. `cpu_cores` is what the server's processes used, where that is known.
     """
 
     asked: str
@@ -33,6 +34,7 @@ class Load:
     mean_seconds: float
     pending: float | None
     server_side: bool
+    cpu_cores: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
     if not within:
         best = min(loads, key=lambda load: load.p99_seconds)
         raise ThresholdError(
-            f"no measured load keeps p99 <= {slo_seconds * 1e3:g} ms; the best is {best.p99_seconds * 1e3:.1f} ms"
-            f" at {best.asked}",
+            f"no measured load keeps p99 <= {format_plainly(slo_seconds * 1e3)} ms;"
+            f" the best is {best.p99_seconds * 1e3:.1f} ms at {best.asked}",
             hint="more replicas do not help: relax `slo_p99_seconds`, or make the model faster",
         )
     return max(within, key=lambda load: load.rate)
@@ -138,12 +140,13 @@ def _asked(point: Point) -> str:
     size = f", batch {load.batch_size}" if load.batch_size > 1 else ""
     if load.mode == "closed":
         return f"concurrency {load.concurrency}{size}"
-    return f"{load.request_rate:g} requests/s{size}"
+    return f"{format_plainly(load.request_rate or 0)} requests/s{size}"
 
 
 def _reduce(asked: str, points: Sequence[Point], model: str) -> Load:
     served = [concurrency for point in points if (concurrency := _served_concurrency(point, model))]
     pendings = [pending for point in points if (pending := _pending(point)) is not None]
+    cores = [point.server_cpu_cores for point in points if point.server_cpu_cores is not None]
     return Load(
         asked,
         rate=median(point.request_rate for point in points),
@@ -152,6 +155,7 @@ def _reduce(asked: str, points: Sequence[Point], model: str) -> Load:
         mean_seconds=median(point.response.mean_us for point in points) / 1e6,
         pending=median(pendings) if pendings else None,
         server_side=bool(served),
+        cpu_cores=max(cores) if cores else None,
     )
 
 

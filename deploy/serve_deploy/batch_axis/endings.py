@@ -94,5 +94,5 @@ def _fault(value: Value) -> tuple[str | None, str | None, Effect]:
     if any(value.steps):
         return "it holds the number of each row in its batch", None, "mixes"
     if size != ROWS:
-        return f"it has {size.per_row} entries on axis 0 for each row", None, "mixes"
+        return f"its axis 0 has {size} entries for {ROWS} rows", None, "mixes"
     return None, None, "unknown"

@@ -33,6 +33,14 @@ class Size:
     def __hash__(self) -> int:
         return hash((self.constant, self.per_row)) if self.per_row else hash(self.constant)
 
+    def __str__(self) -> str:
+        if self.assumed or not self.per_row:
+            return ("N·?" if self.per_row else "?") if self.assumed else str(self.constant)
+        rows = "N" if self.per_row == 1 else f"{self.per_row}·N"
+        if not self.constant:
+            return rows
+        return f"{rows} {'-' if self.constant < 0 else '+'} {abs(self.constant)}"
+
     def __add__(self, other: Number) -> Number:
         right = _sized(other)
         return _plain(self.constant + right.constant, self.per_row + right.per_row, self.assumed or right.assumed)

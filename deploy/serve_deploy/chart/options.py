@@ -34,16 +34,24 @@ def read_objective(slo: str) -> float:
 
 def read_capacity(
     capacity: Annotated[
-        Path | None,
-        Option("Derive the scaling targets from this sweep of serve loadtest.", metavar="REPORT", group=_SCALING),
-    ] = None,
-) -> LoadTestReport | None:
-    """The load-test report in a file."""
-    if capacity is None:
-        return None
+        tuple[Path, ...],
+        Option(
+            "Derive the scaling targets from this sweep of serve loadtest; repeat it for each model of the pod.",
+            metavar="REPORT",
+            group=_SCALING,
+        ),
+    ] = (),
+) -> tuple[LoadTestReport, ...]:
+    """The load-test reports in these files."""
     from serve_deploy.reports.saved_reports import read_report
 
-    return read_report(capacity)
+    return tuple(map(read_report, capacity))
+
+
+def _read_mix(text: str) -> Mapping[str, float]:
+    from serve_deploy.chart.traffic import read_mix
+
+    return read_mix(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +79,16 @@ class ChartOptions:
     slo_p99_seconds: Annotated[
         float | None, Option("The objective, such as 'p99<50ms'.", metavar="GATE", group=_SCALING, read=read_objective)
     ] = None
-    report: Annotated[LoadTestReport | None, Made(read_capacity)] = None
+    reports: Annotated[tuple[LoadTestReport, ...], Made(read_capacity)] = ()
+    mix: Annotated[
+        Mapping[str, float] | None,
+        Option(
+            "Each model's share of the requests, where several were measured; by default equal.",
+            metavar="MODEL=N,…",
+            group=_SCALING,
+            read=_read_mix,
+        ),
+    ] = None
     autoscaling: Annotated[Literal["hpa", "keda", "off"], Option("What scales the replicas.", group=_SCALING)] = "hpa"
     prometheus: Annotated[str | None, Option("The Prometheus that KEDA asks.", metavar="URL", group=_SCALING)] = None
     min_replicas: Annotated[int | None, Option("Fewest replicas.", group=_SCALING)] = None

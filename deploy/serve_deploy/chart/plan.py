@@ -38,7 +38,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
     release, release_origin = choose_release(models, options.release)
     source = read_source(options.source)
     start = Startup.of(models, copies=copies_locally(source), gpu=options.gpu is not None)
-    scaling, notes = derive_scaling(models, options, start)
+    scaling = derive_scaling(models, options, start)
     derived = [
         DerivedValue("image.tag", f"{release}-py3", release_origin),
         *(
@@ -47,15 +47,16 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         ),
         *_derive_models(models),
         *_derive_gpu(models, options),
-        *derive_resources(models, source),
+        *derive_resources(models, source, scaling.cpu_cores),
         *derive_startup(start),
         *_derive_test(models),
-        *scaling,
+        *scaling.derived,
         *_derive_revision(models, options),  # last: it reads every file
     ]
     values = validate_values(merge_values(nest_values(derived), options.overrides))
     needs = (f"{model.name}: {need}" for model in models for need in model.needs)
-    return ChartPlan(release, values, tuple(mark_overridden(derived, options.overrides)), (*needs, *notes))
+    overridden = tuple(mark_overridden(derived, options.overrides))
+    return ChartPlan(release, values, overridden, (*needs, *scaling.notes))
 
 
 def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:

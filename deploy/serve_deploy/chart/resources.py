@@ -19,6 +19,7 @@ FETCH_BYTES_PER_SECOND = 50e6
 ENGINE_BUILD_SECONDS = 600.0
 UNMEASURED_STARTUP_SECONDS = 600
 SMALLEST_STARTUP_SECONDS = 120
+_FEWEST_TENTHS_OF_A_CORE = 5
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ class Startup:
         return " + ".join(parts) + " s"
 
 
-def derive_resources(models: Sequence[ModelFolder], source: Mapping[str, Any]) -> Iterator[DerivedValue]:
-    """A core; memory from what the models took when they were packaged; disk where models are copied."""
+def derive_resources(
+    models: Sequence[ModelFolder], source: Mapping[str, Any], cpu_cores: float | None = None
+) -> Iterator[DerivedValue]:
+    """The cores that a sweep saw in use; memory that the models took when packaged; disk where models are copied."""
     packaged = [(model, model.manifest) for model in models if model.manifest]
     measured = {model.name: each.verification.memory_bytes for model, each in packaged if each.verification}
     guessed = [model for model in models if model.name not in measured and not model.members]
@@ -86,12 +89,21 @@ def derive_resources(models: Sequence[ModelFolder], source: Mapping[str, Any]) -
         parts.append(f"{_mib(samples)} for batches in flight")
     if guessed:
         parts.append(f"3 * the size of {', '.join(model.name for model in guessed)}, not measured")
-    yield DerivedValue("resources.cpu", "1", "one core for each replica; a busy CPU model needs more: `settings`")
+    yield _derive_cpu(cpu_cores)
     yield DerivedValue("resources.memory", _quantity(total), " + ".join(parts))
     if copies_locally(source):
         size = sum(model.size_bytes for model in models)
         origin = f"1 Gi + 1.5 * {_mib(size)} of models, which each replica copies"
         yield DerivedValue("resources.ephemeralStorage", _quantity(GIB + 1.5 * size), origin)
+
+
+def _derive_cpu(cores: float | None) -> DerivedValue:
+    if cores is None:
+        origin = "one core, not measured (`capacity`, swept on the server's machine, measures it); or use `settings`"
+        return DerivedValue("resources.cpu", "1", origin)
+    tenths = max(_FEWEST_TENTHS_OF_A_CORE, math.ceil(round(cores * 10, 3)))
+    origin = f"{cores:.2f} cores that the server used at the knee, rounded up; at least half a core"
+    return DerivedValue("resources.cpu", f"{tenths * 100}m", origin)
 
 
 def derive_startup(start: Startup) -> Iterator[DerivedValue]:

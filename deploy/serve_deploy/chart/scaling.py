@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from serve_deploy.autoscaling.capacity import Circumstances, check_origin, choose_replicas
+from serve_deploy.autoscaling.capacity import Circumstances, choose_replicas
 from serve_deploy.autoscaling.scaling_plan import ScalingPlan, plan_scaling
 from serve_deploy.autoscaling.targets import GUARD_WINDOW_SECONDS, window_seconds
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import Startup
+from serve_deploy.chart.traffic import plan_traffic
 from serve_deploy.chart.value_paths import DerivedValue, find_value
-from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.errors import UsageError
 from serve_deploy.repository.model_folder import ModelFolder, top_level
 
 _METRICS = "autoscaling.metrics"
@@ -24,15 +25,22 @@ _HPA_NEEDS = (
 _TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_replicas")
 
 
-def derive_scaling(
-    models: Sequence[ModelFolder], options: ChartOptions, start: Startup
-) -> tuple[list[DerivedValue], list[str]]:
-    """The autoscaler's values, and notes for the user."""
+@dataclass(frozen=True)
+class Scaling:
+    """The autoscaler's values, notes for the user, and the cores that a replica used at the knee, where known."""
+
+    derived: list[DerivedValue]
+    notes: list[str] = field(default_factory=list)
+    cpu_cores: float | None = None
+
+
+def derive_scaling(models: Sequence[ModelFolder], options: ChartOptions, start: Startup) -> Scaling:
+    """The autoscaler's values, measured where there are reports."""
     mode, least = options.autoscaling, options.min_replicas
     derived = [DerivedValue("autoscaling.mode", mode, "`autoscaling`")]
     if mode == "off":
         replicas = DerivedValue("replicas", 1, "default") if least is None else None
-        return [*derived, replicas or DerivedValue("replicas", least, "`min_replicas`")], []
+        return Scaling([*derived, replicas or DerivedValue("replicas", least, "`min_replicas`")])
     if options.prometheus:
         derived.append(DerivedValue("autoscaling.prometheus.serverAddress", options.prometheus, "`prometheus`"))
     elif mode == "keda" and not find_value(options.overrides, "autoscaling.prometheus.serverAddress"):
@@ -47,9 +55,12 @@ def derive_scaling(
         )
     reads_prometheus = mode == "hpa" and find_value(options.overrides, f"{_METRICS}.source") != "cpu"
     needs = [_HPA_NEEDS] if reads_prometheus else []
-    if options.report is None:
-        return derived + _assume_targets(models, options), [_how_to_measure(models), *needs]
-    return derived + _measure_targets(models, options, options.report, start), needs
+    if not options.reports:
+        if options.mix:
+            raise UsageError("`mix` needs a `capacity` report for each model", hint=_how_to_measure(models))
+        return Scaling(derived + _assume_targets(models, options), [_how_to_measure(models), *needs])
+    plan = _plan_targets(models, options, start)
+    return Scaling(derived + _plan_values(plan), needs, plan.pod.cpu_cores)
 
 
 def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions) -> list[DerivedValue]:
@@ -72,19 +83,11 @@ def _how_to_measure(models: Sequence[ModelFolder]) -> str:
     return (
         "the scaling targets are guesses; measure them with"
         f" serve loadtest http://HOST:8000 -m {top_level(models)[0]} -c 1..64 -o capacity.json,"
-        " then add `capacity=capacity.json`"
+        " then add `capacity=capacity.json`" + ("; do so for each model" if len(top_level(models)) > 1 else "")
     )
 
 
-def _measure_targets(
-    models: Sequence[ModelFolder], options: ChartOptions, report: LoadTestReport, start: Startup
-) -> list[DerivedValue]:
-    check_origin(report, {model.name: (model.config_sha256, model.instances) for model in models})
-    if report.target.model not in top_level(models):
-        raise InvalidModelError(
-            f"the capacity report measured {report.target.model}, which only ensembles call",
-            hint=f"measure what clients call: {', '.join(top_level(models))}",
-        )
+def _plan_targets(models: Sequence[ModelFolder], options: ChartOptions, start: Startup) -> ScalingPlan:
     cold_start = find_value(options.overrides, "autoscaling.coldStartSeconds")
     circumstances = Circumstances(
         slo_p99_seconds=options.slo_p99_seconds,
@@ -96,7 +99,8 @@ def _measure_targets(
         min_replicas=options.min_replicas,
         max_replicas=options.max_replicas,
     )
-    return _plan_values(plan_scaling(report, circumstances, keda=options.autoscaling == "keda"))
+    traffic = plan_traffic(models, options.reports, options.mix)
+    return plan_scaling(traffic, circumstances, keda=options.autoscaling == "keda")
 
 
 def _plan_values(plan: ScalingPlan) -> list[DerivedValue]:

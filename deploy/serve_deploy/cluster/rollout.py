@@ -27,13 +27,9 @@ def wait_for_rollout(cluster: Cluster, options: RolloutOptions, progress: Progre
     seconds = options.timeout_seconds
     if seconds is None:
         seconds = estimate_seconds(find_workload(cluster, options.release, options.namespace)[1])
-    return wait_until_serving(
-        cluster,
-        options.release,
-        options.namespace,
-        timeout_seconds=seconds,
-        progress=lambda message: progress(f"waiting for {options.release}, at most {seconds:.0f} s: {message}"),
-    )
+    release = options.release
+    progress(f"waiting for {release} to serve, at most {seconds:.0f} s")
+    return wait_until_serving(cluster, release, options.namespace, timeout_seconds=seconds, progress=progress)
 
 
 def estimate_seconds(workload: Object) -> float:

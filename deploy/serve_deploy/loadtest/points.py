@@ -26,6 +26,7 @@ class ServerShare:
     statistics: tuple[ModelStatistics, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     pending: float | None = None
+    cpu_cores: float | None = None
     is_lost: bool = False
 
 
@@ -68,6 +69,7 @@ def build_point(
         ),
         server=server.statistics,
         server_metrics=dict(server.metrics),
+        server_cpu_cores=server.cpu_cores,
         pending=server.pending,
         timeline=measurement.timeline.buckets(),
     )

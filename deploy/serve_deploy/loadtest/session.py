@@ -24,6 +24,7 @@ from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
 from serve_deploy.loadtest.search import CutShort, search_load
+from serve_deploy.loadtest.server_cpu import CpuMeter
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
@@ -92,7 +93,7 @@ class Session:
         if self._is_over("warming up"):
             return
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with MetricsSampler(options.metrics_url, self.model.name) as sampler:
+        with MetricsSampler(options.metrics_url, self.model.name) as sampler, CpuMeter(options.endpoint) as cpu:
             seconds = options.seconds_of(shape)
             # A server that stalled may catch up; at twice what it can do, that takes as long again.
             backlog = min(options.timeout_seconds, max(seconds, _SHORTEST_BACKLOG_SECONDS))
@@ -100,7 +101,9 @@ class Session:
             measurement, ends = self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "measuring", plan))
         if sampler.problem:
             self._note(sampler.problem)
-        server = ServerShare(self._server_share(before), sampler.means(), sampler.pending(), self.ended_by == "server")
+        server = ServerShare(
+            self._server_share(before), sampler.means(), sampler.pending(), cpu.cores, self.ended_by == "server"
+        )
         lasted = self._period_seconds(measurement, plan)
         self.points.append(build_point(load, repeat, started_at, lasted, measurement, ends, server))
 

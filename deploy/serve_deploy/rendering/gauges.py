@@ -27,13 +27,16 @@ class Gauge:
 
 
 def describe_gauges(point: Point) -> list[Gauge]:
-    """What is known of the machine that the server runs on; nothing without --metrics-url."""
+    """What is known of the machine that the server runs on; little without --metrics-url where it is not this one."""
     metrics = point.server_metrics
     gauges = [
         Gauge(f"server_metrics.{name}", metrics[name], words.format(write(metrics[name])))
         for name, words, write in _GAUGES
         if name in metrics
     ]
+    if point.server_cpu_cores is not None:
+        text = f"server CPU {format_number(point.server_cpu_cores)} cores"
+        gauges.append(Gauge("server_cpu_cores", point.server_cpu_cores, text))
     if point.pending is not None:
         gauges.append(Gauge("pending", point.pending, f"{format_number(point.pending)} requests waiting"))
     return gauges

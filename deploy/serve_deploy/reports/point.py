@@ -131,6 +131,7 @@ class Point(Document):
     end, and at least as long as was asked for.
     server holds the target model first, then what it is composed of.
     mean_in_flight is measured: the time integral of requests in flight, not rate × latency.
+    server_cpu_cores is what the server's processes used of the CPU, in cores, where it runs on the generator's machine.
     pending is the server's nv_inference_pending_request_count, averaged over the period.
     """
 
@@ -158,6 +159,7 @@ class Point(Document):
     client_bound_reasons: tuple[str, ...] = ()
     server: tuple[ModelStatistics, ...] = ()
     server_metrics: dict[str, float] = {}
+    server_cpu_cores: float | None = None
     pending: float | None = None
     timeline: tuple[TimelineBucket, ...] = ()
 

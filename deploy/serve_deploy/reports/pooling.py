@@ -105,6 +105,9 @@ def pool_repeats(points: Sequence[Point]) -> Point:
             "client": pool_client(points, mean_over_time(lambda point: point.client.cpu_fraction)),
             "server": pool_statistics(points),
             "server_metrics": _mean_metrics(points),
+            "server_cpu_cores": _mean(
+                [point.server_cpu_cores for point in points if point.server_cpu_cores is not None]
+            ),
             "pending": _mean([point.pending for point in points if point.pending is not None]),
             "timeline": (),
         }

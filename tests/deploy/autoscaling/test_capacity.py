@@ -14,14 +14,21 @@ from serve_deploy.autoscaling.capacity import (
     derive_capacity,
     utilisation,
 )
+from serve_deploy.autoscaling.pod import ModelTraffic, measure_pod
 from serve_deploy.autoscaling.scaling_plan import plan_scaling
 from serve_deploy.autoscaling.sweep import usable_loads
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
 from serve_deploy.reports.point import Point
+from serve_deploy.reports.report import LoadTestReport
 
 
 def derive(*points: Point, **circumstances: object) -> Capacity:
-    return derive_capacity(report(*points), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60, **circumstances))
+    asked = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60, **circumstances)
+    return derive_from(report(*points), asked)
+
+
+def derive_from(sweep: LoadTestReport, circumstances: Circumstances) -> Capacity:
+    return derive_capacity(measure_pod([ModelTraffic(sweep)], circumstances.slo_p99_seconds), circumstances)
 
 
 def test_targets_of_a_clean_sweep() -> None:
@@ -134,12 +141,12 @@ def test_repeats_are_reduced_to_their_medians() -> None:
 def test_objective_that_no_load_keeps() -> None:
     """An objective below the best p99 is a missed threshold, with the best that there is."""
     with pytest.raises(ThresholdError, match=r"no measured load keeps p99 <= 5 ms; the best is 12\.0 ms"):
-        derive_capacity(report(), Circumstances(slo_p99_seconds=0.005))
+        derive_from(report(), Circumstances(slo_p99_seconds=0.005))
 
 
 def test_without_objective_twice_the_lightest_p99() -> None:
     """Without an objective the knee is sought under twice the p99 of the lightest load: 24 ms, so 180/s."""
-    capacity = derive_capacity(report(), Circumstances())
+    capacity = derive_from(report(), Circumstances())
     assert (capacity.slo_p99_seconds, capacity.replica.knee_rate) == (0.024, 180)
 
 
@@ -181,7 +188,7 @@ def test_every_number_says_where_it_came_from() -> None:
 def test_plan_is_replayed_and_accepted() -> None:
     """The clean sweep's targets pass all three trials as they were derived, and each trial is reported."""
     circumstances = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
-    plan = plan_scaling(report(), circumstances)
+    plan = plan_scaling([ModelTraffic(report())], circumstances)
     assert plan.capacity.utilisation == pytest.approx(0.8 / 1.1)
     assert [trial.replay.curve for trial in plan.trials] == ["doubling", "ramp", "day"]
     assert all(trial.passed for trial in plan.trials)
@@ -192,12 +199,12 @@ def test_plan_that_cannot_keep_up_is_refused() -> None:
     """Three replicas of 175/s cannot serve a peak of 3000/s, whatever the targets."""
     circumstances = Circumstances(slo_p99_seconds=0.05, peak_rate=3000, min_replicas=2, max_replicas=3)
     with pytest.raises(ThresholdError, match="no targets keep the objective"):
-        plan_scaling(report(), circumstances)
+        plan_scaling([ModelTraffic(report())], circumstances)
 
 
 def test_a_server_that_serves_less_when_overloaded() -> None:
     """At 16 in flight it serves 200/s, between two lighter loads: that point tells nothing of either."""
-    with_collapse = derive_capacity(
+    with_collapse = derive_from(
         report(*SWEEP, point(16, 200, 300)), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
     )
     assert with_collapse.targets == derive().targets
@@ -207,7 +214,7 @@ def test_a_server_that_serves_less_when_overloaded() -> None:
 def test_targets_are_lowered_until_the_replays_pass() -> None:
     """A server that saturates abruptly flaps at the computed utilisation; a lower one holds still, and says why."""
     abrupt = report(point(1, 100, 12), point(12, 140, 40), point(16, 145, 49))
-    plan = plan_scaling(abrupt, Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
+    plan = plan_scaling([ModelTraffic(abrupt)], Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
     (origin,) = (each.origin for each in plan.capacity.derived if each.name == "utilisation")
     assert plan.capacity.utilisation < 0.8 / 1.1
     assert origin.startswith("lowered: 0.")

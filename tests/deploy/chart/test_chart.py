@@ -262,7 +262,7 @@ def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report().model_copy(update={"target": target})
     overrides = {"autoscaling": {"coldStartSeconds": 600}}
-    planned, _ = plan(repository, report=sweep, slo_p99_seconds=0.05, overrides=overrides)
+    planned, _ = plan(repository, reports=(sweep,), slo_p99_seconds=0.05, overrides=overrides)
     facts = {each.path: each for each in planned.derived}
     assert facts["(reaction)"].value == "645 s"
     assert planned.values.autoscaling.metrics.concurrency.target < 1.5
@@ -272,7 +272,7 @@ def test_large_rates_are_written_out(repository: Path) -> None:
     """A rate of five digits has a comma and no exponent."""
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report(point(1, 9_000, 12), point(2, 15_200, 20)).model_copy(update={"target": target})
-    facts = {each.path: each.value for each in plan(repository, report=sweep, slo_p99_seconds=0.05)[0].derived}
+    facts = {each.path: each.value for each in plan(repository, reports=(sweep,), slo_p99_seconds=0.05)[0].derived}
     assert facts["(knee_rate)"] == "15,200 requests/s"
     assert facts["(target_rate)"] == "10,820 requests/s"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import statistics
 import time
@@ -13,7 +14,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from serve_deploy.loadtest import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
+from serve_deploy.loadtest import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay, parse_endpoint
+from serve_deploy.loadtest.server_cpu import find_server
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
@@ -157,3 +159,12 @@ def test_sweep_and_repeats_are_points(measure: Any) -> None:
     assert [(point.load.concurrency, point.repeat) for point in report.points] == [(1, 0), (1, 1), (3, 0), (3, 1)]
     assert report.kind == "sweep"
     assert report.complete
+
+
+def test_the_servers_cpu_is_that_of_its_processes(measure: Any, triton: TritonServer) -> None:
+    """The CPU of a server on this machine is in the report; nobody's is where something else listens."""
+    point = only_point(measure("double", loads=(ClosedLoop(2),), duration_seconds=1.0, shapes=(("IN", (4,)),)))
+    assert 0 < point.server_cpu_cores < (os.cpu_count() or 1) * 1.1
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert find_server("127.0.0.1", other.getsockname()[1]) is None
+    assert find_server("192.0.2.1", parse_endpoint(triton.http_url).port) is None

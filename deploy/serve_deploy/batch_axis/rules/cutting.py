@@ -103,7 +103,9 @@ def cut(value: Value, axis: int, start: Any, end: Any) -> Value:
         return replace(value, shape=shape)
     if counts_rows(length):
         raise MixesError("takes some rows of the batch only")
-    raise MixesError(f"takes rows {start} to {end} of the batch" if length != 1 else f"takes row {start} of the batch")
+    raise MixesError(
+        f"takes rows {start} to {end - 1} of the batch" if length != 1 else f"takes row {start} of the batch"
+    )
 
 
 def _is_multiple(number: Any, block: Size) -> bool:

@@ -9,7 +9,7 @@ from serve_deploy.batch_axis.calls import Call
 from serve_deploy.batch_axis.folding import cast, fold
 from serve_deploy.batch_axis.positions import with_positions
 from serve_deploy.batch_axis.rules.table import Rule
-from serve_deploy.batch_axis.sizes import ROWS, counts_rows
+from serve_deploy.batch_axis.sizes import ROWS, Number, Size, counts_rows
 from serve_deploy.batch_axis.values import (
     MixesError,
     NotUnderstoodError,
@@ -81,10 +81,10 @@ def align(inputs: Sequence[Value], shape: Shape) -> Rows:
     return placed[0]
 
 
-def baked_in(size: object) -> MixesError:
+def baked_in(size: Number) -> MixesError:
     """The error where a constant has a size on the batch axis."""
-    if counts_rows(size):
-        return NotUnderstoodError("combines the rows with something else that has one entry a row")
+    if isinstance(size, Size):
+        return NotUnderstoodError("combines the rows with something else that has many entries there")
     return MixesError(
         f"is made for a batch of {size}: a constant has {size} entries on the batch axis",
         "export the model again with a batch axis that is free (dynamic)",

@@ -75,7 +75,7 @@ def _gather_own_row(data: Value, indices: Value, axis: int) -> Value:
 def _picked_rows(indices: Value) -> MixesError:
     if indices.rows is not None or indices.content is None:
         return MixesError("picks rows of the batch by computed numbers")
-    places = [index.constant if isinstance(index, Size) else index for index in indices.content.flat]
+    places = list(indices.content.flat)
     text = ", ".join(map(str, places[:4])) + (", …" if len(places) > 4 else "")
     return MixesError(f"takes row {text} of the batch" if len(places) == 1 else f"takes rows {text} of the batch")
 

@@ -58,7 +58,7 @@ def _regroup(value: Value, shape: Shape, axis: int) -> Rows:
         pass
     if product(value.known_shape) != product(shape):
         raise NotUnderstoodError("reshapes to a shape that is not understood")
-    sizes = ", ".join("N" if counts_rows(size) else "?" if isinstance(size, Size) else str(size) for size in shape)
+    sizes = ", ".join(map(str, shape))
     raise MixesError(f"reshapes across the rows of the batch, to [{sizes}]", _FREE_BATCH)
 
 

@@ -1,0 +1,131 @@
+"""What one replica can do with the traffic it is to have: of one model, or of several that share it.
+
+Models that share a pod were measured one at a time. They are taken to share one bottleneck, so that the work of each
+adds up: a model that gets the rate r of the x that it can do alone takes r/x of the pod. Rates are requests a second,
+concurrencies requests in flight, of one replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serve_deploy.autoscaling.derived import Derived
+from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
+from serve_deploy.errors import UsageError
+from serve_deploy.reports.report import LoadTestReport
+
+
+@dataclass(frozen=True)
+class ModelTraffic:
+    """A model's sweep, and its share of the pod's requests; the shares of all of them make 1."""
+
+    report: LoadTestReport
+    share: float = 1.0
+    share_origin: str = "the only model"
+
+
+@dataclass(frozen=True)
+class MeasuredPod:
+    """A replica as the sweeps saw it, under its objective, and how each number came about."""
+
+    replica: MeasuredReplica
+    slo_p99_seconds: float
+    pending: float
+    measured_by: str
+    derived: tuple[Derived, ...]
+    slo_origin: str
+    pending_origin: str
+    dropped: tuple[str, ...]
+    cpu_cores: float | None = None
+
+
+def measure_pod(traffic: Sequence[ModelTraffic], slo_p99_seconds: float | None) -> MeasuredPod:
+    """Find what a pod can do; raises where a sweep cannot tell, or where no load of one keeps the objective."""
+    pods = [_measure_model(each.report, slo_p99_seconds) for each in traffic]
+    return pods[0] if len(pods) == 1 else _mix(traffic, pods)
+
+
+def _measure_model(report: LoadTestReport, slo_p99_seconds: float | None) -> MeasuredPod:
+    loads, dropped = usable_loads(report)
+    if len(loads) < 2:
+        raise UsageError(
+            f"the capacity report of {report.target.model} has too few usable loads ({len(loads)}):"
+            f" {'; '.join(dropped) or 'it is no sweep'}",
+            hint="sweep over several loads: serve loadtest URL -m MODEL -c 1..64 -o report.json",
+        )
+    branch = rising_branch(loads)
+    slo, slo_origin = _objective(branch[0], slo_p99_seconds)
+    knee = find_knee(loads, slo)
+    pending, pending_origin = pending_guard(branch[0], knee)
+    return MeasuredPod(
+        replica=MeasuredReplica.of(branch, knee),
+        slo_p99_seconds=slo,
+        pending=pending,
+        measured_by="by the server" if knee.server_side else "by the client",
+        derived=(Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads)),),
+        slo_origin=slo_origin,
+        pending_origin=pending_origin,
+        dropped=dropped,
+        cpu_cores=knee.cpu_cores,
+    )
+
+
+def _objective(lightest: Load, slo_p99_seconds: float | None) -> tuple[float, str]:
+    if slo_p99_seconds is not None:
+        return slo_p99_seconds, "`slo_p99_seconds`"
+    return 2 * lightest.p99_seconds, f"no `slo_p99_seconds`: twice the p99 of the lightest load ({lightest.asked})"
+
+
+def _explain_knee(knee: Load, loads: Sequence[Load]) -> str:
+    origin = f"highest throughput with p99 <= objective, at {knee.asked}"
+    heaviest = max(loads, key=lambda load: load.concurrency)
+    return f"{origin}: the heaviest load measured, so it may serve more; sweep further" if knee is heaviest else origin
+
+
+def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> MeasuredPod:
+    names = [each.report.target.model for each in traffic]
+    knees = [pod.replica.knee_rate for pod in pods]
+    knee = 1 / sum(each.share / alone for each, alone in zip(traffic, knees, strict=True))
+    work = [each.share * knee / alone for each, alone in zip(traffic, knees, strict=True)]
+    slowest = max(pods, key=lambda pod: pod.slo_p99_seconds)
+    facts = [
+        fact
+        for name, each, pod, part in zip(names, traffic, pods, work, strict=True)
+        for fact in (
+            Derived(f"knee_rate of {name}", pod.replica.knee_rate, "requests/s", pod.derived[0].origin),
+            Derived(f"share of {name}", each.share, "of the requests", f"{each.share_origin}; {part:.0%} of the work"),
+        )
+    ]
+    origin = (
+        "1 / the sum of share / knee rate: each model was measured alone, and all are taken to share one bottleneck;"
+        " where they do not, the pod does more"
+    )
+    measured_by = dict.fromkeys(pod.measured_by for pod in pods)
+    cores = [pod.cpu_cores for pod in pods if pod.cpu_cores is not None]
+    return MeasuredPod(
+        replica=_mix_replicas([pod.replica for pod in pods], work, knee),
+        slo_p99_seconds=slowest.slo_p99_seconds,
+        pending=sum(part * pod.pending for part, pod in zip(work, pods, strict=True)),
+        measured_by=f"{' and '.join(measured_by)}, each model's by its share of the work",
+        derived=(*facts, Derived("knee_rate", knee, "requests/s of all models", origin)),
+        slo_origin=slowest.slo_origin if len({pod.slo_p99_seconds for pod in pods}) == 1 else "the slowest model's",
+        pending_origin="each model's guard, by its share of the work",
+        dropped=tuple(f"{name}, {text}" for name, pod in zip(names, pods, strict=True) for text in pod.dropped),
+        cpu_cores=max(cores) if len(cores) == len(pods) else None,
+    )
+
+
+def _mix_replicas(replicas: Sequence[MeasuredReplica], work: Sequence[float], knee: float) -> MeasuredReplica:
+    # A model answers as fast as it did when it kept the pod this busy alone. By Little's law, its requests in flight
+    # are then those that it had alone, by its share of the work.
+    most = min(replica.capacity / replica.knee_rate for replica in replicas)
+    levels = {rate / replica.knee_rate for replica in replicas for rate, _ in replica.points}
+    points = [
+        (
+            level * knee,
+            sum(part * each.in_flight(level * each.knee_rate) for part, each in zip(work, replicas, strict=True)),
+        )
+        for level in sorted({level for level in levels if level <= most} | {most})
+    ]
+    return MeasuredReplica(tuple(points), knee)

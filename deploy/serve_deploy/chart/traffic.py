@@ -1,0 +1,87 @@
+"""Which models of a pod get which share of its requests, and the sweep that measured each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from serve_deploy.autoscaling.capacity import check_origin
+from serve_deploy.autoscaling.pod import ModelTraffic
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.repository.model_folder import ModelFolder, top_level
+
+_LISTED = 5
+
+
+def read_mix(text: str) -> dict[str, float]:
+    """Read `a=3,b=1`; UsageError where a part is no model and its share."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.rpartition("="))
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not (equals and name and math.isfinite(share) and share >= 0) or name in shares:
+            raise UsageError(
+                f"`mix={text}`: '{part}' is not a model and its share", hint="such as `mix=digits=3,sums=1`"
+            )
+        shares[name] = share
+    if not sum(shares.values()):
+        raise UsageError(f"`mix={text}`: no model gets a request")
+    return shares
+
+
+def plan_traffic(
+    models: Sequence[ModelFolder], reports: Sequence[LoadTestReport], mix: Mapping[str, float] | None
+) -> tuple[ModelTraffic, ...]:
+    """Each model that clients call with its share and its sweep; an error where a sweep is missing, or of another."""
+    called = top_level(models)
+    measured = _by_model(models, called, reports)
+    for name in mix or {}:
+        if name not in called:
+            raise UsageError(f"`mix`: clients do not call {name}", hint=f"they call {', '.join(called)}")
+    shares = {name: mix.get(name, 0.0) if mix else 1.0 for name in called}
+    missing = [name for name, share in shares.items() if share and name not in measured]
+    if missing:
+        raise _not_measured(called, measured, missing)
+    unused = [name for name in measured if not shares[name]]
+    if unused:
+        raise UsageError(f"`mix` gives no share to {', '.join(unused)}, which a capacity report measured")
+    if len(measured) == 1:
+        origin = "the only model" if len(called) == 1 else "`mix`: all the requests"
+    else:
+        origin = "`mix`" if mix else "assumed: as many for each model; set `mix` to what the clients send"
+    total = sum(shares.values())
+    return tuple(ModelTraffic(measured[name], share / total, origin) for name, share in shares.items() if share)
+
+
+def _by_model(
+    models: Sequence[ModelFolder], called: Sequence[str], reports: Sequence[LoadTestReport]
+) -> dict[str, LoadTestReport]:
+    measured: dict[str, LoadTestReport] = {}
+    for report in reports:
+        check_origin(report, {model.name: (model.config_sha256, model.instances) for model in models})
+        name = report.target.model
+        if name not in called:
+            raise InvalidModelError(
+                f"the capacity report measured {name}, which only ensembles call",
+                hint=f"measure what clients call: {', '.join(called)}",
+            )
+        if name in measured:
+            raise UsageError(f"two capacity reports measured {name}", hint="give one report for each model")
+        measured[name] = report
+    return measured
+
+
+def _not_measured(called: Sequence[str], measured: Mapping[str, object], missing: Sequence[str]) -> InvalidModelError:
+    rest = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+    first, other = next(iter(measured)), missing[0]
+    return InvalidModelError(
+        f"each pod serves {len(called)} models, and the capacity reports measured {len(measured)} of them;"
+        f" not {', '.join(missing[:_LISTED])}{rest}",
+        hint=f"measure each alone (serve loadtest URL -m {other} -c 1..64 -o {other}.json), give `capacity` once for"
+        f" each, and `mix={first}=3,{other}=1` for their shares of the requests; `mix={first}=1` says that {first}"
+        " gets them all",
+    )

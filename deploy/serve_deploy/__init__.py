@@ -22,13 +22,23 @@ if TYPE_CHECKING:
     from serve_deploy.checking.repository_check import check_repository as check  # noqa: F401
     from serve_deploy.cluster.deployment import Deployment as Deployment
     from serve_deploy.cluster.deployment import deploy as deploy
+    from serve_deploy.cluster.fleet import Fleet as Fleet
+    from serve_deploy.cluster.fleet import read_fleet as read_fleet
     from serve_deploy.cluster.logs import LogLine as LogLine
     from serve_deploy.cluster.logs import read_logs as read_logs
     from serve_deploy.cluster.options import DeployOptions as DeployOptions
+    from serve_deploy.cluster.options import FleetOptions as FleetOptions
     from serve_deploy.cluster.options import LogOptions as LogOptions
-    from serve_deploy.cluster.options import ReleaseOptions as ReleaseOptions
+    from serve_deploy.cluster.options import RollbackOptions as RollbackOptions
+    from serve_deploy.cluster.options import StatusOptions as StatusOptions
+    from serve_deploy.cluster.options import UndeployOptions as UndeployOptions
     from serve_deploy.cluster.release import ReleaseState as ReleaseState
     from serve_deploy.cluster.release import read_status as read_status
+    from serve_deploy.cluster.release import watch_status as watch_status
+    from serve_deploy.cluster.removal import Removal as Removal
+    from serve_deploy.cluster.removal import undeploy as undeploy
+    from serve_deploy.cluster.rollback import Rollback as Rollback
+    from serve_deploy.cluster.rollback import rollback as rollback
     from serve_deploy.endpoint.address import Endpoint as Endpoint
     from serve_deploy.endpoint.address import TlsOptions as TlsOptions
     from serve_deploy.endpoint.address import parse_endpoint as parse_endpoint
@@ -101,6 +111,8 @@ _PLACES = {
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
     "FailedModel": "packaging.pipeline",
+    "Fleet": "cluster.fleet",
+    "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
@@ -122,19 +134,23 @@ _PLACES = {
     "Problem": "model_config.problem",
     "QueuePolicy": "model_config.options",
     "Ramp": "loadtest.loads",
-    "ReleaseOptions": "cluster.options",
     "ReleaseState": "cluster.release",
+    "Removal": "cluster.removal",
     "Replay": "loadtest.loads",
     "ReportSet": "reports.report",
     "RepositoryCheck": "checking.repository_check",
+    "Rollback": "cluster.rollback",
+    "RollbackOptions": "cluster.options",
     "Search": "loadtest.loads",
     "ServeError": "errors",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
+    "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
+    "UndeployOptions": "cluster.options",
     "UsageError": "errors",
     "VerificationError": "errors",
     "VersionPolicy": "model_config.options",
@@ -145,6 +161,7 @@ _PLACES = {
     "judge": "reports.judging",
     "package": "packaging.pipeline",
     "parse_endpoint": "endpoint.address",
+    "read_fleet": "cluster.fleet",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
     "read_report": "reports.saved_reports",
@@ -152,9 +169,12 @@ _PLACES = {
     "read_status": "cluster.release",
     "render_report": "rendering:render",
     "require_passed": "reports.judging",
+    "rollback": "cluster.rollback",
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "start_server": "triton.server",
+    "undeploy": "cluster.removal",
+    "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",
 }

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Guides": {
         "docs/packaging": "", "docs/running": "", "docs/loadtest": "", "docs/ci": "", "docs/chart": "",
-        "docs/autoscaling": "", "docs/python": "",
+        "docs/troubleshooting": "", "docs/autoscaling": "", "docs/python": "",
     },
     "Reference": {
         "docs/reference/commands": "", "docs/reference/values": "", "charts/triton/README": "The chart",

@@ -68,7 +68,7 @@ def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str
 
 
 def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
-    yield from _describe_batching(manifest.batching)
+    yield from describe_batching(manifest.batching)
     if verbose:
         if manifest.batching.verdict == "batchable":
             yield f"evidence: {manifest.batching.evidence}"
@@ -79,7 +79,7 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     yield f"{_count(manifest.samples, 'sample')}, up to {manifest.sample_bytes:,} bytes each"
 
 
-def _describe_batching(proof: BatchingProof) -> Iterator[str]:
+def describe_batching(proof: BatchingProof) -> Iterator[str]:
     """The verdict; then what was not run, what never varied, and what can be done, a line each."""
     size = f"max_batch_size {proof.max_batch_size}"
     if proof.verdict != "batchable":

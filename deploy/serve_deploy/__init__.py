@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from serve_deploy.checking.repository_check import check_repository as check  # noqa: F401
     from serve_deploy.cluster.deployment import Deployment as Deployment
     from serve_deploy.cluster.deployment import deploy as deploy
+    from serve_deploy.cluster.fleet import Fleet as Fleet
+    from serve_deploy.cluster.fleet import read_fleet as read_fleet
     from serve_deploy.cluster.logs import LogLine as LogLine
     from serve_deploy.cluster.logs import read_logs as read_logs
     from serve_deploy.cluster.options import DeployOptions as DeployOptions
+    from serve_deploy.cluster.options import FleetOptions as FleetOptions
     from serve_deploy.cluster.options import LogOptions as LogOptions
-    from serve_deploy.cluster.options import ReleaseOptions as ReleaseOptions
+    from serve_deploy.cluster.options import StatusOptions as StatusOptions
     from serve_deploy.cluster.release import ReleaseState as ReleaseState
     from serve_deploy.cluster.release import read_status as read_status
+    from serve_deploy.cluster.release import watch_status as watch_status
     from serve_deploy.endpoint.address import Endpoint as Endpoint
     from serve_deploy.endpoint.address import TlsOptions as TlsOptions
     from serve_deploy.endpoint.address import parse_endpoint as parse_endpoint
@@ -101,6 +105,8 @@ _PLACES = {
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
     "FailedModel": "packaging.pipeline",
+    "Fleet": "cluster.fleet",
+    "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
@@ -122,7 +128,6 @@ _PLACES = {
     "Problem": "model_config.problem",
     "QueuePolicy": "model_config.options",
     "Ramp": "loadtest.loads",
-    "ReleaseOptions": "cluster.options",
     "ReleaseState": "cluster.release",
     "Replay": "loadtest.loads",
     "ReportSet": "reports.report",
@@ -131,6 +136,7 @@ _PLACES = {
     "ServeError": "errors",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
+    "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
     "TritonServer": "triton.server",
@@ -145,6 +151,7 @@ _PLACES = {
     "judge": "reports.judging",
     "package": "packaging.pipeline",
     "parse_endpoint": "endpoint.address",
+    "read_fleet": "cluster.fleet",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
     "read_report": "reports.saved_reports",
@@ -155,6 +162,7 @@ _PLACES = {
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "start_server": "triton.server",
+    "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",
 }

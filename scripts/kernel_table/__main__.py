@@ -105,9 +105,11 @@ def _worse(one: str, other: str) -> str:
 def _judge(operator: Operator, types: dict[str, str], answer: str, kernels: list[Any] | None) -> str:
     if not answer:
         return "yes"
+    if "is not a registered" in answer or "MLDataType for" in answer:
+        return "no"
     if "Exception during initialization" in answer:
         return "init"
-    if "NOT_IMPLEMENTED" in answer or "is not a registered" in answer or "MLDataType for" in answer:
+    if "NOT_IMPLEMENTED" in answer:
         return "no"
     if "Type Error" in answer and f"({operator.name})" not in answer and "Graph attribute" not in answer:
         return "no"  # within the function that ONNX defines the operator by
@@ -135,37 +137,34 @@ def _refusals(
     types = {o.key: _accepted_types(o, verdicts[o.key]) for o in operators if o.attributes}
     named = {o.key: o for o in operators if types.get(o.key)}
 
-    def ask(probes: list[tuple[str, dict[str, Any]]], choice: int = 0) -> list[tuple[str, dict[str, Any], str]]:
-        models = [
-            build_model(
-                named[key],
-                types[key][choice % len(types[key])],
-                opset=named[key].since,
-                ir_version=release.max_ir_version,
-                given=given,
-            )
-            for key, given in probes
-        ]
-        return [(*probe, answer) for probe, answer in zip(probes, _ask(environment, models), strict=True)]
+    def ask(probes: list[tuple[str, dict[str, Any], int]]) -> list[str]:
+        version = release.max_ir_version
+        return _ask(
+            environment,
+            [
+                build_model(named[key], types[key][choice], opset=named[key].since, ir_version=version, given=given)
+                for key, given, choice in probes
+            ],
+        )
 
     def ask_all(probes: list[tuple[str, dict[str, Any]]]) -> dict[str, dict[Any, str]]:
         answers: dict[str, dict[Any, str]] = {key: {} for key in complete}
-        for choice in range(_MOST_TYPES):
-            for key, given, answer in ask(probes, choice):
-                answers[key].setdefault(tuple(given.items()), answer)
-                if not answer:
-                    answers[key][tuple(given.items())] = ""
-            # A number may need certain types beside it; a word needs none.
-            probes = [
-                (key, given)
-                for key, given in probes
-                if answers[key][tuple(given.items())]
-                and choice + 1 < len(types[key])
-                and not isinstance(next(iter(given.values())), str)
-            ]
+        for (key, given), answer in zip(probes, ask([(*probe, 0) for probe in probes]), strict=True):
+            answers[key][tuple(given.items())] = answer
+        # A number may need certain types beside it; a word needs none.
+        refused = [
+            (key, given, choice)
+            for key, given in probes
+            if answers[key][tuple(given.items())] and not isinstance(next(iter(given.values())), str)
+            for choice in range(1, len(types[key]))
+        ]
+        for (key, given, _), answer in zip(refused, ask(refused), strict=True):
+            if not answer:
+                answers[key][tuple(given.items())] = ""
         return answers
 
-    complete = [key for key, _, answer in ask([(key, {}) for key in named]) if not answer]
+    keys = list(named)
+    complete = [key for key, answer in zip(keys, ask([(key, {}, 0) for key in keys]), strict=True) if not answer]
     alone = ask_all([(key, given) for key in complete for given in choose_values(named[key])])
     singles = {key: {item: answer for (item,), answer in answers.items()} for key, answers in alone.items()}
     pairs = ask_all([(key, given) for key in complete for given in choose_pairs(named[key], singles[key])])

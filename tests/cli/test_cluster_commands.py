@@ -35,6 +35,27 @@ def test_status_shows_replicas_models_and_autoscaler(serve: Serve, tmp_path: Pat
     assert json.loads(data.stdout)["pods"][0]["models"] == {"digits": "ready"}
 
 
+def test_every_release_in_a_line(serve: Serve, tmp_path: Path) -> None:
+    """One that serves and one that does not, of this chart only."""
+    routes = release_routes([pod("demo-triton-1", ready=False)], log=LOADING)
+    (workload,) = routes["/apis/apps/v1/namespaces/models/deployments"]
+    workload["metadata"]["namespace"] = "models"
+    other = {"metadata": {"name": "web", "namespace": "models", "labels": {"app.kubernetes.io/instance": "web"}}}
+    routes["/apis/apps/v1/deployments"] = [workload, other]
+    with running_api(routes) as url:
+        done = serve("status", "--all-namespaces", env=environment(tmp_path, url))
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [["models", "demo"]]
+    assert "models are loading: digits" in done.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("demo", "--all"), ("--all", "--watch")])
+def test_status_of_what(serve: Serve, words: tuple[str, ...]) -> None:
+    """One release or all of them; watching is for one."""
+    done = serve("status", *words)
+    assert (done.returncode, "hint: serve status demo" in done.stderr) == (2, True), done.stderr
+
+
 def test_logs_of_every_replica(serve: Serve, tmp_path: Path) -> None:
     """Each line stands under its replica's name, followed or not."""
     with running_api(release_routes([pod("a"), pod("b")])) as url:

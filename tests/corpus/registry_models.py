@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -42,6 +42,34 @@ MODELS = (
     RegistryModel(
         "silero_vad_v4_npm", "npm:@ricky0123/vad-web@0.0.31", "dist/silero_vad_legacy.onnx",
         "a35ebf52fd3ce5f1469b2a36158dba761bc47b973ea3382b3186ca15b1f5af28", False,
+    ),
+)  # fmt: skip
+# Exported for a batch of 1; `batchable` is what they are once it is free.
+FIXED_TO_1 = (
+    replace(MODELS[0], batchable=True),
+    RegistryModel(
+        "openwakeword_alexa", "openwakeword==0.4.0", "openwakeword/resources/models/alexa_v0.1.onnx",
+        "6ff566a01d12670e8d9e3c59da32651db1575d17272a601b7f8a39283dfbae3e", True,
+    ),
+    RegistryModel(
+        "openwakeword_hey_marvin", "openwakeword==0.4.0", "openwakeword/resources/models/hey_marvin_v0.1.onnx",
+        "b6d4b794ddf2e1d6f29e9f45848e24858e2edd0d810b14e0c1c70dda9a1fcbf0", True,
+    ),
+    RegistryModel(
+        "openwakeword_timer", "openwakeword==0.4.0", "openwakeword/resources/models/timer_v0.1.onnx",
+        "371e44535470a29248b3b8f1bbbbaf2525c86417fd8f75c67fcf02ae0b9626df", True,
+    ),
+    RegistryModel(
+        "openwakeword_weather", "openwakeword==0.4.0", "openwakeword/resources/models/weather_v0.1.onnx",
+        "8441da8e746899e8d969528d5bad5651cdd563079c05962788f77753041f60e7", True,
+    ),
+    RegistryModel(
+        "openwakeword_hey_jarvis", "openwakeword==0.4.0", "openwakeword/resources/models/hey_jarvis_v0.1.onnx",
+        "94a13cfe60075b132f6a472e7e462e8123ee70861bc3fb58434a73712ee0d2cb", False,
+    ),
+    RegistryModel(
+        "ddddocr_common_old", "ddddocr==1.6.1", "ddddocr/common_old.onnx",
+        "b8f2ad9cbc1f2e3922a6cb9459e30824e7e2467f3fb4fd61420640e34ea0bf68", False,
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from made_models import MADE, make_zipmap
-from registry_models import MODELS, RegistryModel, fetch_model
+from registry_models import FIXED_TO_1, MODELS, RegistryModel, fetch_model
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.packaging.options import PackageOptions
@@ -35,6 +35,18 @@ def test_packages_a_model_from_a_registry(model: RegistryModel, cache: Path, tmp
 
     assert (packaged.manifest.batching.max_batch_size > 0) == model.batchable, packaged.manifest.batching.evidence
     assert packaged.manifest.verification is not None
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("model", FIXED_TO_1, ids=lambda model: model.name)
+def test_frees_a_batch_of_1_where_the_proof_holds(model: RegistryModel, cache: Path, tmp_path: Path) -> None:
+    """With `fix` the model batches, or stays as it was and a note says why."""
+    options = PackageOptions(repository=tmp_path / "models", fix=True)
+    packaged = package_model(fetch_model(model, cache), options)
+
+    freed = any("which was fixed to 1" in fix for fix in packaged.manifest.fixes)
+    assert (packaged.manifest.batching.max_batch_size > 0, freed) == (model.batchable, model.batchable)
+    assert any("the batch stays fixed to 1" in note for note in packaged.notes) != model.batchable
 
 
 @pytest.mark.timeout(600)

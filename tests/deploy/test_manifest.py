@@ -9,7 +9,7 @@ import pytest
 from repositories import make_manifest
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.manifest import read_manifest
+from serve_deploy.manifest import BatchingProof, read_manifest
 
 
 def test_a_manifest_of_a_newer_serve_is_read(tmp_path: Path) -> None:
@@ -35,3 +35,11 @@ def test_what_is_no_manifest_is_an_invalid_model(tmp_path: Path, content: bytes)
     with pytest.raises(InvalidModelError, match=r"manifest\.json") as refused:
         read_manifest(tmp_path)
     assert "delete the file" in str(refused.value.hint)
+
+
+def test_reads_a_proof_of_an_older_serve() -> None:
+    """Which knew of no graph, and did not list what it left out."""
+    proof = BatchingProof.model_validate(
+        {"verdict": "batchable", "max_batch_size": 8, "evidence": "rows equal", "batch_sizes": [1, 2, 3, 8]}
+    )
+    assert (proof.sizes_run, proof.sizes_not_run, proof.graph, proof.next_step) == ("1 to 3, 8", "", None, None)

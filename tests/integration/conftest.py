@@ -33,7 +33,7 @@ def triton_server() -> Iterator[Callable[..., TritonServer]]:
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """After all tests, no process that they started runs, and no folder of ours is left."""
-    mark, temporary = f"SERVE_TEST_SESSION={secrets.token_hex(8)}", tmp_path_factory.mktemp("tmp")
+    mark, temporary = f"STARTED_BY_TEST_SESSION={secrets.token_hex(8)}", tmp_path_factory.mktemp("tmp")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(*mark.split("="))
         environment.setenv("TMPDIR", str(temporary))

@@ -2,35 +2,92 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from serve_cli import output
 from serve_cli.options import Json
 from serve_cli.taking import takes_options
-from serve_deploy.cluster.options import ReleaseOptions
+from serve_deploy.cluster.options import FleetOptions, StatusOptions
+from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from serve_deploy.cluster.autoscaler import AutoscalerState
+    from serve_deploy.cluster.fleet import Fleet
     from serve_deploy.cluster.pods import PodState
     from serve_deploy.cluster.release import ReleaseState
 
 
-@takes_options(arguments=["release"], flags={"namespace": ("--namespace", "-n")})
-def status(options: ReleaseOptions, json: Json = False) -> None:
+@takes_options(
+    arguments=["release"],
+    flags={"namespace": ("--namespace", "-n"), "all_namespaces": ("--all-namespaces", "-A")},
+    defaults={"release": ""},
+)
+def status(
+    options: StatusOptions,
+    fleet: FleetOptions,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every release of the namespace, a line each.", rich_help_panel="Release")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Show it again at each change, until Ctrl-C.", rich_help_panel="Output"),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show a release's replicas, which model is ready where, its autoscaler and why, and its last rollout.
 
     \b
     serve status demo -n models
+    serve status demo -n models --timings
+    serve status --all -n models
     """
-    from serve_deploy.cluster.release import read_status
+    from serve_deploy.cluster.fleet import read_fleet
+    from serve_deploy.cluster.release import read_status, watch_status
 
-    with output.progress() as progress:
-        progress(f"asking the cluster for {options.release}")
-        state = read_status(options)
-    output.emit(state, as_json=json, render=print_state)
+    show = functools.partial(print_state, timings=options.timings)
+    if (every or fleet.all_namespaces) == bool(options.release):
+        raise UsageError(
+            "name one release, or ask for `all`", hint="serve status demo -n models, or serve status --all"
+        )
+    if not options.release:
+        if watch:
+            raise UsageError("--watch is for one release", hint="serve status demo -n models --watch")
+        with output.progress() as progress:
+            found = read_fleet(fleet, progress)
+        output.emit(found, as_json=json, render=print_fleet)
+        return
+    if not watch:
+        with output.progress() as progress:
+            progress(f"asking the cluster for {options.release}")
+            state = read_status(options)
+        output.emit(state, as_json=json, render=show)
+        return
+    for state in watch_status(options):
+        if sys.stdout.isatty() and not json:
+            output.stdout().clear()
+        output.emit(state, as_json=json, render=show)
+        sys.stdout.flush()
 
 
-def print_state(state: ReleaseState) -> None:
+def print_fleet(fleet: Fleet) -> None:
+    """Print a line for each release, and why one does not serve."""
+    from serve_deploy.cluster.wait import explain_waiting
+
+    rows = [
+        (state.namespace, state.release, f"{state.ready} of {state.wanted}", ", ".join(state.models) or "-",
+         "serves" if state.serves else explain_waiting(state))
+        for state in fleet.releases
+    ]  # fmt: skip
+    output.print_table(("namespace", "release", "ready", "models", "state"), rows)
+    _print_unknown(fleet.unknown)
+
+
+def print_state(state: ReleaseState, *, timings: bool = False) -> None:
     """Print a release's state for a person."""
     console = output.stdout()
     console.print(f"{state.release} in {state.namespace}: {state.workload}, {state.image}", markup=False)
@@ -50,8 +107,27 @@ def print_state(state: ReleaseState) -> None:
             console.print(f"{pod.name} is not ready: {pod.waits_for.message}", markup=False)
     if state.autoscaler:
         _print_autoscaler(state.autoscaler)
-    if state.unknown:
-        console.print(f"not known, because you may not read them here: {', '.join(state.unknown)}", markup=False)
+    if timings:
+        _print_timings(state)
+    _print_unknown(state.unknown)
+
+
+def _print_unknown(kinds: Sequence[str]) -> None:
+    if kinds:
+        output.stdout().print(f"not known, because you may not read them here: {', '.join(kinds)}", markup=False)
+
+
+def _print_timings(state: ReleaseState) -> None:
+    """The seconds of each step, and what the autoscaler should be told."""
+    steps = ("schedule", "pull", "fetch", "load", "ready")
+    rows = [
+        (pod.name, *("not known" if seconds is None else f"{seconds:.1f} s" for seconds in each))
+        for pod in state.staying
+        for each in [[getattr(pod.timings, step) for step in steps]]
+    ]
+    output.print_table(("start of", *steps[:-1], "ready after"), rows)
+    if state.cold_start_seconds is not None:
+        output.stdout().print(f"the slowest start, for autoscaling.coldStartSeconds: {state.cold_start_seconds}")
 
 
 def _list_models(pod: PodState) -> str:

@@ -9,6 +9,7 @@ from serve_deploy.cluster.api import Cluster, Forbidden, LogUnavailable, Object
 from serve_deploy.errors import UsageError
 
 SERVER_CONTAINER = "triton"
+_INSTANCE = "app.kubernetes.io/instance"
 LOG_LINES = 2000
 _SEE_RELEASES = "helm list --all-namespaces shows the releases; name the namespace with `namespace`"
 
@@ -53,8 +54,10 @@ def condition(item: Object, kind: str) -> Object:
     return next((each for each in conditions if each["type"] == kind), {})
 
 
-def read_objects(cluster: Cluster, release: str, namespace: str) -> ReleaseObjects:
+def read_objects(cluster: Cluster, release: str, namespace: str, *, with_events: bool = False) -> ReleaseObjects:
     """Read all that a release consists of; UsageError where there is none of that name.
+
+    Events are read where a pod is not ready, or `with_events`: a namespace may have thousands.
 
     Only its workload and pods must be readable: built-in roles do not know the kinds that others define, and the API
     refuses those before it says whether they exist.
@@ -62,16 +65,16 @@ def read_objects(cluster: Cluster, release: str, namespace: str) -> ReleaseObjec
     reader = _Reader(cluster, namespace)
     kind, workload = _find_workload(reader, release)
     hpa, scaled_object = _find_scalers(reader, workload["metadata"]["name"])
-    replicas = _read_replicas(reader, release)
+    replicas = _read_replicas(reader, release, namespace, with_events=with_events)
     return ReleaseObjects(
         release, namespace, kind, workload, replicas, hpa, scaled_object, tuple(sorted(reader.refused))
     )
 
 
 class _Reader:
-    """Reads a namespace, and notes what may not be read."""
+    """Reads a namespace (None: all of them), and notes what may not be read."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str | None) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.refused: set[str] = set()
@@ -79,7 +82,8 @@ class _Reader:
     def find(self, group: str, kinds: str, selector: str = "") -> list[Object]:
         """The namespace's objects of a kind, such as `apps/v1` and `deployments`."""
         root = f"/apis/{group}" if "/" in group else f"/api/{group}"
-        return self.cluster.find(f"{root}/namespaces/{self.namespace}/{kinds}", selector)
+        within = "" if self.namespace is None else f"/namespaces/{self.namespace}"
+        return self.cluster.find(f"{root}{within}/{kinds}", selector)
 
     def find_if_allowed(self, group: str, kinds: str, selector: str = "") -> list[Object]:
         """The same; none where the user may not list them."""
@@ -89,10 +93,10 @@ class _Reader:
             self.refused.add(kinds)
             return []
 
-    def read_logs(self, pod: Object) -> Logs:
+    def read_logs(self, namespace: str, pod: Object) -> Logs:
         """The logs of a pod's server; empty where its node does not answer, or the user may not read them."""
         try:
-            return _read_logs(self.cluster, self.namespace, pod)
+            return _read_logs(self.cluster, namespace, pod)
         except LogUnavailable:
             # A node that is down must not hide the replicas of the others.
             return Logs()
@@ -114,6 +118,31 @@ def _find_workload(reader: _Reader, release: str) -> tuple[str, Object]:
     )
 
 
+def read_releases(cluster: Cluster, namespace: str | None) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """Namespace and name of every release of a triton chart, known by its workload; and what may not be listed.
+
+    `namespace` None reads all of them.
+    """
+    reader = _Reader(cluster, namespace)
+    selector = "app.kubernetes.io/component=server,helm.sh/chart"
+    workloads = reader.find("apps/v1", "deployments", selector)
+    workloads += reader.find_if_allowed("leaderworkerset.x-k8s.io/v1", "leaderworkersets", selector)
+    found = {
+        (item["metadata"]["namespace"], item["metadata"]["labels"][_INSTANCE])
+        for item in workloads
+        if server_container(item)
+    }
+    return sorted(found), tuple(sorted(reader.refused))
+
+
+def server_container(workload: Object) -> Object:
+    """The Triton container of a Deployment's or LeaderWorkerSet's pods; empty where there is none."""
+    spec = workload.get("spec", {})
+    template = spec.get("template") or spec.get("leaderWorkerTemplate", {}).get("leaderTemplate", {})
+    containers: Sequence[Object] = template.get("spec", {}).get("containers", [])
+    return next((each for each in containers if each["name"] == SERVER_CONTAINER), {})
+
+
 def find_pods(cluster: Cluster, release: str, namespace: str, pod: str | None) -> list[str]:
     """The names of a release's replicas, or the one asked for; UsageError where there is none."""
     names = [item["metadata"]["name"] for item in _list_pods(cluster, release, namespace)]
@@ -125,7 +154,7 @@ def find_pods(cluster: Cluster, release: str, namespace: str, pod: str | None) -
 
 
 def _selector(release: str) -> str:
-    return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
+    return f"{_INSTANCE}={release},app.kubernetes.io/component=server"
 
 
 def _list_pods(cluster: Cluster, release: str, namespace: str) -> list[Object]:
@@ -133,11 +162,11 @@ def _list_pods(cluster: Cluster, release: str, namespace: str) -> list[Object]:
     return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
 
 
-def _read_replicas(reader: _Reader, release: str) -> tuple[ReplicaObjects, ...]:
-    pods = _list_pods(reader.cluster, release, reader.namespace)
+def _read_replicas(reader: _Reader, release: str, namespace: str, *, with_events: bool) -> tuple[ReplicaObjects, ...]:
+    pods = _list_pods(reader.cluster, release, namespace)
     all_ready = all(condition(pod, "Ready").get("status") == "True" for pod in pods)
-    events = [] if all_ready else reader.find_if_allowed("v1", "events")
-    return tuple(ReplicaObjects(pod, _events_of(events, pod), reader.read_logs(pod)) for pod in pods)
+    events = [] if all_ready and not with_events else reader.find_if_allowed("v1", "events")
+    return tuple(ReplicaObjects(pod, _events_of(events, pod), reader.read_logs(namespace, pod)) for pod in pods)
 
 
 def _events_of(events: Sequence[Object], pod: Object) -> list[Object]:

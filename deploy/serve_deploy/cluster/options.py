@@ -22,6 +22,24 @@ class ReleaseOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StatusOptions(ReleaseOptions):
+    """A release, and whether to read all that tells how long its replicas took to start."""
+
+    timings: Annotated[bool, Option("Show how long each step of the start took.", group="Output")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetOptions:
+    """Which releases: those of a namespace, or all of the cluster."""
+
+    namespace: Annotated[str, Option("The namespace of the release.", metavar="NAME", group=_RELEASE)] = "default"
+    all_namespaces: Annotated[bool, Option("Show the releases of every namespace.", group=_RELEASE)] = False
+    context: Annotated[
+        str | None, Option("The context of KUBECONFIG; by default the current one.", metavar="NAME", group=_RELEASE)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeployOptions(ReleaseOptions):
     """What to install, with which values, and how long to wait until it serves."""
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from serve_deploy.cluster.api import Object
 from serve_deploy.cluster.objects import SERVER_CONTAINER, ReplicaObjects, condition
+from serve_deploy.cluster.timings import StartTimings, read_timings
 from serve_deploy.triton.log import announces_metrics, read_error, read_models
 
 Obstacle = Literal[
@@ -58,6 +59,7 @@ class PodState:
     waits_for: Wait | None
     revision: str = ""
     versions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    timings: StartTimings = field(default_factory=StartTimings)
 
     @property
     def stays(self) -> bool:
@@ -70,7 +72,7 @@ def describe_pod(replica: ReplicaObjects, models: Sequence[str]) -> PodState:
     pod, status = replica.pod, replica.pod.get("status", {})
     metadata = pod["metadata"]
     server = _server(status)
-    ready = condition(pod, "Ready").get("status") == "True"
+    ready = condition(pod, "Ready").get("status") == "True" and not _has_ended(status)
     said = read_models(replica.logs.current)
     return PodState(
         name=metadata["name"],
@@ -82,6 +84,7 @@ def describe_pod(replica: ReplicaObjects, models: Sequence[str]) -> PodState:
         waits_for=None if ready else find_obstacle(replica),
         revision=metadata.get("annotations", {}).get("serve/repository-revision", ""),
         versions={name: model.versions for name, model in said.items() if model.versions},
+        timings=read_timings(replica),
     )
 
 
@@ -116,7 +119,7 @@ def _ending(pod: Object, status: Object) -> Wait | None:
     why = f": {disruption.get('message') or disruption.get('reason')}" if disruption.get("status") == "True" else ""
     if "deletionTimestamp" in pod["metadata"]:
         return Wait("ending", f"it is terminating{why}")
-    if status.get("phase") in ("Failed", "Succeeded"):
+    if _has_ended(status):
         said = ": ".join(filter(None, (status.get("reason"), status.get("message")))) or f"phase {status['phase']}"
         return Wait("ended", f"it has ended and is replaced by another pod ({said.strip()})")
     return Wait("ending", f"it is being moved away{why}") if why else None
@@ -138,7 +141,7 @@ def _explain_scheduling(scheduled: Object, events: Sequence[Object]) -> Wait:
     patience: float | None = IN_A_WHILE
     if scheduled.get("reason") == "SchedulingGated":
         return Wait("unschedulable", f"its scheduling gates are closed: {message}")
-    if _last_event(events, ("TriggeredScaleUp", "NominatedNode")):
+    if _last_event(events, ("TriggeredScaleUp", "Nominated")):  # the cluster autoscaler, Karpenter
         message, patience = f"{message} (a new node was asked for)", None
     elif _last_event(events, ("NotTriggerScaleUp",)):
         message, patience = f"{message} (no node pool can add one that fits)", SHORTLY
@@ -267,9 +270,13 @@ def _server(status: Object) -> Object:
     return next((each for each in containers if each["name"] == SERVER_CONTAINER), {})
 
 
+def _has_ended(status: Object) -> bool:
+    return status.get("phase") in ("Failed", "Succeeded")
+
+
 def _is_running(status: Object) -> bool:
     # An evicted pod's containers may still be told as they were.
-    return status.get("phase") not in ("Failed", "Succeeded") and "running" in _server(status).get("state", {})
+    return not _has_ended(status) and "running" in _server(status).get("state", {})
 
 
 def _last_event(events: Sequence[Object], reasons: Sequence[str], containing: str = "") -> str | None:

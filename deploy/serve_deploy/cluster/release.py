@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import Cluster, Object, connect
 from serve_deploy.cluster.autoscaler import AutoscalerState, describe_hpa, describe_scaled_object
-from serve_deploy.cluster.objects import SERVER_CONTAINER, ReleaseObjects, condition, read_objects
-from serve_deploy.cluster.options import ReleaseOptions
+from serve_deploy.cluster.objects import ReleaseObjects, condition, read_objects, server_container
+from serve_deploy.cluster.options import StatusOptions
 from serve_deploy.cluster.pods import AT_ONCE, IN_A_WHILE, SHORTLY, PodState, describe_pod
+from serve_deploy.cluster.timings import suggest_cold_start
 
 
 @dataclass(frozen=True)
@@ -56,25 +58,43 @@ class ReleaseState:
         return tuple(pod for pod in self.pods if pod.stays)
 
     @property
+    def cold_start_seconds(self) -> int | None:
+        """The slowest start of its replicas; None where no time is known."""
+        return suggest_cold_start(pod.timings for pod in self.staying)
+
+    @property
     def revisions(self) -> tuple[str, ...]:
         """The revisions of the model repository that the staying replicas were made for."""
         return tuple(sorted({pod.revision for pod in self.staying}))
 
 
-def read_status(options: ReleaseOptions) -> ReleaseState:
+def read_status(options: StatusOptions) -> ReleaseState:
     """What a release does in its cluster; UsageError where there is none of that name."""
-    return read_release(connect(options.context), options.release, options.namespace)
+    return read_release(connect(options.context), options.release, options.namespace, with_events=options.timings)
 
 
-def read_release(cluster: Cluster, release: str, namespace: str) -> ReleaseState:
-    """Read a release's objects and judge them."""
-    return describe_release(read_objects(cluster, release, namespace))
+def watch_status(
+    options: StatusOptions, *, interval_seconds: float = 2.0, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[ReleaseState]:
+    """What a release does, now and at each change, for ever; UsageError where there is none of that name."""
+    cluster, last = connect(options.context), None
+    while True:
+        state = read_release(cluster, options.release, options.namespace, with_events=options.timings)
+        if state != last:
+            yield state
+        last = state
+        sleep(interval_seconds)
+
+
+def read_release(cluster: Cluster, release: str, namespace: str, *, with_events: bool = False) -> ReleaseState:
+    """Read a release's objects and judge them; with all events, its timings tell of image pulls, too."""
+    return describe_release(read_objects(cluster, release, namespace, with_events=with_events))
 
 
 def describe_release(objects: ReleaseObjects) -> ReleaseState:
     """A release's state."""
     workload = objects.workload
-    container = _server_container(workload)
+    container = server_container(workload)
     models = _served_models(container)
     return ReleaseState(
         release=objects.release,
@@ -146,10 +166,3 @@ def _served_models(container: Object) -> tuple[str, ...]:
     """The models that Triton was told to load; none where it loads the whole repository."""
     arguments = [*container.get("command", []), *container.get("args", [])]
     return tuple(each.partition("=")[2] for each in arguments if each.startswith("--load-model="))
-
-
-def _server_container(workload: Object) -> Object:
-    spec = workload.get("spec", {})
-    template = spec.get("template") or spec.get("leaderWorkerTemplate", {}).get("leaderTemplate", {})
-    containers: Sequence[Object] = template.get("spec", {}).get("containers", [])
-    return next((each for each in containers if each["name"] == SERVER_CONTAINER), {})

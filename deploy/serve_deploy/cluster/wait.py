@@ -44,7 +44,7 @@ def wait_until_serving(
                 f"release {release} is not ready after {timeout_seconds:.0f} s: {explain_waiting(state)}",
                 hint=f"the cluster keeps trying: serve status {release} -n {namespace}; `timeout_seconds` waits longer",
             )
-        progress(explain_waiting(state))
+        progress(f"waiting for {release}: {explain_waiting(state)}")
         sleep(POLL_SECONDS)
 
 

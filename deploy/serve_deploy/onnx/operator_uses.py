@@ -43,6 +43,9 @@ class _Walk:
                 _bind_body(node, subgraph, types)
                 yield from self.graph(subgraph, types)
             yield self.node(node, types)
+        for value in graph.output:
+            if name_type(value.type) is None and value.name in types:
+                value.type.CopyFrom(types[value.name])
 
     def node(self, node: NodeProto, types: dict[str, TypeProto]) -> OperatorUse:
         """The use of one node; adds the types of its outputs."""

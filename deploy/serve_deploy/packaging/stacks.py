@@ -14,6 +14,7 @@ Sample = Mapping[str, Array]
 
 LARGEST_STACK = 16  # every size up to it is run; of larger ones some, and only of small rows, to fit in memory
 PLAIN = "sample"
+_EXCHANGED = 4  # rows of the stack whose neighbours are exchanged in any case
 _MOST_BYTES = 16 << 20  # of the inputs and outputs of a stack larger than that; the model itself needs more
 
 
@@ -82,10 +83,12 @@ def plan_trials(rows: Sequence[Row], limit: int) -> TrialPlan:
     sizes = stack_sizes(limit, max(row.size_bytes for row in rows))
     top = max(size for size in sizes if size <= LARGEST_STACK)
     small = [size for size in (2, 3) if size < top]
-    needed = [*(Trial(mixer.stack(size)) for size in small), mixer.trial(top)]
-    # Rows that are all alike, and rows without a crowd, tell as much at one size as at another.
-    every = [Trial(tuple(plain[:top])), Trial((plain[0],) * max(top - 1, 2))]
-    done = {top, *small, *(len(trial.stack) for trial in every)}
+    needed = [Trial(mixer.stack(size)) for size in small]
+    needed += [Trial(mixer.stack(top))] if top > _EXCHANGED else []
+    needed.append(mixer.exchange(min(top, _EXCHANGED)))
+    # Rows that are all alike tell as much at one size as at another.
+    every = [Trial((plain[0],) * max(top - 1, 2))]
+    done = {len(trial.stack) for trial in (*needed, *every)}
     every += [Trial(mixer.stack(size)) for size in sizes if size not in done]
     further = [Trial((plain[0],) * top), mixer.trial(top), Trial(_grouped(plain, top))]
     further += [Trial(mixer.stack(size)) for size in sorted(done) if size not in (*small, top)]
@@ -115,6 +118,16 @@ class _Mixer:
         """Two stacks with the same plain rows in the same places, and other rows between them."""
         self.turn += 1
         return Trial(self._deal(size, self.turn), self._deal(size, self.turn))
+
+    def exchange(self, size: int) -> Trial:
+        """A stack in which crowd stands beside plain rows, and one in which only plain rows do."""
+        self.turn += 1
+        stack = self._deal(size, self.turn)
+        return Trial(stack, tuple(self._plain_beside(place, row, size) for place, row in enumerate(stack)))
+
+    def _plain_beside(self, place: int, row: Row, size: int) -> Row:
+        kept = (place + self.turn) % 2
+        return row if kept else self.plain[(place // 2 + self.turn + size // 2) % len(self.plain)]
 
     def _deal(self, size: int, turn: int) -> Stack:
         dealt = []

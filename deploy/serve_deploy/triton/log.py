@@ -72,6 +72,13 @@ def read_models(log: str) -> dict[str, ModelLog]:
     return models
 
 
+def read_load_seconds(log: str) -> float | None:
+    """From the first model that was announced to the last one that was ready; None where the log does not say."""
+    begun = [_read_time(line) for line in log.splitlines() if _LOADING.search(line)]
+    ended = [_read_time(line) for line in log.splitlines() if _LOADED.search(line)]
+    return _seconds_between(begun[0], ended[-1]) if begun and ended else None
+
+
 def _read_time(line: str) -> datetime | None:
     found = _TIME.match(line)
     # A leap year has every day.

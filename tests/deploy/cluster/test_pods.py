@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from recorded_objects import FAILED, LOADED, LOADING, pod
 
 from serve_deploy.cluster.objects import Logs, ReplicaObjects
-from serve_deploy.cluster.pods import describe_pod, find_obstacle
+from serve_deploy.cluster.pods import Wait, describe_pod, find_obstacle
 from serve_deploy.triton.log import read_error, read_models
 
 CRASHED = {"terminated": {"exitCode": 1, "reason": "Error"}}
@@ -159,6 +160,12 @@ def test_no_model_is_ready_on_a_pod_that_is_not(name: str) -> None:
     assert describe_pod(ReplicaObjects(waiting, events, logs), ["digits"]).models["digits"] != "ready"
 
 
+def test_an_ended_pod_is_not_ready_whatever_its_conditions_say() -> None:
+    """Who evicts a pod need not take its condition back."""
+    state = describe_pod(ReplicaObjects(pod(phase="Failed"), logs=Logs(LOADED)), ["digits"])
+    assert (state.ready, state.models) == (False, {"digits": "not running"})
+
+
 def test_the_latest_event_counts() -> None:
     """The API gives events in no order."""
     events = [event("Unhealthy", "new", "2026-01-01T00:00:09Z"), event("Unhealthy", "old", "2026-01-01T00:00:01Z")]
@@ -203,3 +210,23 @@ def test_error_of_the_server_itself() -> None:
     )
     assert read_error('E1123 04:29:09.568671 28208 tritonserver.cc:2607] "Internal: no GPU"\n') == "no GPU"
     assert read_error(LOADED) is None
+
+
+def test_the_page_tells_every_obstacle() -> None:
+    """docs/troubleshooting.md has a line for each, with what is said and when waiting ends."""
+    page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    lines = []
+    for name, (waiting, logs, events, *_) in OBSTACLES.items():
+        wait = find_obstacle(ReplicaObjects(waiting, events, logs))
+        lines.append(f"| {name} | {wait.message.replace('|', '/')} | {_in_words(wait)} |")
+    missing = [line for line in lines if line not in page.splitlines()]
+    assert missing == [], "\n".join(lines)
+
+
+def _in_words(wait: Wait) -> str:
+    if wait.patience_seconds is None:
+        return "when the time is up"
+    if wait.is_crash:
+        return "at the second restart"
+    minutes = wait.patience_seconds / 60
+    return "at once" if not minutes else f"after {minutes:.0f} minute{'s' if minutes > 1 else ''}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_cluster import running_api, write_kubeconfig
 from recorded_objects import FAILED, LOADED, LOADING, deployment, hpa, pod, release_routes
 
 from serve_deploy.cluster.api import Forbidden
 from serve_deploy.cluster.autoscaler import MetricReading, describe_hpa, parse_quantity
-from serve_deploy.cluster.release import describe_rollout, read_release
+from serve_deploy.cluster.options import StatusOptions
+from serve_deploy.cluster.release import describe_rollout, read_release, watch_status
 from serve_deploy.cluster.wait import Patience, wait_until_serving
 from serve_deploy.errors import TritonStartError, UsageError
 
@@ -318,3 +321,20 @@ def test_model_that_is_not_ready_on_a_ready_pod() -> None:
     unloaded = LOADED + "I1 1 1 model_lifecycle.cc:624] \"successfully unloaded 'digits' version 1\"\n"
     with pytest.raises(TritonStartError, match="a: model digits is unloaded"):
         wait(Recorded(release_routes([pod("a")], log=unloaded)), timeout=10)
+
+
+def test_watching_tells_each_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same state twice is one state; the second look differs from the first."""
+    routes = release_routes([pod("a", ready=False)], workload=deployment(wanted=1, updated=1, available=0))
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            routes.update(release_routes([pod("a")]))
+
+    with running_api(routes) as url:
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path, url)))
+        states = watch_status(StatusOptions(release="demo", namespace="models"), sleep=sleep)
+        first, second = next(states), next(states)
+    assert (first.serves, second.serves, len(looks)) == (False, True, 3)

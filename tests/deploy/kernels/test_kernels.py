@@ -147,3 +147,20 @@ def test_agrees_with_the_onnx_runtime_of_a_release(tmp_path: Path) -> None:
         pytest.skip("no package index to install ONNX Runtime 1.19.2 from")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "falsely accepted 0, falsely refused 0" in done.stdout
+
+
+def test_types_values_of_branches_that_declare_none() -> None:
+    """A branch's output without a type has that of the value behind it."""
+    model = parse_graph(
+        """(bool c, float[N] x) => (float[N] y) {
+            z = If (c) <
+                then_branch = a () => (float[N] u) { u = Abs(x) },
+                else_branch = b () => (float[N] v) { v = Neg(x) }
+            >
+            y = Relu(z)
+        }"""
+    )
+    for attribute in model.graph.node[0].attribute:
+        attribute.g.output[0].ClearField("type")
+
+    assert names(list_operator_uses(model))["Relu"] == "tensor(float)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,10 +30,12 @@ class Wire(Http2Connection):
     def __init__(self, *settings: tuple[int, int]) -> None:
         super().__init__(None, REQUEST)
         self.out = bytearray()
+        self.writes: list[int] = []
         self.feed(h2.frame(h2.SETTINGS, 0, 0, b"".join(h2.SETTING.pack(*setting) for setting in settings)))
 
     def _emit(self, data: bytes) -> None:
         self.out += data
+        self.writes.append(len(data))
 
     def _emit_parts(self, parts: Sequence[Buffer]) -> None:
         self.out += b"".join(parts)
@@ -153,10 +156,10 @@ def test_no_frames_are_too_strange(frames: list[tuple[int, int, int, bytes]]) ->
 def test_windows_of_the_peer_are_kept(sizes: list[int], grants: list[tuple[str, int]]) -> None:
     """No body exceeds what the peer allowed, and each arrives whole, in order and once, when it may."""
     initial, wire = 1000, Wire((h2.INITIAL_WINDOW_SIZE, 1000))
-    bodies = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
-    for body in bodies:
-        wire.call(Call(wire), body)
-    numbers = [1 + 2 * index for index in range(len(bodies))]
+    messages = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
+    for message in messages:
+        wire.call(Call(wire), message)
+    numbers = [1 + 2 * index for index in range(len(messages))]
     allowed = dict.fromkeys(numbers, 0)
     allowed_in_all = h2.DEFAULT_WINDOW
     received = dict.fromkeys(numbers, b"")
@@ -187,8 +190,71 @@ def test_windows_of_the_peer_are_kept(sizes: list[int], grants: list[tuple[str, 
     allowed_in_all += 1 << 20
     allowed = {number: size + (1 << 20) for number, size in allowed.items()}
     check()
-    assert [received[number] for number in numbers] == bodies
+    assert [received[number] for number in numbers] == messages
     assert sorted(ends) == numbers
+    assert wire._waiting == []
+
+
+def bodies(wire: Wire) -> list[tuple[int, int, int]]:
+    """Stream, size and flags of each DATA frame that was sent since the last call."""
+    return [(number, len(content), flags) for kind, flags, number, content in wire.sent() if kind == h2.DATA]
+
+
+def test_the_connections_window_is_kept() -> None:
+    """A large body stops where the connection's window ends, whatever the stream's allows."""
+    wire, _ = called((h2.INITIAL_WINDOW_SIZE, 1 << 20), (h2.MAX_FRAME_SIZE, 1 << 17), message=bytes(70_000))
+    wire.call(Call(wire), bytes(70_000))
+    assert bodies(wire) == [(1, 65_535, 0)]
+    wire.feed(h2.window_update(0, 10_000))
+    assert bodies(wire) == [(1, 4_465, h2.END_STREAM), (3, 5_535, 0)]
+
+
+def test_small_calls_share_the_connections_window() -> None:
+    """Calls that would fit into a frame wait, too, once others have used the window up."""
+    wire = Wire((h2.MAX_FRAME_SIZE, 40_000))
+    for _ in range(3):
+        wire.call(Call(wire), bytes(30_000))
+    assert bodies(wire) == [(1, 30_000, h2.END_STREAM), (3, 30_000, h2.END_STREAM), (5, 5_535, 0)]
+    wire.feed(h2.window_update(0, 30_000))
+    assert bodies(wire) == [(5, 24_465, h2.END_STREAM)]
+
+
+def test_pings_are_answered() -> None:
+    """With their content; an answer is not answered."""
+    wire, _ = called()
+    wire.sent()
+    wire.feed(h2.frame(h2.PING, 0, 0, b"12345678") + h2.frame(h2.PING, h2.ACK, 0, b"87654321"))
+    assert wire.sent() == [(h2.PING, h2.ACK, 0, b"12345678")]
+
+
+def test_headers_are_continued_on_their_own_stream_only() -> None:
+    """A CONTINUATION for another stream is a fault of the protocol."""
+    wire, call = called()
+    wire.feed(h2.frame(h2.HEADERS, 0, 1, HEAD) + h2.frame(h2.CONTINUATION, h2.END_HEADERS, 3, b""))
+    assert call.events == [("lost", "protocol")]
+
+
+@pytest.mark.parametrize(
+    ("payload", "flags", "content"),
+    [
+        (b"abc", 0, b"abc"),
+        (b"\0abc", h2.PADDED, b"abc"),
+        (b"\2abc", h2.PADDED, b"a"),
+        (b"\3abc", h2.PADDED, b""),
+        (b"\4abc", h2.PADDED, None),
+        (b"", h2.PADDED, None),
+        (b"12345abc", h2.PRIORITY, b"abc"),
+        (b"\00212345abc", h2.PADDED | h2.PRIORITY, b"a"),
+        (b"1234", h2.PRIORITY, None),
+    ],
+)
+def test_padding_and_priority_are_stripped(payload: bytes, flags: int, content: bytes | None) -> None:
+    """What is left is the content; too little is an error."""
+    if content is None:
+        with pytest.raises(h2.Http2Error):
+            h2.strip_padding(memoryview(payload), flags)
+    else:
+        assert h2.strip_padding(memoryview(payload), flags) == content
 
 
 def test_bodies_are_cut_by_the_largest_frame() -> None:
@@ -230,6 +296,28 @@ def test_cancelled_calls_hear_no_more() -> None:
     assert other.events == [("head", h2.ReplyHead(grpc_status=0), True)]
 
 
+def test_calls_made_while_reading_leave_together() -> None:
+    """Several replies in one read cause one write; what it carries is timed when it leaves, not when it was made."""
+
+    class Repeating(Call):
+        def on_head(self, head: h2.ReplyHead, is_last: bool) -> None:
+            self.made = time.monotonic()
+            self.sent = 0.0
+            wire.call(self, b"again")
+
+    wire = Wire()
+    calls = [Repeating(wire) for _ in range(3)]
+    for call in calls:
+        wire.call(call, b"ask")
+    wire.sent()
+    wire.writes.clear()
+    wire.feed(b"".join(h2.frame(h2.HEADERS, ENDED, number, TRAILERS) for number in (1, 3, 5)))
+    assert [number for kind, _, number, _ in wire.sent() if kind == h2.DATA] == [7, 9, 11]
+    assert len(wire.writes) == 1
+    assert len({call.sent for call in calls}) == 1
+    assert calls[0].sent >= calls[2].made
+
+
 def test_running_out_of_stream_numbers_ends_the_connection_in_order() -> None:
     """Before the 31 bits are used up, the users are told to go elsewhere; the last call still ends here."""
     wire = Wire()
@@ -260,11 +348,12 @@ def test_windows_of_ours_are_granted_again(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(http2_sending, "GRANT_AFTER", 1000)
     wire, _ = called()
     wire.sent()
-    wire.feed(b"".join(h2.frame(h2.DATA, 0, 1, bytes(400)) for _ in range(3)))
-    assert [(kind, number, int.from_bytes(content, "big")) for kind, _, number, content in wire.sent()] == [
-        (h2.WINDOW_UPDATE, 1, 1000),
-        (h2.WINDOW_UPDATE, 0, 1200),
-    ]
+    for _ in range(2):
+        wire.feed(b"".join(h2.frame(h2.DATA, 0, 1, bytes(400)) for _ in range(3)))
+        assert [(kind, number, int.from_bytes(content, "big")) for kind, _, number, content in wire.sent()] == [
+            (h2.WINDOW_UPDATE, 1, 1000),
+            (h2.WINDOW_UPDATE, 0, 1200),
+        ]
 
 
 def test_the_table_is_used_only_where_the_headers_stay_in_it() -> None:

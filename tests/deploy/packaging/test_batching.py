@@ -63,6 +63,183 @@ def test_says_which_batch_sizes_were_run() -> None:
     assert (proof.verdict, proof.batch_sizes, proof.max_batch_size) == ("batchable", (1, 2, 3, 4, 5), 5)
 
 
+class Clock:
+    """A clock that every run of the model moves on."""
+
+    def __init__(self, seconds_a_row: float) -> None:
+        self.now, self.seconds_a_row = 0.0, seconds_a_row
+        self.sizes: list[int] = []
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        self.sizes.append(len(inputs["x"]))
+        self.now += self.seconds_a_row * len(inputs["x"])
+        return {"y": inputs["x"] * 2}
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def prove_by(clock: Clock, limit: int = 8, samples: int = 5) -> BatchingProof:
+    given = rows(*range(1, samples + 1))
+    return prove_batching(clock.run, signature(-1, 2), given, limit=limit, clock=clock)
+
+
+def test_a_fast_model_is_run_on_everything() -> None:
+    """Four samples and one of them again, each kind of row, every size and the trials that make it surer."""
+    clock = Clock(0)
+    assert prove_by(clock).batch_sizes == tuple(range(1, 9))
+    assert clock.sizes.count(1) == 5 + 15
+    assert clock.sizes.count(8) == 5
+
+
+def test_a_slow_model_is_run_at_every_size_with_eight_kinds_of_rows() -> None:
+    """Nothing that is not needed for that."""
+    clock = Clock(0.1)
+    assert prove_by(clock).batch_sizes == tuple(range(1, 9))
+    assert sorted(clock.sizes) == [1] * 13 + [2, 3, 4, 4, 5, 6, 7, 8]
+
+
+def test_a_model_that_takes_seconds_is_run_at_few_sizes_and_that_is_said() -> None:
+    """Two, three and the limit in any case; the rest is listed as not run."""
+    clock = Clock(1)
+    proof = prove_by(clock)
+    assert sorted(clock.sizes) == [1] * 13 + [2, 3, 4, 4, 8]
+    assert (proof.batch_sizes, proof.batch_sizes_not_run) == ((1, 2, 3, 4, 8), ((5, 7),))
+    assert (proof.verdict, proof.max_batch_size) == ("batchable", 8)
+
+
+def test_stops_within_the_time_that_it_may_take() -> None:
+    """Sizes are added while there is time: 12 seconds."""
+    assert prove_by(Clock(0.3)).batch_sizes == (1, 2, 3, 4, 7, 8)
+
+
+def test_a_model_at_the_edge_of_fast_gets_some_of_the_rest() -> None:
+    """Within half a second, of which half is for kinds of rows."""
+    clock = Clock(0.016)
+    prove_by(clock)
+    assert clock.sizes.count(1) == 5 + 11
+    assert clock.sizes.count(8) == 1
+
+
+def test_says_what_stayed_the_same() -> None:
+    """An input of which the model takes one value only, and an output that never varied."""
+    declared = ModelSignature(
+        (TensorSpec("x", DataType.FP32, (-1, 2)), TensorSpec("rate", DataType.INT64, (-1, 1))),
+        (TensorSpec("y", DataType.FP32, (-1, 2)), TensorSpec("zero", DataType.FP32, (-1, 1))),
+    )
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        if (inputs["rate"] != 16000).any():
+            raise InvalidModelError("only 16000")
+        return {"y": inputs["x"], "zero": np.zeros((len(inputs["x"]), 1), np.float32)}
+
+    samples = [{**row, "rate": np.array([[16000]])} for row in rows(1, 2)]
+    proof = prove_batching(run, declared, samples)
+
+    assert (proof.verdict, proof.constant_inputs, proof.constant_outputs) == ("batchable", ("rate",), ("zero",))
+
+
+def test_an_input_of_one_value_is_given_another() -> None:
+    """What is read from the first row for all rows shows, though all samples had the same."""
+    declared = ModelSignature(
+        (TensorSpec("x", DataType.FP32, (-1, 2)), TensorSpec("rate", DataType.INT64, (-1, 1))),
+        (TensorSpec("y", DataType.FP32, (-1, 2)),),
+    )
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        return {"y": inputs["x"] * (inputs["rate"][0, 0] / 16000)}
+
+    samples = [{**row, "rate": np.array([[16000]])} for row in rows(1, 2, 3, 4)]
+
+    assert prove_batching(run, declared, samples).verdict == "not_batchable"
+
+
+def test_sees_a_label_that_changes_near_its_boundary_only() -> None:
+    """A label hides what moves its score: rows beside the boundary show it."""
+    declared = ModelSignature((TensorSpec("x", DataType.FP32, (-1, 2)),), (TensorSpec("y", DataType.INT64, (-1,)),))
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        x = np.clip(np.nan_to_num(inputs["x"]), -9, 9).astype(np.float64)
+        return {"y": (x[:, 0] > 3.3 + 2e-3 * np.tanh(x[:, 0].mean() - x[:, 0])).astype(np.int64)}
+
+    assert prove_batching(run, declared, rows(1, 2, 4, 5)).verdict == "not_batchable"
+
+
+def test_a_poison_that_changes_the_size_of_an_answer_is_left_out() -> None:
+    """It says nothing of rows that are numbers."""
+    declared = ModelSignature(
+        (TensorSpec("x", DataType.FP32, (-1, 2)),),
+        (TensorSpec("y", DataType.FP32, (-1, 2)), TensorSpec("z", DataType.FP32, (-1, -1))),
+    )
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        width = 1 if np.isnan(inputs["x"]).any() else 2
+        return {"y": inputs["x"], "z": inputs["x"][:, :width]}
+
+    assert prove_batching(run, declared, rows(1, 2)).verdict == "batchable"
+
+
+def test_an_output_that_only_poison_varies_did_not_vary() -> None:
+    """So that there is nothing to decide on."""
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        return {"y": inputs["x"] - inputs["x"]}
+
+    with np.errstate(invalid="ignore"):
+        proof = prove_batching(run, signature(-1, 2), rows(1, 2))
+
+    assert (proof.verdict, "every sample gave the same outputs" in proof.evidence) == ("undecided", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: x[:0], "returns 0 rows for a batch of 1"),
+        (lambda x: np.concatenate([x, x]), "returns 2 rows for a batch of 1"),
+        (lambda x: np.float32(x.sum()), "returns a scalar for a batch of 1"),
+        (lambda x: x[:, : 1 + int(x[0, 0] > 1.5)], "depends on the values of the sample: [1, 1] and [1, 2]"),
+    ],
+)
+def test_refuses_a_single_answer_that_is_no_row(answer: Any, words: str) -> None:
+    """Before anything is stacked."""
+    proof = prove_batching(lambda inputs: {"y": answer(inputs["x"])}, signature(-1, 2), rows(1, 2, 3))
+
+    assert (proof.verdict, words in proof.evidence) == ("not_batchable", True), proof.evidence
+
+
+def test_offers_no_fix_where_the_rows_of_a_wrong_declaration_mix() -> None:
+    """Only a model that batches but for its declaration gets one."""
+    declared = ModelSignature((TensorSpec("x", DataType.FP32, (-1, 2)),), (TensorSpec("y", DataType.FP32, (1, -1)),))
+    with np.errstate(invalid="ignore"):
+        mixing = prove_batching(lambda inputs: {"y": inputs["x"] - inputs["x"].mean(axis=0)}, declared, rows(1, 2))
+    fixed = ModelSignature((TensorSpec("x", DataType.FP32, (1, 2)),), declared.outputs)
+    both = prove_batching(lambda inputs: {"y": inputs["x"]}, fixed, rows(1, 2))
+
+    assert "first dimension of output 'y' is fixed to 1" in mixing.evidence
+    assert (mixing.next_step, both.next_step) == (None, None)
+
+
+def test_takes_four_samples() -> None:
+    """More of them cost time, and show no more than rows made of these."""
+    seen: list[float] = []
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        seen.extend(inputs["x"][:, 0].tolist())
+        return {"y": inputs["x"]}
+
+    prove_batching(run, signature(-1, 2), rows(11, 12, 13, 14, 15))
+
+    assert {11, 12, 13, 14} <= set(seen)
+    assert 15 not in seen
+
+
+def test_proves_eight_by_default() -> None:
+    """Without a limit of the user's."""
+    proof = prove_batching(lambda inputs: {"y": inputs["x"] * 2}, signature(-1, 2), rows(1, 2))
+
+    assert (proof.max_batch_size, max(proof.batch_sizes)) == (8, 8)
+
+
 def test_sees_a_model_that_fails_only_at_the_limit() -> None:
     """Rows that disturb each other from four on are found where the limit lets four together."""
 

@@ -190,3 +190,24 @@ def test_names_the_output_and_the_option(tmp_path: Path) -> None:
 def test_has_nothing_to_say_of_a_good_model(tmp_path: Path) -> None:
     """A model of tensors is servable."""
     assert explain_unservable(read_model(save(doubling_model(), tmp_path))) is None
+
+
+def test_raises_an_opset_whose_operators_have_lost_their_kernels(tmp_path: Path) -> None:
+    """Mul of opset 6, which broadcasts by an attribute, is one that ONNX Runtime runs no longer."""
+    model = parse_graph("(float[3,2] x) => (float[3,2] y) <float[2] w = {1.0, 2.0}> { y = Mul<broadcast=1>(x, w) }")
+    model.opset_import[0].version = 6
+
+    fixed, fixes = fix(model, tmp_path)
+
+    assert fixes == ("raised the ai.onnx opset from 6 to 7",)
+    np.testing.assert_array_equal(fixed.run({"x": np.ones((3, 2), np.float32)})["y"], [[1, 2]] * 3)
+
+
+def test_lowers_the_opset_to_one_with_a_kernel(tmp_path: Path) -> None:
+    """ONNX Runtime 1.22 reads opset 22, but runs LpNormalization in its older version only."""
+    model = parse_graph("(float[N,4] x) => (float[N,4] y) { y = LpNormalization(x) }")
+    model.opset_import[0].version = 22
+
+    _, fixes = fix(model, tmp_path, release="25.06")
+
+    assert fixes == ("lowered the ai.onnx opset from 22 to 21",)

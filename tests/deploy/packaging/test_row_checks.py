@@ -102,6 +102,25 @@ def test_poison_is_no_row_of_its_own() -> None:
     assert check(model, [*clean, *poison], plain=clean).sizes == {1, 2}
 
 
+def test_poison_may_change_with_its_neighbours() -> None:
+    """In its own place nobody reads it."""
+
+    def model(x: Array) -> Array:
+        return np.where(np.isnan(x), np.nansum(x, keepdims=True), x)
+
+    one, two, three = make_rows(model, 1, 2, 3)
+    poison = Row({"x": np.array([[np.nan]], np.float32)}, {"y": np.array([[0.0]], np.float32)}, "nan", poison=True)
+    assert check(model, [poison, one, two], [poison, one, three], plain=[one, two, three]).sizes == {1, 3}
+
+
+def test_elements_are_measured_by_samples_alone() -> None:
+    """A row that is a million times as loud does not make a small difference of a sample look smaller."""
+    rows = [*make_rows(np.positive, 2, -3), *make_rows(np.positive, 3e6, kind="huge")]
+    (scale,) = RowChecks.of(lambda inputs: {"y": inputs["x"]}, rows).scales.values()
+    assert scale is not None
+    assert scale.tolist() == [[3.0]]
+
+
 def test_poison_that_spreads_is_refused() -> None:
     """A NaN that reaches another row is as bad as a number."""
 
@@ -184,3 +203,5 @@ def test_a_noise_that_was_explained_once_is_not_explained_again() -> None:
 
     check(model, make_rows(scaled_in_batches(1e-3), 4.1, 4.3, 4.5, 4.7, 5))
     assert runs == [5, 5]
+    check(model, make_rows(scaled_in_batches(1e-3), 1.0, 5.0))
+    assert runs == [5, 5, 2, 2, 2]

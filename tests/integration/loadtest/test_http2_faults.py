@@ -126,6 +126,11 @@ async def too_short(connection: FaultConnection, stream: int, number: int) -> No
     connection.write(h2.frame(h2.HEADERS, ENDED, stream, trailers()))
 
 
+async def two_messages(connection: FaultConnection, stream: int, number: int) -> None:
+    whole, more = answer(stream), h2.frame(h2.DATA, 0, stream, frame_message(b""))
+    connection.write(whole[: 9 + len(HEAD)] + more + whole[9 + len(HEAD) :])
+
+
 async def no_message(connection: FaultConnection, stream: int, number: int) -> None:
     connection.write(h2.frame(h2.HEADERS, ENDED, stream, HEAD + trailers()))
 
@@ -190,6 +195,7 @@ async def all_padding(connection: FaultConnection, stream: int, number: int) -> 
         (http_error, "grpc_unavailable", "HTTP 503"),
         (no_status, "grpc_unknown", "without a status"),
         (too_short, "protocol", "8 bytes and says 14"),
+        (two_messages, "protocol", "10 bytes and says 5"),
         (no_message, "protocol", "0 bytes"),
         (reset_internal, "grpc_internal", "HTTP/2 error 2"),
         (reset_refused, "grpc_unavailable", "HTTP/2 error 7"),
@@ -399,3 +405,10 @@ def test_streams_succeed(behaviour: Any) -> None:
     with serve_http2_faults(behaviour) as server:
         point = run(server, streaming=True, requests=10)
     assert (point.succeeded, point.errors, server.requests) == (10, (), 10)
+
+
+def test_streams_leave_a_connection_that_is_retired() -> None:
+    """After the request that was under way, a stream goes on over another connection."""
+    with serve_http2_faults(stream_and_retire) as server:
+        run(server, streaming=True, requests=6, loads=(ClosedLoop(1),))
+    assert len(server.busy_connections) == 6

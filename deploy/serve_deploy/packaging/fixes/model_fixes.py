@@ -161,6 +161,8 @@ def check_same_results(original: OpenedModel, fixed: OpenedModel) -> None:
     for sample in samples:
         wanted, again, got = original.run(sample), original.run(sample), fixed.run(sample)
         for name in wanted.keys() & got.keys():
+            if wanted[name].dtype != got[name].dtype:
+                continue  # widened from a type that numpy does not have
             if are_close(again[name], wanted[name], COMPUTED_ELSEWHERE) and not are_close(
                 got[name], wanted[name], COMPUTED_ELSEWHERE
             ):

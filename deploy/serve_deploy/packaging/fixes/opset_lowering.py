@@ -21,8 +21,8 @@ _OLDEST_OPSET = 7  # ONNX Runtime promises nothing of older ones
 def lower_to_fit(proto: ModelProto, release: Release) -> tuple[ModelProto, list[str]]:
     """Return the model in the newest versions in which the release runs its operators, and one sentence a change.
 
-    Where no opset helps with the operators, the model comes back in the versions that the release reads. Raises
-    InvalidModelError where not even that can be done.
+    A newer opset is the last resort, for old operators that lost their kernels. Where no opset helps, the model comes
+    back in the versions that the release reads. Raises InvalidModelError where not even that can be done.
     """
     from onnx import ModelProto
 
@@ -40,6 +40,14 @@ def lower_to_fit(proto: ModelProto, release: Release) -> tuple[ModelProto, list[
             lowered, changes = lower_versions(copied(), replace(release, max_opset=opset))
         except InvalidModelError:
             break
+    current = _opset(readable, "")
+    for opset in range(current + 1, release.max_opset + 1):
+        try:
+            raised = _convert(copied(), opset, [])
+        except InvalidModelError:
+            continue
+        if not _is_refused(raised, release):
+            return raised, [*fixes, f"raised the ai.onnx opset from {current} to {opset}"]
     return readable, fixes
 
 

@@ -12,7 +12,20 @@ import typer
 from typer.exceptions import TyperException
 
 from serve_cli import output, streams
-from serve_cli.commands import chart, check, deploy, infer, loadtest, logs, package, report, run, status
+from serve_cli.commands import (
+    chart,
+    check,
+    deploy,
+    infer,
+    loadtest,
+    logs,
+    package,
+    report,
+    rollback,
+    run,
+    status,
+    undeploy,
+)
 from serve_cli.help import GroupedCommand, SummarizedGroup
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.version import __version__
@@ -49,7 +62,7 @@ def serve(
 
 for _command in (
     package.package, check.check, run.run, infer.infer, loadtest.loadtest, report.report, chart.chart, deploy.deploy,
-    status.status, logs.logs,
+    status.status, logs.logs, rollback.rollback, undeploy.undeploy,
 ):  # fmt: skip
     app.command(cls=GroupedCommand)(_command)
 

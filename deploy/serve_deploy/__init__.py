@@ -29,10 +29,16 @@ if TYPE_CHECKING:
     from serve_deploy.cluster.options import DeployOptions as DeployOptions
     from serve_deploy.cluster.options import FleetOptions as FleetOptions
     from serve_deploy.cluster.options import LogOptions as LogOptions
+    from serve_deploy.cluster.options import RollbackOptions as RollbackOptions
     from serve_deploy.cluster.options import StatusOptions as StatusOptions
+    from serve_deploy.cluster.options import UndeployOptions as UndeployOptions
     from serve_deploy.cluster.release import ReleaseState as ReleaseState
     from serve_deploy.cluster.release import read_status as read_status
     from serve_deploy.cluster.release import watch_status as watch_status
+    from serve_deploy.cluster.removal import Removal as Removal
+    from serve_deploy.cluster.removal import undeploy as undeploy
+    from serve_deploy.cluster.rollback import Rollback as Rollback
+    from serve_deploy.cluster.rollback import rollback as rollback
     from serve_deploy.endpoint.address import Endpoint as Endpoint
     from serve_deploy.endpoint.address import TlsOptions as TlsOptions
     from serve_deploy.endpoint.address import parse_endpoint as parse_endpoint
@@ -129,9 +135,12 @@ _PLACES = {
     "QueuePolicy": "model_config.options",
     "Ramp": "loadtest.loads",
     "ReleaseState": "cluster.release",
+    "Removal": "cluster.removal",
     "Replay": "loadtest.loads",
     "ReportSet": "reports.report",
     "RepositoryCheck": "checking.repository_check",
+    "Rollback": "cluster.rollback",
+    "RollbackOptions": "cluster.options",
     "Search": "loadtest.loads",
     "ServeError": "errors",
     "ServerOptions": "triton.options",
@@ -141,6 +150,7 @@ _PLACES = {
     "TlsOptions": "endpoint.address",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
+    "UndeployOptions": "cluster.options",
     "UsageError": "errors",
     "VerificationError": "errors",
     "VersionPolicy": "model_config.options",
@@ -159,9 +169,11 @@ _PLACES = {
     "read_status": "cluster.release",
     "render_report": "rendering:render",
     "require_passed": "reports.judging",
+    "rollback": "cluster.rollback",
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "start_server": "triton.server",
+    "undeploy": "cluster.removal",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",

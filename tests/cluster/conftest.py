@@ -82,16 +82,27 @@ def cluster() -> TestCluster:
 @pytest.fixture(scope="session")
 def helm() -> Callable[..., str]:
     """Run helm; its output."""
-    program = shutil.which("helm", path=f"{ROOT / '.tools'}{os.pathsep}{os.environ['PATH']}")
-    if program is None:
+    if shutil.which("helm") is None:
         pytest.skip("helm is missing: make tools")
 
     def run(*arguments: object) -> str:
-        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=600)
+        done = subprocess.run(["helm", *map(str, arguments)], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     return run
+
+
+@pytest.fixture(params=["helm3", "helm4"])
+def each_helm(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both helms, one after the other, as `helm` on PATH; its name."""
+    program = ROOT / ".tools" / request.param
+    if not program.exists():
+        pytest.skip(f"{request.param} is missing: make tools")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "helm").symlink_to(program)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +145,12 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_serve(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the real command, with the project's own helm on PATH."""
+    """Run the real command, with the helm that is first on PATH: the project's own."""
     import sys
 
-    path = {"PATH": f"{ROOT / '.tools'}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         [sys.executable, "-m", "serve_cli", *map(str, arguments)],
-        capture_output=True, text=True, timeout=800, stdin=subprocess.DEVNULL, env=os.environ | path,
+        capture_output=True, text=True, timeout=800, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 

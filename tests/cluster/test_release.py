@@ -59,14 +59,11 @@ def test_upgrade_replaces_replicas(deployed: Any, namespace: str, chart: Path, s
     assert (len(names), names & before) == (2, set())
 
 
-def test_rollback(cluster: Any, deployed: Any, namespace: str, helm: Helm, serve_json: Json) -> None:
-    """Helm goes back to the first revision, and the first number of replicas."""
-    helm("rollback", "demo", "1", "-n", namespace)
-    state = eventually(
-        lambda: serve_json("status", "demo", "-n", namespace), lambda seen: seen["rollout"]["done"], seconds=300,
-        what="the rollback",
-    )  # fmt: skip
-    assert state["wanted"] == 1
+def test_rollback(deployed: Any, namespace: str, serve_json: Json) -> None:
+    """Back to the first revision, and the first number of replicas; --wait ends when they serve."""
+    done = serve_json("rollback", "demo", "-n", namespace, "--wait")
+    assert (done["from_revision"], done["to_revision"], done["revision"]) == (2, 1, 3)
+    assert (done["state"]["wanted"], done["state"]["rollout"]["done"]) == (1, True)
 
 
 def test_two_releases_in_one_namespace(
@@ -79,9 +76,11 @@ def test_two_releases_in_one_namespace(
     assert not {pod["name"] for pod in first["pods"]} & {pod["name"] for pod in second["pods"]}
 
 
-def test_uninstall_leaves_nothing(cluster: Any, deployed: Any, namespace: str, helm: Helm, serve_run: Run) -> None:
-    """After uninstalling no object carries the release's label, and status says that there is no such release."""
-    helm("uninstall", "demo", "-n", namespace, "--wait", "--timeout", "5m")
+def test_undeploy_leaves_nothing(cluster: Any, deployed: Any, namespace: str, serve_json: Json, serve_run: Run) -> None:
+    """What --dry-run announces is removed; no object carries the release's label, and status knows of no release."""
+    announced = serve_json("undeploy", "demo", "-n", namespace, "--dry-run")
+    removed = serve_json("undeploy", "demo", "-n", namespace)
+    assert removed == announced | {"dry_run": False}
     label = "app.kubernetes.io/instance=demo"
     kinds = (
         cluster.core.list_namespaced_service,

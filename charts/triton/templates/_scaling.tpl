@@ -54,3 +54,44 @@ scaleDown:
       value: {{ int $behavior.scaleDown.pods }}
       periodSeconds: {{ int $behavior.scaleDown.periodSeconds }}
 {{- end -}}
+
+{{/*
+How many replicas the workload asks for, and whether that is kept from the cluster; nothing where an autoscaler decides
+alone. Leaving `replicas` out would make Kubernetes drop a live release to one replica, if Helm has set them before: then
+what is live is kept. Server-side, Helm has set what it owns alone. Client-side, it compares with its last manifest, so
+what was kept once must be kept from then on. As JSON: replicas, kept.
+*/}}
+{{- define "triton.replicas" -}}
+{{- $mode := include "triton.autoscalingMode" . -}}
+{{- $target := include "triton.scaleTarget" . | fromYaml -}}
+{{- $live := dict -}}
+{{- if and (ne $mode "off") .Release.IsUpgrade -}}
+{{- $live = lookup $target.apiVersion $target.kind .Release.Namespace $target.name -}}
+{{- end -}}
+{{- $result := dict -}}
+{{- if eq $mode "off" -}}
+{{- $result = dict "replicas" (int .Values.replicas) "kept" false -}}
+{{- else if $live -}}
+{{- $owners := list -}}
+{{- $applied := false -}}
+{{- range $live.metadata.managedFields -}}
+{{- $byHelm := and (eq .manager "helm") (eq .operation "Apply") -}}
+{{- $applied = or $applied $byHelm -}}
+{{- if hasKey (dig "fieldsV1" "f:spec" dict .) "f:replicas" -}}{{- $owners = append $owners (ternary "helm" "other" $byHelm) -}}{{- end -}}
+{{- end -}}
+{{- $kept := hasKey ($live.metadata.annotations | default dict) "serve/keeps-replicas" -}}
+{{- $keep := or $kept (not (include "triton.liveAutoscaler" .)) -}}
+{{- if $applied -}}{{- $keep = eq (join "," $owners) "helm" -}}{{- end -}}
+{{- if $keep -}}
+{{- $result = dict "replicas" (max (int $live.spec.replicas) (int .Values.autoscaling.minReplicas)) "kept" true -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $result -}}
+{{- end -}}
+
+{{/* The name of this release's autoscaler, where the cluster has it already. */}}
+{{- define "triton.liveAutoscaler" -}}
+{{- $keda := eq (include "triton.autoscalingMode" .) "keda" -}}
+{{- $live := lookup (ternary "keda.sh/v1alpha1" "autoscaling/v2" $keda) (ternary "ScaledObject" "HorizontalPodAutoscaler" $keda) .Release.Namespace (include "triton.fullname" .) -}}
+{{- with $live -}}{{- .metadata.name -}}{{- end -}}
+{{- end -}}

@@ -25,7 +25,7 @@ def deploy(options: DeployOptions, json: Json = False) -> None:
     """
     from serve_deploy.cluster.deployment import deploy as install
 
-    with output.progress() as progress:
+    with output.progress(tells_waits=True) as progress:
         result = install(options, progress)
     output.emit(result, as_json=json, render=print_deployment)
 
@@ -38,6 +38,7 @@ def print_deployment(result: Deployment) -> None:
     lines = [f"deployed {result.release} in {result.namespace}, revision {result.revision}"]
     if result.notes:
         lines += ["", result.notes.strip(), ""]
+    lines += [f"removed carried models that nothing needs any more: ConfigMap {each}" for each in result.removed_models]
     if result.state is None:
         lines.append(f"next: serve status {result.release} -n {result.namespace}")
     else:

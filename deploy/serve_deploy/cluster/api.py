@@ -42,7 +42,17 @@ class Cluster(Protocol):
         """A container's lines as they come, until it ends."""
 
 
-def connect(context: str | None = None) -> Cluster:
+class ClusterAccess(Cluster, Protocol):
+    """A cluster whose objects may be changed, too."""
+
+    def delete(self, path: str, uid: str) -> bool:
+        """Delete the object at a path unless it has been replaced by another; False where it is gone."""
+
+    def apply(self, path: str, document: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Object:
+        """What a server-side apply makes of the object at a path; EndpointError where it is refused."""
+
+
+def connect(context: str | None = None) -> ClusterAccess:
     """The cluster of KUBECONFIG or ~/.kube/config, or the one this runs in; EndpointError where there is none."""
     from kubernetes import client, config, dynamic
     from yaml import YAMLError
@@ -113,6 +123,33 @@ class _KubernetesCluster:
                 yield from (line.decode(errors="replace") for line in lines)
         if rest:
             yield rest.decode(errors="replace")
+
+    def delete(self, path: str, uid: str) -> bool:
+        from kubernetes.client import ApiException
+
+        with _explained(path):
+            try:
+                self._connection.request("delete", path, body={"preconditions": {"uid": uid}}, serialize=False)
+            except ApiException as error:
+                if error.status not in (404, 409):
+                    raise
+                return False
+        return True
+
+    def apply(self, path: str, document: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Object:
+        query = [("fieldManager", manager), ("force", str(force).lower())] + [("dryRun", "All")] * dry_run
+        with _explained(path):
+            answer = self._connection.request(
+                "patch",
+                path,
+                body=json.dumps(document),
+                query_params=query,
+                content_type="application/apply-patch+yaml",
+                serialize=False,
+                _request_timeout=(TIMEOUT_SECONDS, TIMEOUT_SECONDS),
+            )
+            made: Object = json.loads(answer.data)
+        return made
 
     def _get(self, path: str, query: Mapping[str, str], *, follow: bool = False) -> Any:
         return self._connection.request(

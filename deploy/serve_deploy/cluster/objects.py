@@ -105,6 +105,11 @@ class _Reader:
             return Logs()
 
 
+def find_workload(cluster: Cluster, release: str, namespace: str) -> tuple[str, Object]:
+    """The kind and the Deployment or LeaderWorkerSet of a release; UsageError where there is none of that name."""
+    return _find_workload(_Reader(cluster, namespace), release)
+
+
 def _find_workload(reader: _Reader, release: str) -> tuple[str, Object]:
     for item in reader.find("apps/v1", "deployments", _selector(release)):
         return "Deployment", item

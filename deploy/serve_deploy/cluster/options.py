@@ -40,7 +40,25 @@ class FleetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeployOptions(ReleaseOptions):
+class RolloutOptions(ReleaseOptions):
+    """Whether to wait until a change serves; `timeout_seconds` None is as long as the rollout may take."""
+
+    wait: Annotated[bool, Option("Wait until every model is ready on every replica.", group=_WAIT)] = False
+    timeout_seconds: Annotated[
+        float | None,
+        Option(
+            "How long `wait` waits; by default what the replicas may take to start, one after the other.",
+            minimum=1,
+            group=_WAIT,
+        ),
+    ] = None
+    force_conflicts: Annotated[
+        bool, Option("Also change fields that others have set, such as kubectl scale (helm 4 refuses to).")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployOptions(RolloutOptions):
     """What to install, with which values, and how long to wait until it serves."""
 
     chart: Annotated[str, Option("A chart directory, a .tgz or an oci:// address.", metavar="CHART")]
@@ -50,9 +68,27 @@ class DeployOptions(ReleaseOptions):
     values: Annotated[
         tuple[str, ...], Option("Read values from a file, as helm does; repeatable.", metavar="FILE", group=_VALUES)
     ] = ()
-    wait: Annotated[bool, Option("Wait until every model is ready on every replica.", group=_WAIT)] = False
-    timeout_seconds: Annotated[float, Option("How long `wait` waits.", minimum=1, group=_WAIT)] = 1200.0
     dry_run: Annotated[bool, Option("Show the manifests, change nothing.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackOptions(RolloutOptions):
+    """Which revision of a release to go back to; None is the last one before this that was deployed."""
+
+    revision: Annotated[
+        int | None,
+        Option("The revision to go back to; by default the last that was deployed before.", metavar="REVISION"),
+    ] = None
+    dry_run: Annotated[bool, Option("Show what would change in the manifests, change nothing.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndeployOptions(ReleaseOptions):
+    """Which release to remove, and whether to wait until its replicas have ended."""
+
+    wait: Annotated[bool, Option("Do not wait until the replicas have ended.", group=_WAIT)] = True
+    timeout_seconds: Annotated[float, Option("How long to wait for them.", minimum=1, group=_WAIT)] = 300.0
+    dry_run: Annotated[bool, Option("Show what would be removed, change nothing.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from serve_deploy.cluster.helm import Helm, explain_failure
+from serve_deploy.cluster.helm import Helm
+from serve_deploy.cluster.helm_errors import NoSuchRelease, ReleaseLocked, explain_failure
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 
 REFUSED = """Error: execution error at (triton/templates/service.yaml:1:11): these values cannot work:
@@ -15,6 +16,17 @@ REFUSED = """Error: execution error at (triton/templates/service.yaml:1:11): the
 
 Use --debug flag to render out invalid YAML
 """
+
+# As helm 4.1.4 says it.
+CONFLICT = """level=WARN msg="upgrade failed" name=a error="conflict occurred"
+Error: UPGRADE FAILED: conflict occurred while applying object demo/a-triton apps/v1, Kind=Deployment: \
+Apply failed with 2 conflicts: conflicts with "kubectl" with subresource "scale" using apps/v1:
+- .spec.replicas
+conflicts with "kubectl-set" using apps/v1:
+- .spec.template.spec.containers[name="triton"].image"""
+ONE_CONFLICT = """Error: UPGRADE FAILED: conflict occurred while applying object demo/a-triton apps/v1, \
+Kind=Deployment: Apply failed with 1 conflict: conflict with "kube-controller-manager" with subresource "scale" using \
+apps/v1: .spec.replicas"""
 
 
 @pytest.mark.parametrize(
@@ -28,8 +40,14 @@ Use --debug flag to render out invalid YAML
          "the chart refuses its values: these values cannot work:\n- autoscaling.minReplicas 4 exceeds"),
         ("Error: values don't meet the specifications of the schema(s)\n- at '/replicas': got string, want integer",
          UsageError, "got string, want integer"),
-        ("WARNING: insecure\nError: UPGRADE FAILED: another operation is in progress",
-         EndpointError, "helm upgrade failed: UPGRADE FAILED: another operation is in progress"),
+        ("WARNING: insecure\nError: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress",
+         ReleaseLocked, "another helm works on the release"),
+        ("Error: release: not found", NoSuchRelease, "there is no such release"),
+        ("Error: the sky fell", EndpointError, "helm upgrade failed: the sky fell"),
+        (CONFLICT, EndpointError,
+         "helm may not change what others have set in Deployment a-triton: .spec.replicas was set by kubectl scale;"
+         ' .spec.template.spec.containers[name="triton"].image was set by kubectl set'),
+        (ONE_CONFLICT, EndpointError, "Deployment a-triton: .spec.replicas was set by the autoscaler"),
     ],
 )  # fmt: skip
 def test_failures_in_our_words(text: str, kind: type[ServeError], words: str) -> None:

@@ -9,7 +9,7 @@ FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cl
   -k 'not session_in_the_document'
 
 .PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools chart-docs \
-  chart-scores clean
+  chart-scores mutants clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]' --constraint constraints.txt
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]' --constraint constraints.txt
 	@touch $@
 
 tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk and the like
@@ -71,6 +75,9 @@ bench: tools ## Speed and memory beside their lower bounds and peers
 conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served, and judged by their graphs; all of them with CONFORMANCE=--full
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 	$(BIN)/python tests/conformance/batch_axis.py $(CONFORMANCE)
+
+mutants: $(VENV)/.mutants ## Faults that the tests must notice; some with MUTANTS='deploy/serve_deploy/reports --sample 40'
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python scripts/mutants $(MUTANTS)
 
 docs: $(VENV)/.docs ## Build the docs site into build/docs/html; a link that leads nowhere fails it
 	$(BIN)/python scripts/build_docs.py

@@ -22,6 +22,8 @@ UNKNOWN_OR_MISTYPED: list[tuple[dict[str, Any], str]] = [
     ({"replicas": -1}, "/replicas"),
     ({"server": {"ports": {"http": 70000}}}, "/server/ports/http"),
     ({"gpu": {"profile": "h1000"}}, "/gpu/profile"),
+    ({"lifecycle": {"rollingUpdate": {"atOnce": "0%"}}}, "/lifecycle/rollingUpdate/atOnce"),
+    ({"lifecycle": {"rollingUpdate": {"atOnce": 0}}}, "/lifecycle/rollingUpdate/atOnce"),
     ({"autoscaling": {"mode": "both"}}, "/autoscaling/mode"),
     ({"autoscaling": {"mode": ["hpa", "keda"]}}, "/autoscaling/mode"),
     ({"autoscaling": {"mode": True}}, "/autoscaling/mode"),
@@ -94,6 +96,39 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
     ({"gateway": {"grpcRoute": {"enabled": True}}}, "gateway.parentRefs is empty"),
     ({"gateway": {"canary": {"weight": 5}}}, "gateway.canary.weight is 5, but gateway.canary.service names no Service"),
+    (
+        {"gateway": {"envoyGateway": {"enabled": True}}},
+        "gateway.envoyGateway.enabled is true, but no route is enabled",
+    ),
+    ({"gateway": {"envoyGateway": {"apiKeySecret": "keys"}}}, "the routes would be open and without a limit"),
+    (
+        {"gateway": {"httpRoute": {"enabled": True}, "envoyGateway": {"enabled": True, "apiKeySecret": "keys"}}},
+        "everyone could go around the Gateway without a key",
+    ),
+    ({"tracing": {"url": "http://collector:4317"}}, "is the port of OTLP over gRPC; Triton sends OTLP over HTTP"),
+    (
+        {"gpu": {"count": 1, "deviceClass": "gpu.nvidia.com"}, "kubeVersion": "1.33"},
+        "Kubernetes 1.33 has no resource.k8s.io/v1",
+    ),
+    (
+        {"gpu": {"deviceClass": "gpu.nvidia.com"}, "kubeVersion": "1.35"},
+        "gpu.deviceClass is gpu.nvidia.com, but no GPU is asked for",
+    ),
+    (
+        {"gpu": {"profile": "h100", "mig": "1g.10gb", "deviceClass": "mig.nvidia.com"}, "kubeVersion": "1.35"},
+        "ask for a slice with deviceClass mig.nvidia.com and gpu.deviceSelectors",
+    ),
+    ({"gpu": {"count": 1, "deviceSelectors": ["true"]}}, "the device plugin knows no selectors"),
+    ({"prePull": {"enabled": True}}, "prePull.enabled would put the image, over 10 GB, on every node"),
+    ({"prePull": {"images": ["a:1"]}}, "prePull.images names images, but prePull.enabled is false"),
+    (
+        {
+            "multiNode": GROUP,
+            "gpu": {"count": 8},
+            "lifecycle": {"rollingUpdate": {"spareCapacity": False, "atOnce": "25%"}},
+        },
+        "lifecycle.rollingUpdate.atOnce is 25%, but a LeaderWorkerSet without spareCapacity rounds a share down",
+    ),
     ({"compatibility": {"vertexAi": True, "sageMaker": True}}, "exclude each other"),
     ({"server": {"ports": {"http": 8001}}}, "must differ: [8001 8001 8002]"),
     ({"service": {"httpPort": 8001}}, "service.httpPort and service.grpcPort are both 8001"),

@@ -85,13 +85,68 @@ def test_no_revision_mounts_the_bytes_of_another(copy: Path) -> None:
     assert len({name for name, _ in laid_out}) == 3
 
 
-@pytest.mark.parametrize(("spare", "surge", "unavailable"), [(True, 1, 0), (False, 0, 1)])
-def test_rollout_never_takes_what_it_cannot_give(render: Render, spare: bool, surge: int, unavailable: int) -> None:
-    """With room for one more replica none is missing in a rollout; without, one at a time is."""
-    values = {"lifecycle": {"rollingUpdate": {"spareCapacity": spare}}}
-    (deployment,) = select(render(values), "Deployment")
-    update = deployment["spec"]["strategy"]["rollingUpdate"]
-    assert update == {"maxSurge": surge, "maxUnavailable": unavailable}
+@pytest.mark.parametrize(
+    ("update", "surge", "unavailable"),
+    [
+        ({}, "25%", 0),
+        ({"spareCapacity": False}, 0, 1),
+        ({"atOnce": 3}, 3, 0),
+        ({"spareCapacity": False, "atOnce": "10%"}, 0, "10%"),
+    ],
+)
+def test_rollout_never_takes_what_it_cannot_give(
+    render: Render, update: dict[str, Any], surge: int | str, unavailable: int | str
+) -> None:
+    """With spare capacity no replica is missing in a rollout; without, one at a time is, or as many as one says."""
+    (deployment,) = select(render({"lifecycle": {"rollingUpdate": update}}), "Deployment")
+    strategy = deployment["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": surge, "maxUnavailable": unavailable}
+
+
+@pytest.mark.parametrize(
+    ("update", "replicas", "steps"),
+    [({}, 1, 1), ({}, 8, 4), ({}, 9, 3), ({"atOnce": 3}, 8, 3), ({"spareCapacity": False, "atOnce": "25%"}, 7, 7)],
+)
+def test_notes_say_how_long_a_rollout_takes(
+    chart: helm_python.Chart, update: dict[str, Any], replicas: int, steps: int
+) -> None:
+    """The time-out that helm needs is the replicas' steps times what one of them may take."""
+    values = {"replicas": replicas, "lifecycle": {"rollingUpdate": update}}
+    texts = chart.render(values, name="demo", namespace="models")
+    notes = next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
+    one = 600 + 5 + 600 + (50 if update.get("spareCapacity") is False else 0)
+    assert f"takes up to {-(-steps * one // 60)} minutes" in notes
+
+
+def test_a_claim_template_is_named_after_its_content(render: Render) -> None:
+    """Kubernetes takes no change of a ResourceClaimTemplate, so another claim is another object."""
+    names = set()
+    for count, selectors in ((1, []), (2, []), (1, ["true"]), (1, [])):
+        gpu = {"profile": "h100", "count": count, "deviceClass": "gpu.nvidia.com", "deviceSelectors": selectors}
+        objects = render({"kubeVersion": "1.35", "gpu": gpu})
+        (template,) = select(objects, "ResourceClaimTemplate")
+        (deployment,) = select(objects, "Deployment")
+        (claim,) = deployment["spec"]["template"]["spec"]["resourceClaims"]
+        assert claim["resourceClaimTemplateName"] == template["metadata"]["name"]
+        resources = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]
+        assert resources["claims"] == [{"name": claim["name"]}]
+        assert not any("/" in name for name in (*resources["requests"], *resources["limits"]))
+        names.add(template["metadata"]["name"])
+    assert len(names) == 3
+
+
+def test_images_are_pulled_where_replicas_run(render: Render) -> None:
+    """The pre-pull's pods ask for the replicas' nodes, images and no GPU, and survive their taints."""
+    objects = render({"kubeVersion": "1.35", **modes()["device-claims"]})
+    (deployment,), (daemon_set,) = select(objects, "Deployment"), select(objects, "DaemonSet")
+    replica, puller = (item["spec"]["template"]["spec"] for item in (deployment, daemon_set))
+    for field in ("nodeSelector", "affinity", "tolerations"):
+        assert puller[field] == replica[field], field
+    (keep,) = puller["containers"]
+    assert keep["image"] == replica["containers"][0]["image"]
+    assert "claims" not in keep["resources"]
+    images = [[volume["image"] for volume in spec["volumes"] if "image" in volume] for spec in (puller, replica)]
+    assert images[0] == images[1] != []
 
 
 def test_sleep_is_a_command_where_kubernetes_has_no_action(render: Render) -> None:
@@ -107,6 +162,13 @@ def test_start_budget_is_the_probes(render: Render) -> None:
     probe = deployment["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] == 910
     assert deployment["spec"]["progressDeadlineSeconds"] == 901 + 5 + 600
+
+
+def test_the_deadline_counts_the_end_of_the_replica_that_goes_first(render: Render) -> None:
+    """Without spare capacity a new replica's GPU is free only after the old one's grace period."""
+    lifecycle = {"exitTimeoutSeconds": 3000, "rollingUpdate": {"spareCapacity": False}}
+    (deployment,) = select(render({"lifecycle": lifecycle}), "Deployment")
+    assert deployment["spec"]["progressDeadlineSeconds"] == 600 + 5 + 600 + 3020
 
 
 def test_a_store_gets_room_for_its_models(render: Render) -> None:

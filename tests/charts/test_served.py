@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -9,9 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 from chart_cases import CHART
 from chart_objects import Objects, pod_templates
@@ -150,6 +155,77 @@ def test_triton_takes_every_flag(tuned: Pod) -> None:
     assert "| model_config_name                | l4" in tuned.process.log_text()
     assert "| cache_enabled                    | 1" in tuned.process.log_text()
     assert POD_UID not in tuned.process.log_text()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[str, Queue[bytes]]]:
+    """A collector of OTLP over HTTP: its address, and what it was sent."""
+    received: Queue[bytes] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put(self.path.encode() + b"\n" + self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/traces", received
+        server.shutdown()
+        thread.join()
+
+
+def test_traces_reach_the_collector(
+    start_pod: Callable[[dict[str, Any]], Iterator[Pod]], collector: tuple[str, Queue[bytes]]
+) -> None:
+    """A request that brings a trace context is traced under it, however rare the others are, and names the pod."""
+    url, received = collector
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    request = json.loads((CHART / "files" / "example-request.json").read_text(encoding="utf-8"))
+    for pod in start_pod({"tracing": {"url": url, "oneIn": 1_000_000}}):
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01", "Content-Type": "application/json"}
+        assert ask(pod.url("/v2/models/digits/infer"), "POST", headers, request["body"].encode())[0] == 200
+        path, _, body = received.get(timeout=60).partition(b"\n")
+        (sent,) = json.loads(body)["resourceSpans"]
+        resource = {each["key"]: each["value"].get("stringValue") for each in sent["resource"]["attributes"]}
+        spans = [span for scope in sent["scopeSpans"] for span in scope["spans"]]
+        assert path == b"/v1/traces"
+        assert {span["traceId"] for span in spans} == {trace_id}
+        assert {"InferRequest", "digits", "compute"} <= {span["name"] for span in spans}
+        names = [resource[f"service.{name}"] for name in ("name", "namespace", "instance.id")]
+        assert names == ["demo-triton", "models", POD_UID]
+
+
+def test_round_robin_reaches_every_replica(pod: Pod, tuned: Pod) -> None:
+    """The channel arguments that the README shows spread one client's requests evenly."""
+    import tritonclient.grpc as grpcclient
+
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    arguments = ast.literal_eval(re.search(r"channel_args=(\[.*?\n *\])", readme, re.DOTALL)[1])  # type: ignore[index]
+    target = "ipv4:" + ",".join(f"127.0.0.1:{each.ports['grpc']}" for each in (pod, tuned))
+    before = [count_answers(each) for each in (pod, tuned)]
+    with grpcclient.InferenceServerClient(target, channel_args=arguments) as client:
+        client.is_server_ready()
+        image = grpcclient.InferInput("image", [1, 1, 8, 8], "FP32")
+        image.set_data_from_numpy(np.zeros((1, 1, 8, 8), np.float32))
+        for _ in range(20):
+            client.infer("digits", [image])
+    answered = [count_answers(each) - count for each, count in zip((pod, tuned), before, strict=True)]
+    assert sum(answered) == 20
+    assert min(answered) >= 5
+
+
+def count_answers(pod: Pod) -> int:
+    """Inferences of the example model that this pod answered."""
+    metrics = ask(pod.url("/metrics", "metrics"))[1]
+    return sum(
+        int(n) for n in re.findall(r'^nv_inference_request_success\{model="digits".*\} (\d+)', metrics, re.MULTILINE)
+    )
 
 
 def test_readiness_of_several_models_asks_each(tuned: Pod) -> None:

@@ -27,12 +27,14 @@ def immutable_fields(objects: Objects) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for item in objects:
         spec, name = item.get("spec", {}), f"{item['kind']}/{item['metadata']['name']}"
-        if item["kind"] == "Deployment":
+        if item["kind"] in ("Deployment", "DaemonSet"):
             fields[name] = spec["selector"]
         elif item["kind"] == "Service":
             fields[name] = {"headless": spec.get("clusterIP") == "None"}
         elif item["kind"] == "PersistentVolumeClaim":
             fields[name] = {"accessModes": spec["accessModes"], "storageClassName": spec.get("storageClassName")}
+        elif item["kind"] == "ResourceClaimTemplate":
+            fields[name] = spec
         elif item["kind"] == "LeaderWorkerSet":
             fields[name] = {}
     return fields

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from serve_deploy.chart.values import ChartValues
-from serve_deploy.chart.values.documentation import document_values
+from serve_deploy.chart.values.documentation import USUAL_VALUES, document_values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -41,6 +41,15 @@ def test_defaults_are_the_types_own() -> None:
     """values.yaml says what ChartValues does."""
     assert ChartValues.model_validate(DEFAULTS) == ChartValues()
     assert ChartValues().model_dump(mode="json", by_alias=True) == DEFAULTS
+
+
+def test_usual_values_work(render: Callable[..., Objects]) -> None:
+    """The ten lines at the top of values.yaml can be taken as they are."""
+    text = (CHART / "values.yaml").read_text(encoding="utf-8").partition("\n\n")[0]
+    shown = "".join(line.removeprefix("#   ") + "\n" for line in text.splitlines() if line.startswith("#   "))
+    assert shown == USUAL_VALUES
+    assert len(shown.splitlines()) == 10
+    assert "HTTPRoute" in {item["kind"] for item in render(yaml.safe_load(shown))}
 
 
 def test_every_value_is_documented() -> None:

@@ -43,14 +43,14 @@ def main() -> int:
     return 0 if all(outcome.verdict in GOOD for outcome in outcomes) else 1
 
 
-def judge_unserved(case: Case, cause: str | None, failed: Outcome | None) -> Outcome | None:
-    """What to say of a case that ONNX Runtime does not reproduce or that packaging refuses; None: serve it."""
-    if failed and failed.verdict is Verdict.REFUSED:
-        too_new = cause == "" and "cannot lower the" in failed.cause
-        return dataclasses.replace(failed, verdict=Verdict.TOO_NEW) if too_new else failed
-    if cause:
-        return Outcome(case.name, Verdict.NOT_REPRODUCED, cause)
-    return failed
+def judge(outcome: Outcome, cause: str | None) -> Outcome:
+    """What to say of a case, knowing why ONNX Runtime does not reproduce it ("": it does, None: not tried)."""
+    if outcome.verdict is Verdict.REFUSED:
+        too_new = cause == "" and "cannot lower the" in outcome.cause
+        return dataclasses.replace(outcome, verdict=Verdict.TOO_NEW) if too_new else outcome
+    if cause and outcome.verdict is not Verdict.SERVED:
+        return Outcome(outcome.name, Verdict.NOT_REPRODUCED, cause)
+    return outcome
 
 
 def run_cases(cases: list[Case]) -> list[Outcome]:
@@ -58,9 +58,10 @@ def run_cases(cases: list[Case]) -> list[Outcome]:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="serve-conformance-") as temporary:
         folder = Path(temporary)
-        repository, packaged = folder / "models", []
+        repository, packaged, causes = folder / "models", [], {}
         for number, case in enumerate(cases, start=1):
-            failed = judge_unserved(case, run_case(case), package_case(case, folder, repository))
+            causes[case.name] = run_case(case)
+            failed = package_case(case, folder, repository)
             if failed:
                 outcomes.append(failed)
                 shutil.rmtree(repository / case.name, ignore_errors=True)
@@ -71,7 +72,7 @@ def run_cases(cases: list[Case]) -> list[Outcome]:
                 shutil.rmtree(repository)
                 packaged = []
                 print(f"{number} of {len(cases)} cases", file=sys.stderr, flush=True)
-    return outcomes
+    return [judge(outcome, causes[outcome.name]) for outcome in outcomes]
 
 
 if __name__ == "__main__":

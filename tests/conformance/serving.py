@@ -112,6 +112,9 @@ def _ask_case(server: TritonServer, case: Case) -> Outcome:
         with ControlPlane(endpoint, timeout_seconds=60) as control:
             model = control.describe_model(case.name)
         for request in case.requests:
+            if left_out := [name for name, value in request.inputs.items() if value is None]:
+                cause = f"the fixed copy needs {', '.join(left_out)} in each request, and the case leaves it out"
+                return Outcome(case.name, Verdict.REFUSED, cause)
             outputs = _ask(endpoint, model, request)
             if difference := compare(case, [_find(outputs, name) for name in case.output_names], request.expected):
                 return Outcome(case.name, Verdict.DIFFERENT, difference, model.max_batch_size)

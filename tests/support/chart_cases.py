@@ -14,6 +14,7 @@ from allpairspy import AllPairs
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "triton"
 KUBERNETES = tuple(f"1.{minor}" for minor in range(27, 38))
+OLDEST = {"device-claims": "1.34"}  # Kubernetes that a mode needs, where it is not the chart's own oldest
 
 Values = dict[str, Any]
 DIGEST = "sha256:" + 8 * "01234567"
@@ -87,6 +88,7 @@ TOGGLES: dict[str, dict[str, Values]] = {
         "gh200": {"gpu": {"profile": "gh200", "runtimeClassName": "nvidia"}},
         "any": {"gpu": {"count": 1, "resourceName": "nvidia.com/gpu.shared"}},
         "h100-eks-8": {"gpu": {"profile": "h100", "cloud": "eks", "count": 8}},
+        "claim": {"gpu": {"profile": "h200", "count": 8, "deviceClass": "gpu.nvidia.com", "deviceSelectors": ["true"]}},
     },
     "nodes": {
         "one": {},
@@ -119,6 +121,25 @@ TOGGLES: dict[str, dict[str, Values]] = {
                 "grpcRoute": {"enabled": True, "hostnames": ["g.example.com"]},
             }
         },
+        "envoy": {
+            "gateway": {
+                "parentRefs": _PARENT,
+                "grpcRoute": {
+                    "enabled": True,
+                    "filters": [{"type": "ExtensionRef", "extensionRef": {"group": "a", "kind": "B", "name": "c"}}],
+                },
+                "envoyGateway": {"enabled": True},
+            }
+        },
+        "envoy-keys": {
+            "gateway": {
+                "parentRefs": _PARENT,
+                "httpRoute": {"enabled": True},
+                "grpcRoute": {"enabled": True},
+                "envoyGateway": {"enabled": True, "requestsPerSecond": 50, "apiKeySecret": "clients"},
+            },
+            "networkPolicy": {"clients": [{"namespaceSelector": {"matchLabels": {"name": "gateways"}}}]},
+        },
         "canary": {
             "gateway": {
                 "parentRefs": _PARENT,
@@ -147,7 +168,24 @@ TOGGLES: dict[str, dict[str, Values]] = {
         "annotated": {"serviceAccount": {"name": "own", "annotations": {"eks.amazonaws.com/role-arn": "arn"}}},
     },
     "budget": {"on": {}, "off": {"podDisruptionBudget": {"enabled": False}}},
-    "surge": {"on": {}, "off": {"lifecycle": {"rollingUpdate": {"spareCapacity": False}, "preStopSeconds": 5}}},
+    "surge": {
+        "on": {},
+        "off": {"lifecycle": {"rollingUpdate": {"spareCapacity": False}, "preStopSeconds": 5}},
+        "most": {"lifecycle": {"rollingUpdate": {"atOnce": "60%"}}},
+    },
+    "tracing": {
+        "off": {},
+        "on": {"tracing": {"url": "http://collector:4318/v1/traces"}},
+        "tls": {"tracing": {"url": "https://collector.example.com/v1/traces", "oneIn": 1}},
+    },
+    "pre-pull": {
+        "off": {},
+        "on": {"prePull": {"enabled": True}, "pod": {"nodeSelector": {"pool": "models"}}},
+        "next": {
+            "prePull": {"enabled": True, "images": ["example.com/triton:next"]},
+            "pod": {"nodeSelector": {"pool": "models"}},
+        },
+    },
     "grace": {
         "computed": {},
         "longer": {"lifecycle": {"terminationGracePeriodSeconds": 300, "exitTimeoutSeconds": 120}},
@@ -259,7 +297,8 @@ TOGGLES: dict[str, dict[str, Values]] = {
         },
     },
 }
-_GROUP_GPUS = {"h100-eks-8", "h100-nvl-aks"}
+_GROUP_GPUS = {"h100-eks-8", "h100-nvl-aks", "claim"}
+_NO_CLAIMS = {"1.27", "1.30", "1.33"}
 _DEFAULTS = {toggle: next(iter(settings)) for toggle, settings in TOGGLES.items()}
 Row = dict[str, str]
 Pair = tuple[tuple[str, str], tuple[str, str]]
@@ -267,6 +306,8 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 
 def _is_possible(chosen: Row) -> bool:
     """Leave out what the chart refuses by itself; the refusals have tests of their own."""
+    if chosen.get("gpu") == "claim" and chosen.get("kubernetes") in _NO_CLAIMS:
+        return False
     if chosen.get("nodes", "one") == "one":
         return True
     return chosen.get("gpu", "h100-eks-8") in _GROUP_GPUS and chosen.get("autoscaling") != "cpu"

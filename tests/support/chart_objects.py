@@ -52,7 +52,7 @@ def pod_templates(objects: Objects) -> list[Template]:
     found = []
     for item in objects:
         spec = item.get("spec", {})
-        if item["kind"] in ("Deployment", "Job"):
+        if item["kind"] in ("Deployment", "DaemonSet", "Job"):
             found.append(_template(item, spec["template"], {}))
         elif item["kind"] == "LeaderWorkerSet":
             group = spec["leaderWorkerTemplate"]

@@ -86,6 +86,11 @@ def _pods(objects: Objects) -> Iterator[str]:
                 for v in re.findall(r"\$\(([A-Z_]+)\)", text)
                 if v not in variables
             )
+            claims = {each["name"] for each in container["resources"].get("claims", [])}
+            yield from (
+                f"{where} uses claim {name}, which the pod does not have"
+                for name in claims - {each["name"] for each in spec.get("resourceClaims", [])}
+            )
             if "$$" in text:
                 yield f"{where}: Kubernetes turns $$ into $"
             names = {port["name"] for port in container.get("ports", [])}
@@ -109,6 +114,9 @@ def _references(objects: Objects) -> Iterator[str]:
     for template in pod_templates(objects):
         owner, spec = template.owner["metadata"]["name"], template.spec
         wanted = {("ServiceAccount", spec["serviceAccountName"])} if "serviceAccountName" in spec else set()
+        wanted |= {
+            ("ResourceClaimTemplate", claim["resourceClaimTemplateName"]) for claim in spec.get("resourceClaims", [])
+        }
         for volume in spec.get("volumes", []):
             if "configMap" in volume:
                 wanted.add(("ConfigMap", volume["configMap"]["name"]))
@@ -234,6 +242,14 @@ def _routes(objects: Objects) -> Iterator[str]:
                 yield f"Ingress leads to {backend}"
 
 
+def _policies(objects: Objects) -> Iterator[str]:
+    routes = {(route["kind"], route["metadata"]["name"]) for route in select(objects, "HTTPRoute", "GRPCRoute")}
+    for policy in select(objects, "BackendTrafficPolicy", "SecurityPolicy"):
+        targets = {(target["kind"], target["name"]) for target in policy["spec"]["targetRefs"]}
+        if targets != routes:
+            yield f"{policy['kind']} applies to {sorted(targets)}, the routes are {sorted(routes)}"
+
+
 def _metrics(objects: Objects) -> Iterator[str]:
     recorded = {
         rule["record"]
@@ -255,5 +271,5 @@ def _metrics(objects: Objects) -> Iterator[str]:
 
 _CHECKS: tuple[Callable[[Objects], Iterator[str]], ...] = (
     _identities, _services, _pods, _references, _scaling, _lifecycle, _disruption, _network, _monitors, _routes,
-    _metrics,
+    _policies, _metrics,
 )  # fmt: skip

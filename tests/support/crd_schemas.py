@@ -1,7 +1,8 @@
 """Compact strict schemas of the custom resources that the chart makes: the fields it may use, no others.
 
 Written from the projects' own CRDs (KEDA, prometheus-operator, Gateway API's standard channel, LeaderWorkerSet,
-external-secrets, Google's prometheus-engine). Pod templates within them are checked as pod templates elsewhere.
+external-secrets, Google's prometheus-engine, Envoy Gateway). Pod templates within them are checked as pod templates
+elsewhere.
 """
 
 from __future__ import annotations
@@ -79,11 +80,26 @@ _BACKENDS = _list(
 )
 
 
+_FILTERS = _list(
+    _map(
+        "type", type=_one_of("RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "ExtensionRef"),
+        requestHeaderModifier=_map(set=_list(ANYTHING), add=_list(ANYTHING), remove=_list(TEXT)),
+        extensionRef=_map("group kind name", group=STRING, kind=TEXT, name=TEXT),
+    )
+)  # fmt: skip
+_TARGETS = _list(
+    _map("group kind name", group=_one_of("gateway.networking.k8s.io"), kind=_one_of("HTTPRoute", "GRPCRoute"),
+         name=TEXT),
+    minItems=1,
+)  # fmt: skip
+_COUNT_OR_SHARE: Schema = {"anyOf": [_REPLICAS, {"type": "string", "pattern": "^([0-9]{1,2}|100)%$"}]}
+
+
 def _route(match: Schema, **rule: Schema) -> Schema:
     return _map(
         parentRefs=_list(_PARENT, minItems=1),
         hostnames=_list({"type": "string", "pattern": r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}),
-        rules=_list(_map(matches=_list(match), backendRefs=_BACKENDS, **rule), minItems=1),
+        rules=_list(_map(matches=_list(match), filters=_FILTERS, backendRefs=_BACKENDS, **rule), minItems=1),
     )
 
 
@@ -120,11 +136,38 @@ SPECS: dict[tuple[str, str], Schema] = {
         startupPolicy=_one_of("LeaderCreated", "LeaderReady"),
         rolloutStrategy=_map(
             "type", type=_one_of("RollingUpdate"),
-            rollingUpdateConfiguration=_map(maxSurge=_REPLICAS, maxUnavailable=_REPLICAS, partition=_REPLICAS),
+            rollingUpdateConfiguration=_map(
+                maxSurge=_COUNT_OR_SHARE, maxUnavailable=_COUNT_OR_SHARE, partition=_REPLICAS
+            ),
         ),
         leaderWorkerTemplate=_map(
             "workerTemplate", size=_POSITIVE, leaderTemplate=ANYTHING, workerTemplate=ANYTHING,
             restartPolicy=_one_of("None", "RecreateGroupOnPodRestart", "RecreateGroupAfterStart"),
+        ),
+    ),
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"): _map(
+        "targetRefs",
+        targetRefs=_TARGETS,
+        loadBalancer=_map("type", type=_one_of("ConsistentHash", "LeastRequest", "Random", "RoundRobin")),
+        rateLimit=_map(
+            type=_one_of("Global", "Local"),
+            local=_map(
+                rules=_list(
+                    _map(
+                        "limit",
+                        limit=_map("requests unit", requests=_POSITIVE, unit=_one_of("Second", "Minute", "Hour")),
+                    )
+                )
+            ),
+        ),
+    ),
+    ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"): _map(
+        "targetRefs",
+        targetRefs=_TARGETS,
+        apiKeyAuth=_map(
+            "credentialRefs extractFrom",
+            credentialRefs=_list(_map("name", group=STRING, kind=TEXT, name=TEXT), minItems=1),
+            extractFrom=_list(_map(headers=_list(TEXT, minItems=1)), minItems=1),
         ),
     ),
     ("external-secrets.io/v1", "ExternalSecret"): _map(

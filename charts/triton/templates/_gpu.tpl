@@ -17,7 +17,7 @@ tolerations. Empty on a CPU.
 count: {{ $count }}
 resource: {{ $gpu.resourceName | default $resource }}
 {{- if eq $gpu.runtimeClassName "auto" }}
-runtimeClass: {{ ternary "nvidia" "" (eq $gpu.cloud "onprem") | quote }}
+runtimeClass: {{ ternary "nvidia" "" (and (eq $gpu.cloud "onprem") (not $gpu.deviceClass)) | quote }}
 {{- else }}
 runtimeClass: {{ $gpu.runtimeClassName | quote }}
 {{- end }}
@@ -70,4 +70,31 @@ tolerations:
 {{/* GPUs a pod, as a number. */}}
 {{- define "triton.gpuCount" -}}
 {{- (include "triton.gpu" . | fromYaml).count | default 0 | int -}}
+{{- end -}}
+
+{{/* What a pod claims of a device class, as a ResourceClaim's spec; empty where the device plugin is asked. */}}
+{{- define "triton.claimSpec" -}}
+{{- if and .Values.gpu.deviceClass (ne (include "triton.gpuCount" .) "0") -}}
+devices:
+  requests:
+    - name: gpu
+      exactly:
+        deviceClassName: {{ .Values.gpu.deviceClass }}
+        allocationMode: ExactCount
+        count: {{ include "triton.gpuCount" . }}
+        {{- with .Values.gpu.deviceSelectors }}
+        selectors:
+          {{- range . }}
+          - cel:
+              expression: {{ . | quote }}
+          {{- end }}
+        {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Its name follows from its content, because Kubernetes takes no change of a claim template. */}}
+{{- define "triton.claimTemplate" -}}
+{{- with include "triton.claimSpec" . -}}
+{{- include "triton.fullname" $ }}-gpu-{{ sha256sum . | trunc 8 }}
+{{- end -}}
 {{- end -}}

@@ -26,13 +26,14 @@ seccompProfile:
 
 {{- define "triton.resources" -}}
 {{- $gpu := include "triton.gpu" . | fromYaml -}}
+{{- $claimed := include "triton.claimTemplate" . -}}
 {{- $multi := .Values.multiNode -}}
 {{- $network := and $multi.enabled $multi.networkResource (gt (int $multi.networkCount) 0) -}}
 requests:
   cpu: {{ .Values.resources.cpu | quote }}
   memory: {{ .Values.resources.memory }}
   ephemeral-storage: {{ .Values.resources.ephemeralStorage }}
-  {{- if gt (int $gpu.count) 0 }}
+  {{- if and (gt (int $gpu.count) 0) (not $claimed) }}
   {{ $gpu.resource }}: {{ int $gpu.count }}
   {{- end }}
   {{- if $network }}
@@ -44,12 +45,16 @@ limits:
   {{- end }}
   memory: {{ .Values.resources.memory }}
   ephemeral-storage: {{ .Values.resources.ephemeralStorage }}
-  {{- if gt (int $gpu.count) 0 }}
+  {{- if and (gt (int $gpu.count) 0) (not $claimed) }}
   {{ $gpu.resource }}: {{ int $gpu.count }}
   {{- end }}
   {{- if $network }}
   {{ $multi.networkResource }}: {{ int $multi.networkCount }}
   {{- end }}
+{{- if $claimed }}
+claims:
+  - name: gpu
+{{- end }}
 {{- end -}}
 
 {{- define "triton.ports" -}}
@@ -122,13 +127,13 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* Everything about where a pod may run. */}}
-{{- define "triton.scheduling" -}}
-{{- $gpu := include "triton.gpu" . | fromYaml -}}
-{{- $pod := .Values.pod -}}
+{{/* The nodes where a replica may run. Call with dict: root, affinity. */}}
+{{- define "triton.nodes" -}}
+{{- $gpu := include "triton.gpu" .root | fromYaml -}}
+{{- $pod := .root.Values.pod -}}
 {{- $selector := merge (dict) $pod.nodeSelector -}}
 {{- if $gpu.architecture }}{{- $selector = merge $selector (dict "kubernetes.io/arch" $gpu.architecture) -}}{{- end -}}
-{{- $affinity := deepCopy $pod.affinity -}}
+{{- $affinity := deepCopy .affinity -}}
 {{- if and $gpu.expressions (not (hasKey $affinity "nodeAffinity")) -}}
 {{- $terms := list (dict "matchExpressions" $gpu.expressions) -}}
 {{- $_ := set $affinity "nodeAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms)) -}}
@@ -145,6 +150,13 @@ affinity:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* Everything about where a pod may run. */}}
+{{- define "triton.scheduling" -}}
+{{- $gpu := include "triton.gpu" . | fromYaml -}}
+{{- $pod := .Values.pod -}}
+{{- include "triton.nodes" (dict "root" . "affinity" $pod.affinity) }}
 {{- with $gpu.runtimeClass }}
 runtimeClassName: {{ . }}
 {{- end }}
@@ -215,6 +227,11 @@ imagePullSecrets:
   {{- end }}
 {{- end }}
 {{- include "triton.scheduling" $root }}
+{{- with include "triton.claimTemplate" $root }}
+resourceClaims:
+  - name: gpu
+    resourceClaimTemplateName: {{ . }}
+{{- end }}
 {{- with printf "%s\n%s" (include "triton.repositoryInit" $root) (ternary (toYaml $root.Values.pod.initContainers) "" (gt (len $root.Values.pod.initContainers) 0)) | trim }}
 initContainers:
   {{- . | nindent 2 }}

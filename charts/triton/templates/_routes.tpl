@@ -18,3 +18,14 @@ parentRefs:
 hostnames: {{ toJson . }}
 {{- end }}
 {{- end -}}
+
+{{/* The routes that there are, as targets of a policy. */}}
+{{- define "triton.routeTargets" -}}
+{{- range $kind, $part := dict "HTTPRoute" (list "httpRoute" "") "GRPCRoute" (list "grpcRoute" "-grpc") }}
+{{- if (get $.Values.gateway (first $part)).enabled }}
+- group: gateway.networking.k8s.io
+  kind: {{ $kind }}
+  name: {{ include "triton.fullname" $ }}{{ last $part }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -51,6 +51,15 @@
 {{- range $server.backendConfig }}
 - {{ printf "--backend-config=%s" . | quote }}
 {{- end }}
+{{- with .Values.tracing.url }}
+- --trace-config=mode=opentelemetry
+- --trace-config=level=TIMESTAMPS
+- --trace-config=rate={{ int $.Values.tracing.oneIn }}
+- {{ printf "--trace-config=opentelemetry,url=%s" . | quote }}
+- {{ printf "--trace-config=opentelemetry,resource=service.name=%s" (include "triton.fullname" $) | quote }}
+- {{ printf "--trace-config=opentelemetry,resource=service.namespace=%s" $.Release.Namespace | quote }}
+- --trace-config=opentelemetry,resource=service.instance.id=$(SERVE_POD)
+{{- end }}
 {{- with $admin.restricted }}
 - {{ printf "--http-restricted-api=%s:%s=$(SERVE_ADMIN_KEY)" (join "," .) $admin.header | quote }}
 - {{ printf "--grpc-restricted-protocol=%s:%s=$(SERVE_ADMIN_KEY)" (join "," .) $admin.header | quote }}
@@ -88,6 +97,12 @@
     fieldRef:
       fieldPath: metadata.uid
     {{- end }}
+{{- end }}
+{{- if .Values.tracing.url }}
+- name: SERVE_POD
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
 {{- end }}
 - name: HOME
   value: /tmp

@@ -18,6 +18,9 @@
 {{- $problems = append $problems (printf "lifecycle.terminationGracePeriodSeconds is %d, but preStopSeconds %d + exitTimeoutSeconds %d + marginSeconds %d need %d: requests in flight would be cut off" (int $lifecycle.terminationGracePeriodSeconds) (int $lifecycle.preStopSeconds) (int $lifecycle.exitTimeoutSeconds) (int $lifecycle.marginSeconds) $needed) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.multiNode.enabled (not $lifecycle.rollingUpdate.spareCapacity) (hasSuffix "%" (include "triton.atOnce" .)) -}}
+{{- $problems = append $problems (printf "lifecycle.rollingUpdate.atOnce is %s, but a LeaderWorkerSet without spareCapacity rounds a share down, to none where there are few groups; give a number" (include "triton.atOnce" .)) -}}
+{{- end -}}
 {{- $fewest := include "triton.fewestReplicas" . | int -}}
 {{- if and .Values.podDisruptionBudget.enabled (ge $fewest 2) (ge (int .Values.podDisruptionBudget.maxUnavailable) $fewest) -}}
 {{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is %d of %d replicas: a drain could take all of them; take less than %d" (int .Values.podDisruptionBudget.maxUnavailable) $fewest $fewest) -}}
@@ -107,6 +110,25 @@
 {{- else if or $gpu.mig $gpu.cloud -}}
 {{- $problems = append $problems (printf "gpu.mig %q and gpu.cloud %q need a gpu.profile" $gpu.mig $gpu.cloud) -}}
 {{- end -}}
+{{- if $gpu.deviceClass -}}
+{{- if eq (include "triton.gpuCount" .) "0" -}}
+{{- $problems = append $problems (printf "gpu.deviceClass is %s, but no GPU is asked for: set gpu.count or gpu.profile" $gpu.deviceClass) -}}
+{{- end -}}
+{{- if semverCompare "<1.34-0" (include "triton.kubeVersion" .) -}}
+{{- $problems = append $problems (printf "gpu.deviceClass is %s, but Kubernetes %s has no resource.k8s.io/v1 (it came with 1.34)" $gpu.deviceClass (include "triton.kubeVersion" .)) -}}
+{{- end -}}
+{{- if or $gpu.mig $gpu.resourceName -}}
+{{- $problems = append $problems "gpu.mig and gpu.resourceName name resources of the device plugin, but gpu.deviceClass is set; ask for a slice with deviceClass mig.nvidia.com and gpu.deviceSelectors" -}}
+{{- end -}}
+{{- else if $gpu.deviceSelectors -}}
+{{- $problems = append $problems "gpu.deviceSelectors is set, but gpu.deviceClass is empty: the device plugin knows no selectors" -}}
+{{- end -}}
+{{- if and .Values.prePull.enabled (not (or $gpu.profile .Values.pod.nodeSelector (hasKey .Values.pod.affinity "nodeAffinity"))) -}}
+{{- $problems = append $problems "prePull.enabled would put the image, over 10 GB, on every node of the cluster; set gpu.profile, pod.nodeSelector or pod.affinity.nodeAffinity" -}}
+{{- end -}}
+{{- if and .Values.prePull.images (not .Values.prePull.enabled) -}}
+{{- $problems = append $problems "prePull.images names images, but prePull.enabled is false" -}}
+{{- end -}}
 {{- $multi := .Values.multiNode -}}
 {{- if $multi.enabled -}}
 {{- $count := include "triton.gpuCount" . | int -}}
@@ -137,6 +159,16 @@
 {{- if and (or $gateway.httpRoute.enabled $gateway.grpcRoute.enabled) (not $gateway.parentRefs) -}}
 {{- $problems = append $problems "gateway.parentRefs is empty, but a route is enabled: name the Gateway that it attaches to" -}}
 {{- end -}}
+{{- $envoy := $gateway.envoyGateway -}}
+{{- if and $envoy.enabled (not (or $gateway.httpRoute.enabled $gateway.grpcRoute.enabled)) -}}
+{{- $problems = append $problems "gateway.envoyGateway.enabled is true, but no route is enabled: its policies would apply to nothing" -}}
+{{- end -}}
+{{- if and $envoy.enabled $envoy.apiKeySecret .Values.networkPolicy.enabled (not .Values.networkPolicy.clients) -}}
+{{- $problems = append $problems "gateway.envoyGateway.apiKeySecret is set, but networkPolicy.clients is empty: everyone could go around the Gateway without a key; name the Gateway's pods or namespace there" -}}
+{{- end -}}
+{{- if and (not $envoy.enabled) (or $envoy.apiKeySecret (gt (int $envoy.requestsPerSecond) 0)) -}}
+{{- $problems = append $problems "gateway.envoyGateway.apiKeySecret or requestsPerSecond is set, but gateway.envoyGateway.enabled is false: the routes would be open and without a limit; the Gateway API itself has neither, so with another implementation use gateway.httpRoute.filters and gateway.grpcRoute.filters" -}}
+{{- end -}}
 {{- if and (int $gateway.canary.weight) (not $gateway.canary.service) -}}
 {{- $problems = append $problems (printf "gateway.canary.weight is %d, but gateway.canary.service names no Service" (int $gateway.canary.weight)) -}}
 {{- end -}}
@@ -145,6 +177,9 @@
 {{- end -}}
 {{- if and .Values.monitoring.serviceMonitor.enabled .Values.monitoring.podMonitor.enabled -}}
 {{- $problems = append $problems "monitoring.serviceMonitor.enabled and monitoring.podMonitor.enabled are both true: each replica would be scraped twice, and every sum would read double" -}}
+{{- end -}}
+{{- if regexMatch "^https?://[^/]+:4317(/|$)" .Values.tracing.url -}}
+{{- $problems = append $problems (printf "tracing.url %s is the port of OTLP over gRPC; Triton sends OTLP over HTTP, usually to port 4318 and path /v1/traces" .Values.tracing.url) -}}
 {{- end -}}
 {{- $ports := .Values.server.ports -}}
 {{- $all := list (int $ports.http) (int $ports.grpc) (int $ports.metrics) -}}

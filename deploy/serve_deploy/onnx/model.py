@@ -40,6 +40,11 @@ class UnsupportedTensor:
     kind: str  # sequence, map, optional, sparse tensor, opaque or tensor
     type_name: str
 
+    @property
+    def described(self) -> str:
+        """Its type with an article: `an optional float tensor`."""
+        return f"{'an' if self.type_name[:1] in 'aeio' else 'a'} {self.type_name}"
+
 
 @dataclass(frozen=True)
 class OnnxModel:

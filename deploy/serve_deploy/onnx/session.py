@@ -14,9 +14,9 @@ import numpy as np
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx.model import DATA_TYPES, OnnxModel, parse_proto, read_model
+from serve_deploy.onnx.narrow_values import find_narrow_type, from_ort_value, to_ort_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
-from serve_deploy.tensors.wire import from_bfloat16_bits, to_bfloat16_bits
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,7 +25,6 @@ Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], dict[str, Array]]
 
-_BFLOAT16 = 16  # TensorProto.BFLOAT16
 _EXTERNAL_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 
 
@@ -78,7 +77,10 @@ class OpenedModel:
         )
 
     def run(self, inputs: Arrays, *, timeout_seconds: float | None = None) -> dict[str, Array]:
-        """Every output that is a tensor, BF16 as float32; InvalidModelError in ONNX Runtime's own words."""
+        """Every output that is a tensor, BF16 and FP8 as float32, INT4 as int8.
+
+        Raises InvalidModelError in ONNX Runtime's own words.
+        """
         import onnxruntime
 
         session = self.session
@@ -143,39 +145,27 @@ def _specs(values: Iterable[Any], *, optional: bool = False) -> tuple[TensorSpec
 
 def _run(session: Any, inputs: Arrays, options: Any) -> dict[str, Array]:
     outputs = [output for output in session.get_outputs() if str(output.type).startswith("tensor(")]
-    types = {value.name: str(value.type) for value in (*session.get_inputs(), *outputs)}
+    types = {value.name: find_narrow_type(str(value.type)) for value in (*session.get_inputs(), *outputs)}
     names = [output.name for output in outputs]
-    if "tensor(bfloat16)" not in types.values():
+    if not any(types.values()):
         return dict(zip(names, session.run(names, dict(inputs), options), strict=True))
-    return _run_bfloat16(session, inputs, names, types, options)
+    return _run_narrow(session, inputs, names, types, options)
 
 
-def _run_bfloat16(
-    session: Any, inputs: Arrays, names: list[str], types: dict[str, str], options: Any
+def _run_narrow(
+    session: Any, inputs: Arrays, names: list[str], types: Mapping[str, str | None], options: Any
 ) -> dict[str, Array]:
     from onnxruntime import OrtValue
 
     feeds = {
-        name: OrtValue.ortvalue_from_numpy_with_onnx_type(to_bfloat16_bits(array), _BFLOAT16)
-        if types.get(name) == "tensor(bfloat16)"
-        else OrtValue.ortvalue_from_numpy(array)
+        name: to_ort_value(array, narrow) if (narrow := types.get(name)) else OrtValue.ortvalue_from_numpy(array)
         for name, array in inputs.items()
     }
     values = session.run_with_ort_values(names, feeds, options)
     return {
-        name: from_bfloat16_bits(_bits(value)) if types[name] == "tensor(bfloat16)" else value.numpy()
+        name: from_ort_value(value, narrow) if (narrow := types[name]) else value.numpy()
         for name, value in zip(names, values, strict=True)
     }
-
-
-def _bits(value: Any) -> Array:
-    import ctypes
-
-    count = int(np.prod(value.shape()))
-    if not count:
-        return np.zeros(value.shape(), np.uint16)
-    buffer = (ctypes.c_uint16 * count).from_address(value.data_ptr())
-    return np.ctypeslib.as_array(buffer).reshape(value.shape()).copy()
 
 
 def _describe(error: BaseException) -> str:

@@ -37,7 +37,7 @@ def make_servable(opened: OpenedModel, *, release: str, fix: bool, runs_model: b
     servable, fixes = fix_model(opened, release=release) if fix else (opened, ())
     model = servable.model
     error = (
-        explain_unservable(model)
+        explain_unservable(model, fixed=fix)
         or check_release(release, model.ir_version, model.opsets)
         or check_data_types(release, model.signature)
     )
@@ -52,13 +52,13 @@ def make_servable(opened: OpenedModel, *, release: str, fix: bool, runs_model: b
     return Servable(servable, fixes, (note,) if note else (), runs)
 
 
-def explain_unservable(model: OnnxModel) -> InvalidModelError | None:
-    """Why Triton cannot serve the model as it is, naming the tensor and what to do; None where it can."""
+def explain_unservable(model: OnnxModel, *, fixed: bool = False) -> InvalidModelError | None:
+    """Why Triton cannot serve the model as it is, or the copy, naming the tensor and what to do; None where it can."""
     for tensor in model.unsupported:
         return InvalidModelError(
-            f"{tensor.direction} '{tensor.name}' of {model.path} is a {tensor.type_name}, which Triton cannot serve",
+            f"{tensor.direction} '{tensor.name}' of {model.path} is {tensor.described}, which Triton cannot serve",
             hint="`fix` rewrites a copy of the model with plain tensors"
-            if _is_fixable(tensor)
+            if _is_fixable(tensor) and not fixed
             else f"export the model with plain tensors as {tensor.direction}s",
         )
     return None
@@ -67,4 +67,6 @@ def explain_unservable(model: OnnxModel) -> InvalidModelError | None:
 def _is_fixable(tensor: UnsupportedTensor) -> bool:
     if tensor.kind == "tensor":
         return "complex" not in tensor.type_name
-    return tensor.direction == "output" and tensor.kind != "sparse tensor"
+    if tensor.direction == "input":
+        return tensor.kind == "optional" and "sequence" not in tensor.type_name
+    return tensor.kind != "sparse tensor"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -38,9 +39,7 @@ _SETTERS = {
 
 def given_settings(options: PackageOptions) -> Settings:
     """What differs from the defaults, by option, as JSON; labels are kept by what is in them, not by their file."""
-    config = TypeAdapter(ConfigOptions).dump_python(
-        options.config, mode="json", exclude_defaults=True, include=set(_CONFIG)
-    )
+    config = _config_options().dump_python(options.config, mode="json", exclude_defaults=True, include=set(_CONFIG))
     own = {"release": options.release, "max_batch_size": options.max_batch_size}
     return {
         **config,
@@ -65,7 +64,7 @@ def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Setting
 def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     """The options with what is kept; InvalidModelError where the manifest was changed to something else."""
     try:
-        before = TypeAdapter(ConfigOptions).validate_python({k: v for k, v in kept.items() if k in _CONFIG})
+        before = _config_options().validate_python({k: v for k, v in kept.items() if k in _CONFIG})
     except ValidationError as error:
         raise InvalidModelError(
             f"{MANIFEST_NAME}: `settings` cannot be read: {error.errors()[0]['msg']}",
@@ -74,6 +73,11 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
     own = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
     return replace(options, config=config, **own)
+
+
+@cache
+def _config_options() -> TypeAdapter[ConfigOptions]:
+    return TypeAdapter(ConfigOptions)  # takes longer to build than a small model to package
 
 
 def describe_settings(settings: Settings) -> str:

@@ -81,7 +81,7 @@ def compare(
     if expected.dtype.kind != "f":
         wrong = int(np.sum(actual != expected))
         problem = f"differs in {wrong} of {expected.size} elements" if wrong else None
-        return Difference(wrong, wrong / max(expected.size, 1), problem)
+        return Difference(wrong, wrong / expected.size, problem)
     a, b = actual.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):

@@ -14,7 +14,7 @@ from onnx_models import doubling_model, echo_model
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx.model import read_model
 from serve_deploy.onnx.session import OpenedModel, open_model
-from serve_deploy.packaging.fixes.model_fixes import fix_model
+from serve_deploy.packaging.fixes.model_fixes import check_same_results, fix_model
 from serve_deploy.packaging.labels import find_labels
 from serve_deploy.packaging.servable import explain_unservable
 
@@ -162,6 +162,84 @@ def test_casts_types_that_triton_cannot_serve(number: int, tmp_path: Path) -> No
     numbers = np.array([[1, 2, -4]], "int8" if number == TensorProto.INT4 else "float32")
     assert fixed.run({"x": numbers})["y"].tolist() == [[1, 2, -4]]
     assert (explain_unservable(fixed.model), len(fixes)) == (None, 2)
+
+
+_CAST_AND_DOUBLE = ("Cast<to=1>(x)", "Add(x, x)")
+
+
+@pytest.mark.parametrize("number", [TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2, TensorProto.UINT4])
+def test_compares_a_widened_output_with_the_original(number: int, tmp_path: Path) -> None:
+    """A copy whose widened output has other values is noticed."""
+    original, copy = (parse_graph(f"(float[N,3] x) => (float[N,3] y) {{ y = {node} }}") for node in _CAST_AND_DOUBLE)
+    original.graph.node[0].attribute[0].i = number
+    original.graph.output[0].type.tensor_type.elem_type = number
+    opened = []
+    for name, model in (("original.onnx", original), ("copy.onnx", copy)):
+        model.opset_import[0].version, model.ir_version = 21, 10
+        opened.append(open_model(save(model, tmp_path, name)))
+
+    with pytest.raises(InvalidModelError, match="answers differently in output 'y'"):
+        check_same_results(*opened)
+
+
+def test_compares_an_input_that_is_declared_empty(tmp_path: Path) -> None:
+    """The original takes no value where the copy takes any number of them."""
+    model = parse_graph("(float[N,3] x, float[0] like) => (float[N,3] y) { y = CastLike(x, like) }")
+    model.graph.input[1].type.tensor_type.elem_type = TensorProto.FLOAT8E5M2
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT8E5M2
+    model.opset_import[0].version, model.ir_version = 21, 10
+
+    fixed, _ = fix(model, tmp_path)
+
+    inputs = {"x": np.array([[1, 2, 3.3]], np.float32), "like": np.empty(0, np.float32)}
+    assert fixed.run(inputs)["y"].tolist() == [[1, 2, 3.5]]
+
+
+def optional_model(nodes: str, kind: str = "float[N,2]") -> onnx.ModelProto:
+    """A model with an optional tensor x as its input."""
+    model = parse_graph(f"(float[N,2] x) => ({kind} y) {{ {nodes} }}")
+    model.opset_import[0].version = 18
+    model.graph.input[0].type.CopyFrom(helper.make_optional_type_proto(model.graph.input[0].type))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("nodes", "answer"),
+    [
+        ("t = OptionalGetElement(x) y = Add(t, t)", [[2, 4]]),
+        ("h = OptionalHasElement(x) f = Cast<to=1>(h) t = OptionalGetElement(x) y = Add(f, t)", [[2, 3]]),
+    ],
+)
+def test_makes_an_optional_input_plain(nodes: str, answer: list[list[float]], tmp_path: Path) -> None:
+    """A model that only asks what is in an optional input gets it with each request."""
+    fixed, fixes = fix(optional_model(nodes), tmp_path)
+
+    assert fixed.run({"x": np.array([[1, 2]], np.float32)})["y"].tolist() == answer
+    assert fixes == ("'x': made the optional tensor a plain one, which each request has to give",)
+
+
+def test_reads_an_optional_input_in_a_branch(tmp_path: Path) -> None:
+    """The nodes that read an input may stand in subgraphs."""
+    model = optional_model(
+        """h = OptionalHasElement(x)
+        y = If(h) <then_branch = t () => (float[N,2] a) { a = OptionalGetElement(x) },
+                   else_branch = e () => (float[1,2] b) <float[1,2] w = {0.0,0.0}> { b = Identity(w) }>"""
+    )
+
+    fixed, _ = fix(model, tmp_path)
+
+    assert fixed.run({"x": np.array([[1, 2]], np.float32)})["y"].tolist() == [[1, 2]]
+
+
+def test_leaves_an_optional_input_that_is_handed_on(tmp_path: Path) -> None:
+    """What becomes of an optional value elsewhere is not known."""
+    fixed, _ = fix(optional_model("o = Identity(x) y = OptionalGetElement(o)"), tmp_path)
+
+    refusal = explain_unservable(fixed.model, fixed=True)
+
+    assert refusal is not None
+    assert "input 'x'" in refusal.message
+    assert "is an optional float tensor" in refusal.message
 
 
 def test_frees_a_dimension_of_0(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from serve_deploy.tensors.closeness import (
     SAME_PLACE,
     SAME_ROW,
     SERVED,
+    Tolerance,
     Tolerances,
+    are_close,
     compare,
     element_scale,
 )
@@ -19,9 +21,9 @@ from serve_deploy.tensors.closeness import (
 
 def test_equal_tensors_do_not_differ() -> None:
     """Also with NaN and infinities in the same places."""
-    array = np.array([1.0, np.nan, np.inf, -np.inf], np.float32)
-    difference = compare(array, array, SERVED)
-    assert (difference.absolute, difference.relative, difference.problem) == (0, 0, None)
+    for array in (np.array([1.0, -2.0]), np.array([1.0, np.nan, np.inf, -np.inf], np.float32)):
+        difference = compare(array, array, SERVED)
+        assert (difference.absolute, difference.relative, difference.problem) == (0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,9 @@ def test_another_shape_is_a_problem() -> None:
 
 def test_a_nan_in_another_place_is_a_problem() -> None:
     """And a number against infinity, too."""
-    assert compare(np.array([np.nan, 1.0]), np.array([1.0, np.nan]), SERVED).problem
+    for actual, expected in (([np.nan, 1.0], [1.0, np.nan]), ([np.inf], [1.0]), ([1.0], [np.inf])):
+        difference = compare(np.array(actual), np.array(expected), SERVED)
+        assert (difference.absolute, difference.problem) == (np.inf, "is infinite or NaN in other places")
 
 
 def test_nothing_is_equal_to_nothing() -> None:
@@ -147,16 +151,50 @@ def test_in_the_same_place_zero_stays_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data_type", "allowed"), [("float32", 1e-4 + 1e-5), ("float64", 1e-9 + 1e-10), ("float16", 4e-3 + 1e-3)]
-)
-def test_a_row_may_differ_by_so_much_and_no_more(data_type: str, allowed: float) -> None:
-    """The share of itself, and the share of the largest."""
-    own = np.array([1.0], np.float64)
-    tolerance = SAME_ROW[data_type]
-    assert tolerance.relative + tolerance.of_largest == pytest.approx(allowed if data_type != "float16" else 4e-3)
-    for error, differs in ((allowed * 0.9, False), (allowed * 1.2, True)):
-        difference = compare(own + error, own, {"float64": tolerance})
-        assert (difference.problem is not None) is differs
+    ("tolerances", "data_type", "allowed"),
+    [(SAME_ROW, "float16", 5e-3), (SAME_ROW, "float32", 1.1e-4), (SAME_ROW, "float64", 1.1e-9),
+     (SERVED, "float16", 1e-2), (SERVED, "float32", 1.2e-4), (SERVED, "float64", 1.1e-9),
+     (COMPUTED_ELSEWHERE, "float16", 1e-3), (COMPUTED_ELSEWHERE, "float32", 1e-3),
+     (SAME_ANSWER, "float32", 1e-3), (SAME_ANSWER, "float64", 1e-3)],
+)  # fmt: skip
+def test_a_number_may_differ_by_so_much_and_no_more(tolerances: Tolerances, data_type: str, allowed: float) -> None:
+    """The share of itself, the share of the largest and the floor, beside a 1."""
+    own = np.array([1.0])
+    tolerance = {"float64": tolerances[data_type]}
+    assert compare(own + allowed * 0.97, own, tolerance).problem is None
+    assert compare(own + allowed * 1.03, own, tolerance).problem
+
+
+def test_what_is_allowed_exactly_is_allowed() -> None:
+    """A difference at the limit is within it."""
+    assert are_close(np.array([3.0]), np.array([2.0]), {"float64": Tolerance(0.5, least=0.0)})
+
+
+@pytest.mark.parametrize(("moved", "differs"), [(7.0, False), (7.5, True)])
+def test_three_times_what_the_model_varies_by_is_allowed(moved: float, differs: bool) -> None:
+    """As a share of the largest: of 4, a quarter thrice is 3."""
+    none = {"float64": Tolerance(0.0, least=0.0)}
+    assert bool(compare(np.array([moved]), np.array([4.0]), none, noise=0.25).problem) is differs
+
+
+def test_two_tensors_are_close_or_not() -> None:
+    """The short form of a comparison."""
+    assert are_close(np.array([1.0]), np.array([1.0 + 1e-12]), SERVED)
+    assert not are_close(np.array([1.0]), np.array([1.1]), SERVED)
+
+
+def test_beside_zeros_a_difference_is_its_own_share() -> None:
+    """There is nothing else that it could be a share of."""
+    difference = compare(np.array([0.0, 0.5]), np.zeros(2), SERVED)
+    assert (difference.absolute, difference.relative) == (0.5, 0.5)
+
+
+def test_of_all_else_the_share_of_wrong_elements_is_said() -> None:
+    """One label of four, and one of one."""
+    labels = np.array([1, 2, 3, 4])
+    assert (compare(labels, labels[::-1], SERVED).absolute, compare(labels, labels[::-1], SERVED).relative) == (4, 1)
+    assert compare(np.array([1, 2, 3, 0]), labels, SERVED).relative == 0.25
+    assert compare(labels[:1], labels[1:2], SERVED).relative == 1
 
 
 def test_says_how_far_apart_two_tensors_are() -> None:

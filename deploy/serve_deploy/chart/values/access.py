@@ -85,8 +85,23 @@ class Route(Values):
     """Hostnames; empty takes the Gateway's."""
     timeout_seconds: Annotated[int, Field(ge=0)] = 0
     """Request timeout of an HTTPRoute; 0 leaves it to the Gateway."""
+    filters: Objects = []
+    """Filters of the Gateway API, such as an ExtensionRef to your implementation's rate limit or authentication."""
     annotations: dict[str, str] = {}
     """Annotations."""
+
+
+class EnvoyGateway(Values):
+    """Policies of Envoy Gateway for these routes (CRDs needed)."""
+
+    enabled: bool = False
+    """Create them: each request, of gRPC too, goes to the replica with the fewest in flight."""
+    requests_per_second: Annotated[int, Field(ge=0)] = 0
+    """Requests that each Envoy lets through on each route in a second, the others get 429; 0 means no limit."""
+    api_key_secret: DnsLabel = ""
+    """Existing Secret with an API key for each client; empty lets everyone in."""
+    api_key_header: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "x-api-key"
+    """Header that contains the key."""
 
 
 class Gateway(Values):
@@ -96,6 +111,7 @@ class Gateway(Values):
     """Gateways to attach to (ParentReference objects); at least one where a route is on."""
     http_route: Route = Route()
     grpc_route: Route = Route()
+    envoy_gateway: EnvoyGateway = EnvoyGateway()
     canary: Canary = Canary()
 
 

@@ -14,6 +14,19 @@ from serve_deploy.chart.values.base import Values
 from serve_deploy.chart.values.root import ChartValues
 
 _WIDTH = 110
+# Shown at the top of values.yaml; a test renders it.
+USUAL_VALUES = """\
+modelRepository: {source: s3, uri: "s3://bucket/models", revision: "1"}  # new models: a new revision
+models: {load: [resnet]}
+gpu: {profile: l4, cloud: gke}
+resources: {cpu: "4", memory: 16Gi, ephemeralStorage: 20Gi}
+autoscaling: {mode: hpa, minReplicas: 2, maxReplicas: 10, coldStartSeconds: 180}
+image: {repository: registry.example.com/tritonserver, pullSecrets: [registry]}
+probes: {startupBudgetSeconds: 600}  # the longest time that loading the models may take
+gateway: {parentRefs: [{name: web, namespace: gateways}], httpRoute: {enabled: true}}
+serviceAccount: {annotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::123456789012:role/models"}}
+monitoring: {podMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,9 @@ def _plain(value: Any) -> Any:
 
 def render_values_yaml(values: ChartValues | None = None) -> str:
     """Return values.yaml, each value under a comment that says what it is for."""
-    lines = ["# Values of charts/triton. Generated from serve_deploy.chart.values by `make chart-docs`.", ""]
+    lines = ["# Values of charts/triton. Generated from serve_deploy.chart.values by `make chart-docs`.", "#"]
+    lines += ["# What most people set, as an example; everything else can stay as it is:"]
+    lines += [*(f"#   {line}" for line in USUAL_VALUES.splitlines()), ""]
     for item in document_values(values):
         indent = "  " * (len(item.path) - 1)
         width = _WIDTH - len(indent) - 2

@@ -76,6 +76,15 @@ class Monitoring(Values):
     """prometheus.io/scrape, port and path on the pods, if no monitor is created (both would scrape twice)."""
 
 
+class Tracing(Values):
+    """Traces of requests, sent to OpenTelemetry's collector as OTLP over HTTP."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    """Address of the collector, such as http://collector.observability:4318/v1/traces; empty sends no trace."""
+    one_in: Annotated[int, Field(ge=1)] = 1000
+    """One request in this many is traced, besides those that arrive with a trace context of their own."""
+
+
 class TestRequest(Values):
     """One inference that `helm test` sends."""
 

@@ -119,7 +119,9 @@ class RollingUpdate(Values):
     """How a rollout replaces replicas."""
 
     spare_capacity: bool = True
-    """true starts a new replica before stopping an old one (needs one spare GPU); false stops the old one first."""
+    """true starts a new replica before stopping an old one (needs a spare GPU); false stops the old one first."""
+    at_once: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9][0-9]?|100)%$")] | None = None
+    """Replicas, or share of them, replaced at once; by default 25% with spare capacity and 1 without. With fewer spare GPUs than that, the rollout takes what there is."""  # noqa: E501
 
 
 class Lifecycle(Values):
@@ -169,6 +171,15 @@ class Pod(Values):
     """Additional volume mounts of the Triton container."""
 
 
+class PrePull(Values):
+    """A DaemonSet that keeps the images on every node where a replica may run, so that none waits for them."""
+
+    enabled: bool = False
+    """Create it; needs gpu.profile, pod.nodeSelector or a node affinity, or it would fill every node."""
+    images: list[Annotated[str, Field(min_length=1)]] = []
+    """Additional images, such as the next Triton's before an upgrade; each must have the command `true`."""
+
+
 class Gpu(Values):
     """Which GPU a replica gets; an empty profile and count 0 means CPU only."""
 
@@ -185,7 +196,11 @@ class Gpu(Values):
     resource_name: str = ""
     """Resource name instead of the derived one."""
     runtime_class_name: str = "auto"
-    """RuntimeClass; `auto` means `nvidia` on premises and none in a cloud; empty means none."""
+    """RuntimeClass; `auto` means `nvidia` on premises with the device plugin, otherwise none; empty means none."""
+    device_class: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")] = ""
+    """DeviceClass of Dynamic Resource Allocation (Kubernetes 1.34 and later), such as gpu.nvidia.com; empty asks the device plugin."""  # noqa: E501
+    device_selectors: list[Annotated[str, Field(min_length=1)]] = []
+    """CEL expressions that each device must fulfil, such as `device.attributes["gpu.nvidia.com"].profile == "1g.10gb"`."""  # noqa: E501
 
 
 class MultiNode(Values):

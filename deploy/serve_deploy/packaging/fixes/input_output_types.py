@@ -9,6 +9,8 @@ from serve_deploy.onnx.graph import iterate_nodes
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
+_GET, _HAS = "OptionalGetElement", "OptionalHasElement"
+
 # By their numbers in onnx.proto: (type, the type that holds all its values). FP8 and BF16 → FP32, INT4 → INT8 …
 _FLOAT, _INT8, _UINT8, _BFLOAT16 = 1, 3, 2, 16
 _WIDER = {17: _FLOAT, 18: _FLOAT, 19: _FLOAT, 20: _FLOAT, 23: _FLOAT, 21: _UINT8, 22: _INT8, 25: _UINT8, 26: _INT8}
@@ -25,6 +27,33 @@ def widen_types(proto: ModelProto, *, bfloat16: bool) -> list[str]:
                 widen(proto, value, element, wider[element])
                 fixes.append(f"'{value.name}': {_name(element)} became {_name(wider[element])}, with a cast inside")
     return fixes
+
+
+def unwrap_optionals(proto: ModelProto) -> list[str]:
+    """Make optional tensors among the inputs plain ones, in place, where the model only asks for what is in them."""
+    fixes = []
+    for value in proto.graph.input:
+        plain = value.type.optional_type.elem_type
+        users = [node for node in iterate_nodes(proto.graph.node) if value.name in node.input]
+        if plain.HasField("tensor_type") and all(node.op_type in (_GET, _HAS) for node in users):
+            for node in users:
+                _read_given(node)
+            value.type.CopyFrom(type(plain).FromString(plain.SerializeToString()))
+            fixes.append(f"'{value.name}': made the optional tensor a plain one, which each request has to give")
+    return fixes
+
+
+def _read_given(node: NodeProto) -> None:
+    """Let a node that reads an optional value read a tensor that is always given."""
+    from onnx import TensorProto, helper
+
+    if node.op_type == _GET:
+        node.op_type = "Identity"
+        return
+    node.op_type = "Constant"
+    del node.input[:]
+    given = helper.make_tensor("given", TensorProto.BOOL, [], [True])
+    node.attribute.append(helper.make_attribute("value", given))
 
 
 def _name(element: int) -> str:

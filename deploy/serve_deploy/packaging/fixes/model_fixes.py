@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.onnx.model import read_model
-from serve_deploy.onnx.session import Arrays, OpenedModel
-from serve_deploy.packaging.fixes.input_output_types import widen_types
+from serve_deploy.onnx.session import Array, Arrays, OpenedModel
+from serve_deploy.packaging.fixes.input_output_types import unwrap_optionals, widen_types
 from serve_deploy.releases import DEFAULT_RELEASE, answer_release, check_data_types, check_release, find_release
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def fix_model(opened: OpenedModel, *, release: str = DEFAULT_RELEASE) -> tuple[O
 
     model = opened.model
     proto = opened.parse()
-    fixes = widen_types(proto, bfloat16=check_data_types(release, model.signature) is not None)
+    fixes = unwrap_optionals(proto)
+    fixes += widen_types(proto, bfloat16=check_data_types(release, model.signature) is not None)
     fixes += [*_cut_unsupported(model, proto), *_set_locale(proto), *_free_empty_dims(proto)]
     is_readable = check_release(release, model.ir_version, model.opsets) is None
     if not is_readable or answer_release(release, list_operator_uses(opened.parse())).verdict == "refused":
@@ -59,7 +60,7 @@ def _cut_unsupported(model: OnnxModel, proto: ModelProto) -> list[str]:
     for tensor in outputs:
         if tensor.name in left:
             raise InvalidModelError(
-                f"output '{tensor.name}' of {model.path} is a {tensor.type_name}, which Triton cannot serve and "
+                f"output '{tensor.name}' of {model.path} is {tensor.described}, which Triton cannot serve and "
                 "`fix` cannot take apart",
                 hint="export the model with plain tensors as outputs",
             )
@@ -151,18 +152,11 @@ def _declare(value: Any, seen: list[tuple[int, ...]]) -> None:
 
 def check_same_results(original: OpenedModel, fixed: OpenedModel) -> None:
     """Run the model and its copy on the same samples; InvalidModelError where an output of both differs."""
-    from serve_deploy.samples.generation import generate_samples
     from serve_deploy.tensors.closeness import COMPUTED_ELSEWHERE, are_close
 
-    try:
-        samples = generate_samples(original, 2).samples
-    except InvalidModelError:
-        return  # there is nothing to compare with: the original does not load here at all
-    for sample in samples:
+    for sample in _comparable_samples(original, fixed):
         wanted, again, got = original.run(sample), original.run(sample), fixed.run(sample)
         for name in wanted.keys() & got.keys():
-            if wanted[name].dtype != got[name].dtype:
-                continue  # widened from a type that numpy does not have
             if are_close(again[name], wanted[name], COMPUTED_ELSEWHERE) and not are_close(
                 got[name], wanted[name], COMPUTED_ELSEWHERE
             ):
@@ -170,3 +164,29 @@ def check_same_results(original: OpenedModel, fixed: OpenedModel) -> None:
                     f"the fixed copy of {original.model.path} answers differently in output '{name}'",
                     hint="export the model again instead",
                 )
+
+
+def _comparable_samples(original: OpenedModel, fixed: OpenedModel) -> list[Arrays]:
+    """Samples that both take: those of a widened input are values that the original's type has too."""
+    from serve_deploy.samples.generation import generate_samples
+
+    try:
+        inputs = {value.name: value for value in original.session.get_inputs()}
+    except InvalidModelError:
+        return []  # there is nothing to compare with: the original does not load here at all
+    known = {tensor.name for tensor in original.signature.inputs}
+    if inputs.keys() <= known:
+        return list(generate_samples(original, 2).samples)
+    return [
+        {name: _fit_to(inputs[name], array) for name, array in sample.items()}
+        for sample in generate_samples(fixed, 2).samples
+    ]
+
+
+def _fit_to(declared: Any, array: Array) -> Array:
+    """Values of the copy's input as the original's takes them: rounded to its type, and none where it takes none."""
+    from serve_deploy.onnx.narrow_values import find_narrow_type, round_values
+
+    narrow = find_narrow_type(str(declared.type))
+    emptied = array[tuple(slice(0) if size == 0 else slice(None) for size in declared.shape)]
+    return round_values(emptied, narrow) if narrow else emptied

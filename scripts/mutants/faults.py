@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
+import parso
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.provider import OperatorProvider
+from parso.tree import Leaf
 
 # One counterpart for each arithmetic operator, and for each comparison its boundary and its opposite: with all of
 # cosmic-ray's pairs, most mutants die of a TypeError, which says nothing of the tests.
@@ -35,7 +35,7 @@ class Fault:
 
 def plant_faults(source: str) -> Iterator[Fault]:
     """Every mutant of a module's text that is another program, types and decorators of classes aside."""
-    seen = {None, _meaning(source)}
+    leaves, seen = _read_leaves(source), {None, _meaning(source)}
     provider = OperatorProvider()
     for operator in _OPERATORS:
         for occurrence in count():
@@ -45,7 +45,7 @@ def plant_faults(source: str) -> Iterator[Fault]:
             meaning = _meaning(code)
             if meaning not in seen:
                 seen.add(meaning)
-                yield Fault(_name(source, code), code)
+                yield Fault(_name(source, leaves, code), code)
 
 
 def _meaning(code: str) -> str | None:
@@ -83,26 +83,31 @@ class _WithoutDeclarations(ast.NodeTransformer):
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def _name(source: str, code: str) -> str:
+def _name(source: str, old: Sequence[Leaf], code: str) -> str:
     """The function, and its line with the change in place: `compare: if a {< → <=} b:`."""
-    old, new = _tokens(source), _tokens(code)
+    new = _read_leaves(code)
     start = _common_length(old, new)
     end = _common_length(old[start:][::-1], new[start:][::-1])
-    at, line = old[start].start, old[start].line
-    gone = " ".join(token.string for token in old[start : len(old) - end])
-    come = " ".join(token.string for token in new[start : len(new) - end])
-    after = old[len(old) - end - 1].end[1] if gone else at[1]
-    change = f"{{{gone} → {come}}}" if gone and come else f"{{ → {come}}} " if come else f"{{{gone} → }}"
-    first = line.splitlines()[0]
-    return f"{_function_at(source, at[0])}: {' '.join((first[: at[1]] + change + first[after:]).split())}"
+    gone, come = old[start : len(old) - end], new[start : len(new) - end]
+    line, column = old[start].start_pos
+    after = gone[-1].end_pos[1] if gone else column
+    words = [" ".join(leaf.value for leaf in leaves) for leaves in (gone, come)]
+    change = f"{{{words[0]} → {words[1]}}}{'' if gone else ' '}"
+    text = source.splitlines()[line - 1]
+    return f"{_function_at(source, line)}: {' '.join((text[:column] + change + text[after:]).split())}"
 
 
-def _common_length(one: Sequence[tokenize.TokenInfo], other: Sequence[tokenize.TokenInfo]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0].string == pair[1].string, zip(one, other, strict=False)))
+def _common_length(one: Sequence[Leaf], other: Sequence[Leaf]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0].value == pair[1].value, zip(one, other, strict=False)))
 
 
-def _tokens(code: str) -> list[tokenize.TokenInfo]:
-    return list(tokenize.generate_tokens(io.StringIO(code).readline))
+def _read_leaves(code: str) -> list[Leaf]:
+    """The tokens, which Python's own tokenizer tells apart in an f-string only from 3.12 on."""
+    leaf, leaves = parso.parse(code).get_first_leaf(), []
+    while leaf is not None:
+        leaves.append(leaf)
+        leaf = leaf.get_next_leaf()
+    return leaves
 
 
 def _function_at(source: str, line: int) -> str:

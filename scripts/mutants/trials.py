@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -23,7 +24,7 @@ from faults import Fault
 
 @dataclass(frozen=True)
 class Module:
-    """A module under trial: its file, its import name, and the tests that must notice."""
+    """A module under trial: its file, its import name, and the tests that must notice, as pytest takes them."""
 
     path: Path
     name: str
@@ -37,21 +38,25 @@ def try_faults(module: Module, faults: Sequence[Fault], tell: Callable[[Fault, b
     processor time is noticed, too.
     """
     options = ["-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
-    forks = _Forks(module, faults, tell)
-    result = pytest.main([*options, *module.tests], plugins=[forks])
-    if forks.pipe:
-        with os.fdopen(forks.pipe, "w") as pipe:
-            json.dump(_list_libraries(), pipe)
-    if forks.is_fork:
-        os._exit(result)
+    with tempfile.TemporaryDirectory() as folder:
+        forks = _Forks(module, faults, tell, folder)
+        result = 1
+        try:
+            result = pytest.main([*options, *module.tests], plugins=[forks])
+        finally:
+            if forks.is_fork:  # which must not go on as if it were its parent
+                forks.report()
+                os._exit(result)
     return result == 0
 
 
 class _Forks:
     """A plugin that forks before anything is collected; only the forks go on with the session."""
 
-    def __init__(self, module: Module, faults: Sequence[Fault], tell: Callable[[Fault, bool], None]) -> None:
-        self.module, self.faults, self.tell = module, faults, tell
+    def __init__(
+        self, module: Module, faults: Sequence[Fault], tell: Callable[[Fault, bool], None], folder: str
+    ) -> None:
+        self.module, self.faults, self.tell, self.folder = module, faults, tell, folder
         self.is_fork, self.pipe = False, 0
 
     @pytest.hookimpl(tryfirst=True)
@@ -96,9 +101,18 @@ class _Forks:
 
     def _fork(self) -> int:
         sys.stdout.flush()
+        folder = tempfile.mkdtemp(dir=self.folder)
         child = os.fork()
-        self.is_fork = child == 0
+        if child == 0:
+            self.is_fork = True
+            tempfile.tempdir = folder
         return child
+
+    def report(self) -> None:
+        """Tell the parent which libraries the tests need, where it asked."""
+        if self.pipe:
+            with os.fdopen(self.pipe, "w") as pipe:
+                json.dump(_list_libraries(), pipe)
 
     def _plant(self, fault: Fault, most_seconds: int) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)

@@ -147,6 +147,9 @@ def _explain_scheduling(scheduled: Object, events: Sequence[Object]) -> Wait:
         message, patience = f"{message} (no node pool can add one that fits)", SHORTLY
     if "Insufficient nvidia.com" in message or "Insufficient amd.com" in message:
         return Wait("unschedulable", f"no node has a free GPU of the kind asked for: {message}", patience)
+    if "cannot allocate all claims" in message:
+        named = "devices left that its claim fits (gpu.deviceClass, gpu.deviceSelectors)"
+        return Wait("unschedulable", f"no node has {named}: {message}", patience)
     if "node affinity" in message or "node selector" in message:
         named = "the labels asked for (gpu.profile, gpu.cloud, pod.nodeSelector)"
         return Wait("unschedulable", f"no node has {named}: {message}", patience)

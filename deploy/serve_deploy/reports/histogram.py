@@ -29,7 +29,7 @@ def _lower_bounds(indexes: NDArray[np.int64]) -> NDArray[np.int64]:
     return (indexes - (shifts << _SUB_BUCKET_BITS)) << shifts
 
 
-_BUCKETS = int(_indexes(np.array([_LARGEST_US]))[0]) + 1
+_BUCKETS = _indexes(np.array([_LARGEST_US])).item() + 1
 
 
 @dataclass
@@ -78,10 +78,10 @@ class Histogram:
         count = self.count
         if not count:
             return 0.0
-        rank = max(int(np.ceil(count * percent / 100 - 1e-9)), 1)
-        index = int(np.searchsorted(np.cumsum(self.counts), rank))
-        width = 1 << int(_shifts(np.array([index]))[0])
-        middle = int(_lower_bounds(np.array([index]))[0]) + (width - 1) / 2
+        rank = int(np.ceil(count * percent / 100 - 1e-9))
+        index = np.searchsorted(np.cumsum(self.counts), np.array([rank]))
+        width = 1 << _shifts(index).item()
+        middle = _lower_bounds(index).item() + (width - 1) / 2
         return min(max(middle, self.min_us), self.max_us)
 
     def pairs(self) -> tuple[tuple[int, int], ...]:

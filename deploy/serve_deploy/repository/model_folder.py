@@ -202,7 +202,8 @@ def _read_config(path: Path, errors: dict[str, InvalidModelError]) -> tuple[str 
 
 def _mentions(path: Path, word: bytes) -> bool:
     """Whether a file has the word in it; far quicker than parsing a large model."""
-    if not path.stat().st_size:
+    # An empty file cannot be mapped, and protobuf has no message of 2 GiB.
+    if not 0 < path.stat().st_size < 2**31:
         return False
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(word) >= 0

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_deploy.autoscaling.hpa import Autoscaler, Controller, Metric, Pod, Policy, ScalingRules, propose
+from serve_deploy.autoscaling.hpa import (
+    SYNC_SECONDS,
+    TOLERANCE,
+    Autoscaler,
+    Controller,
+    Metric,
+    Pod,
+    Policy,
+    ScalingRules,
+    propose,
+)
 
 FREE = ScalingRules(0, (Policy("Pods", 1000, 15),))
 UP = ScalingRules(0, (Policy("Pods", 2, 60), Policy("Percent", 100, 60)))
@@ -48,6 +58,14 @@ def pods(*values: float | str | None) -> list[Pod]:
         (3, pods(3, 3, "Pending"), 3, "going up a pending pod counts 0: ratio 1.0"),
         (3, pods(8, 8, "Pending"), 8, "ceil(2.6665 * 3), as 16000 // 3 = 5333"),
         (3, pods(0.5, 0.5, "Pending"), 1, "going down a pending pod does not count at all"),
+        (4, pods(2.8, 2.8, 2.8, None), 4, "dampened to 1.05 it is within the tolerance"),
+        (4, pods(1.6, 1.6, 1.6, None), 4, "dampened to 0.85, ceil(3.4) is where it was"),
+        (2, pods(4.401, "Pending"), 2, "4401 // 2 = 2200 thousandths are within the tolerance"),
+        (2, pods(4.402, "Pending"), 3, "4402 // 2 = 2201 are not"),
+        (2, pods(4.401, None), 2, "a missing pod counts as little as a pending one"),
+        (2, pods(4.402, None), 3, "and no less"),
+        (2, pods(2, None), 2, "ratio 1 asks for nothing"),
+        (2, pods(2, "Pending"), 2, "at the target"),
         (2, pods(2.3, None), 2, "dampened to 0.575 the direction would turn"),
         (4, pods(4, 4, "Terminating", "Failed"), 4, "pods that end are not counted: 2 * 2"),
         (2, pods(0, 0), 0, "an idle metric asks for nothing; minReplicas is applied later"),
@@ -126,11 +144,11 @@ def test_percent_down_rounds_down() -> None:
 
 
 def test_stabilization_window_holds_the_highest_recommendation() -> None:
-    """Asked for 4 at 0 s, a wish for 1 is only followed when that is older than 300 s."""
+    """Asked for 4 at 0 s, a wish for 1 is only followed when that is 300 s old."""
     controller = Controller(autoscaler(down=DOWN))
     assert controller.sync(0, 4, pods(2, 2, 2, 2)).replicas == 4
     held = controller.sync(299, 4, pods(0.1, 0.1, 0.1, 0.1))
-    freed = controller.sync(301, 4, pods(0.1, 0.1, 0.1, 0.1))
+    freed = controller.sync(300, 4, pods(0.1, 0.1, 0.1, 0.1))
     assert (held.replicas, held.reason, freed.replicas) == (4, "ScaleDownStabilized", 3)
 
 
@@ -145,12 +163,90 @@ def test_stabilization_window_going_up_waits_for_the_lowest() -> None:
 @pytest.mark.parametrize(
     ("current", "value", "expected", "reason"),
     [(2, 100.0, 6, "TooManyReplicas"), (4, 0.0, 2, "TooFewReplicas"), (9, 2.0, 6, "above maxReplicas"),
-     (1, 2.0, 2, "below minReplicas"), (0, 2.0, 0, "ScalingDisabled")],
+     (1, 2.0, 2, "below minReplicas"), (0, 2.0, 0, "ScalingDisabled"), (6, 100.0, 6, "TooManyReplicas"),
+     (2, 0.0, 2, "TooFewReplicas"), (6, 2.0, 6, "DesiredWithinRange"), (2, 2.0, 2, "DesiredWithinRange"),
+     (4, 3.0, 6, "DesiredWithinRange"), (4, 1.0, 2, "DesiredWithinRange")],
 )  # fmt: skip
 def test_limits(current: int, value: float, expected: int, reason: str) -> None:
     """minReplicas and maxReplicas hold, and zero replicas switch the autoscaler off."""
     decision = Controller(autoscaler(2, 6)).sync(0, current, pods(*[value] * current))
     assert (decision.replicas, decision.reason) == (expected, reason)
+
+
+def test_no_replicas_switch_the_autoscaler_off_unless_it_may_scale_to_none() -> None:
+    """An external metric brings the first replica back, where minReplicas is 0."""
+    metric = Metric("total", 2.0, "External")
+    decisions = [
+        Controller(Autoscaler(least, 9, (metric,), FREE, FREE)).sync(0, 0, [], {"total": 3.0}) for least in (0, 1)
+    ]
+    assert [(decision.replicas, decision.reason) for decision in decisions] == [
+        (2, "DesiredWithinRange"), (0, "ScalingDisabled"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "reason"), [(2.0, "DesiredWithinRange"), (1.0, "FailedGetMetric")])
+def test_a_metric_that_asks_for_no_less_stands_beside_a_missing_one(value: float, reason: str) -> None:
+    """Only going down needs all of them."""
+    decision = Controller(autoscaler(metrics=("busy", "waiting"))).sync(0, 4, pods(*[value] * 4))
+    assert (decision.replicas, decision.reason) == (4, reason)
+
+
+@pytest.mark.parametrize(
+    ("value", "replicas", "reason"),
+    [
+        (3.0, 6, "DesiredWithinRange"),
+        (4.0, 6, "ScaleUpLimit"),
+        (1.5, 3, "DesiredWithinRange"),
+        (1.0, 3, "ScaleDownLimit"),
+    ],
+)
+def test_a_policy_limits_only_what_goes_beyond_it(value: float, replicas: int, reason: str) -> None:
+    """From 4, two up and one down are allowed."""
+    up, down = (ScalingRules(0, (Policy("Pods", pods, 60),)) for pods in (2, 1))
+    decision = Controller(autoscaler(up=up, down=down)).sync(0, 4, pods(*[value] * 4))
+    assert (decision.replicas, decision.reason) == (replicas, reason)
+
+
+def test_going_down_the_tightest_policy_takes_the_fewest() -> None:
+    """Min keeps the most replicas; Max the fewest."""
+    policies = (Policy("Pods", 1, 60), Policy("Percent", 50, 60))
+    replicas = [
+        Controller(autoscaler(down=ScalingRules(0, policies, select))).sync(0, 10, pods(*[0.1] * 10)).replicas
+        for select in ("Max", "Min", "Disabled")
+    ]
+    assert replicas == [5, 9, 10]
+
+
+def test_a_percentage_up_rounds_up() -> None:
+    """Half of 3 more is 5, as the controller does not leave a replica without a way up."""
+    rules = ScalingRules(0, (Policy("Percent", 50, 60),))
+    assert Controller(autoscaler(up=rules)).sync(0, 3, pods(*[100] * 3)).replicas == 5
+
+
+def test_what_was_taken_away_may_come_back_within_the_period() -> None:
+    """A policy counts from where its period began: 8 → 4, then up to 8 + 1."""
+    up, down = ScalingRules(0, (Policy("Pods", 1, 60),)), ScalingRules(0, (Policy("Pods", 4, 60),))
+    controller = Controller(autoscaler(up=up, down=down))
+    assert controller.sync(0, 8, pods(*[0.1] * 8)).replicas == 4
+    assert controller.sync(15, 4, pods(*[100] * 4)).replicas == 9
+
+
+def test_a_direction_may_have_a_tolerance_of_its_own() -> None:
+    """Kubernetes 1.33 lets each direction say its own."""
+    spec = autoscaler(
+        up=ScalingRules(0, FREE.policies, tolerance=0.5), down=ScalingRules(0, FREE.policies, tolerance=0.0)
+    )
+    assert [propose(spec, spec.metrics[0], 2, pods(value, value), {}) for value in (3.0, 3.01, 1.9, 0.9)] == [
+        2,
+        4,
+        2,
+        1,
+    ]
+
+
+def test_the_controller_looks_every_15_seconds_with_a_tolerance_of_a_tenth() -> None:
+    """Its defaults."""
+    assert (SYNC_SECONDS, TOLERANCE) == (15, 0.1)
 
 
 @given(

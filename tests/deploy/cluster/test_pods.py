@@ -60,6 +60,7 @@ def ended(reason: str, message: str) -> dict[str, Any]:
 
 
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+NO_DEVICE = "0/5 nodes: 2 node(s) didn't match Pod's node affinity/selector, 3 cannot allocate all claims."
 OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 KILLED = {"terminated": {"exitCode": 137, "reason": "Error"}}
 UNHEALTHY = event("Unhealthy", "Liveness probe failed: context deadline exceeded")
@@ -72,6 +73,8 @@ OBSTACLES: dict[str, tuple[Any, ...]] = {
         "unschedulable", "(a new node was asked for)", None, False),
     "no free GPU, no pool has one": (pending(NO_GPU), Logs(), [event("NotTriggerScaleUp", "3 max node group size")],
         "unschedulable", "(no node pool can add one that fits)", 60, False),
+    "no device for its claim": (pending(NO_DEVICE), Logs(), [], "unschedulable",
+        "no node has devices left that its claim fits (gpu.deviceClass", 300, False),
     "no node of the kind": (pending("0/3 nodes: 3 node(s) didn't match Pod's node affinity/selector."), Logs(), [],
         "unschedulable", "no node has the labels asked for (gpu.profile", 300, False),
     "no memory": (pending("0/3 nodes are available: 3 Insufficient memory."), Logs(), [],

@@ -121,6 +121,23 @@ def test_the_loud_rows_come_before_the_fine_ones() -> None:
     ]  # fmt: skip
 
 
+def test_the_changes_are_spread_over_the_samples() -> None:
+    """One sample alone may hide what another shows; the texts, which the last alternative keeps, tell which it was."""
+    samples = [
+        {"x": np.array([[n + 1, n + 2]], np.float32), "t": np.array([[str(n)]], object), "i": np.array([[n * 10, 9]])}
+        for n in range(4)
+    ]
+    landmarks = Landmarks((7.0,), points={"x": (np.array([0.1, 0.7]),)})
+    made = [(variant.kind, variant.alternatives[-1]["t"].item()) for variant in vary_samples(samples, landmarks)]
+    assert made == [
+        ("loud", "1"), ("zeros", "0"), ("compared with", "1"), ("compared with", "2"), ("training points", "2"),
+        ("quiet", "2"), ("narrow", "3"), ("negative", "3"), ("not a number", "0"), ("huge", "2"),
+        ("huge and negative", "1"), ("padded", "0"), ("padded", "1"), ("padded", "2"), ("padded", "3"),
+        ("mirrored", "0"), ("nearly equal", "0"), ("nearly equal", "0"), ("nearly equal", "0"), ("infinite", "1"),
+        ("highest", "2"), ("lowest", "3"),
+    ]  # fmt: skip
+
+
 def test_a_type_is_never_overrun() -> None:
     """Half precision ends at 65504, bytes at 255, and no warning is given on the way."""
     assert first([{"x": np.array([[100.0]], np.float16)}] * 2, "huge") == [[65504.0]]
@@ -202,7 +219,7 @@ def test_few_numbers_alone_are_made_loud() -> None:
 )
 def test_moves_an_input_that_never_varies(array: Array, moved: list[Any]) -> None:
     """So that what is read from one row for all shows; the alternatives are tried until the model takes one."""
-    samples = [{"x": np.array([[number]], np.float32), "side": array} for number in (1, 2)]
+    samples = [{"x": np.array([[number]], np.float32), "side": array} for number in (1, 2, 3)]
     (variant,) = (v for v in vary_samples(samples, Landmarks((7.0,), ("red",))) if v.kind == "another side")
     assert [sample["side"].tolist() for sample in variant.alternatives] == [pytest.approx(value) for value in moved]
     assert all(sample["x"].tolist() == [[2.0]] for sample in variant.alternatives)

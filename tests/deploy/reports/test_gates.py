@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
 from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.reports.gates import evaluate_gate, evaluate_gates, parse_gate
+from serve_deploy.reports.gates import evaluate_gate, evaluate_gates, parse_gate, read_percentile, read_queue_us
 from serve_deploy.reports.judging import judge_report, require_passed
 from serve_deploy.reports.point import ErrorKind, Load
 from serve_deploy.reports.report import LoadTestReport
@@ -183,6 +183,71 @@ def test_any_percentile_is_read_from_the_histogram() -> None:
     samples = np.random.default_rng(0).lognormal(8.5, 0.4, 50_000)
     result = evaluate_gate(parse_gate("p99.5<1000ms"), make_point(response_us=samples))
     assert result.measured == pytest.approx(np.quantile(samples, 0.995) / 1000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("p99<50ms", "5.00 ms, 45.0 ms (90 %) under the threshold"),
+        ("p99<4ms", "5.00 ms, 1.00 ms (25 %) over the threshold"),
+        ("p99<=5ms", "5.00 ms, exactly the threshold"),
+        ("p99>0us", "5.00 ms, 5.00 ms over the threshold"),
+        ("rate>160/s", "200/s, 40.0/s (25 %) over the threshold"),
+        ("errors<5%", "0 %, 5.00 % (100 %) under the threshold"),
+    ],
+)
+def test_a_result_says_its_distance_from_the_threshold(expression: str, words: str) -> None:
+    """In the figure's own unit, and as a share of the threshold where there is one."""
+    assert evaluate_gate(parse_gate(expression), make_point()).explanation == words
+
+
+@pytest.mark.parametrize(("unit", "measured"), [("us", 5000.0), ("µs", 5000.0), ("ms", 5.0), ("s", 0.005)])
+def test_a_time_is_measured_in_the_unit_of_its_gate(unit: str, measured: float) -> None:
+    """As the threshold is."""
+    assert evaluate_gate(parse_gate(f"mean<9{unit}"), make_point()).measured == pytest.approx(measured)
+
+
+def test_the_time_in_the_queue_is_a_requests_over_all_models() -> None:
+    """An ensemble's request waits once for each request that it makes."""
+    (one,) = make_point().server
+    models = [
+        one.model_copy(update={"requests": count, "queue_us": wait}) for count, wait in ((100, 50.0), (200, 10.0))
+    ]
+    point = make_point(server=tuple(models))
+    assert read_queue_us(point) == pytest.approx((100 * 50 + 200 * 10) / 100)
+    assert read_queue_us(make_point(server=())) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"), [("queue<1s", "the server gave no statistics"), ("p99<1s", "no request was answered")]
+)
+def test_what_cannot_be_judged_says_why(expression: str, reason: str) -> None:
+    """The queue is the server's figure, the others are ours."""
+    result = evaluate_gate(parse_gate(expression), make_point(response_us=np.empty(0), server=()))
+    assert result.explanation == f"cannot be judged: {reason}"
+
+
+def test_the_percentiles_of_a_report_need_no_histogram() -> None:
+    """Those between them do."""
+    samples = np.random.default_rng(0).lognormal(8.5, 0.4, 5_000)
+    latency = make_point(response_us=samples).response.model_copy(update={"histogram": ()})
+    known = [read_percentile(latency, percent) for percent in (50, 90, 95, 99, 99.9)]
+    assert known == [latency.p50_us, latency.p90_us, latency.p95_us, latency.p99_us, latency.p999_us]
+    assert read_percentile(latency, 99.5) is None
+
+
+def test_requests_that_were_never_sent_spoil_a_late_generators_gate() -> None:
+    """They are late beyond all bounds."""
+    point = make_point(client_bound=True, never_sent=3)
+    assert not evaluate_gate(parse_gate("p99<50ms"), point).passed
+    assert not evaluate_gate(parse_gate("timeouts<1%"), make_point(client_bound=True, in_flight_at_end=1)).passed
+
+
+def test_without_a_load_every_gate_is_missed() -> None:
+    """What was not measured is not fast."""
+    (result,) = evaluate_gates([parse_gate("p99<50ms")], [])
+    assert (result.passed, result.measured, result.threshold) == (False, None, 50)
+    assert "no load was measured" in result.explanation
 
 
 def test_results_survive_the_report() -> None:

@@ -97,7 +97,7 @@ class EnvoyGateway(Values):
     enabled: bool = False
     """Create them: each request, of gRPC too, goes to the replica with the fewest in flight."""
     requests_per_second: Annotated[int, Field(ge=0)] = 0
-    """Requests that each Envoy lets through in a second, the others get 429; 0 means no limit."""
+    """Requests that each Envoy lets through on each route in a second, the others get 429; 0 means no limit."""
     api_key_secret: DnsLabel = ""
     """Existing Secret with an API key for each client; empty lets everyone in."""
     api_key_header: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "x-api-key"

@@ -165,7 +165,12 @@ def main() -> None:
     if "default" in wanted:
         print(score("default, by tag", modes()["default"]).row())
     missed = [
-        each.mode for each in scores if not each.kv.endswith("/0/0") or "/0/" not in each.checkov or each.violations
+        each.mode
+        for each in scores
+        if not each.kv.endswith("/0/0")
+        or "/0/" not in each.checkov
+        or each.violations
+        or (each.api and not each.api.endswith("/0"))
     ]
     if missed:
         sys.exit(f"below the bar: {', '.join(missed)}")

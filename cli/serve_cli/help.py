@@ -35,6 +35,11 @@ def describe_parameter(parameter: Any, context: Any) -> tuple[str, str] | None:
 class GroupedCommand(TyperCommand):
     """A command whose options stand under the headings that they were declared with."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; a flag that may stand without a value never takes the next word for one."""
+        bare: dict[str, str] = getattr(self.callback, "bare", {})
+        return super().parse_args(ctx, [f"{word}={bare[word]}" if word in bare else word for word in args])
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The usage line's words, without marks for what is required."""
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]

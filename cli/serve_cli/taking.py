@@ -34,6 +34,7 @@ class _Asked:
     flag: str
     parameter: inspect.Parameter
     convert: Callable[[Any], Any]
+    bare: str | None = None
 
 
 def takes_options(
@@ -80,6 +81,7 @@ def takes_options(
         parameters = [_translated(each.parameter, names) for each in asked.values()]
         parameters.sort(key=lambda parameter: parameter.default is not _UNSET)
         wanted = [p.replace(kind=p.KEYWORD_ONLY) for p in (*parameters, *own)]
+        run.bare = {each.flag: each.bare for each in asked.values() if each.bare}  # type: ignore[attr-defined]
         run.__signature__ = inspect.Signature(wanted)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in wanted}
         del run.__wrapped__  # or its own signature would be read
@@ -148,7 +150,7 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
         annotation=Annotated[asked_type, info],
     )  # fmt: skip
     said = metavar or name.upper() if positional else next(flag for flag in declarations if flag.startswith("--"))
-    return _Asked(name, said, parameter, convert)
+    return _Asked(name, said, parameter, convert, option.bare)
 
 
 def _surface(name: str, hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:

@@ -16,7 +16,7 @@ class Option:
     """What a field, or a parameter of a function that makes one, means to a user.
 
     `metavar` says how its value is written, `group` under which heading it is listed; `read` makes the value (of a
-    tuple, each item) from text and raises UsageError where it cannot.
+    tuple, each item) from text and raises UsageError where it cannot; `bare` is what it means without a value.
     """
 
     help: str
@@ -25,6 +25,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     read: Callable[[str], Any] | None = None
+    bare: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from fake_cluster import running_api, write_kubeconfig
 from recorded_objects import LOADED, LOADING, deployment, pod, release_routes
 
 Serve = Callable[..., "CompletedProcess[str]"]
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "triton"
 CORE = "/api/v1/namespaces/models"
 
 
@@ -105,7 +107,7 @@ def test_cluster_that_is_not_trusted(serve: Serve, tmp_path: Path) -> None:
 def test_no_cluster_configured(serve: Serve, tmp_path: Path) -> None:
     """Without a configuration the hint says where one is looked for."""
     nowhere = os.environ | {"KUBECONFIG": str(tmp_path / "none")}
-    for command in (("status", "demo"), ("logs", "demo"), ("deploy", "chart", "--release", "demo")):
+    for command in (("status", "demo"), ("logs", "demo"), ("deploy", CHART, "--release", "demo")):
         done = serve(*command, env=nowhere)
         assert (done.returncode, "no cluster is configured" in done.stderr) == (6, True), done.stderr
 
@@ -137,26 +139,41 @@ def test_no_helm(serve: Serve, tmp_path: Path) -> None:
     """Deploying needs helm, and says so before anything else."""
     with running_api({}) as url:
         without = environment(tmp_path, url) | {"PATH": str(tmp_path)}
-        done = serve("deploy", "chart", "--release", "demo", env=without)
+        done = serve("deploy", CHART, "--release", "demo", env=without)
     assert (done.returncode, "helm is not installed" in done.stderr) == (2, True)
 
 
 def test_deploy_dry_run_renders(serve: Serve) -> None:
     """The manifests that would be applied; no cluster is needed for that."""
-    root = Path(__file__).parents[2]
-    if not (root / ".tools" / "helm").exists():
+    if not (ROOT / ".tools" / "helm").exists():
         pytest.skip("helm is missing: make tools")
-    path = {"PATH": f"{root / '.tools'}{os.pathsep}{os.environ['PATH']}"}
-    done = serve(
-        "deploy", root / "charts" / "triton", "--release", "demo", "-n", "models", "--dry-run", env=os.environ | path
-    )
+    done = serve("deploy", "--dry-run", CHART, "--release", "demo", "-n", "models", "--set", "replicas=7")
     assert done.returncode == 0, done.stderr
     assert "kind: Deployment" in done.stdout
+    assert "  replicas: 7\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.tgz"], "there is no chart nowhere.tgz"),
+        ([CHART, "-f", "nowhere.yaml"], "--values nowhere.yaml: [Errno 2] No such file"),
+        ([CHART, "--set", "replicas"], "--set replicas is not PATH=VALUE"),
+        ([CHART, "--set", 'replicas="2"'], "got string, want integer"),
+    ],
+    ids=["chart", "values", "setting", "type"],
+)
+def test_what_is_given_is_named(serve: Serve, arguments: list[object], words: str) -> None:
+    """A missing file, or a value of the wrong type, before any cluster is asked."""
+    if not (ROOT / ".tools" / "helm").exists():
+        pytest.skip("helm is missing: make tools")
+    done = serve("deploy", *arguments, "--release", "demo", "--dry-run")
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
 def test_deploying_without_a_cluster(serve: Serve, tmp_path: Path) -> None:
     """A cluster that does not answer is told before helm is run, with exit code 6."""
     with running_api({}) as url:
         gone = environment(tmp_path, url)
-    done = serve("deploy", "chart", "--release", "demo", env=gone)
+    done = serve("deploy", CHART, "--release", "demo", env=gone)
     assert (done.returncode, "the cluster does not answer" in done.stderr) == (6, True), done.stderr

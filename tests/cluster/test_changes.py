@@ -134,6 +134,56 @@ def test_going_back_to_autoscaling_keeps_the_replicas(
     serve_json("undeploy", release, "-n", namespace)
 
 
+def test_a_failed_deployment_goes_back(
+    cluster: Any, namespace: str, chart: Path, serve_run: Run, serve_json: Json, tmp_path: Path, each_helm: str
+) -> None:
+    """--rollback-on-failure ends with the reason, exit code 5, and the last revision serving."""
+    release = f"failing-{each_helm}"
+    (tmp_path / "broken.yaml").write_text(BROKEN_IMAGE)
+    serve_json("deploy", chart, "--release", release, "-n", namespace, "--wait")
+    done = serve_run(
+        "deploy", chart, "--release", release, "-n", namespace, "-f", tmp_path / "broken.yaml", "--rollback-on-failure"
+    )
+    assert (done.returncode, "rolled back to revision 1, which serves" in done.stderr) == (5, True), done.stderr
+    assert "none-such cannot be pulled" in done.stderr
+    state = serve_json("status", release, "-n", namespace)
+    assert (state["rollout"]["done"], "none-such" in state["image"]) == (True, False)
+    serve_json("undeploy", release, "-n", namespace)
+
+
+def test_a_dry_run_on_the_server(
+    cluster: Any, namespace: str, chart: Path, serve_run: Run, serve_json: Json, each_helm: str
+) -> None:
+    """What would change is what then does: nothing where nothing is; and the API server's refusals are told."""
+    release = f"dry-{each_helm}"
+    arguments = ("deploy", chart, "--release", release, "-n", namespace)
+    assert {each["change"] for each in serve_json(*arguments, "--dry-run=server")["changes"]} == {"create"}
+    serve_json(*arguments, "--set", "pod.nodeSelector={kubernetes.io/os: linux}")
+    again = serve_json(*arguments, "--set", "pod.nodeSelector={kubernetes.io/os: linux}", "--dry-run=server")
+    assert {each["change"] for each in again["changes"]} == {"none"}
+    # Without any value helm would take the last ones again.
+    told = serve_json(*arguments, "--set", "server.logVerbose=0", "--dry-run=server")["changes"]
+    changed = [each for each in told if each["change"] != "none"]
+    assert [each["kind"] for each in changed] == ["Deployment"]
+    assert "-        kubernetes.io/os: linux" in changed[0]["difference"]
+    port = "extraObjects=[{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: 99999}]}}]"
+    refused = serve_run(*arguments, "--set", port, "--dry-run=server")
+    assert (refused.returncode, "Service x is refused: " in refused.stdout) == (6, True), refused.stderr
+    assert "must be between 1 and 65535" in refused.stdout
+    serve_json("undeploy", release, "-n", namespace)
+
+
+@pytest.mark.parametrize(("role", "code"), [("edit", 0), ("view", 6), (None, 6)])
+def test_who_may_ask_what_would_change(
+    cluster: Any, namespace: str, chart: Path, serve_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    role: str | None, code: int,
+) -> None:  # fmt: skip
+    """It takes the rights of the deployment itself."""
+    monkeypatch.setenv("KUBECONFIG", str(act_as(cluster, namespace, role, tmp_path)))
+    done = serve_run("deploy", chart, "--release", "asking", "-n", namespace, "--dry-run=server")
+    assert (done.returncode, bool(code) == ("is not permitted" in done.stderr)) == (code, True), done.stderr
+
+
 def test_no_replica_of_the_old_revision_mounts_new_models(
     cluster: Any, namespace: str, chart: Path, serve_json: Json, tmp_path: Path, each_helm: str
 ) -> None:

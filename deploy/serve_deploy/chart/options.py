@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from serve_deploy.chart.value_paths import read_overrides
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
+from serve_deploy.overrides import read_overrides
 
 if TYPE_CHECKING:
     from serve_deploy.reports.report import LoadTestReport

@@ -15,9 +15,10 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import Startup, derive_resources, derive_startup
 from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.scaling import derive_scaling
-from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overridden, merge_values, nest_values
+from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.overrides import merge_values
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 from serve_deploy.repository.model_folder import ModelFolder, top_level
 from serve_deploy.repository.model_repository import hash_file

@@ -19,6 +19,10 @@ _MANAGERS = {
 _CONFLICT = re.compile(r'conflicts? with "([^"]+)"(?: with subresource "(\w+)")? using \S+:((?:\n- \S.*)+| \.\S+)')
 _APPLIED = re.compile(r"applying object (\S+) \S+ Kind=(\w+)")
 
+_NO_CHART = re.compile(
+    r"not appear to be a gzipped archive|path \".*\" not found|Chart\.yaml (file )?is missing|/Chart\.yaml:"
+)
+
 
 class NoSuchRelease(UsageError):
     """Helm remembers no release of that name in that namespace."""
@@ -51,8 +55,14 @@ def explain_failure(action: str, output: str) -> ServeError:
         )
     if "another operation" in lower:
         return ReleaseLocked("another helm works on the release, or was interrupted while it did")
-    if _CONFLICT.search(message):
-        return _explain_conflict(message)
+    conflict = explain_conflict(message)
+    if conflict:
+        return conflict
+    if _NO_CHART.search(message):
+        return UsageError(
+            f"there is no chart to install: {message.removeprefix('UPGRADE FAILED: ')}",
+            hint="name the directory that serve chart wrote, its .tgz or an oci:// address",
+        )
     if "forbidden" in lower or "unauthorized" in lower:
         return EndpointError(
             f"helm {action} is not permitted: {message}",
@@ -64,10 +74,12 @@ def explain_failure(action: str, output: str) -> ServeError:
     return EndpointError(f"helm {action} failed: {message}", hint="helm history lists the revisions of a release")
 
 
-def _explain_conflict(message: str) -> ServeError:
-    """Whose fields they are that helm would set: with server-side apply a field belongs to who set it last."""
+def explain_conflict(message: str, what: str = "the release") -> EndpointError | None:
+    """Whose fields of an object helm would set: with server-side apply a field belongs to who set it last."""
+    if not _CONFLICT.search(message):
+        return None
     applied = _APPLIED.search(message)
-    what = f"{applied[2]} {applied[1].partition('/')[2]}" if applied else "the release"
+    what = f"{applied[2]} {applied[1].partition('/')[2]}" if applied else what
     owned = [
         f"{field.strip()} was set by {_name_owner(manager, subresource)}"
         for manager, subresource, fields in _CONFLICT.findall(message)

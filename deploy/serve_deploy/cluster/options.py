@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
+from serve_deploy.overrides import read_overrides
 
-_RELEASE, _VALUES, _WAIT, _LINES = "Release", "Values", "Waiting", "Lines"
+_RELEASE, _WAIT, _LINES = "Release", "Waiting", "Lines"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,18 @@ class DeployOptions(RolloutOptions):
     """What to install, with which values, and how long to wait until it serves."""
 
     chart: Annotated[str, Option("A chart directory, a .tgz or an oci:// address.", metavar="CHART")]
-    settings: Annotated[
-        tuple[str, ...], Option("Set one value, as helm does; repeatable.", metavar="PATH=VALUE", group=_VALUES)
-    ] = ()
-    values: Annotated[
-        tuple[str, ...], Option("Read values from a file, as helm does; repeatable.", metavar="FILE", group=_VALUES)
-    ] = ()
-    dry_run: Annotated[bool, Option("Show the manifests, change nothing.")] = False
+    overrides: Annotated[Mapping[str, Any], Made(read_overrides)] = field(default_factory=dict)
+    rollback_on_failure: Annotated[
+        bool, Option("Wait, and go back to the last deployed revision where the new one does not serve.", group=_WAIT)
+    ] = False
+    dry_run: Annotated[
+        Literal["client", "server"] | None,
+        Option(
+            "Change nothing and show the manifests; with =server, show what would change in the cluster, and what its"
+            " API server refuses.",
+            bare="client",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

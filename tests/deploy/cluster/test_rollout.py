@@ -32,8 +32,17 @@ def revision(number: int, status: str = "superseded", description: str = "Upgrad
         ([revision(1), revision(2, "failed"), revision(3, "deployed")], 1),
         ([revision(1, "deployed"), revision(2, "superseded", 'Upgrade "a" failed: x'), revision(3, "failed")], 1),
         ([revision(4), revision(5, "deployed"), revision(6, "pending-upgrade")], 5),
+        ([revision(1), revision(2), revision(3), revision(4, "deployed", "Rollback to 2")], 1),
+        ([revision(1), revision(2), revision(3, "superseded", "Rollback to 1"), revision(4, "deployed")], 3),
     ],
-    ids=["the one before", "not a failed one", "nor what helm calls superseded later", "from one that is locked"],
+    ids=[
+        "the one before",
+        "not a failed one",
+        "nor what helm calls superseded later",
+        "from one that is locked",
+        "not what was rolled back from",
+        "but what was rolled back to",
+    ],
 )
 def test_the_revision_to_go_back_to(history: list[Revision], target: int) -> None:
     """The last that helm got to its end with, before the current."""

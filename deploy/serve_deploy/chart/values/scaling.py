@@ -86,7 +86,7 @@ class Behavior(Values):
 
 
 class AdapterRules(Values):
-    """A ConfigMap with prometheus-adapter's rules for these metrics, the same for every release of the chart."""
+    """A ConfigMap with prometheus-adapter's rules for these metrics, the same for releases with the same windows."""
 
     enabled: bool = True
     """Create it (mode hpa with metrics from Prometheus); give its name to the adapter as `rules.existing`."""

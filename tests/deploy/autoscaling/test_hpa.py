@@ -51,6 +51,7 @@ def pods(*values: float | str | None) -> list[Pod]:
         (2, pods(2.2, 2.2), 2, "ratio 1.1 is within the tolerance"),
         (2, pods(2.21, 2.21), 3, "ratio 1.105 is not: ceil(2.21)"),
         (4, pods(1.8, 1.8, 1.8, 1.8), 4, "ratio 0.9 is within the tolerance"),
+        (20, pods(*[1.8] * 20), 20, "0.9 of 20 would be 18"),
         (4, pods(1, 1, 1, 1), 2, "ratio 0.5 over 4 pods"),
         (3, pods(1.0, 1.0, 1.1), 2, "the mean 3100 // 3 = 1033 thousandths: ceil(0.5165 * 3)"),
         (3, pods(4, 4, None), 4, "going up a missing pod counts 0: ceil(1.333 * 3)"),

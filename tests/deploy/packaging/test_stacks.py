@@ -43,6 +43,7 @@ def sizes_of(trials: Sequence[Trial]) -> list[int]:
         (2, 8, [2]),
         (3, 8, [2, 3]),
         (8, _MEGABYTE, [2, 3, 4, 5, 6, 7, 8]),
+        (16, 8, list(range(2, 17))),
         (16, 100 * _MEGABYTE, list(range(2, 17))),
         (17, 8, [*range(2, 17), 17]),
         (32, 8, [*range(2, 17), 32]),
@@ -160,10 +161,18 @@ def test_deals_out_the_whole_crowd() -> None:
 
 
 def test_plain_rows_and_others_come_first_in_turns() -> None:
-    """What is read from the first row for all is seen from plain rows and from others."""
+    """What is read from the first row for all is seen from plain rows and from others, from the first trials on."""
     mixed = [trial for trial in all_trials(plan_trials(make_rows(4, 8), 8)) if not all(r.is_plain for r in trial.stack)]
-    firsts = {trial.stack[0].is_plain for trial in mixed}
-    assert firsts == {True, False}
+    firsts = [trial.stack[0].is_plain for trial in mixed]
+    assert firsts == [number % 2 == 0 for number in range(len(mixed))]
+
+
+def test_the_crowd_is_dealt_in_its_order() -> None:
+    """Those that tell most come first in it, and there may be no time for all."""
+    rows = make_rows(4, 20)
+    needed = plan_trials(rows, 8).needed
+    dealt = [row for trial in needed for row in trial.stack if not row.is_plain]
+    assert [id(row) for row in dealt] == [id(row) for row in rows[4 : 4 + len(dealt)]]
 
 
 def test_large_rows_are_not_run_beyond_sixteen() -> None:

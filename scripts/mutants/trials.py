@@ -38,7 +38,7 @@ def try_faults(module: Module, faults: Sequence[Fault], tell: Callable[[Fault, b
     processor time is noticed, too.
     """
     options = ["-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         forks = _Forks(module, faults, tell, folder)
         result = 1
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from cluster_stand_ins import eventually
-from identities import act_as
+from identities import act_as, documented_rules
 
 Json = Callable[..., Any]
 Run = Callable[..., "CompletedProcess[str]"]
@@ -173,13 +173,14 @@ def test_a_dry_run_on_the_server(
     serve_json("undeploy", release, "-n", namespace)
 
 
-@pytest.mark.parametrize(("role", "code"), [("edit", 0), ("view", 6), (None, 6)])
+@pytest.mark.parametrize(("role", "code"), [("edit", 0), ("view", 6), ("documented", 6), (None, 6)])
 def test_who_may_ask_what_would_change(
     cluster: Any, namespace: str, chart: Path, serve_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     role: str | None, code: int,
 ) -> None:  # fmt: skip
     """It takes the rights of the deployment itself."""
-    monkeypatch.setenv("KUBECONFIG", str(act_as(cluster, namespace, role, tmp_path)))
+    rules = documented_rules() if role == "documented" else None
+    monkeypatch.setenv("KUBECONFIG", str(act_as(cluster, namespace, role, tmp_path, rules=rules)))
     done = serve_run("deploy", chart, "--release", "asking", "-n", namespace, "--dry-run=server")
     assert (done.returncode, bool(code) == ("is not permitted" in done.stderr)) == (code, True), done.stderr
 
@@ -248,7 +249,7 @@ def test_carried_models_that_nothing_needs_are_removed(
     assert carried(cluster, namespace, "carry") == {}
 
 
-@pytest.mark.parametrize(("role", "code"), [("edit", 0), ("view", 6), (None, 6)])
+@pytest.mark.parametrize(("role", "code"), [("edit", 0), ("view", 6), ("documented", 6), (None, 6)])
 def test_who_may_roll_back_and_undeploy(
     cluster: Any, namespace: str, chart: Path, serve_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     role: str | None, code: int, each_helm: str,
@@ -258,7 +259,8 @@ def test_who_may_roll_back_and_undeploy(
     for setting in ("server.logVerbose=0", "server.logVerbose=1"):
         assert serve_run("deploy", chart, "--release", release, "-n", namespace, "--set", setting).returncode == 0
     with monkeypatch.context() as acting:
-        acting.setenv("KUBECONFIG", str(act_as(cluster, namespace, role, tmp_path)))
+        rules = documented_rules() if role == "documented" else None
+        acting.setenv("KUBECONFIG", str(act_as(cluster, namespace, role, tmp_path, rules=rules)))
         back = serve_run("rollback", release, "-n", namespace)
         gone = serve_run("undeploy", release, "-n", namespace)
     assert (back.returncode, gone.returncode) == (code, code), back.stderr + gone.stderr

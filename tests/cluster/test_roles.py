@@ -8,17 +8,10 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-import yaml
-from identities import act_as
+from identities import act_as, documented_rules
 
 Run = Callable[..., "CompletedProcess[str]"]
 Helm = Callable[..., str]
-ROOT = Path(__file__).parents[2]
-
-
-def documented_rules() -> Any:
-    text = (ROOT / "docs" / "chart.md").read_text(encoding="utf-8").partition("```yaml\napiVersion: rbac")[2]
-    return yaml.safe_load("apiVersion: rbac" + text.partition("```")[0])["rules"]
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,10 @@ def judge(outcome: Outcome, cause: str | None) -> Outcome:
     if outcome.verdict is Verdict.REFUSED:
         too_new = cause == "" and "cannot lower the" in outcome.cause
         return dataclasses.replace(outcome, verdict=Verdict.TOO_NEW) if too_new else outcome
-    if cause and outcome.verdict is not Verdict.SERVED:
+    is_excused = outcome.verdict is Verdict.DIFFERENT or (
+        outcome.verdict is Verdict.NOT_PACKAGED and outcome.cause.startswith("exit code 2: `samples`")
+    )
+    if cause and is_excused:
         return Outcome(outcome.name, Verdict.NOT_REPRODUCED, cause)
     return outcome
 

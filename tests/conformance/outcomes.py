@@ -10,18 +10,19 @@ from pathlib import Path
 
 
 class Verdict(StrEnum):
-    """How a case ended; the first four are as they should be."""
+    """How a case ended; the first five are as they should be."""
 
     SERVED = "served as expected"
     REFUSED = "not servable, refused with exit code 3"
     TOO_NEW = "reproduced by ONNX Runtime here, but too new for any released Triton, refused with exit code 3"
+    LEFT_OUT = "packaged, but the case leaves out an input that each request has to give"
     NOT_REPRODUCED = "not reproduced by ONNX Runtime itself"
     NOT_PACKAGED = "could not be packaged"
     NOT_LOADED = "did not load"
     DIFFERENT = "served differently"
 
 
-GOOD = (Verdict.SERVED, Verdict.REFUSED, Verdict.TOO_NEW, Verdict.NOT_REPRODUCED)
+GOOD = (Verdict.SERVED, Verdict.REFUSED, Verdict.TOO_NEW, Verdict.LEFT_OUT, Verdict.NOT_REPRODUCED)
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,12 @@ def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
     """Package with the case's own inputs as samples; None where that worked."""
     source, samples = folder / f"{case.name}.onnx", folder / f"{case.name}.npz"
     onnx.save(case.model, source)
-    given = [_sendable(case, request) for request in case.requests]
-    samples.write_bytes(encode_samples([inputs for inputs in given if inputs]))
+    given = [inputs for request in case.requests if _has_rows(inputs := _sendable(case, request))]
+    samples.write_bytes(encode_samples(given))
     options = PackageOptions(
         repository=repository,
         name=case.name,
-        samples=samples if any(given) else None,
+        samples=samples if given else None,
         verify=False,
         warmup=False,
         fix=True,
@@ -82,6 +82,11 @@ def package_case(case: Case, folder: Path, repository: Path) -> Outcome | None:
     except Exception as error:  # noqa: BLE001 - a crash of packaging is a finding, not the end of the run
         return Outcome(case.name, Verdict.NOT_PACKAGED, f"{type(error).__name__}: {_first_line(error)}")
     return None
+
+
+def _has_rows(inputs: dict[str, np.ndarray]) -> bool:
+    # Packaging refuses samples without rows, which prove nothing; such a request is only served.
+    return bool(inputs) and all(not array.ndim or len(array) for array in inputs.values())
 
 
 def _sendable(case: Case, request: Request) -> dict[str, np.ndarray]:
@@ -113,8 +118,7 @@ def _ask_case(server: TritonServer, case: Case) -> Outcome:
             model = control.describe_model(case.name)
         for request in case.requests:
             if left_out := [name for name, value in request.inputs.items() if value is None]:
-                cause = f"the fixed copy needs {', '.join(left_out)} in each request, and the case leaves it out"
-                return Outcome(case.name, Verdict.REFUSED, cause)
+                return Outcome(case.name, Verdict.LEFT_OUT, ", ".join(left_out))
             outputs = _ask(endpoint, model, request)
             if difference := compare(case, [_find(outputs, name) for name in case.output_names], request.expected):
                 return Outcome(case.name, Verdict.DIFFERENT, difference, model.max_batch_size)
@@ -166,10 +170,11 @@ def _difference_of_sequences(got: Value, wanted: Sequence[np.ndarray], case: Cas
         if len(got) != len(wanted):
             return f"{len(got)} tensors instead of {len(wanted)}"
         return next(filter(None, (_difference(g, w, case) for g, w in zip(got, wanted, strict=True))), None)
-    joined = [np.stack(wanted)] if len({part.shape for part in wanted}) == 1 else []
-    for axis in range(wanted[0].ndim):
-        with contextlib.suppress(ValueError):
-            joined.append(np.concatenate(wanted, axis))
+    joined = []
+    for join, axes in ((np.stack, wanted[0].ndim + 1), (np.concatenate, wanted[0].ndim)):
+        for axis in range(axes):
+            with contextlib.suppress(ValueError):
+                joined.append(join(wanted, axis))
     return None if any(_difference(got, whole, case) is None for whole in joined) else "not the tensors expected"
 
 

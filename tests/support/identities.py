@@ -11,6 +11,13 @@ import pytest
 import yaml
 
 
+def documented_rules() -> Any:
+    """The rules of the role in docs/chart.md."""
+    page = Path(__file__).parents[2] / "docs" / "chart.md"
+    text = page.read_text(encoding="utf-8").partition("```yaml\napiVersion: rbac")[2]
+    return yaml.safe_load("apiVersion: rbac" + text.partition("```")[0])["rules"]
+
+
 def act_as(
     cluster: Any, namespace: str, role: str | None, folder: Path, *, rules: Sequence[dict[str, Any]] | None = None
 ) -> Path:

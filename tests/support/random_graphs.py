@@ -51,10 +51,20 @@ class _Growth:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, *self.shapes[name][1:]])
             for name in ("x", "z")
         ]
+        nodes = self._leading_to(output)
         result = helper.make_empty_tensor_value_info(output)
         result.type.tensor_type.elem_type = TensorProto.FLOAT
-        graph = helper.make_graph(self.nodes, "random", inputs, [result], self.constants)
+        graph = helper.make_graph(nodes, "random", inputs, [result], self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+    def _leading_to(self, output: str) -> list[onnx.NodeProto]:
+        """The nodes that the output needs: others may not run at another size, and mix nothing."""
+        needed, nodes = {output}, []
+        for node in reversed(self.nodes):
+            if needed & set(node.output):
+                needed |= set(node.input)
+                nodes.append(node)
+        return nodes[::-1]
 
 
 @dataclass(frozen=True)

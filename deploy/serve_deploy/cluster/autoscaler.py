@@ -72,8 +72,9 @@ def describe_scaled_object(scaled_object: Object) -> AutoscalerState:
 def _find_decision(status: Object, lowest: int) -> str | None:
     if not status.get("conditions"):
         return "the autoscaler has not decided yet"
-    if status.get("desiredReplicas", 0) < lowest:
-        return f"the autoscaler has not asked for its {lowest} replicas (minReplicas) yet"
+    # What it wants stays 0 as long as it cannot read its metrics; its lowest number it keeps even then.
+    if status.get("currentReplicas", 0) < lowest:
+        return f"the autoscaler has not made its {lowest} replicas (minReplicas) yet"
     return None
 
 

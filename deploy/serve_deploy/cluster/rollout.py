@@ -82,9 +82,10 @@ def _explain_interruption(helm: Helm, release: str, namespace: str) -> Interrupt
     message = f"interrupted; revision {last.number} of {release} is {last.status}"
     if last.is_locked:
         return Interrupted(f"{message}: it is locked", hint=_unlock(release, namespace, history))
+    undo = "serve rollback goes back" if len(history) > 1 else "serve undeploy removes it"
     return Interrupted(
         f"{message}, and the cluster goes on with it",
-        hint=f"serve status {release} -n {namespace} says how far it is; serve rollback goes back",
+        hint=f"serve status {release} -n {namespace} says how far it is; {undo}",
     )
 
 

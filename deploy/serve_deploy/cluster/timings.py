@@ -12,7 +12,7 @@ from typing import Any
 from serve_deploy.cluster.objects import SERVER_CONTAINER, ReplicaObjects, condition
 from serve_deploy.triton.log import read_load_seconds
 
-_PULLED = re.compile(r"^Successfully pulled image .* in (?P<duration>[0-9a-zµ.]+)")
+_PULLED = re.compile(r'^Successfully pulled image "[^"]*" in (?P<duration>[0-9a-zµ.]+)')
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 _DURATION = re.compile(r"([0-9.]+)(h|ms|us|µs|m|s)")
 

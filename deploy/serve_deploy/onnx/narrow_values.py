@@ -13,8 +13,9 @@ Array = np.ndarray[Any, Any]
 # The type by its name in ONNX Runtime: its bits, and numpy's type that holds all its values.
 _NARROW: dict[str, tuple[int, type[np.generic]]] = {
     "bfloat16": (16, np.float32), "float8e4m3fn": (8, np.float32), "float8e4m3fnuz": (8, np.float32),
-    "float8e5m2": (8, np.float32), "float8e5m2fnuz": (8, np.float32), "float4e2m1": (4, np.float32),
-    "int4": (4, np.int8), "uint4": (4, np.uint8), "int2": (2, np.int8), "uint2": (2, np.uint8),
+    "float8e5m2": (8, np.float32), "float8e5m2fnuz": (8, np.float32), "float8e8m0": (8, np.float32),
+    "float4e2m1": (4, np.float32), "int4": (4, np.int8), "uint4": (4, np.uint8), "int2": (2, np.int8),
+    "uint2": (2, np.uint8),
 }  # fmt: skip
 
 

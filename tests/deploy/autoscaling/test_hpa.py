@@ -51,6 +51,7 @@ def pods(*values: float | str | None) -> list[Pod]:
         (2, pods(2.2, 2.2), 2, "ratio 1.1 is within the tolerance"),
         (2, pods(2.21, 2.21), 3, "ratio 1.105 is not: ceil(2.21)"),
         (4, pods(1.8, 1.8, 1.8, 1.8), 4, "ratio 0.9 is within the tolerance"),
+        (20, pods(*[1.8] * 20), 20, "0.9 of 20 would be 18"),
         (4, pods(1, 1, 1, 1), 2, "ratio 0.5 over 4 pods"),
         (3, pods(1.0, 1.0, 1.1), 2, "the mean 3100 // 3 = 1033 thousandths: ceil(0.5165 * 3)"),
         (3, pods(4, 4, None), 4, "going up a missing pod counts 0: ceil(1.333 * 3)"),
@@ -64,6 +65,10 @@ def pods(*values: float | str | None) -> list[Pod]:
         (2, pods(4.402, "Pending"), 3, "4402 // 2 = 2201 are not"),
         (2, pods(4.401, None), 2, "a missing pod counts as little as a pending one"),
         (2, pods(4.402, None), 3, "and no less"),
+        (2, pods(1, 1, 1, None), 2, "going down must not add: ceil(0.625 * 4) is 3"),
+        (6, pods(4, 4, None), 6, "going up must not take away: ceil(1.333 * 3) is 4"),
+        (3, pods(3.2, 3.2, "Pending"), 3, "dampened to 1.0665"),
+        (4, pods(3, 3, None, None), 4, "dampened to 0.75 the direction would turn"),
         (2, pods(2, None), 2, "ratio 1 asks for nothing"),
         (2, pods(2, "Pending"), 2, "at the target"),
         (2, pods(2.3, None), 2, "dampened to 0.575 the direction would turn"),
@@ -221,6 +226,21 @@ def test_a_percentage_up_rounds_up() -> None:
     """Half of 3 more is 5, as the controller does not leave a replica without a way up."""
     rules = ScalingRules(0, (Policy("Percent", 50, 60),))
     assert Controller(autoscaler(up=rules)).sync(0, 3, pods(*[100] * 3)).replicas == 5
+
+
+def test_one_replica_more_counts_as_well() -> None:
+    """One in a minute, and none the next moment."""
+    controller = Controller(autoscaler(up=ScalingRules(0, (Policy("Pods", 1, 60),))))
+    assert [controller.sync(now, current, pods(*[9] * current)).replicas for now, current in ((0, 4), (15, 5))] == [
+        5,
+        5,
+    ]
+
+
+def test_a_percentage_is_one_of_a_hundred() -> None:
+    """Also of many."""
+    rules = ScalingRules(0, (Policy("Percent", 100, 60),))
+    assert Controller(autoscaler(most=900, up=rules)).sync(0, 200, pods(*[100] * 200)).replicas == 400
 
 
 def test_what_was_taken_away_may_come_back_within_the_period() -> None:

@@ -286,7 +286,7 @@ def test_patience_starts_again_with_another_obstacle() -> None:
     ("changes", "words"),
     [
         ({"conditions": []}, "the autoscaler has not decided yet"),
-        ({"desiredReplicas": 1}, "the autoscaler has not asked for its 2 replicas"),
+        ({"currentReplicas": 1}, "the autoscaler has not made its 2 replicas"),
     ],
 )
 def test_wait_for_the_autoscaler(changes: dict[str, Any], words: str) -> None:
@@ -296,6 +296,14 @@ def test_wait_for_the_autoscaler(changes: dict[str, Any], words: str) -> None:
     scaler["status"] |= changes
     with pytest.raises(TritonStartError, match=words):
         wait(Recorded(routes), timeout=10)
+
+
+def test_an_autoscaler_that_cannot_read_its_metrics_holds_nothing_up() -> None:
+    """It wants no number then, and keeps those that it has."""
+    routes = release_routes([pod("a"), pod("b")])
+    (scaler,) = routes["/apis/autoscaling/v2/namespaces/models/horizontalpodautoscalers"]
+    scaler["status"] |= {"desiredReplicas": 0, "conditions": [BLIND]}
+    assert wait(Recorded(routes)).serves
 
 
 def test_wait_for_keda() -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -262,8 +261,63 @@ def test_what_a_killed_run_left_for_another_repository_is_cleared_up(tmp_path: P
     left = tmp_path / ".serve-others-deadbeef"
     fill(left / "replaced" / "m", "old")
     (tmp_path / "others").mkdir()
-    with staging.staging_folder(tmp_path / "models"):
+    made = left.stat().st_ctime
+    with staging.staging_folder(tmp_path / "models", clock=lambda: made + 59.9):
         assert left.is_dir()
-    with staging.staging_folder(tmp_path / "models", clock=lambda: time.time() + 61):
+    with staging.staging_folder(tmp_path / "models", clock=lambda: made + 60):
         assert not left.exists()
     assert (tmp_path / "others" / "m" / "config").read_text() == "old"
+
+
+def test_an_old_folder_does_not_go_back_over_a_new_one(tmp_path: Path) -> None:
+    """The run was killed after its new folder was in place."""
+    fill(tmp_path / "models" / "m", "new")
+    fill(tmp_path / ".serve-models-deadbeef" / "replaced" / "m", "old")
+    with staging.staging_folder(tmp_path / "models"):
+        pass
+    assert read_tree(tmp_path) == {"models": None, "models/m": None, "models/m/config": b"new"}
+
+
+@pytest.mark.parametrize("other", ["strange", "young", "probe", "locked"])
+def test_what_stays_does_not_keep_the_rest(tmp_path: Path, other: str) -> None:
+    """In whichever order a folder is listed, all that is abandoned goes."""
+    abandoned = [tmp_path / f".serve-models-aaaaaaa{number}" for number in range(8)]
+    names = {"strange": ".serve-{}", "young": ".serve-else-aaaaaaa{}", "locked": ".serve-models-bbbbbbb{}"}
+    for number, folder in enumerate(abandoned):
+        folder.mkdir()
+        if other == "probe":
+            (tmp_path / f".serve-models-bbbbbbb{number}.probe").touch()
+        else:
+            (tmp_path / names[other].format(number)).mkdir()
+    locks = (
+        [staging.try_lock(tmp_path / names[other].format(number)) for number in range(8)] if other == "locked" else []
+    )
+    with staging.staging_folder(tmp_path / "models"):
+        kept = [path for path in tmp_path.glob(".serve-*") if path not in abandoned]
+        assert [folder for folder in abandoned if folder.exists()] == []
+    for lock in locks:
+        os.close(lock or 0)
+    assert len(kept) == (0 if other == "probe" else 8)
+
+
+def test_staging_stands_inside_unless_it_is_asked_for_beside(tmp_path: Path) -> None:
+    """A folder of charts may hold anything."""
+    with staging.staging_folder(tmp_path / "charts") as folder:
+        assert folder.parent == tmp_path / "charts"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "hint"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device", "free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk quota exceeded", "free some space"),
+        (OSError(errno.EACCES, "Permission denied"), "permission denied", "choose a folder"),
+        (OSError("Not a known number"), "not a known number", "choose a folder"),
+    ],
+)
+def test_a_failed_write_says_where_and_why(error: OSError, message: str, hint: str) -> None:
+    """And what to do about it."""
+    with pytest.raises(DestinationError) as refused, staging.destination_errors(Path("models")):
+        raise error
+    assert refused.value.message == f"cannot write to models: {message}"
+    assert str(refused.value.hint).startswith(hint)

@@ -131,6 +131,16 @@ def test_writes_out_an_operator_that_the_lower_opset_lacks(tmp_path: Path) -> No
     assert fixes[0] == "lowered the ai.onnx opset from 23 to 21"
 
 
+def test_writes_out_an_operator_with_its_defaults(tmp_path: Path) -> None:
+    """An attribute that the node leaves out keeps its default, which the written out operators have to be told."""
+    model = parse_graph("(float[N,3] x) => (float[N,3] y) { y = Swish(x) }")
+    model.opset_import[0].version, model.ir_version = 24, 11
+
+    fixed, _ = fix(model, tmp_path)
+
+    np.testing.assert_allclose(fixed.run({"x": np.ones((1, 3), np.float32)})["y"], 1 / (1 + np.exp(-1)), rtol=1e-6)
+
+
 def test_refuses_an_operator_without_an_older_form(tmp_path: Path) -> None:
     """An operator that the lower opset cannot express is named."""
     model = parse_graph("(float[N,8] x) => (float[M] y) { i = NonZero(x) s = Shape(x) y = TensorScatter(x, x, i) }")
@@ -180,6 +190,17 @@ def test_compares_a_widened_output_with_the_original(number: int, tmp_path: Path
 
     with pytest.raises(InvalidModelError, match="answers differently in output 'y'"):
         check_same_results(*opened)
+
+
+def test_casts_to_powers_of_two(tmp_path: Path) -> None:
+    """FP8 that is an exponent alone becomes FP32."""
+    model = parse_graph("(float[N,3] x) => (float[N,3] y) { y = Cast<to=24>(x) }")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT8E8M0
+    model.opset_import[0].version, model.ir_version = 24, 11
+
+    fixed, _ = fix(model, tmp_path, release="26.07")
+
+    assert fixed.run({"x": np.array([[1, 4, 0.5]], np.float32)})["y"].tolist() == [[1, 4, 0.5]]
 
 
 def test_compares_an_input_that_is_declared_empty(tmp_path: Path) -> None:
@@ -279,6 +300,17 @@ def test_raises_an_opset_whose_operators_have_lost_their_kernels(tmp_path: Path)
 
     assert fixes == ("raised the ai.onnx opset from 6 to 7",)
     np.testing.assert_array_equal(fixed.run({"x": np.ones((3, 2), np.float32)})["y"], [[1, 2]] * 3)
+
+
+def test_keeps_slopes_on_their_channels_in_a_raised_opset(tmp_path: Path) -> None:
+    """Before opset 7, the slopes of PRelu lie along axis 1, though another axis may be as long."""
+    model = parse_graph("(float[1,2,2] x) => (float[1,2,2] y) <float[2] w = {0.5, 2.0}> { y = PRelu(x, w) }")
+    model.opset_import[0].version = 6
+
+    fixed, _ = fix(model, tmp_path)
+
+    answer = fixed.run({"x": np.full((1, 2, 2), -1, np.float32)})
+    np.testing.assert_array_equal(answer["y"], [[[-0.5, -0.5], [-2, -2]]])
 
 
 def test_lowers_the_opset_to_one_with_a_kernel(tmp_path: Path) -> None:

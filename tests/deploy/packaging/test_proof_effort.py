@@ -260,6 +260,12 @@ def test_a_model_that_takes_three_but_not_one_has_no_batch() -> None:
     )  # fmt: skip
 
 
+def test_a_sample_that_the_model_refuses_decides_nothing() -> None:
+    """It may be the sample's fault."""
+    proof = prove(only(7), rows(2, 3))
+    assert (proof.verdict, proof.evidence) == ("undecided", "the model refuses a sample at batch 1: unknown")
+
+
 # --- outputs that are declared wrongly ------------------------------------------------------------------------------
 
 

@@ -204,7 +204,7 @@ def test_a_result_says_its_distance_from_the_threshold(expression: str, words: s
 @pytest.mark.parametrize(("unit", "measured"), [("us", 5000.0), ("µs", 5000.0), ("ms", 5.0), ("s", 0.005)])
 def test_a_time_is_measured_in_the_unit_of_its_gate(unit: str, measured: float) -> None:
     """As the threshold is."""
-    assert evaluate_gate(parse_gate(f"mean<9{unit}"), make_point()).measured == pytest.approx(measured)
+    assert evaluate_gate(parse_gate(f"mean<9{unit}"), make_point()).measured == pytest.approx(measured, rel=1e-9)
 
 
 def test_the_time_in_the_queue_is_a_requests_over_all_models() -> None:

@@ -13,7 +13,11 @@ _GET, _HAS = "OptionalGetElement", "OptionalHasElement"
 
 # By their numbers in onnx.proto: (type, the type that holds all its values). FP8 and BF16 → FP32, INT4 → INT8 …
 _FLOAT, _INT8, _UINT8, _BFLOAT16 = 1, 3, 2, 16
-_WIDER = {17: _FLOAT, 18: _FLOAT, 19: _FLOAT, 20: _FLOAT, 23: _FLOAT, 21: _UINT8, 22: _INT8, 25: _UINT8, 26: _INT8}
+_WIDER = {
+    **dict.fromkeys((17, 18, 19, 20, 23, 24), _FLOAT),
+    **dict.fromkeys((21, 25), _UINT8),
+    **dict.fromkeys((22, 26), _INT8),
+}
 
 
 def widen_types(proto: ModelProto, *, bfloat16: bool) -> list[str]:

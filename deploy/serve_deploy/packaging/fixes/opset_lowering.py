@@ -43,12 +43,35 @@ def lower_to_fit(proto: ModelProto, release: Release) -> tuple[ModelProto, list[
     current = _opset(readable, "")
     for opset in range(current + 1, release.max_opset + 1):
         try:
-            raised = _convert(copied(), opset, [])
+            raised = _convert(_align_slopes(copied()), opset, [])
         except InvalidModelError:
             continue
         if not _is_refused(raised, release):
             return raised, [*fixes, f"raised the ai.onnx opset from {current} to {opset}"]
     return readable, fixes
+
+
+def _align_slopes(proto: ModelProto) -> ModelProto:
+    """Give PRelu's slopes, which lie along axis 1 before opset 7, the shape that says so in later ones.
+
+    The converter does not. Raises InvalidModelError where their shape is not known.
+    """
+    from onnx import helper, shape_inference
+
+    nodes = [node for node in all_nodes(proto) if node.op_type == "PRelu"] if _opset(proto, "") < _OLDEST_OPSET else []
+    typed = shape_inference.infer_shapes(_declare_initializers(proto)).graph if nodes else proto.graph
+    shapes = {v.name: v.type.tensor_type for v in (*typed.input, *typed.value_info)}
+    ranks = {name: len(tensor.shape.dim) for name, tensor in shapes.items() if tensor.HasField("shape")}
+    for node in nodes:
+        rank, slopes = (ranks.get(name) for name in node.input)
+        if node not in list(proto.graph.node) or rank is None or slopes is None or slopes > 1:
+            raise InvalidModelError("the channels of a PRelu are not known")
+        if slopes == 1 and rank > 2:
+            aligned = f"{node.output[0]}_slopes"
+            unsqueeze = helper.make_node("Unsqueeze", [node.input[1]], [aligned], axes=list(range(1, rank - 1)))
+            proto.graph.node.insert(list(proto.graph.node).index(node), unsqueeze)
+            node.input[1] = aligned
+    return proto
 
 
 def _is_refused(proto: ModelProto, release: Release) -> bool:
@@ -112,12 +135,22 @@ def _expand(proto: ModelProto, operators: list[str]) -> ModelProto | None:
     if not written:
         return None
     typed = shape_inference.infer_shapes(_declare_initializers(proto))
+    for node in _nodes(typed, ""):
+        if node.op_type in written:
+            _say_defaults(node, schemas[node.op_type])
     try:
         expanded = inline_selected_functions(typed, [("", name) for name in written], inline_schema_functions=True)
     except RuntimeError:  # some definition needs a type that could not be inferred
         return None
     left = {node.op_type for node in _nodes(expanded, "")}
     return None if left & set(written) else expanded
+
+
+def _say_defaults(node: NodeProto, schema: Any) -> None:
+    """Give the node the default of each attribute that it leaves out: the inliner knows only what is there."""
+    given = {attribute.name for attribute in node.attribute}
+    defaults = (a.default_value for name, a in schema.attributes.items() if name not in given)
+    node.attribute.extend(default for default in defaults if default.type)
 
 
 def _declare_initializers(proto: ModelProto) -> ModelProto:

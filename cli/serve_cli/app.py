@@ -28,6 +28,7 @@ from serve_cli.commands import (
 )
 from serve_cli.help import GroupedCommand, SummarizedGroup
 from serve_deploy.errors import Interrupted, ServeError, UsageError
+from serve_deploy.refused_values import say_plainly
 from serve_deploy.version import __version__
 
 app = typer.Typer(
@@ -86,7 +87,8 @@ def _print_usage_error(error: TyperException) -> None:
     if context is not None:
         sys.stderr.write(f"{context.get_usage()}\n")
     hint = f"{context.command_path} --help lists the options" if context is not None else None
-    output.print_error(UsageError(error.format_message(), hint=hint))
+    said, colon, why = error.format_message().partition(": ")
+    output.print_error(UsageError(f"{said}{colon}{say_plainly(why)}", hint=hint))
 
 
 def _run() -> int:

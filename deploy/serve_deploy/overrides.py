@@ -52,8 +52,12 @@ def _read_yaml(path: Path) -> Any:
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"`values={path}`: {error}") from error
+    except OSError as error:
+        raise UsageError(f"`values={path}`: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`values={path}` is not text") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"`values={path}` is not YAML: {_explain(error)}") from error
 
 
 def _read_setting(setting: str) -> dict[str, Any]:
@@ -67,4 +71,15 @@ def _read_setting(setting: str) -> dict[str, Any]:
     try:
         return nest_value(path, yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise UsageError(f"`settings={setting}`: {error}") from error
+        raise UsageError(
+            f"`settings={setting}` has no YAML behind the =: {_explain(error)}",
+            hint="put text with special characters in quotes: `settings='image.tag=\"26.07\"'`",
+        ) from error
+
+
+def _explain(error: Any) -> str:
+    """What is wrong, and where, on one line: YAML's own message draws a picture of it."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{problem}{where}".replace("<stream end>", "the end of the text")

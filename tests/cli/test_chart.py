@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -107,3 +108,11 @@ def test_wrong_options(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+def test_the_next_command_can_be_pasted(serve: Serve, repository: Path, tmp_path: Path) -> None:
+    """A folder whose name a shell would take apart is quoted."""
+    done = serve("chart", repository, "-o", "it's a chart", "--name", "demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout.splitlines()[-1])
+    assert words[:4] == ["next:", "serve", "deploy", "it's a chart"]

@@ -157,11 +157,12 @@ def test_deploy_dry_run_renders(serve: Serve) -> None:
     ("arguments", "words"),
     [
         (["nowhere.tgz"], "there is no chart nowhere.tgz"),
-        ([CHART, "-f", "nowhere.yaml"], "--values nowhere.yaml: [Errno 2] No such file"),
+        ([CHART, "-f", "nowhere.yaml"], "--values nowhere.yaml: No such file"),
         ([CHART, "--set", "replicas"], "--set replicas is not PATH=VALUE"),
+        ([CHART, "--set", "replicas=["], "--set replicas=[ has no YAML behind the =: expected the node content"),
         ([CHART, "--set", 'replicas="2"'], "got string, want integer"),
     ],
-    ids=["chart", "values", "setting", "type"],
+    ids=["chart", "values", "setting", "broken setting", "type"],
 )
 def test_what_is_given_is_named(serve: Serve, arguments: list[object], words: str) -> None:
     """A missing file, or a value of the wrong type, before any cluster is asked."""
@@ -169,6 +170,20 @@ def test_what_is_given_is_named(serve: Serve, arguments: list[object], words: st
         pytest.skip("helm is missing: make tools")
     done = serve("deploy", *arguments, "--release", "demo", "--dry-run")
     assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["a b", "Demo", "demo-", "d" * 54])
+@pytest.mark.parametrize("command", [["rollback"], ["undeploy"], ["logs"], ["deploy", CHART, "--release"]])
+def test_no_release_has_such_a_name(serve: Serve, command: list[object], name: str) -> None:
+    """A name that Helm takes for no release is refused at once, without a cluster and without helm."""
+    done = serve(*command, name)
+    assert (done.returncode, "is not a name for a release" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_release_without_a_name(serve: Serve) -> None:
+    """An empty variable of a script is not asked of helm."""
+    done = serve("undeploy", "")
+    assert (done.returncode, "the release has no name" in done.stderr) == (2, True), done.stderr
 
 
 def test_deploying_without_a_cluster(serve: Serve, tmp_path: Path) -> None:

@@ -170,10 +170,11 @@ def _difference_of_sequences(got: Value, wanted: Sequence[np.ndarray], case: Cas
         if len(got) != len(wanted):
             return f"{len(got)} tensors instead of {len(wanted)}"
         return next(filter(None, (_difference(g, w, case) for g, w in zip(got, wanted, strict=True))), None)
-    joined = [np.stack(wanted)] if len({part.shape for part in wanted}) == 1 else []
-    for axis in range(wanted[0].ndim):
-        with contextlib.suppress(ValueError):
-            joined.append(np.concatenate(wanted, axis))
+    joined = []
+    for join, axes in ((np.stack, wanted[0].ndim + 1), (np.concatenate, wanted[0].ndim)):
+        for axis in range(axes):
+            with contextlib.suppress(ValueError):
+                joined.append(join(wanted, axis))
     return None if any(_difference(got, whole, case) is None for whole in joined) else "not the tensors expected"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def print_chart(result: WrittenChart) -> None:
     if result.pushed:
         lines.append(result.pushed.strip())
     if result.written:
-        lines.append(f"next: serve deploy {result.directory} --release demo -n models --wait")
+        lines.append(f"next: serve deploy {shlex.quote(str(result.directory))} --release demo -n models --wait")
     output.stdout().print("\n".join(lines), markup=False)
 
 

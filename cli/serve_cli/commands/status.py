@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +53,7 @@ def status(
     show = functools.partial(print_state, timings=options.timings)
     if (every or fleet.all_namespaces) == bool(options.release):
         raise UsageError(
-            "name one release, or ask for `all`", hint="serve status demo -n models, or serve status --all"
+            "name one release, or ask for --all", hint="serve status demo -n models, or serve status --all"
         )
     if not options.release:
         if watch:
@@ -141,11 +142,18 @@ def _list_models(pod: PodState) -> str:
 def _print_autoscaler(scaler: AutoscalerState) -> None:
     console = output.stdout()
     console.print(
-        f"autoscaler {scaler.name}: {scaler.current} replicas, wants {scaler.wanted}"
+        f"autoscaler {scaler.name}: {scaler.current} replica{'' if scaler.current == 1 else 's'}, wants {scaler.wanted}"
         f" (between {scaler.min_replicas} and {scaler.max_replicas}); {scaler.why}",
         markup=False,
     )
     for metric in scaler.metrics:
-        now = "not read yet" if metric.current is None else f"{metric.current:g}"
-        target = "" if metric.target is None else f", target {metric.target:g}"
+        now = "not read yet" if metric.current is None else _say_number(metric.current)
+        target = "" if metric.target is None else f", target {_say_number(metric.target)}"
         console.print(f"  {metric.name}: {now}{target}", markup=False)
+
+
+def _say_number(value: float) -> str:
+    """Three digits, more where the whole number has more, and no exponent."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{Decimal(f'{value:.3g}'):f}"

@@ -19,6 +19,7 @@ from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overri
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.overrides import merge_values
+from serve_deploy.refused_values import find_path, say_plainly
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 from serve_deploy.repository.model_folder import ModelFolder, top_level
 from serve_deploy.repository.model_repository import hash_file
@@ -84,8 +85,8 @@ def validate_values(values: Mapping[str, Any]) -> ChartValues:
         return ChartValues.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        path = find_path(values, first)
+        message = say_plainly(first["msg"])
         raise UsageError(
             f"chart value {path}: {message}" if path else message,
             hint="values.yaml of a written chart lists every value and what it is for",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.overrides import read_overrides
 
 _RELEASE, _WAIT, _LINES = "Release", "Waiting", "Lines"
+_RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_RELEASE = 53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +26,25 @@ class ReleaseOptions:
         str | None, Option("The context of KUBECONFIG; by default the current one.", metavar="NAME", group=_RELEASE)
     ] = None
 
+    def __post_init__(self) -> None:
+        """Refuse a name that Helm would refuse, before anything is asked of it or of a cluster."""
+        if not _RELEASE_NAME.fullmatch(self.release) or len(self.release) > _LONGEST_RELEASE:
+            said = (
+                f"`release={self.release}` is not a name for a release" if self.release else "the release has no name"
+            )
+            rule = "lower-case letters, digits, '-' and '.', with a letter or digit at both ends"
+            raise UsageError(said, hint=f"use at most {_LONGEST_RELEASE} {rule}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatusOptions(ReleaseOptions):
     """A release, and whether to read all that tells how long its replicas took to start."""
 
     timings: Annotated[bool, Option("Show how long each step of the start took.", group="Output")] = False
+
+    def __post_init__(self) -> None:
+        if self.release:  # the command line has none where it asks for all releases
+            super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +101,9 @@ class RollbackOptions(RolloutOptions):
 
     revision: Annotated[
         int | None,
-        Option("The revision to go back to; by default the last that was deployed before.", metavar="REVISION"),
+        Option(
+            "The revision to go back to; by default the last that was deployed before.", metavar="REVISION", minimum=1
+        ),
     ] = None
     dry_run: Annotated[bool, Option("Show what would change in the manifests, change nothing.")] = False
 

@@ -162,7 +162,7 @@ def http_error_text(status: int, content: bytes) -> str:
 
 
 def _unreachable(endpoint: Endpoint, error: Exception) -> EndpointError:
-    cause = str(error) or type(error).__name__
+    cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, socket.gaierror):
         return EndpointError(
             f"{endpoint.url}: the host name {endpoint.host} cannot be resolved ({cause})", hint="check the host name"

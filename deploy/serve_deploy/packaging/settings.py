@@ -13,6 +13,7 @@ from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import MANIFEST_NAME, Manifest
 from serve_deploy.model_config import ConfigOptions
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.refused_values import say_plainly
 
 Settings = dict[str, Any]
 # These follow from the model.
@@ -67,7 +68,7 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
         before = _config_options().validate_python({k: v for k, v in kept.items() if k in _CONFIG})
     except ValidationError as error:
         raise InvalidModelError(
-            f"{MANIFEST_NAME}: `settings` cannot be read: {error.errors()[0]['msg']}",
+            f"{MANIFEST_NAME}: `settings` cannot be read: {say_plainly(error.errors()[0]['msg'])}",
             hint="`keep_settings=False` starts from the defaults",
         ) from error
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})

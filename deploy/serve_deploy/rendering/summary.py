@@ -135,7 +135,7 @@ def list_warnings(report: LoadTestReport) -> list[str]:
         load = format_load(point.load)
         if point.in_flight_at_end:
             count = _count_requests(point.in_flight_at_end)
-            warnings.append(f"At {load} {count} still unanswered at the end; no latency includes them.")
+            warnings.append(f"At {load}, {count} still unanswered at the end; no latency includes them.")
         if point.never_sent:
             warnings.append(
                 f"At {load} {_count_requests(point.never_sent)} due and never sent: no connection was free in time."

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from serve_deploy.errors import UsageError
+from serve_deploy.refused_values import say_plainly
 from serve_deploy.reports.merging import merge_reports
 from serve_deploy.reports.report import FORMAT_VERSION, LoadTestReport, NamedReport, ReportSet
 
@@ -25,7 +26,7 @@ def read_report(path: Path) -> LoadTestReport:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(
-            f"{path} is not a load-test report: {f'{where}: ' if where else ''}{first['msg']}",
+            f"{path} is not a load-test report: {f'{where}: ' if where else ''}{say_plainly(first['msg'])}",
             hint="make one with: serve loadtest URL -m MODEL --output report.json",
         ) from error
     if report.format_version > FORMAT_VERSION:
@@ -36,9 +37,7 @@ def read_report(path: Path) -> LoadTestReport:
 def read_reports(files: Sequence[Path], *, merge: bool = False) -> LoadTestReport | ReportSet:
     """Read one report, several side by side, or with `merge` the parts of one run, added up."""
     if merge and len({path.resolve() for path in files}) < len(files):
-        raise UsageError(
-            "`merge` got the same file twice and would count its requests twice", hint="name each part once"
-        )
+        raise UsageError("one file is given twice, and its requests would count twice", hint="name each part once")
     reports = [read_report(path) for path in files]
     names = [str(path) for path in files]
     if len(reports) == 1:

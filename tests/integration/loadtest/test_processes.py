@@ -119,7 +119,7 @@ def test_workers_that_still_start_are_deaf_to_interrupts() -> None:
         )  # fmt: skip
         failure = started.prepare(Prepare(ClosedLoop(2), connections=2))
     assert failure is not None
-    assert f"[Errno {errno.ECONNREFUSED}]" in failure
+    assert os.strerror(errno.ECONNREFUSED) in failure
     assert workers() == []
 
 

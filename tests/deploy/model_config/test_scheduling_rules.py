@@ -1,4 +1,4 @@
-"""Where a batching, a queue, a priority or a cache stops being legal: the last value that is, and the first that is not."""
+"""The last batching, queue, priority and cache that is legal, and the first that is not."""
 
 from __future__ import annotations
 

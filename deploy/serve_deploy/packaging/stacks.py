@@ -78,7 +78,7 @@ def gaps(sizes: Sequence[int], limit: int) -> tuple[tuple[int, int], ...]:
 def plan_trials(rows: Sequence[Row], limit: int) -> TrialPlan:
     """What to stack, from rows of which the plain ones come first."""
     plain = [row for row in rows if row.is_plain]
-    crowd = [row for row in rows if not row.is_plain] or [*plain[1:], plain[0]]
+    crowd = [row for row in rows if not row.is_plain] or [*plain[2:], *plain[:2]]
     mixer = _Mixer(plain, crowd)
     sizes = stack_sizes(limit, max(row.size_bytes for row in rows))
     top = max(size for size in sizes if size <= LARGEST_STACK)

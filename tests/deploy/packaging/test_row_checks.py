@@ -140,6 +140,17 @@ def test_a_row_must_not_change_with_its_neighbours_by_its_last_digits() -> None:
     assert "with others beside it" in refusal(model, [one, two], [one, three])
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_last_digits_are_watched_in_every_place(place: int) -> None:
+    """The first row of a batch is no better than the others."""
+    model = moved_by_neighbours(2e-6)
+    one, two, three, four = make_rows(model, 1, 2, 9, 8)
+    stacks = [[two, four], [three, four]]
+    for stack in stacks:
+        stack.insert(place, one)
+    assert f"row {place} of output 'y' changes" in refusal(model, stacks[0], stacks[1])
+
+
 def test_only_rows_in_the_same_place_are_compared_between_two_batches() -> None:
     """A row may move its last digits with its place: kernels work in blocks."""
 

@@ -169,6 +169,11 @@ def test_a_row_of_integers_holds_whole_numbers_that_fit() -> None:
     assert rows == [[103, 104, 102, 103]]
 
 
+def test_what_one_row_holds_is_not_compared_again() -> None:
+    """103 and its neighbours fill it; that 0.5 needs more rows of floats makes no second one of integers."""
+    assert first(integers([1, 2, 3], [4, 5, 6]), "compared with", Landmarks((103.0, 0.5))) == [[103, 104, 102]]
+
+
 def test_a_row_of_texts_holds_those_of_the_graph() -> None:
     """Categories and stop words."""
     samples: list[dict[str, Array]] = [{"x": np.array([[text]], object)} for text in "ab"]
@@ -179,6 +184,11 @@ def test_a_pad_may_be_a_number_of_the_graph() -> None:
     """After 0, 1 and the highest that was seen."""
     samples = integers([5, 6], [7, 8])
     assert [row[1] for row in first(samples, "padded", Landmarks((3.0,)))] == [0, 1, 8, 3]
+
+
+def test_a_pad_is_never_longer_than_what_stays() -> None:
+    """Of three places, the last."""
+    assert first(floats([1.0, 2.0, 3.0]), "padded")[0] == [1.0, 2.0, 0.0]
 
 
 def test_a_row_is_a_training_point_to_the_last_bit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,6 +44,7 @@ def sizes_of(trials: Sequence[Trial]) -> list[int]:
         (2, 8, [2]),
         (3, 8, [2, 3]),
         (8, _MEGABYTE, [2, 3, 4, 5, 6, 7, 8]),
+        (16, 8, list(range(2, 17))),
         (16, 100 * _MEGABYTE, list(range(2, 17))),
         (17, 8, [*range(2, 17), 17]),
         (32, 8, [*range(2, 17), 32]),
@@ -102,12 +104,25 @@ def test_the_second_stack_holds_some_rows_in_their_places(plain: int, crowd: int
 
 def test_neighbours_are_exchanged_for_plain_rows() -> None:
     """Two plain rows stay in their places; beside them stand first others, then the other plain rows."""
-    rows = make_rows(4, 12)
-    (trial,) = [trial for trial in plan_trials(rows, 8).needed if trial.other]
-    shared = list(shared_places(trial))
-    assert shared in ([0, 2], [1, 3])
+    (trial,) = [trial for trial in plan_trials(make_rows(4, 12), 8).needed if trial.other]
+    assert list(shared_places(trial)) in ([0, 2], [1, 3])
     assert [row.is_plain for row in trial.stack].count(True) == 2
-    assert {id(row) for row in trial.other} == {id(row) for row in rows[:4]}
+    assert all(row.is_plain for row in trial.other)
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4, 5, 16])
+def test_no_row_is_exchanged_for_one_that_is_there(limit: int) -> None:
+    """A copy beside a row tells less than another one."""
+    (trial,) = [trial for trial in plan_trials(make_rows(4, 12), limit).needed if trial.other]
+    assert len({id(row) for row in trial.other}) == len(trial.other) == min(limit, 4)
+
+
+def test_samples_alone_are_each_others_neighbours() -> None:
+    """Where the model refuses every other row: none beside itself, and each as often as the others."""
+    rows = make_rows(4, 0)
+    two, three, eight, _ = plan_trials(rows, 8).needed
+    assert [len({id(row) for row in trial.stack}) for trial in (two, three)] == [2, 3]
+    assert Counter(id(row) for row in eight.stack) == {id(row): 2 for row in rows}
 
 
 def test_with_time_all_neighbours_are_exchanged_at_the_limit() -> None:
@@ -160,10 +175,18 @@ def test_deals_out_the_whole_crowd() -> None:
 
 
 def test_plain_rows_and_others_come_first_in_turns() -> None:
-    """What is read from the first row for all is seen from plain rows and from others."""
+    """What is read from the first row for all is seen from plain rows and from others, from the first trials on."""
     mixed = [trial for trial in all_trials(plan_trials(make_rows(4, 8), 8)) if not all(r.is_plain for r in trial.stack)]
-    firsts = {trial.stack[0].is_plain for trial in mixed}
-    assert firsts == {True, False}
+    firsts = [trial.stack[0].is_plain for trial in mixed]
+    assert firsts == [number % 2 == 0 for number in range(len(mixed))]
+
+
+def test_the_crowd_is_dealt_in_its_order() -> None:
+    """Those that tell most come first in it, and there may be no time for all."""
+    rows = make_rows(4, 20)
+    needed = plan_trials(rows, 8).needed
+    dealt = [row for trial in needed for row in trial.stack if not row.is_plain]
+    assert [id(row) for row in dealt] == [id(row) for row in rows[4 : 4 + len(dealt)]]
 
 
 def test_large_rows_are_not_run_beyond_sixteen() -> None:

@@ -163,7 +163,7 @@ def _as_requested(proof: BatchingProof, signature: ModelSignature, requested: in
     if proof.verdict == "not_batchable":
         raise UsageError(
             f"`max_batch_size={requested}`: the model cannot batch: {proof.evidence}",
-            hint=f"leave the option out; or {proof.next_step}",
+            hint=f"leave the option out; or {proof.next_step}" if proof.next_step else "leave the option out",
         )
     require_batch_axis(signature, requested)
     evidence = f"max_batch_size was given and is not proven: {proof.evidence}"

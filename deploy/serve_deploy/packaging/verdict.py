@@ -48,7 +48,8 @@ def _next_step(proof: BatchingProof, can_be_set: bool) -> str | None:
     cause = _first_cause(proof)
     step = proof.next_step or (cause.next_step if cause else None)
     if not can_be_set:
-        return step or _EXPORT
+        is_hopeless = cause is not None and cause.effect == "mixes" and cause.operator != "input"
+        return step or (None if is_hopeless else _EXPORT)
     if proof.verdict == "not_batchable":
         return f"{step}; {_BELIEVE}" if step else _BELIEVE
     step = step or (None if proof.graph and proof.graph.verdict == "mixes" else "give other inputs with `samples`")

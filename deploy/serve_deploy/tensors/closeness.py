@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,12 @@ def _compare_finite(a: Array, b: Array, tolerance: Tolerance, noise: float, scal
     if (distance <= allowed).all():
         return Difference(absolute, relative)
     of = "the largest value" if scale is None else "what it usually is"
-    return Difference(absolute, relative, f"differs by up to {absolute:.3g} ({relative:.1e} of {of})")
+    said = f"differs by up to {_say(absolute, 3)} ({_say(100 * relative, 2)} % of {of})"
+    return Difference(absolute, relative, said)
+
+
+def _say(value: float, digits: int) -> str:
+    return f"{Decimal(f'{value:.{digits}g}'):,f}"
 
 
 def _with_floor(scale: Array, largest: float) -> Array:

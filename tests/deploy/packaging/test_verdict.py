@@ -87,6 +87,12 @@ def test_shapes_that_leave_no_room_are_not_to_be_set() -> None:
     assert plain.next_step == "export the model with a free first dimension in every input and output"
 
 
+def test_no_export_helps_a_model_that_mixes_rows() -> None:
+    """A free first dimension would not make it batch."""
+    joined = join_witnesses(proof("not_batchable"), witness(MIXES), can_be_set=False)
+    assert joined.next_step is None
+
+
 def test_what_was_not_decided_asks_for_samples() -> None:
     """Where the graph knows of nothing that mixes."""
     joined = join_witnesses(proof("undecided"), witness(), can_be_set=True)

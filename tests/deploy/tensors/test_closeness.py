@@ -199,9 +199,7 @@ def test_of_all_else_the_share_of_wrong_elements_is_said() -> None:
 
 def test_says_how_far_apart_two_tensors_are() -> None:
     """In the tensor's own unit, and as a share."""
-    assert (
-        compare(np.array([3.0]), np.array([2.0]), SERVED).problem == "differs by up to 1 (5.0e-01 of the largest value)"
-    )
+    assert compare(np.array([3.0]), np.array([2.0]), SERVED).problem == "differs by up to 1 (50 % of the largest value)"
     assert compare(np.array([3.0]), np.array([2.0]), SERVED, scale=np.array([4.0])).problem == (
-        "differs by up to 1 (2.5e-01 of what it usually is)"
+        "differs by up to 1 (25 % of what it usually is)"
     )

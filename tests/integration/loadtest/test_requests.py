@@ -60,7 +60,7 @@ def test_outputs_are_validated(measure: Any, write_json: Any, protocol: str) -> 
     point = only_point(measure("double", protocol, **FOUR, data=data, validate=True))
     assert (point.succeeded, point.failed) == (20, 20)
     assert [(error.kind, error.example) for error in point.errors] == [
-        ("wrong_output", "output OUT differs by up to 1 (1.1e-01 of the largest value)")
+        ("wrong_output", "output OUT differs by up to 1 (11 % of the largest value)")
     ]
 
 

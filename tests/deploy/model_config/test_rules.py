@@ -66,6 +66,14 @@ def test_legal_configurations_have_no_problem(config: str) -> None:
     assert check_config(parse_config(BACKEND + config)) == ()
 
 
+@pytest.mark.parametrize(("inputs", "count"), [("", "no"), ('"x", "x"', "2")])
+def test_a_batch_input_says_how_many_sources_it_has(inputs: str, count: str) -> None:
+    """It needs one."""
+    batch_input = f'batch_input {{ target_name: "n" data_type: TYPE_FP32 source_input: [{inputs}] }}'
+    (problem,) = check_config(parse_config(f"{BACKEND} {GOOD} {batch_input}"))
+    assert problem.message == f"it has {count} source inputs"
+
+
 def test_a_narrower_input_is_legal_and_an_unlisted_output_too() -> None:
     """Triton lets the configuration fix a free input dim, and leave outputs out."""
     model = ModelSignature(

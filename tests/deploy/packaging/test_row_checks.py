@@ -216,3 +216,18 @@ def test_a_noise_that_was_explained_once_is_not_explained_again() -> None:
     assert runs == [5, 5]
     check(model, make_rows(scaled_in_batches(1e-3), 1.0, 5.0))
     assert runs == [5, 5, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("times", "passes"), [(1.0, True), (1.8, True), (2.2, False), (5.0, False)])
+def test_noise_is_at_most_twice_what_copies_showed(times: float, passes: bool) -> None:
+    """What moves further than that beside others, and not beside its copies, is moved by them."""
+
+    def model(x: Array) -> Array:
+        share = np.where(x == x.min(), 1e-3, 1e-3 * times) * (len(x) > 1)
+        return (x * (1 + share)).astype(np.float32)
+
+    rows = make_rows(model, 1.0, 1.01)
+    if passes:
+        assert check(model, rows).largest == pytest.approx(1e-3 * times, rel=0.05)
+    else:
+        assert refusal(model, rows).startswith("row 1 of output 'y' changes")

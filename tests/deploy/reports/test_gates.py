@@ -190,6 +190,7 @@ def test_any_percentile_is_read_from_the_histogram() -> None:
     [
         ("p99<50ms", "5.00 ms, 45.0 ms (90 %) under the threshold"),
         ("p99<4ms", "5.00 ms, 1.00 ms (25 %) over the threshold"),
+        ("p99<5.5ms", "5.00 ms, 500 µs (9.1 %) under the threshold"),
         ("p99<=5ms", "5.00 ms, exactly the threshold"),
         ("p99>0us", "5.00 ms, 5.00 ms over the threshold"),
         ("rate>160/s", "200/s, 40.0/s (25 %) over the threshold"),

@@ -26,9 +26,10 @@ _NICKNAMES = {
 def find_backend(name: str) -> str | None:
     """The backend of Triton's that was meant by a name that is none; None where nothing suggests one."""
     meant = _NICKNAMES.get(name.casefold()) or _BY_PLATFORM.get(name)
-    known = (*_PLATFORMS, *_OTHERS)
+    known = {backend: backend for backend in (*_PLATFORMS, *_OTHERS)}
     if meant is None and name not in known:
-        meant = next(iter(get_close_matches(name.casefold(), known, n=1, cutoff=0.85)), None)
+        known |= _BY_PLATFORM
+        meant = next((known[close] for close in get_close_matches(name.casefold(), known, n=1, cutoff=0.85)), None)
     return meant
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _MOST_CAUSES = 5
 _FORCE = "`max_batch_size` sets it all the same; it is then recorded as not proven"
 _BELIEVE = "`verify=False` with `max_batch_size` sets it all the same, and rows will then change each other's results"
-_EXPORT = "export the model with a free first dimension in every input and output"
+_EXPORT = "export the model with a free first dimension in every input and output; where it is 1, `fix` may free it"
 
 
 def join_witnesses(proof: BatchingProof, witness: GraphWitness, *, can_be_set: bool) -> BatchingProof:

@@ -84,7 +84,9 @@ def test_shapes_that_leave_no_room_are_not_to_be_set() -> None:
     joined = join_witnesses(proof("not_batchable"), witness(STATE), can_be_set=False)
     assert (joined.evidence, joined.next_step) == ("seen in runs", "export it with the batch first")
     plain = join_witnesses(proof("not_batchable"), witness(), can_be_set=False)
-    assert plain.next_step == "export the model with a free first dimension in every input and output"
+    assert plain.next_step == (
+        "export the model with a free first dimension in every input and output; where it is 1, `fix` may free it"
+    )
 
 
 def test_no_export_helps_a_model_that_mixes_rows() -> None:

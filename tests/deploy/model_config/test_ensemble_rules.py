@@ -101,6 +101,13 @@ def test_a_tensor_is_the_same_for_all_that_read_or_write_it(tensor: str, message
     assert said == ([message] if message else [])
 
 
+@pytest.mark.parametrize(("largest", "shape"), [(0, "[4]"), (1, "[-1, 4]"), (4, "[-1, 4]")])
+def test_a_shape_begins_with_the_batch_where_there_is_one(largest: int, shape: str) -> None:
+    """Even of a single row."""
+    (said,) = find_messages(flow(DOUBLE, head=f"max_batch_size: {largest} {IN.replace('dims: 3', 'dims: 4')} {OUT}"))
+    assert said == f"'in' is {shape} in the ensemble and [-1, 3] in 'well'"
+
+
 @pytest.mark.parametrize("given", ["", IN.replace('"in"', '"z"'), OUT.replace('"out"', '"z"')])
 def test_a_member_that_does_not_say_its_tensors_is_not_judged(given: str) -> None:
     """Triton completes it first."""

@@ -110,7 +110,8 @@ def _check_version(where: str, step: Any, served: Collection[int]) -> Iterator[P
     if step.model_version == -1 or step.model_version in served:
         return
     asked = f"version {step.model_version}" if step.model_version else "version 0 (no model_version means 0)"
-    message = f"'{step.model_name}' serves version {', '.join(map(str, served)) or 'none'}, the step asks for {asked}"
+    versions = f"version{'s' * (len(served) > 1)} {', '.join(map(str, served))}" if served else "no version"
+    message = f"'{step.model_name}' serves {versions}, the step asks for {asked}"
     yield Problem(f"{where}.model_version", message, "write -1 for the newest version that is served")
 
 

@@ -50,6 +50,11 @@ def in_flags(text: str, flags: Mapping[str, str] | None = None) -> str:
     return _FIELD.sub(replace, text)
 
 
+def count(number: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def stdout() -> Console:
     """The console for results."""
     from rich.console import Console

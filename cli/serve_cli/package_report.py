@@ -76,7 +76,8 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
     accepts = "accepts it:" if manifest.runs_every_operator else "reads"
     yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
-    yield f"{_count(manifest.samples, 'sample')}, up to {manifest.sample_bytes:,} bytes each"
+    size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
+    yield f"{output.count(manifest.samples, 'sample')}{size}"
 
 
 def describe_batching(proof: BatchingProof) -> Iterator[str]:
@@ -107,10 +108,10 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
 
     console = output.stdout()
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
-    responses = _count(verification.requests, "response")
+    responses = output.count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
     if verification.distinct_samples:
-        responses += f" to {_count(verification.distinct_samples, 'sample')}"
+        responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
         console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)
@@ -138,7 +139,3 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
         console.print(f"output '{name}' is random: its values were not compared", markup=False)
     if verification.left_out:
         console.print(f"verified without {', '.join(verification.left_out)}: not available here", markup=False)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

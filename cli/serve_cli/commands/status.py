@@ -142,7 +142,7 @@ def _list_models(pod: PodState) -> str:
 def _print_autoscaler(scaler: AutoscalerState) -> None:
     console = output.stdout()
     console.print(
-        f"autoscaler {scaler.name}: {scaler.current} replica{'' if scaler.current == 1 else 's'}, wants {scaler.wanted}"
+        f"autoscaler {scaler.name}: {output.count(scaler.current, 'replica')}, wants {scaler.wanted}"
         f" (between {scaler.min_replicas} and {scaler.max_replicas}); {scaler.why}",
         markup=False,
     )

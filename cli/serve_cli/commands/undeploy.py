@@ -32,8 +32,7 @@ def print_removal(result: Removal) -> None:
     """Print what was removed, or would be, and what stays."""
     console = output.stdout()
     verb = "would remove" if result.dry_run else "removed"
-    count = len(result.removed)
-    objects = f"{count} object{'' if count == 1 else 's'}"
+    objects = output.count(len(result.removed), "object")
     console.print(f"{verb} {result.release} in {result.namespace}: {objects}", markup=False)
     for name in result.removed:
         console.print(f"  {name}", markup=False)

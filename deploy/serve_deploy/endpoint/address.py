@@ -121,7 +121,9 @@ def _read_token(path: Path | None, environment: Mapping[str, str]) -> tuple[tupl
         try:
             token = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"`token_file={path}` cannot be read: {error}") from error
+            raise UsageError(
+                f"`token_file={path}` cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from error
     return (("Authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
 
 
@@ -154,7 +156,7 @@ def build_ssl_context(tls: TlsOptions) -> ssl.SSLContext:
             context.load_cert_chain(tls.certificate_file, tls.key_file)
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(str(path) for path in (tls.ca_file, tls.certificate_file, tls.key_file) if path)
-        raise UsageError(f"cannot use the TLS files {files}: {error}") from error
+        raise UsageError(f"cannot use the TLS files {files}: {error.strerror or error}") from error
     if tls.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

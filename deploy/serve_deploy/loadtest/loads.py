@@ -218,7 +218,9 @@ def read_arrivals(path: Path) -> Replay:
         text = path.read_text(encoding="utf-8")
         items = json.loads(text) if text.lstrip().startswith("[") else _lines(text)
     except (OSError, ValueError) as error:
-        raise UsageError(f"`replay={path}` cannot be read: {error}", hint=_RECORDING) from error
+        raise UsageError(
+            f"`replay={path}` cannot be read: {getattr(error, 'strerror', None) or error}", hint=_RECORDING
+        ) from error
     times = sorted(_read_time(path, str(item)) for item in items)
     if not times:
         raise UsageError(f"`replay={path}` has no arrivals", hint=_RECORDING)

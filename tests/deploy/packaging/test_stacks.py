@@ -135,6 +135,11 @@ def test_with_time_all_neighbours_are_exchanged_at_the_limit() -> None:
     assert len({id(row) for row in crowd}) == 8
 
 
+def test_one_stack_shares_no_place_with_another() -> None:
+    """There is none to compare with."""
+    assert list(shared_places(Trial(tuple(make_rows(2, 0))))) == []
+
+
 def test_needs_small_sizes_and_the_largest() -> None:
     """Two and three rows first, since they are the easiest to read; then the limit; then exchanged neighbours."""
     plan = plan_trials(make_rows(4, 4), 8)

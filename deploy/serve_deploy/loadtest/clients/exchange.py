@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,4 +117,7 @@ def _connect_text(error: Exception) -> str:
         return f"the certificate was refused: {error.verify_message}"
     if isinstance(error, TimeoutError):
         return "connecting timed out"
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        # asyncio puts the address in the place of the reason.
+        return os.strerror(error.errno or 0)
     return str(error) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -43,16 +44,23 @@ def run_script(script: str, folder: Path, **environment: str) -> tuple[int, str]
     (bin_folder / "serve").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m serve_cli "$@"\n')
     (bin_folder / "serve").chmod(0o755)
     log = folder / "log"
+    # Whoever is left holds the other end of this pipe.
+    left, held = os.pipe()
     with log.open("w") as output:
         process = subprocess.Popen(
             ["bash", "-c", script], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             env=os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"} | environment, start_new_session=True,
+            pass_fds=(held,),
         )  # fmt: skip
+    os.close(held)
     try:
         process.wait(timeout=150)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
+        ended, _, _ = select.select([left], [], [], 60)
+        os.close(left)
+    assert ended
     return process.returncode, log.read_text()
 
 

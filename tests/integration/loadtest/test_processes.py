@@ -67,24 +67,28 @@ def test_crashed_worker_fails_the_run(triton: TritonServer) -> None:
     assert workers() == []
 
 
-def test_interrupt_gives_a_partial_report(triton: TritonServer) -> None:
+def test_interrupt_gives_a_partial_report() -> None:
     """Ctrl-C while measuring returns what was measured, marked incomplete; no process is left."""
-    options = LoadTestOptions(
-        endpoint=parse_endpoint(triton.http_url), model="exact", loads=(ClosedLoop(2), ClosedLoop(4)),
-        duration_seconds=60, warmup_seconds=0,
-    )  # fmt: skip
+
+    async def answer_ten(number: int, writer: Any) -> None:
+        if number < 10:
+            writer.write(reply(b"{}"))
 
     def interrupt(snapshot: Any) -> None:
-        if snapshot.succeeded:
+        if snapshot.succeeded == 10:
             os.kill(os.getpid(), signal.SIGINT)
 
-    report = run_loadtest(options, on_snapshot=interrupt)
+    with serve_faults(answer_ten) as server:
+        options = LoadTestOptions(
+            endpoint=parse_endpoint(f"http://127.0.0.1:{server.port}"), model="faulty", duration_seconds=60,
+            loads=(ClosedLoop(2), ClosedLoop(4)), warmup_seconds=0,
+        )  # fmt: skip
+        report = run_loadtest(options, on_snapshot=interrupt)
     (point,) = report.points
     assert (report.complete, report.ended_by, report.interrupted_reason) == (
         False, "interrupt", "interrupted while measuring",
     )  # fmt: skip
-    assert point.sent == point.succeeded + point.in_flight_at_end
-    assert point.in_flight_at_end == 2
+    assert (point.sent, point.succeeded, point.in_flight_at_end) == (12, 10, 2)
     assert point.duration_seconds < 30
     assert workers() == []
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from serve_deploy.errors import UsageError
 from serve_deploy.prompts.lengths import TokenLengths, read_lengths
 
@@ -19,7 +20,7 @@ def test_a_deviation_is_written_in_several_ways(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "0", "-3", "0±4", "1e3", "12.5", "many", "99999999", "9" * 5000, "5±", "5,6,7"])
 def test_what_is_no_length_is_refused_with_the_name_of_the_field(text: str) -> None:
     """And says how to write one."""
-    with pytest.raises(UsageError, match="`output_tokens=.*` is not a number of tokens") as caught:
+    with pytest.raises(UsageError, match=r"`output_tokens=.*` is not a number of tokens") as caught:
         read_lengths("output_tokens", text)
     assert caught.value.hint == "write it as 512, or with a deviation as 512±64"
 

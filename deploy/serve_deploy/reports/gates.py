@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serve_deploy.errors import UsageError
+from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.figures import format_number, format_time_us
-from serve_deploy.reports.point import GateResult, LatencySummary, Point
+from serve_deploy.reports.point import GateResult, Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats, read_histogram
 
 Quantity = Literal["time", "share", "rate"]

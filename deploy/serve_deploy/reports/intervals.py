@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, pvariance, stdev
 
+from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.gates import read_error_rate, read_queue_us
-from serve_deploy.reports.point import Interval, LatencySummary, LoadIntervals, Point
+from serve_deploy.reports.point import Interval, LoadIntervals, Point
 from serve_deploy.reports.pooling import group_by_load
 
 

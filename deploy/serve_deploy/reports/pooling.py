@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from serve_deploy.errors import UsageError
+from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.histogram import Histogram
-from serve_deploy.reports.point import ClientCost, ErrorKind, LatencySummary, ModelStatistics, Point
+from serve_deploy.reports.point import ClientCost, ErrorKind, ModelStatistics, Point
 
 _STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
 

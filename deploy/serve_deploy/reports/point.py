@@ -37,13 +37,15 @@ class Load(Document):
 class RequestData(Document):
     """What the requests held: samples kept with the package, a file's, or random values made from the metadata.
 
-    `path` is that of the samples or of the file, `seed` that of the random values.
+    Of a language model: a file's prompts, synthetic ones, or a trace's; `description` says more of them. `path` is that
+    of the samples or of the file, `seed` that of the random values.
     """
 
-    origin: Literal["package", "file", "random"]
+    origin: Literal["package", "file", "random", "prompts", "synthetic", "trace"]
     samples: int
     path: str | None = None
     seed: int | None = None
+    description: str | None = None
 
 
 class Interval(Document):

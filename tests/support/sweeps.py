@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serve_deploy.reports.point import ClientCost, LatencySummary, Load, ModelStatistics, Point
+from serve_deploy.reports.document import LatencySummary
+from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
 from serve_deploy.reports.report import LoadTestReport, Target
 
 TARGET = Target(

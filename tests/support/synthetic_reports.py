@@ -6,16 +6,8 @@ import itertools
 
 import numpy as np
 
-from serve_deploy.reports.point import (
-    ClientCost,
-    ErrorKind,
-    LatencySummary,
-    Load,
-    ModelStatistics,
-    Point,
-    RequestData,
-    TimelineBucket,
-)
+from serve_deploy.reports.document import LatencySummary
+from serve_deploy.reports.point import ClientCost, ErrorKind, Load, ModelStatistics, Point, RequestData, TimelineBucket
 from serve_deploy.reports.report import LoadTestReport, Target
 
 TARGET = Target(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.intervals import Difference
-from serve_deploy.reports.point import LatencySummary
 
 Floats = NDArray[np.float64]
 _RESAMPLES = 10_000

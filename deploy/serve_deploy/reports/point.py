@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-
-class Document(BaseModel):
-    """Frozen; unknown keys of a newer serve are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class LatencySummary(Document):
-    """Microseconds. `histogram` holds every value in HDR buckets: pairs of (bucket's lower bound, count)."""
-
-    count: int
-    mean_us: float
-    min_us: float
-    p50_us: float
-    p90_us: float
-    p95_us: float
-    p99_us: float
-    p999_us: float
-    max_us: float
-    histogram: tuple[tuple[int, int], ...] = ()
+from serve_deploy.reports.document import Document, LatencySummary
+from serve_deploy.reports.generation import Generation
 
 
 class ErrorKind(Document):
@@ -55,13 +37,15 @@ class Load(Document):
 class RequestData(Document):
     """What the requests held: samples kept with the package, a file's, or random values made from the metadata.
 
-    `path` is that of the samples or of the file, `seed` that of the random values.
+    Of a language model: a file's prompts, synthetic ones, or a trace's; `description` says more of them. `path` is that
+    of the samples or of the file, `seed` that of the random values.
     """
 
-    origin: Literal["package", "file", "random"]
+    origin: Literal["package", "file", "random", "prompts", "synthetic", "trace"]
     samples: int
     path: str | None = None
     seed: int | None = None
+    description: str | None = None
 
 
 class Interval(Document):
@@ -132,6 +116,7 @@ class Point(Document):
     server holds the target model first, then what it is composed of.
     mean_in_flight is measured: the time integral of requests in flight, not rate × latency.
     server_cpu_cores is what the server's processes used of the CPU, in cores, where it runs on the generator's machine.
+    `generation` holds what was measured by token where token streams were asked for.
     pending is the server's nv_inference_pending_request_count, averaged over the period.
     """
 
@@ -158,10 +143,11 @@ class Point(Document):
     client_bound: bool = False
     client_bound_reasons: tuple[str, ...] = ()
     server: tuple[ModelStatistics, ...] = ()
-    server_metrics: dict[str, float] = {}
+    server_metrics: dict[str, float] = Field(default_factory=dict)
     server_cpu_cores: float | None = None
     pending: float | None = None
     timeline: tuple[TimelineBucket, ...] = ()
+    generation: Generation | None = None
 
     @property
     def ended(self) -> int:

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import computed_field
 
+from serve_deploy.reports.document import Document
 from serve_deploy.reports.intervals import estimate_intervals
-from serve_deploy.reports.point import Document, GateResult, Load, LoadIntervals, Point, RequestData
+from serve_deploy.reports.point import GateResult, Load, LoadIntervals, Point, RequestData
 
 FORMAT_VERSION = 1
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
 from serve_deploy.rendering.charts.svg import Drawing, Position, Scale, span_values
+from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.figures import format_count, format_tick_us, format_time_us
-from serve_deploy.reports.point import LatencySummary, Point
+from serve_deploy.reports.point import Point
 
 _MARKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 _TABLE_BINS = 24

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from serve_deploy.arrivals.shapes import Replay
 from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model, model_path
@@ -14,7 +15,6 @@ from serve_deploy.errors import UsageError
 from serve_deploy.generation.asking import Asking, GenerationProtocol
 from serve_deploy.loadtest.answers import CountTokens
 from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.loads import Replay
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.prompting import HttpWire, Prompting, Wire
 from serve_deploy.prompts.prompt import Conversation, Message, PromptSet, Turn

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from serve_deploy.arrivals.shapes import LoadShape, Replay
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
 from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.live import Listener, Phase, Pulse
-from serve_deploy.loadtest.loads import LoadShape, Replay, Search, describe_load
+from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.options import LoadTestOptions

@@ -15,15 +15,15 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+from serve_deploy.arrivals.schedule import Schedule, split_evenly
+from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
-from serve_deploy.loadtest.loads import ClosedLoop, LoadShape
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.prompting import Prompting
 from serve_deploy.loadtest.recorder import SUCCEEDED
 from serve_deploy.loadtest.requests import Sequences
-from serve_deploy.loadtest.schedule import Schedule, split_evenly
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4

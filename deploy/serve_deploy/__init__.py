@@ -92,6 +92,9 @@ if TYPE_CHECKING:
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
     from serve_deploy.triton.server import start_server as start_server
+    from serve_deploy.tuning.options import TuneOptions as TuneOptions
+    from serve_deploy.tuning.result import TuningResult as TuningResult
+    from serve_deploy.tuning.tune import tune as tune
 
 # ONNX Runtime on Linux reports to its maker unless this is set before its import; models are their owners' business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -150,6 +153,8 @@ _PLACES = {
     "TlsOptions": "endpoint.address",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
+    "TuneOptions": "tuning.options",
+    "TuningResult": "tuning.result",
     "UndeployOptions": "cluster.options",
     "UsageError": "errors",
     "VerificationError": "errors",
@@ -173,6 +178,7 @@ _PLACES = {
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "start_server": "triton.server",
+    "tune": "tuning.tune",
     "undeploy": "cluster.removal",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",

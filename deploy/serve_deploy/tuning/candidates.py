@@ -14,6 +14,7 @@ from serve_deploy.model_config.problem import is_onnx
 
 # A number, a word, a list of numbers; None: the field is not set.
 Value = int | float | str | bool | tuple[int, ...] | None
+Setting = tuple[tuple[str, Value], ...]
 
 BATCH = "max_batch_size"
 DELAY = "dynamic_batching.max_queue_delay_microseconds"
@@ -57,12 +58,8 @@ class Candidate:
         value = self[path]
         return int(value) if isinstance(value, int | float) else 0
 
-    def replaced(self, **values: Value) -> Candidate:
-        """Another with some values changed; `__` stands for the dot of a path."""
-        return Candidate.of({**dict(self.values), **{path.replace("__", "."): value for path, value in values.items()}})
-
     @property
-    def setting(self) -> tuple[tuple[str, Value], ...]:
+    def setting(self) -> Setting:
         """What decides how long an execution takes, beside the size of the batch and how many execute."""
         return tuple((path, value) for path, value in self.values if path not in SCHEDULING)
 
@@ -96,7 +93,11 @@ def write_value(value: Value) -> str:
     """A value as a person writes it."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return {True: "true", False: "false", None: "not set"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    return (
+        {True: "true", False: "false", None: "not set"}.get(value, str(value))
+        if isinstance(value, bool | None)
+        else str(value)
+    )
 
 
 def read_vary(text: str) -> tuple[str, tuple[Value, ...]]:
@@ -216,7 +217,11 @@ def _write_accelerator(config: Any, value: Value) -> None:
         config.optimization.ClearField("execution_accelerators")
         return
     asked = parse_optimization(str(value))
-    kind = accelerators.cpu_execution_accelerator if asked.accelerator == "openvino" else accelerators.gpu_execution_accelerator
+    kind = (
+        accelerators.cpu_execution_accelerator
+        if asked.accelerator == "openvino"
+        else accelerators.gpu_execution_accelerator
+    )
     kind.add(name=asked.accelerator, parameters=asked.parameters)
 
 

@@ -18,10 +18,11 @@ class Executions(Document):
 
 
 class Measured(Document):
-    """A load-test point without its timeline, and the executions behind it."""
+    """A load-test point without its timeline, the executions behind it, and the server's memory after it."""
 
     point: Point
     executions: tuple[Executions, ...] = ()
+    memory_bytes: int | None = None
 
     @property
     def concurrency(self) -> int:

@@ -49,7 +49,8 @@ class TuneOptions:
         int | None, Option("Largest max_batch_size to try; by default 64, or the file's.", minimum=1, group=_SPACE)
     ] = None
     max_instances: Annotated[
-        int | None, Option("Most instances to try; by default more as long as they help, up to 8.", minimum=1, group=_SPACE)
+        int | None,
+        Option("Most instances to try; by default more as long as they help, up to 8.", minimum=1, group=_SPACE),
     ] = None
     max_delay_us: Annotated[int, Option("Longest queue delay to try.", minimum=0, group=_SPACE)] = 10_000
     vary: Annotated[
@@ -58,7 +59,9 @@ class TuneOptions:
                read=read_vary),
     ] = ()  # fmt: skip
     keep_threads: Annotated[bool, Option("Leave threads and execution mode as they are.", group=_SPACE)] = False
-    finalists: Annotated[int, Option("Configurations that race against the file's.", minimum=1, maximum=8, group=_EFFORT)] = 3
+    finalists: Annotated[
+        int, Option("Configurations that race against the file's.", minimum=1, maximum=8, group=_EFFORT)
+    ] = 3
     min_gain: Annotated[
         float, Option("Least gain worth a change: 0.03 is 3 %.", minimum=0, maximum=10, group=_EFFORT)
     ] = 0.03
@@ -78,5 +81,4 @@ class TuneOptions:
     release: Annotated[
         str | None, Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER)
     ] = None
-    apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False
     state: Path | None = field(default=None)

@@ -1,11 +1,17 @@
 """The race: candidates against the baseline in interleaved rounds, until each is decided. Pure.
 
 Each round measures everyone once, in a new random order, so that what drifts reaches all alike. What is compared is
-the logarithm of a candidate's score over the baseline's of the same round. The test is sequential: the right-Haar
-t-test Bayes factor with a normal prior on the effect size (Rouder et al. 2009, doi 10.3758/PBR.16.2.225, with a fixed
-g), which is an e-value under optional stopping (Hendriksen, de Heide, Grünwald 2021, doi 10.1214/20-BA1234): looked at
-after every round, it exceeds 1/α under the null hypothesis with a probability of at most α. The candidates share α
-(Bonferroni). A winner needs more than chance: the null hypothesis is not "no gain", but "a gain of `min_gain`".
+the logarithm of a candidate's score over the baseline's of the same round. The test is sequential, by e-values: looked
+at after every round, one exceeds 1/α under the null hypothesis with a probability of at most α (Ville's inequality).
+It is the mean of two, which is one again (Vovk and Wang 2021, arXiv 1912.06116):
+
+- the t-test Bayes factor with the right-Haar prior on the noise and a normal prior on the effect size (Rouder et al.
+  2009, doi 10.3758/PBR.16.2.225, with a fixed g), safe under optional stopping (Hendriksen, de Heide, Grünwald 2021,
+  doi 10.1214/20-BA1234): decides within a few rounds where the noise is small;
+- the sign test's, with a uniform prior: rounds that a busy machine spoiled weigh no more than others.
+
+The candidates share α (Bonferroni). A winner needs more than chance: the null hypothesis is not "no gain", but "a gain
+of at most `min_gain`".
 """
 
 from __future__ import annotations
@@ -31,11 +37,18 @@ Standing = Literal["better", "not better", "undecided", "failed"]
 
 
 def e_value(differences: Sequence[float], boundary: float) -> float:
-    """How strongly the differences speak against a mean of `boundary`, by the t-test above; 1 is not at all."""
-    count = len(differences)
-    if count < 2:
-        return 1.0
+    """How strongly the differences speak against being about `boundary`; 1 is not at all."""
     shifted = [each - boundary for each in differences]
+    return (_t_test(shifted) + _sign_test(shifted)) / 2 if len(shifted) > 1 else 1.0
+
+
+def _sign_test(shifted: Sequence[float]) -> float:
+    count, above = len(shifted), sum(1 for each in shifted if each > 0)
+    return math.exp(count * math.log(2) - math.log((count + 1) * math.comb(count, above)))
+
+
+def _t_test(shifted: Sequence[float]) -> float:
+    count = len(shifted)
     # Without any noise at all nothing is known of it.
     deviation = max(stdev(shifted), _LEAST_NOISE)
     t_squared = count * (fmean(shifted) / deviation) ** 2 / (count - 1)
@@ -52,6 +65,7 @@ class Runner:
     differences: list[float] = field(default_factory=list)
     standing: Standing = "undecided"
     reason: str = ""
+    restarts: int = 0
 
     @property
     def gain(self) -> float:
@@ -71,10 +85,10 @@ class Runner:
     def judge(self, min_gain: float, runners: int) -> None:
         """Decide what can be decided."""
         boundary = math.log1p(min_gain)
-        evidence = e_value(self.differences, boundary)
-        if fmean(self.differences) > boundary and evidence >= runners / ALPHA:
+        evidence, mean = e_value(self.differences, boundary), fmean(self.differences)
+        if mean > boundary and evidence >= runners * (1 + self.restarts) / ALPHA:
             self.standing = "better"
-        elif fmean(self.differences) < boundary and evidence >= 1 / _GIVE_UP_ALPHA:
+        elif mean < boundary and evidence >= 1 / _GIVE_UP_ALPHA:
             self.standing = "not better"
 
 
@@ -95,34 +109,49 @@ class Fallen(Exception):
     """A candidate that cannot be measured any more, with the reason."""
 
 
+class Restarted(Exception):
+    """A contestant that runs under another load from the next round on: what was compared before does not count."""
+
+
 def run_race(measure: Measure, runners: int, *, min_gain: float, max_rounds: int, seed: int) -> Race:
     """Race candidates 0 … runners-1; only failures of the baseline are raised.
 
     It ends when all are decided, or when a better one leads and no undecided one can be ahead of it any more.
     """
-    field_of = [Runner(number) for number in range(runners)]
+    everyone = [Runner(number) for number in range(runners)]
     shuffle = random.Random(seed).shuffle  # noqa: S311 - an order, not a secret
     rounds = 0
-    while rounds < max_rounds and (active := [each for each in field_of if _runs_on(each, field_of)]):
+    while rounds < max_rounds and (active := [each for each in everyone if _runs_on(each, everyone)]):
         order: list[Runner | None] = [None, *active]
         shuffle(order)
-        scores: dict[int | None, float] = {}
-        for each in order:
-            try:
-                scores[each.number if each else None] = measure(each.number if each else None, rounds)
-            except Fallen as fallen:
-                if each is None:
-                    raise
-                each.standing, each.reason = "failed", str(fallen)
+        scores = {each.number if each else None: _measure(measure, each, rounds, active) for each in order}
         rounds += 1
+        own = scores[None]
         for each in active:
-            if each.number in scores:
-                each.differences.append(math.log(scores[each.number] / scores[None]))
-                if rounds >= FEWEST_ROUNDS:
+            score = scores[each.number]
+            if own and score and each.standing == "undecided":
+                each.differences.append(math.log(score / own))
+                if len(each.differences) >= FEWEST_ROUNDS:
                     each.judge(min_gain, runners)
-    better = [each for each in field_of if each.standing == "better"]
+    better = [each for each in everyone if each.standing == "better"]
     winner = max(better, key=lambda each: each.gain, default=None)
-    return Race(winner.number if winner else None, tuple(field_of), rounds)
+    return Race(winner.number if winner else None, tuple(everyone), rounds)
+
+
+def _measure(measure: Measure, runner: Runner | None, rounds: int, active: Sequence[Runner]) -> float | None:
+    """A contestant's score in this round; None where it has none that counts."""
+    try:
+        return measure(runner.number if runner else None, rounds)
+    except Restarted:
+        # A baseline under another load is another baseline.
+        for each in active if runner is None else (runner,):
+            each.differences.clear()
+            each.restarts += 1
+    except Fallen as fallen:
+        if runner is None:
+            raise
+        runner.standing, runner.reason = "failed", str(fallen)
+    return None
 
 
 def _runs_on(runner: Runner, others: Sequence[Runner]) -> bool:

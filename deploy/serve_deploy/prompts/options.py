@@ -55,7 +55,7 @@ class PromptOptions:
     output_tokens: Annotated[
         TokenLengths | None,
         Option(
-            "Tokens to ask for in each answer: 128, or 128±16; a file's own lengths go first.",
+            "Tokens to ask for in each answer: 128, or 128±16; by default what a file says.",
             metavar="N[±D]",
             group=_PROMPTS,
             read=partial(read_lengths, "output_tokens"),

@@ -14,9 +14,8 @@ from serve_deploy.reports.readers import ITL, TTFT, find_latency
 from serve_deploy.reports.report import NamedReport
 
 _STYLES = ("tail", "response", "answers", "service", "failure", "peak")
-
-_CLOCKS = (("response time", "response"),)
-_TOKEN_CLOCKS = (("time to first token", TTFT), ("inter-token latency", ITL))
+_CLOCKS = (("response time", "requests", "response"),)
+_TOKEN_CLOCKS = (("time to first token", "requests", TTFT), ("inter-token latency", "gaps", ITL))
 
 
 def render_html(reports: Sequence[NamedReport]) -> str:
@@ -61,13 +60,11 @@ def _compare(reports: Sequence[NamedReport]) -> list[Chart]:
     if not lines:
         return []
     tokens = all(measures_tokens(named.report) for named in reports)
-    clocks = (
-        (("time to first token", TTFT), ("inter-token latency", ITL)) if tokens else (("response time", "response"),)
-    )
+    clocks = _TOKEN_CLOCKS if tokens else _CLOCKS
     if all(len(line.points) == 1 for line in lines):
         return [
-            draw_percentile_comparison(climbs, what, f"comparison-{number}")
-            for number, (what, clock) in enumerate(clocks)
+            draw_percentile_comparison(climbs, what, of, f"comparison-{number}")
+            for number, (what, of, clock) in enumerate(clocks)
             if (climbs := _list_climbs(lines, clock))
         ]
     axes, latencies = (TOKEN_AXES, (1, 0)) if tokens else (PLAIN_AXES, (1,))

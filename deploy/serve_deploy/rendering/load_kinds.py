@@ -77,15 +77,14 @@ PLAIN_KINDS = (
 TOKEN_KINDS = (
     REQUESTS,
     OUTPUT_TOKENS,
+    GOODPUT,
     TTFT_P50,
     TTFT_P99,
     ITL_P50,
     ITL_P99,
     LONGEST_GAP,
     _latency("TPOT p50", TPOT, "p50_us"),
-    P50.rename("e2e p50"),
     P99.rename("e2e p99"),
-    GOODPUT,
     ERRORS,
 )
 

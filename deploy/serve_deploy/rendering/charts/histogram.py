@@ -107,13 +107,15 @@ def _draw_bins(width: float, low: float, high: float, asked: Distribution, layer
         ]
         drawing.path(outline, f"line {layer.style} thin")
     if asked.names_longest:
-        _name_longest(plot, asked.layers[0].latency, plot.y(stretch(layers[0][-1] or 1)))
+        _name_longest(plot, asked.layers[0].latency, plot.y(stretch(layers[0][-1])))
     return drawing
 
 
-def _name_longest(plot: Plot, latency: LatencySummary, top: float) -> None:
-    words = f"longest {format_time_us(latency.max_us)}"
-    plot.drawing.text((plot.x.end, max(TOP + 10, top - 8)), words, "point-name", "end")
+def _name_longest(plot: Plot, latency: LatencySummary, bar: float) -> None:
+    """Above all bars, with a line down to its own, so that no bar is covered."""
+    at = plot.x(latency.max_us)
+    plot.drawing.text((plot.x.end, TOP + 8), f"longest {format_time_us(latency.max_us)}", "point-name", "end")
+    plot.drawing.line((at, TOP + 13), (at, max(bar - 4, TOP + 13)), "divider")
 
 
 def _mark_counts(plot: Plot, highest: int, stretch: Callable[[float], float]) -> None:

@@ -75,12 +75,12 @@ def draw_climbs(
     )
 
 
-def draw_percentile_comparison(climbs: Sequence[Climb], what: str, identifier: str) -> Chart:
-    """Latencies of several runs by percentile, a line a run."""
+def draw_percentile_comparison(climbs: Sequence[Climb], what: str, of: str, identifier: str) -> Chart:
+    """Latencies of several runs by percentile, a line a run; `of` says of what the percentiles are."""
     marks, deepest = _list_ends(climbs), _find_deepest(climbs)
 
     def draw(width: float) -> Drawing:
-        plot = _frame(width, marks, deepest, "percentile of requests")
+        plot = _frame(width, marks, deepest, f"percentile of {of}")
         for climb in climbs:
             _draw_climb(plot, climb, deepest)
         return plot.drawing

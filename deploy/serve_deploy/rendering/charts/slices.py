@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from serve_deploy.reports.document import TimeSlice
 from serve_deploy.reports.generation import TokenBucket
 from serve_deploy.reports.point import Point, TimelineBucket
 from serve_deploy.reports.token_pooling import join_token_buckets
 
-Bucket = TypeVar("Bucket", TimelineBucket, TokenBucket)
+Bucket = TypeVar("Bucket", bound=TimeSlice)
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,16 @@ def _cut(timeline: Sequence[Bucket], lasted: float, join: Callable[[Sequence[Buc
 
     Its few answers in a wide slice would look like a stall, and in its true width like a burst.
     """
-    if not timeline:
-        return []
-    last = timeline[-1]
+    buckets = list(timeline)
+    if not buckets:
+        return buckets
+    last = buckets[-1]
     seconds = min(last.duration_seconds, lasted - last.start_seconds)
-    if seconds <= 0:
-        seconds = last.duration_seconds
-    cut = last.model_copy(update={"duration_seconds": seconds})
-    if len(timeline) > 1 and seconds < last.duration_seconds / 2:
-        return [*timeline[:-2], join([timeline[-2], cut])]
-    return [*timeline[:-1], cut]
+    if seconds > 0:
+        buckets[-1] = last.model_copy(update={"duration_seconds": seconds})
+    if len(buckets) > 1 and 0 < seconds < last.duration_seconds / 2:
+        buckets[-2:] = [join(buckets[-2:])]
+    return buckets
 
 
 def join_token_slices(buckets: Sequence[TokenBucket]) -> TokenBucket:

@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 from serve_deploy.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from serve_deploy.arrivals.shapes import ClosedLoop as ClosedLoop
+    from serve_deploy.arrivals.shapes import ConstantRate as ConstantRate
+    from serve_deploy.arrivals.shapes import PoissonRate as PoissonRate
+    from serve_deploy.arrivals.shapes import Ramp as Ramp
+    from serve_deploy.arrivals.shapes import Replay as Replay
     from serve_deploy.chart.options import ChartOptions as ChartOptions
     from serve_deploy.chart.write import WrittenChart as WrittenChart
     from serve_deploy.chart.write import write_chart as write_chart
@@ -59,11 +64,6 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.loadtest import run_loadtest as run_loadtest
-    from serve_deploy.loadtest.loads import ClosedLoop as ClosedLoop
-    from serve_deploy.loadtest.loads import ConstantRate as ConstantRate
-    from serve_deploy.loadtest.loads import PoissonRate as PoissonRate
-    from serve_deploy.loadtest.loads import Ramp as Ramp
-    from serve_deploy.loadtest.loads import Replay as Replay
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
     from serve_deploy.manifest import Manifest as Manifest
@@ -102,9 +102,9 @@ _PLACES = {
     "CheckOptions": "checking.options",
     "CheckedModel": "checking.repository_check",
     "ClassScore": "inference.ranking",
-    "ClosedLoop": "loadtest.loads",
+    "ClosedLoop": "arrivals.shapes",
     "ConfigOptions": "model_config.options",
-    "ConstantRate": "loadtest.loads",
+    "ConstantRate": "arrivals.shapes",
     "DeployOptions": "cluster.options",
     "Deployment": "cluster.deployment",
     "DestinationError": "errors",
@@ -130,13 +130,13 @@ _PLACES = {
     "PackageSummary": "packaging.pipeline",
     "PackagedModel": "packaging.pipeline",
     "Point": "reports.point",
-    "PoissonRate": "loadtest.loads",
+    "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
     "QueuePolicy": "model_config.options",
-    "Ramp": "loadtest.loads",
+    "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
     "Removal": "cluster.removal",
-    "Replay": "loadtest.loads",
+    "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.rollback",

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from serve_deploy.arrivals.schedule import Schedule
 from serve_deploy.loadtest.clients.alarm import open_alarm
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
-from serve_deploy.loadtest.schedule import Schedule
 
 _RETRY_SECONDS = 0.1
 _MOST_SENT_AT_ONCE = 32

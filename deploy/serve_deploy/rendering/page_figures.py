@@ -10,8 +10,8 @@ from serve_deploy.rendering.load_kinds import (
     ERRORS,
     GOODPUT,
     INFERENCES,
-    ITL_MAX,
     ITL_P99,
+    LONGEST_GAP,
     OUTPUT_TOKENS,
     P50,
     P99,
@@ -38,7 +38,7 @@ class Figure:
 
 
 _TILES = (INFERENCES, P50.rename("p50 response"), P99.rename("p99 response"), SLOWEST.rename("slowest"), ERRORS)
-_TOKEN_TILES = (OUTPUT_TOKENS, TTFT_P50, TTFT_P99, ITL_P99, ITL_MAX.rename("longest gap"), GOODPUT, ERRORS)
+_TOKEN_TILES = (OUTPUT_TOKENS, TTFT_P50, TTFT_P99, ITL_P99, LONGEST_GAP, GOODPUT, ERRORS)
 
 
 def make_tiles(load: LoadSummary, anchor: str) -> tuple[tuple[str, Figure], ...]:

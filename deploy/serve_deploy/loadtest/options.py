@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
 from serve_deploy.endpoint.readiness import WaitSeconds
+from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.loads import Loads, Search, parse_loads
 from serve_deploy.option import Made, Option
 from serve_deploy.reports.options import JudgingOptions
@@ -75,6 +76,7 @@ class LoadTestOptions:
         Literal["none", "system"],
         Option("Pass inputs in shared memory; system: the server is on this machine.", group=_REQUESTS),
     ] = "none"
+    generation: Annotated[GenerationOptions, Made(GenerationOptions)] = field(default_factory=GenerationOptions)
     processes: Annotated[int, Option("Generator processes; each uses one core.", minimum=1, group=_GENERATOR)] = 1
     connections: Annotated[int, Option("Most connections that an open loop may open.", minimum=1, group=_GENERATOR)] = (
         1000
@@ -88,6 +90,11 @@ class LoadTestOptions:
         Option("Serve live Prometheus metrics during the run.", metavar="[HOST:]PORT", group=_GENERATOR),
     ] = None
     endpoint: Annotated[Endpoint, Made(read_endpoint)]
+
+    @property
+    def generates(self) -> bool:
+        """Whether token streams are measured."""
+        return self.generation.generate is not None
 
     @property
     def repeats(self) -> int:

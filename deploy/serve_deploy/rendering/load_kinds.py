@@ -14,6 +14,7 @@ from serve_deploy.reports.readers import (
     latency_reader,
     read_error_rate,
     read_goodput,
+    read_longest_gap_us,
     read_queue_us,
     token_reader,
 )
@@ -58,7 +59,8 @@ TTFT_P50 = _latency("TTFT p50", TTFT, "p50_us")
 TTFT_P99 = _latency("TTFT p99", TTFT, "p99_us", format_time_us)
 ITL_P50 = _latency("ITL p50", ITL, "p50_us")
 ITL_P99 = _latency("ITL p99", ITL, "p99_us", format_time_us)
-LONGEST_GAP = _latency("longest gap", ITL, "max_us")
+ITL_MAX = _latency("ITL max", ITL, "max_us")
+LONGEST_GAP = Kind("longest gap", "generation.longest_gap.gap_us", read_longest_gap_us, format_time_us)
 GOODPUT = Kind("goodput", "goodput", read_goodput, format_share)
 ERRORS = Kind("errors", "error_rate", read_error_rate, format_share)
 
@@ -82,7 +84,7 @@ TOKEN_KINDS = (
     TTFT_P99,
     ITL_P50,
     ITL_P99,
-    LONGEST_GAP,
+    ITL_MAX,
     _latency("TPOT p50", TPOT, "p50_us"),
     P99.rename("e2e p99"),
     ERRORS,

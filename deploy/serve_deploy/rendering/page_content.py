@@ -105,13 +105,8 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
             _build_load(report, load, f"{anchor}-{number}", kinds, is_open=load is headline, alone=not several)
             for number, load in enumerate(loads)
         ),
-        meanings=(*token_words.MEANINGS, *_describe_counting(report)) if tokens else (),
+        meanings=token_words.explain_figures(pooled) if tokens else (),
     )
-
-
-def _describe_counting(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
-    lines = summary.describe_streams(report)
-    return (("tokens", lines[0]),) if lines else ()
 
 
 def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]) -> summary.LoadSummary | None:
@@ -127,13 +122,14 @@ def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]
 
 
 def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
-    target = report.target
+    target, streams = report.target, token_words.describe_protocol(report.points)
+    triton = f"Triton {target.server_version}" if target.server_version else ""
     seconds = sum(point.duration_seconds for point in report.points)
     facts = (
-        ("model", f"{target.model}, version {target.model_version}"),
-        ("endpoint", f"{target.url} ({target.protocol})"),
-        ("server", f"Triton {target.server_version}, {target.platform}"),
-        ("largest batch", str(target.max_batch_size) if target.max_batch_size else "no batching"),
+        ("model", ", version ".join(filter(None, (target.model, target.model_version)))),
+        ("endpoint", f"{target.url} ({streams or target.protocol})"),
+        ("server", ", ".join(filter(None, (triton, target.platform)))),
+        ("largest batch", "" if streams else str(target.max_batch_size or "no batching")),
         ("inputs", ", ".join(target.inputs)),
         ("outputs", ", ".join(target.outputs)),
         ("data", describe_data(report.data) if report.data else ""),

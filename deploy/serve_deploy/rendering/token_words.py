@@ -15,7 +15,7 @@ from serve_deploy.reports.figures import (
 )
 from serve_deploy.reports.generation import CountedBy, Generation, LongestGap
 from serve_deploy.reports.point import Point
-from serve_deploy.reports.readers import read_good_rate, read_goodput
+from serve_deploy.reports.readers import read_good_rate, read_goodput, read_longest_gap_us
 
 PROTOCOL_NAMES = {
     "triton": "Triton's generate_stream",
@@ -23,12 +23,11 @@ PROTOCOL_NAMES = {
     "chat": "OpenAI chat completions",
     "completions": "OpenAI completions",
 }
-MEANINGS = (
+_MEANINGS = (
     ("TTFT", "time to first token: from the moment a request was meant to be sent to the first content of its answer"),
     ("ITL", "inter-token latency: every gap between two pieces with content of one answer, of all answers together"),
     ("TPOT", "time per output token, of each request: (last piece − first piece) / (output tokens − 1)"),
     ("e2e", "end to end: from the moment a request was meant to be sent to the end of its answer; the response time"),
-    ("output tokens/s", "output tokens of successful requests, over the whole period"),
     ("goodput", "requests that succeeded and met every objective by their own figures, as a share of all that ended"),
 )
 _COUNTED: dict[CountedBy, str] = {
@@ -47,11 +46,11 @@ def describe_protocol(points: Iterable[Point]) -> str:
 
 
 def describe_counting(counted_by: Mapping[CountedBy, int]) -> str:
-    """By what tokens were counted, with the requests where that differed; "nothing" where none were."""
+    """By what tokens were counted, with the requests where that differed; "" where none were."""
     known = [(name, counted_by[kind]) for kind, name in _COUNTED.items() if counted_by.get(kind)]
     if len(known) == 1:
         return known[0][0]
-    return format_list([f"{name} ({format_count(count)} requests)" for name, count in known]) if known else "nothing"
+    return format_list([f"{name} ({format_count(count)} requests)" for name, count in known]) if known else ""
 
 
 def describe_tokens(generation: Generation) -> str:
@@ -59,7 +58,9 @@ def describe_tokens(generation: Generation) -> str:
     out = f"{format_count(generation.output_tokens)} output tokens in {format_count(generation.pieces)} pieces"
     into = "" if generation.input_tokens is None else f"{format_count(generation.input_tokens)} input tokens"
     by, input_by = (describe_counting(each) for each in (generation.output_counted_by, generation.input_counted_by))
-    if into and by == input_by:
+    if not by:
+        parts = ["none"]
+    elif into and by == input_by:
         parts = [f"{out}, {into}", f"counted by {by}"]
     else:
         parts = [f"{out}, counted by {by}", f"{into}, counted by {input_by}" if into else "input tokens not counted"]
@@ -122,11 +123,9 @@ def describe_streams(points: Sequence[Sequence[Point]]) -> list[str]:
     measured = [point.generation for repeats in points for point in repeats if point.generation]
     if not measured:
         return []
-    counted: Counter[CountedBy] = Counter()
-    for each in measured:
-        counted.update(each.output_counted_by)
-    lines = [f"Output tokens were counted by {describe_counting(counted)}."]
-    worst = max(points, key=lambda repeats: max(_gap_us(point) for point in repeats))
+    by = describe_counting(_add_counts(measured))
+    lines = [f"Output tokens were counted by {by}."] if by else []
+    worst = max(points, key=lambda repeats: max(map(_gap_us, repeats)))
     if gap := describe_gap(worst):
         at = f" at {format_load(worst[0].load)}" if len(points) > 1 else ""
         lines.append(f"The longest gap within an answer{at} was {gap}.")
@@ -134,5 +133,19 @@ def describe_streams(points: Sequence[Sequence[Point]]) -> list[str]:
 
 
 def _gap_us(point: Point) -> float:
-    gap = point.generation.longest_gap if point.generation else None
-    return gap.gap_us if gap else 0.0
+    return read_longest_gap_us(point) or 0.0
+
+
+def _add_counts(measured: Iterable[Generation]) -> Counter[CountedBy]:
+    counted: Counter[CountedBy] = Counter()
+    for each in measured:
+        counted.update(each.output_counted_by)
+    return counted
+
+
+def explain_figures(points: Sequence[Point]) -> tuple[tuple[str, str], ...]:
+    """What each figure of token streams means, and by what tokens were counted."""
+    by = describe_counting(_add_counts(point.generation for point in points if point.generation))
+    counted = f"; counted by {by}" if by else ""
+    tokens = f"output tokens of successful requests, over the whole period{counted}"
+    return (*_MEANINGS, ("output tokens/s", tokens))

@@ -96,7 +96,8 @@ def _draw_bins(width: float, low: float, high: float, asked: Distribution, layer
     for index, count in enumerate(layers[0]):
         if count:
             top = plot.y(stretch(count))
-            hint = f"{format_count(count)} {asked.of} about {format_time_us(_middle(low, high, bins, index))}"
+            of = asked.of.removesuffix("s") if count == 1 else asked.of
+            hint = f"{format_count(count)} {of} about {format_time_us(_middle(low, high, bins, index))}"
             style = f"fill {asked.layers[0].style}"
             drawing.rectangle((x.start + index * step, top), (step * 0.86, plot.y.start - top), style, hint)
     for layer, counts in zip(asked.layers[1:], layers[1:], strict=True):

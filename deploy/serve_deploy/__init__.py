@@ -73,10 +73,12 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
-    from serve_deploy.packaging.pipeline import FailedModel as FailedModel
-    from serve_deploy.packaging.pipeline import PackagedModel as PackagedModel
-    from serve_deploy.packaging.pipeline import PackageSummary as PackageSummary
+    from serve_deploy.packaging.packaged import FailedModel as FailedModel
+    from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
+    from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
+    from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.judging import judge as judge
@@ -110,7 +112,7 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
-    "FailedModel": "packaging.pipeline",
+    "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
@@ -127,11 +129,12 @@ _PLACES = {
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
-    "PackageSummary": "packaging.pipeline",
-    "PackagedModel": "packaging.pipeline",
+    "PackageSummary": "packaging.packaged",
+    "PackagedModel": "packaging.packaged",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
+    "PromptOptions": "prompts.options",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -148,6 +151,7 @@ _PLACES = {
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
+    "TokenLengths": "prompts.lengths",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
     "UndeployOptions": "cluster.options",

@@ -17,8 +17,9 @@ from serve_deploy.loadtest.answers import CountTokens
 from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.prompting import GrpcWire, HttpWire, Prompting, Wire
-from serve_deploy.prompts.prompt import Conversation, Message, PromptSet, Turn
-from serve_deploy.reports.point import RequestData
+from serve_deploy.prompts.prompt import PromptSet
+from serve_deploy.prompts.reading import read_prompts
+from serve_deploy.prompts.tokenizer import read_tokenizer
 
 # What a request of a plain load test may hold; a language model is sent prompts.
 _PLAIN = (
@@ -76,9 +77,13 @@ def _check_tensors(generation: GenerationOptions, model: Model) -> None:
 
 
 def choose_prompts(options: LoadTestOptions) -> PromptSet:
-    """The prompts to send."""
-    origin = RequestData(origin="synthetic", samples=1, seed=options.seed)
-    return PromptSet((Conversation((Turn((Message("user", "the " * 64),)),)),), origin)
+    """The prompts to send; of a trace no more than the test lasts."""
+    return read_prompts(
+        options.generation.asked,
+        seed=options.seed,
+        duration_seconds=options.duration_seconds,
+        requests=options.requests,
+    )
 
 
 def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOptions:
@@ -91,9 +96,10 @@ def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOpt
     return replace(options, loads=(Replay(prompts.arrivals, trace.name if trace else "trace"),))
 
 
-def read_counter(_options: LoadTestOptions) -> CountTokens | None:
+def read_counter(options: LoadTestOptions) -> CountTokens | None:
     """What counts tokens that the server does not count; None where there is no tokenizer."""
-    return None
+    path = options.generation.asked.tokenizer
+    return read_tokenizer(path).count_tokens if path else None
 
 
 def build_prompting(options: LoadTestOptions, asked: AskedModel, prompts: PromptSet) -> Prompting:

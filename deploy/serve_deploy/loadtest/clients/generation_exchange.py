@@ -33,10 +33,9 @@ class PromptRequest(Request):
 
 
 class AnswerSlot(Slot, Protocol):
-    """A slot whose request has an answer; `due` is when the conversation goes on, 0 where it does not."""
+    """A slot whose request has an answer."""
 
     request: PromptRequest
-    due: float
 
 
 class GenerationExchange(Exchange):
@@ -51,16 +50,19 @@ class GenerationExchange(Exchange):
     def finish(self, slot: Slot, code: int) -> None:
         """The slot's request ended with this outcome; the slot is free."""
         end = monotonic()
-        asked = cast("AnswerSlot", slot)
-        answer, talk = asked.request.answer, asked.request.talk
+        request = cast("AnswerSlot", slot).request
+        answer, talk = request.answer, request.talk
         if code == SUCCEEDED:
             fault = answer.end()
             if fault:
                 code = self.recorder.code_of(*fault)
         self.recorder.note_answer(answer, talk.known_input_tokens, keeps_text=self._keeps_text)
         self._record((slot.intended, slot.sent, end, code))
-        asked.due = talk.go_on(answer.text, end) if code == SUCCEEDED else 0.0
-        self._next(slot, end)
+        due = talk.go_on(answer.text, end) if code == SUCCEEDED else 0.0
+        if due > end:
+            self.period.rest(slot, due)
+        else:
+            self._next(slot, end)
 
     def fail(self, slot: Slot, kind: str, example: str) -> None:
         """The slot's request failed; what was wrong with its answer before that counts first."""

@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.pipeline import PackagedModel as PackagedModel
     from serve_deploy.packaging.pipeline import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
+    from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.judging import judge as judge
@@ -132,6 +134,7 @@ _PLACES = {
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
+    "PromptOptions": "prompts.options",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -148,6 +151,7 @@ _PLACES = {
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
+    "TokenLengths": "prompts.lengths",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
     "UndeployOptions": "cluster.options",

@@ -73,14 +73,15 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
-    from serve_deploy.packaging.pipeline import FailedModel as FailedModel
-    from serve_deploy.packaging.pipeline import PackagedModel as PackagedModel
-    from serve_deploy.packaging.pipeline import PackageSummary as PackageSummary
+    from serve_deploy.packaging.packaged import FailedModel as FailedModel
+    from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
+    from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
+    from serve_deploy.reports.generation import Generation as Generation
     from serve_deploy.reports.judging import judge as judge
     from serve_deploy.reports.judging import require_passed as require_passed
     from serve_deploy.reports.options import JudgingOptions as JudgingOptions
@@ -112,10 +113,11 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
-    "FailedModel": "packaging.pipeline",
+    "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
+    "Generation": "reports.generation",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",
@@ -129,8 +131,8 @@ _PLACES = {
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
-    "PackageSummary": "packaging.pipeline",
-    "PackagedModel": "packaging.pipeline",
+    "PackageSummary": "packaging.packaged",
+    "PackagedModel": "packaging.packaged",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",

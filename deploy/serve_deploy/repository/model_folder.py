@@ -24,6 +24,7 @@ MODEL_NAME = "model.onnx"
 MODEL_FILES = {
     "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
     "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
+    "vllm": "model.json",
 }  # fmt: skip
 # By which file Triton guesses the backend where the configuration names none, in this order.
 _TELLING_FILES = ("model.plan", MODEL_NAME, "model.xml", "model.pt", "model.py")

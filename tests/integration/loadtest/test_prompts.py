@@ -78,7 +78,9 @@ def test_a_conversation_carries_what_was_said_and_waits_for_its_user(server: Run
     report = ask(server.url, "chat", asked, loads=(ClosedLoop(2),), requests=12)
     streams = read_streams(server.log)
     assert report.points[0].succeeded == 12
-    assert sorted(stream.input_tokens for stream in streams) == [5] * 4 + [14] * 4 + [23] * 4
+    first, second, third = (sum(stream.input_tokens == words for stream in streams) for words in (5, 14, 23))
+    assert first + second + third == 12
+    assert 0 <= first - third <= 2
     for turn in (stream for stream in streams if stream.input_tokens > 5):
         earlier = [each for each in streams if each.input_tokens == turn.input_tokens - 9]
         assert any(each.sent[-1] + 0.1 <= turn.received for each in earlier)
@@ -158,8 +160,10 @@ def test_a_trace_leaves_no_room_for_another_load(server: RunningServer, tmp_path
         ask(server.url, "chat", PromptOptions(trace=path), loads=(ConstantRate(5),))
 
 
-def test_a_real_triton_is_asked_the_same(triton: TritonServer, simulator_log: Path) -> None:
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_real_triton_is_asked_the_same(triton: TritonServer, simulator_log: Path, protocol: str) -> None:
     """Where a conversation's text is one input, with all that was said before."""
+    before = len(read_streams(simulator_log))
     asked = PromptOptions(input_tokens=TokenLengths(7), output_tokens=TokenLengths(3), turns=2)
-    ask(triton.http_url, "triton", asked, requests=4)
-    assert sorted(lengths(read_streams(simulator_log))) == [(7, 3)] * 2 + [(17, 3)] * 2
+    ask(triton.grpc_url if protocol == "grpc" else triton.http_url, "auto", asked, requests=4)
+    assert sorted(lengths(read_streams(simulator_log)[before:])) == [(7, 3)] * 2 + [(17, 3)] * 2

@@ -9,15 +9,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.endpoint.payload import http_message
+from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.payload import Sample, grpc_request, http_message
 from serve_deploy.generation.asking import Asking
 from serve_deploy.generation.pieces import Document
 from serve_deploy.loadtest.clients.generation_exchange import PromptRequest
+from serve_deploy.loadtest.clients.grpc_messages import frame_message
 from serve_deploy.loadtest.requests import NextRequest
 from serve_deploy.prompts.prompt import Conversation, Message, Turn
+from serve_deploy.tensors.types import TensorSpec
 
 
 class Wire(Protocol):
@@ -40,6 +45,36 @@ class HttpWire:
             document = {**document, "id": request_id}
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         return http_message(self.endpoint, self.path, headers, json.dumps(document).encode())
+
+
+@dataclass(frozen=True)
+class GrpcWire:
+    """Requests of a gRPC stream: what the document names as the model's inputs, and parameters."""
+
+    model: Model
+    version: str
+    compression: str | None
+
+    def write(self, document: Document, request_id: str) -> bytes:
+        """The document as a framed ModelInferRequest."""
+        from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+        specs = {tensor.name: tensor for tensor in self.model.inputs}
+        arrays = {name: _one_value(specs[name], value) for name, value in document.items() if name in specs}
+        parameters = {name: value for name, value in document.items() if name not in specs}
+        content = grpc_request(
+            self.model,
+            self.version,
+            Sample(arrays),
+            parameters={**parameters, "triton_enable_empty_final_response": True},
+        )
+        # Concatenating messages merges them.
+        return frame_message(content + ModelInferRequest(id=request_id).SerializeToString(), self.compression)
+
+
+def _one_value(tensor: TensorSpec, value: Any) -> np.ndarray[Any, Any]:
+    content = value.encode() if isinstance(value, str) else value
+    return np.array([content], tensor.data_type.numpy_name).reshape((1,) * len(tensor.shape))
 
 
 @dataclass(frozen=True, slots=True)

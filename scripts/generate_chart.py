@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES, profiles_document
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.chart.values.documentation import document_values, render_values_yaml
 from serve_deploy.chart.values.scaling import Metrics
+from serve_deploy.gpu_profiles import CLOUDS, PROFILES, profiles_document
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "triton"
@@ -167,7 +167,7 @@ def render_readme() -> str:
 
 def render_files() -> dict[Path, bytes]:
     """Return every generated file with its content."""
-    profiles = "# Generated from serve_deploy.chart.gpu_profiles by `make chart-docs`.\n" + yaml.safe_dump(
+    profiles = "# Generated from serve_deploy.gpu_profiles by `make chart-docs`.\n" + yaml.safe_dump(
         profiles_document(), sort_keys=False
     )
     texts = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from chart_objects import Objects, select
 
-from serve_deploy.chart.gpu_profiles import PROFILES
+from serve_deploy.gpu_profiles import PROFILES
 
 Render = Callable[..., Objects]
 OFFERS = [(name, cloud) for name, profile in PROFILES.items() for cloud in ("", *profile.clouds())]

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serve_deploy.chart.gpu_profiles import find_profile
 from serve_deploy.chart.model_source import copies_locally, read_source
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import Startup, derive_resources, derive_startup
@@ -18,6 +17,7 @@ from serve_deploy.chart.scaling import derive_scaling
 from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.gpu_profiles import find_profile
 from serve_deploy.overrides import merge_values
 from serve_deploy.refused_values import find_path, say_plainly
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release

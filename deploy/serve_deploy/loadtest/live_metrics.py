@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.reports.figures import format_load
-from serve_deploy.reports.gates import read_error_rate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
+from serve_deploy.reports.readers import read_error_rate
 from serve_deploy.reports.report import LoadTestReport
 
 if TYPE_CHECKING:

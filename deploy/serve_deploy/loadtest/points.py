@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd
+from serve_deploy.reports.latencies import summarize
 from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
-from serve_deploy.reports.pooling import summarize
 
 _SLIP_BUDGET_US = 1000.0
 _SLIP_SHARE = 0.1

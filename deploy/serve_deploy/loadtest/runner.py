@@ -23,6 +23,7 @@ from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
 from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline
+from serve_deploy.reports.objectives import check_gates
 from serve_deploy.reports.report import LoadTestReport
 
 _CONTROL_TIMEOUT_SECONDS = 30.0
@@ -34,6 +35,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
     gates = [parse_gate(text) for text in options.judging.slo]
     if isinstance(options.loads, Search) and not gates:
         raise UsageError("`find` needs a gate that the load must pass", hint="such as `slo='p99<50ms'`")
+    check_gates(gates, (), generates=False)
     baseline = _read_baseline(options)
     timeout_seconds = min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
     if options.wait_seconds:

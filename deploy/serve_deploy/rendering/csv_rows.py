@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 
 from serve_deploy.reports.document import LatencySummary
-from serve_deploy.reports.gates import read_error_rate, read_queue_us
 from serve_deploy.reports.point import Point
+from serve_deploy.reports.readers import read_error_rate, read_queue_us
 from serve_deploy.reports.report import NamedReport
 
 _LOAD = ("mode", "concurrency", "request_rate", "distribution", "batch_size")

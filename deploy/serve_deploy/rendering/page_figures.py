@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.rendering.summary import LoadSummary, describe_margin
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
-from serve_deploy.reports.gates import read_error_rate, read_queue_us
-from serve_deploy.reports.intervals import latency_reader
 from serve_deploy.reports.point import Point
+from serve_deploy.reports.readers import latency_reader, read_error_rate, read_queue_us
 
 Read = Callable[[Point], float | None]
 Write = Callable[[float], str]

@@ -16,11 +16,11 @@ from serve_deploy.reports.figures import (
     format_share,
     format_time_us,
 )
-from serve_deploy.reports.gates import read_error_rate, read_queue_us
 from serve_deploy.reports.intervals import measure_interval
 from serve_deploy.reports.judging import list_failures
 from serve_deploy.reports.point import Interval, Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
+from serve_deploy.reports.readers import read_error_rate, read_queue_us
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange, NamedReport
 
 LOAD_COLUMNS = (

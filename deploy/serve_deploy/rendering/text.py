@@ -9,8 +9,8 @@ from serve_deploy.rendering import summary
 from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
-from serve_deploy.reports.intervals import latency_reader
 from serve_deploy.reports.point import ModelStatistics, Point
+from serve_deploy.reports.readers import latency_reader
 from serve_deploy.reports.report import LoadTestReport, NamedReport
 from serve_deploy.text_table import align, columns_in_use, fit, hang, is_within
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from serve_deploy.reports import bootstrap
 from serve_deploy.reports.figures import format_change, format_number, format_share
-from serve_deploy.reports.gates import read_error_rate
 from serve_deploy.reports.intervals import Difference, estimate_difference
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import pool_repeats
+from serve_deploy.reports.readers import read_error_rate
 from serve_deploy.reports.report import MetricChange
 
 Metric = Literal["response_p50", "response_p99", "throughput", "error_rate"]

@@ -9,42 +9,51 @@ from the intended send. A closed loop at its limit loads the server less than wa
 
 from __future__ import annotations
 
-import math
-import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from serve_deploy.errors import UsageError
-from serve_deploy.reports.document import LatencySummary
+from serve_deploy.reports.expressions import COMPARISONS, UNITS, Quantity, complain_of_unit, read_expression
 from serve_deploy.reports.figures import format_number, format_time_us
 from serve_deploy.reports.point import GateResult, Point
-from serve_deploy.reports.pooling import group_by_load, pool_repeats, read_histogram
-
-Quantity = Literal["time", "share", "rate"]
-
-_UNITS: dict[Quantity, dict[str, float]] = {
-    "time": {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6},
-    "share": {"%": 0.01},
-    "rate": {"": 1.0, "/s": 1.0},
-}
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
-_EXPRESSION = re.compile(
-    r"\s*(?P<name>[a-z][a-z0-9_.]*)\s*(?P<comparison><=|>=|<|>)\s*"
-    r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµ%/]*)\s*"
+from serve_deploy.reports.pooling import group_by_load, pool_repeats
+from serve_deploy.reports.readers import (
+    ITL,
+    TPOT,
+    TTFT,
+    Read,
+    latency_reader,
+    percentile_reader,
+    read_error_rate,
+    read_good_rate,
+    read_goodput,
+    read_queue_us,
+    read_timeouts,
+    token_reader,
 )
-_LATENCY = re.compile(r"(?:(?P<clock>response|service)_)?(?P<figure>mean|max|p(?P<percentile>\d{1,2}(?:\.\d+)?))")
+
+_CLOCKS = {"response": "response", "e2e": "response", "service": "service", "ttft": TTFT, "itl": ITL, "tpot": TPOT}
+_LATENCY = re.compile(rf"(?:(?P<clock>{'|'.join(_CLOCKS)})_)?(?P<figure>mean|max|p(?P<percentile>\d{{1,2}}(?:\.\d+)?))")
+
+# Two pieces that it reads at once seem to have no gap between them, and so a request better than it was.
+_MISREAD_BY_A_LATE_READER = ("itl", "tpot", "goodput")
+
+_NOT_TRUSTED = "; not trusted: the load generator was the limit"
 
 VOCABULARY = """a gate is <figure><comparison><number><unit>, such as 'p99<50ms':
-  p50 … p99.9, mean, max   response time, from the intended send (us, ms, s)
+  p50 … p99.9, mean, max   response time, from the intended send (us, ms, s); e2e_p99 … is the same
   service_p99 …            service time, from the actual send
   queue                    mean time in the server's queue (us, ms, s)
   slip                     p99 of actual minus intended send (us, ms, s)
   errors, timeouts         share of the requests that failed (timeouts included), that timed out (%)
   rate, throughput         requests/s, inferences/s (/s or no unit)
+and of token streams:
+  ttft_p99 …               time to first token, from the intended send (us, ms, s)
+  itl_p99 …                inter-token latency: every gap between pieces of an answer (us, ms, s)
+  tpot_p99 …               time per output token, of each request (us, ms, s)
+  output_tokens, input_tokens   tokens/s (/s or no unit)
+  goodput                  requests that met every objective: their share (%), or how many a second (/s)
 comparisons are < <= > >="""
 
 
@@ -58,7 +67,7 @@ class Gate:
     comparison: str
     threshold: float
     unit: str
-    read: Callable[[Point], float | None]
+    read: Read
 
     def is_carried_by(self, point: Point, *, holds: bool) -> bool:
         """Whether the point can answer this gate although the generator may have been the limit."""
@@ -66,43 +75,48 @@ class Gate:
             return True
         if not holds:
             return False
+        begins = self.figure.partition("_")[0]
+        if begins in _MISREAD_BY_A_LATE_READER:
+            return False
         if self.comparison in (">", ">="):
             return self.quantity == "rate"
-        conservative = self.quantity == "share" or (
-            self.quantity == "time" and self.figure != "queue" and not self.figure.startswith("service")
-        )
+        conservative = self.quantity != "rate" and begins not in ("queue", "service")
         return conservative and point.load.mode == "open" and not (point.in_flight_at_end or point.never_sent)
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether only a load test of token streams has the figure."""
+        return self.figure.partition("_")[0] in ("ttft", "itl", "tpot", "output", "input", "goodput")
 
     @property
     def factor(self) -> float:
         """What one unit is in µs, as a fraction, or a second."""
-        return _UNITS[self.quantity][self.unit]
+        return UNITS[self.quantity][self.unit]
 
 
 def parse_gate(expression: str) -> Gate:
     """Parse one --slo; UsageError, saying what may be said, where it is none."""
-    parsed = _EXPRESSION.fullmatch(expression)
+    parsed = read_expression(expression)
     if parsed is None:
         raise UsageError(f"`slo={expression}` is not a gate", hint=VOCABULARY)
-    found = _find_figure(parsed["name"])
-    if found is None:
-        raise UsageError(f"`slo={expression}`: unknown figure '{parsed['name']}'", hint=VOCABULARY)
-    quantity, read = found
-    unit = parsed["unit"]
-    if unit not in _UNITS[quantity]:
-        units = " or ".join(name or "none" for name in _UNITS[quantity])
-        said = f"not '{unit}'" if unit else "and none was given"
-        raise UsageError(f"`slo={expression}`: the unit of {parsed['name']} is {units}, {said}", hint=VOCABULARY)
-    if math.isinf(float(parsed["number"])):
+    readers = _find_figure(parsed.name)
+    if not readers:
+        raise UsageError(f"`slo={expression}`: unknown figure '{parsed.name}'", hint=VOCABULARY)
+    # A figure of several quantities needs a unit to tell them apart.
+    units = {unit: kind for kind in readers for unit in UNITS[kind] if unit or len(readers) == 1}
+    if parsed.unit not in units:
+        raise UsageError(f"`slo={expression}`: {complain_of_unit(parsed, list(units))}", hint=VOCABULARY)
+    if not parsed.is_finite:
         raise UsageError(f"`slo={expression}`: the threshold is not a finite number")
+    quantity = units[parsed.unit]
     return Gate(
         expression=expression.strip(),
-        figure=parsed["name"],
+        figure=parsed.name,
         quantity=quantity,
-        comparison=parsed["comparison"],
-        threshold=float(parsed["number"]),
-        unit=unit,
-        read=read,
+        comparison=parsed.comparison,
+        threshold=parsed.number,
+        unit=parsed.unit,
+        read=readers[quantity],
     )
 
 
@@ -124,7 +138,7 @@ def evaluate_gate(gate: Gate, point: Point) -> GateResult:
     """Judge one point; a figure that does not exist misses its gate."""
     value = gate.read(point)
     measured = None if value is None else value / gate.factor
-    holds = measured is not None and _COMPARISONS[gate.comparison](measured, gate.threshold)
+    holds = measured is not None and COMPARISONS[gate.comparison](measured, gate.threshold)
     trusted = gate.is_carried_by(point, holds=holds)
     return GateResult(
         expression=gate.expression,
@@ -132,70 +146,39 @@ def evaluate_gate(gate: Gate, point: Point) -> GateResult:
         measured=measured,
         threshold=gate.threshold,
         unit=gate.unit,
-        explanation=_explain(gate, measured) + ("" if trusted else "; not trusted: the load generator was the limit"),
+        explanation=_explain(gate, measured, point)
+        + ("" if trusted else "; not trusted: the load generator was the limit"),
         trusted=trusted,
         load=point.load,
     )
 
 
-def read_percentile(latency: LatencySummary, percent: float) -> float | None:
-    """A percentile of the response or service time in µs; None where nothing was answered."""
-    if not latency.count:
-        return None
-    known = {50: latency.p50_us, 90: latency.p90_us, 95: latency.p95_us, 99: latency.p99_us, 99.9: latency.p999_us}
-    if percent in known:
-        return known[percent]
-    return read_histogram(latency).percentile_us(percent) if latency.histogram else None
-
-
-def read_error_rate(point: Point) -> float | None:
-    """Requests that failed, timed out or were never sent, as a share of those that ended; None where none did."""
-    return point.unsuccessful / point.ended if point.ended else None
-
-
-def read_queue_us(point: Point) -> float | None:
-    """Mean time that a request waits in the server's queues, over all composing models; None without statistics."""
-    requests = point.server[0].requests if point.server else 0
-    if not requests:
-        return None
-    return sum(statistics.queue_us * statistics.requests for statistics in point.server) / requests
-
-
-def _read_timeouts(point: Point) -> float | None:
-    return point.timed_out / point.ended if point.ended else None
-
-
-_FIGURES: dict[str, tuple[Quantity, Callable[[Point], float | None]]] = {
-    "queue": ("time", read_queue_us),
-    "slip": ("time", lambda point: point.client.slip_p99_us),
-    "errors": ("share", read_error_rate),
-    "timeouts": ("share", _read_timeouts),
-    "rate": ("rate", lambda point: point.request_rate),
-    "throughput": ("rate", lambda point: point.throughput),
+_FIGURES: dict[str, dict[Quantity, Read]] = {
+    "queue": {"time": read_queue_us},
+    "slip": {"time": lambda point: point.client.slip_p99_us},
+    "errors": {"share": read_error_rate},
+    "timeouts": {"share": read_timeouts},
+    "rate": {"rate": lambda point: point.request_rate},
+    "throughput": {"rate": lambda point: point.throughput},
+    "output_tokens": {"rate": token_reader("output_tokens_per_second")},
+    "input_tokens": {"rate": token_reader("input_tokens_per_second")},
+    "goodput": {"share": read_goodput, "rate": read_good_rate},
 }
 
 
-def _find_figure(name: str) -> tuple[Quantity, Callable[[Point], float | None]] | None:
+def _find_figure(name: str) -> dict[Quantity, Read]:
     latency = _LATENCY.fullmatch(name)
     if latency is None:
-        return _FIGURES.get(name)
-    return "time", _latency_reader(latency["clock"] or "response", latency["figure"], latency["percentile"])
+        return _FIGURES.get(name, {})
+    clock, percentile = _CLOCKS[latency["clock"] or "response"], latency["percentile"]
+    if percentile is None:
+        return {"time": latency_reader(clock, f"{latency['figure']}_us")}
+    return {"time": percentile_reader(clock, float(percentile))}
 
 
-def _latency_reader(clock: str, figure: str, percentile: str | None) -> Callable[[Point], float | None]:
-    def read(point: Point) -> float | None:
-        latency: LatencySummary = getattr(point, clock)
-        if percentile is not None:
-            return read_percentile(latency, float(percentile))
-        return float(getattr(latency, f"{figure}_us")) if latency.count else None
-
-    return read
-
-
-def _explain(gate: Gate, measured: float | None) -> str:
+def _explain(gate: Gate, measured: float | None, point: Point) -> str:
     if measured is None:
-        missing = "the server gave no statistics" if gate.figure == "queue" else "no request was answered"
-        return f"cannot be judged: {missing}"
+        return f"cannot be judged: {_explain_missing(gate, point)}"
     difference = measured - gate.threshold
     if difference == 0:
         return f"{_with_unit(gate, measured)}, exactly the threshold"
@@ -204,7 +187,23 @@ def _explain(gate: Gate, measured: float | None) -> str:
     return f"{_with_unit(gate, measured)}, {_with_unit(gate, abs(difference))}{relative} {side} the threshold"
 
 
+def _explain_missing(gate: Gate, point: Point) -> str:
+    if gate.figure == "queue":
+        return "the server gave no statistics"
+    if not gate.needs_tokens or not point.ended:
+        return "no request was answered"
+    if point.generation is None:
+        return "no token streams were measured"
+    if gate.figure == "goodput":
+        return "no objective says which requests are good"
+    if gate.figure == "input_tokens":
+        return "neither the server nor a tokenizer counted the input tokens"
+    return "no answer had a second token" if gate.figure.startswith(("itl", "tpot")) else "no request gave a token"
+
+
 def _with_unit(gate: Gate, value: float) -> str:
     if gate.quantity == "time":
         return format_time_us(value * gate.factor)
-    return f"{format_number(value)}{'/s' if gate.quantity == 'rate' else ' %'}"
+    if gate.quantity == "share":
+        return f"{format_number(value)} %"
+    return f"{format_number(value)}{' tokens' if gate.figure.endswith('_tokens') else ''}/s"

@@ -12,7 +12,7 @@ from typing import Literal
 from serve_deploy.reports.document import Document, LatencySummary
 
 Protocol = Literal["triton", "chat", "completions", "grpc"]
-Counter = Literal["usage", "tokenizer", "chunks"]
+CountedBy = Literal["usage", "tokenizer", "chunks"]
 
 
 class LongestGap(Document):
@@ -68,8 +68,8 @@ class Generation(Document):
     pieces: int
     input_tokens_per_second: float | None
     output_tokens_per_second: float
-    output_counted_by: dict[Counter, int]
-    input_counted_by: dict[Counter, int]
+    output_counted_by: dict[CountedBy, int]
+    input_counted_by: dict[CountedBy, int]
     good: int | None = None
     objectives: tuple[ObjectiveResult, ...] = ()
     longest_gap: LongestGap | None = None

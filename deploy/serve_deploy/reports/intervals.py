@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, pvariance, stdev
 
 from serve_deploy.reports.document import LatencySummary
-from serve_deploy.reports.gates import read_error_rate, read_queue_us
 from serve_deploy.reports.point import Interval, LoadIntervals, Point
 from serve_deploy.reports.pooling import group_by_load
+from serve_deploy.reports.readers import (
+    ITL,
+    TOKEN_RATES,
+    TPOT,
+    TTFT,
+    Read,
+    latency_reader,
+    read_error_rate,
+    read_good_rate,
+    read_goodput,
+    read_queue_us,
+    token_reader,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ def estimate_interval(values: Sequence[float]) -> Interval | None:
     return Interval(mean=mean, low=max(0.0, mean - margin), high=mean + margin)
 
 
-def measure_interval(repeats: Sequence[Point], read: Callable[[Point], float | None]) -> Interval | None:
+def measure_interval(repeats: Sequence[Point], read: Read) -> Interval | None:
     """The interval of one figure over the repeats of a load; None where a repeat does not have it."""
     values = [value for point in repeats if (value := read(point)) is not None]
     return estimate_interval(values) if len(values) == len(repeats) else None
@@ -90,25 +102,18 @@ def estimate_intervals(points: Iterable[Point]) -> tuple[LoadIntervals, ...]:
     )
 
 
-def latency_reader(clock: str, figure: str) -> Callable[[Point], float | None]:
-    """Reads a figure of the response or service time, such as p99_us; None where nothing was answered."""
-
-    def read(point: Point) -> float | None:
-        latency = getattr(point, clock)
-        return float(getattr(latency, figure)) if latency.count else None
-
-    return read
-
-
-_FIGURES: dict[str, Callable[[Point], float | None]] = {
+_FIGURES: dict[str, Read] = {
     "request_rate": lambda point: point.request_rate,
     "throughput": lambda point: point.throughput,
     "mean_in_flight": lambda point: point.mean_in_flight,
     "error_rate": read_error_rate,
     "queue_us": read_queue_us,
+    **{f"generation.{figure}": token_reader(figure) for figure in TOKEN_RATES},
+    "goodput": read_goodput,
+    "good_rate": read_good_rate,
     **{
         f"{clock}.{figure}": latency_reader(clock, figure)
-        for clock in ("response", "service")
+        for clock in ("response", "service", TTFT, ITL, TPOT)
         for figure in LatencySummary.model_fields
         if figure.endswith("_us")
     },

@@ -50,14 +50,28 @@ def check_comparable(
 def judge_report(
     report: LoadTestReport, gates: Sequence[Gate], baseline: Baseline | None = None, *, allow_partial: bool = False
 ) -> LoadTestReport:
-    """Add the verdicts of gates and baseline to a report; without any, what it already holds stays."""
+    """Add the verdicts of gates and baseline to a report; without any, what it already holds stays.
+
+    UsageError where goodput is asked of a report that was measured without objectives.
+    """
     verdicts: dict[str, object] = {}
     if gates:
+        _require_objectives(report, gates)
         verdicts["gates"] = evaluate_gates(gates, _points_in_question(report))
     if baseline is not None:
         options = BaselineOptions(minimum_effect=baseline.minimum_effect)
         verdicts["baseline"] = compare_with_baseline(report, baseline.report, baseline.name, options)
     return report.model_copy(update={**verdicts, "allow_partial": allow_partial}) if verdicts else report
+
+
+def _require_objectives(report: LoadTestReport, gates: Sequence[Gate]) -> None:
+    asked = next((gate for gate in gates if gate.figure == "goodput"), None)
+    measured = [point.generation for point in report.points if point.generation]
+    if asked and measured and all(generation.good is None for generation in measured):
+        raise UsageError(
+            f"`slo={asked.expression}`: the report does not say which requests were good",
+            hint="measure again with objectives: serve loadtest … --objective 'ttft<500ms'",
+        )
 
 
 def judge(result: LoadTestReport | ReportSet, options: JudgingOptions) -> LoadTestReport | ReportSet:

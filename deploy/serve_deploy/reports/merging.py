@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.figures import format_load
+from serve_deploy.reports.generation import Generation, LongestGap, TokenBucket
 from serve_deploy.reports.point import Load, Point, TimelineBucket
 from serve_deploy.reports.pooling import add_counts, pool_client
 from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.reports.token_pooling import find_longest, join_token_buckets, pool_tokens
+
+Bucket = TypeVar("Bucket", TimelineBucket, TokenBucket)
 
 _LEAST_OVERLAP = 0.5
 _FULL_OVERLAP = 0.95
@@ -88,6 +93,7 @@ def _merge_points(parts: Sequence[Point]) -> Point:
             "server_metrics": richest.server_metrics,
             "pending": richest.pending,
             "timeline": _merge_timelines(parts, start),
+            "generation": _merge_tokens(parts, start, seconds),
         }
     )
 
@@ -130,19 +136,45 @@ def _add_loads(loads: Sequence[Load]) -> Load:
 
 
 def _merge_timelines(parts: Sequence[Point], start: datetime) -> tuple[TimelineBucket, ...]:
-    width = max((bucket.duration_seconds for part in parts for bucket in part.timeline), default=0.0)
+    return _merge_slices([part.timeline for part in parts], _offsets(parts, start), _join_slice)
+
+
+def _offsets(parts: Sequence[Point], start: datetime) -> list[float]:
+    return [(datetime.fromisoformat(part.started_at) - start).total_seconds() for part in parts]
+
+
+def _merge_slices(
+    timelines: Sequence[Sequence[Bucket]],
+    offsets: Sequence[float],
+    join: Callable[[float, float, Sequence[Bucket]], Bucket],
+) -> tuple[Bucket, ...]:
+    """One timeline of several that began at their offsets: each slice is joined to where its middle lies."""
+    width = max((bucket.duration_seconds for timeline in timelines for bucket in timeline), default=0.0)
     if not width:
         return ()
-    slices: dict[int, list[TimelineBucket]] = {}
-    for part in parts:
-        offset = (datetime.fromisoformat(part.started_at) - start).total_seconds()
-        for bucket in part.timeline:
+    slices: dict[int, list[Bucket]] = {}
+    for timeline, offset in zip(timelines, offsets, strict=True):
+        for bucket in timeline:
             middle = offset + bucket.start_seconds + bucket.duration_seconds / 2
             slices.setdefault(int(middle // width), []).append(bucket)
-    return tuple(_merge_slice(index * width, width, slices.get(index, [])) for index in range(max(slices) + 1))
+    return tuple(join(index * width, width, slices.get(index, [])) for index in range(max(slices) + 1))
 
 
-def _merge_slice(start_seconds: float, seconds: float, buckets: Sequence[TimelineBucket]) -> TimelineBucket:
+def _merge_tokens(parts: Sequence[Point], start: datetime, seconds: float) -> Generation | None:
+    pooled, offsets = pool_tokens(parts, seconds), _offsets(parts, start)
+    if pooled is None:
+        return None
+    measured = [part.generation for part in parts if part.generation]
+    longest = [_shift(each.longest_gap, offset) for each, offset in zip(measured, offsets, strict=True)]
+    timeline = _merge_slices([each.timeline for each in measured], offsets, join_token_buckets)
+    return pooled.model_copy(update={"longest_gap": find_longest(longest), "timeline": timeline})
+
+
+def _shift(gap: LongestGap | None, offset: float) -> LongestGap | None:
+    return gap and gap.model_copy(update={"start_seconds": gap.start_seconds + offset})
+
+
+def _join_slice(start_seconds: float, seconds: float, buckets: Sequence[TimelineBucket]) -> TimelineBucket:
     return TimelineBucket(
         start_seconds=start_seconds,
         duration_seconds=seconds,

@@ -7,48 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from serve_deploy.errors import UsageError
-from serve_deploy.reports.document import LatencySummary
-from serve_deploy.reports.histogram import Histogram
+from serve_deploy.reports.latencies import pool_latency
 from serve_deploy.reports.point import ClientCost, ErrorKind, ModelStatistics, Point
+from serve_deploy.reports.token_pooling import pool_tokens
 
 _STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
-
-
-def read_histogram(latency: LatencySummary) -> Histogram:
-    """The histogram that a summary was made from."""
-    return Histogram.from_pairs(
-        latency.histogram, mean_us=latency.mean_us, min_us=latency.min_us, max_us=latency.max_us
-    )
-
-
-def summarize(histogram: Histogram) -> LatencySummary:
-    """The report's form of a histogram; all 0 where there are no samples."""
-    return LatencySummary(
-        count=histogram.count,
-        mean_us=histogram.mean_us,
-        min_us=histogram.min_us if histogram.count else 0.0,
-        p50_us=histogram.percentile_us(50),
-        p90_us=histogram.percentile_us(90),
-        p95_us=histogram.percentile_us(95),
-        p99_us=histogram.percentile_us(99),
-        p999_us=histogram.percentile_us(99.9),
-        max_us=histogram.max_us,
-        histogram=histogram.pairs(),
-    )
-
-
-def pool_latency(summaries: Iterable[LatencySummary]) -> LatencySummary:
-    """Merge latencies into those of all their requests together; UsageError where one has no histogram."""
-    counted = [summary for summary in summaries if summary.count]
-    if len(counted) == 1:
-        return counted[0]
-    if not all(summary.histogram for summary in counted):
-        raise UsageError("latencies without their histogram cannot be merged", hint="measure again with this serve")
-    pooled = Histogram()
-    for summary in counted:
-        pooled.merge(read_histogram(summary))
-    return summarize(pooled)
 
 
 def pool_errors(points: Iterable[Point]) -> tuple[ErrorKind, ...]:
@@ -106,6 +69,7 @@ def pool_repeats(points: Sequence[Point]) -> Point:
             "client": pool_client(points, mean_over_time(lambda point: point.client.cpu_fraction)),
             "server": pool_statistics(points),
             "server_metrics": _mean_metrics(points),
+            "generation": pool_tokens(points, seconds),
             "server_cpu_cores": _mean(
                 [point.server_cpu_cores for point in points if point.server_cpu_cores is not None]
             ),

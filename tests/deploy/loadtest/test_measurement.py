@@ -16,8 +16,8 @@ from serve_deploy.loadtest.messages import PeriodEnd
 from serve_deploy.loadtest.points import client_bound_reasons
 from serve_deploy.loadtest.recorder import SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
 from serve_deploy.loadtest.server_figures import read_gauges, statistics_difference
+from serve_deploy.reports.latencies import summarize
 from serve_deploy.reports.point import Load
-from serve_deploy.reports.pooling import summarize
 
 # (intended, slip, service, outcome): seconds after the start.
 ROWS = st.lists(

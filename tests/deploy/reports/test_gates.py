@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from synthetic_reports import make_point, make_report, make_stalled_point, make_sweep
 
 from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.reports.gates import evaluate_gate, evaluate_gates, parse_gate, read_percentile, read_queue_us
+from serve_deploy.reports.gates import evaluate_gate, evaluate_gates, parse_gate
 from serve_deploy.reports.judging import judge_report, require_passed
 from serve_deploy.reports.point import ErrorKind, Load
+from serve_deploy.reports.readers import read_percentile, read_queue_us
 from serve_deploy.reports.report import LoadTestReport
 
 TIMES = ("p50", "p90", "p99", "p99.9", "mean", "max", "service_p99", "response_p95", "service_mean", "queue", "slip")

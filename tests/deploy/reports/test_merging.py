@@ -14,9 +14,10 @@ from serve_deploy.errors import UsageError
 from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.histogram import Histogram
 from serve_deploy.reports.intervals import estimate_interval, student_t
+from serve_deploy.reports.latencies import pool_latency, summarize
 from serve_deploy.reports.merging import merge_reports
 from serve_deploy.reports.point import ErrorKind, Load, Point
-from serve_deploy.reports.pooling import pool_latency, pool_repeats, summarize
+from serve_deploy.reports.pooling import pool_repeats
 
 LATENCIES = st.lists(st.integers(1, 10**9), max_size=60)
 

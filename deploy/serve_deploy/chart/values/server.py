@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES
 from serve_deploy.chart.values.base import Labels, Object, Objects, Port, Quantity, Values
+from serve_deploy.gpu_profiles import CLOUDS, PROFILES
 
 ProfileName = Literal["", *PROFILES]  # type: ignore[valid-type]
 CloudName = Literal["", *CLOUDS]  # type: ignore[valid-type]

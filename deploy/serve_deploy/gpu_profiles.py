@@ -1,4 +1,4 @@
-"""GPU profiles: how each GPU is asked for in each cloud. The chart reads them as files/gpu-profiles.yaml.
+"""GPU profiles: what each GPU holds, and how it is asked for in each cloud; the chart has them as a file of its own.
 
 Products are GPU Feature Discovery's `nvidia.com/gpu.product` labels. GKE has a label of its own; EKS, AKS and OKE are
 matched by instance type, since a provider's label is all that an autoscaler knows of a node that does not exist yet.
@@ -11,6 +11,7 @@ from typing import Any
 
 from serve_deploy.errors import UsageError
 
+_NOT_IN_THE_CHART = ("usable_gib", "compute_capability", "node_gpus")
 CLOUDS = ("gke", "eks", "aks", "oke", "onprem")
 _G = ("xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge")
 _G_LARGE = (*_G, "24xlarge", "48xlarge")
@@ -18,9 +19,15 @@ _G_LARGE = (*_G, "24xlarge", "48xlarge")
 
 @dataclass(frozen=True, kw_only=True)
 class GpuProfile:
-    """A GPU: memory in GB, MIG slices as name → how many one GPU makes, and its names in each cloud."""
+    """A GPU: memory in GB, MIG slices as name → how many one GPU makes, and its names in each cloud.
+
+    `usable_gib` is what CUDA has of that memory (total capacity, as PyTorch's errors say it; ECC on), which language
+    models are fitted into; `node_gpus` how many of it a server commonly has.
+    """
 
     memory_gb: int
+    usable_gib: float
+    compute_capability: str
     products: tuple[str, ...]
     architecture: str = "amd64"
     gke: tuple[str, ...] = ()
@@ -28,6 +35,12 @@ class GpuProfile:
     aks: tuple[str, ...] = ()
     oke: tuple[str, ...] = ()
     mig: dict[str, int] = field(default_factory=dict)
+    node_gpus: int = 8
+
+    @property
+    def usable_bytes(self) -> int:
+        """What CUDA has of the memory, in bytes."""
+        return int(self.usable_gib * 2**30)
 
     def clouds(self) -> tuple[str, ...]:
         """Clouds that offer this GPU; on premises always."""
@@ -44,6 +57,8 @@ _MIG_80 = {"1g.10gb": 7, "1g.20gb": 4, "2g.20gb": 3, "3g.40gb": 2, "7g.80gb": 1}
 PROFILES: dict[str, GpuProfile] = {
     "t4": GpuProfile(
         memory_gb=16,
+        usable_gib=14.5,
+        compute_capability="7.5",
         products=("Tesla-T4",),
         gke=("nvidia-tesla-t4",),
         eks=_types("g4dn", (*_G, "metal")),
@@ -51,14 +66,26 @@ PROFILES: dict[str, GpuProfile] = {
     ),
     "a10": GpuProfile(
         memory_gb=24,
+        usable_gib=22.0,
+        compute_capability="8.6",
         products=("NVIDIA-A10",),
         aks=("Standard_NV36ads_A10_v5", "Standard_NV72ads_A10_v5"),
         oke=("VM.GPU.A10.1", "VM.GPU.A10.2"),
     ),
-    "a10g": GpuProfile(memory_gb=24, products=("NVIDIA-A10G",), eks=_types("g5", _G_LARGE)),
-    "a30": GpuProfile(memory_gb=24, products=("NVIDIA-A30",), mig={"1g.6gb": 4, "2g.12gb": 2, "4g.24gb": 1}),
+    "a10g": GpuProfile(
+        memory_gb=24, usable_gib=22.0, compute_capability="8.6", products=("NVIDIA-A10G",), eks=_types("g5", _G_LARGE)
+    ),
+    "a30": GpuProfile(
+        memory_gb=24,
+        usable_gib=23.5,
+        compute_capability="8.0",
+        products=("NVIDIA-A30",),
+        mig={"1g.6gb": 4, "2g.12gb": 2, "4g.24gb": 1},
+    ),
     "a100-40": GpuProfile(
         memory_gb=40,
+        usable_gib=39.4,
+        compute_capability="8.0",
         products=("NVIDIA-A100-SXM4-40GB", "NVIDIA-A100-PCIE-40GB"),
         gke=("nvidia-tesla-a100",),
         eks=("p4d.24xlarge",),
@@ -68,6 +95,8 @@ PROFILES: dict[str, GpuProfile] = {
     ),
     "a100-80": GpuProfile(
         memory_gb=80,
+        usable_gib=79.1,
+        compute_capability="8.0",
         products=("NVIDIA-A100-SXM4-80GB", "NVIDIA-A100-80GB-PCIe"),
         gke=("nvidia-a100-80gb",),
         eks=("p4de.24xlarge",),
@@ -75,12 +104,30 @@ PROFILES: dict[str, GpuProfile] = {
         oke=("BM.GPU.A100-v2.8",),
         mig=_MIG_80,
     ),
-    "l4": GpuProfile(memory_gb=24, products=("NVIDIA-L4",), gke=("nvidia-l4",), eks=_types("g6", _G_LARGE)),
-    "l40": GpuProfile(memory_gb=48, products=("NVIDIA-L40",)),
-    "l40s": GpuProfile(memory_gb=48, products=("NVIDIA-L40S",), eks=_types("g6e", _G_LARGE), oke=("BM.GPU.L40S-NC.4",)),
-    "h100-pcie": GpuProfile(memory_gb=80, products=("NVIDIA-H100-PCIe",), mig=_MIG_80),
+    "l4": GpuProfile(
+        memory_gb=24,
+        usable_gib=22.0,
+        compute_capability="8.9",
+        products=("NVIDIA-L4",),
+        gke=("nvidia-l4",),
+        eks=_types("g6", _G_LARGE),
+    ),
+    "l40": GpuProfile(memory_gb=48, usable_gib=44.4, compute_capability="8.9", products=("NVIDIA-L40",)),
+    "l40s": GpuProfile(
+        memory_gb=48,
+        usable_gib=44.4,
+        compute_capability="8.9",
+        products=("NVIDIA-L40S",),
+        eks=_types("g6e", _G_LARGE),
+        oke=("BM.GPU.L40S-NC.4",),
+    ),
+    "h100-pcie": GpuProfile(
+        memory_gb=80, usable_gib=79.1, compute_capability="9.0", products=("NVIDIA-H100-PCIe",), mig=_MIG_80
+    ),
     "h100": GpuProfile(
         memory_gb=80,
+        usable_gib=79.1,
+        compute_capability="9.0",
         products=("NVIDIA-H100-80GB-HBM3",),
         gke=("nvidia-h100-80gb", "nvidia-h100-mega-80gb"),
         eks=("p5.48xlarge",),
@@ -90,12 +137,16 @@ PROFILES: dict[str, GpuProfile] = {
     ),
     "h100-nvl": GpuProfile(
         memory_gb=94,
+        usable_gib=93.0,
+        compute_capability="9.0",
         products=("NVIDIA-H100-NVL",),
         aks=("Standard_NC40ads_H100_v5", "Standard_NC80adis_H100_v5"),
         mig={"1g.12gb": 7, "3g.47gb": 2, "7g.94gb": 1},
     ),
     "h200": GpuProfile(
         memory_gb=141,
+        usable_gib=139.8,
+        compute_capability="9.0",
         products=("NVIDIA-H200", "NVIDIA-H200-NVL"),
         gke=("nvidia-h200-141gb",),
         eks=("p5e.48xlarge", "p5en.48xlarge"),
@@ -105,12 +156,17 @@ PROFILES: dict[str, GpuProfile] = {
     ),
     "gh200": GpuProfile(
         memory_gb=96,
+        usable_gib=94.5,
+        compute_capability="9.0",
         products=("NVIDIA-GH200-480GB",),
         architecture="arm64",
+        node_gpus=1,
         mig={"1g.12gb": 7, "3g.48gb": 2},
     ),
     "b200": GpuProfile(
         memory_gb=180,
+        usable_gib=178.3,
+        compute_capability="10.0",
         products=("NVIDIA-B200",),
         gke=("nvidia-b200",),
         eks=("p6-b200.48xlarge",),
@@ -133,9 +189,9 @@ def find_profile(name: str, *, cloud: str = "") -> GpuProfile:
 
 
 def profiles_document() -> dict[str, Any]:
-    """Return the profiles as plain data, for the chart: only the clouds that offer the GPU."""
+    """Return the profiles as plain data, as the chart needs them: only the clouds that offer the GPU."""
     document: dict[str, Any] = {}
     for name, profile in PROFILES.items():
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(profile).items()}
-        document[name] = {key: value for key, value in values.items() if value}
+        document[name] = {key: value for key, value in values.items() if value and key not in _NOT_IN_THE_CHART}
     return document

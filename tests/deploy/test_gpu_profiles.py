@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from serve_deploy.chart.gpu_profiles import CLOUDS, PROFILES, find_profile, profiles_document
 from serve_deploy.errors import UsageError
+from serve_deploy.gpu_profiles import CLOUDS, PROFILES, find_profile, profiles_document
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -15,6 +15,7 @@ def test_profile_is_complete(name: str) -> None:
     """Every GPU has NVIDIA's product names, memory, and slices that fit into one GPU."""
     profile = PROFILES[name]
     assert profile.products
+    assert 0.85 * profile.memory_gb < profile.usable_gib < 1.01 * profile.memory_gb
     assert all(re.fullmatch(r"(Tesla|NVIDIA)-[A-Za-z0-9-]+", product) for product in profile.products)
     for slice_name, count in profile.mig.items():
         compute, memory = map(int, re.findall(r"(\d+)g", slice_name))

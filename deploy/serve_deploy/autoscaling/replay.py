@@ -23,10 +23,21 @@ Curve = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds until a new replica serves, and the window that the concurrency is the mean of."""
+    """Seconds until a new replica serves, the window that the concurrency is the mean of, and how late it is.
+
+    `counts_unanswered` says that the guard is what came within its window less twice what was answered, as for token
+    streams without gauges, rather than the requests that wait.
+    """
 
     cold_start_seconds: float
     window_seconds: float = 60.0
+    lag_seconds: float = 0.0
+    counts_unanswered: bool = False
+
+    @property
+    def memory_seconds(self) -> float:
+        """How long a measurement counts, until it is out of every window."""
+        return self.window_seconds + self.lag_seconds + SCRAPE_SECONDS + RULE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -136,9 +147,12 @@ def _serve(
         steady = min(share, 0.98 * replica.capacity)
         server.backlog = max(0.0, server.backlog + (share - replica.capacity) * tick)
         late += share if replica.misses(share, server.backlog) else 0.0
-        waiting = server.backlog + replica.waiting(steady)
+        if delays.counts_unanswered:
+            waiting = max(0.0, share - 2 * replica.capacity) * GUARD_WINDOW_SECONDS
+        else:
+            waiting = server.backlog + replica.waiting(steady)
         server.history.append((now, server.backlog + replica.in_flight(steady), waiting))
-        while server.history[0][0] < now - delays.window_seconds - SCRAPE_SECONDS - RULE_SECONDS:
+        while server.history[0][0] < now - delays.memory_seconds:
             server.history.popleft()
     return late if ready else rate
 
@@ -147,8 +161,9 @@ def _pods(servers: list[_Server], now: float, delays: Delays) -> list[Pod]:
     seen = now - SCRAPE_SECONDS - RULE_SECONDS
     pods = []
     for index, server in enumerate(servers):
-        window = [entry for entry in server.history if seen - delays.window_seconds < entry[0] <= seen]
-        guard = [entry for entry in window if entry[0] > seen - GUARD_WINDOW_SECONDS]
+        counted = seen - delays.lag_seconds
+        window = [entry for entry in server.history if counted - delays.window_seconds < entry[0] <= counted]
+        guard = [entry for entry in server.history if seen - GUARD_WINDOW_SECONDS < entry[0] <= seen]
         values = {}
         # A rate needs two samples.
         if window and window[-1][0] - window[0][0] >= SCRAPE_SECONDS:

@@ -40,7 +40,7 @@ class Decoupled(Values):
     exporter: Literal["", "vllm-backend", "vllm", "tensorrtllm", "gauge", "seconds"] = ""
     """`vllm-backend`, also where it is empty and multiNode.backend is vllm, needs the parameter REPORT_CUSTOM_METRICS "true" in config.pbtxt; `vllm` is vLLM's own server or NIM; `tensorrtllm` the backend's gauges. By your own metric: `gauge` of requests in flight, or `seconds`, a histogram of request times."""  # noqa: E501
     metric: Annotated[str, Field(pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$")] = ""
-    """The metric's name, for `gauge` and `seconds`. It needs the label `model` where the pod serves other models too."""
+    """The metric's name, for `gauge` and `seconds`; it needs the label `model` if the pod serves other models too."""
 
 
 class Metrics(Values):

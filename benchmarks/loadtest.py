@@ -32,13 +32,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.connection import SERVICE
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Sample, grpc_request, http_body
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.clients.grpc_messages import frame_message
-from serve_deploy.loadtest.loads import LoadShape
 from serve_deploy.reports.point import Point
 from serve_deploy.tensors.types import DataType, TensorSpec
 from serve_deploy.triton import ServerOptions, TritonServer, start_server

@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 from serve_deploy.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from serve_deploy.arrivals.shapes import ClosedLoop as ClosedLoop
+    from serve_deploy.arrivals.shapes import ConstantRate as ConstantRate
+    from serve_deploy.arrivals.shapes import PoissonRate as PoissonRate
+    from serve_deploy.arrivals.shapes import Ramp as Ramp
+    from serve_deploy.arrivals.shapes import Replay as Replay
     from serve_deploy.chart.options import ChartOptions as ChartOptions
     from serve_deploy.chart.write import WrittenChart as WrittenChart
     from serve_deploy.chart.write import write_chart as write_chart
@@ -59,11 +64,6 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.loadtest import run_loadtest as run_loadtest
-    from serve_deploy.loadtest.loads import ClosedLoop as ClosedLoop
-    from serve_deploy.loadtest.loads import ConstantRate as ConstantRate
-    from serve_deploy.loadtest.loads import PoissonRate as PoissonRate
-    from serve_deploy.loadtest.loads import Ramp as Ramp
-    from serve_deploy.loadtest.loads import Replay as Replay
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
     from serve_deploy.manifest import Manifest as Manifest
@@ -73,10 +73,12 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
-    from serve_deploy.packaging.pipeline import FailedModel as FailedModel
-    from serve_deploy.packaging.pipeline import PackagedModel as PackagedModel
-    from serve_deploy.packaging.pipeline import PackageSummary as PackageSummary
+    from serve_deploy.packaging.packaged import FailedModel as FailedModel
+    from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
+    from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
+    from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.judging import judge as judge
@@ -102,15 +104,15 @@ _PLACES = {
     "CheckOptions": "checking.options",
     "CheckedModel": "checking.repository_check",
     "ClassScore": "inference.ranking",
-    "ClosedLoop": "loadtest.loads",
+    "ClosedLoop": "arrivals.shapes",
     "ConfigOptions": "model_config.options",
-    "ConstantRate": "loadtest.loads",
+    "ConstantRate": "arrivals.shapes",
     "DeployOptions": "cluster.options",
     "Deployment": "cluster.deployment",
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
-    "FailedModel": "packaging.pipeline",
+    "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
@@ -127,16 +129,17 @@ _PLACES = {
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
-    "PackageSummary": "packaging.pipeline",
-    "PackagedModel": "packaging.pipeline",
+    "PackageSummary": "packaging.packaged",
+    "PackagedModel": "packaging.packaged",
     "Point": "reports.point",
-    "PoissonRate": "loadtest.loads",
+    "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
+    "PromptOptions": "prompts.options",
     "QueuePolicy": "model_config.options",
-    "Ramp": "loadtest.loads",
+    "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
     "Removal": "cluster.removal",
-    "Replay": "loadtest.loads",
+    "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.rollback",
@@ -148,6 +151,7 @@ _PLACES = {
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
+    "TokenLengths": "prompts.lengths",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
     "UndeployOptions": "cluster.options",

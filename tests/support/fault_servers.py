@@ -21,12 +21,26 @@ METADATA = {
     "outputs": [{"name": "OUT", "datatype": "FP32", "shape": [1]}],
 }  # fmt: skip
 CONFIG = {"name": "faulty", "max_batch_size": 0}
-DOCUMENTS = {
-    "/v2": {"name": "fault", "version": "0"},
-    "/v2/models/faulty": METADATA,
-    "/v2/models/faulty/config": CONFIG,
-    "/v2/models/faulty/stats": {"model_stats": []},
-}
+# A language model as Triton's vLLM backend declares it.
+LLM_METADATA = {
+    "name": "llm", "versions": ["1"], "platform": "python",
+    "inputs": [
+        {"name": "text_input", "datatype": "BYTES", "shape": [1]},
+        {"name": "stream", "datatype": "BOOL", "shape": [1]},
+        {"name": "sampling_parameters", "datatype": "BYTES", "shape": [1]},
+    ],
+    "outputs": [{"name": "text_output", "datatype": "BYTES", "shape": [-1]}],
+}  # fmt: skip
+LLM_CONFIG = {
+    "name": "llm", "max_batch_size": 0, "model_transaction_policy": {"decoupled": True},
+    "input": [{"name": "stream", "optional": True}, {"name": "sampling_parameters", "optional": True}],
+}  # fmt: skip
+MODELS = {"faulty": (METADATA, CONFIG), "llm": (LLM_METADATA, LLM_CONFIG)}
+DOCUMENTS = {"/v2": {"name": "fault", "version": "0"}, "/v1/models": {"object": "list", "data": [{"id": "llm"}]}}
+for _name, (_metadata, _config) in MODELS.items():
+    DOCUMENTS[f"/v2/models/{_name}"] = _metadata
+    DOCUMENTS[f"/v2/models/{_name}/config"] = _config
+    DOCUMENTS[f"/v2/models/{_name}/stats"] = {"model_stats": []}
 
 # What to do with an inference request, given its number (from 0): write a reply, or not.
 Behaviour = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
@@ -52,6 +66,7 @@ class FaultServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.requests = 0
         self.headers: list[dict[str, str]] = []
+        self.asked: list[tuple[str, bytes]] = []
         self.port = 0
 
     async def start(self) -> None:
@@ -81,9 +96,10 @@ class FaultServer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         path = head[0].split()[1]
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-        await reader.readexactly(int(headers.get("content-length", 0)))
-        if path.endswith("/infer"):
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        if path.endswith(("/infer", "/generate_stream", "/completions")):
             self.headers.append(headers)
+            self.asked.append((path, body))
             self.requests += 1
             await self._behaviour(self.requests - 1, writer)
         else:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import hpack
-from fault_servers import CONFIG, METADATA, reset
+from fault_servers import MODELS, reset
 
 from serve_deploy.loadtest.clients import http2_frames as h2
 from serve_deploy.loadtest.clients.grpc_messages import frame_message
@@ -103,17 +103,18 @@ class FaultConnection:
             self.requests += 1
             await self._server.behaviour(self, stream, number)
         else:
-            self.write(answer(stream, _control_plane(method)))
+            self.write(answer(stream, _control_plane(method, self._server.model)))
 
 
-def _control_plane(method: str) -> bytes:
+def _control_plane(method: str, model: str) -> bytes:
     from google.protobuf.json_format import ParseDict
     from tritonclient.grpc import service_pb2
 
+    metadata, config = MODELS[model]
     documents: dict[str, Any] = {
         "ServerMetadata": (service_pb2.ServerMetadataResponse(), {"name": "fault", "version": "0"}),
-        "ModelMetadata": (service_pb2.ModelMetadataResponse(), METADATA),
-        "ModelConfig": (service_pb2.ModelConfigResponse(), {"config": CONFIG}),
+        "ModelMetadata": (service_pb2.ModelMetadataResponse(), metadata),
+        "ModelConfig": (service_pb2.ModelConfigResponse(), {"config": config}),
         "ModelStatistics": (service_pb2.ModelStatisticsResponse(), {}),
     }
     message, document = documents[method]
@@ -123,9 +124,10 @@ def _control_plane(method: str) -> bytes:
 class Http2FaultServer:
     """Serves on a thread of its own; keeps what it received: inference calls by their headers."""
 
-    def __init__(self, behaviour: Behaviour, settings: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, behaviour: Behaviour, settings: tuple[tuple[int, int], ...], model: str) -> None:
         self.behaviour = behaviour
         self.settings = settings
+        self.model = model
         self.requests = 0
         self.calls: list[dict[str, str]] = []
         self.connections: list[FaultConnection] = []
@@ -167,12 +169,14 @@ class Http2FaultServer:
 
 
 @contextmanager
-def serve_http2_faults(behaviour: Behaviour, *settings: tuple[int, int]) -> Iterator[Http2FaultServer]:
-    """Run a server with these HTTP/2 settings while the context lasts."""
+def serve_http2_faults(
+    behaviour: Behaviour, *settings: tuple[int, int], model: str = "faulty"
+) -> Iterator[Http2FaultServer]:
+    """Run a server of this model with these HTTP/2 settings while the context lasts."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = Http2FaultServer(behaviour, settings)
+    server = Http2FaultServer(behaviour, settings, model)
     try:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
         yield server

@@ -39,6 +39,8 @@ Pushgateway = Annotated[
         "requests": ("--requests", "-n"),
         "batch_size": ("--batch-size", "-b"),
         "shapes": "--shape",
+        "parameters": "--parameter",
+        "objectives": "--objective",
     },
 )
 def loadtest(

@@ -73,17 +73,17 @@ def _encode(model: Model, sample: Sample) -> dict[str, bytes]:
 
 def http_request(endpoint: Endpoint, model: Model, version: str, body: bytes, json_length: int) -> bytes:
     """A whole HTTP/1.1 request, ready to be sent over a connection that stays open."""
-    headers = {
-        "Host": endpoint.authority,
-        "Content-Type": "application/octet-stream",
-        "Inference-Header-Content-Length": str(json_length),
-    }
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(json_length)}
     if endpoint.compression:
         body = gzip.compress(body) if endpoint.compression == "gzip" else zlib.compress(body)
         headers |= {"Content-Encoding": endpoint.compression, "Accept-Encoding": endpoint.compression}
-    headers |= {**dict(endpoint.headers), "Content-Length": str(len(body))}
-    lines = [f"POST {endpoint.path}{model_path(model.name, version)}/infer HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return http_message(endpoint, f"{model_path(model.name, version)}/infer", headers, body)
+
+
+def http_message(endpoint: Endpoint, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A whole HTTP/1.1 POST; the endpoint's own headers go before these."""
+    sent = {"Host": endpoint.authority, **headers, **dict(endpoint.headers), "Content-Length": str(len(body))}
+    lines = [f"POST {endpoint.path}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, TlsOptions, parse_endpoint
-from serve_deploy.loadtest.loads import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay, Search, parse_loads
+from serve_deploy.loadtest.loads import Search, parse_loads
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.options import JudgingOptions

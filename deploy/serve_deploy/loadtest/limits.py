@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.loads import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Search
+from serve_deploy.loadtest.loads import Search
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.reports.figures import format_plainly
 

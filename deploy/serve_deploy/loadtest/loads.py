@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Option
 
@@ -21,47 +22,6 @@ _LOAD = "Load"
 _MOST_LOADS = 1000
 _SEARCHED: dict[Variable, str] = {"rate": "10..1000000", "concurrency": "1..1024"}
 _RECORDING = "one arrival a line: seconds (1.25), or a time such as 2026-01-31T12:00:00.5; or a JSON list of them"
-
-
-@dataclass(frozen=True)
-class ClosedLoop:
-    """`concurrency` requests in flight: each reply sends the next request."""
-
-    concurrency: int
-
-
-@dataclass(frozen=True)
-class ConstantRate:
-    """One request every 1/rate seconds."""
-
-    rate: float
-
-
-@dataclass(frozen=True)
-class PoissonRate:
-    """Independent arrivals: exponential gaps of mean 1/rate seconds; the same seed gives the same arrivals."""
-
-    rate: float
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """A rate that grows (or falls) evenly from `first` to `last` over the whole duration."""
-
-    first: float
-    last: float
-
-
-@dataclass(frozen=True)
-class Replay:
-    """Recorded arrivals, in seconds after the first one, ascending; `source` names the recording."""
-
-    offsets: tuple[float, ...]
-    source: str
-
-
-OpenLoop = ConstantRate | PoissonRate | Ramp | Replay
-LoadShape = ClosedLoop | OpenLoop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.recorder import SUCCEEDED, TIMED_OUT, Kind, SampleBlock
+from serve_deploy.generation.faults import STALLED as STALLED_NAME
+from serve_deploy.loadtest.answers import AnswerMeasurement
+from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT, Kind, SampleBlock
 from serve_deploy.reports.histogram import Histogram
 from serve_deploy.reports.point import ErrorKind, TimelineBucket
 
 _MOST_SLICES = 240
-_TIMEOUT_TEXT = "no reply within the timeout"
+_TIMEOUTS = {
+    TIMED_OUT: Kind(TIMED_OUT, "timeout", "no reply within the timeout"),
+    STALLED: Kind(STALLED, STALLED_NAME, "the answer did not end within the timeout"),
+}
 Seconds = NDArray[np.float64]
 
 
@@ -56,7 +61,7 @@ class Timeline:
             target.ended += int(np.count_nonzero(inside))
             target.succeeded += succeeded
             target.failed += int(np.count_nonzero(inside)) - succeeded
-            target.response.record_seconds(response[inside & (codes <= TIMED_OUT)])
+            target.response.record_seconds(response[inside & (codes <= STALLED)])
 
     def _indexes(self, times: Seconds) -> NDArray[np.int64]:
         return np.clip((times - self._start) // self._width, 0, _MOST_SLICES - 1).astype(np.int64)
@@ -99,6 +104,7 @@ class Measurement:
     """
 
     start: float
+    answers: AnswerMeasurement | None = None
     succeeded: int = 0
     failed: int = 0
     timed_out: int = 0
@@ -135,12 +141,15 @@ class Measurement:
             self.responses += int(responses.sum())
         if block.never_sent:
             self._add_never_sent(*np.frombuffer(block.never_sent, np.float64).reshape(-1, 2).T)
+        rows = np.frombuffer(block.rows, np.float64).reshape(-1, 4)
+        if self.answers:
+            self.answers.add(worker, block, rows)
         if not block.rows:
             return
-        intended, sent, end, outcomes = np.frombuffer(block.rows, np.float64).reshape(-1, 4).T
+        intended, sent, end, outcomes = rows.T
         codes = outcomes.astype(np.uint8)
         was_sent = ~np.isnan(sent)
-        answered = codes <= TIMED_OUT
+        answered = codes <= STALLED
         self._count(worker, codes)
         self.response.record_seconds((end - intended)[answered])
         self.recent.record_seconds((end - intended)[answered])
@@ -157,12 +166,14 @@ class Measurement:
         self.never_sent += int(requests.sum())
         for histogram in (self.response, self.recent):
             histogram.record_seconds(waited, requests.astype(np.int64))
+        if self.answers:
+            self.answers.add_never_sent(waited, requests)
 
     def _count(self, worker: int, codes: NDArray[np.uint8]) -> None:
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
             if code == SUCCEEDED:
                 self.succeeded += int(count)
-            elif code == TIMED_OUT:
+            elif code in _TIMEOUTS:
                 self.timed_out += int(count)
             else:
                 self.failed += int(count)
@@ -187,7 +198,7 @@ class Measurement:
         for (worker, code), count in self.errors.items():
             if code == SUCCEEDED:
                 continue
-            kind = Kind(code, "timeout", _TIMEOUT_TEXT) if code == TIMED_OUT else names[worker, code]
+            kind = _TIMEOUTS.get(code) or names[worker, code]
             counts[kind.name] += count
             examples.setdefault(kind.name, kind.example)
         return tuple(ErrorKind(kind=name, count=count, example=examples[name]) for name, count in counts.most_common())

@@ -7,8 +7,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.loadtest.loads import LoadShape
 from serve_deploy.loadtest.recorder import Kind
 from serve_deploy.loadtest.requests import RequestSource
 

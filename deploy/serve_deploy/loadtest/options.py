@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
 from serve_deploy.endpoint.readiness import WaitSeconds
-from serve_deploy.loadtest.loads import ClosedLoop, Loads, LoadShape, Ramp, Replay, Search, parse_loads
+from serve_deploy.loadtest.generation_options import GenerationOptions
+from serve_deploy.loadtest.loads import Loads, Search, parse_loads
 from serve_deploy.option import Made, Option
 from serve_deploy.reports.options import JudgingOptions
 from serve_deploy.tensors.shape_text import parse_shape
@@ -74,6 +76,7 @@ class LoadTestOptions:
         Literal["none", "system"],
         Option("Pass inputs in shared memory; system: the server is on this machine.", group=_REQUESTS),
     ] = "none"
+    generation: Annotated[GenerationOptions, Made(GenerationOptions)] = field(default_factory=GenerationOptions)
     processes: Annotated[int, Option("Generator processes; each uses one core.", minimum=1, group=_GENERATOR)] = 1
     connections: Annotated[int, Option("Most connections that an open loop may open.", minimum=1, group=_GENERATOR)] = (
         1000
@@ -87,6 +90,11 @@ class LoadTestOptions:
         Option("Serve live Prometheus metrics during the run.", metavar="[HOST:]PORT", group=_GENERATOR),
     ] = None
     endpoint: Annotated[Endpoint, Made(read_endpoint)]
+
+    @property
+    def generates(self) -> bool:
+        """Whether token streams are measured."""
+        return self.generation.generate is not None
 
     @property
     def repeats(self) -> int:

@@ -4,40 +4,69 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.readiness import wait_until_ready
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.shared_memory import shared_inputs
 from serve_deploy.loadtest.data import read_request_data
+from serve_deploy.loadtest.generating import (
+    build_prompting,
+    check_generation,
+    choose_prompts,
+    describe_model,
+    read_counter,
+    replay_arrivals,
+)
 from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.limits import check_limits
 from serve_deploy.loadtest.live import Listener, LiveSnapshot
 from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.messages import Job
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.requests import build_source, check_options
+from serve_deploy.loadtest.requests import RequestSource, build_source, check_options
 from serve_deploy.loadtest.session import Session
+from serve_deploy.loadtest.token_questions import TokenQuestions
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
+from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
 from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline
-from serve_deploy.reports.objectives import check_gates
+from serve_deploy.reports.objectives import Objective, check_gates, gather_objectives
+from serve_deploy.reports.point import RequestData
 from serve_deploy.reports.report import LoadTestReport
 
 _CONTROL_TIMEOUT_SECONDS = 30.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What is measured and what it is sent; `control` is None where nothing can be asked in Triton's protocol."""
+
+    model: Model
+    server_version: str
+    data: RequestData
+    source: RequestSource
+    control: ControlPlane | None
+    tokens: TokenQuestions | None = None
+
+
 def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) -> LoadTestReport:
     """Measure and judge; see `serve_deploy.loadtest.run_loadtest`."""
     check_limits(options)
+    check_generation(options)
     gates = [parse_gate(text) for text in options.judging.slo]
     if isinstance(options.loads, Search) and not gates:
         raise UsageError("`find` needs a gate that the load must pass", hint="such as `slo='p99<50ms'`")
-    check_gates(gates, (), generates=False)
+    objectives = gather_objectives(options.generation.objectives, gates) if options.generates else ()
+    check_gates(gates, objectives, generates=options.generates)
+    prompts = choose_prompts(options) if options.generates else None
+    if prompts:
+        options = replay_arrivals(options, prompts)
     baseline = _read_baseline(options)
-    timeout_seconds = min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
     if options.wait_seconds:
         wait_until_ready(
             options.endpoint,
@@ -48,10 +77,16 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
         )
     with (
         _live_metrics(options, on_snapshot) as listener,
-        ControlPlane(options.endpoint, timeout_seconds=timeout_seconds) as control,
+        ControlPlane(options.endpoint, timeout_seconds=_control_timeout(options)) as control,
     ):
-        report = _measure(options, control, gates, listener, progress)
+        progress(f"asking {options.endpoint.url} about {options.model}")
+        subject = _prompted(options, control, prompts, objectives) if prompts else _plain(options, control)
+        report = _measure(options, subject, gates, listener, progress)
     return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
+
+
+def _control_timeout(options: LoadTestOptions) -> float:
+    return min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
 
 
 def _read_baseline(options: LoadTestOptions) -> Baseline | None:
@@ -84,27 +119,51 @@ def _live_metrics(options: LoadTestOptions, on_snapshot: Listener) -> Iterator[L
         yield tell_both
 
 
-def _measure(
-    options: LoadTestOptions, control: ControlPlane, gates: Sequence[Gate], on_snapshot: Listener, progress: Progress
-) -> LoadTestReport:
-    progress(f"asking {options.endpoint.url} about {options.model}")
+@contextlib.contextmanager
+def _plain(options: LoadTestOptions, control: ControlPlane) -> Iterator[_Subject]:
     server_version = str(control.server_metadata().get("version", ""))
     model = control.describe_model(options.model, options.model_version)
     check_options(options, model)
     rows = read_request_data(options, model)
     samples = rows.samples
-    progress(f"sending {describe_data(rows.data)}")
     placed = (
         shared_inputs(control, model, samples)
         if options.shared_memory == "system"
         else contextlib.nullcontext([None] * len(samples))
     )
-    with placed as regions, Interruption() as interruption, Workers(options.processes, interruption) as workers:
+    with placed as regions:
         source = build_source(options, model, samples, regions)
+        yield _Subject(model=model, server_version=server_version, data=rows.data, source=source, control=control)
+
+
+@contextlib.contextmanager
+def _prompted(
+    options: LoadTestOptions, control: ControlPlane, prompts: PromptSet, objectives: tuple[Objective, ...]
+) -> Iterator[_Subject]:
+    asked = describe_model(options, control, _control_timeout(options))
+    yield _Subject(
+        model=asked.model,
+        server_version=asked.server_version,
+        data=prompts.origin,
+        source=build_prompting(options, asked, prompts),
+        control=control if asked.speaks_triton else None,
+        tokens=TokenQuestions(asked.protocol, objectives, read_counter(options)),
+    )
+
+
+def _measure(
+    options: LoadTestOptions,
+    subject: contextlib.AbstractContextManager[_Subject],
+    gates: Sequence[Gate],
+    on_snapshot: Listener,
+    progress: Progress,
+) -> LoadTestReport:
+    with subject as asked, Interruption() as interruption, Workers(options.processes, interruption) as workers:
+        progress(f"sending {describe_data(asked.data)}")
         workers.introduce(
             lambda number: Job(
                 endpoint=options.endpoint,
-                source=source,
+                source=asked.source,
                 validate=options.validate,
                 streaming=options.streaming,
                 timeout_seconds=options.timeout_seconds,
@@ -112,9 +171,11 @@ def _measure(
                 workers=options.processes,
             )
         )
-        session = Session(options, control, model, workers, interruption, on_snapshot, progress)
+        session = Session(
+            options, asked.control, asked.model, workers, interruption, on_snapshot, progress, asked.tokens
+        )
         if isinstance(options.loads, Search):
             session.search(options.loads, gates)
         else:
             session.sweep(options.loads)
-    return session.report(server_version, rows.data)
+    return session.report(asked.server_version, asked.data)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from serve_deploy.arrivals.shapes import LoadShape, Replay
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
 from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.live import Listener, Phase, Pulse
-from serve_deploy.loadtest.loads import LoadShape, Replay, Search, describe_load
+from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd, PeriodPlan, Prepare
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -26,6 +27,7 @@ from serve_deploy.loadtest.recorder import SampleBlock
 from serve_deploy.loadtest.search import CutShort, search_load
 from serve_deploy.loadtest.server_cpu import CpuMeter
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
+from serve_deploy.loadtest.token_questions import TokenQuestions
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
@@ -44,12 +46,14 @@ class Session:
     """Measures one load after the other, until all are done or something ends the run."""
 
     options: LoadTestOptions
-    control: ControlPlane
+    # None where the server does not speak Triton's protocol.
+    control: ControlPlane | None
     model: Model
     workers: Workers
     interruption: Interruption
     on_snapshot: Listener
     progress: Progress
+    tokens: TokenQuestions | None = None
     points: list[Point] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     found: SearchResult | None = None
@@ -105,7 +109,11 @@ class Session:
             self._server_share(before), sampler.means(), sampler.pending(), cpu.cores, self.ended_by == "server"
         )
         lasted = self._period_seconds(measurement, plan)
-        self.points.append(build_point(load, repeat, started_at, lasted, measurement, ends, server))
+        point = build_point(load, repeat, started_at, lasted, measurement, ends, server)
+        if self.tokens and measurement.answers:
+            generation = self.tokens.conclude(measurement.answers, lasted)
+            point = point.model_copy(update={"generation": generation})
+        self.points.append(point)
 
     def _prepare(self, shape: LoadShape) -> bool:
         failure = self.workers.prepare(Prepare(shape, self._connections_each))
@@ -133,7 +141,8 @@ class Session:
         )
 
     def _carry_out(self, plan: PeriodPlan, pulse: Pulse) -> tuple[Measurement, dict[int, PeriodEnd]]:
-        measurement, ends = Measurement(plan.start), dict[int, PeriodEnd]()
+        answers = self.tokens.begin(plan.start) if self.tokens else None
+        measurement, ends = Measurement(plan.start, answers), dict[int, PeriodEnd]()
         for worker, message in self.workers.measure(plan):
             if isinstance(message, SampleBlock):
                 measurement.add(worker, message)
@@ -157,6 +166,8 @@ class Session:
             self.workers.stop()
 
     def _statistics(self) -> dict[str, list[Document]]:
+        if self.control is None:
+            return {}
         names = {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
         try:
             return {name: self.control.statistics(name, version) for name, version in names.items()}

@@ -15,14 +15,15 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+from serve_deploy.arrivals.schedule import Schedule, split_evenly
+from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
-from serve_deploy.loadtest.loads import ClosedLoop, LoadShape
 from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
+from serve_deploy.loadtest.prompting import Prompting
 from serve_deploy.loadtest.recorder import SUCCEEDED
 from serve_deploy.loadtest.requests import Sequences
-from serve_deploy.loadtest.schedule import Schedule, split_evenly
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4
@@ -41,7 +42,7 @@ class Worker:
     def accept(self, job: Job) -> None:
         """Learn what the run is about."""
         self._job = job
-        self._exchange = Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
+        self._exchange = _open_exchange(job)
         self._exchange.client = _open_client(job, self._exchange)
 
     def stop(self) -> None:
@@ -145,7 +146,7 @@ class Worker:
                 self._flush(period)
 
     def _flush(self, period: ClosedPeriod | OpenPeriod) -> None:
-        block = self._exchange.recorder.take(period.in_flight)
+        block = self._exchange.recorder.take(period.in_flight, self._exchange.count_pieces())
         self._send(block)
         outcomes = set(array("d", block.rows)[3::4])
         if outcomes and self._losses().issuperset(outcomes):
@@ -163,6 +164,7 @@ class Worker:
         busy = [slot for slot in self._exchange.slots if slot.is_busy]
         for slot in busy:
             slot.give_up()
+            self._exchange.note_unfinished(slot)
         return tuple(slot.sent for slot in busy)
 
     async def close(self) -> None:
@@ -173,11 +175,23 @@ class Worker:
         await asyncio.sleep(0)
 
 
+def _open_exchange(job: Job) -> Exchange:
+    source = job.source.open(job.worker, job.workers)
+    if not isinstance(job.source, Prompting):
+        return Exchange(source, job.timeout_seconds)
+    from serve_deploy.loadtest.clients.generation_exchange import GenerationExchange
+
+    return GenerationExchange(source, job.timeout_seconds, keeps_text=job.source.counts_tokens)
+
+
 def _open_client(job: Job, exchange: Exchange) -> Any:
     if job.endpoint.protocol == "http":
         from serve_deploy.loadtest.clients.http_client import HttpClient
+        from serve_deploy.loadtest.clients.http_connection import KeptBody
+        from serve_deploy.loadtest.clients.http_stream import StreamBody
 
-        return HttpClient(job.endpoint, exchange, validate=job.validate)
+        generates = isinstance(job.source, Prompting)
+        return HttpClient(job.endpoint, exchange, StreamBody if generates else KeptBody if job.validate else None)
     from serve_deploy.loadtest.clients.grpc_client import GrpcClient
     from serve_deploy.loadtest.validation import check_grpc_reply
 

@@ -9,7 +9,11 @@ from decimal import Decimal
 
 from serve_deploy.reports.point import Load, RequestData
 
-METRIC_NAMES = {"response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors"}
+METRIC_NAMES = {
+    "response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors",
+    "ttft_p50": "TTFT p50", "ttft_p99": "TTFT p99", "itl_p99": "ITL p99", "output_tokens": "output tokens",
+    "goodput": "goodput",
+}  # fmt: skip
 
 
 def format_number(value: float, digits: int = 3) -> str:

@@ -34,7 +34,7 @@ _OVER_REQUESTS = re.compile(
     r"(?:(?P<clock>ttft|tpot|e2e|response)_)?(?:(?P<max>max)|p(?P<percentile>\d{1,2}(?:\.\d+)?))"
 )
 _LEAST_PERCENTILE = 90.0
-_NO_OBJECTIVES = "give `objective='ttft<500ms'`, or a gate on the slowest requests such as `slo='ttft_p99<500ms'`"
+_NO_OBJECTIVES = "give `objectives='ttft<500ms'`, or a gate on the slowest requests such as `slo='ttft_p99<500ms'`"
 VOCABULARY = """an objective for each request is <figure><number><unit>, such as 'ttft<500ms':
   ttft                         its time to first token, from the intended send (us, ms, s)
   e2e                          its response time, from the intended send
@@ -77,14 +77,14 @@ def parse_objective(expression: str) -> Objective:
     """Parse one --objective; UsageError, saying what may be said, where it is none."""
     parsed = read_expression(expression)
     if parsed is None or parsed.comparison not in ("<", "<="):
-        raise UsageError(f"`objective={expression}` is not an objective", hint=VOCABULARY)
+        raise UsageError(f"`objectives={expression}` is not an objective", hint=VOCABULARY)
     if not _FIGURE.fullmatch(parsed.name):
-        raise UsageError(f"`objective={expression}`: unknown figure '{parsed.name}'", hint=VOCABULARY)
+        raise UsageError(f"`objectives={expression}`: unknown figure '{parsed.name}'", hint=VOCABULARY)
     if parsed.unit not in UNITS["time"]:
         said = complain_of_unit(parsed, list(UNITS["time"]))
-        raise UsageError(f"`objective={expression}`: {said}", hint=VOCABULARY)
+        raise UsageError(f"`objectives={expression}`: {said}", hint=VOCABULARY)
     if not parsed.is_finite:
-        raise UsageError(f"`objective={expression}`: the bound is not a finite number")
+        raise UsageError(f"`objectives={expression}`: the bound is not a finite number")
     seconds = parsed.number * UNITS["time"][parsed.unit] / 1e6
     return Objective(expression.strip(), parsed.name, parsed.comparison, seconds)
 

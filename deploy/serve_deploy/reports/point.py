@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from serve_deploy.reports.document import Document, LatencySummary
+from serve_deploy.reports.document import Document, LatencySummary, TimeSlice
 from serve_deploy.reports.generation import Generation
 
 
@@ -89,11 +89,9 @@ class ModelStatistics(Document):
     average_batch_size: float
 
 
-class TimelineBucket(Document):
-    """One slice of the measurement period, by the end of the request; start is relative to the period's."""
+class TimelineBucket(TimeSlice):
+    """One slice of the measurement period, by the end of the request."""
 
-    start_seconds: float
-    duration_seconds: float
     succeeded: int
     failed: int
     in_flight: int

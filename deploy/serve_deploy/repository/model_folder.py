@@ -24,6 +24,7 @@ MODEL_NAME = "model.onnx"
 MODEL_FILES = {
     "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
     "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
+    "vllm": "model.json",
 }  # fmt: skip
 # What turns vLLM's own metrics on, in its configuration.
 REPORT_CUSTOM_METRICS = 'parameters { key: "REPORT_CUSTOM_METRICS" value { string_value: "true" } }'

@@ -153,7 +153,7 @@ def test_the_report_counts_who_missed_what() -> None:
     [
         ("ttft_p99<1s", ["ttft<1s"], False, "about token streams", "`generate`"),
         ("output_tokens>5", [], False, "about token streams", "`generate`"),
-        ("goodput>95%", [], True, "nothing says which requests are good", "`objective='ttft<500ms'`"),
+        ("goodput>95%", [], True, "nothing says which requests are good", "`objectives='ttft<500ms'`"),
     ],
 )
 def test_a_gate_that_nothing_could_answer_is_refused_before_the_run(

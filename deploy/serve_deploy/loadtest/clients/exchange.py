@@ -50,6 +50,7 @@ class Period(Protocol):
     in_flight: int
 
     def next(self, slot: Slot, now: float) -> None: ...
+    def rest(self, slot: Slot, until: float) -> None: ...
     def expire(self, now: float) -> None: ...
 
 
@@ -108,8 +109,19 @@ class Exchange:
         oldest = now - self.timeout_seconds
         for slot in [slot for slot in self.slots if slot.is_busy and slot.sent < oldest]:
             slot.give_up()
-            self.finish(slot, TIMED_OUT)
+            self.finish(slot, self.code_of_timeout(slot))
         self.period.expire(now)
+
+    def code_of_timeout(self, _slot: Slot) -> int:
+        """How the request has ended that the slot gave up."""
+        return TIMED_OUT
+
+    def note_unfinished(self, slot: Slot) -> None:
+        """Note what is known of a request that nobody waits for any more."""
+
+    def count_pieces(self) -> int:
+        """The pieces that have come of answers that go on."""
+        return 0
 
 
 def _connect_text(error: Exception) -> str:

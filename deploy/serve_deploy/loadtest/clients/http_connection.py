@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
 
@@ -41,11 +41,26 @@ class ReplyHead:
             self.head, self.length = head + separator, length
 
 
-class _Body:
-    """Keeps a reply's body for its connection, which the parser then tells of the end as usual."""
+class Body(Protocol):
+    """Hears of a reply from the parser in its connection's place, and passes its end on."""
 
-    def __init__(self, on_message_complete: Callable[[], None]) -> None:
-        self.on_message_complete = on_message_complete
+    # Whether the reply is over when the connection is: it says neither its length nor that it comes in chunks.
+    ends_with_connection: bool
+
+    def content(self) -> bytes:
+        """What the reply holds, as far as it was kept."""
+
+    def difference(self, expected: Any) -> str | None:
+        """What is wrong with the reply; None where nothing is, or nothing was expected."""
+
+
+class KeptBody:
+    """A whole body, to be compared with what was expected."""
+
+    ends_with_connection = False
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self.on_message_complete = connection.on_message_complete
 
     def on_message_begin(self) -> None:
         self._parts: list[bytes] = []
@@ -58,15 +73,22 @@ class _Body:
     def on_body(self, body: bytes) -> None:
         self._parts.append(body)
 
+    def content(self) -> bytes:
+        """The whole body."""
+        return b"".join(self._parts)
+
     def difference(self, expected: Any) -> str | None:
         """What is wrong with the reply; None where nothing is, or nothing was expected."""
-        return check_http_reply(b"".join(self._parts), self._json_length, expected) if expected else None
+        return check_http_reply(self.content(), self._json_length, expected) if expected else None
+
+
+OpenBody = Callable[["HttpConnection"], Body]
 
 
 class HttpConnection:
     """A connection as a state machine: send, wait for the whole reply, tell the exchange; no task, no future."""
 
-    def __init__(self, exchange: Exchange, known: ReplyHead) -> None:
+    def __init__(self, exchange: Exchange, known: ReplyHead, open_body: OpenBody | None) -> None:
         self.exchange = exchange
         self.intended = self.sent = 0.0
         self.is_busy = False
@@ -76,8 +98,8 @@ class HttpConnection:
         self._known = known
         self._kept = b""
         self._chunk_length = 0
-        self._body = _Body(self.on_message_complete) if known.keeps_bodies else None
-        self._parser = httptools.HttpResponseParser(self._body or self)
+        self._body = open_body(self) if open_body else None
+        self.parser = httptools.HttpResponseParser(self._body or self)
 
     def send(self, intended: float) -> None:
         """Send the next request; `intended` is when that was meant to happen."""
@@ -90,7 +112,7 @@ class HttpConnection:
         self._kept = bytes(data[:_MOST_KEPT_BYTES])
         self._chunk_length = len(data)
         try:
-            self._parser.feed_data(data)
+            self.parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._end_broken("protocol", f"not an HTTP reply: {error}")
 
@@ -101,8 +123,8 @@ class HttpConnection:
             self.exchange.lose(self)
             self._drop()
             return
-        status = self._parser.get_status_code()
-        if self._parser.should_keep_alive():
+        status = self.parser.get_status_code()
+        if self.parser.should_keep_alive():
             if status == 200:
                 self._known.learn(self._kept, self._chunk_length)
         else:
@@ -110,7 +132,8 @@ class HttpConnection:
             self._drop()
         self.is_busy = False
         if status != 200:
-            content = self._kept.partition(b"\r\n\r\n")[2] or self._kept
+            kept = self._kept.partition(b"\r\n\r\n")[2] or self._kept
+            content = self._body.content() if self._body else kept
             self.exchange.fail(self, f"http_{status}", http_error_text(status, content))
         elif self._body and (wrong := self._body.difference(self.request.expected)):
             self.exchange.fail(self, "wrong_output", wrong)
@@ -118,6 +141,12 @@ class HttpConnection:
             self.exchange.finish(self, 0)
 
     def _end_closed(self, error: Exception | None) -> None:
+        if self.is_busy and self._body and self._body.ends_with_connection and not error:
+            self.exchange.lose(self)
+            self._drop()
+            self.is_busy = False
+            self.exchange.finish(self, 0)
+            return
         text = "the server closed the connection before it replied"
         if self._kept and self.is_busy and not error:
             text = "the server closed the connection in the middle of its reply"
@@ -144,8 +173,8 @@ class HttpConnection:
 class SocketConnection(HttpConnection):
     """Over a plain socket, which it owns."""
 
-    def __init__(self, exchange: Exchange, known: ReplyHead, plain: socket.socket) -> None:
-        super().__init__(exchange, known)
+    def __init__(self, exchange: Exchange, known: ReplyHead, open_body: OpenBody | None, plain: socket.socket) -> None:
+        super().__init__(exchange, known, open_body)
         self._socket = plain
         self._send, self._receive_into = plain.send, plain.recv_into
         self._unsent: memoryview | None = None

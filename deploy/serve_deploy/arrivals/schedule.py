@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.loads import ConstantRate, OpenLoop, PoissonRate, Ramp, Replay
+from serve_deploy.arrivals.shapes import ConstantRate, OpenLoop, PoissonRate, Ramp, Replay
 
 _CHUNK = 8192
 Offsets = NDArray[np.float64]

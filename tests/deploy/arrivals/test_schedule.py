@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_deploy.loadtest import ConstantRate, PoissonRate, Ramp, Replay
-from serve_deploy.loadtest.loads import OpenLoop
-from serve_deploy.loadtest.schedule import Schedule, split_evenly
+from serve_deploy.arrivals.schedule import Schedule, split_evenly
+from serve_deploy.arrivals.shapes import ConstantRate, OpenLoop, PoissonRate, Ramp, Replay
 
 RATES = st.floats(1, 20_000)
 SHAPES: st.SearchStrategy[OpenLoop] = st.one_of(

@@ -1,0 +1,1 @@
+"""Loads and their arrivals: what the load test sends, and what the twin is simulated under."""

@@ -1,0 +1,88 @@
+"""The exchange of a load test of a language model: what each answer holds is noted with the end of its request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol, cast
+
+from serve_deploy.generation import faults
+from serve_deploy.generation.answer import Answer
+from serve_deploy.loadtest.clients.exchange import Exchange, Request, Slot
+from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT
+
+
+class Talk(Protocol):
+    """What a request and its answer belong to."""
+
+    @property
+    def known_input_tokens(self) -> float:
+        """Input tokens by the tokenizer; NaN where they are not known."""
+
+    def go_on(self, answer: str, now: float) -> float:
+        """Make the next turn ready; the time at which it is to be sent, 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRequest(Request):
+    """A request, the answer that is to come, and the conversation that both belong to."""
+
+    answer: Answer
+    talk: Talk
+
+
+class AnswerSlot(Slot, Protocol):
+    """A slot whose request has an answer."""
+
+    request: PromptRequest
+
+
+class GenerationExchange(Exchange):
+    """A reply that came in order may still be a broken answer; a broken one says how it broke."""
+
+    def __init__(
+        self, request_source: Callable[[], Callable[[], Request]], timeout_seconds: float, *, keeps_text: bool
+    ) -> None:
+        super().__init__(request_source, timeout_seconds)
+        self._keeps_text = keeps_text
+
+    def finish(self, slot: Slot, code: int) -> None:
+        """The slot's request ended with this outcome; the slot is free."""
+        end = monotonic()
+        request = cast("AnswerSlot", slot).request
+        answer, talk = request.answer, request.talk
+        if code == SUCCEEDED:
+            fault = answer.end()
+            if fault:
+                code = self.recorder.code_of(*fault)
+        self.recorder.note_answer(answer, talk.known_input_tokens, keeps_text=self._keeps_text)
+        self._record((slot.intended, slot.sent, end, code))
+        due = talk.go_on(answer.text, end) if code == SUCCEEDED else 0.0
+        if due > end:
+            self.period.rest(slot, due)
+        else:
+            self._next(slot, end)
+
+    def fail(self, slot: Slot, kind: str, example: str) -> None:
+        """The slot's request failed; what was wrong with its answer before that counts first."""
+        answer = cast("AnswerSlot", slot).request.answer
+        if answer.has_begun and kind == "reset":
+            kind = faults.CUT
+        super().fail(slot, *(answer.fault or (kind, example)))
+
+    def code_of_timeout(self, slot: Slot) -> int:
+        """How the request has ended that the slot gave up."""
+        answer = cast("AnswerSlot", slot).request.answer
+        if answer.fault:
+            return self.recorder.code_of(*answer.fault)
+        return STALLED if answer.has_begun else TIMED_OUT
+
+    def note_unfinished(self, slot: Slot) -> None:
+        """Note what has come of an answer that nobody waits for any more."""
+        request = cast("AnswerSlot", slot).request
+        self.recorder.note_answer(request.answer, request.talk.known_input_tokens, keeps_text=False)
+
+    def count_pieces(self) -> int:
+        """The pieces that have come of answers that go on."""
+        return sum(len(cast("AnswerSlot", slot).request.answer.times) for slot in self.slots if slot.is_busy)

@@ -1,0 +1,159 @@
+"""From the options of a load test of a language model to its prompts and the requests that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
+
+from serve_deploy.arrivals.shapes import Replay
+from serve_deploy.endpoint.connection import RefusedError
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.endpoint.model import Model, model_path
+from serve_deploy.endpoint.openai import describe_served_model
+from serve_deploy.errors import UsageError
+from serve_deploy.generation.asking import Asking, GenerationProtocol
+from serve_deploy.loadtest.answers import CountTokens
+from serve_deploy.loadtest.generation_options import GenerationOptions
+from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.prompting import HttpWire, Prompting, Wire
+from serve_deploy.prompts.prompt import PromptSet
+from serve_deploy.prompts.reading import read_prompts
+from serve_deploy.prompts.tokenizer import read_tokenizer
+
+# What a request of a plain load test may hold; a language model is sent prompts.
+_PLAIN = (
+    "batch_size", "data", "expected", "repository", "validate", "shapes", "string_length", "sequence_length",
+    "streaming", "shared_memory",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedModel:
+    """Whom a load test of a language model asks, by which protocol, and what the server says of itself."""
+
+    protocol: GenerationProtocol
+    model: Model
+    server_version: str
+
+    @property
+    def speaks_triton(self) -> bool:
+        """Whether it can be asked for statistics and the like."""
+        return self.protocol in ("triton", "grpc")
+
+
+def describe_model(options: LoadTestOptions, control: ControlPlane, timeout_seconds: float) -> AskedModel:
+    """Ask the server about the model; an OpenAI-compatible one is not asked anything of Triton's protocol."""
+    generate, endpoint = options.generation.generate, options.endpoint
+    if endpoint.protocol == "http" and generate in ("chat", "completions"):
+        return _describe_openai(options, generate, timeout_seconds)
+    try:
+        version = str(control.server_metadata().get("version", ""))
+    except RefusedError:
+        if generate == "triton":
+            raise
+        return _describe_openai(options, "chat", timeout_seconds)
+    model = control.describe_model(options.model, options.model_version)
+    _check_tensors(options.generation, model)
+    return AskedModel(protocol="grpc" if endpoint.protocol == "grpc" else "triton", model=model, server_version=version)
+
+
+def _describe_openai(options: LoadTestOptions, protocol: GenerationProtocol, timeout_seconds: float) -> AskedModel:
+    if options.model_version:
+        raise UsageError("`model_version`: OpenAI's protocol has no versions")
+    model = describe_served_model(options.endpoint, options.model, timeout_seconds=timeout_seconds)
+    return AskedModel(protocol=protocol, model=model, server_version="")
+
+
+def _check_tensors(generation: GenerationOptions, model: Model) -> None:
+    for name, tensors in (("text_input", model.inputs), ("text_output", model.outputs)):
+        asked, names = getattr(generation, name), {tensor.name: tensor.data_type.value for tensor in tensors}
+        if names.get(asked) != "BYTES":
+            kind = "input" if name == "text_input" else "output"
+            raise UsageError(
+                f"model {model.name} has no {kind} '{asked}' of text",
+                hint=f"name it with `{name}`; its {kind}s are " + "; ".join(map(str, tensors)),
+            )
+
+
+def choose_prompts(options: LoadTestOptions) -> PromptSet:
+    """The prompts to send; of a trace no more than the test lasts."""
+    return read_prompts(
+        options.generation.asked,
+        seed=options.seed,
+        duration_seconds=options.duration_seconds,
+        requests=options.requests,
+    )
+
+
+def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOptions:
+    """The options with the arrivals of a trace as their load; UsageError where another load was asked for."""
+    if prompts.arrivals is None:
+        return options
+    if options.loads != LoadTestOptions.__dataclass_fields__["loads"].default:
+        raise UsageError("`trace` says when requests are sent", hint="leave out the load")
+    trace = options.generation.asked.trace
+    return replace(options, loads=(Replay(prompts.arrivals, trace.name if trace else "trace"),))
+
+
+def read_counter(options: LoadTestOptions) -> CountTokens | None:
+    """What counts tokens that the server does not count; None where there is no tokenizer."""
+    path = options.generation.asked.tokenizer
+    return read_tokenizer(path).count_tokens if path else None
+
+
+def build_prompting(options: LoadTestOptions, asked: AskedModel, prompts: PromptSet) -> Prompting:
+    """The requests, ready to be handed to the workers."""
+    generation = options.generation
+    asking = Asking(
+        protocol=asked.protocol,
+        model=options.model,
+        max_tokens=generation.max_tokens,
+        ignore_eos=generation.ignore_eos,
+        parameters=dict(generation.parameters),
+        text_input=generation.text_input,
+        text_output=generation.text_output,
+        inputs=frozenset(tensor.name for tensor in asked.model.inputs),
+    )
+    return Prompting(
+        prompts.conversations,
+        asking,
+        _build_wire(options, asked, asking),
+        starts_again=prompts.arrivals is not None,
+        counts_tokens=generation.asked.tokenizer is not None,
+    )
+
+
+def _build_wire(options: LoadTestOptions, asked: AskedModel, asking: Asking) -> Wire:
+    if asked.protocol == "triton":
+        path = f"{model_path(options.model, options.model_version)}/generate_stream"
+        return HttpWire(options.endpoint, path, has_ids=True)
+    return HttpWire(options.endpoint, asking.path, has_ids=False)
+
+
+def check_generation(options: LoadTestOptions) -> None:
+    """UsageError where options of a plain load test and those of a language model do not fit together."""
+    generation = options.generation
+    if generation.generate is None:
+        changed = next(_changed(generation), None) or next(_changed(generation.asked), None)
+        if changed:
+            raise UsageError(f"`{changed}` is about token streams", hint="measure them with `generate`")
+        return
+    changed = next((name for name in _changed(options) if name in _PLAIN), None)
+    if changed:
+        raise UsageError(f"`{changed}` and `generate` exclude each other", hint="a language model is sent prompts")
+    if options.endpoint.protocol == "grpc" and generation.generate != "auto":
+        raise UsageError(
+            f"`generate={generation.generate}` is a protocol over HTTP", hint="use `generate=auto` with a gRPC endpoint"
+        )
+    if options.endpoint.compression and options.endpoint.protocol == "http":
+        raise UsageError("`compression` with `generate` works over gRPC only")
+
+
+def _changed(options: Any) -> Iterator[str]:
+    """The fields that do not have their default."""
+    for each in fields(options):
+        value = getattr(options, each.name)
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if value != default and each.name != "asked":
+            yield each.name

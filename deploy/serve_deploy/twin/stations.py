@@ -1,0 +1,65 @@
+"""A model's queue and instances, and ensembles of them, as requests pass through."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from serve_deploy.twin.clock import Clock, Requests
+from serve_deploy.twin.instances import Batch, ContendingInstances, Instances, SharedCores
+from serve_deploy.twin.server import ServedModel
+
+
+class Node(Protocol):
+    """Where requests go."""
+
+    def arrive(self, now: float, request: int) -> None:
+        """A request enters."""
+
+
+@dataclass
+class Shared:
+    """What the stations of one server share."""
+
+    clock: Clock
+    requests: Requests
+    cores: SharedCores
+    seed: int
+    stations: int = 0
+
+
+class Station:
+    """A model that takes what waits, up to the largest batch, whenever an instance is idle."""
+
+    def __init__(self, model: ServedModel, rows: int, shared: Shared) -> None:
+        self.model, self.rows = model, rows
+        self.rejected: list[tuple[float, int]] = []
+        self._clock, self._requests = shared.clock, shared.requests
+        self._largest = max(1, model.max_batch_size // rows) if model.batching else 1
+        seed = np.random.default_rng([shared.seed, shared.stations])
+        shared.stations += 1
+        contend = not model.exclusive and (model.service.contend or (shared.cores.limited and model.cores_used))
+        self.instances: Instances = (
+            ContendingInstances(model, rows, shared.clock, self._finish, seed, shared.cores)
+            if contend
+            else Instances(model, rows, shared.clock, self._finish, seed)
+        )
+        self._waiting: deque[int] = deque()
+
+    def arrive(self, now: float, request: int) -> None:
+        """Execute it at once if an instance is idle."""
+        if self.instances.idle:
+            self.instances.start(now, [request])
+        else:
+            self._waiting.append(request)
+
+    def _finish(self, now: float, batch: Batch) -> None:
+        waiting = self._waiting
+        if waiting:
+            pop = waiting.popleft
+            self.instances.start(now, [pop() for _ in range(min(len(waiting), self._largest))])
+        if self._requests.waiting_for:
+            self._requests.end(now, batch)

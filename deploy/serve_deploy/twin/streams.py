@@ -1,0 +1,111 @@
+"""Requests on their way to the server: open loops ahead of time, closed loops as answers come."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_deploy.arrivals.schedule import Schedule
+from serve_deploy.arrivals.shapes import OpenLoop, Ramp
+from serve_deploy.twin.clock import Clock, Requests
+from serve_deploy.twin.server import Outside
+from serve_deploy.twin.stations import Node
+from serve_deploy.twin.times import draw_levels
+
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long a stream sends: seconds, or requests, whichever comes first."""
+
+    seconds: float
+    requests: int | None
+
+
+class Way:
+    """The way to the server: each request takes one of the measured times, and one of the workers if they are few."""
+
+    def __init__(self, outside: Outside, generator: np.random.Generator) -> None:
+        self._seconds: list[float] = outside.times.quantiles[draw_levels(generator)].tolist()
+        self._free_at = [0.0] * outside.workers if outside.workers else None
+        self._passed = 0
+        self.takes_time = outside.times.mean > 0
+
+    def arrival(self, sent: float) -> float:
+        """When a request that is sent now enters its queue; calls come in the order of their times."""
+        taken = self._seconds[self._passed % len(self._seconds)]
+        self._passed += 1
+        if self._free_at is None:
+            return sent + taken
+        end = max(sent, self._free_at[0]) + taken
+        heapq.heapreplace(self._free_at, end)
+        return end
+
+
+class OpenStream:
+    """Arrivals that wait for nobody."""
+
+    def __init__(self, load: OpenLoop, priority: int, span: Span, seed: int) -> None:
+        if isinstance(load, Ramp) and not np.isfinite(span.seconds):
+            raise ValueError("a ramp needs seconds")
+        schedule = Schedule(load, span.seconds, requests=span.requests, seed=seed)
+        self.sent: Seconds = np.concatenate([*schedule, np.zeros(0)])
+        self.first = 0
+        self._priority = priority
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Its requests."""
+        return np.arange(self.first, self.first + len(self.sent))
+
+    def enter(self, way: Way, requests: Requests) -> Seconds:
+        """Send all; returns when each enters its queue, ascending."""
+        arrivals = np.array([way.arrival(sent) for sent in self.sent.tolist()]) if way.takes_time else self.sent
+        order = np.argsort(arrivals, kind="stable")
+        self.sent, arrivals = self.sent[order], arrivals[order]
+        self.first = len(requests.entered)
+        requests.entered += arrivals.tolist()
+        if self._priority:
+            requests.priorities |= dict.fromkeys(self.numbers.tolist(), self._priority)
+        return arrivals
+
+
+class ClosedStream:
+    """Users that send their next request as soon as they are answered."""
+
+    def __init__(
+        self, users: int, priority: int, span: Span, node: Node, way: Way, clock: Clock, requests: Requests
+    ) -> None:
+        self._users, self._priority = users, priority
+        self._span, self._arrive, self._way = span, node.arrive, way
+        self._clock, self._requests = clock, requests
+        self._sent: list[float] = []
+        self._numbers: list[int] = []
+
+    @property
+    def sent(self) -> Seconds:
+        """When each was sent."""
+        return np.array(self._sent, np.float64)
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Its requests."""
+        return np.array(self._numbers, np.int64)
+
+    def start(self) -> None:
+        """Send each user's first request."""
+        for _ in range(self._users):
+            self._send(0.0)
+
+    def _send(self, now: float, _: int = 0, __: bool = True) -> None:
+        if now >= self._span.seconds or len(self._sent) == self._span.requests:
+            return
+        arrival = self._way.arrival(now)
+        number = self._requests.add(arrival, self._send, self._priority)
+        self._sent.append(now)
+        self._numbers.append(number)
+        self._clock.at(arrival, self._arrive, number)

@@ -95,18 +95,17 @@ def gather_objectives(expressions: Iterable[str], gates: Sequence[Gate]) -> tupl
     """The objectives that were given, and for figures without one those that follow from the gates.
 
     A gate on the slowest requests, `ttft_p99<500ms` (p90 or above, or max), says what each should take: `ttft<500ms`.
-    Of several on one figure the highest percentile does. A mean or a median speaks of all requests together, not of
-    each. Gates on gaps, such as `itl_mean<30ms`, hold for each request's own gaps.
+    Of several on one figure the highest percentile does, and of two on one percentile the stricter. A mean or a median
+    speaks of all requests together, not of each. Gates on gaps, such as `itl_mean<30ms`, hold for each request's own.
     """
     given = tuple(map(parse_objective, expressions))
     named = {objective.figure for objective in given}
     derived: dict[str, tuple[float, Objective]] = {}
-    for gate in gates:
-        found = _derive(gate)
-        if found and found[1].figure not in named:
-            percentile, objective = found
-            if percentile > derived.get(objective.figure, (-1.0, objective))[0]:
-                derived[objective.figure] = found
+    for percentile, objective in filter(None, map(_derive, gates)):
+        known = derived.get(objective.figure)
+        stricter = known is None or (percentile, -objective.bound_seconds) > (known[0], -known[1].bound_seconds)
+        if objective.figure not in named and stricter:
+            derived[objective.figure] = (percentile, objective)
     return (*given, *(objective for _, objective in derived.values()))
 
 

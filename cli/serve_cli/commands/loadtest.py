@@ -72,7 +72,7 @@ def loadtest(
 
 
 def describe_snapshot(snapshot: LiveSnapshot) -> str:
-    """One line: where the run is, rate, p99, errors, in flight."""
+    """One line: where the run is, rate, p99, tokens, errors, in flight."""
     from serve_deploy.reports.figures import format_count, format_load, format_number, format_time_us
 
     planned = "" if snapshot.planned_seconds is None else f" of {snapshot.planned_seconds:g}"
@@ -81,8 +81,18 @@ def describe_snapshot(snapshot: LiveSnapshot) -> str:
     return (
         f"{snapshot.phase} at {format_load(snapshot.load)}{repeat}, {snapshot.elapsed_seconds:.0f}{planned} s: "
         f"{format_number(snapshot.request_rate)}/s, p99 {format_time_us(snapshot.response_p99_us)}, "
-        f"{format_count(errors)} errors, {format_count(snapshot.in_flight)} in flight"
+        f"{_describe_tokens(snapshot)}{format_count(errors)} errors, {format_count(snapshot.in_flight)} in flight"
     )
+
+
+def _describe_tokens(snapshot: LiveSnapshot) -> str:
+    from serve_deploy.reports.figures import format_number, format_time_us
+
+    if snapshot.output_tokens_per_second is None:
+        return ""
+    first = snapshot.first_token_p50_us
+    said = "" if first is None else f"first token p50 {format_time_us(first)}, "
+    return f"{format_number(snapshot.output_tokens_per_second)} tokens/s, {said}"
 
 
 def push(report: LoadTestReport, url: str | None) -> None:

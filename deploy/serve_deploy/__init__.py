@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
+    from serve_deploy.reports.generation import Generation as Generation
     from serve_deploy.reports.judging import judge as judge
     from serve_deploy.reports.judging import require_passed as require_passed
     from serve_deploy.reports.options import JudgingOptions as JudgingOptions
@@ -116,6 +117,7 @@ _PLACES = {
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
+    "Generation": "reports.generation",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",

@@ -65,8 +65,9 @@ def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:
     knee = _last_within(rates, [each.stream.response.percentile(99) for each in found], slo_seconds)
     if knee is None:
         return None
-    points = tuple(zip(rates, (each.model.mean_in_flight for each in found), strict=True))
-    return MeasuredReplica(points, knee, tuple(each.model.mean_waiting for each in found))
+    in_flight = tuple(zip(rates, (each.model.mean_in_flight for each in found), strict=True))
+    queue = tuple(zip(rates, (each.model.mean_waiting for each in found), strict=True))
+    return MeasuredReplica(in_flight, knee, queue)
 
 
 def _last_within(rates: Sequence[float], p99s: Sequence[float], slo_seconds: float) -> float | None:
@@ -81,6 +82,8 @@ def _last_within(rates: Sequence[float], p99s: Sequence[float], slo_seconds: flo
 
 def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     """The twin of the model that was swept, or why there is none."""
+    if any(point.generation for point in report.points):
+        return "token streams are not simulated"
     if config is None:
         return "its configuration is not known"
     reason = not_simulated(config)

@@ -7,6 +7,7 @@ concurrencies requests in flight, of one replica.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.errors import UsageError
+from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.report import LoadTestReport
 
 
@@ -47,15 +49,22 @@ class MeasuredPod:
     cpu_cores: float | None = None
 
 
-def measure_pod(traffic: Sequence[ModelTraffic], slo_p99_seconds: float | None) -> MeasuredPod:
-    """Find what a pod can do; raises where a sweep cannot tell, or where no load of one keeps the objective."""
-    pods = [_measure_model(each, slo_p99_seconds) for each in traffic]
+def measure_pod(
+    traffic: Sequence[ModelTraffic], slo_p99_seconds: float | None, gates: Sequence[Gate] = ()
+) -> MeasuredPod:
+    """Find what a pod can do; raises where a sweep cannot tell, or where no load of one keeps the objectives.
+
+    `gates` are further objectives, of which those of token streams hold for their models alone.
+    """
+    pods = [_measure_model(each, slo_p99_seconds, gates) for each in traffic]
     return pods[0] if len(pods) == 1 else _mix(traffic, pods)
 
 
-def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None) -> MeasuredPod:
+def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: Sequence[Gate]) -> MeasuredPod:
     report = traffic.report
-    loads, dropped = usable_loads(report)
+    streams = any(point.generation for point in report.points)
+    asked = [gate for gate in gates if streams or not gate.needs_tokens]
+    loads, dropped = usable_loads(report, asked)
     if len(loads) < 2:
         raise UsageError(
             f"the capacity report of {report.target.model} has too few usable loads ({len(loads)}):"
@@ -64,7 +73,11 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None) -> Meas
         )
     branch = rising_branch(loads)
     slo, slo_origin = _objective(branch[0], slo_p99_seconds)
-    knee = find_knee(loads, slo)
+    if asked and slo_p99_seconds is None:
+        knee = find_knee(loads, math.inf)
+        slo, slo_origin = knee.p99_seconds, f"measured at the knee: {', '.join(gate.expression for gate in asked)}"
+    else:
+        knee = find_knee(loads, slo)
     pending, pending_origin = pending_guard(branch[0], knee)
     replica, openly = MeasuredReplica.of(branch, knee), replay_openly(report, branch, traffic.config, slo)
     return MeasuredPod(
@@ -74,7 +87,7 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None) -> Meas
         pending=pending,
         measured_by="by the server" if knee.server_side else "by the client",
         derived=(
-            Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads)),
+            Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads, asked)),
             _explain_replayed(openly, knee.rate),
         ),
         slo_origin=slo_origin,
@@ -86,12 +99,13 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None) -> Meas
 
 def _objective(lightest: Load, slo_p99_seconds: float | None) -> tuple[float, str]:
     if slo_p99_seconds is not None:
-        return slo_p99_seconds, "`slo_p99_seconds`"
-    return 2 * lightest.p99_seconds, f"no `slo_p99_seconds`: twice the p99 of the lightest load ({lightest.asked})"
+        return slo_p99_seconds, "`objectives`"
+    return 2 * lightest.p99_seconds, f"no `objectives`: twice the p99 of the lightest load ({lightest.asked})"
 
 
-def _explain_knee(knee: Load, loads: Sequence[Load]) -> str:
-    origin = f"highest throughput with p99 <= objective, at {knee.asked}"
+def _explain_knee(knee: Load, loads: Sequence[Load], gates: Sequence[Gate]) -> str:
+    kept = " and ".join(gate.expression for gate in gates) or "p99 <= objective"
+    origin = f"highest throughput with {kept}, at {knee.asked}"
     heaviest = max(loads, key=lambda load: load.concurrency)
     return f"{origin}: the heaviest load measured, so it may serve more; sweep further" if knee is heaviest else origin
 
@@ -152,8 +166,14 @@ def _mix_replicas(replicas: Sequence[MeasuredReplica], work: Sequence[float], kn
     levels = {rate / replica.knee_rate for replica in replicas for rate, _ in replica.points}
     kept = sorted({level for level in levels if level <= most} | {most})
 
-    def add_up(read: Callable[[MeasuredReplica, float], float], level: float) -> float:
-        return sum(part * read(each, level * each.knee_rate) for part, each in zip(work, replicas, strict=True))
+    def add_up(read: Callable[[MeasuredReplica, float], float]) -> tuple[tuple[float, float], ...]:
+        return tuple(
+            (
+                level * knee,
+                sum(part * read(each, level * each.knee_rate) for part, each in zip(work, replicas, strict=True)),
+            )
+            for level in kept
+        )
 
-    points = tuple((level * knee, add_up(MeasuredReplica.in_flight, level)) for level in kept)
-    return MeasuredReplica(points, knee, tuple(add_up(MeasuredReplica.waiting, level) for level in kept))
+    queue = add_up(MeasuredReplica.waiting) if any(each.queue for each in replicas) else ()
+    return MeasuredReplica(add_up(MeasuredReplica.in_flight), knee, queue)

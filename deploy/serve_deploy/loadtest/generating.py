@@ -17,7 +17,7 @@ from serve_deploy.generation.asking import Asking, GenerationProtocol
 from serve_deploy.loadtest.answers import CountTokens
 from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.prompting import HttpWire, Prompting, Wire
+from serve_deploy.loadtest.prompting import GrpcWire, HttpWire, Prompting, Wire
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.prompts.reading import read_prompts
 from serve_deploy.prompts.tokenizer import read_tokenizer
@@ -138,6 +138,8 @@ def _build_wire(options: LoadTestOptions, asked: AskedModel, asking: Asking) -> 
     if asked.protocol == "triton":
         path = f"{model_path(options.model, options.model_version)}/generate_stream"
         return HttpWire(options.endpoint, path, has_ids=True)
+    if asked.protocol == "grpc":
+        return GrpcWire(asked.model, options.model_version, options.endpoint.compression)
     return HttpWire(options.endpoint, asking.path, has_ids=False)
 
 

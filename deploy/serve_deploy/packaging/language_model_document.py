@@ -20,6 +20,7 @@ from serve_deploy.packaging.options import PackageOptions
 WEIGHTS_BYTES_PER_SECOND = 200e6
 ENGINE_START_SECONDS = 120.0
 SHARED_BYTES, SHARED_BYTES_A_GPU = GIB, GIB
+GROUP_SHARED_BYTES = 16 * GIB
 HOST_BYTES, HOST_BYTES_A_GPU = 4 * GIB, 4 * GIB
 
 
@@ -42,7 +43,9 @@ def describe_language_model(checkpoint: Checkpoint, plan: LanguagePlan, options:
         nodes=placement.nodes,
         max_model_len=placement.max_model_len,
         cache_tokens=placement.cache_tokens,
-        shared_memory_bytes=SHARED_BYTES + SHARED_BYTES_A_GPU * gpus,
+        shared_memory_bytes=max(
+            SHARED_BYTES + SHARED_BYTES_A_GPU * gpus, GROUP_SHARED_BYTES if placement.nodes > 1 else 0
+        ),
         host_memory_bytes=HOST_BYTES + HOST_BYTES_A_GPU * gpus,
         load_seconds=round(memory.weights_bytes / WEIGHTS_BYTES_PER_SECOND + ENGINE_START_SECONDS, 1),
         arguments=tuple(ReasonedValue(name=a.name, value=a.value, reason=a.reason) for a in plan.arguments),
@@ -76,6 +79,8 @@ def _facts(
     yield _fact("whole requests", requests, f"of {placement.max_model_len:,} tokens; shorter ones are more")
     gpus = placement.group.gpus // placement.nodes
     each = f"1 GiB, and 1 GiB for each of {gpus} GPUs, for NCCL and messages between processes (assumed)"
+    if placement.nodes > 1:
+        each = "at least 16 GiB where NCCL joins nodes (assumed)"
     yield _fact("shared memory", f"{model.shared_memory_bytes // GIB} GiB", each)
     host = f"4 GiB, and 4 GiB for each of {gpus} GPUs (assumed); pages of the weights' files come and go"
     yield _fact("host memory", f"{model.host_memory_bytes // GIB} GiB", host)

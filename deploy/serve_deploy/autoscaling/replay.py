@@ -24,10 +24,21 @@ Curve = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds until a new replica serves, and the window that the concurrency is the mean of."""
+    """Seconds until a new replica serves, the window that the concurrency is the mean of, and how late it is.
+
+    `counts_unanswered` says that the guard is what came within its window less twice what was answered, as for token
+    streams without gauges, rather than the requests that wait.
+    """
 
     cold_start_seconds: float
     window_seconds: float = 60.0
+    lag_seconds: float = 0.0
+    counts_unanswered: bool = False
+
+    @property
+    def memory_seconds(self) -> float:
+        """How long a measurement counts, until it is out of every window."""
+        return self.window_seconds + self.lag_seconds + SCRAPE_SECONDS + RULE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -141,11 +152,14 @@ def _serve(
     steady = min(share, 0.98 * replica.capacity)
     steady_in_flight, steady_waiting = replica.in_flight(steady), replica.waiting(steady)
     late = 0.0
+    if delays.counts_unanswered:
+        steady_waiting = max(0.0, share - 2 * replica.capacity) * GUARD_WINDOW_SECONDS
     for servers in ready:
         servers.backlog = max(0.0, servers.backlog + (share - replica.capacity) * tick)
         late += share * servers.count if replica.misses(share, servers.backlog) else 0.0
-        servers.history.append((now, servers.backlog + steady_in_flight, servers.backlog + steady_waiting))
-        while servers.history[0][0] < now - delays.window_seconds - SCRAPE_SECONDS - RULE_SECONDS:
+        waiting = steady_waiting if delays.counts_unanswered else servers.backlog + steady_waiting
+        servers.history.append((now, servers.backlog + steady_in_flight, waiting))
+        while servers.history[0][0] < now - delays.memory_seconds:
             servers.history.popleft()
     return late if ready else rate
 
@@ -163,8 +177,9 @@ def _pods(fleet: list[_Servers], now: float, delays: Delays) -> list[Pod]:
     seen = now - SCRAPE_SECONDS - RULE_SECONDS
     pods = []
     for index, servers in enumerate(fleet):
-        window = [entry for entry in servers.history if seen - delays.window_seconds < entry[0] <= seen]
-        guard = [entry for entry in window if entry[0] > seen - GUARD_WINDOW_SECONDS]
+        counted = seen - delays.lag_seconds
+        window = [entry for entry in servers.history if counted - delays.window_seconds < entry[0] <= counted]
+        guard = [entry for entry in servers.history if seen - GUARD_WINDOW_SECONDS < entry[0] <= seen]
         values = {}
         # A rate needs two samples.
         if window and window[-1][0] - window[0][0] >= SCRAPE_SECONDS:

@@ -16,7 +16,7 @@ from serve_deploy.model_config.backend_names import find_backend
 from serve_deploy.model_config.backend_rules import note_parameters
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
-from serve_deploy.repository.model_folder import MODEL_FILES, ModelFolder
+from serve_deploy.repository.model_folder import MODEL_FILES, REPORT_CUSTOM_METRICS, ModelFolder
 from serve_deploy.tensors.types import DataType
 from serve_deploy.triton.staging import judge_name, suggest_name
 
@@ -42,6 +42,8 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         if group.count < 0:
             yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
     yield from note_parameters(config)
+    if config.backend == "vllm" and not folder.reports_custom_metrics:
+        yield f"Triton's metrics do not show vLLM's load; to scale on its own, add {REPORT_CUSTOM_METRICS}"
     yield from note_engine(folder)
     if manifest is None:
         return

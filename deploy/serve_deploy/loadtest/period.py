@@ -260,7 +260,7 @@ class OpenPeriod:
 
     def _give_up(self, before: float, now: float) -> None:
         """Note everything that was due before then as never sent, with the time that it has waited at least."""
-        note = self._exchange.recorder.note_never_sent
+        note = self._exchange.note_never_sent
         reached = self._due[0] if self._due else before
         for queue in (self._waiting, self._due):
             while queue and queue[0] < before:

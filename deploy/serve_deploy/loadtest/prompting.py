@@ -20,7 +20,6 @@ from serve_deploy.generation.asking import Asking
 from serve_deploy.generation.pieces import Document
 from serve_deploy.loadtest.clients.generation_exchange import PromptRequest
 from serve_deploy.loadtest.clients.grpc_messages import frame_message
-from serve_deploy.loadtest.requests import NextRequest
 from serve_deploy.prompts.prompt import Conversation, Message, Turn
 from serve_deploy.tensors.types import TensorSpec
 
@@ -116,20 +115,31 @@ class Speaker:
         self._worker, self._workers = worker, workers
         self._numbers = itertools.count(worker, workers)
         self._turns = itertools.count()
-        self.begin()
+        self._next_start = worker
+        self._due: list[tuple[float, int, PromptRequest]] = []
+
+    def __call__(self) -> Callable[[], PromptRequest]:
+        """Requests for a slot; all slots share them."""
+        return self.next
 
     def begin(self) -> None:
         """A new period: conversations of the last one do not go on; a trace starts again."""
-        self._due: list[tuple[float, int, PromptRequest]] = []
-        if self._prompting.starts_again or not hasattr(self, "_starts"):
-            self._starts = itertools.count(self._worker, self._workers)
+        self._due.clear()
+        if self._prompting.starts_again:
+            self._next_start = self._worker
+
+    def skip(self, count: int) -> None:
+        """So many arrivals of a trace were given up; those that follow keep their own lengths."""
+        if self._prompting.starts_again:
+            self._next_start += count * self._workers
 
     def next(self) -> PromptRequest:
         """The request to send now."""
         if self._due and self._due[0][0] <= monotonic():
             return heapq.heappop(self._due)[2]
-        conversations = self._prompting.conversations
-        return self._build(Talk(self, conversations[next(self._starts) % len(conversations)]))
+        conversations, start = self._prompting.conversations, self._next_start
+        self._next_start += self._workers
+        return self._build(Talk(self, conversations[start % len(conversations)]))
 
     def resume(self, talk: Talk, due: float) -> None:
         """Have this turn sent at that time."""
@@ -158,7 +168,6 @@ class Prompting:
     starts_again: bool = False
     counts_tokens: bool = False
 
-    def open(self, worker: int, workers: int) -> Callable[[], NextRequest]:
+    def open(self, worker: int, workers: int) -> Speaker:
         """One worker's requests."""
-        speaker = Speaker(self, worker, workers)
-        return lambda: speaker.next
+        return Speaker(self, worker, workers)

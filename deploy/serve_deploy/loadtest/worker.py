@@ -177,12 +177,12 @@ class Worker:
 
 
 def _open_exchange(job: Job) -> Exchange:
-    source = job.source.open(job.worker, job.workers)
     if not isinstance(job.source, Prompting):
-        return Exchange(source, job.timeout_seconds)
+        return Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
     from serve_deploy.loadtest.clients.generation_exchange import GenerationExchange
 
-    return GenerationExchange(source, job.timeout_seconds, keeps_text=job.source.counts_tokens)
+    prompter = job.source.open(job.worker, job.workers)
+    return GenerationExchange(prompter, job.timeout_seconds, keeps_text=job.source.counts_tokens)
 
 
 def _open_client(job: Job, exchange: Exchange) -> Any:

@@ -16,9 +16,9 @@ from serve_deploy.checking.repository_check import check_repository
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.pipeline import package
-from serve_deploy.repository.model_folder import read_model_folder
+from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, read_model_folder
 
-VLLM = 'backend: "vllm" model_transaction_policy { decoupled: true } '
+VLLM = f'backend: "vllm" model_transaction_policy {{ decoupled: true }} {REPORT_CUSTOM_METRICS} '
 GROUP = "instance_group { count: 1 kind: KIND_MODEL }"
 
 

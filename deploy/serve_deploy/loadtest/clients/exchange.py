@@ -84,6 +84,10 @@ class Exchange:
         """A request failed before there was a slot to send it."""
         self.recorder.record(intended, NEVER_SENT, monotonic(), self.recorder.code_of(kind, example))
 
+    def note_never_sent(self, waited_seconds: float, requests: int) -> None:
+        """Requests were given up before they were sent, after waiting so long at least."""
+        self.recorder.note_never_sent(waited_seconds, requests)
+
     def lose(self, slot: Slot) -> None:
         """The slot cannot be used again."""
         slot.is_open = False

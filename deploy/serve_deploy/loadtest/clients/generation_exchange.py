@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from serve_deploy.generation import faults
 from serve_deploy.generation.answer import Answer
-from serve_deploy.loadtest.clients.exchange import Exchange, Request, Slot
+from serve_deploy.loadtest.clients.exchange import Exchange, Period, Request, Slot
 from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT
 
 
@@ -32,6 +32,18 @@ class PromptRequest(Request):
     talk: Talk
 
 
+class Prompter(Protocol):
+    """Where the requests of all slots come from."""
+
+    def __call__(self) -> Callable[[], PromptRequest]: ...
+
+    def begin(self) -> None:
+        """A new period begins."""
+
+    def skip(self, count: int) -> None:
+        """So many requests were given up before they were made."""
+
+
 class AnswerSlot(Slot, Protocol):
     """A slot whose request has an answer."""
 
@@ -41,11 +53,25 @@ class AnswerSlot(Slot, Protocol):
 class GenerationExchange(Exchange):
     """A reply that came in order may still be a broken answer; a broken one says how it broke."""
 
-    def __init__(
-        self, request_source: Callable[[], Callable[[], Request]], timeout_seconds: float, *, keeps_text: bool
-    ) -> None:
-        super().__init__(request_source, timeout_seconds)
+    def __init__(self, prompter: Prompter, timeout_seconds: float, *, keeps_text: bool) -> None:
+        super().__init__(prompter, timeout_seconds)
+        self._prompter = prompter
         self._keeps_text = keeps_text
+
+    def begin(self, period: Period) -> None:
+        """Let this period decide from now on, with requests of its own."""
+        super().begin(period)
+        self._prompter.begin()
+
+    def note_never_sent(self, waited_seconds: float, requests: int) -> None:
+        """Note requests that were given up; their prompts are nobody else's."""
+        super().note_never_sent(waited_seconds, requests)
+        self._prompter.skip(requests)
+
+    def fail_unsent(self, intended: float, kind: str, example: str) -> None:
+        """A request failed before there was a slot to send it."""
+        super().fail_unsent(intended, kind, example)
+        self._prompter.skip(1)
 
     def finish(self, slot: Slot, code: int) -> None:
         """The slot's request ended with this outcome; the slot is free."""

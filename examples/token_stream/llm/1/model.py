@@ -49,7 +49,7 @@ class Sampling:
             due += self.itl_ms * (1.0 if self.jitter_seed is None else jitter.uniform(0.5, 1.5))
 
 
-@dataclass
+@dataclass(eq=False)
 class Stream:
     """One request, and when its tokens were sent by the machine's monotonic clock, in seconds."""
 
@@ -141,6 +141,7 @@ class TritonPythonModel:
         return Stream(request.request_id(), prompt, sender, sampling, streams, excludes_input, returned, received)
 
     async def _run(self, stream):
+        self._metrics.begin(stream)
         async with self._running:
             start = time.monotonic()
             for index, due in zip(range(stream.sampling.tokens), stream.sampling.due(), strict=False):
@@ -155,7 +156,7 @@ class TritonPythonModel:
                 stream.sent.append(time.monotonic())
                 self._send(stream, index)
         stream.ended = time.monotonic()
-        self._metrics.add(stream)
+        self._metrics.end(stream)
         self._write_log(stream)
 
     def _send(self, stream, index):

@@ -93,7 +93,7 @@ def read_precision(
 def explain_unsupported(precision: Precision, capability: str) -> str | None:
     """Why a GPU of this compute capability cannot take the dtype; None where it can."""
     if precision.dtype == "bfloat16" and float(capability) < _FIRST_BFLOAT16:
-        return f"its compute capability {capability} has no bfloat16, which starts at 8.0: `dtype=float16`"
+        return f"its compute capability {capability} has no bfloat16, which starts at 8.0"
     return None
 
 

@@ -105,7 +105,7 @@ def test_tensorrt_llm_gets_the_llmapi_layout(packager: Packager) -> None:
         "kv_cache_config": {"free_gpu_memory_fraction": 0.9, "dtype": "fp8"},
         "triton_config": {"max_batch_size": 0, "decoupled": True},
     }  # fmt: skip
-    assert "# the fewest GPUs that hold the weights" in text
+    assert "# the fewest GPUs that hold weights" in text
     assert any("model.py and helpers.py are NVIDIA's, and still missing" in note for note in packaged.notes)
 
 

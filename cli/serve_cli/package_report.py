@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from serve_cli import output
+from serve_cli.language_model_report import print_language_model
 from serve_deploy.errors import ServeError
 from serve_deploy.releases import find_release
 
 if TYPE_CHECKING:
     from serve_deploy.manifest import BatchingProof, Manifest, Verification
-    from serve_deploy.packaging.pipeline import PackagedModel, PackageSummary
+    from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
     from serve_deploy.tensors.types import TensorSpec
 
 
@@ -24,6 +25,8 @@ def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
             output.stdout().print(model.config, end="", markup=False)
         else:
             _print_model(model, verbose)
+        if model.manifest.language_model:
+            print_language_model(model.manifest.language_model, verbose=verbose)
         for note in (*model.manifest.fixes, *model.notes):
             output.stderr().print(f"note: {output.in_flags(note)}", markup=False)
     if len(summary.packaged) + len(summary.failed) > 1:
@@ -50,6 +53,8 @@ def conclude(summary: PackageSummary) -> None:
 def _print_model(model: PackagedModel, verbose: bool) -> None:
     manifest, console = model.manifest, output.stdout()
     console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
+    if manifest.language_model:
+        return
     output.print_table(
         ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
     )

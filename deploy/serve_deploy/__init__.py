@@ -63,22 +63,29 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import InferenceResult as InferenceResult
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
+    from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
     from serve_deploy.manifest import read_manifest as read_manifest
     from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
+    from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
-    from serve_deploy.packaging.pipeline import FailedModel as FailedModel
-    from serve_deploy.packaging.pipeline import PackagedModel as PackagedModel
-    from serve_deploy.packaging.pipeline import PackageSummary as PackageSummary
+    from serve_deploy.packaging.packaged import FailedModel as FailedModel
+    from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
+    from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
+    from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
+    from serve_deploy.reports.generation import Generation as Generation
     from serve_deploy.reports.judging import judge as judge
     from serve_deploy.reports.judging import require_passed as require_passed
     from serve_deploy.reports.options import JudgingOptions as JudgingOptions
@@ -113,28 +120,34 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
-    "FailedModel": "packaging.pipeline",
+    "EngineArgument": "language_models.engine_arguments",
+    "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
+    "Generation": "reports.generation",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",
     "Interrupted": "errors",
     "InvalidModelError": "errors",
     "JudgingOptions": "reports.options",
+    "LanguageModel": "manifest",
+    "LanguageModelOptions": "packaging.language_model_options",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
     "LogOptions": "cluster.options",
+    "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
-    "PackageSummary": "packaging.pipeline",
-    "PackagedModel": "packaging.pipeline",
+    "PackageSummary": "packaging.packaged",
+    "PackagedModel": "packaging.packaged",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
+    "PromptOptions": "prompts.options",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -151,6 +164,7 @@ _PLACES = {
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
+    "TokenLengths": "prompts.lengths",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
     "TuneOptions": "tuning.options",

@@ -116,6 +116,63 @@ class Verification(_Document):
     onnxruntime_version: str | None = None
 
 
+class ReasonedValue(_Document):
+    """A fact or an argument, with why it is what it is."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+class GpuFit(_Document):
+    """What one GPU profile would hold of the model, in bytes of the fullest GPU; `reason` says why it does not fit."""
+
+    gpu: str
+    fits: bool
+    gpus: int = 0
+    nodes: int = 0
+    max_model_len: int = 0
+    cache_tokens: int = 0
+    weights_bytes: int = 0
+    engine_bytes: int = 0
+    cache_bytes: int = 0
+    reason: str = ""
+
+
+class LanguageModel(_Document):
+    """What a language model takes, derived from its checkpoint and run by nothing; bytes of GPUs are the fullest one's.
+
+    `load_seconds` and `host_memory_bytes` are assumed, for one node.
+    """
+
+    backend: Literal["vllm", "tensorrtllm"]
+    weights: str
+    architecture: str
+    parameters: int | None = None
+    weights_bytes: int
+    weights_are_measured: bool
+    cache_bytes_per_token: int
+    context_tokens: int
+    gpu: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    nodes: int
+    max_model_len: int
+    cache_tokens: int
+    shared_memory_bytes: int
+    host_memory_bytes: int
+    load_seconds: float
+    facts: tuple[ReasonedValue, ...] = ()
+    arguments: tuple[ReasonedValue, ...] = ()
+    fits: tuple[GpuFit, ...] = ()
+    not_verified: str = ""
+
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs that each pod of the model asks for."""
+        return self.tensor_parallel * self.pipeline_parallel // self.nodes
+
+
 class Manifest(_Document):
     """Everything that other commands need to know of a packaged model."""
 
@@ -142,6 +199,8 @@ class Manifest(_Document):
     samples: int = 0
     sample_bytes: int = 0
     verification: Verification | None = None
+    # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
+    language_model: LanguageModel | None = None
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
 

@@ -56,7 +56,7 @@ PLANTED: dict[str, tuple[Callable[[Objects], Any], str]] = {
     "monitor": (lambda o: _first(o, "ServiceMonitor")["endpoints"][0].update(port="web"), "ServiceMonitor finds"),
     "metric": (
         lambda o: _first(o, "PrometheusRule")["groups"][0]["rules"][0].update(expr="rate(nv_x[1m])"),
-        "uses nv_x, which Triton does not expose",
+        "uses nv_x, which neither Triton nor an engine exposes",
     ),
     "record": (lambda o: _first(o, "PrometheusRule")["groups"][0]["rules"].pop(1), "triton:pending is not recorded"),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from prometheus import tool
+from promtool import Series, expect_values, find_firing, read_groups, render_rules, run_promtool
 
 CHART = Path(__file__).parents[2] / "charts" / "triton"
 POD = 'namespace="models",pod="demo-triton-6c9f-abcde"'
@@ -27,16 +28,8 @@ VALUES = {
     },
 }
 
-Series = dict[str, str]
 Check = Callable[..., None]
 Render = Callable[..., list[dict[str, Any]]]
-
-
-def render_rules(render: Render, path: Path, values: dict[str, Any]) -> Path:
-    """The groups of the chart's PrometheusRule as a rule file of Prometheus."""
-    (rule,) = (item for item in render(values) if item["kind"] == "PrometheusRule")
-    path.write_text(yaml.safe_dump(rule["spec"], sort_keys=False))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +43,7 @@ def check(rules: Path, tmp_path: Path) -> Check:
 
     def run(series: Series, at: str, **expected: dict[str, float]) -> None:
         queries = {name: name.replace("__", ":") for name in expected}
-        _promtool(rules, tmp_path, series, at, {queries[name]: samples for name, samples in expected.items()})
+        expect_values(rules, tmp_path, series, at, {queries[name]: samples for name, samples in expected.items()})
 
     return run
 
@@ -60,42 +53,9 @@ def fires(rules: Path, tmp_path: Path) -> Callable[[Series, str], set[str]]:
     """The names of the alerts that fire at a time, found by promtool's own account of what differs from none."""
 
     def run(series: Series, at: str) -> set[str]:
-        test = {"promql_expr_test": [{"expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": at}]}
-        done = _run(rules, tmp_path, series, test)
-        names = set(re.findall(r'alertname="(\w+)"', done.stdout + done.stderr))
-        assert names or done.returncode == 0, done.stdout + done.stderr
-        return names
+        return find_firing(rules, tmp_path, series, at)
 
     return run
-
-
-def _promtool(rules: Path, folder: Path, series: Series, at: str, expected: dict[str, dict[str, float]]) -> None:
-    tests = [
-        {
-            "expr": query,
-            "eval_time": at,
-            "exp_samples": [
-                {"labels": f"{query}{{{labels}}}" if query.startswith("triton:") else "{}", "value": value}
-                for labels, value in samples.items()
-            ],
-        }
-        for query, samples in expected.items()
-    ]
-    done = _run(rules, folder, series, {"promql_expr_test": tests})
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _run(rules: Path, folder: Path, series: Series, test: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    inputs = [{"series": name, "values": values} for name, values in series.items()]
-    document = {
-        "rule_files": [str(rules)],
-        "evaluation_interval": "15s",
-        "group_eval_order": ["demo-triton.records", "demo-triton.alerts"],
-        "tests": [{"interval": "15s", "input_series": inputs, **test}],
-    }
-    path = folder / "test.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return subprocess.run([tool("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False)
 
 
 def counters(model: str, pod: str = POD, *, per_scrape: int, request_us: int = 0, queue_us: int = 0) -> Series:
@@ -119,11 +79,6 @@ def pending(values: str, model: str = "top", pod: str = POD) -> Series:
     return {f'nv_inference_pending_request_count{{{pod},model="{model}",version="1"}}': values}
 
 
-def read_groups(rules: Path) -> list[dict[str, Any]]:
-    groups: list[dict[str, Any]] = yaml.safe_load(rules.read_text())["groups"]
-    return groups
-
-
 def test_promtool_accepts_the_rules(rules: Path) -> None:
     """Syntax, templates and duplicates, as Prometheus checks them at start."""
     done = subprocess.run([tool("promtool"), "check", "rules", str(rules)], capture_output=True, text=True, check=False)
@@ -134,7 +89,7 @@ def test_promtool_accepts_the_rules(rules: Path) -> None:
 def test_every_formula_is_recorded() -> None:
     """No formula file lies idle."""
     records = yaml.safe_load((CHART / "files" / "records.yaml").read_text())
-    assert {record["formula"] for record in records} == {path.stem for path in CHART.glob("files/formulas/*.promql")}
+    assert {record["formula"] for record in records} == {path.stem for path in CHART.glob("files/formulas/**/*.promql")}
 
 
 def test_no_placeholder_is_left(rules: Path) -> None:
@@ -326,7 +281,7 @@ def test_an_alert_names_what_it_is_about(rules: Path, tmp_path: Path) -> None:
         },
     }  # fmt: skip
     test = {"eval_time": "6m", "alertname": "TritonModelLoadFailed", "exp_alerts": [expected]}
-    done = _run(rules, tmp_path, UP | counters("top", per_scrape=1), {"alert_rule_test": [test]})
+    done = run_promtool(rules, tmp_path, UP | counters("top", per_scrape=1), {"alert_rule_test": [test]})
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -345,4 +300,4 @@ def test_model_names_are_matched_literally(render: Render, tmp_path: Path) -> No
     series = counters("resnet.v1", per_scrape=150, request_us=100_000) | counters(
         "resnetxv1", per_scrape=150, request_us=100_000
     )
-    _promtool(path, tmp_path, series, "5m", {"triton:concurrency": {POD: 1.0}})
+    expect_values(path, tmp_path, series, "5m", {"triton:concurrency": {POD: 1.0}})

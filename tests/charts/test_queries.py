@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from chart_cases import CHART
+
 from serve_deploy.autoscaling.hpa import Autoscaler, ScalingRules
 from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler
 from serve_deploy.cluster.autoscaler import parse_quantity
@@ -14,6 +17,7 @@ from serve_deploy.cluster.autoscaler import parse_quantity
 Render = Callable[..., list[dict[str, Any]]]
 
 MODELS = ["ensemble.v1", "digits"]
+_TOKENS = ("Tokens generated", "Time to first token, p99", "Between tokens, p99")
 SCALING = {"metrics": {"concurrency": {"target": 2.5}, "pending": {"target": 1.5}}, "maxReplicas": 8}
 TARGETS = ScalingTargets(concurrency=2.5, pending=1.5, min_replicas=2, max_replicas=8)
 
@@ -81,3 +85,45 @@ def test_scaled_object_is_the_autoscaler_that_is_replayed(render: Render) -> Non
         metric.name: metric.target for metric in scaler.metrics
     }
     assert all("by ()" in each["metadata"]["query"] for each in spec["triggers"])
+
+
+def test_multi_node_vllm_is_scaled_on_its_own_metrics(render: Render) -> None:
+    """Triton's vLLM backend is always decoupled, so nothing else is taken unless it is named."""
+    group = {"multiNode": {"enabled": True}, "gpu": {"profile": "h100", "count": 8}}
+    hpa = one(render(group | {"autoscaling": {"mode": "hpa"}}), "HorizontalPodAutoscaler")
+    names = [each["pods"]["metric"]["name"] for each in hpa["spec"]["metrics"]]
+    assert names == ["triton_concurrency_vllm_backend", "triton_pending_vllm_backend"]
+    own = {"mode": "hpa", "metrics": {"decoupled": {"exporter": "gauge", "metric": "app:streams"}}}
+    hpa = one(render(group | {"autoscaling": own}), "HorizontalPodAutoscaler")
+    assert [each["pods"]["metric"]["name"] for each in hpa["spec"]["metrics"]] == [
+        "triton_concurrency_app_streams", "triton_pending",
+    ]  # fmt: skip
+
+
+def test_triggers_alone_scale_on_nothing_of_triton(render: Render) -> None:
+    """What a gateway sees, and no metric of the pods."""
+    gateway = {"type": "prometheus", "metadata": {"query": "sum(envoy_cluster_upstream_rq_active)", "threshold": "8"}}
+    scaling = {"mode": "keda", "metrics": {"source": "triggers"}, "keda": {"triggers": [gateway]}}
+    assert one(render({"autoscaling": scaling}), "ScaledObject")["spec"]["triggers"] == [gateway]
+
+
+@pytest.mark.parametrize(
+    ("exporter", "titles"),
+    [
+        ("", set()),
+        ("gauge", set()),
+        ("tensorrtllm", {"Running and waiting", "KV cache"}),
+        ("vllm-backend", {*_TOKENS, "Running and waiting"}),
+        ("vllm", {*_TOKENS, "Running and waiting", "KV cache"}),
+    ],
+)  # fmt: skip
+def test_dashboard_shows_what_the_exporter_tells(render: Render, exporter: str, titles: set[str]) -> None:
+    """A panel for each of its figures; panels have places and numbers of their own."""
+    decoupled = {"exporter": exporter, "metric": "x" if exporter == "gauge" else ""}
+    values = {"autoscaling": {"metrics": {"decoupled": decoupled}}, "monitoring": {"dashboard": {"enabled": True}}}
+    (text,) = one(render(values), "ConfigMap", "-dashboard")["data"].values()
+    panels = json.loads(text)["panels"]
+    plain = {panel["title"] for panel in json.loads((CHART / "files" / "dashboard.json").read_text())["panels"]}
+    assert {panel["title"] for panel in panels} - plain - {"Token streams"} == titles
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert set(re.findall(r"(?<!\$)__[a-zA-Z_]+__", text)) <= {"__name__"}

@@ -53,6 +53,18 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"autoscaling": {**KEDA, "metrics": {"source": "cpu"}}},
         "autoscaling.metrics.source cpu needs autoscaling.mode hpa",
     ),
+    (
+        {"autoscaling": {"mode": "hpa", "metrics": {"source": "triggers"}}},
+        "autoscaling.metrics.source triggers needs autoscaling.mode keda and autoscaling.keda.triggers",
+    ),
+    (
+        {"autoscaling": {"mode": "hpa", "metrics": {"decoupled": {"exporter": "gauge"}}}},
+        "autoscaling.metrics.decoupled.exporter gauge needs the name of your metric",
+    ),
+    (
+        {"autoscaling": {"mode": "hpa", "metrics": {"decoupled": {"exporter": "vllm", "metric": "x"}}}},
+        "autoscaling.metrics.decoupled.metric x has no effect",
+    ),
     ({"replicas": 2, "podDisruptionBudget": {"maxUnavailable": 2}}, "podDisruptionBudget.maxUnavailable is 2 of 2"),
     ({"modelRepository": {"source": "s3"}}, 'modelRepository.uri is "", but modelRepository.source s3'),
     ({"modelRepository": {"source": "gcs", "uri": "s3://b"}}, 'modelRepository.uri is "s3://b"'),

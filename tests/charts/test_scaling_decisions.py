@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 from prometheus import Prometheus, load_openmetrics, running_prometheus
+from scaling_queries import adapter_queries, keda_queries
 
 from serve_deploy.autoscaling.hpa import Controller, Pod
 from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler
@@ -98,21 +98,7 @@ def queries(render: Render, namespace: str, *, keda: bool) -> dict[str, str]:
     """The query of each metric as KEDA sends it, or as prometheus-adapter does for the HPA, of one scenario."""
     scaling = {"mode": "keda" if keda else "hpa", "prometheus": {"serverAddress": "http://p:9090"}}
     objects = render({"models": {"topLevel": MODELS}, "autoscaling": scaling}, namespace=namespace)
-    if keda:
-        (scaled,) = (item for item in objects if item["kind"] == "ScaledObject")
-        return {each["name"]: each["metadata"]["query"] for each in scaled["spec"]["triggers"]}
-    (config,) = (item for item in objects if item["metadata"]["name"].endswith("-adapter-rules"))
-    (hpa,) = (item for item in objects if item["kind"] == "HorizontalPodAutoscaler")
-    found = {
-        rule["name"]["as"]: rule["metricsQuery"] for rule in yaml.safe_load(config["data"]["config.yaml"])["rules"]
-    }
-    for metric in (each["pods"]["metric"] for each in hpa["spec"]["metrics"]):
-        matchers = f'namespace="{namespace}",pod=~"{"|".join(PODS.values())}"'
-        for each in metric.get("selector", {}).get("matchExpressions", []):
-            matchers += f',{each["key"]}=~"{"|".join(each["values"])}"'
-        query = found[metric["name"]].replace("<<.LabelMatchers>>", matchers)
-        found[metric["name"]] = query.replace("<<.GroupBy>>", "pod")
-    return found
+    return keda_queries(objects) if keda else adapter_queries(objects, list(PODS.values()))
 
 
 @pytest.fixture

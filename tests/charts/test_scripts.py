@@ -131,8 +131,15 @@ def test_ray_worker_joins_its_leader(tmp_path: Path) -> None:
     assert last.endswith("--block")
 
 
-def test_mpi_leader_starts_a_rank_on_every_gpu(tmp_path: Path) -> None:
-    """Rank 0 answers requests; the others load the engine only, and keep their ports closed."""
+@pytest.mark.parametrize(
+    ("loads", "ranks_load"),
+    [
+        (["--model-control-mode=explicit", "--load-model=DeepSeek-V3"], ["--load-model=DeepSeek-V3"]),
+        ([], ["--load-model=*"]),
+    ],
+)
+def test_mpi_leader_starts_a_rank_on_every_gpu(tmp_path: Path, loads: list[str], ranks_load: list[str]) -> None:
+    """Rank 0 answers requests; the others load the same models, and keep their ports closed."""
     environment = _pretend(
         tmp_path, ssh='[ "${*: -2:1}" = demo-triton-0-1.demo-triton.models ]', install="true",
         mpirun='printf "%s\\n" "$@"',
@@ -145,6 +152,7 @@ def test_mpi_leader_starts_a_rank_on_every_gpu(tmp_path: Path) -> None:
         "tritonserver",
         "--model-repository=/m",
         "--http-port=8000",
+        *loads,
     ]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     words = result.stdout.splitlines()
@@ -152,6 +160,8 @@ def test_mpi_leader_starts_a_rank_on_every_gpu(tmp_path: Path) -> None:
     ranks = " ".join(words[words.index("--host") + 2 :]).split(" : ")
     assert [rank.split()[:4] for rank in ranks] == 4 * [["-n", "1", "tritonserver", "--model-repository=/m"]]
     assert ["--allow-http=false" in rank for rank in ranks] == [False, True, True, True]
+    for rank in ranks[1:]:
+        assert [word for word in rank.split() if word.startswith("--load-model")] == ranks_load
 
 
 def test_mpi_worker_listens_for_its_leader_only(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def _secret(kind: str) -> Values:
     return {"modelRepository": {"credentials": {"existingSecret": "store", "kind": kind}}}
 
 
+def _decoupled(exporter: str, metric: str = "") -> Values:
+    return {"autoscaling": {"metrics": {"decoupled": {"exporter": exporter, "metric": metric}}}}
+
+
 # Each toggle has named settings; the first one is the default.
 TOGGLES: dict[str, dict[str, Values]] = {
     "kubernetes": {version: {"kubeVersion": version} for version in ("1.35", "1.27", "1.30", "1.33", "1.37")},
@@ -74,7 +78,18 @@ TOGGLES: dict[str, dict[str, Values]] = {
         "hpa-bare": {"autoscaling": {"mode": "hpa", "prometheus": {"adapterRules": {"enabled": False}}}},
         "cpu": {"autoscaling": {"mode": "hpa", "minReplicas": 1, "metrics": {"source": "cpu"}}},
         "keda": {"autoscaling": {**_KEDA, "keda": {"authenticationRef": "prometheus", "fallback": {"replicas": 5}}}},
+        "triggers": {
+            "autoscaling": {"mode": "keda", "metrics": {"source": "triggers"}, "keda": {"triggers": [_UPSTREAM]}}
+        },
         "zero": {"autoscaling": {**_KEDA, "minReplicas": 0, "scaleToZero": {"upstreamTrigger": _UPSTREAM}}},
+    },
+    "decoupled": {
+        "none": {},
+        "vllm-backend": _decoupled("vllm-backend"),
+        "vllm": _decoupled("vllm"),
+        "tensorrtllm": _decoupled("tensorrtllm"),
+        "gauge": _decoupled("gauge", "app:streams"),
+        "seconds": _decoupled("seconds", "chat_seconds_sum"),
     },
     "gpu": {
         "cpu": {},

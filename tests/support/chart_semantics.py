@@ -10,6 +10,13 @@ from typing import Any
 from chart_objects import Objects, Template, matches, pod_templates, select, strings
 
 # Triton's metrics (docs/user_guide/metrics.md of 24.10); tests/charts/test_served.py holds them against a real server.
+# Of Triton's vLLM and TensorRT-LLM backends, by their sources.
+ENGINE_METRICS = {
+    "vllm:time_to_first_token_seconds_sum", "vllm:time_to_first_token_seconds_count",
+    "vllm:time_to_first_token_seconds_bucket", "vllm:time_per_output_token_seconds_sum",
+    "vllm:time_per_output_token_seconds_bucket", "vllm:generation_tokens_total", "nv_trt_llm_request_metrics",
+    "nv_trt_llm_kv_cache_block_metrics",
+}  # fmt: skip
 TRITON_METRICS = {
     "nv_inference_request_success", "nv_inference_request_failure", "nv_inference_count", "nv_inference_exec_count",
     "nv_inference_request_duration_us", "nv_inference_queue_duration_us", "nv_inference_compute_input_duration_us",
@@ -260,8 +267,8 @@ def _metrics(objects: Objects) -> Iterator[str]:
     }
     for item in objects:
         for text in strings(item):
-            names = set(re.findall(r"\bnv_[a-z0-9_]+", text)) - TRITON_METRICS
-            yield from (f"{item['kind']} uses {name}, which Triton does not expose" for name in names)
+            names = set(re.findall(r"\b(?:nv_|vllm:)[a-z0-9_]+", text)) - TRITON_METRICS - ENGINE_METRICS
+            yield from (f"{item['kind']} uses {name}, which neither Triton nor an engine exposes" for name in names)
             if item["kind"] == "PrometheusRule":
                 unknown = set(re.findall(r"\btriton:[a-z0-9_]+", text)) - recorded
                 yield from (f"{name} is not recorded" for name in unknown)

@@ -25,6 +25,41 @@
 {{- include "triton.formula" (dict "root" .root "name" .name "by" .by "selector" (include "triton.selector" .root) "models" (include "triton.modelPattern" .root) "window" $metrics.window "guardWindow" $metrics.guardWindow) -}}
 {{- end -}}
 
+{{/*
+The two metrics of the autoscaler as JSON, the primary one first: its formula, name, target, the series that it is read
+from, whether those series name their model as Triton does, and the models that its adapter rule is for. Another exporter
+is another name, as an adapter has one rule for each metric; by a metric of your own, it is a rule of your release.
+*/}}
+{{- define "triton.scalingMetrics" -}}
+{{- $metrics := .Values.autoscaling.metrics -}}
+{{- $exporter := include "triton.exporter" . -}}
+{{- $own := has $exporter (list "gauge" "seconds") -}}
+{{- $suffix := ternary ($metrics.decoupled.metric | lower) ($exporter | replace "-" "_") $own -}}
+{{- if $suffix }}{{ $suffix = printf "_%s" (regexReplaceAll "[^a-z0-9_]+" $suffix "_") }}{{ end -}}
+{{- $series := get (dict
+      "vllm-backend" (list "vllm:time_to_first_token_seconds_sum" "vllm:time_to_first_token_seconds_count")
+      "vllm" (list "{__name__=~'(vllm:)?num_requests_running'}" "{__name__=~'(vllm:)?num_requests_waiting'}")
+      "tensorrtllm" (list "nv_trt_llm_request_metrics" "nv_trt_llm_request_metrics")
+      "gauge" (list $metrics.decoupled.metric "nv_inference_pending_request_count")
+      "seconds" (list (printf "%s_sum" (trimSuffix "_sum" $metrics.decoupled.metric)) "nv_inference_pending_request_count")
+    ) $exporter | default (list "nv_inference_request_duration_us" "nv_inference_pending_request_count") -}}
+{{- $models := ternary (include "triton.modelPattern" .) ".+" $own -}}
+{{- $named := not (has $exporter (list "vllm" "gauge" "seconds")) -}}
+{{- list
+      (dict "formula" "concurrency" "name" (printf "triton_concurrency%s" $suffix) "target" $metrics.concurrency.target "series" (first $series) "named" $named "models" $models)
+      (dict "formula" "pending" "name" (printf "triton_pending%s" (ternary "" $suffix (eq $exporter "gauge"))) "target" $metrics.pending.target "series" (last $series) "named" false "models" $models)
+    | toJson -}}
+{{- end -}}
+
+{{/* A selector of series with further label matchers. Call with dict: series, matchers. */}}
+{{- define "triton.series" -}}
+{{- if hasSuffix "}" .series -}}
+{{- printf "%s,%s}" (trimSuffix "}" .series) .matchers -}}
+{{- else -}}
+{{- printf "%s{%s}" .series .matchers -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A number as a Kubernetes quantity, exact to a thousandth. */}}
 {{- define "triton.quantity" -}}
 {{- $milli := int64 (round (mulf (float64 .) 1000) 0) -}}

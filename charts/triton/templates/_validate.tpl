@@ -39,11 +39,21 @@
 {{- if and (eq (int $scaling.minReplicas) 0) (or (ne $mode "keda") (not $scaling.scaleToZero.upstreamTrigger)) -}}
 {{- $problems = append $problems "autoscaling.minReplicas is 0: replicas that do not run report no metric, so nothing would ever start one; use autoscaling.mode keda with autoscaling.scaleToZero.upstreamTrigger (a signal from outside the pods), or at least 1" -}}
 {{- end -}}
-{{- if and (eq $mode "keda") (not $scaling.prometheus.serverAddress) -}}
+{{- if and (eq $mode "keda") (ne $scaling.metrics.source "triggers") (not $scaling.prometheus.serverAddress) -}}
 {{- $problems = append $problems "autoscaling.prometheus.serverAddress is empty, but autoscaling.mode keda reads its metrics there (such as http://prometheus-operated.monitoring:9090)" -}}
 {{- end -}}
 {{- if and (eq $mode "keda") (eq $scaling.metrics.source "cpu") -}}
 {{- $problems = append $problems "autoscaling.metrics.source cpu needs autoscaling.mode hpa: for CPU alone KEDA adds nothing" -}}
+{{- end -}}
+{{- if and (eq $scaling.metrics.source "triggers") (or (ne $mode "keda") (not $scaling.keda.triggers)) -}}
+{{- $problems = append $problems "autoscaling.metrics.source triggers needs autoscaling.mode keda and autoscaling.keda.triggers: nothing else would tell the load" -}}
+{{- end -}}
+{{- $decoupled := $scaling.metrics.decoupled -}}
+{{- if and (has $decoupled.exporter (list "gauge" "seconds")) (not $decoupled.metric) -}}
+{{- $problems = append $problems (printf "autoscaling.metrics.decoupled.exporter %s needs the name of your metric in autoscaling.metrics.decoupled.metric" $decoupled.exporter) -}}
+{{- end -}}
+{{- if and $decoupled.metric (not (has $decoupled.exporter (list "gauge" "seconds"))) -}}
+{{- $problems = append $problems (printf "autoscaling.metrics.decoupled.metric %s has no effect unless autoscaling.metrics.decoupled.exporter is gauge or seconds" $decoupled.metric) -}}
 {{- end -}}
 {{- end -}}
 {{- $problems | toJson -}}

@@ -22,7 +22,7 @@ _WIDEST_VALUE = 60
     flags={
         "directory": ("--output", "-o"),
         "release": "--triton",
-        "slo_p99_seconds": "--slo",
+        "objectives": "--slo",
         "min_replicas": "--min",
         "max_replicas": "--max",
         "growth_percent_per_minute": "--growth",

@@ -22,6 +22,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidenc
         "release": "--triton",
         "optimization": "--optimize",
         "default_priority_level": "--default-priority",
+        "checkpoint_config": "--model-config",
+        "engine_arguments": "--engine-arg",
     },
 )
 def package(models: Models, options: PackageOptions, verbose: Verbose = False, json: Json = False) -> None:

@@ -16,6 +16,7 @@ from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import RULE_SECONDS, SCRAPE_SECONDS, ScalingTargets
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.figures import format_plainly
+from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.report import LoadTestReport
 
 SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
@@ -26,9 +27,15 @@ DEFAULT_GROWTH_PER_SECOND = 0.1 / 60
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What a sweep cannot tell: the objective, the cold start, and the traffic to come (None: not known)."""
+    """What a sweep cannot tell: the objectives, the cold start, and the traffic to come (None: not known).
+
+    `gates` are objectives besides the p99. `exporter` is what counts requests in flight: the chart's name for that of
+    decoupled models, or "" for Triton.
+    """
 
     slo_p99_seconds: float | None = None
+    gates: tuple[Gate, ...] = ()
+    exporter: str = ""
     cold_start_seconds: float = 120.0
     cold_start_origin: str = "assumed: measure it and set it"
     growth_per_second: float = DEFAULT_GROWTH_PER_SECOND
@@ -56,10 +63,11 @@ class Capacity:
     dropped: tuple[str, ...]
 
 
-def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str | None, int | None]]) -> None:
+def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str | None, int | None] | None]) -> None:
     """Refuse a report of a model that is not among these, or was configured otherwise.
 
-    `configurations` gives each model's digest (None where Triton completes it), and its instances where they are named.
+    `configurations` gives each model's digest (None where Triton completes it), and its instances where they are named;
+    None for a model whose backend always completes it, which is not compared.
     """
     target = report.target
     measured = f"the capacity report measured {target.model}"
@@ -68,7 +76,10 @@ def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str 
             f"{measured}; the repository has {', '.join(configurations)}",
             hint="measure one of these models: serve loadtest URL -m MODEL",
         )
-    digest, instances = configurations[target.model]
+    configuration = configurations[target.model]
+    if configuration is None:
+        return
+    digest, instances = configuration
     again = "serve the repository as it is now and measure again: batching and instances change the capacity"
     if digest is None:
         raise InvalidModelError(

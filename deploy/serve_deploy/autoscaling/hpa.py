@@ -58,11 +58,12 @@ class Autoscaler:
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod of the scale target: its phase, and its value of each metric that has one."""
+    """A pod of the scale target, or several alike: the phase, and the value of each metric that has one."""
 
     name: str
     phase: Literal["Pending", "Running", "Failed", "Terminating"] = "Running"
     values: Mapping[str, float] = field(default_factory=dict)
+    alike: int = 1
 
 
 @dataclass(frozen=True)
@@ -171,29 +172,28 @@ def _propose_for_total(spec: Autoscaler, metric: Metric, current: int, total: in
 
 
 def _propose_for_pods(spec: Autoscaler, metric: Metric, current: int, pods: Sequence[Pod]) -> int | None:
-    alive = [pod for pod in pods if pod.phase not in ("Failed", "Terminating")]
-    waiting = [pod for pod in alive if pod.phase == "Pending"]
-    running = [pod for pod in alive if pod.phase == "Running"]
-    values = [_milli(pod.values[metric.name]) for pod in running if metric.name in pod.values]
-    if not values:
+    waiting = sum(pod.alike for pod in pods if pod.phase == "Pending")
+    running = [pod for pod in pods if pod.phase == "Running"]
+    read = [(_milli(pod.values[metric.name]), pod.alike) for pod in running if metric.name in pod.values]
+    if not read:
         return None
     target = _milli(metric.target)
-    ratio = _mean(values) / target
-    missing = len(running) - len(values)
+    total, count = sum(value * alike for value, alike in read), sum(alike for _, alike in read)
+    ratio = total // count / target
+    missing = sum(pod.alike for pod in running) - count
     up_with_waiting = bool(waiting) and ratio > 1
     if not up_with_waiting and not missing:
-        return current if _within(spec, ratio) else math.ceil(ratio * len(values))
+        return current if _within(spec, ratio) else math.ceil(ratio * count)
     # Pods without a value are taken to be such that they dampen the move: at the target going down, idle going up.
     if ratio < 1:
-        values += [target] * missing
-    elif ratio > 1:
-        values += [0] * missing
+        total += target * missing
+    count += missing if ratio != 1 else 0
     if up_with_waiting:
-        values += [0] * len(waiting)
-    dampened = _mean(values) / target
+        count += waiting
+    dampened = total // count / target
     if _within(spec, dampened) or (ratio < 1 < dampened) or (dampened < 1 < ratio):
         return current
-    replicas = math.ceil(dampened * len(values))
+    replicas = math.ceil(dampened * count)
     turned = (dampened < 1 and replicas > current) or (dampened > 1 and replicas < current)
     return current if turned else replicas
 
@@ -205,10 +205,6 @@ def _within(spec: Autoscaler, ratio: float) -> bool:
 def _milli(value: float) -> int:
     # A Quantity of finer grain is rounded up to thousandths; the second rounding undoes binary fractions of decimals.
     return math.ceil(round(value * 1000, 6))
-
-
-def _mean(values: Sequence[int]) -> int:
-    return sum(values) // len(values)
 
 
 def _changes(events: Sequence[tuple[float, int]], now: float, policy: Policy) -> int:

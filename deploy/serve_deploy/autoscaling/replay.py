@@ -1,6 +1,7 @@
 """Replay an autoscaler on a load curve: does it keep the objective, and does it hold still?
 
-The load is split evenly over the ready replicas; a backlog stays with its replica.
+The load is split evenly over the ready replicas; a backlog stays with its replica. Replicas that started together are
+alike for good, and others are once nothing that a metric still shows tells them apart: each kind is computed once.
 """
 
 from __future__ import annotations
@@ -23,10 +24,21 @@ Curve = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds until a new replica serves, and the window that the concurrency is the mean of."""
+    """Seconds until a new replica serves, the window that the concurrency is the mean of, and how late it is.
+
+    `counts_unanswered` says that the guard is what came within its window less twice what was answered, as for token
+    streams without gauges, rather than the requests that wait.
+    """
 
     cold_start_seconds: float
     window_seconds: float = 60.0
+    lag_seconds: float = 0.0
+    counts_unanswered: bool = False
+
+    @property
+    def memory_seconds(self) -> float:
+        """How long a measurement counts, until it is out of every window."""
+        return self.window_seconds + self.lag_seconds + SCRAPE_SECONDS + RULE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,10 @@ class Replay:
 
 
 @dataclass
-class _Server:
+class _Servers:
+    """Replicas that are alike."""
+
+    count: int
     ready_at: float
     backlog: float = 0.0
     # (second, requests in flight, requests waiting) as the metrics will show them
@@ -70,7 +85,7 @@ def replay(
 ) -> Replay:
     """Run the autoscaler over a curve of requests per second; it starts with the replicas it would settle on."""
     start = _settled(curve(0.0), autoscaler, replica)
-    servers = [_Server(ready_at=0.0) for _ in range(start)]
+    fleet = [_Servers(start, ready_at=0.0)]
     controller = Controller(autoscaler)
     log = [(0.0, start)]
     requests = breached = breach_run = longest = 0.0
@@ -79,17 +94,19 @@ def replay(
     for step in range(int(seconds / tick)):
         now = step * tick
         rate = curve(now)
-        late = _serve(servers, now, tick, rate, replica, delays)
+        late = _serve(fleet, now, tick, rate, replica, delays)
         requests += rate * tick
         breached += late * tick
         breach_run = breach_run + tick if late else 0.0
         longest = max(longest, breach_run)
         if now >= next_sync:
             next_sync += SYNC_SECONDS
-            pods = _pods(servers, now, delays)
-            wanted = controller.sync(now, len(servers), pods, _totals(pods)).replicas
-            if wanted != len(servers):
-                _resize(servers, wanted, now + delays.cold_start_seconds)
+            _join_alike(fleet, now)
+            pods = _pods(fleet, now, delays)
+            current = _count(fleet)
+            wanted = controller.sync(now, current, pods, _totals(pods)).replicas
+            if wanted != current:
+                _resize(fleet, wanted, now + delays.cold_start_seconds)
                 log.append((now, wanted))
     share = breached / requests if requests else 0.0
     return Replay(name, tuple(log), share, _turns(log) / (seconds / 3600), longest)
@@ -126,52 +143,77 @@ def _settled(rate: float, autoscaler: Autoscaler, replica: MeasuredReplica) -> i
 
 
 def _serve(
-    servers: list[_Server], now: float, tick: float, rate: float, replica: MeasuredReplica, delays: Delays
+    fleet: list[_Servers], now: float, tick: float, rate: float, replica: MeasuredReplica, delays: Delays
 ) -> float:
     """Serve one step; the rate of requests that miss the objective."""
-    ready = [server for server in servers if server.ready_at <= now]
-    share = rate / len(ready) if ready else 0.0
+    ready = [servers for servers in fleet if servers.ready_at <= now]
+    count = _count(ready)
+    share = rate / count if count else 0.0
+    steady = min(share, 0.98 * replica.capacity)
+    steady_in_flight, steady_waiting = replica.in_flight(steady), replica.waiting(steady)
     late = 0.0
-    for server in ready:
-        steady = min(share, 0.98 * replica.capacity)
-        server.backlog = max(0.0, server.backlog + (share - replica.capacity) * tick)
-        late += share if replica.misses(share, server.backlog) else 0.0
-        waiting = server.backlog + replica.waiting(steady)
-        server.history.append((now, server.backlog + replica.in_flight(steady), waiting))
-        while server.history[0][0] < now - delays.window_seconds - SCRAPE_SECONDS - RULE_SECONDS:
-            server.history.popleft()
+    if delays.counts_unanswered:
+        steady_waiting = max(0.0, share - 2 * replica.capacity) * GUARD_WINDOW_SECONDS
+    for servers in ready:
+        servers.backlog = max(0.0, servers.backlog + (share - replica.capacity) * tick)
+        late += share * servers.count if replica.misses(share, servers.backlog) else 0.0
+        waiting = steady_waiting if delays.counts_unanswered else servers.backlog + steady_waiting
+        servers.history.append((now, servers.backlog + steady_in_flight, waiting))
+        while servers.history[0][0] < now - delays.memory_seconds:
+            servers.history.popleft()
     return late if ready else rate
 
 
-def _pods(servers: list[_Server], now: float, delays: Delays) -> list[Pod]:
+def _join_alike(fleet: list[_Servers], now: float) -> None:
+    """Replicas whose backlog is the same, and whose history as far as the metrics show it, are alike from now on."""
+    for later in range(len(fleet) - 1, 0, -1):
+        one, other = fleet[later - 1], fleet[later]
+        if other.ready_at <= now and one.backlog == other.backlog and one.history == other.history:
+            one.count += other.count
+            del fleet[later]
+
+
+def _pods(fleet: list[_Servers], now: float, delays: Delays) -> list[Pod]:
     seen = now - SCRAPE_SECONDS - RULE_SECONDS
     pods = []
-    for index, server in enumerate(servers):
-        window = [entry for entry in server.history if seen - delays.window_seconds < entry[0] <= seen]
-        guard = [entry for entry in window if entry[0] > seen - GUARD_WINDOW_SECONDS]
+    for index, servers in enumerate(fleet):
+        counted = seen - delays.lag_seconds
+        window = [entry for entry in servers.history if counted - delays.window_seconds < entry[0] <= counted]
+        guard = [entry for entry in servers.history if seen - GUARD_WINDOW_SECONDS < entry[0] <= seen]
         values = {}
         # A rate needs two samples.
         if window and window[-1][0] - window[0][0] >= SCRAPE_SECONDS:
             values[CONCURRENCY] = sum(entry[1] for entry in window) / len(window)
         if guard:
             values[PENDING] = sum(entry[2] for entry in guard) / len(guard)
-        pods.append(Pod(f"pod-{index}", values=values))
+        pods.append(Pod(f"pod-{index}", values=values, alike=servers.count))
     return pods
 
 
 def _totals(pods: list[Pod]) -> dict[str, float]:
     """What KEDA reads: each metric's sum over the pods that have it."""
     return {
-        metric: sum(pod.values.get(metric, 0.0) for pod in pods)
+        metric: sum(pod.values.get(metric, 0.0) * pod.alike for pod in pods)
         for metric in (CONCURRENCY, PENDING)
         if any(metric in pod.values for pod in pods)
     }
 
 
-def _resize(servers: list[_Server], wanted: int, ready_at: float) -> None:
-    while len(servers) < wanted:
-        servers.append(_Server(ready_at))
-    del servers[wanted:]
+def _count(fleet: list[_Servers]) -> int:
+    return sum(servers.count for servers in fleet)
+
+
+def _resize(fleet: list[_Servers], wanted: int, ready_at: float) -> None:
+    """Start replicas, or end the youngest."""
+    change = wanted - _count(fleet)
+    if change > 0:
+        fleet.append(_Servers(change, ready_at))
+    while change < 0:
+        ended = min(fleet[-1].count, -change)
+        fleet[-1].count -= ended
+        change += ended
+        if not fleet[-1].count:
+            fleet.pop()
 
 
 def _turns(log: list[tuple[float, int]]) -> int:

@@ -9,7 +9,8 @@ from serve_deploy.autoscaling.capacity import Capacity, Circumstances, derive_ca
 from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
-from serve_deploy.autoscaling.targets import autoscaler, window_seconds
+from serve_deploy.autoscaling.sweep import MeasuredReplica
+from serve_deploy.autoscaling.targets import autoscaler, window_basis, window_seconds
 from serve_deploy.errors import ThresholdError
 
 LOWERED = 0.9
@@ -51,11 +52,11 @@ class ScalingPlan:
 
 def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:
     """Derive targets and lower them until all trials pass; ThresholdError where none do."""
-    pod = measure_pod(traffic, circumstances.slo_p99_seconds)
+    pod = measure_pod(traffic, circumstances.slo_p99_seconds, circumstances.gates)
     lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
         capacity = derive_capacity(pod, circumstances, lowered)
-        trials = tuple(_try_targets(capacity, circumstances, keda=keda))
+        trials = tuple(_try_targets(pod.replayed, capacity, circumstances, keda=keda))
         if all(trial.passed for trial in trials):
             return ScalingPlan(pod, capacity, trials)
         failed = next(trial.replay for trial in trials if not trial.passed)
@@ -65,18 +66,32 @@ def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, 
     raise ThresholdError(
         f"no targets keep the objective: on a {failed.curve} {failed.breach_fraction:.1%} of the requests miss it"
         f" (for up to {failed.longest_breach_seconds:.0f} s at a time), with {failed.turns_per_hour:.1f} turns an hour",
-        hint="raise `max_replicas`, shorten the cold start, or relax `slo_p99_seconds`",
+        hint="raise `max_replicas`, shorten the cold start, or relax `objectives`",
     )
 
 
-def _try_targets(capacity: Capacity, circumstances: Circumstances, *, keda: bool) -> Iterator[Trial]:
+def _try_targets(
+    replica: MeasuredReplica, capacity: Capacity, circumstances: Circumstances, *, keda: bool
+) -> Iterator[Trial]:
     """Replay the autoscaler on a doubling, on a ramp and on a day, between the base and the peak of the traffic."""
     # From zero to one is the upstream trigger's business, not the autoscaler's.
     awake = replace(capacity.targets, min_replicas=max(1, capacity.targets.min_replicas))
     scaler = autoscaler(awake, circumstances.cold_start_seconds, keda=keda)
-    delays = Delays(circumstances.cold_start_seconds, window_seconds(capacity.slo_p99_seconds))
+    delays = _delays(capacity, circumstances)
     for name, curve, hours, budget in _curves(capacity, circumstances):
-        yield Trial(replay(name, curve, 3600 * hours, scaler, capacity.replica, delays), budget)
+        yield Trial(replay(name, curve, 3600 * hours, scaler, replica, delays), budget)
+
+
+def _delays(capacity: Capacity, circumstances: Circumstances) -> Delays:
+    """How late the metrics tell: those of streams while they run, a histogram of request times when they end."""
+    window = window_seconds(window_basis(circumstances.exporter, capacity.slo_p99_seconds, circumstances.gates))
+    replica, finished = capacity.replica, circumstances.exporter == "seconds"
+    return Delays(
+        circumstances.cold_start_seconds,
+        window,
+        lag_seconds=replica.in_flight(replica.knee_rate) / replica.knee_rate if finished else 0.0,
+        counts_unanswered=circumstances.exporter in ("vllm-backend", "seconds"),
+    )
 
 
 def _curves(capacity: Capacity, circumstances: Circumstances) -> Iterator[tuple[str, Curve, float, Budget]]:

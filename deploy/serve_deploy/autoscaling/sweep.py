@@ -12,11 +12,14 @@ from statistics import median
 
 from serve_deploy.errors import ThresholdError
 from serve_deploy.reports.figures import format_plainly
+from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point
+from serve_deploy.reports.pooling import pool_repeats
 from serve_deploy.reports.report import LoadTestReport
 
 CLIENT_BOUND_DEVIATION = 0.10
 ERROR_FRACTION = 0.001
+_NO_QUEUE_TIME = ": the server's queue time was not recorded"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Load:
 
     `server_side` says that concurrency is the server's account (what the autoscaler will see), not the client's,
     which also counts requests on the wire. `cpu_cores` is what the server's processes used, where that is known.
+    Of token streams `mean_seconds` is the time to the first token, and the server's account, which ends before it, does
+    not count. `missed` are the objectives that the load did not meet, each with what was measured.
+    `users` is the concurrency that was asked for, of requests of one row; None of other loads.
     """
 
     asked: str
@@ -35,19 +41,31 @@ class Load:
     pending: float | None
     server_side: bool
     cpu_cores: float | None = None
+    streams: bool = False
+    missed: tuple[str, ...] = ()
+    users: int | None = None
 
 
 @dataclass(frozen=True)
 class MeasuredReplica:
-    """One replica as the sweep saw it: (rate, requests in flight) up to saturation, and the knee."""
+    """One replica: (rate, requests in flight) up to saturation, and the knee.
+
+    `queue` is (rate, requests waiting), where that is known or does not follow from the points: requests of a language
+    model take longer in company without waiting.
+    """
 
     points: tuple[tuple[float, float], ...]
     knee_rate: float
+    queue: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def of(cls, branch: Sequence[Load], knee: Load) -> MeasuredReplica:
         """The rising branch of a sweep."""
-        return cls(tuple((load.rate, load.concurrency) for load in branch), knee.rate)
+        queue = tuple(
+            (load.rate, max(0.0, load.rate * (load.mean_seconds - branch[0].mean_seconds))) for load in branch
+        )
+        points = tuple((load.rate, load.concurrency) for load in branch)
+        return cls(points, knee.rate, queue if knee.streams else ())
 
     @property
     def capacity(self) -> float:
@@ -56,15 +74,12 @@ class MeasuredReplica:
 
     def in_flight(self, rate: float) -> float:
         """Requests in flight at a rate: between the points beside it, from nothing at no load."""
-        low_rate, low = 0.0, 0.0
-        for high_rate, high in self.points:
-            if rate <= high_rate:
-                return low + (high - low) * (rate - low_rate) / (high_rate - low_rate)
-            low_rate, low = high_rate, high
-        return low
+        return _interpolate(self.points, rate)
 
     def waiting(self, rate: float) -> float:
         """What is in flight beyond those that the lightest load's service time accounts for."""
+        if self.queue:
+            return _interpolate(self.queue, rate)
         first_rate, first = self.points[0]
         return max(0.0, self.in_flight(rate) - rate * first / first_rate)
 
@@ -73,7 +88,16 @@ class MeasuredReplica:
         return rate > self.knee_rate or backlog > 0
 
 
-def usable_loads(report: LoadTestReport) -> tuple[list[Load], tuple[str, ...]]:
+def _interpolate(points: Sequence[tuple[float, float]], rate: float) -> float:
+    low_rate, low = 0.0, 0.0
+    for high_rate, high in points:
+        if rate <= high_rate:
+            return low + (high - low) * (rate - low_rate) / (high_rate - low_rate)
+        low_rate, low = high_rate, high
+    return low
+
+
+def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[list[Load], tuple[str, ...]]:
     """The loads whose measurement is the server's, by rising rate, and why others were dropped."""
     kept: dict[str, list[Point]] = defaultdict(list)
     dropped = []
@@ -83,7 +107,7 @@ def usable_loads(report: LoadTestReport) -> tuple[list[Load], tuple[str, ...]]:
             dropped.append(f"{_asked(point)}: {reason}")
         else:
             kept[_asked(point)].append(point)
-    loads = [_reduce(asked, points, report.target.model) for asked, points in kept.items()]
+    loads = [_reduce(asked, points, report.target.model, gates) for asked, points in kept.items()]
     return sorted(loads, key=lambda load: load.rate), tuple(dropped)
 
 
@@ -97,14 +121,20 @@ def rising_branch(loads: Sequence[Load]) -> list[Load]:
 
 
 def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
-    """The load of the highest throughput whose p99 keeps the objective; ThresholdError where none does."""
-    within = [load for load in loads if load.p99_seconds <= slo_seconds]
+    """The load of the highest throughput that keeps every objective; ThresholdError where none does."""
+    within = [load for load in loads if load.p99_seconds <= slo_seconds and not load.missed]
+    if not within and all(load.missed for load in loads):
+        best = min(loads, key=lambda load: (len(load.missed), load.concurrency))
+        raise ThresholdError(
+            f"no measured load keeps the objectives; {best.asked} comes nearest with {' and '.join(best.missed)}",
+            hint="more replicas do not help: relax `objectives`, sweep from a lighter load, or make the model faster",
+        )
     if not within:
         best = min(loads, key=lambda load: load.p99_seconds)
         raise ThresholdError(
             f"no measured load keeps p99 <= {format_plainly(slo_seconds * 1e3)} ms;"
             f" the best is {best.p99_seconds * 1e3:.1f} ms at {best.asked}",
-            hint="more replicas do not help: relax `slo_p99_seconds`, or make the model faster",
+            hint="more replicas do not help: relax `objectives`, or make the model faster",
         )
     return max(within, key=lambda load: load.rate)
 
@@ -115,7 +145,8 @@ def pending_guard(lightest: Load, knee: Load) -> tuple[float, str]:
         waiting, origin = knee.pending, "rate * queue time at the knee (Little's law), of every model involved"
     else:
         waiting = knee.rate * (knee.mean_seconds - lightest.mean_seconds)
-        origin = "rate * (response time at the knee - at the lightest load): the server's queue time was not recorded"
+        what, why = ("time to first token", "") if knee.streams else ("response time", _NO_QUEUE_TIME)
+        origin = f"rate * ({what} at the knee - at the lightest load){why}"
     return max(1.0, waiting), origin if waiting >= 1 else f"{origin} is {waiting:.2f}; at least 1"
 
 
@@ -143,19 +174,25 @@ def _asked(point: Point) -> str:
     return f"{format_plainly(load.request_rate or 0)} requests/s{size}"
 
 
-def _reduce(asked: str, points: Sequence[Point], model: str) -> Load:
-    served = [concurrency for point in points if (concurrency := _served_concurrency(point, model))]
-    pendings = [pending for point in points if (pending := _pending(point)) is not None]
+def _reduce(asked: str, points: Sequence[Point], model: str, gates: Sequence[Gate]) -> Load:
+    first_tokens = [point.generation.time_to_first_token.mean_us for point in points if point.generation]
+    counted = [] if first_tokens else points
+    served = [concurrency for point in counted if (concurrency := _served_concurrency(point, model))]
+    pendings = [pending for point in counted if (pending := _pending(point)) is not None]
+    judged = [evaluate_gate(gate, pool_repeats(points)) for gate in gates]
     cores = [point.server_cpu_cores for point in points if point.server_cpu_cores is not None]
     return Load(
         asked,
         rate=median(point.request_rate for point in points),
         concurrency=median(served or [point.mean_in_flight for point in points]),
         p99_seconds=median(point.response.p99_us for point in points) / 1e6,
-        mean_seconds=median(point.response.mean_us for point in points) / 1e6,
+        mean_seconds=median(first_tokens or [point.response.mean_us for point in points]) / 1e6,
         pending=median(pendings) if pendings else None,
         server_side=bool(served),
         cpu_cores=max(cores) if cores else None,
+        streams=bool(first_tokens),
+        missed=tuple(f"{result.expression}: {result.explanation}" for result in judged if not result.passed),
+        users=points[0].load.concurrency if points[0].load.batch_size == 1 else None,
     )
 
 

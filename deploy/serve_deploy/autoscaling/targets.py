@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from serve_deploy.autoscaling.hpa import Autoscaler, Metric, Policy, ScalingRules
+from serve_deploy.reports.gates import Gate
 
 CONCURRENCY = "triton_concurrency"
 PENDING = "triton_pending"
@@ -46,6 +48,17 @@ def autoscaler(targets: ScalingTargets, cold_start_seconds: float, *, keda: bool
         scale_up_rules(),
         scale_down_rules(cold_start_seconds),
     )
+
+
+def window_basis(exporter: str, slo_p99_seconds: float, gates: Sequence[Gate]) -> float:
+    """What the window must be long enough for: a request, or its first token where tokens are counted as they come."""
+    if exporter in ("", "seconds"):
+        return slo_p99_seconds
+    return max((_seconds(gate) for gate in gates if gate.figure.startswith("ttft_")), default=0.0)
+
+
+def _seconds(gate: Gate) -> float:
+    return gate.threshold * gate.factor / 1e6
 
 
 def window_seconds(slowest_p99_seconds: float = 0.0) -> int:

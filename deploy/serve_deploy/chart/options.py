@@ -12,24 +12,32 @@ from serve_deploy.option import Made, Option
 from serve_deploy.overrides import read_overrides
 
 if TYPE_CHECKING:
+    from serve_deploy.reports.gates import Gate
     from serve_deploy.reports.report import LoadTestReport
 else:
     # Too slow to import for a list of options, and needed only by type checkers.
-    LoadTestReport = object
+    Gate = LoadTestReport = object
 
 _CHART, _MODELS, _SCALING, _WRITING = "Chart", "Models and GPU", "Scaling", "Writing"
 
 
-def read_objective(slo: str) -> float:
-    """The p99 that an objective such as 'p99<50ms' allows, in seconds."""
+def read_objective(text: str) -> Gate:
+    """An objective that more load makes harder to keep: a limit of the p99, or of a token stream's figures."""
     from serve_deploy.reports.gates import parse_gate
 
-    gate = parse_gate(slo)
-    if gate.figure not in ("p99", "response_p99") or gate.comparison not in ("<", "<="):
+    gate = parse_gate(text)
+    upper = gate.comparison in ("<", "<=")
+    if not ((is_p99(gate) and upper) or (gate.needs_tokens and upper != (gate.figure == "goodput"))):
         raise UsageError(
-            f"`slo_p99_seconds={slo}`: scaling needs an upper limit for the p99", hint="for example 'p99<50ms'"
+            f"`objectives={text}`: scaling needs an upper limit for the p99, or an objective of token streams",
+            hint="for example 'p99<50ms', 'ttft_p99<500ms', 'itl_p99<50ms' or 'goodput>95%'",
         )
-    return gate.threshold * gate.factor / 1e6
+    return gate
+
+
+def is_p99(gate: Gate) -> bool:
+    """Whether it limits the p99 of the response time."""
+    return gate.figure in ("p99", "response_p99", "e2e_p99")
 
 
 def read_capacity(
@@ -76,9 +84,15 @@ class ChartOptions:
     ] = None
     gpu: Annotated[str | None, Option("GPU of each replica, such as l4.", metavar="PROFILE", group=_MODELS)] = None
     cloud: Annotated[str, Option("Where that GPU runs: gke, eks, aks, oke or onprem.", group=_MODELS)] = ""
-    slo_p99_seconds: Annotated[
-        float | None, Option("The objective, such as 'p99<50ms'.", metavar="GATE", group=_SCALING, read=read_objective)
-    ] = None
+    objectives: Annotated[
+        tuple[Gate, ...],
+        Option(
+            "An objective, such as 'p99<50ms', or of token streams 'ttft_p99<500ms'; repeat it for several.",
+            metavar="GATE",
+            group=_SCALING,
+            read=read_objective,
+        ),
+    ] = ()
     reports: Annotated[tuple[LoadTestReport, ...], Made(read_capacity)] = ()
     mix: Annotated[
         Mapping[str, float] | None,
@@ -90,6 +104,15 @@ class ChartOptions:
         ),
     ] = None
     autoscaling: Annotated[Literal["hpa", "keda", "off"], Option("What scales the replicas.", group=_SCALING)] = "hpa"
+    metric: Annotated[
+        str | None,
+        Option(
+            "What counts the requests of a decoupled Python model: its gauge of requests in flight, or its histogram of"
+            " request times (…_seconds).",
+            metavar="NAME",
+            group=_SCALING,
+        ),
+    ] = None
     prometheus: Annotated[str | None, Option("The Prometheus that KEDA asks.", metavar="URL", group=_SCALING)] = None
     min_replicas: Annotated[int | None, Option("Fewest replicas.", group=_SCALING)] = None
     max_replicas: Annotated[int | None, Option("Most replicas.", group=_SCALING)] = None
@@ -114,3 +137,13 @@ class ChartOptions:
     diff: Annotated[bool, Option("Show what would change in the directory, write nothing.", group=_WRITING)] = False
     dry_run: Annotated[bool, Option("Show what would be written, write nothing.", group=_WRITING)] = False
     force: Annotated[bool, Option("Replace a chart that exists already.", group=_WRITING)] = False
+
+    @property
+    def slo_p99_seconds(self) -> float | None:
+        """The lowest p99 that an objective allows."""
+        return min((gate.threshold * gate.factor / 1e6 for gate in self.objectives if is_p99(gate)), default=None)
+
+    @property
+    def stream_objectives(self) -> tuple[Gate, ...]:
+        """The objectives of token streams."""
+        return tuple(gate for gate in self.objectives if not is_p99(gate))

@@ -9,6 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from serve_deploy.chart.language_models import (
+    derive_language_gpus,
+    derive_weights,
+    find_language_model,
+    image_tag,
+    note_language_model,
+)
 from serve_deploy.chart.model_source import copies_locally, read_source
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import Startup, derive_resources, derive_startup
@@ -39,18 +46,20 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
     """Derive every value; UsageError or InvalidModelError for what cannot work."""
     release, release_origin = choose_release(models, options.release)
     source = read_source(options.source)
-    start = Startup.of(models, copies=copies_locally(source), gpu=options.gpu is not None)
+    language = find_language_model(models)
+    start = Startup.of(models, copies=copies_locally(source), gpu=options.gpu is not None or language is not None)
     scaling = derive_scaling(models, options, start)
     derived = [
-        DerivedValue("image.tag", f"{release}-py3", release_origin),
+        DerivedValue("image.tag", image_tag(models, release), release_origin),
         *(
             DerivedValue(f"modelRepository.{key}", value, "`source`" if options.source else "carried in the chart")
             for key, value in source.items()
         ),
         *_derive_models(models),
-        *_derive_gpu(models, options),
+        *(derive_language_gpus(language, options) if language else _derive_gpu(models, options)),
         *derive_resources(models, source, scaling.cpu_cores),
         *derive_startup(start),
+        *(derive_weights(language) if language else ()),
         *_derive_test(models),
         *scaling.derived,
         *_derive_revision(models, options),  # last: it reads every file
@@ -58,7 +67,8 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
     values = validate_values(merge_values(nest_values(derived), options.overrides))
     needs = (f"{model.name}: {need}" for model in models for need in model.needs)
     overridden = tuple(mark_overridden(derived, options.overrides))
-    return ChartPlan(release, values, overridden, (*needs, *scaling.notes))
+    told = note_language_model(language) if language else ()
+    return ChartPlan(release, values, overridden, (*needs, *told, *scaling.notes))
 
 
 def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:

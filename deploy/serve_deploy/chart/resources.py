@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serve_deploy.chart.language_models import derive_shared_memory
 from serve_deploy.chart.model_source import copies_locally
 from serve_deploy.chart.value_paths import DerivedValue
 from serve_deploy.repository.model_folder import ModelFolder
@@ -24,24 +25,31 @@ _FEWEST_TENTHS_OF_A_CORE = 5
 
 @dataclass(frozen=True)
 class Startup:
-    """Seconds from a replica's creation to its readiness; `load` is None where it was never measured."""
+    """Seconds from a replica's creation to its readiness; `load` is None where it was never measured.
+
+    `language` is what loading a language model was assumed to take when it was packaged.
+    """
 
     node_seconds: float
     fetch_seconds: float
     load_seconds: float | None
     engine_seconds: float
+    language_seconds: float = 0.0
 
     @classmethod
     def of(cls, models: Sequence[ModelFolder], *, copies: bool, gpu: bool) -> Startup:
         """Add up what the manifests measured, on this machine, and assume the rest."""
         proofs = [model.manifest.verification for model in models if model.manifest]
         loads = [proof.load_seconds for proof in proofs if proof]
+        languages = [model.manifest.language_model for model in models if model.manifest]
+        assumed = [language.load_seconds for language in languages if language]
         plain = [model for model in models if not model.members]
         return cls(
             node_seconds=GPU_NODE_SECONDS if gpu else NODE_SECONDS,
             fetch_seconds=sum(model.size_bytes for model in models) / FETCH_BYTES_PER_SECOND if copies else 0.0,
-            load_seconds=sum(loads) if len(loads) == len(plain) else None,
+            load_seconds=sum(loads) if len(loads) + len(assumed) == len(plain) else None,
             engine_seconds=ENGINE_BUILD_SECONDS * sum(model.builds_engine for model in models),
+            language_seconds=sum(assumed),
         )
 
     @property
@@ -49,20 +57,23 @@ class Startup:
         """How long the startup probe waits: ten times what loading took here, since a cluster's disks are slower."""
         if self.load_seconds is None:
             return UNMEASURED_STARTUP_SECONDS + math.ceil(self.engine_seconds)
-        total = 10 * (self.load_seconds + self.fetch_seconds) + 2 * self.engine_seconds
+        total = 10 * (self.load_seconds + self.fetch_seconds) + 2 * (self.engine_seconds + self.language_seconds)
         return max(SMALLEST_STARTUP_SECONDS, math.ceil(total / 10) * 10)
 
     @property
     def cold_start_seconds(self) -> int:
         """Node and image, models, engines; where loading was not measured, a minute for it."""
         load = 60.0 if self.load_seconds is None else self.load_seconds
-        return min(7200, math.ceil(self.node_seconds + self.fetch_seconds + load + self.engine_seconds))
+        engines = self.engine_seconds + self.language_seconds
+        return min(7200, math.ceil(self.node_seconds + self.fetch_seconds + load + engines))
 
     @property
     def origin(self) -> str:
         """Where the cold start comes from."""
         load = "load not measured: 60" if self.load_seconds is None else f"load {self.load_seconds:.1f} (manifests)"
         parts = [f"node and image {self.node_seconds:.0f} (assumed)", load]
+        if self.language_seconds:
+            parts[1:] = [f"weights and engine {self.language_seconds:.0f} (assumed when packaged)"]
         if self.fetch_seconds:
             parts.append(f"fetch {self.fetch_seconds:.1f} (size at 50 MB/s)")
         if self.engine_seconds:
@@ -76,13 +87,19 @@ def derive_resources(
     """The cores that a sweep saw in use; memory that the models took when packaged; disk where models are copied."""
     packaged = [(model, model.manifest) for model in models if model.manifest]
     measured = {model.name: each.verification.memory_bytes for model, each in packaged if each.verification}
-    guessed = [model for model in models if model.name not in measured and not model.members]
+    languages = [each.language_model for _model, each in packaged if each.language_model]
+    engines = {model.name for model, each in packaged if each.language_model}
+    guessed = [model for model in models if model.name not in (*measured, *engines) and not model.members]
     samples = sum(
         2 * max(1, model.max_batch_size) * each.sample_bytes * (model.instances or 2) for model, each in packaged
     )
-    total = SERVER_MEMORY_BYTES + 1.25 * sum(measured.values()) + samples + SHARED_MEMORY_BYTES
+    shared = sum(language.shared_memory_bytes for language in languages) or SHARED_MEMORY_BYTES
+    host = sum(language.host_memory_bytes for language in languages)
+    total = SERVER_MEMORY_BYTES + 1.25 * sum(measured.values()) + samples + shared + host
     total += 3 * sum(model.size_bytes for model in guessed)
-    parts = ["1 Gi for the server", "256 Mi of shared memory"]
+    parts = ["1 Gi for the server", f"{_gib(shared)} of shared memory"]
+    if host:
+        parts.append(f"{_gib(host)} for the engine (assumed when packaged)")
     if measured:
         parts.append(f"1.25 * {_mib(sum(measured.values()))} measured when packaged")
     if samples:
@@ -91,6 +108,7 @@ def derive_resources(
         parts.append(f"3 * the size of {', '.join(model.name for model in guessed)}, not measured")
     yield _derive_cpu(cpu_cores)
     yield DerivedValue("resources.memory", _quantity(total), " + ".join(parts))
+    yield from map(derive_shared_memory, languages)
     if copies_locally(source):
         size = sum(model.size_bytes for model in models)
         origin = f"1 Gi + 1.5 * {_mib(size)} of models, which each replica copies"
@@ -110,6 +128,8 @@ def derive_startup(start: Startup) -> Iterator[DerivedValue]:
     """The startup probe's budget and the cold start."""
     if start.load_seconds is None:
         origin = "load time not measured; serve package measures it"
+    elif start.language_seconds:
+        origin = f"2 * the {start.language_seconds:.0f} s assumed when packaged, for weights and engine"
     else:
         origin = f"10 * (load {start.load_seconds:.1f} s + fetch {start.fetch_seconds:.1f} s), at least 120 s"
     yield DerivedValue("probes.startupBudgetSeconds", start.budget_seconds, origin)
@@ -120,6 +140,10 @@ def _quantity(size_bytes: float) -> str:
     step = 256 * MIB
     mebibytes = math.ceil(size_bytes / step) * 256
     return f"{mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f"{mebibytes}Mi"
+
+
+def _gib(size_bytes: float) -> str:
+    return f"{size_bytes // GIB:.0f} Gi" if size_bytes % GIB == 0 else _mib(size_bytes)
 
 
 def _mib(size_bytes: float) -> str:

@@ -9,7 +9,8 @@ from decimal import Decimal
 
 from serve_deploy.autoscaling.capacity import Circumstances, choose_replicas
 from serve_deploy.autoscaling.scaling_plan import ScalingPlan, plan_scaling
-from serve_deploy.autoscaling.targets import GUARD_WINDOW_SECONDS, window_seconds
+from serve_deploy.autoscaling.targets import GUARD_WINDOW_SECONDS, window_basis, window_seconds
+from serve_deploy.chart.exporters import Exporter, choose_exporter, note_ensembles
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import Startup
 from serve_deploy.chart.traffic import plan_traffic
@@ -22,6 +23,8 @@ _HPA_NEEDS = (
     "the HPA reads these metrics through prometheus-adapter, which needs the rules in the chart's ConfigMap;"
     " without Prometheus: `settings=autoscaling.metrics.source=cpu`"
 )
+# What llm-d's gateway sends to a replica, and the queue at which vLLM's production stack adds one.
+_ASSUMED_STREAMS, _ASSUMED_WAITING = 16, 5
 _TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_replicas")
 
 
@@ -43,7 +46,10 @@ def derive_scaling(models: Sequence[ModelFolder], options: ChartOptions, start: 
         return Scaling([*derived, replicas or DerivedValue("replicas", least, "`min_replicas`")])
     if options.prometheus:
         derived.append(DerivedValue("autoscaling.prometheus.serverAddress", options.prometheus, "`prometheus`"))
-    elif mode == "keda" and not find_value(options.overrides, "autoscaling.prometheus.serverAddress"):
+    elif mode == "keda" and not any(
+        find_value(options.overrides, path)
+        for path in ("autoscaling.prometheus.serverAddress", "autoscaling.keda.triggers")
+    ):
         raise UsageError(
             "`autoscaling=keda` needs the address of the Prometheus that KEDA asks",
             hint="for example `prometheus=http://prometheus-operated.monitoring:9090`",
@@ -53,44 +59,59 @@ def derive_scaling(models: Sequence[ModelFolder], options: ChartOptions, start: 
             "`min_replicas=0`: replicas that do not run report no metric, so nothing would ever start one",
             hint="at least 1, or `autoscaling=keda` with the chart value autoscaling.scaleToZero.upstreamTrigger",
         )
+    exporter = choose_exporter(models, options)
+    derived += exporter.derived
     reads_prometheus = mode == "hpa" and find_value(options.overrides, f"{_METRICS}.source") != "cpu"
-    needs = [_HPA_NEEDS] if reads_prometheus else []
+    needs = [*note_ensembles(models), *([_HPA_NEEDS] if reads_prometheus else [])]
     if not options.reports:
         if options.mix:
             raise UsageError("`mix` needs a `capacity` report for each model", hint=_how_to_measure(models))
-        return Scaling(derived + _assume_targets(models, options), [_how_to_measure(models), *needs])
-    plan = _plan_targets(models, options, start)
-    return Scaling(derived + _plan_values(plan), needs, plan.pod.cpu_cores)
+        targets = _assume_targets(models, options, exporter)
+        return Scaling(derived + targets, [_how_to_measure(models), *needs])
+    plan = _plan_targets(models, options, start, exporter)
+    return Scaling(derived + _plan_values(plan, options, exporter), needs, plan.pod.cpu_cores)
 
 
-def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions) -> list[DerivedValue]:
+def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
     """Without a measurement: one request for each instance of a model that clients call."""
     called = [model for model in models if model.name in top_level(models)]
-    instances = float(sum(model.instances or 1 for model in called))
+    instances = float(sum(model.instances or 1 for model in called if not model.is_decoupled))
+    streaming = sum(model.is_decoupled for model in called)
+    origin, waiting_origin = "one request per instance: not measured", "as many waiting: not measured"
+    if streaming:
+        origin = f"{_ASSUMED_STREAMS} streams of a decoupled model, one request per instance of others: not measured"
+        waiting_origin = f"{_ASSUMED_WAITING} of a decoupled model, one per instance of others: not measured"
     given = Circumstances(min_replicas=options.min_replicas, max_replicas=options.max_replicas)
     least, most = choose_replicas(given, target_rate=math.inf)
     return [
-        DerivedValue(f"{_METRICS}.concurrency.target", instances, "one request per instance: not measured"),
-        DerivedValue(f"{_METRICS}.pending.target", instances, "as many waiting: not measured"),
+        DerivedValue(f"{_METRICS}.concurrency.target", instances + streaming * _ASSUMED_STREAMS, origin),
+        DerivedValue(f"{_METRICS}.pending.target", instances + streaming * _ASSUMED_WAITING, waiting_origin),
         DerivedValue("autoscaling.minReplicas", *least),
         DerivedValue("autoscaling.maxReplicas", *most),
-        *_windows(0.0),
-        *_alert_budgets(options.slo_p99_seconds, "`slo_p99_seconds`"),
+        *_windows(0.0, options, exporter),
+        *_alert_budgets(options.slo_p99_seconds, "`objectives`"),
+        *_first_token_budget(options),
     ]
 
 
 def _how_to_measure(models: Sequence[ModelFolder]) -> str:
+    first = next(model for model in models if model.name in top_level(models))
+    streams = " --generate triton" if first.is_decoupled else ""
     return (
         "the scaling targets are guesses; measure them with"
-        f" serve loadtest http://HOST:8000 -m {top_level(models)[0]} -c 1..64 -o capacity.json,"
+        f" serve loadtest http://HOST:8000 -m {first.name}{streams} -c 1..64 -o capacity.json,"
         " then add `capacity=capacity.json`" + ("; do so for each model" if len(top_level(models)) > 1 else "")
     )
 
 
-def _plan_targets(models: Sequence[ModelFolder], options: ChartOptions, start: Startup) -> ScalingPlan:
+def _plan_targets(
+    models: Sequence[ModelFolder], options: ChartOptions, start: Startup, exporter: Exporter
+) -> ScalingPlan:
     cold_start = find_value(options.overrides, "autoscaling.coldStartSeconds")
     circumstances = Circumstances(
         slo_p99_seconds=options.slo_p99_seconds,
+        gates=options.stream_objectives,
+        exporter=exporter.name,
         cold_start_seconds=start.cold_start_seconds if cold_start is None else float(cold_start),
         cold_start_origin=start.origin if cold_start is None else "`settings` or `values`",
         base_rate=options.base_rate,
@@ -103,7 +124,7 @@ def _plan_targets(models: Sequence[ModelFolder], options: ChartOptions, start: S
     return plan_scaling(traffic, circumstances, keda=options.autoscaling == "keda")
 
 
-def _plan_values(plan: ScalingPlan) -> list[DerivedValue]:
+def _plan_values(plan: ScalingPlan, options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
     capacity, targets = plan.capacity, plan.capacity.targets
     origins = {each.name: each.origin for each in capacity.derived}
     facts = [
@@ -118,15 +139,18 @@ def _plan_values(plan: ScalingPlan) -> list[DerivedValue]:
         DerivedValue(f"{_METRICS}.pending.target", _target(targets.pending), origins["pending_guard"]),
         DerivedValue("autoscaling.minReplicas", targets.min_replicas, origins["min_replicas"]),
         DerivedValue("autoscaling.maxReplicas", targets.max_replicas, origins["max_replicas"]),
-        *_windows(capacity.slo_p99_seconds),
+        *_windows(capacity.slo_p99_seconds, options, exporter),
         *_alert_budgets(capacity.slo_p99_seconds, origins["slo_p99"]),
+        *_first_token_budget(options),
     ]
 
 
-def _windows(slo_seconds: float) -> list[DerivedValue]:
-    window, guard = f"{window_seconds(slo_seconds)}s", f"{GUARD_WINDOW_SECONDS:.0f}s"
+def _windows(slo_seconds: float, options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
+    basis = window_basis(exporter.name, slo_seconds, options.stream_objectives)
+    window, guard = f"{window_seconds(basis)}s", f"{GUARD_WINDOW_SECONDS:.0f}s"
+    what = "the objective" if exporter.name in ("", "seconds") else "the first token's objective"
     return [
-        DerivedValue(f"{_METRICS}.window", window, "4 scrapes of 15 s, 3 * the objective, at least a minute"),
+        DerivedValue(f"{_METRICS}.window", window, f"4 scrapes of 15 s, 3 * {what}, at least a minute"),
         DerivedValue(f"{_METRICS}.guardWindow", guard, "2 scrapes of 15 s, at least half a minute"),
     ]
 
@@ -139,6 +163,16 @@ def _alert_budgets(slo_seconds: float | None, origin: str) -> list[DerivedValue]
         DerivedValue(f"{alerts}.p99BudgetMs", round(slo_seconds * 1e3, 3), f"the objective: {origin}"),
         DerivedValue(f"{alerts}.queueBudgetMs", round(slo_seconds * 500, 3), "half of the objective"),
     ]
+
+
+def _first_token_budget(options: ChartOptions) -> list[DerivedValue]:
+    limits = {
+        gate.threshold * gate.factor / 1e3: gate.expression
+        for gate in options.stream_objectives
+        if gate.figure == "ttft_p99"
+    }
+    path = "monitoring.prometheusRule.alerts.firstTokenBudgetMs"
+    return [DerivedValue(path, round(min(limits), 3), f"the objective: {limits[min(limits)]}")] if limits else []
 
 
 def _figure(value: float) -> str:

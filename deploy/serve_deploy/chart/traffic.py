@@ -54,7 +54,10 @@ def plan_traffic(
     else:
         origin = "`mix`" if mix else "assumed: as many for each model; set `mix` to what the clients send"
     total = sum(shares.values())
-    return tuple(ModelTraffic(measured[name], share / total, origin) for name, share in shares.items() if share)
+    configs = {model.name: model.config for model in models}
+    return tuple(
+        ModelTraffic(measured[name], share / total, origin, configs[name]) for name, share in shares.items() if share
+    )
 
 
 def _by_model(
@@ -62,7 +65,7 @@ def _by_model(
 ) -> dict[str, LoadTestReport]:
     measured: dict[str, LoadTestReport] = {}
     for report in reports:
-        check_origin(report, {model.name: (model.config_sha256, model.instances) for model in models})
+        check_origin(report, {model.name: _configuration(model) for model in models})
         name = report.target.model
         if name not in called:
             raise InvalidModelError(
@@ -73,6 +76,13 @@ def _by_model(
             raise UsageError(f"two capacity reports measured {name}", hint="give one report for each model")
         measured[name] = report
     return measured
+
+
+def _configuration(model: ModelFolder) -> tuple[str | None, int | None] | None:
+    # Triton's vLLM backend writes the tensors into every configuration, which has none of its own.
+    if model.config.backend == "vllm" and model.config_sha256 is None:
+        return None
+    return model.config_sha256, model.instances
 
 
 def _not_measured(called: Sequence[str], measured: Mapping[str, object], missing: Sequence[str]) -> InvalidModelError:

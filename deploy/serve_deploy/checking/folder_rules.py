@@ -8,13 +8,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from serve_deploy.checking.language_model_rules import check_engine, engine_of, note_engine
 from serve_deploy.checking.manifest_rules import check_files, check_served
+from serve_deploy.manifest import MANIFEST_NAME
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble
 from serve_deploy.model_config.backend_names import find_backend
 from serve_deploy.model_config.backend_rules import note_parameters
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
-from serve_deploy.repository.model_folder import MODEL_FILES, ModelFolder
+from serve_deploy.repository.model_folder import MODEL_FILES, REPORT_CUSTOM_METRICS, ModelFolder
 from serve_deploy.tensors.types import DataType
 from serve_deploy.triton.staging import judge_name, suggest_name
 
@@ -30,7 +32,7 @@ def check_folder(folder: ModelFolder) -> tuple[Problem, ...]:
 def note_folder(folder: ModelFolder) -> Iterator[str]:
     """What is not wrong with a model's folder, but worth knowing."""
     config, manifest = folder.config, folder.manifest
-    if folder.is_model and CONFIG_NAME not in folder.errors and not is_ensemble(config):
+    if folder.is_model and CONFIG_NAME not in folder.errors and not is_ensemble(config) and config.backend != "vllm":
         guess = "and then decides by shapes alone whether the model batches"
         if folder.config_text is None:
             yield f"no {CONFIG_NAME}: Triton generates one, {guess}"
@@ -40,9 +42,14 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         if group.count < 0:
             yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
     yield from note_parameters(config)
+    if config.backend == "vllm" and not folder.reports_custom_metrics:
+        yield f"Triton's metrics do not show vLLM's load; to scale on its own, add {REPORT_CUSTOM_METRICS}"
+    yield from note_engine(folder)
     if manifest is None:
         return
-    if manifest.verification is None:
+    if manifest.language_model:
+        yield f"never loaded when it was packaged: {manifest.language_model.not_verified}"
+    elif manifest.verification is None:
         yield "packaged without verification: its outputs were never compared with ONNX Runtime's"
     unknown = {*folder.versions} - {document.version for document in (manifest, *manifest.other_versions)}
     if unknown:
@@ -52,7 +59,9 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
 def _loose_files(folder: ModelFolder) -> list[str]:
     """Models that stand beside the version folders, where Triton does not look."""
     suffixes = {Path(name).suffix for name in MODEL_FILES.values()}
-    return [] if "" in folder.errors else sorted(p.name for p in folder.path.iterdir() if p.suffix in suffixes)
+    if "" in folder.errors:
+        return []
+    return sorted(p.name for p in folder.path.iterdir() if p.suffix in suffixes and p.name != MANIFEST_NAME)
 
 
 def _check_readable(folder: ModelFolder) -> Iterator[Problem]:
@@ -143,7 +152,7 @@ def _fix_missing_version(folder: ModelFolder) -> str:
 
 def _check_model_files(folder: ModelFolder) -> Iterator[Problem]:
     name = folder.file_name
-    for version in folder.missing_files:
+    for version in () if engine_of(folder) == "tensorrtllm" else folder.missing_files:
         others = [p.name for p in sorted((folder.path / str(version)).iterdir()) if p.suffix == Path(name).suffix]
         fix = f'rename {others[0]} to it, or write default_model_filename: "{others[0]}"' if others else "put it there"
         yield Problem(f"{version}/{name}", "the model's file is missing", fix)
@@ -157,6 +166,7 @@ _RULES: tuple[Callable[[ModelFolder], Iterator[Problem]], ...] = (
     _check_files_beside,
     _check_versions,
     _check_model_files,
+    check_engine,
     check_files,
     check_served,
 )

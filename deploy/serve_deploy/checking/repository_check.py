@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
+from serve_deploy.checking.language_model_rules import engine_of
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
@@ -109,6 +110,7 @@ def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: P
     # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
     hanging = {f.name for f in folders.values() if f.file_name == "model.py" and f.missing_files}
     hanging |= find_unservable_names(options.repository).keys()
+    hanging |= {name for name, folder in folders.items() if engine_of(folder) == "tensorrtllm"}
     try:
         return _start(options, folders, hanging, progress)
     except TritonStartError:
@@ -141,6 +143,8 @@ def _check_model(
     marked = (words for state in refused for mark, words in _LACKS if mark in state.reason)
     # What an ensemble is refused for quotes the reasons of its members.
     lacks = None if problems or folder.members else next(marked, None)
+    if loaded and not problems and engine_of(folder) == "tensorrtllm":
+        lacks = "it needs TensorRT-LLM and a GPU"
     if loaded is None or (refused and not lacks):
         problems += _compare_with_model(folder)
     if loaded and not lacks and not problems:

@@ -134,7 +134,7 @@ def grpc_request(
 
 def _set_parameters(target: Any, parameters: Mapping[str, Any]) -> None:
     for name, value in parameters.items():
-        kind = {bool: "bool_param", int: "int64_param", str: "string_param"}[type(value)]
+        kind = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}[type(value)]
         setattr(target[name], kind, value)
 
 

@@ -40,10 +40,10 @@ class Answer:
             self.output_tokens = piece.output_tokens
         elif piece.tokens is not None:
             self.output_tokens = (self.output_tokens or 0) + piece.tokens
-        if piece.text:
+        if raw:
             self.times.append(at)
             self.parts.append(raw)
-        if self._finish_reason and (piece.text or piece.finish_reason):
+        if self._finish_reason and (raw or piece.finish_reason):
             self.blame(faults.REPEATED, "the answer went on after its finish_reason")
         self._finish_reason = self._finish_reason or piece.finish_reason
 

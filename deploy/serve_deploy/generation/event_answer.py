@@ -97,14 +97,14 @@ class EventAnswer(Answer):
 
     def end(self) -> Fault | None:
         """The body has ended in order."""
-        if self._events.stray is not None:
+        at = self.times[-1] if self.times else 0.0
+        for event in self._events.finish():
+            if event.data == _DONE or _is_json(event.data):
+                self._take(event, at, b"")
+            else:
+                self.blame(faults.NO_END, f"the stream ended inside an event: {faults.show(event.data)}")
+        if self._events.stray is not None and not self.times:
             self._blame_other()
-        if not self._events.is_between_events:
-            for event in self._events.finish():
-                if event.data != _DONE and not _is_json(event.data):
-                    self.blame(faults.NO_END, f"the stream ended inside an event: {faults.show(event.data)}")
-                else:
-                    self._take(event, self.times[-1] if self.times else 0.0, b"")
         self._check_end()
         return super().end()
 

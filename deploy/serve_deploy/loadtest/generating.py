@@ -11,14 +11,16 @@ from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model, model_path
 from serve_deploy.endpoint.openai import describe_served_model
+from serve_deploy.endpoint.readiness import Speech
 from serve_deploy.errors import UsageError
 from serve_deploy.generation.asking import Asking, GenerationProtocol
 from serve_deploy.loadtest.answers import CountTokens
 from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.prompting import HttpWire, Prompting, Wire
-from serve_deploy.prompts.prompt import Conversation, Message, PromptSet, Turn
-from serve_deploy.reports.point import RequestData
+from serve_deploy.loadtest.prompting import GrpcWire, HttpWire, Prompting, Wire
+from serve_deploy.prompts.prompt import PromptSet
+from serve_deploy.prompts.reading import read_prompts
+from serve_deploy.prompts.tokenizer import read_tokenizer
 
 # What a request of a plain load test may hold; a language model is sent prompts.
 _PLAIN = (
@@ -41,20 +43,29 @@ class AskedModel:
         return self.protocol in ("triton", "grpc")
 
 
+def which_protocol(options: LoadTestOptions) -> Speech:
+    """Whose protocol the server must have for what is asked for."""
+    if options.endpoint.protocol == "grpc" or options.generation.generate in (None, "triton"):
+        return "triton"
+    return "either" if options.generation.generate == "auto" else "openai"
+
+
 def describe_model(options: LoadTestOptions, control: ControlPlane, timeout_seconds: float) -> AskedModel:
     """Ask the server about the model; an OpenAI-compatible one is not asked anything of Triton's protocol."""
-    generate, endpoint = options.generation.generate, options.endpoint
-    if endpoint.protocol == "http" and generate in ("chat", "completions"):
-        return _describe_openai(options, generate, timeout_seconds)
+    generate, speaks = options.generation.generate, which_protocol(options)
+    if speaks == "openai":
+        return _describe_openai(options, "completions" if generate == "completions" else "chat", timeout_seconds)
     try:
         version = str(control.server_metadata().get("version", ""))
     except RefusedError:
-        if generate == "triton":
+        if speaks == "triton":
             raise
         return _describe_openai(options, "chat", timeout_seconds)
     model = control.describe_model(options.model, options.model_version)
     _check_tensors(options.generation, model)
-    return AskedModel(protocol="grpc" if endpoint.protocol == "grpc" else "triton", model=model, server_version=version)
+    return AskedModel(
+        protocol="grpc" if options.endpoint.protocol == "grpc" else "triton", model=model, server_version=version
+    )
 
 
 def _describe_openai(options: LoadTestOptions, protocol: GenerationProtocol, timeout_seconds: float) -> AskedModel:
@@ -76,9 +87,13 @@ def _check_tensors(generation: GenerationOptions, model: Model) -> None:
 
 
 def choose_prompts(options: LoadTestOptions) -> PromptSet:
-    """The prompts to send."""
-    origin = RequestData(origin="synthetic", samples=1, seed=options.seed)
-    return PromptSet((Conversation((Turn((Message("user", "the " * 64),)),)),), origin)
+    """The prompts to send; of a trace no more than the test lasts."""
+    return read_prompts(
+        options.generation.asked,
+        seed=options.seed,
+        duration_seconds=options.duration_seconds,
+        requests=options.requests,
+    )
 
 
 def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOptions:
@@ -91,9 +106,10 @@ def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOpt
     return replace(options, loads=(Replay(prompts.arrivals, trace.name if trace else "trace"),))
 
 
-def read_counter(_options: LoadTestOptions) -> CountTokens | None:
+def read_counter(options: LoadTestOptions) -> CountTokens | None:
     """What counts tokens that the server does not count; None where there is no tokenizer."""
-    return None
+    path = options.generation.asked.tokenizer
+    return read_tokenizer(path).count_tokens if path else None
 
 
 def build_prompting(options: LoadTestOptions, asked: AskedModel, prompts: PromptSet) -> Prompting:
@@ -122,6 +138,8 @@ def _build_wire(options: LoadTestOptions, asked: AskedModel, asking: Asking) -> 
     if asked.protocol == "triton":
         path = f"{model_path(options.model, options.model_version)}/generate_stream"
         return HttpWire(options.endpoint, path, has_ids=True)
+    if asked.protocol == "grpc":
+        return GrpcWire(asked.model, options.model_version, options.endpoint.compression)
     return HttpWire(options.endpoint, asking.path, has_ids=False)
 
 

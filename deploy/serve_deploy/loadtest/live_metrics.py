@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway, start_http_server
 
 from serve_deploy.errors import EndpointError, UsageError
+from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.figures import format_load
-from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
-from serve_deploy.reports.readers import read_error_rate
+from serve_deploy.reports.readers import (
+    ITL,
+    TPOT,
+    TTFT,
+    Read,
+    find_latency,
+    read_error_rate,
+    read_goodput,
+    token_reader,
+)
 from serve_deploy.reports.report import LoadTestReport
 
 if TYPE_CHECKING:
@@ -20,6 +30,27 @@ if TYPE_CHECKING:
 
 _PERCENTILES = (("50", "p50_us"), ("90", "p90_us"), ("95", "p95_us"), ("99", "p99_us"), ("99.9", "p999_us"))
 _OUTCOMES = ("succeeded", "failed", "timed_out", "never_sent")
+_FIGURES: tuple[tuple[str, str, Read], ...] = (
+    ("throughput", "Inferences per second.", lambda point: point.throughput),
+    (
+        "error_ratio",
+        "Failed and timed-out requests, as a share of all that ended.",
+        lambda point: read_error_rate(point) or 0,
+    ),
+    ("requests", "Requests sent.", lambda point: point.sent),
+    ("client_bound", "1 if the load generator was the limit, not the server.", lambda point: point.client_bound),
+)
+_TOKEN_FIGURES: tuple[tuple[str, str, Read], ...] = (
+    ("output_token_rate", "Output tokens of successful requests per second.", token_reader("output_tokens_per_second")),
+    ("input_token_rate", "Input tokens of successful requests per second.", token_reader("input_tokens_per_second")),
+    ("goodput_ratio", "Requests that met every objective, as a share of all that ended.", read_goodput),
+)
+_CLOCKS = (("response", "Response time from the intended send", "response"),)
+_TOKEN_CLOCKS = (
+    ("time_to_first_token", "Time to first token from the intended send", TTFT),
+    ("inter_token", "Gap between two pieces of one answer", ITL),
+    ("time_per_output_token", "Time per output token of each request", TPOT),
+)
 
 
 class LiveMetrics:
@@ -41,6 +72,14 @@ class LiveMetrics:
         self._period: object = None
         self._counted = dict.fromkeys(_OUTCOMES, 0)
 
+    @cached_property
+    def _tokens(self) -> Gauge:
+        return self._gauge("output_tokens_rate", "Output tokens per second, recently.")
+
+    @cached_property
+    def _first_token(self) -> Gauge:
+        return self._gauge("time_to_first_token_p50_seconds", "p50 of the time to first token in this period.")
+
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"serve_loadtest_{name}", text, ("model",), registry=self.registry).labels(self._model)
 
@@ -58,6 +97,10 @@ class LiveMetrics:
         self._in_flight.set(snapshot.in_flight)
         self._target_rate.set(snapshot.load.request_rate or 0)
         self._concurrency.set(snapshot.load.concurrency or 0)
+        if snapshot.output_tokens_per_second is not None:
+            self._tokens.set(snapshot.output_tokens_per_second)
+        if snapshot.first_token_p50_us is not None:
+            self._first_token.set(snapshot.first_token_p50_us / 1e6)
 
 
 @contextmanager
@@ -105,20 +148,20 @@ def collect_report(report: LoadTestReport) -> CollectorRegistry:
     def gauge(name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"serve_loadtest_{name}", text, ("load", *labels), registry=registry)
 
-    throughput = gauge("throughput", "Inferences per second.")
-    response = gauge("response_seconds", "Response time from the intended send.", "percentile")
-    slowest = gauge("response_max_seconds", "The longest response time.")
-    errors = gauge("error_ratio", "Failed and timed-out requests, as a share of all that ended.")
-    requests = gauge("requests", "Requests sent.")
-    bound = gauge("client_bound", "1 if the load generator was the limit, not the server.")
+    tokens = any(point.generation for point in report.points)
+    figures = {gauge(name, text): read for name, text, read in (*_FIGURES, *(_TOKEN_FIGURES if tokens else ()))}
+    latencies = [
+        (gauge(f"{name}_seconds", f"{text}.", "percentile"), gauge(f"{name}_max_seconds", f"{text}: longest."), clock)
+        for name, text, clock in (*_CLOCKS, *(_TOKEN_CLOCKS if tokens else ()))
+    ]
     passed = gauge("gate_passed", "1 if the gate was passed.", "gate")
     for point in map(pool_repeats, group_by_load(report.points)):
         load = format_load(point.load)
-        throughput.labels(load).set(point.throughput)
-        requests.labels(load).set(point.sent)
-        bound.labels(load).set(point.client_bound)
-        errors.labels(load).set(read_error_rate(point) or 0)
-        _set_latency(response, slowest, load, point)
+        for each, read in figures.items():
+            if (value := read(point)) is not None:
+                each.labels(load).set(value)
+        for percentiles, slowest, clock in latencies:
+            _set_latency(percentiles, slowest, load, find_latency(point, clock))
     for result in report.gates:
         passed.labels(format_load(result.load) if result.load else "", result.expression).set(result.passed)
     ended = Gauge("serve_loadtest_complete", "1 if the run was not cut short.", registry=registry)
@@ -126,9 +169,9 @@ def collect_report(report: LoadTestReport) -> CollectorRegistry:
     return registry
 
 
-def _set_latency(response: Gauge, slowest: Gauge, load: str, point: Point) -> None:
-    if not point.response.count:
+def _set_latency(percentiles: Gauge, slowest: Gauge, load: str, latency: LatencySummary | None) -> None:
+    if latency is None:
         return
-    slowest.labels(load).set(point.response.max_us / 1e6)
+    slowest.labels(load).set(latency.max_us / 1e6)
     for percentile, name in _PERCENTILES:
-        response.labels(load, percentile).set(getattr(point.response, name) / 1e6)
+        percentiles.labels(load, percentile).set(getattr(latency, name) / 1e6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
@@ -22,7 +23,10 @@ _SLICES = 64
 
 
 class ClosedPeriod:
-    """`concurrency` users: each sends its next request when its last one ended, until the deadline or the quota."""
+    """`concurrency` users: each sends its next request when its last one ended, until the deadline or the quota.
+
+    A user who thinks before the next turn of a conversation has nothing in flight.
+    """
 
     def __init__(self, exchange: Exchange, concurrency: int, *, end: float, requests: int | None) -> None:
         self._exchange = exchange
@@ -30,6 +34,7 @@ class ClosedPeriod:
         self._end = end
         self._left = float("inf") if requests is None else requests
         self.in_flight = 0
+        self._thinking = 0
         self.done = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,16 +54,34 @@ class ClosedPeriod:
             slot.send(now)
         else:
             self._left -= 1
-            task = asyncio.get_running_loop().create_task(self._replace(now))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._replace(now))
+
+    def rest(self, slot: Slot, until: float) -> None:
+        """Let the slot's user think until then, unless the period is over by that time."""
+        if until >= self._end or self._left <= 0:
+            self._leave()
+        else:
+            self._begin(self._think(slot, until))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _think(self, slot: Slot, until: float) -> None:
+        self.in_flight, self._thinking = self.in_flight - 1, self._thinking + 1
+        # A loop's own timer may ring up to a millisecond early.
+        while (left := until - monotonic()) > 0:
+            await asyncio.sleep(left)
+        self.in_flight, self._thinking = self.in_flight + 1, self._thinking - 1
+        self.next(slot, monotonic())
 
     def _leave(self) -> None:
         self.in_flight -= 1
         self._settle()
 
     def _settle(self) -> None:
-        if not self.in_flight and not self.done.done():
+        if not (self.in_flight or self._thinking or self.done.done()):
             self.done.set_result(None)
 
     async def _replace(self, intended: float) -> None:
@@ -216,6 +239,10 @@ class OpenPeriod:
         if not self._due:
             self._settle()
 
+    def rest(self, slot: Slot, _until: float) -> None:
+        """The slot is free for others: the schedule says when the next request is sent."""
+        self.next(slot, monotonic())
+
     def _settle(self) -> None:
         if not (self._due or self._waiting or self.in_flight or self.done.done()):
             self.done.set_result(None)
@@ -233,7 +260,7 @@ class OpenPeriod:
 
     def _give_up(self, before: float, now: float) -> None:
         """Note everything that was due before then as never sent, with the time that it has waited at least."""
-        note = self._exchange.recorder.note_never_sent
+        note = self._exchange.note_never_sent
         reached = self._due[0] if self._due else before
         for queue in (self._waiting, self._due):
             while queue and queue[0] < before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import json
@@ -9,15 +10,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.endpoint.payload import http_message
+from serve_deploy.endpoint.model import Model
+from serve_deploy.endpoint.payload import Sample, grpc_request, http_message
 from serve_deploy.generation.asking import Asking
 from serve_deploy.generation.pieces import Document
 from serve_deploy.loadtest.clients.generation_exchange import PromptRequest
-from serve_deploy.loadtest.requests import NextRequest
+from serve_deploy.loadtest.clients.grpc_messages import frame_message
 from serve_deploy.prompts.prompt import Conversation, Message, Turn
+from serve_deploy.tensors.types import TensorSpec
 
 
 class Wire(Protocol):
@@ -40,6 +45,36 @@ class HttpWire:
             document = {**document, "id": request_id}
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         return http_message(self.endpoint, self.path, headers, json.dumps(document).encode())
+
+
+@dataclass(frozen=True)
+class GrpcWire:
+    """Requests of a gRPC stream: what the document names as the model's inputs, and parameters."""
+
+    model: Model
+    version: str
+    compression: str | None
+
+    def write(self, document: Document, request_id: str) -> bytes:
+        """The document as a framed ModelInferRequest."""
+        from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+        specs = {tensor.name: tensor for tensor in self.model.inputs}
+        arrays = {name: _one_value(specs[name], value) for name, value in document.items() if name in specs}
+        parameters = {name: value for name, value in document.items() if name not in specs}
+        content = grpc_request(
+            self.model,
+            self.version,
+            Sample(arrays),
+            parameters={**parameters, "triton_enable_empty_final_response": True},
+        )
+        # Concatenating messages merges them.
+        return frame_message(content + ModelInferRequest(id=request_id).SerializeToString(), self.compression)
+
+
+def _one_value(tensor: TensorSpec, value: Any) -> np.ndarray[Any, Any]:
+    content = value.encode() if isinstance(value, str) else value
+    return np.array([content], tensor.data_type.numpy_name).reshape((1,) * len(tensor.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +116,43 @@ class Speaker:
         self._worker, self._workers = worker, workers
         self._numbers = itertools.count(worker, workers)
         self._turns = itertools.count()
-        self.begin()
+        self._next_start = worker
+        self._ready: PromptRequest | None = None
+        self._due: list[tuple[float, int, PromptRequest]] = []
+
+    def __call__(self) -> Callable[[], PromptRequest]:
+        """Requests for a slot; all slots share them."""
+        return self.next
 
     def begin(self) -> None:
         """A new period: conversations of the last one do not go on; a trace starts again."""
-        self._due: list[tuple[float, int, PromptRequest]] = []
-        if self._prompting.starts_again or not hasattr(self, "_starts"):
-            self._starts = itertools.count(self._worker, self._workers)
+        self._due.clear()
+        if self._prompting.starts_again:
+            self._ready, self._next_start = None, self._worker
+        self._prepare()
+
+    def skip(self, count: int) -> None:
+        """So many arrivals of a trace were given up; those that follow keep their own lengths."""
+        if self._prompting.starts_again and count:
+            made, self._ready = self._ready is not None, None
+            self._next_start += (count - made) * self._workers
 
     def next(self) -> PromptRequest:
         """The request to send now."""
         if self._due and self._due[0][0] <= monotonic():
             return heapq.heappop(self._due)[2]
-        conversations = self._prompting.conversations
-        return self._build(Talk(self, conversations[next(self._starts) % len(conversations)]))
+        # Made before it is due: what that takes must not look like the server's time.
+        request, self._ready = self._ready or self._start(), None
+        asyncio.get_running_loop().call_soon(self._prepare)
+        return request
+
+    def _prepare(self) -> None:
+        self._ready = self._ready or self._start()
+
+    def _start(self) -> PromptRequest:
+        conversations, start = self._prompting.conversations, self._next_start
+        self._next_start += self._workers
+        return self._build(Talk(self, conversations[start % len(conversations)]))
 
     def resume(self, talk: Talk, due: float) -> None:
         """Have this turn sent at that time."""
@@ -123,7 +181,6 @@ class Prompting:
     starts_again: bool = False
     counts_tokens: bool = False
 
-    def open(self, worker: int, workers: int) -> Callable[[], NextRequest]:
+    def open(self, worker: int, workers: int) -> Speaker:
         """One worker's requests."""
-        speaker = Speaker(self, worker, workers)
-        return lambda: speaker.next
+        return Speaker(self, worker, workers)

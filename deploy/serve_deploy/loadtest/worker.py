@@ -13,6 +13,7 @@ import signal
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from serve_deploy.arrivals.schedule import Schedule, split_evenly
@@ -176,12 +177,12 @@ class Worker:
 
 
 def _open_exchange(job: Job) -> Exchange:
-    source = job.source.open(job.worker, job.workers)
     if not isinstance(job.source, Prompting):
-        return Exchange(source, job.timeout_seconds)
+        return Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
     from serve_deploy.loadtest.clients.generation_exchange import GenerationExchange
 
-    return GenerationExchange(source, job.timeout_seconds, keeps_text=job.source.counts_tokens)
+    prompter = job.source.open(job.worker, job.workers)
+    return GenerationExchange(prompter, job.timeout_seconds, keeps_text=job.source.counts_tokens)
 
 
 def _open_client(job: Job, exchange: Exchange) -> Any:
@@ -192,11 +193,18 @@ def _open_client(job: Job, exchange: Exchange) -> Any:
 
         generates = isinstance(job.source, Prompting)
         return HttpClient(job.endpoint, exchange, StreamBody if generates else KeptBody if job.validate else None)
+    from serve_deploy.loadtest.clients.grpc_answers import AnswerStreamSlot
     from serve_deploy.loadtest.clients.grpc_client import GrpcClient
+    from serve_deploy.loadtest.clients.grpc_slots import StreamSlot
     from serve_deploy.loadtest.validation import check_grpc_reply
 
+    if isinstance(job.source, Prompting):
+        asking = job.source.asking
+        return GrpcClient(job.endpoint, exchange, open_stream=partial(AnswerStreamSlot, text_output=asking.text_output))
     check = check_grpc_reply if job.validate else None
-    return GrpcClient(job.endpoint, exchange, streaming=job.streaming, check=check)
+    return GrpcClient(
+        job.endpoint, exchange, check=check, open_stream=partial(StreamSlot, check=check) if job.streaming else None
+    )
 
 
 def _starved_seconds() -> float:

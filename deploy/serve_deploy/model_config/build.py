@@ -24,7 +24,7 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
         "name": options.name,
         "backend": BACKEND,
         "max_batch_size": max_batch_size,
-        "version_policy": _version_policy(options.version_policy),
+        "version_policy": version_policy_message(options.version_policy),
         "input": [
             {**_tensor(spec, batched=batched), "optional": spec.optional}
             for spec in client_inputs(signature, max_batch_size)
@@ -84,7 +84,8 @@ def _tensor(spec: TensorSpec, *, batched: bool) -> Message:
     return {"name": spec.name, "data_type": spec.data_type.config_name, "dims": dims, "reshape": shape}
 
 
-def _version_policy(policy: VersionPolicy | None) -> Message | None:
+def version_policy_message(policy: VersionPolicy | None) -> Message | None:
+    """What a configuration says of the versions to serve; None where Triton decides."""
     if policy is None:
         return None
     if policy.specific:

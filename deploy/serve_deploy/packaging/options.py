@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
+from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName
 
@@ -38,6 +39,10 @@ class PackageOptions:
     repository: Annotated[Path, Option("The model repository to write into.", metavar="DIR", group=_MODEL)] = Path(
         "models"
     )
+    backend: Annotated[
+        Literal["onnxruntime", "vllm", "tensorrtllm"],
+        Option("What serves the model; a language model is a checkpoint's folder or hub ID.", group=_MODEL),
+    ] = "onnxruntime"
     name: Annotated[str | None, Option("The model's name; by default the file's.", metavar="NAME", group=_MODEL)] = None
     version: Annotated[
         int | None,
@@ -72,6 +77,9 @@ class PackageOptions:
         Option("The Triton to verify with; by default the first that works here.", group=_VERIFICATION),
     ] = None
     config: Annotated[ConfigOptions, Made(ConfigOptions)] = field(default_factory=ConfigOptions)
+    language_model: Annotated[LanguageModelOptions, Made(LanguageModelOptions)] = field(
+        default_factory=LanguageModelOptions
+    )
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
     keep_settings: Annotated[
         bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
@@ -16,63 +15,32 @@ from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
+from serve_deploy.packaging.destination import look_at_destination
 from serve_deploy.packaging.heritage import inherit
+from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
+from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
 from serve_deploy.packaging.servable import Servable, make_servable
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
-from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import (
     ModelSource,
-    check_model_name,
     check_policy,
     choose_version,
     commit_version,
     default_model_name,
     digest_files,
     place_model,
-    read_existing,
     require_same_tensors,
     staged_model,
     write_shared,
 )
 
 
-@dataclass(frozen=True)
-class PackagedModel:
-    """What was written where, the configuration with its reasons, what was proven, and what the user should know."""
-
-    name: str
-    version: int
-    source: Path
-    folder: Path
-    dry_run: bool
-    config: str
-    manifest: Manifest
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FailedModel:
-    """A model that could not be packaged."""
-
-    source: Path
-    error: str
-    hint: str | None
-    exit_code: int
-
-
-@dataclass(frozen=True)
-class PackageSummary:
-    """All models of one call; one that fails does not keep the others back."""
-
-    packaged: tuple[PackagedModel, ...]
-    failed: tuple[FailedModel, ...]
-
-
 def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
     """Package each model by itself; UsageError where two of them would have the same name."""
+    require_applicable(options, several=len(sources) > 1)
     remove_abandoned(Path(tempfile.gettempdir()))
     names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):
@@ -86,7 +54,7 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
     packaged, failed = [], []
     for source in sources:
         try:
-            packaged.append(package_model(source, options, progress=progress))
+            packaged.append(_package_one(source, options, progress))
         except ServeError as error:
             failed.append(FailedModel(source, error.message, error.hint, error.exit_code))
         except KeyboardInterrupt:
@@ -98,13 +66,19 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
     return PackageSummary(tuple(packaged), tuple(failed))
 
 
+def _package_one(source: Path, options: PackageOptions, progress: Progress) -> PackagedModel:
+    if options.backend == "onnxruntime":
+        return package_model(source, options, progress=progress)
+    return package_language_model(source, _choose_name(source, options), options, progress)
+
+
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model file; on any error, and on Ctrl-C, the repository is as it was before."""
     from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
     name = _choose_name(source, options)
-    destination, existing = _look_at_destination(name, options)
+    destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
     options, release = heritage.options, heritage.options.release or DEFAULT_RELEASE
@@ -127,7 +101,11 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
 
 
 def _choose_name(source: Path, options: PackageOptions) -> str:
-    return default_model_name(source) if options.name is None else options.name
+    if options.name is not None:
+        return options.name
+    # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.
+    whole = Path(f"{source.resolve().name if source.is_dir() else source.name}.-")
+    return default_model_name(source if options.backend == "onnxruntime" else whole)
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:
@@ -160,17 +138,6 @@ def _free_batch(servable: Servable, options: PackageOptions) -> Servable | None:
     except InvalidModelError:
         return None
     return replace(servable, opened=opened, fixes=(*servable.fixes, fix))
-
-
-def _look_at_destination(name: str, options: PackageOptions) -> tuple[Path, ModelFolder | None]:
-    check_model_name(name)
-    if "://" in str(options.repository) or re.match(r"(s3|gs|as):/", str(options.repository)):
-        raise UsageError(
-            f"{options.repository} is not on this machine",
-            hint="package into a folder, then copy it with the store's own tool (aws s3 sync, gsutil rsync, azcopy)",
-        )
-    destination = options.repository / name
-    return destination, read_existing(destination)
 
 
 def _find_contradictions(analysis: ModelAnalysis) -> tuple[str, ...]:

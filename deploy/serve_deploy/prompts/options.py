@@ -46,7 +46,7 @@ class PromptOptions:
     input_tokens: Annotated[
         TokenLengths | None,
         Option(
-            "Tokens in synthetic prompts: 512, or with a deviation 512±64 or 512,64.",
+            "Tokens in synthetic prompts, by default 512: 256, or with a deviation 256±32 or 256,32.",
             metavar="N[±D]",
             group=_PROMPTS,
             read=partial(read_lengths, "input_tokens"),
@@ -55,7 +55,7 @@ class PromptOptions:
     output_tokens: Annotated[
         TokenLengths | None,
         Option(
-            "Tokens to ask for in each answer: 128, or 128±16; a file's own lengths go first.",
+            "Tokens to ask for in each answer: 128, or 128±16; by default what a file says.",
             metavar="N[±D]",
             group=_PROMPTS,
             read=partial(read_lengths, "output_tokens"),

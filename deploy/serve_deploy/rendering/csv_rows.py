@@ -5,16 +5,24 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import get_args
 
 from serve_deploy.reports.document import LatencySummary
+from serve_deploy.reports.generation import CountedBy, Generation
 from serve_deploy.reports.point import Point
-from serve_deploy.reports.readers import read_error_rate, read_queue_us
+from serve_deploy.reports.readers import read_error_rate, read_goodput, read_queue_us
 from serve_deploy.reports.report import NamedReport
 
 _LOAD = ("mode", "concurrency", "request_rate", "distribution", "batch_size")
 _COUNTS = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end", "never_sent")
 _CLIENT = ("cpu_fraction", "cpu_us_per_request", "slip_p50_us", "slip_p99_us", "slip_max_us")
 _LATENCY = tuple(name for name in LatencySummary.model_fields if name != "histogram")
+
+_TOKEN_CLOCKS = {"ttft": "time_to_first_token", "itl": "inter_token", "tpot": "time_per_output_token"}
+_TOKENS = (
+    "input_tokens", "output_tokens", "output_tokens_of_failures", "pieces", "input_tokens_per_second",
+    "output_tokens_per_second",
+)  # fmt: skip
 
 
 def render_csv(reports: Sequence[NamedReport]) -> str:
@@ -48,4 +56,23 @@ def _row(point: Point) -> dict[str, object]:
         "queue_us": read_queue_us(point),
         **{f"client_{name}": getattr(point.client, name) for name in _CLIENT},
         "client_bound": str(point.client_bound).lower(),
+        **(_token_columns(point, point.generation) if point.generation else {}),
+    }
+
+
+def _token_columns(point: Point, generation: Generation) -> dict[str, object]:
+    gap = generation.longest_gap
+    return {
+        "generation_protocol": generation.protocol,
+        **{
+            f"{name}_{figure}": getattr(getattr(generation, clock), figure)
+            for name, clock in _TOKEN_CLOCKS.items()
+            for figure in _LATENCY
+        },
+        **{name: getattr(generation, name) for name in _TOKENS},
+        **{f"output_counted_by_{kind}": generation.output_counted_by.get(kind, 0) for kind in get_args(CountedBy)},
+        "good": generation.good,
+        "goodput": read_goodput(point),
+        "longest_gap_us": gap and gap.gap_us,
+        "longest_gap_request": gap and gap.request,
     }

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serve_deploy.rendering import summary
-from serve_deploy.rendering.charts.curve import Line, draw_comparison
-from serve_deploy.rendering.charts.distribution import draw_percentile_comparison
+from serve_deploy.rendering.charts.curve import PLAIN_AXES, TOKEN_AXES, Line, draw_comparison
 from serve_deploy.rendering.charts.frame import Chart
+from serve_deploy.rendering.charts.percentiles import Climb, draw_percentile_comparison
+from serve_deploy.rendering.load_kinds import measures_tokens
 from serve_deploy.rendering.page_content import build_view
-from serve_deploy.rendering.page_figures import LOAD_KINDS
+from serve_deploy.reports.readers import ITL, TTFT, find_latency
 from serve_deploy.reports.report import NamedReport
 
 _STYLES = ("tail", "response", "answers", "service", "failure", "peak")
+_CLOCKS = (("response time", "requests", "response"),)
+_TOKEN_CLOCKS = (("time to first token", "requests", TTFT), ("inter-token latency", "gaps", ITL))
 
 
 def render_html(reports: Sequence[NamedReport]) -> str:
@@ -31,9 +34,8 @@ def render_html(reports: Sequence[NamedReport]) -> str:
         title=_title(reports),
         several=len(reports) > 1,
         views=views,
-        comparison=_compare(reports) if len(reports) > 1 else None,
+        comparisons=_compare(reports) if len(reports) > 1 else [],
         change_columns=summary.CHANGE_COLUMNS,
-        load_labels=[kind.label for kind in LOAD_KINDS],
         tool_version=reports[0].report.tool_version,
     )
     return page.rstrip() + "\n"
@@ -44,8 +46,8 @@ def _title(reports: Sequence[NamedReport]) -> str:
     return f"Load test of {models}" if len(reports) == 1 else f"{len(reports)} load tests of {models}"
 
 
-def _compare(reports: Sequence[NamedReport]) -> Chart | None:
-    """Sweeps by throughput, single loads by percentile; None where nothing was answered."""
+def _compare(reports: Sequence[NamedReport]) -> list[Chart]:
+    """Sweeps by throughput, single loads by percentile; nothing where nothing was answered."""
     answered = {
         named.name: tuple(load.pooled for load in summary.summarise_loads(named.report) if load.pooled.response.count)
         for named in reports
@@ -56,8 +58,22 @@ def _compare(reports: Sequence[NamedReport]) -> Chart | None:
         if points
     ]
     if not lines:
-        return None
+        return []
+    tokens = all(measures_tokens(named.report) for named in reports)
+    clocks = _TOKEN_CLOCKS if tokens else _CLOCKS
     if all(len(line.points) == 1 for line in lines):
-        latencies = [(line.style, line.name, line.points[0].response) for line in lines]
-        return draw_percentile_comparison(latencies, "comparison")
-    return draw_comparison(lines, "comparison")
+        return [
+            draw_percentile_comparison(climbs, what, of, f"comparison-{number}")
+            for number, (what, of, clock) in enumerate(clocks)
+            if (climbs := _list_climbs(lines, clock))
+        ]
+    axes, latencies = (TOKEN_AXES, (1, 0)) if tokens else (PLAIN_AXES, (1,))
+    return [draw_comparison(lines, axes, latency, f"comparison-{latency}") for latency in latencies]
+
+
+def _list_climbs(lines: Sequence[Line], clock: str) -> list[Climb]:
+    return [
+        Climb(line.style, line.name, latency)
+        for line in lines
+        if (latency := find_latency(line.points[0], clock)) is not None
+    ]

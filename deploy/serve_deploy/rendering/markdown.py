@@ -6,8 +6,16 @@ import re
 from collections.abc import Sequence
 
 from serve_deploy.rendering import summary
+from serve_deploy.rendering.load_kinds import measures_tokens
 from serve_deploy.reports.report import LoadTestReport, NamedReport
 from serve_deploy.text_table import columns_in_use
+
+_MEANING = "Latencies are response times, from the intended send; service times run from the actual send."
+_MEANING_OF_TOKENS = (
+    "TTFT runs from the intended send to the first content. ITL is every gap between pieces of one answer. TPOT is, "
+    "for each request, (last piece − first piece) / (output tokens − 1). E2e (end to end) is the response time, "
+    "from the intended send. Goodput is the share of requests that met every objective."
+)
 
 
 def render_markdown(reports: Sequence[NamedReport]) -> str:
@@ -15,7 +23,7 @@ def render_markdown(reports: Sequence[NamedReport]) -> str:
     blocks = [_render_one(named) for named in reports]
     if len(reports) > 1:
         rows = [_escape_all(row) for row in summary.joint_load_rows(reports)]
-        joint = _table(("report", *summary.LOAD_COLUMNS), rows, numbers=True)
+        joint = _table(("report", *summary.load_columns(named.report for named in reports)), rows, numbers=True)
         blocks.insert(0, f"### {len(reports)} load tests\n\n{joint}\n")
     return "\n".join(blocks)
 
@@ -31,9 +39,10 @@ def _render_one(named: NamedReport) -> str:
         _table(summary.GATE_COLUMNS, [_mark_gate(row) for row in summary.gate_rows(report)]),
         _escape(report.search.explanation) if report.search else "",
         *_baseline(report),
-        _table(summary.LOAD_COLUMNS, [_escape_all(row) for row in summary.load_rows(report)], numbers=True),
+        _table(summary.load_columns([report]), [_escape_all(row) for row in summary.load_rows(report)], numbers=True),
         _table(summary.ERROR_COLUMNS, [_escape_all(row) for row in summary.error_rows(report)]),
-        "Latencies are response times, from the intended send; service times run from the actual send.",
+        *map(_escape, summary.describe_streams(report)),
+        _MEANING_OF_TOKENS if measures_tokens(report) else _MEANING,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

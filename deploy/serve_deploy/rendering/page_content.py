@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_deploy.errors import UsageError
-from serve_deploy.rendering import summary
+from serve_deploy.rendering import summary, token_words
 from serve_deploy.rendering.charts.changes import draw_changes
-from serve_deploy.rendering.charts.curve import draw_curve
-from serve_deploy.rendering.charts.distribution import draw_histogram, draw_percentiles
+from serve_deploy.rendering.charts.curve import PLAIN_AXES, TOKEN_AXES, draw_curve
 from serve_deploy.rendering.charts.frame import Chart
+from serve_deploy.rendering.charts.histogram import draw_histogram
+from serve_deploy.rendering.charts.percentiles import Threshold, draw_percentiles
 from serve_deploy.rendering.charts.share import MODEL_COLUMNS, draw_share, model_rows
 from serve_deploy.rendering.charts.timeline import draw_timeline
+from serve_deploy.rendering.charts.token_charts import draw_token_charts
+from serve_deploy.rendering.load_kinds import GOODPUT, Kind, kinds_of, measures_tokens
 from serve_deploy.rendering.page_figures import Figure, make_facts, make_row, make_tiles
 from serve_deploy.reports.figures import describe_data, format_load, format_moment, format_number
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.reports.point import GateResult, Point
 from serve_deploy.reports.report import LoadTestReport, NamedReport
+
+_CLOCKS = ("", "response")
+_TOKEN_CLOCKS = (*_CLOCKS, "e2e", "ttft", "itl")
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,9 @@ class ReportView:
     baseline_notes: tuple[str, ...]
     overview: tuple[Chart, ...]
     errors: tuple[tuple[str, ...], ...]
+    load_labels: tuple[str, ...]
     loads: tuple[LoadView, ...]
+    meanings: tuple[tuple[str, str], ...]
 
 
 def build_view(named: NamedReport, anchor: str) -> ReportView:
@@ -64,8 +73,15 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
     pooled = [load.pooled for load in loads]
     headline = pick_headline(report, loads)
     several = len(loads) > 1
-    share = draw_share(pooled, f"share-{anchor}")
-    curve = draw_curve(pooled, f"curve-{anchor}") if several and any(point.response.count for point in pooled) else None
+    kinds = [
+        kind
+        for kind in kinds_of([report])
+        if kind is not GOODPUT or any(GOODPUT.read(point) is not None for point in pooled)
+    ]
+    tokens = measures_tokens(report)
+    share = None if tokens else draw_share(pooled, f"share-{anchor}")
+    is_curve = several and any(point.response.count for point in pooled)
+    curve = draw_curve(pooled, TOKEN_AXES if tokens else PLAIN_AXES, f"curve-{anchor}") if is_curve else None
     return ReportView(
         anchor=anchor,
         name=named.name,
@@ -84,10 +100,12 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
         baseline_notes=report.baseline.notes if report.baseline else (),
         overview=tuple(chart for chart in (curve, share if several else None) if chart),
         errors=tuple(summary.error_rows(report)),
+        load_labels=tuple(kind.label for kind in kinds),
         loads=tuple(
-            _build_load(report, load, f"{anchor}-{number}", is_open=load is headline, alone=not several)
+            _build_load(report, load, f"{anchor}-{number}", kinds, is_open=load is headline, alone=not several)
             for number, load in enumerate(loads)
         ),
+        meanings=token_words.explain_figures(pooled) if tokens else (),
     )
 
 
@@ -104,13 +122,14 @@ def pick_headline(report: LoadTestReport, loads: tuple[summary.LoadSummary, ...]
 
 
 def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
-    target = report.target
+    target, streams = report.target, token_words.describe_protocol(report.points)
+    triton = f"Triton {target.server_version}" if target.server_version else ""
     seconds = sum(point.duration_seconds for point in report.points)
     facts = (
-        ("model", f"{target.model}, version {target.model_version}"),
-        ("endpoint", f"{target.url} ({target.protocol})"),
-        ("server", f"Triton {target.server_version}, {target.platform}"),
-        ("largest batch", str(target.max_batch_size) if target.max_batch_size else "no batching"),
+        ("model", ", version ".join(filter(None, (target.model, target.model_version)))),
+        ("endpoint", f"{target.url} ({streams or target.protocol})"),
+        ("server", ", ".join(filter(None, (triton, target.platform)))),
+        ("largest batch", "" if streams else str(target.max_batch_size or "no batching")),
         ("inputs", ", ".join(target.inputs)),
         ("outputs", ", ".join(target.outputs)),
         ("data", describe_data(report.data) if report.data else ""),
@@ -125,37 +144,53 @@ def _describe_target(report: LoadTestReport) -> tuple[tuple[str, str], ...]:
 
 
 def _build_load(
-    report: LoadTestReport, load: summary.LoadSummary, anchor: str, *, is_open: bool, alone: bool
+    report: LoadTestReport,
+    load: summary.LoadSummary,
+    anchor: str,
+    kinds: Sequence[Kind],
+    *,
+    is_open: bool,
+    alone: bool,
 ) -> LoadView:
     point = load.pooled
     number = anchor.split("-", maxsplit=1)[0]
-    charts: list[Chart | None] = [draw_timeline(load.repeats, f"timeline-{anchor}")]
-    if point.response.histogram:
-        charts.append(draw_percentiles(point, f"percentiles-{anchor}", _thresholds(report, point)))
-        charts.append(draw_histogram(point, f"histogram-{anchor}"))
-    if alone:
-        charts.append(draw_share([point], f"share-{anchor}"))
+    if point.generation:
+        charts = draw_token_charts(load.repeats, point.generation, anchor, _thresholds(report, point, _TOKEN_CLOCKS))
+    else:
+        charts = _draw_charts(load, anchor, _thresholds(report, point, _CLOCKS), alone=alone)
     return LoadView(
         name=format_load(point.load),
         is_open=is_open or alone,
         client_bound=point.client_bound,
-        figures=make_row(load, number),
-        facts=make_facts(point, number),
+        figures=make_row(load, kinds, number),
+        facts=make_facts(load, number),
         charts=tuple(chart for chart in charts if chart),
         model_columns=MODEL_COLUMNS,
-        model_rows=tuple(model_rows(point)),
+        model_rows=() if point.generation else tuple(model_rows(point)),
     )
 
 
-def _thresholds(report: LoadTestReport, point: Point) -> list[tuple[float, float, str]]:
-    """Gates on percentiles of the response time at this load, as (fraction, µs, expression)."""
+def _draw_charts(
+    load: summary.LoadSummary, anchor: str, thresholds: Sequence[Threshold], *, alone: bool
+) -> list[Chart | None]:
+    point = load.pooled
+    charts = [draw_timeline(load.repeats, f"timeline-{anchor}")]
+    if point.response.histogram:
+        charts.append(draw_percentiles(point, f"percentiles-{anchor}", thresholds))
+        charts.append(draw_histogram(point, f"histogram-{anchor}"))
+    return [*charts, draw_share([point], f"share-{anchor}")] if alone else charts
+
+
+def _thresholds(report: LoadTestReport, point: Point, clocks: Sequence[str]) -> list[Threshold]:
+    """Gates on percentiles of these clocks at this load, as (fraction, µs, expression)."""
     found = []
     for result in report.gates:
         try:
             gate = parse_gate(result.expression)
         except UsageError:
             continue
-        name = gate.figure.removeprefix("response_")
-        if result.load in (None, point.load) and gate.quantity == "time" and name[0] == "p" and name[1:2].isdigit():
+        clock, _, name = gate.figure.rpartition("_")
+        is_percentile = name[0] == "p" and name[1:2].isdigit()
+        if result.load in (None, point.load) and clock in clocks and is_percentile:
             found.append((float(name[1:]) / 100, gate.threshold * gate.factor, result.expression))
     return found

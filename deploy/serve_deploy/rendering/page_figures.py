@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_deploy.rendering.gauges import describe_gauges
+from serve_deploy.rendering.load_kinds import (
+    ERRORS,
+    GOODPUT,
+    INFERENCES,
+    ITL_P99,
+    LONGEST_GAP,
+    OUTPUT_TOKENS,
+    P50,
+    P99,
+    SLOWEST,
+    TTFT_P50,
+    TTFT_P99,
+    Kind,
+)
 from serve_deploy.rendering.summary import LoadSummary, describe_margin
+from serve_deploy.rendering.token_words import describe_gap, describe_goodput
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.reports.point import Point
-from serve_deploy.reports.readers import latency_reader, read_error_rate, read_queue_us
-
-Read = Callable[[Point], float | None]
-Write = Callable[[float], str]
+from serve_deploy.reports.readers import read_goodput
 
 
 @dataclass(frozen=True)
@@ -25,59 +37,26 @@ class Figure:
     margin: str = ""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A figure that every load has: what it is called, where a point has it, how it is written."""
-
-    label: str
-    key: str
-    read: Read
-    write: Write
-
-
-def _latency(label: str, clock: str, figure: str) -> Kind:
-    return Kind(label, f"{clock}.{figure}", latency_reader(clock, figure), format_time_us)
-
-
-def _write_rate(value: float) -> str:
-    return format_number(value, 4)
-
-
-LOAD_KINDS = (
-    Kind("requests/s", "request_rate", lambda point: point.request_rate, _write_rate),
-    Kind("inferences/s", "throughput", lambda point: point.throughput, _write_rate),
-    _latency("p50", "response", "p50_us"),
-    _latency("p90", "response", "p90_us"),
-    _latency("p99", "response", "p99_us"),
-    _latency("p99.9", "response", "p999_us"),
-    _latency("max", "response", "max_us"),
-    _latency("service p99", "service", "p99_us"),
-    Kind("queue", "queue_us", read_queue_us, format_time_us),
-    Kind("errors", "error_rate", read_error_rate, format_share),
-)
-_TILE_KINDS = (
-    Kind("inferences/s", "throughput", lambda point: point.throughput, _write_rate),
-    _latency("p50 response", "response", "p50_us"),
-    _latency("p99 response", "response", "p99_us"),
-    _latency("slowest", "response", "max_us"),
-    Kind("errors", "error_rate", read_error_rate, format_share),
-)
+_TILES = (INFERENCES, P50.rename("p50 response"), P99.rename("p99 response"), SLOWEST.rename("slowest"), ERRORS)
+_TOKEN_TILES = (OUTPUT_TOKENS, TTFT_P50, TTFT_P99, ITL_P99, LONGEST_GAP, GOODPUT, ERRORS)
 
 
 def make_tiles(load: LoadSummary, anchor: str) -> tuple[tuple[str, Figure], ...]:
     """The few figures to see first, with their labels."""
-    found = [(kind.label, _make_figure(load, kind, anchor)) for kind in _TILE_KINDS]
+    kinds = _TOKEN_TILES if load.pooled.generation else _TILES
+    found = [(kind.label, _make_figure(load, kind, anchor)) for kind in kinds]
     sent = _count(load.pooled, anchor, "sent", "")
     return (*((label, figure) for label, figure in found if figure is not None), ("requests", sent))
 
 
-def make_row(load: LoadSummary, anchor: str) -> tuple[Figure | None, ...]:
-    """The figures of a load's row, in the order of LOAD_KINDS."""
-    return tuple(_make_figure(load, kind, anchor) for kind in LOAD_KINDS)
+def make_row(load: LoadSummary, kinds: Sequence[Kind], anchor: str) -> tuple[Figure | None, ...]:
+    """The figures of a load's row."""
+    return tuple(_make_figure(load, kind, anchor) for kind in kinds)
 
 
-def make_facts(point: Point, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
+def make_facts(load: LoadSummary, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
     """What became of the requests, what the generator cost, and how the server's machine fared."""
+    point = load.pooled
     counts = [
         _count(point, anchor, name, label)
         for name, label in (
@@ -97,9 +76,29 @@ def make_facts(point: Point, anchor: str) -> tuple[tuple[str, tuple[Figure, ...]
     )
     machine = tuple(Figure(f"{key}{gauge.key}", gauge.value, gauge.text) for gauge in describe_gauges(point))
     facts = (
-        ("requests", tuple(counts)), ("in flight", (in_flight,)), ("generator", generator), ("server machine", machine),
+        ("requests", tuple(counts)), *_token_facts(load, anchor),
+        ("in flight", (in_flight,)), ("generator", generator), ("server machine", machine),
     )  # fmt: skip
     return tuple((name, figures) for name, figures in facts if figures)
+
+
+def _token_facts(load: LoadSummary, anchor: str) -> list[tuple[str, tuple[Figure, ...]]]:
+    """How many tokens there were, which requests were good, and the longest gap."""
+    point = load.pooled
+    generation, key, share = point.generation, _key(point, anchor), read_goodput(point)
+    if generation is None:
+        return []
+    labels = {"output_tokens": "output tokens", "pieces": "pieces", "input_tokens": "input tokens"}
+    known = {name: getattr(generation, name) for name in labels}
+    counts = tuple(
+        Figure(f"{key}generation.{name}", value, f"{format_count(value)} {labels[name]}")
+        for name, value in known.items()
+        if value is not None
+    )
+    goodput = () if share is None else (Figure(f"{key}goodput", share, describe_goodput(point)),)
+    gap = generation.longest_gap
+    longest = (Figure(f"{key}generation.longest_gap.gap_us", gap.gap_us, describe_gap(load.repeats)),) if gap else ()
+    return [("tokens", counts), ("goodput", goodput), ("longest gap", longest)]
 
 
 def _make_figure(load: LoadSummary, kind: Kind, anchor: str) -> Figure | None:

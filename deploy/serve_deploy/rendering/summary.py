@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from serve_deploy.rendering import token_words
+from serve_deploy.rendering.load_kinds import Kind, kinds_of
+from serve_deploy.rendering.token_words import describe_protocol, list_token_warnings
 from serve_deploy.reports.figures import (
     METRIC_NAMES,
     describe_data,
@@ -20,12 +23,8 @@ from serve_deploy.reports.intervals import measure_interval
 from serve_deploy.reports.judging import list_failures
 from serve_deploy.reports.point import Interval, Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
-from serve_deploy.reports.readers import read_error_rate, read_queue_us
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange, NamedReport
 
-LOAD_COLUMNS = (
-    "load", "requests/s", "inferences/s", "p50", "p90", "p99", "p99.9", "max", "service p99", "queue", "errors", "",
-)  # fmt: skip
 GATE_COLUMNS = ("gate", "load", "", "measured")
 ERROR_COLUMNS = ("error", "load", "requests", "example")
 CHANGE_COLUMNS = ("figure", "load", "before", "now", "change", "verdict")
@@ -51,36 +50,40 @@ def summarise_loads(report: LoadTestReport) -> tuple[LoadSummary, ...]:
     return tuple(LoadSummary(group, pool_repeats(group)) for group in groups)
 
 
-def load_rows(report: LoadTestReport) -> list[tuple[str, ...]]:
-    """One row a load, in the order of LOAD_COLUMNS, with the 95 % interval over repeats of what matters most."""
-    return [_load_row(summary) for summary in summarise_loads(report)]
+def load_columns(reports: Iterable[LoadTestReport]) -> tuple[str, ...]:
+    """What stands in the rows of the loads of these reports."""
+    return ("load", *(kind.label for kind in kinds_of(reports)), "")
+
+
+def load_rows(report: LoadTestReport, kinds: Sequence[Kind] | None = None) -> list[tuple[str, ...]]:
+    """One row a load, in the order of `load_columns`, with the 95 % interval over repeats of what matters most."""
+    return [_load_row(summary, kinds or kinds_of([report])) for summary in summarise_loads(report)]
 
 
 def joint_load_rows(reports: Sequence[NamedReport]) -> list[tuple[str, ...]]:
     """The rows of all reports, each begun by its report's name."""
-    return [(named.name, *row) for named in reports for row in load_rows(named.report)]
+    kinds = kinds_of(named.report for named in reports)
+    return [(named.name, *row) for named in reports for row in load_rows(named.report, kinds)]
 
 
-def _load_row(summary: LoadSummary) -> tuple[str, ...]:
-    point, response = summary.pooled, summary.pooled.response
-    queue_us, error_rate = read_queue_us(point), read_error_rate(point)
-    times = (response.p50_us, response.p90_us, response.p99_us, response.p999_us, response.max_us, point.service.p99_us)
-    p99 = summary.interval(lambda repeat: repeat.response.p99_us)
-    throughput = summary.interval(lambda repeat: repeat.throughput)
-    return (
-        format_load(point.load),
-        format_number(point.request_rate, 4),
-        with_margin(format_number(point.throughput, 4), throughput, format_number),
-        *(
-            with_margin(format_time_us(time_us), p99 if column == 2 else None, format_time_us)
-            if response.count
-            else "–"
-            for column, time_us in enumerate(times)
-        ),
-        "–" if queue_us is None else format_time_us(queue_us),
-        "–" if error_rate is None else format_share(error_rate),
-        "client-bound" if point.client_bound else "",
-    )
+def _load_row(summary: LoadSummary, kinds: Sequence[Kind]) -> tuple[str, ...]:
+    point = summary.pooled
+    bound = "client-bound" if point.client_bound else ""
+    return (format_load(point.load), *(_load_cell(summary, kind) for kind in kinds), bound)
+
+
+def _load_cell(summary: LoadSummary, kind: Kind) -> str:
+    value = kind.read(summary.pooled)
+    if value is None:
+        return "–"
+    interval = summary.interval(kind.read) if kind.margin else None
+    return with_margin(kind.write(value), interval, kind.margin or kind.write)
+
+
+def write_figure(summary: LoadSummary, kind: Kind) -> str:
+    """A figure with its interval and name, such as '196.5 ±5.07 inferences/s'; "" where there is none."""
+    cell = _load_cell(summary, kind)
+    return "" if cell == "–" else f"{cell} {kind.label}"
 
 
 def describe_margin(interval: Interval, write: Callable[[float], str]) -> str:
@@ -141,7 +144,7 @@ def list_warnings(report: LoadTestReport) -> list[str]:
                 f"At {load} {_count_requests(point.never_sent)} due and never sent: no connection was free in time."
                 " They count as errors, and as response times of at least as long as they waited."
             )
-    return [*warnings, *report.notes]
+    return [*warnings, *list_token_warnings(points), *report.notes]
 
 
 def _count_requests(count: int) -> str:
@@ -172,6 +175,11 @@ _WRITE_METRIC: dict[str, Callable[[float], str]] = {
     "response_p99": format_time_us,
     "throughput": lambda value: f"{format_number(value, 4)}/s",
     "error_rate": format_share,
+    "ttft_p50": format_time_us,
+    "ttft_p99": format_time_us,
+    "itl_p99": format_time_us,
+    "output_tokens": lambda value: f"{format_number(value, 4)}/s",
+    "goodput": format_share,
 }
 
 
@@ -218,11 +226,22 @@ def describe_outcome(report: LoadTestReport) -> str:
 
 def describe_target(report: LoadTestReport) -> str:
     """Which model was measured where."""
-    target = report.target
-    return (
-        f"{target.model} version {target.model_version} ({target.platform}) at {target.url} over {target.protocol}, "
-        f"Triton {target.server_version}"
+    target, streams = report.target, describe_protocol(report.points)
+    return "".join(
+        (
+            target.model,
+            f" version {target.model_version}" if target.model_version else "",
+            f" ({target.platform})" if target.platform else "",
+            f" at {target.url} over {target.protocol}",
+            f" ({streams})" if streams else "",
+            f", Triton {target.server_version}" if target.server_version else "",
+        )
     )
+
+
+def describe_streams(report: LoadTestReport) -> list[str]:
+    """How the tokens of streams were counted, and the longest gap of all; nothing for other load tests."""
+    return token_words.describe_streams([load.repeats for load in summarise_loads(report)])
 
 
 def describe_sent(report: LoadTestReport) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from serve_deploy.rendering import summary
 from serve_deploy.rendering.gauges import describe_gauges
-from serve_deploy.reports.document import LatencySummary
+from serve_deploy.rendering.load_kinds import INFERENCES, INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS
+from serve_deploy.rendering.token_words import describe_gap, describe_goodput, describe_tokens
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
 from serve_deploy.reports.point import ModelStatistics, Point
-from serve_deploy.reports.readers import latency_reader
+from serve_deploy.reports.readers import ITL, TPOT, TTFT, latency_reader
 from serve_deploy.reports.report import LoadTestReport, NamedReport
 from serve_deploy.text_table import align, columns_in_use, fit, hang, is_within
 
@@ -18,7 +19,13 @@ _GAP = "  "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _WIDTH = 100
 # The other formats keep them. Requests/s are inferences/s by the batch size, which the load says.
-_DISPENSABLE = ("requests/s", "service p99", "p90", "queue", "p99.9")
+_DISPENSABLE = (
+    "requests/s", "service p99", "p90", "queue", "p99.9", "TPOT p50", "ITL p50", "TTFT p50", "e2e p99",
+)  # fmt: skip
+_CLOCKS = (("response time", "response"), ("service time", "service"))
+_TOKEN_CLOCKS = (
+    ("TTFT", TTFT), ("ITL", ITL), ("TPOT", TPOT), ("e2e", "response"), ("service time", "service"),
+)  # fmt: skip
 _LATENCY_FIGURES = {
     "mean": "mean_us", "p50": "p50_us", "p90": "p90_us", "p95": "p95_us", "p99": "p99_us", "p99.9": "p999_us",
     "max": "max_us",
@@ -36,7 +43,9 @@ def render_text(reports: Sequence[NamedReport], width: int | None = None) -> str
 def _render_all(reports: Sequence[NamedReport], width: int | None) -> str:
     if len(reports) == 1:
         return _render_one(reports[0].report, width)
-    table = _fit_loads(("report", *summary.LOAD_COLUMNS), summary.joint_load_rows(reports), width)
+    table = _fit_loads(
+        ("report", *summary.load_columns(named.report for named in reports)), summary.joint_load_rows(reports), width
+    )
     blocks = [f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report, width)}" for named in reports]
     return "\n\n".join([table, *blocks])
 
@@ -49,7 +58,8 @@ def _render_one(report: LoadTestReport, width: int | None) -> str:
         ),
         _single(loads[0], width)
         if len(loads) == 1
-        else _fit_loads(summary.LOAD_COLUMNS, summary.load_rows(report), width),
+        else _fit_loads(summary.load_columns([report]), summary.load_rows(report), width),
+        "" if len(loads) == 1 else "\n".join(_wrap(line, width) for line in summary.describe_streams(report)),
         _fit(summary.ERROR_COLUMNS, summary.error_rows(report), width),
         _wrap(report.search.explanation if report.search else "", width),
         _fit(summary.GATE_COLUMNS, summary.gate_rows(report), width),
@@ -65,23 +75,35 @@ def _wrap(text: str, width: int | None, lead: str = "") -> str:
 
 def _single(load: summary.LoadSummary, width: int | None) -> str:
     point = load.pooled
-    throughput = load.interval(lambda repeat: repeat.throughput)
-    written = summary.with_margin(format_number(point.throughput, 4), throughput, format_number)
     repeats = f", {len(load.repeats)} repeats" if len(load.repeats) > 1 else ""
     facts = [
         ("load", f"{format_load(point.load)}, {format_number(point.duration_seconds)} s{repeats}"),
         ("requests", _count_requests(point)),
-        ("throughput", f"{written} inferences/s"),
-        *((f"server, {account.model}", _describe_account(account)) for account in point.server),
+        *(_describe_tokens(load) if point.generation else _describe_inferences(load)),
         *_gauges(point),
         ("generator", _describe_generator(point)),
     ]
     room = max(len(name) for name, _ in facts)
-    latencies = [_latency_row("response time", point.response), _latency_row("service time", point.service)]
-    if len(load.repeats) > 1:
-        latencies = [latencies[0], _margin_row(load, "response"), latencies[1], _margin_row(load, "service")]
-    lines = [_wrap(fact, width, f"{name:<{room}}{_GAP}") for name, fact in facts]
-    return "\n".join(lines) + f"\n\n{_latencies(latencies, width)}"
+    dispensable = ("p95", "p90") if point.generation else ()
+    lines = [_wrap(fact, width, f"{name:<{room}}{_GAP}") for name, fact in facts if fact]
+    return "\n".join(lines) + f"\n\n{_latencies(_latency_rows(load), width, dispensable)}"
+
+
+def _describe_inferences(load: summary.LoadSummary) -> list[tuple[str, str]]:
+    accounts = [(f"server, {account.model}", _describe_account(account)) for account in load.pooled.server]
+    return [("throughput", summary.write_figure(load, INFERENCES)), *accounts]
+
+
+def _describe_tokens(load: summary.LoadSummary) -> list[tuple[str, str]]:
+    """What is measured by token; the server's own account ends when a request is handed over, so it is left out."""
+    point = load.pooled
+    rates = [summary.write_figure(load, kind) for kind in (REQUESTS, OUTPUT_TOKENS, INPUT_TOKENS)]
+    return [
+        ("throughput", ", ".join(filter(None, rates))),
+        ("tokens", describe_tokens(point.generation) if point.generation else ""),
+        ("goodput", describe_goodput(point)),
+        ("longest gap", describe_gap(load.repeats)),
+    ]
 
 
 def _count_requests(point: Point) -> str:
@@ -118,22 +140,28 @@ def _describe_generator(point: Point) -> str:
     )
 
 
-def _latency_row(name: str, latency: LatencySummary) -> tuple[str, ...]:
-    times = [getattr(latency, figure) for figure in _LATENCY_FIGURES.values()]
-    return (name, *(format_time_us(time_us) if latency.count else "–" for time_us in times))
+def _latency_rows(load: summary.LoadSummary) -> list[tuple[str, ...]]:
+    """A row for each clock, and below it how sure each figure is over the repeats."""
+    rows = []
+    for name, clock in _TOKEN_CLOCKS if load.pooled.generation else _CLOCKS:
+        readers = [latency_reader(clock, figure) for figure in _LATENCY_FIGURES.values()]
+        times = [read(load.pooled) for read in readers]
+        rows.append((name, *("–" if time_us is None else format_time_us(time_us) for time_us in times)))
+        if len(load.repeats) > 1:
+            intervals = [load.interval(read) for read in readers]
+            margins = (summary.describe_margin(each, format_time_us) if each else "–" for each in intervals)
+            rows.append(("  interval", *margins))
+    return rows
 
 
-def _margin_row(load: summary.LoadSummary, clock: str) -> tuple[str, ...]:
-    """How sure each figure is over the repeats, below it."""
-    intervals = [load.interval(latency_reader(clock, figure)) for figure in _LATENCY_FIGURES.values()]
-    return ("  interval", *(summary.describe_margin(each, format_time_us) if each else "–" for each in intervals))
-
-
-def _latencies(rows: Sequence[tuple[str, ...]], width: int | None) -> str:
+def _latencies(rows: Sequence[tuple[str, ...]], width: int | None, dispensable: Sequence[str]) -> str:
+    """A table without its dispensable columns where it is too wide; a block a column where it still is."""
     columns = ("", *_LATENCY_FIGURES)
-    table = align(columns, rows)
-    if width is None or is_within(table, width):
-        return table
+    for count in range(len(dispensable) + 1):
+        used = [index for index, name in enumerate(columns) if name not in dispensable[:count]]
+        table = align([columns[index] for index in used], [[row[index] for index in used] for row in rows])
+        if width is None or is_within(table, width):
+            return table
     names, *figures = zip(columns, *rows, strict=True)
     return fit(names, figures, width)
 

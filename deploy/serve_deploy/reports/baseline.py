@@ -10,8 +10,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from serve_deploy.errors import UsageError
-from serve_deploy.reports.changes import SINGLE_RUN_GUARD, BaselineOptions, Pair, compare_load, leave_uncompared
+from serve_deploy.reports.changes import (
+    SINGLE_RUN_GUARD,
+    BaselineOptions,
+    compare_load,
+    leave_uncompared,
+)
+from serve_deploy.reports.compared_figures import Pair, count_figures
 from serve_deploy.reports.figures import METRIC_NAMES, describe_data, format_list, format_load
+from serve_deploy.reports.generation import Protocol
 from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.pooling import group_by_load
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange
@@ -71,6 +78,8 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
                 f"the baseline {name} measured {field} '{found}', this run '{expected}': they cannot be compared",
                 hint="measure the baseline again with the same model and protocol",
             )
+    if now.points:
+        require_same_answers(_list_protocols(now.points), before, name)
     told = {"url": "address", "model_version": "model version", "server_version": "Triton version",
             "model_config_sha256": "model configuration"}  # fmt: skip
     notes = [
@@ -82,6 +91,25 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
     if now.data and before.data and now.data != before.data.model_copy(update={"path": now.data.path}):
         notes.append(f"The data differs from the baseline's ({describe_data(before.data)} then).")
     return notes
+
+
+def require_same_answers(protocols: Sequence[Protocol], before: LoadTestReport, name: str) -> None:
+    """UsageError where a run of token streams by these protocols (of whole answers: by none) is not comparable."""
+    was = _list_protocols(before.points)
+    if before.points and list(protocols) != was:
+        raise UsageError(
+            f"the baseline {name} measured {_name_answers(was)}, this run {_name_answers(protocols)}: "
+            "they cannot be compared",
+            hint="measure the baseline again in the same way",
+        )
+
+
+def _list_protocols(points: Iterable[Point]) -> list[Protocol]:
+    return list(dict.fromkeys(point.generation.protocol for point in points if point.generation))
+
+
+def _name_answers(protocols: Sequence[Protocol]) -> str:
+    return f"token streams ({', '.join(protocols)})" if protocols else "whole answers"
 
 
 def _match_loads(now: LoadTestReport, before: LoadTestReport, name: str) -> tuple[list[Pair], list[tuple[Point, ...]]]:
@@ -103,5 +131,5 @@ def _list_loads(loads: Iterable[Load]) -> str:
 
 def _compare_loads(pairs: Sequence[Pair], options: BaselineOptions) -> list[MetricChange]:
     random = np.random.default_rng(options.seed)
-    each = 1 - (1 - options.confidence) / (max(1, len(pairs)) * len(METRIC_NAMES))
+    each = 1 - (1 - options.confidence) / max(1, sum(map(count_figures, pairs)))
     return [change for pair in pairs for change in compare_load(pair, each, options, random)]

@@ -24,3 +24,10 @@ class LatencySummary(Document):
     p999_us: float
     max_us: float
     histogram: tuple[tuple[int, int], ...] = ()
+
+
+class TimeSlice(Document):
+    """A part of the measurement period; start is relative to the period's."""
+
+    start_seconds: float
+    duration_seconds: float

@@ -9,7 +9,11 @@ from decimal import Decimal
 
 from serve_deploy.reports.point import Load, RequestData
 
-METRIC_NAMES = {"response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors"}
+METRIC_NAMES = {
+    "response_p50": "p50", "response_p99": "p99", "throughput": "throughput", "error_rate": "errors",
+    "ttft_p50": "TTFT p50", "ttft_p99": "TTFT p99", "itl_p99": "ITL p99", "output_tokens": "output tokens",
+    "goodput": "goodput",
+}  # fmt: skip
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -93,7 +97,7 @@ def format_load(load: Load) -> str:
 def describe_data(data: RequestData) -> str:
     """Say what the requests held: '32 samples of models/digits/samples.npz', 'random values (seed 0)'."""
     if data.description:
-        return data.description
+        return f"{data.path}: {data.description}" if data.path else data.description
     if data.origin == "random":
         return f"random values made from the model's metadata (seed {data.seed})"
     kept = "kept by serve package" if data.origin == "package" else "given"

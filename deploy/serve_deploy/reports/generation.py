@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from serve_deploy.reports.document import Document, LatencySummary
+from serve_deploy.reports.document import Document, LatencySummary, TimeSlice
 
 Protocol = Literal["triton", "chat", "completions", "grpc"]
 CountedBy = Literal["usage", "tokenizer", "chunks"]
@@ -34,14 +34,12 @@ class ObjectiveResult(Document):
     missed: int
 
 
-class TokenBucket(Document):
+class TokenBucket(TimeSlice):
     """One slice of the period: what came in it, of all requests, and the longest gap that ended in it.
 
     Where only a request's total is known, its tokens are spread evenly over its pieces.
     """
 
-    start_seconds: float
-    duration_seconds: float
     output_tokens: float
     first_tokens: int
     gap_max_us: float

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from serve_deploy.errors import UsageError
+from serve_deploy.reports.document import TimeSlice
 from serve_deploy.reports.figures import format_load
-from serve_deploy.reports.generation import Generation, LongestGap, TokenBucket
+from serve_deploy.reports.generation import Generation, LongestGap
 from serve_deploy.reports.point import Load, Point, TimelineBucket
 from serve_deploy.reports.pooling import add_counts, pool_client
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.reports.token_pooling import find_longest, join_token_buckets, pool_tokens
 
-Bucket = TypeVar("Bucket", TimelineBucket, TokenBucket)
+Bucket = TypeVar("Bucket", bound=TimeSlice)
 
 _LEAST_OVERLAP = 0.5
 _FULL_OVERLAP = 0.95

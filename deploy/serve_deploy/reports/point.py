@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from serve_deploy.reports.document import Document, LatencySummary
+from serve_deploy.reports.document import Document, LatencySummary, TimeSlice
 from serve_deploy.reports.generation import Generation
 
 
@@ -74,6 +74,14 @@ class ClientCost(Document):
     slip_max_us: float
 
 
+class BatchStatistics(Document):
+    """The executions of one batch size: how many, and the mean time of one."""
+
+    batch_size: int
+    executions: int
+    compute_us: float
+
+
 class ModelStatistics(Document):
     """The server's own account of one model over the period: means per request, from the statistics' difference."""
 
@@ -87,13 +95,12 @@ class ModelStatistics(Document):
     compute_infer_us: float
     compute_output_us: float
     average_batch_size: float
+    batches: tuple[BatchStatistics, ...] = ()
 
 
-class TimelineBucket(Document):
-    """One slice of the measurement period, by the end of the request; start is relative to the period's."""
+class TimelineBucket(TimeSlice):
+    """One slice of the measurement period, by the end of the request."""
 
-    start_seconds: float
-    duration_seconds: float
     succeeded: int
     failed: int
     in_flight: int

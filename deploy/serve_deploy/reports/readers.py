@@ -54,6 +54,12 @@ def token_reader(figure: str) -> Read:
     return read
 
 
+def read_longest_gap_us(point: Point) -> float | None:
+    """The longest gap inside one answer; None where no answer had one."""
+    gap = point.generation.longest_gap if point.generation else None
+    return gap.gap_us if gap else None
+
+
 def read_percentile(latency: LatencySummary, percent: float) -> float | None:
     """A percentile of latencies in µs; None where there are none."""
     if not latency.count:

@@ -13,14 +13,20 @@ from serve_deploy.reports.point import GateResult, Load, LoadIntervals, Point, R
 FORMAT_VERSION = 1
 
 
+Metric = Literal[
+    "response_p50", "response_p99", "throughput", "error_rate",
+    "ttft_p50", "ttft_p99", "itl_p99", "output_tokens", "goodput",
+]  # fmt: skip
+
+
 class MetricChange(Document):
-    """One figure now against the baseline; changes are relative (0.1 is 10 % more), or points for error rates.
+    """One figure now against the baseline; changes are relative (0.1 is 10 % more), or points for errors and goodput.
 
     What a side did not measure is None; the verdict is then "not_compared", and the explanation says why.
     """
 
     load: Load
-    metric: Literal["response_p50", "response_p99", "throughput", "error_rate"]
+    metric: Metric
     before: float | None
     now: float | None
     change: float | None

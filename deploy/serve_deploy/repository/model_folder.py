@@ -24,7 +24,10 @@ MODEL_NAME = "model.onnx"
 MODEL_FILES = {
     "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
     "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
+    "vllm": "model.json",
 }  # fmt: skip
+# What turns vLLM's own metrics on, in its configuration.
+REPORT_CUSTOM_METRICS = 'parameters { key: "REPORT_CUSTOM_METRICS" value { string_value: "true" } }'
 # By which file Triton guesses the backend where the configuration names none, in this order.
 _TELLING_FILES = ("model.plan", MODEL_NAME, "model.xml", "model.pt", "model.py")
 
@@ -139,6 +142,19 @@ class ModelFolder:
     def members(self) -> tuple[str, ...]:
         """The models that an ensemble calls; none for any other model."""
         return tuple(dict.fromkeys(step.model_name for step in self.config.ensemble_scheduling.step))
+
+    @property
+    def is_decoupled(self) -> bool:
+        """Whether it may answer a request many times; of vLLM's models Triton adds that to the configuration."""
+        return bool(self.config.model_transaction_policy.decoupled) or self.config.backend == "vllm"
+
+    @property
+    def reports_custom_metrics(self) -> bool:
+        """Whether vLLM's own metrics are on."""
+        parameters = self.config.parameters
+        return "REPORT_CUSTOM_METRICS" in parameters and (
+            parameters["REPORT_CUSTOM_METRICS"].string_value.lower() == "true"
+        )
 
     @property
     def max_batch_size(self) -> int:

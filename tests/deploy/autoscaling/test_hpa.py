@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -283,3 +284,18 @@ def test_replicas_stay_within_limits_and_policies(loads: list[float], least: int
         assert least <= wanted <= least + extra
         assert current - 1 <= wanted <= max(current + 2, 2 * current)
         current = wanted
+
+
+VALUES = st.none() | st.sampled_from(["Pending", "Failed", "Terminating"]) | st.floats(0, 10)
+
+
+@given(st.integers(1, 20), st.lists(st.tuples(VALUES, st.integers(1, 4)), min_size=1, max_size=5))
+def test_pods_alike_count_as_often_as_they_are(current: int, kinds: list[tuple[float | str | None, int]]) -> None:
+    """Pods that are given as several alike ask for what they ask for one by one."""
+    one_by_one = pods(*(value for value, alike in kinds for _ in range(alike)))
+    together = [
+        replace(pod, alike=alike) for pod, (_, alike) in zip(pods(*(value for value, _ in kinds)), kinds, strict=True)
+    ]
+    spec = autoscaler()
+    asked = [propose(spec, spec.metrics[0], current, listed, {}) for listed in (one_by_one, together)]
+    assert asked[0] == asked[1]

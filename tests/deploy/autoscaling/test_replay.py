@@ -66,6 +66,14 @@ def test_the_scale_down_window_prevents_flapping() -> None:
     assert run("day", window=0).turns_per_hour > run("day").turns_per_hour
 
 
+def test_a_day_of_thousands_of_replicas_is_replayed() -> None:
+    """A thousand times the traffic needs a thousand times the replicas; each kind of replica is computed once."""
+    targets = ScalingTargets(concurrency=CONCURRENCY, pending=1.0, min_replicas=3000, max_replicas=16_000)
+    result = replay("day", daily_curve(2200 * RATE, 12_000 * RATE), 86_400, autoscaler(targets, 60), REPLICA, DELAYS)
+    assert result.breach_fraction == 0
+    assert max(count for _, count in result.replicas) == pytest.approx(12_000, rel=0.1)
+
+
 @pytest.mark.parametrize(("load", "by_concurrency"), [(0.80, 2), (0.90, 4), (0.95, 7), (0.98, 17)])
 def test_concurrency_sees_saturation_that_the_rate_does_not(load: float, by_concurrency: int) -> None:
     """M/D/1 with a target of 70 % load: what one replica makes the HPA ask for; by rate it would always be 2."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
-from serve_deploy.repository.model_folder import read_model_folder
+from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, read_model_folder
 
 
 def test_a_configuration_that_does_not_parse_is_named_once(tmp_path: Path) -> None:
@@ -32,6 +32,16 @@ def test_a_name_that_protobuf_does_not_know_is_suggested(tmp_path: Path, line: s
     fixes = [problem.fix for problem in check_folder(read_model_folder(tmp_path)) if problem.field == "config.pbtxt"]
     assert len(fixes) == 1
     assert fix in fixes[0]
+
+
+def test_vllm_whose_load_nothing_shows_is_noted(tmp_path: Path) -> None:
+    """With what to add; added, the note is gone."""
+    config = tmp_path / "config.pbtxt"
+    config.write_text('backend: "vllm"')
+    (note,) = (note for note in note_folder(read_model_folder(tmp_path)) if "vLLM" in note)
+    assert note.endswith(REPORT_CUSTOM_METRICS)
+    config.write_text(f'backend: "vllm" {REPORT_CUSTOM_METRICS}')
+    assert "vLLM" not in " ".join(note_folder(read_model_folder(tmp_path)))
 
 
 @pytest.mark.parametrize(

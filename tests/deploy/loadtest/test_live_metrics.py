@@ -9,6 +9,7 @@ import pytest
 from prometheus import tool
 from prometheus_client import CollectorRegistry, generate_latest
 from synthetic_reports import make_report, make_stalled_point
+from synthetic_streams import make_token_report
 
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.live import LiveSnapshot
@@ -51,14 +52,30 @@ def test_a_finished_run_says_its_figures_by_load() -> None:
     assert read("serve_loadtest_complete") == 1
 
 
-@pytest.mark.parametrize("kind", ["live", "finished"])
+def test_a_finished_run_of_streams_says_its_token_figures() -> None:
+    """Beside those of every load test; which have no token figures."""
+    report = make_token_report()
+    generation = report.points[0].generation
+    assert generation is not None
+    read = collect_report(report).get_sample_value
+    load = {"load": "concurrency 64"}
+    assert read("serve_loadtest_inter_token_max_seconds", load) == pytest.approx(0.4)
+    first = read("serve_loadtest_time_to_first_token_seconds", {**load, "percentile": "99"})
+    assert first == generation.time_to_first_token.p99_us / 1e6
+    assert read("serve_loadtest_output_token_rate", load) == generation.output_tokens_per_second
+    assert read("serve_loadtest_goodput_ratio", load) == pytest.approx(830 / 832)
+    assert b"token" not in generate_latest(collect_report(make_report(make_stalled_point())))
+
+
+@pytest.mark.parametrize("kind", ["live", "finished", "tokens"])
 def test_promtool_has_nothing_to_say(kind: str) -> None:
     """Names, units and labels are what Prometheus' own linter wants."""
     metrics = LiveMetrics("digits")
     metrics.listen(SNAPSHOT)
     point = make_stalled_point()
     judged = make_report(point, gates=evaluate_gates([parse_gate("p99<50ms")], [point]))
-    registry: CollectorRegistry = metrics.registry if kind == "live" else collect_report(judged)
+    finished = collect_report(make_token_report() if kind == "tokens" else judged)
+    registry: CollectorRegistry = metrics.registry if kind == "live" else finished
     linted = subprocess.run(
         [tool("promtool"), "check", "metrics"], input=generate_latest(registry), capture_output=True, check=False
     )

@@ -107,7 +107,7 @@ def test_generator_names_what_limits_it() -> None:
         ran_out_of_connections=False,
     )  # fmt: skip
     assert client_bound_reasons(point, [end]) == ()
-    assert client_bound_reasons(idle, [end], server_is_lost=True) == ()
+    assert client_bound_reasons(idle, [end], users_rest=True) == ()
     for text, measured, seen in [
         ("used 95% of a core", point, replace(end, cpu_seconds=0.95)),
         ("waited for a core 80%", point, replace(end, cpu_seconds=0.31, starved_seconds=0.8)),
@@ -137,6 +137,29 @@ def test_statistics_difference_is_a_mean_per_request() -> None:
     assert difference.queue_us == 3.0
     assert difference.average_batch_size == 8.0
     assert statistics_difference(before, []) is None
+
+
+def test_statistics_difference_of_each_batch_size() -> None:
+    """What grew, as a mean of one execution; the counts are numbers over HTTP and text over gRPC."""
+
+    def document(*batches: tuple[str, int, int]) -> list[dict[str, object]]:
+        names = ("compute_input", "compute_infer", "compute_output")
+        return [
+            {
+                "name": "m",
+                "batch_stats": [
+                    {"batch_size": size, **{name: {"count": str(count), "ns": ns} for name in names}}
+                    for size, count, ns in batches
+                ],
+            }
+        ]
+
+    difference = statistics_difference(
+        document(("1", 10, 1000), ("4", 3, 700)), document(("1", 10, 1000), ("4", 5, 2700), ("8", 1, 3000))
+    )
+    assert difference
+    found = [(batch.batch_size, batch.executions, batch.compute_us) for batch in difference.batches]
+    assert found == [(4, 2, 3.0), (8, 1, 9.0)]
 
 
 def test_gauges_of_several_gpus() -> None:

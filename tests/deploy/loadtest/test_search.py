@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from synthetic_reports import make_point
+from synthetic_streams import Streams, make_token_point
 
 from serve_deploy.loadtest import Search
 from serve_deploy.loadtest.search import CutShort, search_load
@@ -175,3 +176,41 @@ def test_a_search_that_judged_nothing_claims_nothing() -> None:
     assert result.explanation == (
         "No rate is known to meet p99<1s; the run ended before the search did. No load was measured to the end."
     )
+
+
+def simulate_streams(concurrency: float, random: np.random.Generator) -> Point:
+    """A server that gives each stream a token every 10 ms up to 20 streams, and beyond that shares what it can do."""
+    gaps = 0.01 * max(1.0, concurrency / 20) * random.lognormal(0, 0.05, (int(concurrency) * 4, 30))
+    first = 0.02 * max(1.0, concurrency / 20) * random.lognormal(0, 0.2, len(gaps))
+    streams = Streams(np.linspace(0, 1, len(gaps)), first, gaps)
+    return make_token_point(streams, Load(mode="closed", concurrency=int(concurrency)), objectives=("ttft<40ms",))
+
+
+@pytest.mark.parametrize(
+    ("gate", "highest"),
+    [("itl_p99<20ms", 20 * 2 / 1.123), ("output_tokens>100", 200.0), ("goodput>95%", 20 * 2 / np.exp(1.645 * 0.2))],
+)
+def test_the_concurrency_that_holds_a_gate_on_streams_is_found(gate: str, highest: float) -> None:
+    """By the gap between tokens, by the share of good requests, or up to the limit where tokens a second only grow."""
+    random = np.random.default_rng(1)
+    asked = Search(variable="concurrency", start=10, limit=200)
+    result, _ = search_load(lambda load: [simulate_streams(load, random)], [parse_gate(gate)], asked)
+    assert result.highest == pytest.approx(highest, rel=0.1)
+    assert gate in result.explanation
+
+
+def test_the_rate_that_holds_the_time_to_first_token_is_found() -> None:
+    """First tokens that wait for one server as whole answers do: a mean of 10 ms holds up to 133/s."""
+    random = np.random.default_rng(2)
+
+    def measure(rate: float) -> list[Point]:
+        point = simulate_rate(rate, random)
+        first = np.repeat(
+            [bound / 1e6 for bound, _ in point.response.histogram], [count for _, count in point.response.histogram]
+        )
+        streams = Streams(np.linspace(0, 20, first.size), first, np.full((first.size, 3), 0.001))
+        return [make_token_point(streams, point.load, duration_seconds=point.duration_seconds)]
+
+    asked = Search(variable="rate", start=10, limit=5000)
+    result, _ = search_load(measure, [parse_gate("ttft_mean<10ms")], asked)
+    assert result.highest == pytest.approx(133, rel=0.1)

@@ -11,8 +11,8 @@ from synthetic_reports import make_point, make_report
 
 from serve_deploy.rendering import render
 from serve_deploy.rendering.charts.changes import draw_changes
-from serve_deploy.rendering.charts.curve import draw_curve
-from serve_deploy.rendering.charts.distribution import draw_percentiles
+from serve_deploy.rendering.charts.curve import PLAIN_AXES, draw_curve
+from serve_deploy.rendering.charts.percentiles import draw_percentiles
 from serve_deploy.rendering.charts.slices import cut_timeline
 from serve_deploy.reports.judging import Baseline, judge_report
 from serve_deploy.reports.point import Load, Point, TimelineBucket
@@ -68,7 +68,7 @@ def test_no_name_of_a_load_lies_on_the_line(p99_ms: tuple[int, ...]) -> None:
         make_point(Load(mode="closed", concurrency=2**index), response_us=np.full(500 + 400 * index, time_ms * 1000.0))
         for index, time_ms in enumerate(p99_ms)
     ]
-    svg = draw_curve(points, "curve").wide
+    svg = draw_curve(points, PLAIN_AXES, "curve").wide
     line = re.search(r'<polyline points="([^"]*)" class="line tail"', svg)
     assert line is not None
     corners = [tuple(map(float, corner.split(","))) for corner in line[1].split()]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from synthetic_reports import make_report, make_stalled_point, make_sweep
+from synthetic_streams import make_token_report
 
 from serve_deploy.rendering import render
 from serve_deploy.reports.gates import evaluate_gates, parse_gate
@@ -98,12 +99,12 @@ def read_words(words: str) -> float:
     return float(number.replace(",", "")) * {"µs": 1, "ms": 1e3, "s": 1e6, "%": 0.01, None: 1}[unit]
 
 
-def test_every_number_of_the_page_is_the_json_files(browse: Browse, tmp_path: Path) -> None:
+@pytest.mark.parametrize("report", [make_report(make_stalled_point()), make_token_report()], ids=["plain", "tokens"])
+def test_every_number_of_the_page_is_the_json_files(browse: Browse, tmp_path: Path, report: LoadTestReport) -> None:
     """In the browser's own document each figure has the exact value of the JSON, and its words round it."""
-    report = make_report(make_stalled_point())
     saved = json.loads(render(report, "json"))
     page = Page(browse(write_page(tmp_path, report), "--dump-dom"))
-    direct = [figure for figure in page.figures if not figure[0].endswith(("queue_us", "error_rate"))]
+    direct = [figure for figure in page.figures if not figure[0].endswith(("queue_us", "error_rate", "goodput"))]
     assert len(direct) >= 15
     for key, value, words in direct:
         assert float(value) == look_up(saved, key), key
@@ -161,7 +162,8 @@ GATHER = "onload = () => document.title = JSON.stringify(Array.from(frames, fram
 @pytest.mark.parametrize(("scheme", "background"), [("light", "rgb(246, 247, 249)"), ("dark", "rgb(14, 20, 27)")])
 def test_the_page_fits_every_screen(browse: Browse, tmp_path: Path, scheme: str, background: str) -> None:
     """On phone, tablet and desktop nothing sticks out, charts keep their size, and nothing at all is fetched."""
-    page = write_page(tmp_path, make_judged_sweep())
+    streams = NamedReport(name="streams", report=make_token_report())
+    page = write_page(tmp_path, ReportSet(reports=(NamedReport(name="sweep", report=make_judged_sweep()), streams)))
     opened = page.read_text().replace("default-src 'none'", "default-src 'none'; script-src 'unsafe-inline'")
     page.write_text(opened.replace("</body>", f"{PROBE}</body>"))
     # A headless window is never narrower than 500 pixels, a frame is.

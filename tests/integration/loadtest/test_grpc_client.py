@@ -25,7 +25,7 @@ def carry_out(endpoint: Endpoint, message: bytes, *, requests: int, users: int) 
 
     async def measure() -> Exchange:
         exchange = Exchange(lambda: lambda: request, 20)
-        exchange.client = client = GrpcClient(endpoint, exchange, streaming=False, check=None)
+        exchange.client = client = GrpcClient(endpoint, exchange)
         period = ClosedPeriod(exchange, users, end=time.monotonic() + 60, requests=requests)
         await exchange.open_slots(users)
         exchange.begin(period)

@@ -13,13 +13,14 @@ for worker in $(seq 1 $((LWS_GROUP_SIZE - 1))); do
   done
   hosts=$hosts,$host:$gpus
 done
-repository=
+same=()
 for argument in "$@"; do
-  case $argument in --model-repository=*) repository=$argument ;; esac
+  case $argument in --model-repository=* | --load-model=*) same+=("$argument") ;; esac
 done
+[[ ${same[*]} == *--load-model=* ]] || same+=('--load-model=*')
 ranks=()
 for rank in $(seq 1 $((LWS_GROUP_SIZE * gpus - 1))); do
-  ranks+=(: -n 1 tritonserver "$repository" --model-control-mode=explicit --load-model=tensorrt_llm
+  ranks+=(: -n 1 tritonserver "${same[@]}" --model-control-mode=explicit
     --disable-auto-complete-config "--id=rank$rank" --allow-http=false --allow-grpc=false --allow-metrics=false
     "--backend-config=python,shm-region-prefix-name=rank${rank}_")
 done

@@ -33,6 +33,10 @@ class Alerts(Values):
     """p99 of the request time (needs server.summaryLatencies)."""
     queue_budget_ms: Annotated[float, Field(gt=0)] = 100
     """Mean time in the queue."""
+    first_token_budget_ms: Annotated[float, Field(gt=0)] = 2000
+    """p99 of the time to the first token of a token stream (needs an exporter that tells it)."""
+    kv_cache_ratio: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Share of the KV cache in use (needs an exporter that tells it)."""
     pending_budget: Annotated[float, Field(gt=0)] | None = None
     """Waiting requests per replica, above which growth alerts; by default autoscaling.metrics.pending.target."""
     gpu_memory_ratio: Annotated[float, Field(gt=0, le=1)] = 0.95

@@ -34,15 +34,25 @@ class Pending(Values):
     """Waiting requests per replica above which replicas are added, whatever the concurrency is."""
 
 
+class Decoupled(Values):
+    """What counts the requests of decoupled models: Triton's own counters lose sight of them before their first response."""  # noqa: E501
+
+    exporter: Literal["", "vllm-backend", "vllm", "tensorrtllm", "gauge", "seconds"] = ""
+    """`vllm-backend`, also where it is empty and multiNode.backend is vllm, needs the parameter REPORT_CUSTOM_METRICS "true" in config.pbtxt; `vllm` is vLLM's own server or NIM; `tensorrtllm` the backend's gauges. By your own metric: `gauge` of requests in flight, or `seconds`, a histogram of request times."""  # noqa: E501
+    metric: Annotated[str, Field(pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$")] = ""
+    """The metric's name, for `gauge` and `seconds`; it needs the label `model` if the pod serves other models too."""
+
+
 class Metrics(Values):
     """The metrics that the autoscaler uses."""
 
-    source: Literal["prometheus", "cpu"] = "prometheus"
-    """`prometheus` scales on what Triton serves; `cpu` is for clusters without Prometheus (mode hpa only)."""
+    source: Literal["prometheus", "cpu", "triggers"] = "prometheus"
+    """`prometheus` scales on what Triton serves; `cpu` is for clusters without Prometheus (mode hpa only); `triggers` uses keda.triggers alone, such as a gateway's requests in flight (mode keda only)."""  # noqa: E501
     window: Annotated[str, Field(pattern=r"^[0-9]+[sm]$")] = "1m"
-    """Window of the rates: at least 1 m, 4 scrape intervals, and 3 × the p99 of a slow model."""
+    """Window of the rates: at least 1 m, 4 scrape intervals, and 3 × the p99 of a slow model (of a token stream by vllm-backend: of its first token)."""  # noqa: E501
     guard_window: Annotated[str, Field(pattern=r"^[0-9]+[sm]$")] = "30s"
-    """Window over which pending requests are averaged."""
+    """Window of pending requests: at least 2 scrape intervals."""
+    decoupled: Decoupled = Decoupled()
     concurrency: Concurrency = Concurrency()
     pending: Pending = Pending()
 

@@ -50,6 +50,7 @@ class Period(Protocol):
     in_flight: int
 
     def next(self, slot: Slot, now: float) -> None: ...
+    def rest(self, slot: Slot, until: float) -> None: ...
     def expire(self, now: float) -> None: ...
 
 
@@ -82,6 +83,10 @@ class Exchange:
     def fail_unsent(self, intended: float, kind: str, example: str) -> None:
         """A request failed before there was a slot to send it."""
         self.recorder.record(intended, NEVER_SENT, monotonic(), self.recorder.code_of(kind, example))
+
+    def note_never_sent(self, waited_seconds: float, requests: int) -> None:
+        """Requests were given up before they were sent, after waiting so long at least."""
+        self.recorder.note_never_sent(waited_seconds, requests)
 
     def lose(self, slot: Slot) -> None:
         """The slot cannot be used again."""

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from serve_deploy.generation import faults
 from serve_deploy.generation.answer import Answer
-from serve_deploy.loadtest.clients.exchange import Exchange, Request, Slot
+from serve_deploy.loadtest.clients.exchange import Exchange, Period, Request, Slot
 from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT
 
 
@@ -32,35 +32,63 @@ class PromptRequest(Request):
     talk: Talk
 
 
+class Prompter(Protocol):
+    """Where the requests of all slots come from."""
+
+    def __call__(self) -> Callable[[], PromptRequest]: ...
+
+    def begin(self) -> None:
+        """A new period begins."""
+
+    def skip(self, count: int) -> None:
+        """So many requests were given up before they were made."""
+
+
 class AnswerSlot(Slot, Protocol):
-    """A slot whose request has an answer; `due` is when the conversation goes on, 0 where it does not."""
+    """A slot whose request has an answer."""
 
     request: PromptRequest
-    due: float
 
 
 class GenerationExchange(Exchange):
     """A reply that came in order may still be a broken answer; a broken one says how it broke."""
 
-    def __init__(
-        self, request_source: Callable[[], Callable[[], Request]], timeout_seconds: float, *, keeps_text: bool
-    ) -> None:
-        super().__init__(request_source, timeout_seconds)
+    def __init__(self, prompter: Prompter, timeout_seconds: float, *, keeps_text: bool) -> None:
+        super().__init__(prompter, timeout_seconds)
+        self._prompter = prompter
         self._keeps_text = keeps_text
+
+    def begin(self, period: Period) -> None:
+        """Let this period decide from now on, with requests of its own."""
+        super().begin(period)
+        self._prompter.begin()
+
+    def note_never_sent(self, waited_seconds: float, requests: int) -> None:
+        """Note requests that were given up; their prompts are nobody else's."""
+        super().note_never_sent(waited_seconds, requests)
+        self._prompter.skip(requests)
+
+    def fail_unsent(self, intended: float, kind: str, example: str) -> None:
+        """A request failed before there was a slot to send it."""
+        super().fail_unsent(intended, kind, example)
+        self._prompter.skip(1)
 
     def finish(self, slot: Slot, code: int) -> None:
         """The slot's request ended with this outcome; the slot is free."""
         end = monotonic()
-        asked = cast("AnswerSlot", slot)
-        answer, talk = asked.request.answer, asked.request.talk
+        request = cast("AnswerSlot", slot).request
+        answer, talk = request.answer, request.talk
         if code == SUCCEEDED:
             fault = answer.end()
             if fault:
                 code = self.recorder.code_of(*fault)
         self.recorder.note_answer(answer, talk.known_input_tokens, keeps_text=self._keeps_text)
         self._record((slot.intended, slot.sent, end, code))
-        asked.due = talk.go_on(answer.text, end) if code == SUCCEEDED else 0.0
-        self._next(slot, end)
+        due = talk.go_on(answer.text, end) if code == SUCCEEDED else 0.0
+        if due > end:
+            self.period.rest(slot, due)
+        else:
+            self._next(slot, end)
 
     def fail(self, slot: Slot, kind: str, example: str) -> None:
         """The slot's request failed; what was wrong with its answer before that counts first."""

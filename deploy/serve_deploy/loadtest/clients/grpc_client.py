@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from serve_deploy.endpoint.address import Endpoint, build_ssl_context
 from serve_deploy.endpoint.connection import SERVICE, call_metadata
@@ -18,20 +18,31 @@ from serve_deploy.loadtest.clients.http2_wires import connect
 
 # One for each call costs Triton more than half its throughput; gRPC's own clients share theirs, too.
 _USERS_A_CONNECTION = 32
+OpenStream = Callable[[Exchange], StreamSlot]
 
 
 class GrpcClient:
-    """Opens slots to one endpoint: a connection for every 32 of them, over its addresses in turn."""
+    """Opens slots to one endpoint: a connection for every 32 of them, over its addresses in turn.
 
-    def __init__(self, endpoint: Endpoint, exchange: Exchange, *, streaming: bool, check: Checker | None) -> None:
+    They are those of `open_stream`, or else of unary calls.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        exchange: Exchange,
+        *,
+        check: Checker | None = None,
+        open_stream: OpenStream | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._exchange = exchange
-        self._streaming = streaming
+        self._open_stream = open_stream
         self._check = check
         self._ssl = build_ssl_context(endpoint.tls) if endpoint.is_encrypted else None
         if self._ssl:
             self._ssl.set_alpn_protocols(["h2"])
-        headers = list(_headers(endpoint, "ModelStreamInfer" if streaming else "ModelInfer"))
+        headers = list(_headers(endpoint, "ModelStreamInfer" if open_stream else "ModelInfer"))
         literal = http2_frames.encode_literal(headers)
         if len(literal.first) > http2_frames.DEFAULT_FRAME_SIZE:
             raise UsageError(f"`headers`: more than {http2_frames.DEFAULT_FRAME_SIZE:,} bytes in all")
@@ -42,8 +53,8 @@ class GrpcClient:
 
     async def open_slot(self) -> Slot:
         """A slot on a connection with room for it; OSError where there is none."""
-        if self._streaming:
-            stream_slot = StreamSlot(self._exchange, self._check)
+        if self._open_stream:
+            stream_slot = self._open_stream(self._exchange)
             async with self._lock:
                 stream_slot.open(await self._connection_with_room())
             return stream_slot

@@ -168,7 +168,7 @@ class StreamSlot:
 
     def send(self, intended: float) -> None:
         """Send the next request; `intended` is when that was meant to happen."""
-        self._request = request = self.next_request()
+        self.request = request = self.next_request()
         self.intended = intended
         self.is_busy = True
         self._responses, self._wrong = 0, None
@@ -188,8 +188,8 @@ class StreamSlot:
             self._responses += 1
             if self._responses == 1:
                 self._first = received_at
-            if self._check and self._request.expected:
-                self._wrong = self._wrong or self._check(reply.SerializeToString(), self._request.expected)
+            if self._check and self.request.expected:
+                self._wrong = self._wrong or self._check(reply.SerializeToString(), self.request.expected)
         if reply.parameters["triton_final_response"].bool_param:
             if self._responses:
                 self.exchange.recorder.record_stream(self._first - self.intended, self._responses)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from serve_deploy.rendering.charts.svg import Drawing, Scale, Write
 
 WIDE, NARROW = 760.0, 360.0
+_LETTER, _APART = 6.5, 4.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 22.0, 12.0, 40.0
 
 
@@ -49,12 +50,16 @@ class Plot:
 
     def draw_x_axis(self, write: Write, label: str, ticks: Sequence[float] | None = None) -> None:
         """The base line, ticks with their values below it, and what they measure."""
-        bottom = self.y.start
+        bottom, taken = self.y.start, 0.0
         self.drawing.line((self.x.start, bottom), (self.x.end, bottom), "axis")
         for value in self.x.ticks(4 if self.is_narrow else 8) if ticks is None else ticks:
-            at = self.x(value)
+            at, words = self.x(value), write(value)
             self.drawing.line((at, bottom), (at, bottom + 4), "axis")
-            self.drawing.text((at, bottom + 17), write(value), "tick", "middle")
+            reach = _LETTER * len(words) / 2
+            # On a logarithmic axis the later of two near marks would lie on the earlier.
+            if at - reach >= taken + _APART:
+                self.drawing.text((at, bottom + 17), words, "tick", "middle")
+                taken = at + reach
         self.drawing.text(((self.x.start + self.x.end) / 2, bottom + 34), label, "label", "middle")
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
-from serve_deploy.rendering.charts.slices import Slice, lay_out
+from serve_deploy.rendering.charts.slices import Bucket, Slice, lay_out
 from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
 from serve_deploy.reports.figures import format_count, format_number, format_plainly, format_tick_us, format_time_us
-from serve_deploy.reports.point import Point
+from serve_deploy.reports.point import Point, TimelineBucket
 
 LEGEND = (
     ("response", "p50"), ("tail", "p99"), ("peak", "max"), ("answers", "answers a second"),
@@ -43,7 +43,7 @@ def draw_timeline(repeats: Sequence[Point], identifier: str) -> Chart | None:
     )  # fmt: skip
 
 
-def _row(part: Slice) -> tuple[str, ...]:
+def _row(part: Slice[TimelineBucket]) -> tuple[str, ...]:
     bucket = part.bucket
     times = (bucket.response_p50_us, bucket.response_p99_us, bucket.response_max_us)
     return (
@@ -56,21 +56,26 @@ def _row(part: Slice) -> tuple[str, ...]:
     )
 
 
-def _draw(slices: Sequence[Slice], width: float) -> Drawing:
+def _draw(slices: Sequence[Slice[TimelineBucket]], width: float) -> Drawing:
     drawing = Drawing(width, _HEIGHT)
     end = slices[-1].start + slices[-1].bucket.duration_seconds
     x = Scale(0, end, LEFT, width - RIGHT)
     _draw_latency(drawing, x, slices)
     _draw_rates(drawing, x, slices)
     _draw_flight(drawing, x, slices)
-    for before, after in pairwise(slices):
-        if before.repeat != after.repeat:
-            drawing.line((x(after.start), TOP), (x(after.start), _HEIGHT - BOTTOM), "divider")
-            drawing.text((x(after.start) + 4, TOP + 8), f"repeat {after.repeat + 1}", "tick")
+    draw_dividers(drawing, x, slices, _HEIGHT)
     return drawing
 
 
-def _draw_latency(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
+def draw_dividers(drawing: Drawing, x: Scale, slices: Sequence[Slice[Bucket]], height: float) -> None:
+    """A line where each further repeat begins."""
+    for before, after in pairwise(slices):
+        if before.repeat != after.repeat:
+            drawing.line((x(after.start), TOP), (x(after.start), height - BOTTOM), "divider")
+            drawing.text((x(after.start) + 4, TOP + 8), f"repeat {after.repeat + 1}", "tick")
+
+
+def _draw_latency(drawing: Drawing, x: Scale, slices: Sequence[Slice[TimelineBucket]]) -> None:
     times = [
         time
         for part in slices
@@ -97,9 +102,9 @@ def _draw_latency(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
     drawing.line((x.start, y.start), (x.end, y.start), "axis")
 
 
-def _runs_with_answers(slices: Sequence[Slice]) -> list[list[Slice]]:
+def _runs_with_answers(slices: Sequence[Slice[TimelineBucket]]) -> list[list[Slice[TimelineBucket]]]:
     """Cut lines where nothing was answered, and between repeats: a gap is shown as a gap."""
-    runs: list[list[Slice]] = [[]]
+    runs: list[list[Slice[TimelineBucket]]] = [[]]
     for part in slices:
         if part.bucket.response_max_us <= 0 or (runs[-1] and runs[-1][-1].repeat != part.repeat):
             runs.append([])
@@ -108,7 +113,7 @@ def _runs_with_answers(slices: Sequence[Slice]) -> list[list[Slice]]:
     return [run for run in runs if run]
 
 
-def _draw_rates(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
+def _draw_rates(drawing: Drawing, x: Scale, slices: Sequence[Slice[TimelineBucket]]) -> None:
     rates = [
         ((bucket.succeeded / seconds, bucket.failed / seconds) if (seconds := bucket.duration_seconds) else (0.0, 0.0))
         for bucket in (part.bucket for part in slices)
@@ -129,7 +134,7 @@ def _draw_rates(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
     drawing.line((x.start, base), (x.end, base), "axis")
 
 
-def _draw_flight(drawing: Drawing, x: Scale, slices: Sequence[Slice]) -> None:
+def _draw_flight(drawing: Drawing, x: Scale, slices: Sequence[Slice[TimelineBucket]]) -> None:
     base = _HEIGHT - BOTTOM
     y = Scale(*span_values([part.bucket.in_flight for part in slices], logarithmic=False), base, base - _FLIGHT_HEIGHT)
     plot = Plot(drawing, x, y)

@@ -3,9 +3,11 @@
 import itertools
 import queue
 import threading
+import time
 
 import triton_python_backend_utils as pb_utils
 
+INTERVAL_SECONDS = 0.05
 TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 COUNTERS = {
     "vllm:prompt_tokens_total": "Number of prefill tokens processed.",
@@ -31,7 +33,7 @@ HISTOGRAMS = {
 
 
 class Metrics:
-    """Reports from a thread of its own, so that the tokens' clock waits for no metric."""
+    """Reports from a thread of its own, while the tokens leave, so that their clock waits for no metric."""
 
     def __init__(self, labels):
         family = pb_utils.MetricFamily
@@ -43,31 +45,57 @@ class Metrics:
         for name, (text, buckets) in HISTOGRAMS.items():
             self._families.append(family(name, text, family.HISTOGRAM))
             self._metrics[name] = self._families[-1].Metric(labels=labels, buckets=list(buckets))
-        self._ended = queue.SimpleQueue()
+        self._events = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._report)
         self._thread.start()
 
-    def add(self, stream):
-        """Count a request that ended; one that was cancelled or failed has no latency, as in vLLM."""
-        self._ended.put(stream)
+    def begin(self, stream):
+        """Count what the stream sends from now on."""
+        self._events.put((stream, False))
+
+    def end(self, stream):
+        """Count the rest of what it sent; one that was cancelled or failed has no latency, as in vLLM."""
+        self._events.put((stream, True))
 
     def close(self):
-        self._ended.put(None)
+        self._events.put(None)
         self._thread.join()
 
     def _report(self):
-        while stream := self._ended.get():
+        counted, due = {}, 0.0
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.001, due - time.monotonic()) if counted else None)
+            except queue.Empty:
+                due = time.monotonic() + INTERVAL_SECONDS
+                counted = {stream: self._count(stream, before) for stream, before in counted.items()}
+                continue
+            if event is None:
+                return
+            stream, has_ended = event
+            counted[stream] = self._count(stream, counted.get(stream, 0))
+            if has_ended:
+                del counted[stream]
+                self._count_request(stream)
+
+    def _count(self, stream, counted):
+        """Report the tokens after those that were counted; return how many are now."""
+        sent = stream.sent[:]
+        if len(sent) > counted:
+            self._metrics["vllm:generation_tokens_total"].increment(len(sent) - counted)
+        if sent and not counted:
             self._metrics["vllm:prompt_tokens_total"].increment(stream.input_tokens)
-            self._metrics["vllm:generation_tokens_total"].increment(len(stream.sent))
-            if stream.sent:
-                self._observe("time_to_first_token_seconds", stream.sent[0] - stream.received)
-            for earlier, later in itertools.pairwise(stream.sent):
-                self._observe("time_per_output_token_seconds", later - earlier)
-            if stream.outcome == "finished":
-                self._observe("e2e_request_latency_seconds", stream.ended - stream.received)
-                self._observe("request_prompt_tokens", stream.input_tokens)
-                self._observe("request_generation_tokens", len(stream.sent))
-                self._observe("request_params_n", 1)
+            self._observe("time_to_first_token_seconds", sent[0] - stream.received)
+        for earlier, later in itertools.pairwise(sent[max(0, counted - 1) :]):
+            self._observe("time_per_output_token_seconds", later - earlier)
+        return len(sent)
+
+    def _count_request(self, stream):
+        if stream.outcome == "finished":
+            self._observe("e2e_request_latency_seconds", stream.ended - stream.received)
+            self._observe("request_prompt_tokens", stream.input_tokens)
+            self._observe("request_generation_tokens", len(stream.sent))
+            self._observe("request_params_n", 1)
 
     def _observe(self, name, value):
         self._metrics[f"vllm:{name}"].observe(value)

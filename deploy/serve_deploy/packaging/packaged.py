@@ -1,0 +1,40 @@
+"""What `package` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serve_deploy.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """What was written where, the configuration with its reasons, what was proven, and what the user should know."""
+
+    name: str
+    version: int
+    source: Path
+    folder: Path
+    dry_run: bool
+    config: str
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FailedModel:
+    """A model that could not be packaged."""
+
+    source: Path
+    error: str
+    hint: str | None
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class PackageSummary:
+    """All models of one call; one that fails does not keep the others back."""
+
+    packaged: tuple[PackagedModel, ...]
+    failed: tuple[FailedModel, ...]

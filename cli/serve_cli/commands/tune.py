@@ -13,7 +13,7 @@ import typer
 from serve_cli import output
 from serve_cli.options import Json
 from serve_cli.taking import takes_options
-from serve_deploy.errors import ThresholdError
+from serve_deploy.errors import DestinationError, ThresholdError
 from serve_deploy.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def tune(options: TuneOptions, outputs: Outputs = None, json: Json = False) -> N
     \b
     serve tune models -m digits --slo 'p99<50ms'
     serve tune models -m digits --objective latency --rate 200 -o tuning.html
-    serve tune models -m digits --vary parameters.enable_mem_arena=0,1
+    serve tune models -m digits --vary parameters.enable_mem_arena=0,1 --apply
     """
     from serve_deploy.tuning.saved import check_destinations, write_results
     from serve_deploy.tuning.tune import tune as run
@@ -54,6 +54,10 @@ def tune(options: TuneOptions, outputs: Outputs = None, json: Json = False) -> N
         result = run(options, progress=progress if sys.stderr.isatty() else _tell_stages())
     output.emit(result, as_json=json, render=print_result)
     write_results(result, files)
+    if options.apply and result.verdict == "better" and not result.applied:
+        raise DestinationError(
+            f"the winner was not written into {options.repository}", hint="; ".join(result.notes[-1:])
+        )
     if result.verdict == "no configuration meets the gates":
         raise ThresholdError(result.explanation, hint="allow more in `slo`, or serve it on a faster machine")
 

@@ -81,4 +81,5 @@ class TuneOptions:
     release: Annotated[
         str | None, Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER)
     ] = None
+    apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False
     state: Path | None = field(default=None)

@@ -11,6 +11,7 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.answers import keep_answers, keep_samples
+from serve_deploy.tuning.apply import apply_winner
 from serve_deploy.tuning.bench import Bench, RequestSource
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.conclusion import (
@@ -49,9 +50,10 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     with local_servers(subject.folder, options.runtime, options.release) as servers:
         run = _Run(options, subject, goal, servers, progress)
         try:
-            return run.go()
+            result = run.go()
         finally:
             run.bench.stop_all()
+    return apply_winner(result, subject) if options.apply else result
 
 
 @dataclass

@@ -8,10 +8,12 @@ concurrencies requests in flight, of one replica.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from serve_deploy.autoscaling.derived import Derived
+from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.gates import Gate
@@ -20,18 +22,23 @@ from serve_deploy.reports.report import LoadTestReport
 
 @dataclass(frozen=True)
 class ModelTraffic:
-    """A model's sweep, and its share of the pod's requests; the shares of all of them make 1."""
+    """A model's sweep, its share of the pod's requests (all make 1), and the ModelConfig that was measured."""
 
     report: LoadTestReport
     share: float = 1.0
     share_origin: str = "the only model"
+    config: Any = None
 
 
 @dataclass(frozen=True)
 class MeasuredPod:
-    """A replica as the sweeps saw it, under its objective, and how each number came about."""
+    """A replica as the sweeps saw it, under its objective, and how each number came about.
+
+    `replayed` is the replica that the autoscaler is tried on: under independent arrivals where there is a twin.
+    """
 
     replica: MeasuredReplica
+    replayed: MeasuredReplica
     slo_p99_seconds: float
     pending: float
     measured_by: str
@@ -49,11 +56,12 @@ def measure_pod(
 
     `gates` are further objectives, of which those of token streams hold for their models alone.
     """
-    pods = [_measure_model(each.report, slo_p99_seconds, gates) for each in traffic]
+    pods = [_measure_model(each, slo_p99_seconds, gates) for each in traffic]
     return pods[0] if len(pods) == 1 else _mix(traffic, pods)
 
 
-def _measure_model(report: LoadTestReport, slo_p99_seconds: float | None, gates: Sequence[Gate]) -> MeasuredPod:
+def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: Sequence[Gate]) -> MeasuredPod:
+    report = traffic.report
     streams = any(point.generation for point in report.points)
     asked = [gate for gate in gates if streams or not gate.needs_tokens]
     loads, dropped = usable_loads(report, asked)
@@ -71,12 +79,17 @@ def _measure_model(report: LoadTestReport, slo_p99_seconds: float | None, gates:
     else:
         knee = find_knee(loads, slo)
     pending, pending_origin = pending_guard(branch[0], knee)
+    replica, openly = MeasuredReplica.of(branch, knee), replay_openly(report, branch, traffic.config, slo)
     return MeasuredPod(
-        replica=MeasuredReplica.of(branch, knee),
+        replica=replica,
+        replayed=openly.replica or replica,
         slo_p99_seconds=slo,
         pending=pending,
         measured_by="by the server" if knee.server_side else "by the client",
-        derived=(Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads, asked)),),
+        derived=(
+            Derived("knee_rate", knee.rate, "requests/s", _explain_knee(knee, loads, asked)),
+            _explain_replayed(openly, knee.rate),
+        ),
         slo_origin=slo_origin,
         pending_origin=pending_origin,
         dropped=dropped,
@@ -97,6 +110,14 @@ def _explain_knee(knee: Load, loads: Sequence[Load], gates: Sequence[Gate]) -> s
     return f"{origin}: the heaviest load measured, so it may serve more; sweep further" if knee is heaviest else origin
 
 
+def _explain_replayed(openly: OpenReplica, knee_rate: float) -> Derived:
+    if openly.replica is None:
+        origin = f"as in the sweep, whose users wait for their answers: {openly.explanation}"
+        return Derived("replayed_knee_rate", knee_rate, "requests/s", origin)
+    origin = f"the same for independent arrivals, {openly.explanation}"
+    return Derived("replayed_knee_rate", openly.replica.knee_rate, "requests/s", origin)
+
+
 def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> MeasuredPod:
     names = [each.report.target.model for each in traffic]
     knees = [pod.replica.knee_rate for pod in pods]
@@ -107,7 +128,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
         fact
         for name, each, pod, part in zip(names, traffic, pods, work, strict=True)
         for fact in (
-            Derived(f"knee_rate of {name}", pod.replica.knee_rate, "requests/s", pod.derived[0].origin),
+            *(replace(fact, name=f"{fact.name} of {name}") for fact in pod.derived),
             Derived(f"share of {name}", each.share, "of the requests", f"{each.share_origin}; {part:.0%} of the work"),
         )
     ]
@@ -119,6 +140,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
     cores = [pod.cpu_cores for pod in pods if pod.cpu_cores is not None]
     return MeasuredPod(
         replica=_mix_replicas([pod.replica for pod in pods], work, knee),
+        replayed=_mix_replayed(traffic, pods),
         slo_p99_seconds=slowest.slo_p99_seconds,
         pending=sum(part * pod.pending for part, pod in zip(work, pods, strict=True)),
         measured_by=f"{' and '.join(measured_by)}, each model's by its share of the work",
@@ -130,23 +152,28 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
     )
 
 
+def _mix_replayed(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> MeasuredReplica:
+    knees = [pod.replayed.knee_rate for pod in pods]
+    knee = 1 / sum(each.share / alone for each, alone in zip(traffic, knees, strict=True))
+    work = [each.share * knee / alone for each, alone in zip(traffic, knees, strict=True)]
+    return _mix_replicas([pod.replayed for pod in pods], work, knee)
+
+
 def _mix_replicas(replicas: Sequence[MeasuredReplica], work: Sequence[float], knee: float) -> MeasuredReplica:
     # A model answers as fast as it did when it kept the pod this busy alone. By Little's law, its requests in flight
     # are then those that it had alone, by its share of the work.
     most = min(replica.capacity / replica.knee_rate for replica in replicas)
     levels = {rate / replica.knee_rate for replica in replicas for rate, _ in replica.points}
-    points = [
-        (
-            level * knee,
-            sum(part * each.in_flight(level * each.knee_rate) for part, each in zip(work, replicas, strict=True)),
+    kept = sorted({level for level in levels if level <= most} | {most})
+
+    def add_up(read: Callable[[MeasuredReplica, float], float]) -> tuple[tuple[float, float], ...]:
+        return tuple(
+            (
+                level * knee,
+                sum(part * read(each, level * each.knee_rate) for part, each in zip(work, replicas, strict=True)),
+            )
+            for level in kept
         )
-        for level in sorted({level for level in levels if level <= most} | {most})
-    ]
-    queue = [
-        (
-            level * knee,
-            sum(part * each.waiting(level * each.knee_rate) for part, each in zip(work, replicas, strict=True)),
-        )
-        for level in sorted({rate / knee for rate, _ in points})
-    ]
-    return MeasuredReplica(tuple(points), knee, tuple(queue) if any(each.queue for each in replicas) else ())
+
+    queue = add_up(MeasuredReplica.waiting) if any(each.queue for each in replicas) else ()
+    return MeasuredReplica(add_up(MeasuredReplica.in_flight), knee, queue)

@@ -9,6 +9,7 @@ from serve_deploy.autoscaling.capacity import Capacity, Circumstances, derive_ca
 from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
+from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import autoscaler, window_basis, window_seconds
 from serve_deploy.errors import ThresholdError
 
@@ -55,7 +56,7 @@ def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, 
     lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
         capacity = derive_capacity(pod, circumstances, lowered)
-        trials = tuple(_try_targets(capacity, circumstances, keda=keda))
+        trials = tuple(_try_targets(pod.replayed, capacity, circumstances, keda=keda))
         if all(trial.passed for trial in trials):
             return ScalingPlan(pod, capacity, trials)
         failed = next(trial.replay for trial in trials if not trial.passed)
@@ -69,14 +70,16 @@ def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, 
     )
 
 
-def _try_targets(capacity: Capacity, circumstances: Circumstances, *, keda: bool) -> Iterator[Trial]:
+def _try_targets(
+    replica: MeasuredReplica, capacity: Capacity, circumstances: Circumstances, *, keda: bool
+) -> Iterator[Trial]:
     """Replay the autoscaler on a doubling, on a ramp and on a day, between the base and the peak of the traffic."""
     # From zero to one is the upstream trigger's business, not the autoscaler's.
     awake = replace(capacity.targets, min_replicas=max(1, capacity.targets.min_replicas))
     scaler = autoscaler(awake, circumstances.cold_start_seconds, keda=keda)
     delays = _delays(capacity, circumstances)
     for name, curve, hours, budget in _curves(capacity, circumstances):
-        yield Trial(replay(name, curve, 3600 * hours, scaler, capacity.replica, delays), budget)
+        yield Trial(replay(name, curve, 3600 * hours, scaler, replica, delays), budget)
 
 
 def _delays(capacity: Capacity, circumstances: Circumstances) -> Delays:

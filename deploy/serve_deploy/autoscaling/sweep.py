@@ -30,6 +30,7 @@ class Load:
     which also counts requests on the wire. `cpu_cores` is what the server's processes used, where that is known.
     Of token streams `mean_seconds` is the time to the first token, and the server's account, which ends before it, does
     not count. `missed` are the objectives that the load did not meet, each with what was measured.
+    `users` is the concurrency that was asked for, of requests of one row; None of other loads.
     """
 
     asked: str
@@ -42,14 +43,15 @@ class Load:
     cpu_cores: float | None = None
     streams: bool = False
     missed: tuple[str, ...] = ()
+    users: int | None = None
 
 
 @dataclass(frozen=True)
 class MeasuredReplica:
-    """One replica as the sweep saw it: (rate, requests in flight) up to saturation, and the knee.
+    """One replica: (rate, requests in flight) up to saturation, and the knee.
 
-    `queue` is (rate, requests waiting), where that does not follow from the points: requests of a language model take
-    longer in company without waiting.
+    `queue` is (rate, requests waiting), where that is known or does not follow from the points: requests of a language
+    model take longer in company without waiting.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -190,6 +192,7 @@ def _reduce(asked: str, points: Sequence[Point], model: str, gates: Sequence[Gat
         cpu_cores=max(cores) if cores else None,
         streams=bool(first_tokens),
         missed=tuple(f"{result.expression}: {result.explanation}" for result in judged if not result.passed),
+        users=points[0].load.concurrency if points[0].load.batch_size == 1 else None,
     )
 
 

@@ -54,7 +54,10 @@ def plan_traffic(
     else:
         origin = "`mix`" if mix else "assumed: as many for each model; set `mix` to what the clients send"
     total = sum(shares.values())
-    return tuple(ModelTraffic(measured[name], share / total, origin) for name, share in shares.items() if share)
+    configs = {model.name: model.config for model in models}
+    return tuple(
+        ModelTraffic(measured[name], share / total, origin, configs[name]) for name, share in shares.items() if share
+    )
 
 
 def _by_model(

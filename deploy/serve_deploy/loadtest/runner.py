@@ -32,6 +32,7 @@ from serve_deploy.loadtest.token_questions import TokenQuestions
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.prompts.prompt import PromptSet
+from serve_deploy.reports.baseline import require_same_answers
 from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
 from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline
@@ -81,7 +82,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
     ):
         progress(f"asking {options.endpoint.url} about {options.model}")
         subject = _prompted(options, control, prompts, objectives) if prompts else _plain(options, control)
-        report = _measure(options, subject, gates, listener, progress)
+        report = _measure(options, subject, gates, baseline, listener, progress)
     return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
@@ -155,10 +156,13 @@ def _measure(
     options: LoadTestOptions,
     subject: contextlib.AbstractContextManager[_Subject],
     gates: Sequence[Gate],
+    baseline: Baseline | None,
     on_snapshot: Listener,
     progress: Progress,
 ) -> LoadTestReport:
     with subject as asked, Interruption() as interruption, Workers(options.processes, interruption) as workers:
+        if baseline:
+            require_same_answers([asked.tokens.protocol] if asked.tokens else [], baseline.report, baseline.name)
         progress(f"sending {describe_data(asked.data)}")
         workers.introduce(
             lambda number: Job(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import urllib.request
 from collections import defaultdict
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from serve_deploy.reports.point import ModelStatistics
+from serve_deploy.reports.point import BatchStatistics, ModelStatistics
 
 Document = dict[str, Any]
 
@@ -42,7 +43,30 @@ def statistics_difference(before: list[Document], after: list[Document]) -> Mode
         compute_infer_us=mean_us("compute_infer"),
         compute_output_us=mean_us("compute_output"),
         average_batch_size=inferences / executions if executions else 0.0,
+        batches=tuple(_batches(before, after)),
     )
+
+
+def _batches(before: list[Document], after: list[Document]) -> Iterator[BatchStatistics]:
+    """The executions of each batch size between two answers."""
+    then, now = _by_batch_size(before), _by_batch_size(after)
+    for size in sorted(now):
+        executions, spent_ns = (new - old for new, old in zip(now[size], then.get(size, (0, 0)), strict=True))
+        if executions > 0:
+            yield BatchStatistics(batch_size=size, executions=executions, compute_us=spent_ns / executions / 1e3)
+
+
+def _by_batch_size(documents: list[Document]) -> dict[int, tuple[int, int]]:
+    """Executions, and the nanoseconds that they took, by batch size over all versions."""
+    found: dict[int, tuple[int, int]] = {}
+    for batch in (batch for document in documents for batch in document.get("batch_stats", ())):
+        executions, spent = found.get(size := int(batch["batch_size"]), (0, 0))
+        parts = [batch.get(stage, {}) for stage in ("compute_input", "compute_infer", "compute_output")]
+        found[size] = (
+            executions + int(parts[1].get("count", 0)),
+            spent + sum(int(part.get("ns", 0)) for part in parts),
+        )
+    return found
 
 
 def _sum(documents: list[Document], path: tuple[str, ...]) -> int:

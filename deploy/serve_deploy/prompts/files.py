@@ -64,7 +64,7 @@ def _read_record(path: Path, record: Record) -> Dialogue:
     try:
         return read_dialogue(read_value(path, "prompts", record))
     except ShapeError as error:
-        raise UsageError(f"{locate(path, 'prompts', record.line)}: {error}", hint=error.hint) from error
+        raise UsageError(f"{locate(path, 'prompts', record.line)} {error}", hint=error.hint) from error
 
 
 def _count(tokenizer: Tokenizer | None, exchanges: Sequence[Exchange]) -> Iterator[tuple[int | None, int | None]]:

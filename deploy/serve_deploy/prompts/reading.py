@@ -26,21 +26,16 @@ _NOT_OF_A_TRACE = (*_SYNTHETIC_ONLY, "prompts", "output_tokens", "turns", "think
 
 
 def read_prompts(
-    options: PromptOptions,
-    *,
-    seed: int = 0,
-    duration_seconds: float | None = None,
-    requests: int | None = None,
-    context_tokens: int | None = None,
+    options: PromptOptions, *, seed: int = 0, duration_seconds: float | None = None, requests: int | None = None
 ) -> PromptSet:
     """The prompts to send; of a trace those of its first `requests`, and of the first `duration_seconds` of the test.
 
     The same seed makes the same texts, and chooses the same prompts of a large file. What is known to need more than
-    `context_tokens`, with its answers, is left out of a file or trace, and `origin` says so. UsageError names options
-    that exclude each other, and the file, line and field that is wrong.
+    the model's context, with its answers, is left out of a file or trace, and `origin` says so. UsageError names
+    options that exclude each other, and the file, line and field that is wrong.
     """
     tokenizer = read_tokenizer(options.tokenizer) if options.tokenizer else None
-    reading = _Reading(options, tokenizer, seed, context_tokens)
+    reading = _Reading(options, tokenizer, seed)
     if options.trace:
         _refuse(options, "trace", _NOT_OF_A_TRACE)
         return reading.replay(options.trace, duration_seconds, requests)
@@ -63,7 +58,10 @@ class _Reading:
     options: PromptOptions
     tokenizer: Tokenizer | None
     seed: int
-    context_tokens: int | None
+
+    @property
+    def context_tokens(self) -> int | None:
+        return self.tokenizer.context_tokens if self.tokenizer else None
 
     def send_file(self, path: Path) -> PromptSet:
         options = self.options
@@ -80,7 +78,7 @@ class _Reading:
         talks = any(len(each.turns) > 1 for each in fitting)
         self._check_think_time(talks)
         noun = "conversation" if talks else "prompt"
-        words = f"{_say_count(len(fitting), noun)} of {path}"
+        words = _say_count(len(fitting), noun)
         if read.kept < read.total:
             words += f", chosen at random from {format_count(read.total)} (seed {self.seed})"
         if read.unasked:
@@ -102,7 +100,7 @@ class _Reading:
             self.seed,
         )
         lasted = f"{format_number(trace.arrivals[-1])} s"
-        words = f"{_say_count(len(fitting), 'request')} of {path} over {lasted}, as synthetic text"
+        words = f"{_say_count(len(fitting), 'request')} over {lasted}, as synthetic text"
         words += f", {speed:g} times as fast" if speed != 1 else ""
         words += self._say_approximate() + _say_left_out(len(trace.arrivals) - len(fitting))
         arrivals = tuple(trace.arrivals[place] for place in fitting)

@@ -44,7 +44,7 @@ class Records:
 
 def locate(path: Path, field: str, line: int) -> str:
     """Where in the file that an option names something is wrong, as messages begin."""
-    return f"`{field}={path}` line {line}"
+    return f"`{field}={path}`, line {line}:"
 
 
 def read_value(path: Path, field: str, record: Record) -> Any:
@@ -55,9 +55,9 @@ def read_value(path: Path, field: str, record: Record) -> Any:
         return json.loads(record.text)
     except json.JSONDecodeError as error:
         place = locate(path, field, record.line + error.lineno - 1)
-        raise UsageError(f"{place} is not JSON: {error.msg}, column {error.colno}", hint=_HINT) from error
+        raise UsageError(f"{place} not JSON: {error.msg}, column {error.colno}", hint=_HINT) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{locate(path, field, record.line)} is not JSON: {error}", hint=_HINT) from error
+        raise UsageError(f"{locate(path, field, record.line)} not JSON: {error}", hint=_HINT) from error
 
 
 def sample_records(path: Path, seed: int) -> Records:
@@ -122,12 +122,12 @@ def _read_lines(path: Path, field: str, file: IO[bytes], layout: Layout) -> Iter
     while content := read(LONGEST_RECORD + 1):
         number += 1
         if len(content) > LONGEST_RECORD:
-            raise UsageError(f"{locate(path, field, number)} has more than {LONGEST_RECORD >> 20} MiB", hint=_HINT)
+            raise UsageError(f"{locate(path, field, number)} more than {LONGEST_RECORD >> 20} MiB", hint=_HINT)
         try:
             text = content.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
             number += content.count(b"\n", 0, error.start)
-            raise UsageError(f"{locate(path, field, number)} is not valid UTF-8", hint=_HINT) from error
+            raise UsageError(f"{locate(path, field, number)} not valid UTF-8", hint=_HINT) from error
         if text:
             yield Record(number, text, layout != "text")
 
@@ -149,7 +149,7 @@ class _ListReader:
             self._move(end)
         self._move(self._at + 1)
         if self._next():
-            raise self._error("has something after the list")
+            raise self._error("there is something after the list")
 
     def _find_end(self) -> int:
         """Where the next item ends; reads on until it is there."""
@@ -157,14 +157,14 @@ class _ListReader:
             try:
                 return _DECODER.raw_decode(self._text, self._at)[1]
             except RecursionError as error:
-                raise self._error("is nested too deeply") from error
+                raise self._error("nested too deeply") from error
             except json.JSONDecodeError as error:
                 length = error.pos - self._at
                 if len(self._text) - self._at <= LONGEST_RECORD and self._read_more():
                     continue
                 self._move(self._at + length)
                 ends = self._at == len(self._text) or "Unterminated" in error.msg
-                raise self._error("ends inside the list" if ends else f"is not JSON: {error.msg}") from error
+                raise self._error("the file ends inside the list" if ends else f"not JSON: {error.msg}") from error
 
     def _next(self) -> str:
         """The next character that is no space or comma; empty at the end of the file."""
@@ -186,7 +186,7 @@ class _ListReader:
             self._text += self._decoder.decode(content, final=not content)
         except UnicodeDecodeError as error:
             self._line += self._text.count("\n") + content.count(b"\n", 0, error.start)
-            raise self._error("is not valid UTF-8") from error
+            raise self._error("not valid UTF-8") from error
         return bool(content)
 
     def _error(self, what: str) -> UsageError:

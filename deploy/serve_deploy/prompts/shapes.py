@@ -81,7 +81,7 @@ def _read_length(value: Mapping[str, Any]) -> int | None:
 def read_token_count(key: str, value: Any) -> int:
     """A number of tokens in a file's field; ShapeError where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or not 0 < value <= LONGEST:
-        raise ShapeError(f"{key} is {show(value)}", f"a number of tokens is a number from 1 to {LONGEST:,}")
+        raise ShapeError(f"{key} is {show(value)}", f"give a number of tokens from 1 to {LONGEST:,}")
     return int(value)
 
 

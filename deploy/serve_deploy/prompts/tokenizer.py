@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve_deploy.errors import UsageError
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.extras import install_command
+from serve_deploy.language_models.architecture import read_architecture
+from serve_deploy.language_models.checkpoint import CONFIG_FILE, parse_config_json
 
 _NAME = "tokenizer.json"
 _BATCH_CHARACTERS = 1 << 21  # of text that is encoded at a time: it bounds memory
@@ -20,10 +22,12 @@ class Tokenizer:
     """Counts the tokens of texts as they are, without what a chat template or the server adds.
 
     `added_tokens` is how many special tokens, such as one that begins a text, the tokenizer would add to each.
+    `context_tokens` is the model's longest context, where its config.json lies beside the tokenizer.
     """
 
     path: Path
     library: Any
+    context_tokens: int | None = None
 
     @property
     def added_tokens(self) -> int:
@@ -69,7 +73,14 @@ def read_tokenizer(path: Path) -> Tokenizer:
     # What a file says of these is for training: it would count a long text as 512 tokens.
     library.no_truncation()
     library.no_padding()
-    return Tokenizer(file, library)
+    return Tokenizer(file, library, _read_context(file.with_name(CONFIG_FILE)))
+
+
+def _read_context(path: Path) -> int | None:
+    try:
+        return read_architecture(parse_config_json(path.read_bytes(), path)).context
+    except (OSError, InvalidModelError):
+        return None
 
 
 def _find_other(folder: Path) -> str:

@@ -49,11 +49,11 @@ def read_trace(
         try:
             request = _read_request(row)
         except ShapeError as error:
-            raise UsageError(f"{locate(path, 'trace', line)}: {error}", hint=error.hint) from error
+            raise UsageError(f"{locate(path, 'trace', line)} {error}", hint=error.hint) from error
         first = first if trace.arrivals else request.seconds
         arrival = (request.seconds - first) / speed
         if trace.arrivals and arrival < trace.arrivals[-1]:
-            raise UsageError(f"{locate(path, 'trace', line)}: the time goes back", hint="sort the trace by time")
+            raise UsageError(f"{locate(path, 'trace', line)} the time goes back", hint="sort the trace by time")
         if len(trace.arrivals) == most or arrival >= (duration_seconds or math.inf):
             break
         trace.arrivals.append(arrival)
@@ -85,7 +85,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if record.is_json:
             value = read_value(path, "trace", record)
             if not isinstance(value, dict):
-                raise UsageError(f"{locate(path, 'trace', record.line)} is no request", hint=_HINT)
+                raise UsageError(f"{locate(path, 'trace', record.line)} not a request", hint=_HINT)
             yield record.line, value
         elif not header:
             header = next(csv.reader([record.text], skipinitialspace=True))

@@ -18,6 +18,7 @@ from serve_deploy.reports.changes import (
 )
 from serve_deploy.reports.compared_figures import Pair, count_figures
 from serve_deploy.reports.figures import METRIC_NAMES, describe_data, format_list, format_load
+from serve_deploy.reports.generation import Protocol
 from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.pooling import group_by_load
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange
@@ -77,12 +78,8 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
                 f"the baseline {name} measured {field} '{found}', this run '{expected}': they cannot be compared",
                 hint="measure the baseline again with the same model and protocol",
             )
-    asked, was = (describe_protocols(report.points) for report in (now, before))
-    if now.points and before.points and asked != was:
-        raise UsageError(
-            f"the baseline {name} measured {was}, this run {asked}: they cannot be compared",
-            hint="measure the baseline again in the same way",
-        )
+    if now.points:
+        require_same_answers(_list_protocols(now.points), before, name)
     told = {"url": "address", "model_version": "model version", "server_version": "Triton version",
             "model_config_sha256": "model configuration"}  # fmt: skip
     notes = [
@@ -96,9 +93,22 @@ def _require_same_target(now: LoadTestReport, before: LoadTestReport, name: str)
     return notes
 
 
-def describe_protocols(points: Iterable[Point]) -> str:
-    """What kind of answers were measured: 'token streams (chat)' or 'whole answers'."""
-    protocols = dict.fromkeys(point.generation.protocol for point in points if point.generation)
+def require_same_answers(protocols: Sequence[Protocol], before: LoadTestReport, name: str) -> None:
+    """UsageError where a run of token streams by these protocols (of whole answers: by none) is not comparable."""
+    was = _list_protocols(before.points)
+    if before.points and list(protocols) != was:
+        raise UsageError(
+            f"the baseline {name} measured {_name_answers(was)}, this run {_name_answers(protocols)}: "
+            "they cannot be compared",
+            hint="measure the baseline again in the same way",
+        )
+
+
+def _list_protocols(points: Iterable[Point]) -> list[Protocol]:
+    return list(dict.fromkeys(point.generation.protocol for point in points if point.generation))
+
+
+def _name_answers(protocols: Sequence[Protocol]) -> str:
     return f"token streams ({', '.join(protocols)})" if protocols else "whole answers"
 
 

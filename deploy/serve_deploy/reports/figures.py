@@ -97,7 +97,7 @@ def format_load(load: Load) -> str:
 def describe_data(data: RequestData) -> str:
     """Say what the requests held: '32 samples of models/digits/samples.npz', 'random values (seed 0)'."""
     if data.description:
-        return data.description
+        return f"{data.path}: {data.description}" if data.path else data.description
     if data.origin == "random":
         return f"random values made from the model's metadata (seed {data.seed})"
     kept = "kept by serve package" if data.origin == "package" else "given"

@@ -74,6 +74,14 @@ class ClientCost(Document):
     slip_max_us: float
 
 
+class BatchStatistics(Document):
+    """The executions of one batch size: how many, and the mean time of one."""
+
+    batch_size: int
+    executions: int
+    compute_us: float
+
+
 class ModelStatistics(Document):
     """The server's own account of one model over the period: means per request, from the statistics' difference."""
 
@@ -87,6 +95,7 @@ class ModelStatistics(Document):
     compute_infer_us: float
     compute_output_us: float
     average_batch_size: float
+    batches: tuple[BatchStatistics, ...] = ()
 
 
 class TimelineBucket(TimeSlice):

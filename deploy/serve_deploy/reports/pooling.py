@@ -5,10 +5,10 @@ Counts add up and histograms merge exactly, so that a percentile is that of all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from serve_deploy.reports.latencies import pool_latency
-from serve_deploy.reports.point import ClientCost, ErrorKind, ModelStatistics, Point
+from serve_deploy.reports.point import BatchStatistics, ClientCost, ErrorKind, ModelStatistics, Point
 from serve_deploy.reports.token_pooling import pool_tokens
 
 _STATISTICS_US = ("queue_us", "compute_input_us", "compute_infer_us", "compute_output_us")
@@ -46,8 +46,20 @@ def _add_statistics(accounts: Sequence[ModelStatistics]) -> ModelStatistics:
         executions=executions,
         failures=sum(account.failures for account in accounts),
         average_batch_size=inferences / executions if executions else 0.0,
+        batches=tuple(pool_batches(accounts)),
         **means,
     )
+
+
+def pool_batches(accounts: Iterable[ModelStatistics]) -> Iterator[BatchStatistics]:
+    """Add up the executions of each batch size, by rising size; times are means over them."""
+    by_size: dict[int, list[BatchStatistics]] = {}
+    for batch in (batch for account in accounts for batch in account.batches):
+        by_size.setdefault(batch.batch_size, []).append(batch)
+    for size, batches in sorted(by_size.items()):
+        executions = sum(batch.executions for batch in batches)
+        spent_us = sum(batch.executions * batch.compute_us for batch in batches)
+        yield BatchStatistics(batch_size=size, executions=executions, compute_us=spent_us / executions)
 
 
 def pool_repeats(points: Sequence[Point]) -> Point:

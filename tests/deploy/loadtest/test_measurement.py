@@ -139,6 +139,29 @@ def test_statistics_difference_is_a_mean_per_request() -> None:
     assert statistics_difference(before, []) is None
 
 
+def test_statistics_difference_of_each_batch_size() -> None:
+    """What grew, as a mean of one execution; the counts are numbers over HTTP and text over gRPC."""
+
+    def document(*batches: tuple[str, int, int]) -> list[dict[str, object]]:
+        names = ("compute_input", "compute_infer", "compute_output")
+        return [
+            {
+                "name": "m",
+                "batch_stats": [
+                    {"batch_size": size, **{name: {"count": str(count), "ns": ns} for name in names}}
+                    for size, count, ns in batches
+                ],
+            }
+        ]
+
+    difference = statistics_difference(
+        document(("1", 10, 1000), ("4", 3, 700)), document(("1", 10, 1000), ("4", 5, 2700), ("8", 1, 3000))
+    )
+    assert difference
+    found = [(batch.batch_size, batch.executions, batch.compute_us) for batch in difference.batches]
+    assert found == [(4, 2, 3.0), (8, 1, 9.0)]
+
+
 def test_gauges_of_several_gpus() -> None:
     """Memory and power of all GPUs are added up, utilization is averaged; pending requests are the model's own."""
     text = """

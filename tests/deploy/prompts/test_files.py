@@ -75,20 +75,20 @@ def test_plain_lines_are_prompts(tmp_path: Path, name: str, lines: Sequence[str]
         ("a.jsonl", " \n\n ", "is empty"),
         ("a.txt", b"PNG\0\x01", "is no text file"),
         ("a.txt", "hello".encode("utf-16"), "is no text file"),
-        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": "\xff"}\n', "line 2 is not valid UTF-8"),
-        ("a.json", b'[{"prompt": "a"},\n{"prompt": "\xff"}]', "line 2 is not valid UTF-8"),
-        ("a.json", b'{\n"prompt":\n "\xff"}', "line 3 is not valid UTF-8"),
-        ("a.jsonl", '{"prompt": "a"}\n\n{"prompt": "b"', "line 3 is not JSON: Expecting ',' delimiter, column 15"),
-        ("a.json", '[{"prompt": "a"},\n\n{"prompt" "b"}]', "line 3 is not JSON: Expecting ':' delimiter"),
-        ("a.json", '[{"prompt": "a"},\n{"prompt": "b"', "line 2 ends inside the list"),
-        ("a.json", '[{"prompt": "a"},\n{"prompt": "b', "line 2 ends inside the list"),
-        ("a.json", '[{"prompt": "a"}', "line 1 ends inside the list"),
-        ("a.json", '[{"prompt":\n"a"}]\n\n{"prompt": "b"}', "line 4 has something after the list"),
-        ("a.json", "[" * 100_000, "line 1 is nested too deeply"),
-        ("a.jsonl", "[" * 100_000, "line 1 is not JSON: maximum recursion depth exceeded"),
+        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": "\xff"}\n', "line 2: not valid UTF-8"),
+        ("a.json", b'[{"prompt": "a"},\n{"prompt": "\xff"}]', "line 2: not valid UTF-8"),
+        ("a.json", b'{\n"prompt":\n "\xff"}', "line 3: not valid UTF-8"),
+        ("a.jsonl", '{"prompt": "a"}\n\n{"prompt": "b"', "line 3: not JSON: Expecting ',' delimiter, column 15"),
+        ("a.json", '[{"prompt": "a"},\n\n{"prompt" "b"}]', "line 3: not JSON: Expecting ':' delimiter"),
+        ("a.json", '[{"prompt": "a"},\n{"prompt": "b"', "line 2: the file ends inside the list"),
+        ("a.json", '[{"prompt": "a"},\n{"prompt": "b', "line 2: the file ends inside the list"),
+        ("a.json", '[{"prompt": "a"}', "line 1: the file ends inside the list"),
+        ("a.json", '[{"prompt":\n"a"}]\n\n{"prompt": "b"}', "line 4: there is something after the list"),
+        ("a.json", "[" * 100_000, "line 1: nested too deeply"),
+        ("a.jsonl", "[" * 100_000, "line 1: not JSON: maximum recursion depth exceeded"),
         ("a.jsonl", '{"prompt": "a"}\n{"promt": "b"}', "line 2: it has only promt"),
         ("a.json", '[{"prompt": "a"},\n{"prompt": "b", "max_tokens": -1}]', "line 2: max_tokens is -1"),
-        ("a.json", "{\n\"prompt\": 'b'}", "line 2 is not JSON: Expecting value, column 11"),
+        ("a.json", "{\n\"prompt\": 'b'}", "line 2: not JSON: Expecting value, column 11"),
         ("a.jsonl", '{"prompt": ""}', "asks nothing"),
     ],
 )
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, name: str, content:
     path = write(tmp_path, name, content)
     with pytest.raises(UsageError) as caught:
         read_file(path)
-    found = caught.value.message.removeprefix(f"`prompts={path}` ")
+    found = caught.value.message.removeprefix(f"`prompts={path}`").lstrip(", ")
     assert found.startswith(message)
     assert caught.value.hint
 

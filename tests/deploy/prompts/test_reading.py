@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ def test_a_file_says_what_it_had(prompts: Path) -> None:
     """Also what is left out."""
     read = read_prompts(PromptOptions(prompts=prompts))
     assert len(read.conversations) == 2
-    assert describe_data(read.origin) == f"2 prompts of {prompts}; 1 without a question left out"
+    assert describe_data(read.origin) == f"{prompts}: 2 prompts; 1 without a question left out"
 
 
 def test_a_trace_has_arrivals_and_texts_of_its_lengths(trace: Path, byte_bpe: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_trace_has_arrivals_and_texts_of_its_lengths(trace: Path, byte_bpe: Pa
         for each in map(read.conversations.__getitem__, (0, 1))
     ]
     assert (read.arrivals, lengths, len(read.conversations)) == ((0.0, 1.5), [(600, 5), (40, 10)], 2)
-    assert describe_data(read.origin) == f"2 requests of {trace} over 1.50 s, as synthetic text, 2 times as fast"
+    assert describe_data(read.origin) == f"{trace}: 2 requests over 1.50 s, as synthetic text, 2 times as fast"
 
 
 def test_a_trace_ends_with_the_test(trace: Path) -> None:
@@ -113,21 +115,37 @@ def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], m
     assert caught.value.message == message
 
 
-def test_what_is_longer_than_the_context_is_left_out_and_said(prompts: Path, trace: Path, byte_bpe: Path) -> None:
+@pytest.fixture
+def short_model(tmp_path: Path, byte_bpe: Path) -> Path:
+    """A model's folder whose config.json says a context of 50 tokens."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(byte_bpe, folder)
+    dimensions = {"num_attention_heads": 8, "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 2000}
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **dimensions, "max_position_embeddings": 50}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_what_is_longer_than_the_context_is_left_out_and_said(prompts: Path, trace: Path, short_model: Path) -> None:
     """With the answer that is asked for."""
-    words = read_prompts(
-        PromptOptions(prompts=prompts, tokenizer=byte_bpe, output_tokens=TokenLengths(2)), context_tokens=5
-    )
-    replay = read_prompts(PromptOptions(trace=trace), context_tokens=50)
+    asked = PromptOptions(prompts=prompts, tokenizer=short_model, output_tokens=TokenLengths(48))
+    words, replay = read_prompts(asked), read_prompts(PromptOptions(trace=trace, tokenizer=short_model))
     assert (len(words.conversations), replay.arrivals) == (1, (3.0,))
     assert describe_data(words.origin).endswith("; 1 longer than the model's context left out")
     assert describe_data(replay.origin).endswith("; 1 longer than the model's context left out")
 
 
-def test_where_nothing_fits_the_context_the_run_is_refused(prompts: Path, trace: Path, byte_bpe: Path) -> None:
+def test_where_nothing_fits_the_context_the_run_is_refused(prompts: Path, trace: Path, short_model: Path) -> None:
     """Synthetic prompts count with their prefix, their turns and their answers."""
-    options = PromptOptions(input_tokens=TokenLengths(30), output_tokens=TokenLengths(20), prefix_tokens=10, turns=2)
-    assert read_prompts(options, context_tokens=110)
-    for wrong in (options, PromptOptions(trace=trace), PromptOptions(prompts=prompts, tokenizer=byte_bpe)):
-        with pytest.raises(UsageError, match=r"needs more than the .* tokens of the model's context"):
-            read_prompts(wrong, context_tokens=0 if wrong.prompts else 44)
+    long = TokenLengths(50)
+    exact = PromptOptions(
+        tokenizer=short_model, input_tokens=TokenLengths(12), output_tokens=TokenLengths(8), prefix_tokens=10, turns=2
+    )
+    read_prompts(exact)
+    for wrong in (
+        replace(exact, prefix_tokens=11),
+        PromptOptions(tokenizer=short_model, prompts=prompts, output_tokens=long),
+    ):
+        with pytest.raises(UsageError, match=r"needs more than the 50 tokens of the model's context"):
+            read_prompts(wrong)

@@ -124,7 +124,7 @@ def test_what_lies_behind_the_limit_is_not_read(azure: Path) -> None:
             "line 1: hash_ids is not a list",
         ),
         ('{"prompt": "x"}', "line 1: there is no input_length"),
-        ("[1, 2]", "line 1 is no request"),
+        ("[1, 2]", "line 1: not a request"),
         ("", "is empty"),
     ],
 )
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said_with_its_line_and_field(tmp_path: Path, content: 
     path = write(tmp_path, content)
     with pytest.raises(UsageError) as caught:
         read_trace(path)
-    assert caught.value.message.removeprefix(f"`trace={path}` ").startswith(message)
+    assert caught.value.message.removeprefix(f"`trace={path}`").lstrip(", ").startswith(message)
 
 
 def test_more_requests_than_can_be_held_need_a_limit(azure: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,118 @@
+"""The twin of a sweep: what a replica does with independent arrivals, against queues whose answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from simulated_sweeps import simulated_sweep
+from sweeps import SWEEP, report
+
+from serve_deploy.autoscaling.capacity import Circumstances
+from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
+from serve_deploy.autoscaling.pod import ModelTraffic
+from serve_deploy.autoscaling.scaling_plan import plan_scaling
+from serve_deploy.autoscaling.sweep import rising_branch, usable_loads
+from serve_deploy.model_config import parse_config
+from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.twin import Batching, PoissonRate, ServedModel, ServerModel, ServiceTimes, Times, simulate
+
+ALONE = ServedModel(name="m", service=ServiceTimes.by_batch({1: 0.01}))
+BATCHED = ServedModel(name="m", service=ServiceTimes.linear(0.005, 0.001, 8), max_batch_size=8, batching=Batching())
+PLAIN = 'name: "m"'
+BATCHING = 'name: "m" max_batch_size: 8 dynamic_batching { }'
+
+
+def config(text: str) -> Any:
+    return parse_config(text)
+
+
+def openly(sweep: LoadTestReport, text: str, slo_seconds: float = 0.05) -> OpenReplica:
+    loads = rising_branch(usable_loads(sweep)[0])
+    return replay_openly(sweep, loads, config(text), slo_seconds)
+
+
+def test_the_table_is_that_of_the_queue() -> None:
+    """M/D/1 of 10 ms: what is in flight and waits at 80 % is by Pollaczek and Khinchine 2.4 and 1.6."""
+    found = openly(simulated_sweep(ALONE), PLAIN)
+    assert found.replica, found.explanation
+    assert found.replica.in_flight(80) == pytest.approx(2.4, rel=0.1)
+    assert found.replica.waiting(80) == pytest.approx(1.6, rel=0.15)
+    assert found.replica.capacity == pytest.approx(96, rel=0.01)
+
+
+def test_independent_arrivals_reach_the_objective_sooner() -> None:
+    """Ten users are answered within 100 ms, at 100/s; of independent arrivals at 80/s 1 % take longer.
+
+    The p99 of M/D/1 at 75 % is about nine service times.
+    """
+    found = openly(simulated_sweep(ALONE), PLAIN, 0.1)
+    assert found.replica
+    assert 70 < found.replica.knee_rate < 80
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        BATCHED,
+        replace(BATCHED, batching=Batching(max_queue_delay_seconds=0.003)),
+        replace(BATCHED, instances=2),
+        replace(
+            BATCHED,
+            instances=2,
+            service=ServiceTimes(
+                {(size, busy): Times.constant((0.005 + 0.001 * size) * busy) for size in (1, 8) for busy in (1, 2)}
+            ),
+        ),
+    ],
+    ids=["one instance", "a delay", "two instances", "two on one core"],
+)
+def test_the_twin_of_a_sweep_is_the_server_that_was_swept(model: ServedModel) -> None:
+    """What is in flight at half of the capacity is what the server itself has there."""
+    delay = model.batching.max_queue_delay_seconds * 1e6 if model.batching else 0
+    text = f'name: "m" max_batch_size: 8 dynamic_batching {{ max_queue_delay_microseconds: {delay:.0f} }}'
+    found = openly(simulated_sweep(model), text)
+    assert found.replica, found.explanation
+    rate = found.replica.capacity / 2
+    there = simulate(ServerModel(models=(model,)), PoissonRate(rate), requests=20_000).model
+    assert found.replica.in_flight(rate) == pytest.approx(there.mean_in_flight, rel=0.1)
+
+
+def test_a_twin_that_does_not_repeat_the_sweep_is_not_believed() -> None:
+    """Where Triton's figures of its batches do not explain the throughput, the sweep itself is replayed."""
+    odd = replace(BATCHED, service=ServiceTimes.linear(0.001, 0.0005, 8))
+    found = openly(simulated_sweep(BATCHED, seen_as=odd), BATCHING)
+    assert found.replica is None
+    assert "% off the sweep's at concurrency" in found.explanation
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('name: "m" sequence_batching { }', "sequence batching"),
+        ('name: "m" model_transaction_policy { decoupled: true }', "decoupled"),
+        ('name: "m" ensemble_scheduling { }', "an ensemble"),
+    ],
+)
+def test_what_is_not_simulated_is_said(text: str, reason: str) -> None:
+    """Schedulers other than Triton's dynamic batcher and its default have no twin."""
+    found = openly(simulated_sweep(ALONE), text)
+    assert (found.replica, reason in found.explanation) == (None, True)
+
+
+def test_a_report_without_batches_has_no_twin() -> None:
+    """Reports of older versions lack the server's figures of each batch size."""
+    found = openly(report(*SWEEP), BATCHING)
+    assert found.replica is None
+    assert "lacks" in found.explanation
+
+
+def test_the_autoscaler_is_tried_on_independent_arrivals() -> None:
+    """The plan says which knee its replays had, lower than the sweep's, and still passes them all."""
+    asked = Circumstances(slo_p99_seconds=0.06, cold_start_seconds=60)
+    plan = plan_scaling([ModelTraffic(simulated_sweep(BATCHED), config=config(BATCHING))], asked)
+    facts = {fact.name: fact for fact in plan.capacity.derived}
+    assert facts["replayed_knee_rate"].value < facts["knee_rate"].value
+    assert "by the twin" in facts["replayed_knee_rate"].origin
+    assert all(trial.passed for trial in plan.trials)

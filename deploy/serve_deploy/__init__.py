@@ -63,15 +63,19 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import InferenceResult as InferenceResult
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
+    from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
     from serve_deploy.manifest import read_manifest as read_manifest
     from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
+    from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
@@ -113,6 +117,7 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
+    "EngineArgument": "language_models.engine_arguments",
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
@@ -124,10 +129,13 @@ _PLACES = {
     "Interrupted": "errors",
     "InvalidModelError": "errors",
     "JudgingOptions": "reports.options",
+    "LanguageModel": "manifest",
+    "LanguageModelOptions": "packaging.language_model_options",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
     "LogOptions": "cluster.options",
+    "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",

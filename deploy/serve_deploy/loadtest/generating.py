@@ -11,6 +11,7 @@ from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model, model_path
 from serve_deploy.endpoint.openai import describe_served_model
+from serve_deploy.endpoint.readiness import Speech
 from serve_deploy.errors import UsageError
 from serve_deploy.generation.asking import Asking, GenerationProtocol
 from serve_deploy.loadtest.answers import CountTokens
@@ -42,20 +43,29 @@ class AskedModel:
         return self.protocol in ("triton", "grpc")
 
 
+def which_protocol(options: LoadTestOptions) -> Speech:
+    """Whose protocol the server must have for what is asked for."""
+    if options.endpoint.protocol == "grpc" or options.generation.generate in (None, "triton"):
+        return "triton"
+    return "either" if options.generation.generate == "auto" else "openai"
+
+
 def describe_model(options: LoadTestOptions, control: ControlPlane, timeout_seconds: float) -> AskedModel:
     """Ask the server about the model; an OpenAI-compatible one is not asked anything of Triton's protocol."""
-    generate, endpoint = options.generation.generate, options.endpoint
-    if endpoint.protocol == "http" and generate in ("chat", "completions"):
-        return _describe_openai(options, generate, timeout_seconds)
+    generate, speaks = options.generation.generate, which_protocol(options)
+    if speaks == "openai":
+        return _describe_openai(options, "completions" if generate == "completions" else "chat", timeout_seconds)
     try:
         version = str(control.server_metadata().get("version", ""))
     except RefusedError:
-        if generate == "triton":
+        if speaks == "triton":
             raise
         return _describe_openai(options, "chat", timeout_seconds)
     model = control.describe_model(options.model, options.model_version)
     _check_tensors(options.generation, model)
-    return AskedModel(protocol="grpc" if endpoint.protocol == "grpc" else "triton", model=model, server_version=version)
+    return AskedModel(
+        protocol="grpc" if options.endpoint.protocol == "grpc" else "triton", model=model, server_version=version
+    )
 
 
 def _describe_openai(options: LoadTestOptions, protocol: GenerationProtocol, timeout_seconds: float) -> AskedModel:

@@ -105,24 +105,31 @@ class Figure:
 
 
 def measure(
-    protocol: str, server: Server, load: LoadShape, requests: int, *, prompts: Path | None = None, **parameters: Any
+    protocol: str,
+    server: Server,
+    load: LoadShape,
+    requests: int,
+    *,
+    prompts: Path | None = None,
+    warmup_seconds: float = 0.0,
+    **parameters: Any,
 ) -> tuple[Generation, list[SentStream]]:
-    """One load test, and what the server sent meanwhile."""
+    """One load test, and what the server sent after its warm-up."""
     server.log.write_text("")
     generation = GenerationOptions(
         generate="auto" if protocol == "grpc" else protocol,
         max_tokens=TOKENS,
         parameters=tuple({**CLOCK, **parameters}.items()),
-        asked=PromptOptions(prompts=prompts) if prompts else PromptOptions(input_tokens=TokenLengths(16)),
+        prompts=PromptOptions(prompts=prompts) if prompts else PromptOptions(input_tokens=TokenLengths(16)),
     )
     options = LoadTestOptions(
         endpoint=parse_endpoint(server.url), model="llm", loads=(load,), requests=requests, duration_seconds=None,
-        warmup_seconds=0.0, generation=generation,
+        warmup_seconds=warmup_seconds, generation=generation,
     )  # fmt: skip
     (point,) = run_loadtest(options).points
     if point.succeeded != requests or point.generation is None:
         raise SystemExit(f"{protocol}: {point.succeeded} of {requests} succeeded: {point.errors}")
-    return point.generation, read_streams(server.log)
+    return point.generation, read_streams(server.log)[-requests:]
 
 
 def figures(said: Generation, sent: list[SentStream]) -> Iterator[Figure]:
@@ -146,7 +153,7 @@ def show_accuracy(servers: dict[str, Server]) -> bool:
     for protocol in PROTOCOLS:
         for streams in STREAMS:
             load = ConstantRate(streams / STREAM_SECONDS)
-            said, sent = measure(protocol, servers[protocol], load, max(streams * 4, 8))
+            said, sent = measure(protocol, servers[protocol], load, max(streams * 4, 16), warmup_seconds=1.0)
             row = list(figures(said, sent))
             cells = [f"{item.reported:9.2f} {item.truth:9.2f} {'yes' if item.holds else 'NO':<6}" for item in row]
             tokens = sum(len(stream.sent) for stream in sent)

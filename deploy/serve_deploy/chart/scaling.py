@@ -89,7 +89,7 @@ def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, export
         DerivedValue("autoscaling.minReplicas", *least),
         DerivedValue("autoscaling.maxReplicas", *most),
         *_windows(0.0, options, exporter),
-        *_alert_budgets(options.slo_p99_seconds, "`objectives`"),
+        *_alert_budgets(options.slo_p99_seconds, "`slo`"),
         *_first_token_budget(options),
     ]
 

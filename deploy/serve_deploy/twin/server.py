@@ -78,11 +78,11 @@ class Ensemble:
 class Outside:
     """What a request costs outside of the queues and the models: client, network and front end.
 
-    `workers`: how many requests can be at it at once; None: any number.
+    `serial_seconds` of it is done for one request after another, as by a load generator's one process.
     """
 
     times: Times = field(default_factory=lambda: Times.constant(0.0))
-    workers: int | None = None
+    serial_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.loadtest import run_loadtest as run_loadtest
+    from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
     from serve_deploy.manifest import Manifest as Manifest
@@ -118,6 +119,7 @@ _PLACES = {
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
+    "GenerationOptions": "loadtest.generation_options",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",

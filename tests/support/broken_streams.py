@@ -426,7 +426,11 @@ async def pings_and_other_fields(answer: Answer) -> None:
     answer.start()
     answer.say(b": ping\n\n")
     for index in range(4):
-        answer.say(b"event: message\nid: %d\nretry: 1000\n" % index + answer.event(WORDS[index]) + b": ping\n\n")
+        answer.say(
+            b"event: message\nid: %d\nretry: 1000\nnot-a-field: x\n" % index
+            + answer.event(WORDS[index])
+            + b": ping\n\n"
+        )
     answer.end()
 
 

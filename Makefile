@@ -71,6 +71,7 @@ chart-scores: tools ## Score the chart as the comparison table does
 bench: tools ## Speed and memory beside their lower bounds and peers
 	$(BIN)/python benchmarks/package.py
 	$(BIN)/python benchmarks/loadtest.py
+	$(BIN)/python benchmarks/streams.py
 
 conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served, and judged by their graphs; all of them with CONFORMANCE=--full
 	$(BIN)/python tests/conformance $(CONFORMANCE)

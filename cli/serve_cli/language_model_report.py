@@ -12,26 +12,27 @@ if TYPE_CHECKING:
 
 
 def print_language_model(model: LanguageModel, *, verbose: bool = False) -> None:
-    """Three tables, each line with its reason; without `verbose` only the GPUs that fit."""
+    """Three tables, each line with its reason; `verbose` says why other GPUs do not fit."""
     facts = [(fact.name, fact.value, output.in_flags(fact.reason)) for fact in model.facts]
     output.print_table(("fact", "value", "reason"), facts)
     arguments = [(each.name, _say(each.value), output.in_flags(each.reason)) for each in model.arguments]
     output.print_table(("argument", "value", "reason"), arguments, title="\nengine arguments")
-    fits = [fit for fit in model.fits if verbose or fit.fits]
-    if fits:
-        columns = ("GPU", "needed", "max_model_len", "tokens of KV cache", "on the fullest GPU")
-        output.print_table(columns, [_row(fit) for fit in fits], title="\nwhat each GPU would hold")
-    refused = [fit.gpu for fit in model.fits if not fit.fits]
+    columns = ("GPU", "needed", "max_model_len", "cached tokens", "weights", "engine", "KV cache")
+    rows = [_row(fit) for fit in model.fits if fit.fits]
+    output.print_table(columns, rows, title="\nwhat each GPU would hold, in GiB of the fullest")
+    refused = [fit for fit in model.fits if not fit.fits]
     if refused and not verbose:
-        output.stdout().print(f"too small: {', '.join(refused)} (-v says why)", markup=False)
+        names = ", ".join(fit.gpu for fit in refused)
+        output.stdout().print(f"not on {names} (-v says why)", markup=False)
+    for fit in refused if verbose else ():
+        output.stdout().print(f"not on {fit.gpu}: {output.in_flags(fit.reason)}", markup=False)
     output.stdout().print(f"not verified: {model.not_verified}", markup=False)
 
 
 def _row(fit: GpuFit) -> tuple[str, ...]:
-    if not fit.fits:
-        return fit.gpu, "", "", "", output.in_flags(fit.reason)
+    sizes = (f"{size / 2**30:.1f}" for size in (fit.weights_bytes, fit.engine_bytes, fit.cache_bytes))
     several = f" on {fit.nodes} nodes" if fit.nodes > 1 else ""
-    return fit.gpu, f"{fit.gpus}{several}", f"{fit.max_model_len:,}", f"{fit.cache_tokens:,}", fit.reason
+    return fit.gpu, f"{fit.gpus}{several}", f"{fit.max_model_len:,}", f"{fit.cache_tokens:,}", *sizes
 
 
 def _say(value: Any) -> str:

@@ -63,15 +63,20 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import InferenceResult as InferenceResult
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
+    from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
     from serve_deploy.loadtest import run_loadtest as run_loadtest
+    from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
     from serve_deploy.manifest import read_manifest as read_manifest
     from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
+    from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
@@ -95,6 +100,9 @@ if TYPE_CHECKING:
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
     from serve_deploy.triton.server import start_server as start_server
+    from serve_deploy.tuning.options import TuneOptions as TuneOptions
+    from serve_deploy.tuning.result import TuningResult as TuningResult
+    from serve_deploy.tuning.tune import tune as tune
 
 # ONNX Runtime on Linux reports to its maker unless this is set before its import; models are their owners' business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -113,21 +121,26 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
+    "EngineArgument": "language_models.engine_arguments",
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
+    "GenerationOptions": "loadtest.generation_options",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",
     "Interrupted": "errors",
     "InvalidModelError": "errors",
     "JudgingOptions": "reports.options",
+    "LanguageModel": "manifest",
+    "LanguageModelOptions": "packaging.language_model_options",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
     "LogOptions": "cluster.options",
+    "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
@@ -156,6 +169,8 @@ _PLACES = {
     "TokenLengths": "prompts.lengths",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
+    "TuneOptions": "tuning.options",
+    "TuningResult": "tuning.result",
     "UndeployOptions": "cluster.options",
     "UsageError": "errors",
     "VerificationError": "errors",
@@ -179,6 +194,7 @@ _PLACES = {
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "start_server": "triton.server",
+    "tune": "tuning.tune",
     "undeploy": "cluster.removal",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",

@@ -125,7 +125,7 @@ class ReasonedValue(_Document):
 
 
 class GpuFit(_Document):
-    """What one GPU profile would hold of the model; `reason` is the arithmetic, or why it does not fit."""
+    """What one GPU profile would hold of the model, in bytes of the fullest GPU; `reason` says why it does not fit."""
 
     gpu: str
     fits: bool
@@ -133,6 +133,9 @@ class GpuFit(_Document):
     nodes: int = 0
     max_model_len: int = 0
     cache_tokens: int = 0
+    weights_bytes: int = 0
+    engine_bytes: int = 0
+    cache_bytes: int = 0
     reason: str = ""
 
 

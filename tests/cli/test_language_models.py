@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ Golden = Callable[[str, str], None]
 
 
 def package(serve: Serve, folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return serve("package", f"maker/{name}", "--model-config", config_file(name), *options, cwd=folder)
+    environment = {**os.environ, "COLUMNS": "240"}
+    return serve("package", f"maker/{name}", "--model-config", config_file(name), *options, cwd=folder, env=environment)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from http2_faults import HEAD, FaultConnection, Http2FaultServer, serve_http2_fa
 from openai_server import WORDS
 
 from serve_deploy.loadtest.clients import http2_frames as h2
-from serve_deploy.loadtest.clients.grpc_messages import PREFIX_BYTES, frame_message
+from serve_deploy.loadtest.clients.grpc_messages import MessageReader, frame_message
 
 ENDED = h2.END_HEADERS | h2.END_STREAM
 
@@ -22,6 +22,7 @@ class GrpcAnswer:
 
     def __init__(self, connection: FaultConnection, stream: int, id: str) -> None:
         self._connection, self._stream, self.id = connection, stream, id
+        self.has_begun = False
 
     def write(self, data: bytes) -> None:
         self._connection.write(data)
@@ -33,7 +34,9 @@ class GrpcAnswer:
         self._connection.reset()
 
     def start(self) -> None:
-        self.write(h2.frame(h2.HEADERS, h2.END_HEADERS, self._stream, HEAD))
+        """The headers, which come once, however many requests the stream carries."""
+        if not self.has_begun:
+            self.write(h2.frame(h2.HEADERS, h2.END_HEADERS, self._stream, HEAD))
 
     def send(self, message: bytes) -> None:
         """A message in a frame of its own."""
@@ -82,12 +85,15 @@ def serve_grpc_streams(fault: GrpcFault) -> Iterator[Http2FaultServer]:
     from tritonclient.grpc import service_pb2
 
     async def behave(connection: FaultConnection, stream: int, number: int) -> None:
-        data = b"".join(payload for kind, _, of, payload in connection.frames if (kind, of) == (h2.DATA, stream))
-        complete = len(data) >= PREFIX_BYTES and len(data) >= PREFIX_BYTES + int.from_bytes(data[1:PREFIX_BYTES], "big")
-        if complete and connection.frames[-1][3]:
-            request = service_pb2.ModelInferRequest.FromString(data[PREFIX_BYTES:])
-            tasks.append(asyncio.create_task(fault(GrpcAnswer(connection, stream, request.id))))  # type: ignore[arg-type]
+        key, payload = (id(connection), stream), connection.frames[-1][3]
+        for message in readers.setdefault(key, MessageReader()).feed(payload):
+            answer = GrpcAnswer(connection, stream, service_pb2.ModelInferRequest.FromString(message).id)
+            answer.has_begun = key in begun
+            begun.add(key)
+            tasks.append(asyncio.create_task(fault(answer)))  # type: ignore[arg-type]
 
+    readers: dict[tuple[int, int], MessageReader] = {}
+    begun: set[tuple[int, int]] = set()
     tasks: list[asyncio.Task[Any]] = []
     with serve_http2_faults(behave, model="llm") as server:
         yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ Fault = Callable[[Answer], Awaitable[None]]
 
 
 @contextmanager
-def serve_streams(fault: Fault) -> Iterator[FaultServer]:
+def serve_streams(fault: Fault, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
     """A server of the model `llm`, for Triton's and OpenAI's protocols, that answers everything as `fault` does."""
 
     async def behave(number: int, writer: asyncio.StreamWriter) -> None:
@@ -85,7 +86,7 @@ def serve_streams(fault: Fault) -> Iterator[FaultServer]:
         id = body.get("id", "") if path.endswith("generate_stream") else f"cmpl-{number}"
         await fault(Answer(Asked(id, path, body), writer))
 
-    with serve_faults(behave) as server:
+    with serve_faults(behave, tls) as server:
         yield server
 
 
@@ -425,7 +426,11 @@ async def pings_and_other_fields(answer: Answer) -> None:
     answer.start()
     answer.say(b": ping\n\n")
     for index in range(4):
-        answer.say(b"event: message\nid: %d\nretry: 1000\n" % index + answer.event(WORDS[index]) + b": ping\n\n")
+        answer.say(
+            b"event: message\nid: %d\nretry: 1000\nnot-a-field: x\n" % index
+            + answer.event(WORDS[index])
+            + b": ping\n\n"
+        )
     answer.end()
 
 

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server that streams words on a known clock and logs when it sent them, in a process of its own.
 
 A request may set the clock as for examples/token_stream: `ttft_ms`, `itl_ms`, `jitter_seed`, `stall_at`, `stall_ms`,
-`eos_at`; without them the tokens come after 50 ms and every 10 ms.
+`stall_prompt`, `eos_at`; without them the tokens come after 50 ms and every 10 ms.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import asyncio
 import itertools
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ WORDS = tuple(f" {word}" for word in TEXT.split())
 DEFAULT_TOKENS = 16
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+NUMBERS = itertools.count()
 
 
 def chunk(data: bytes) -> bytes:
@@ -57,16 +59,20 @@ class Asked:
         return int(most if self.body.get("ignore_eos") else min(most, self.body.get("eos_at", most)))
 
     @property
+    def prompts(self) -> list[str]:
+        return [message["content"] for message in self.body["messages"]] if self.is_chat else [self.body["prompt"]]
+
+    @property
     def input_tokens(self) -> int:
-        given = [message["content"] for message in self.body["messages"]] if self.is_chat else [self.body["prompt"]]
-        return sum(len(text.split()) for text in given)
+        return sum(len(text.split()) for text in self.prompts)
 
     def due(self) -> Iterator[float]:
         """When each token is due, in seconds from the start of the request."""
-        number, seed = self.body.get, self.body.get("jitter_seed")
-        jitter, due = random.Random(seed), float(number("ttft_ms", 50))
+        number, seed, prompt = self.body.get, self.body.get("jitter_seed"), " ".join(self.prompts)
+        jitter, due = random.Random(f"{seed} {prompt}"), float(number("ttft_ms", 50))
+        stall_at = number("stall_at") if number("stall_prompt", "") in prompt else None
         for index in range(self.tokens):
-            due += number("stall_ms", 0) if index == number("stall_at") else 0
+            due += number("stall_ms", 0) if index == stall_at else 0
             yield due / 1e3
             due += number("itl_ms", 10) * (1 if seed is None else jitter.uniform(0.5, 1.5))
 
@@ -102,57 +108,60 @@ class Asked:
         return counts | {"total_tokens": sum(counts.values())}
 
 
-class ClockServer:
-    """Answers on a clock; writes a line to the log for each stream that ended."""
+class Connection(asyncio.Protocol):
+    """Answers one client on the clock; writes a line to the log for each stream that ended."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._numbers = itertools.count()
+        self._loop = asyncio.get_running_loop()
+        self._buffer = b""
+        self._received = 0.0
+        self._task: asyncio.Task[None] | None = None
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection until it ends."""
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while not writer.is_closing():
-                path, body = await read_request(reader)
-                await self._answer(path, body, writer)
-        writer.close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
 
-    async def _answer(self, path: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+    def data_received(self, data: bytes) -> None:
+        # Only the time is taken now, so that of many requests at once none seems to have come later than it did.
+        self._received = time.monotonic()
+        self._buffer += data
+        self._loop.call_soon(self._take)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._task:
+            self._task.cancel()
+
+    def _take(self) -> None:
+        head, separator, body = self._buffer.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if not separator or (length and len(body) < int(length[1])):
+            return
+        self._buffer = b""
+        path = head.split()[1].decode()
         if path == "/v1/models":
-            writer.write(document({"object": "list", "data": [{"id": "llm", "object": "model"}]}))
+            self._transport.write(document({"object": "list", "data": [{"id": "llm", "object": "model"}]}))
         elif path in ("/v1/chat/completions", "/v1/completions"):
-            asked = Asked(f"cmpl-{next(self._numbers)}", path, json.loads(body))
-            await self._stream(asked, writer, time.monotonic())
+            asked = Asked(f"cmpl-{next(NUMBERS)}", path, json.loads(body))
+            self._task = self._loop.create_task(self._stream(asked, self._received))
         else:
-            writer.write(document({"detail": "Not Found"}, "404 Not Found"))
-        await writer.drain()
+            self._transport.write(document({"detail": "Not Found"}, "404 Not Found"))
 
-    async def _stream(self, asked: Asked, writer: asyncio.StreamWriter, received: float) -> None:
+    async def _stream(self, asked: Asked, received: float) -> None:
         sent: list[float] = []
         outcome = "cancelled"
         try:
-            writer.write(STREAM_HEAD + (chunk(asked.role()) if asked.is_chat else b""))
+            self._transport.write(STREAM_HEAD + (chunk(asked.role()) if asked.is_chat else b""))
             for index, due in enumerate(asked.due()):
                 await asyncio.sleep(received + due - time.monotonic())
-                if writer.is_closing():
-                    return
                 data = chunk(asked.token(index))
                 sent.append(time.monotonic())
-                writer.write(data)
-            writer.write(b"".join(map(chunk, asked.end())) + LAST_CHUNK)
-            await writer.drain()
+                self._transport.write(data)
+            self._transport.write(b"".join(map(chunk, asked.end())) + LAST_CHUNK)
             outcome = "finished"
         finally:
             line = {"id": asked.id, "input_tokens": asked.input_tokens, "received": received, "sent": sent}
             with self._log.open("a") as log:
                 log.write(json.dumps({**line, "ended": time.monotonic(), "outcome": outcome}) + "\n")
-
-
-async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
-    """The path and the body of the next request on a connection."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-    return head[0].split()[1], await reader.readexactly(int(headers.get("content-length", 0)))
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ def running_openai_server(log: Path) -> Iterator[RunningServer]:
 
 async def run(log: Path) -> None:
     """Serve on a free port, and print the address, until SIGTERM."""
-    server = await asyncio.start_server(ClockServer(log).serve, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(log), "127.0.0.1", 0, backlog=1024)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201

@@ -72,17 +72,27 @@ def loadtest(
 
 
 def describe_snapshot(snapshot: LiveSnapshot) -> str:
-    """One line: where the run is, rate, p99, errors, in flight."""
-    from serve_deploy.reports.figures import format_count, format_load, format_number, format_time_us
+    """One line: where the run is, rate, p99, tokens, errors, in flight."""
+    from serve_deploy.reports.figures import format_count, format_load, format_number
 
     planned = "" if snapshot.planned_seconds is None else f" of {snapshot.planned_seconds:g}"
     repeat = f", repeat {snapshot.repeat + 1}" if snapshot.repeat else ""
     errors = snapshot.failed + snapshot.timed_out + snapshot.never_sent
     return (
         f"{snapshot.phase} at {format_load(snapshot.load)}{repeat}, {snapshot.elapsed_seconds:.0f}{planned} s: "
-        f"{format_number(snapshot.request_rate)}/s, p99 {format_time_us(snapshot.response_p99_us)}, "
+        f"{format_number(snapshot.request_rate)}/s, {_describe_latency(snapshot)}, "
         f"{format_count(errors)} errors, {format_count(snapshot.in_flight)} in flight"
     )
+
+
+def _describe_latency(snapshot: LiveSnapshot) -> str:
+    from serve_deploy.reports.figures import format_number, format_time_us
+
+    if snapshot.output_tokens_per_second is None:
+        return f"p99 {format_time_us(snapshot.response_p99_us)}"
+    first = snapshot.first_token_p50_us
+    tokens = f"{format_number(snapshot.output_tokens_per_second)} tokens/s"
+    return tokens if first is None else f"{tokens}, TTFT p50 {format_time_us(first)}"
 
 
 def push(report: LoadTestReport, url: str | None) -> None:

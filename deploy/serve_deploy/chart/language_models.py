@@ -85,10 +85,9 @@ def derive_shared_memory(language: LanguageModel) -> DerivedValue:
 def derive_weights(language: LanguageModel) -> Iterator[DerivedValue]:
     """Room for the weights, where the pod downloads them; its HOME is in /tmp."""
     if downloads(language):
-        room = f"{-(-language.weights_bytes // GIB) + 2}Gi"
-        origin = f"1 Gi + {language.weights_bytes / GIB:.1f} Gi of weights, which each pod downloads"
-        yield DerivedValue("resources.temporary", room, origin)
-        yield DerivedValue("resources.ephemeralStorage", f"{-(-language.weights_bytes // GIB) + 3}Gi", origin)
+        size, origin = -(-language.weights_bytes // GIB), "Gi of weights, which each pod downloads"
+        yield DerivedValue("resources.temporary", f"{size + 1}Gi", f"1 Gi + {size} {origin}")
+        yield DerivedValue("resources.ephemeralStorage", f"{size + 2}Gi", f"2 Gi + {size} {origin}")
 
 
 def downloads(language: LanguageModel) -> bool:

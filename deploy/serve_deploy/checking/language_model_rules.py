@@ -71,15 +71,14 @@ def _check_vllm(folder: ModelFolder) -> Iterator[Problem]:
 
 
 def _check_kind(folder: ModelFolder, document: dict[str, Any]) -> Iterator[Problem]:
-    """KIND_GPU, which is also what Triton takes where no kind is written, stands for one GPU."""
+    """KIND_GPU stands for one GPU, and an engine takes all that it is given."""
     sizes = [document.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")]
     gpus = sizes[0] * sizes[1] if all(isinstance(size, int) for size in sizes) else 1
     groups = list(folder.config.instance_group)
-    kinds = {type(group).Kind.Name(group.kind) for group in groups} or {"KIND_AUTO"}
-    if gpus > 1 and kinds != {"KIND_MODEL"}:
+    if gpus > 1 and any(group.kind == group.KIND_GPU for group in groups):
         yield Problem(
             "instance_group",
-            f"{' and '.join(sorted(kinds))}, but the model takes {gpus} GPUs: vLLM refuses more than one of KIND_GPU",
+            f"KIND_GPU is one GPU, and the model takes {gpus}: vLLM refuses it",
             "write instance_group [{ count: 1 kind: KIND_MODEL }]",
         )
     if sum(group.count for group in groups) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.errors import EndpointError
@@ -18,6 +18,7 @@ WaitSeconds = Annotated[
     float,
     Option("Wait up to this long for the server to answer and the model to be ready.", minimum=0, group="Connection"),
 ]
+Speech = Literal["triton", "openai", "either"]
 _POLL_SECONDS = 0.2
 # An answer that takes longer is asked for again.
 _ANSWER_SECONDS = 5.0
@@ -29,17 +30,18 @@ def wait_until_ready(
     version: str = "",
     *,
     timeout_seconds: float,
+    speaks: Speech = "triton",
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Return once the model is ready; EndpointError with the last reason where it is not in time.
 
-    `progress` hears what is waited for.
+    `speaks` is the protocol that the server has for it, or either; `progress` hears what is waited for.
     """
     deadline = clock() + timeout_seconds
     while True:
-        reason = _why_not(endpoint, model, version, min(max(deadline - clock(), 0.1), _ANSWER_SECONDS))
+        reason = _why_not(endpoint, model, version, speaks, min(max(deadline - clock(), 0.1), _ANSWER_SECONDS))
         if reason is None:
             return
         if clock() >= deadline:
@@ -50,12 +52,24 @@ def wait_until_ready(
         sleep(min(_POLL_SECONDS, max(deadline - clock(), 0.0)))
 
 
-def _why_not(endpoint: Endpoint, model: str, version: str, answer_seconds: float) -> EndpointError | None:
+def _why_not(
+    endpoint: Endpoint, model: str, version: str, speaks: Speech, answer_seconds: float
+) -> EndpointError | None:
+    from serve_deploy.endpoint.connection import RefusedError
     from serve_deploy.endpoint.control import ControlPlane
+    from serve_deploy.endpoint.openai import describe_served_model
 
     try:
+        if speaks == "openai":
+            describe_served_model(endpoint, model, timeout_seconds=answer_seconds)
+            return None
         with ControlPlane(endpoint, timeout_seconds=answer_seconds) as control:
-            control.server_metadata()
+            try:
+                control.server_metadata()
+            except RefusedError:
+                if speaks == "triton":
+                    raise
+                return _why_not(endpoint, model, version, "openai", answer_seconds)
             return None if control.is_ready(model, version) else _describe_state(control, endpoint, model, version)
     except EndpointError as error:
         return error

@@ -103,7 +103,7 @@ class EventAnswer(Answer):
                 self._take(event, at, b"")
             else:
                 self.blame(faults.NO_END, f"the stream ended inside an event: {faults.show(event.data)}")
-        if self._events.stray is not None:
+        if self._events.stray is not None and not self.times:
             self._blame_other()
         self._check_end()
         return super().end()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError
+from serve_deploy.language_models.config_errors import wrong_kinds
 from serve_deploy.language_models.families import DEFAULTS, FAMILIES, Family
 
 Config = Mapping[str, Any]
@@ -80,6 +81,11 @@ class Architecture:
 
 def read_architecture(config: Config) -> Architecture:
     """Read a checkpoint's config.json; InvalidModelError where it is none of a decoder, or a dimension is missing."""
+    with wrong_kinds():
+        return _read(config)
+
+
+def _read(config: Config) -> Architecture:
     text = config.get("text_config") or config.get("llm_config") or config
     text = {**DEFAULTS.get(str(text.get("model_type")), {}), **text}
     model_type = str(text.get("model_type") or config.get("model_type") or "")
@@ -87,6 +93,9 @@ def read_architecture(config: Config) -> Architecture:
     _require_decoder(config, text, str(named))
     family = FAMILIES.get(model_type)
     heads, hidden = _number(text, "num_attention_heads"), _number(text, "hidden_size")
+    head_dim = _number(text, "head_dim") if text.get("head_dim") is not None else hidden // heads
+    kv_heads = _number(text, "num_key_value_heads") if text.get("num_key_value_heads") is not None else heads
+    feed_forward = _number(text, "intermediate_size") if text.get("intermediate_size") is not None else 4 * hidden
     layers = _number(text, "num_hidden_layers")
     context, usual_context, origin = _context(text)
     window, windowed = _window(text, layers, model_type, context)
@@ -98,9 +107,9 @@ def read_architecture(config: Config) -> Architecture:
         layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=int(text.get("num_key_value_heads") or heads),
-        head_dim=int(text.get("head_dim") or hidden // heads),
-        feed_forward=int(text.get("intermediate_size") or 4 * hidden),
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        feed_forward=feed_forward,
         vocabulary=_number(text, "vocab_size"),
         context=context,
         usual_context=usual_context,

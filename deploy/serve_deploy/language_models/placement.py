@@ -33,10 +33,10 @@ class Engine:
 
     def describe_room(self, profile: GpuProfile, weights: int, other: int) -> str:
         """The arithmetic of `cache_room`, in words."""
-        parts = f"{_gib(weights)} of weights", f"{_gib(other)} for the engine"
+        taken = f"{_gib(weights)} (weights) - {_gib(other)} (engine)"
         if self.backend == "vllm":
-            return f"{self.memory_share:g} × {profile.usable_gib:g} GiB - {' - '.join(parts)}"
-        return f"{self.memory_share:g} × ({profile.usable_gib:g} GiB - {' - '.join(parts)})"
+            return f"{self.memory_share:g} × {profile.usable_gib:g} GiB - {taken}"
+        return f"{self.memory_share:g} × ({profile.usable_gib:g} GiB - {taken})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def place(memory: ModelMemory, engine: Engine, gpu: str, wishes: Wishes) -> Plac
     """
     profile = find_profile(gpu)
     if reason := explain_unsupported(memory.precision, profile.compute_capability):
-        raise InvalidModelError(f"{gpu}: {reason}")
+        raise InvalidModelError(f"{gpu}: {reason}", hint="`dtype=float16` serves it in the other 16 bits")
     wanted = _wanted_context(memory, wishes)
     groups = list(_groups(memory, profile, wishes))
     placed = [_fit(memory, engine, gpu, group, nodes, wanted) for group, nodes in groups]

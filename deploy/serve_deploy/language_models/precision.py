@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.language_models.config_errors import wrong_kinds
 
 Config = Mapping[str, Any]
 Backend = Literal["vllm", "tensorrtllm"]
@@ -73,8 +74,9 @@ def read_precision(
 
     InvalidModelError for a quantisation that is not known, UsageError for one that the backend does not make.
     """
-    chosen, origin = _choose_dtype(config, dtype)
-    own = _read_quantization(config, modelopt or {})
+    with wrong_kinds():
+        chosen, origin = _choose_dtype(config, dtype)
+        own = _read_quantization(config, modelopt or {})
     made = _make_quantization(backend, own, quantization)
     found = made or own or _Quantization("", _SIZES[chosen])
     cause = "chosen by the user: vLLM quantises the weights as it loads them" if made else "as the checkpoint is"
@@ -93,7 +95,7 @@ def read_precision(
 def explain_unsupported(precision: Precision, capability: str) -> str | None:
     """Why a GPU of this compute capability cannot take the dtype; None where it can."""
     if precision.dtype == "bfloat16" and float(capability) < _FIRST_BFLOAT16:
-        return f"its compute capability {capability} has no bfloat16, which starts at 8.0: `dtype=float16`"
+        return f"its compute capability {capability} has no bfloat16, which starts at 8.0"
     return None
 
 

@@ -13,14 +13,15 @@ from serve_deploy.model_config.build import version_policy_message
 
 # What model.py of llmapi reads of a request: type and dims by name; all but the text are optional.
 _INPUTS = {
-    "text_input": ("STRING", -1), "streaming": ("BOOL", 1), "stop": ("BOOL", 1),
+    "text_input": ("STRING", -1), "image_url": ("STRING", -1), "streaming": ("BOOL", 1), "stop": ("BOOL", 1),
     "sampling_param_best_of": ("INT32", 1), "sampling_param_temperature": ("FP32", 1),
     "sampling_param_top_k": ("INT32", 1), "sampling_param_top_p": ("FP32", 1),
     "sampling_param_frequency_penalty": ("FP32", 1), "sampling_param_presence_penalty": ("FP32", 1),
     "sampling_param_max_tokens": ("INT32", 1), "sampling_param_stop": ("STRING", -1),
     "sampling_param_seed": ("UINT64", 1), "sampling_param_exclude_input_from_output": ("BOOL", 1),
     "sampling_param_return_perf_metrics": ("BOOL", 1), "return_finish_reason": ("BOOL", 1),
-    "return_stop_reason": ("BOOL", 1), "return_cumulative_logprob": ("BOOL", 1),
+    "return_stop_reason": ("BOOL", 1), "return_cumulative_logprob": ("BOOL", 1), "lora_id": ("UINT64", 1),
+    "lora_name": ("STRING", 1), "lora_path": ("STRING", 1), "lora_ckpt_source": ("STRING", 1),
 }  # fmt: skip
 _OUTPUTS = {
     "text_output": ("STRING", -1), "finish_reason": ("STRING", -1), "stop_reason": ("STRING", -1),

@@ -68,12 +68,14 @@ class AnswerMeasurement:
         self.timeline = TokenTimeline(self.start)
         self._succeeded: list[_Succeeded] = []
         self._texts: list[str] = []
+        self._said = self._said_pieces = 0.0
         self._misses: list[NDArray[np.bool_]] = []
 
     @property
-    def pieces_so_far(self) -> int:
-        """Pieces that have come, also of answers that go on."""
-        return self.ended_pieces + sum(self.pieces_in_flight.values())
+    def tokens_so_far(self) -> float:
+        """Tokens that have come, also in answers that go on: a piece has as many as where the server counted them."""
+        pieces = self.ended_pieces + sum(self.pieces_in_flight.values())
+        return pieces * (self._said / self._said_pieces if self._said_pieces else 1.0)
 
     def add(self, worker: int, block: SampleBlock, rows: Floats) -> None:
         """Take in what one worker noted since its last block; `rows` are the block's requests."""
@@ -91,6 +93,9 @@ class AnswerMeasurement:
         self.timeline.add(answers.times, weights[owner], answers.first[answers.pieces > 0])
         self.timeline.add_gaps(answers.times[1:][is_gap], gaps)
         self._add_successes(answers, gaps, gap_owner)
+        is_said = ~np.isnan(answers.said_output)
+        self._said += float(answers.said_output[is_said].sum())
+        self._said_pieces += float(answers.pieces[is_said].sum())
         is_failure = (answers.codes != SUCCEEDED) & (answers.codes != _UNFINISHED)
         tokens = np.where(np.isnan(answers.said_output), answers.pieces, answers.said_output)
         self.failed_tokens += int(tokens[is_failure].sum())

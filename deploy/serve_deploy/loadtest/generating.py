@@ -11,6 +11,7 @@ from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model, model_path
 from serve_deploy.endpoint.openai import describe_served_model
+from serve_deploy.endpoint.readiness import Speech
 from serve_deploy.errors import UsageError
 from serve_deploy.generation.asking import Asking, GenerationProtocol
 from serve_deploy.loadtest.answers import CountTokens
@@ -42,20 +43,29 @@ class AskedModel:
         return self.protocol in ("triton", "grpc")
 
 
+def which_protocol(options: LoadTestOptions) -> Speech:
+    """Whose protocol the server must have for what is asked for."""
+    if options.endpoint.protocol == "grpc" or options.generation.generate in (None, "triton"):
+        return "triton"
+    return "either" if options.generation.generate == "auto" else "openai"
+
+
 def describe_model(options: LoadTestOptions, control: ControlPlane, timeout_seconds: float) -> AskedModel:
     """Ask the server about the model; an OpenAI-compatible one is not asked anything of Triton's protocol."""
-    generate, endpoint = options.generation.generate, options.endpoint
-    if endpoint.protocol == "http" and generate in ("chat", "completions"):
-        return _describe_openai(options, generate, timeout_seconds)
+    generate, speaks = options.generation.generate, which_protocol(options)
+    if speaks == "openai":
+        return _describe_openai(options, "completions" if generate == "completions" else "chat", timeout_seconds)
     try:
         version = str(control.server_metadata().get("version", ""))
     except RefusedError:
-        if generate == "triton":
+        if speaks == "triton":
             raise
         return _describe_openai(options, "chat", timeout_seconds)
     model = control.describe_model(options.model, options.model_version)
     _check_tensors(options.generation, model)
-    return AskedModel(protocol="grpc" if endpoint.protocol == "grpc" else "triton", model=model, server_version=version)
+    return AskedModel(
+        protocol="grpc" if options.endpoint.protocol == "grpc" else "triton", model=model, server_version=version
+    )
 
 
 def _describe_openai(options: LoadTestOptions, protocol: GenerationProtocol, timeout_seconds: float) -> AskedModel:
@@ -79,7 +89,7 @@ def _check_tensors(generation: GenerationOptions, model: Model) -> None:
 def choose_prompts(options: LoadTestOptions) -> PromptSet:
     """The prompts to send; of a trace no more than the test lasts."""
     return read_prompts(
-        options.generation.asked,
+        options.generation.prompts,
         seed=options.seed,
         duration_seconds=options.duration_seconds,
         requests=options.requests,
@@ -92,13 +102,13 @@ def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOpt
         return options
     if options.loads != LoadTestOptions.__dataclass_fields__["loads"].default:
         raise UsageError("`trace` says when requests are sent", hint="leave out the load")
-    trace = options.generation.asked.trace
+    trace = options.generation.prompts.trace
     return replace(options, loads=(Replay(prompts.arrivals, trace.name if trace else "trace"),))
 
 
 def read_counter(options: LoadTestOptions) -> CountTokens | None:
     """What counts tokens that the server does not count; None where there is no tokenizer."""
-    path = options.generation.asked.tokenizer
+    path = options.generation.prompts.tokenizer
     return read_tokenizer(path).count_tokens if path else None
 
 
@@ -120,7 +130,7 @@ def build_prompting(options: LoadTestOptions, asked: AskedModel, prompts: Prompt
         asking,
         _build_wire(options, asked, asking),
         starts_again=prompts.arrivals is not None,
-        counts_tokens=generation.asked.tokenizer is not None,
+        counts_tokens=generation.prompts.tokenizer is not None,
     )
 
 
@@ -137,7 +147,7 @@ def check_generation(options: LoadTestOptions) -> None:
     """UsageError where options of a plain load test and those of a language model do not fit together."""
     generation = options.generation
     if generation.generate is None:
-        changed = next(_changed(generation), None) or next(_changed(generation.asked), None)
+        changed = next(_changed(generation), None) or next(_changed(generation.prompts), None)
         if changed:
             raise UsageError(f"`{changed}` is about token streams", hint="measure them with `generate`")
         return
@@ -157,5 +167,5 @@ def _changed(options: Any) -> Iterator[str]:
     for each in fields(options):
         value = getattr(options, each.name)
         default = each.default_factory() if each.default_factory is not MISSING else each.default
-        if value != default and each.name != "asked":
+        if value != default and each.name != "prompts":
             yield each.name

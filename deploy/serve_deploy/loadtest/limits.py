@@ -22,7 +22,7 @@ def check_limits(options: LoadTestOptions) -> None:
     seconds = {
         "duration_seconds": options.duration_seconds or 0.0,
         "warmup_seconds": options.warmup_seconds,
-        "timeout_seconds": options.timeout_seconds,
+        "timeout_seconds": options.patience_seconds,
         "wait_seconds": options.wait_seconds,
     }
     for name, value in seconds.items():

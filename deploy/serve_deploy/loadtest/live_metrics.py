@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway, start_http_server
@@ -71,6 +72,14 @@ class LiveMetrics:
         self._period: object = None
         self._counted = dict.fromkeys(_OUTCOMES, 0)
 
+    @cached_property
+    def _tokens(self) -> Gauge:
+        return self._gauge("output_tokens_rate", "Output tokens per second, recently.")
+
+    @cached_property
+    def _first_token(self) -> Gauge:
+        return self._gauge("time_to_first_token_p50_seconds", "p50 of the time to first token in this period.")
+
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"serve_loadtest_{name}", text, ("model",), registry=self.registry).labels(self._model)
 
@@ -88,6 +97,10 @@ class LiveMetrics:
         self._in_flight.set(snapshot.in_flight)
         self._target_rate.set(snapshot.load.request_rate or 0)
         self._concurrency.set(snapshot.load.concurrency or 0)
+        if snapshot.output_tokens_per_second is not None:
+            self._tokens.set(snapshot.output_tokens_per_second)
+        if snapshot.first_token_p50_us is not None:
+            self._first_token.set(snapshot.first_token_p50_us / 1e6)
 
 
 @contextmanager

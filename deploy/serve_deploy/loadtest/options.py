@@ -17,6 +17,7 @@ from serve_deploy.tensors.shape_text import parse_shape
 
 _LOAD, _REQUESTS, _GENERATOR = "Load", "Requests", "Load generator"
 _SECONDS = 10.0
+_REPLY_SECONDS, _ANSWER_SECONDS = 30.0, 600.0
 _SEARCH_REPEATS = 3
 
 
@@ -42,8 +43,13 @@ class LoadTestOptions:
         Option("Measure each load N times, for intervals; by default 1, or 3 with `find`.", minimum=1, group=_LOAD),
     ] = None
     timeout_seconds: Annotated[
-        float, Option("Count a request as timed out after this long.", minimum=0.001, group=_LOAD)
-    ] = 30.0
+        float | None,
+        Option(
+            "Count a request as timed out after this long; by default 30, or 600 with `generate`.",
+            minimum=0.001,
+            group=_LOAD,
+        ),
+    ] = None
     wait_seconds: WaitSeconds = 0.0
     judging: Annotated[JudgingOptions, Made(JudgingOptions)] = field(default_factory=JudgingOptions)
     batch_size: Annotated[int, Option("Inferences in each request.", minimum=1, group=_REQUESTS)] = 1
@@ -95,6 +101,11 @@ class LoadTestOptions:
     def generates(self) -> bool:
         """Whether token streams are measured."""
         return self.generation.generate is not None
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a request may take: 30 s, a whole answer of a language model 600 s, unless said otherwise."""
+        return self.timeout_seconds or (_ANSWER_SECONDS if self.generates else _REPLY_SECONDS)
 
     @property
     def repeats(self) -> int:

@@ -152,10 +152,11 @@ class OpenPeriod:
         # No alarm is set while what is due waits for a slot to be free.
         self._is_blocked = False
         self._is_closed = False
+        # Now and not at the start: the first arrivals cost milliseconds where the code has not run before.
+        self._refill()
 
     async def start(self) -> None:
         """Wait for the first request to come due."""
-        self._refill()
         self._pump()
 
     def _refill(self) -> None:

@@ -38,8 +38,13 @@ def build_point(
     measurement: Measurement,
     ends: Mapping[int, PeriodEnd],
     server: ServerShare,
+    *,
+    users_rest: bool = False,
 ) -> Point:
-    """Put together what was counted over `seconds`, and whether the generator was the limit."""
+    """Put together what was counted over `seconds`, and whether the generator was the limit.
+
+    `users_rest`: the users of a closed loop do not always have a request in flight.
+    """
     point = Point(
         load=load,
         repeat=repeat,
@@ -73,11 +78,11 @@ def build_point(
         pending=server.pending,
         timeline=measurement.timeline.buckets(),
     )
-    reasons = client_bound_reasons(point, ends.values(), server_is_lost=server.is_lost)
+    reasons = client_bound_reasons(point, ends.values(), users_rest=users_rest or server.is_lost)
     return point.model_copy(update={"client_bound": bool(reasons), "client_bound_reasons": reasons})
 
 
-def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, server_is_lost: bool = False) -> tuple[str, ...]:
+def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, users_rest: bool = False) -> tuple[str, ...]:
     """Why the load generator was the limit; empty where it was not."""
     reasons = []
     busiest = max(ends, key=lambda end: end.cpu_fraction)
@@ -91,8 +96,8 @@ def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, server_is
         reasons.append(
             f"the load generator fell behind schedule (p99 {slip_us / 1e3:.1f} ms late; limit {limit_us / 1e3:.1f})"
         )
-    # Users without a server to talk to are not in flight, and that is not the generator's doing.
-    users = 0 if server_is_lost else point.load.concurrency or 0
+    # Users who think, or without a server to talk to, are not in flight, and that is not the generator's doing.
+    users = 0 if users_rest else point.load.concurrency or 0
     if point.sent >= users * _FEWEST_REQUESTS and point.mean_in_flight < users * (1 - _LITTLE_SHARE):
         reasons.append(f"only {point.mean_in_flight:.1f} of {users} requests were in flight on average")
     if any(end.ran_out_of_connections for end in ends):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import json
@@ -116,6 +117,7 @@ class Speaker:
         self._numbers = itertools.count(worker, workers)
         self._turns = itertools.count()
         self._next_start = worker
+        self._ready: PromptRequest | None = None
         self._due: list[tuple[float, int, PromptRequest]] = []
 
     def __call__(self) -> Callable[[], PromptRequest]:
@@ -126,17 +128,28 @@ class Speaker:
         """A new period: conversations of the last one do not go on; a trace starts again."""
         self._due.clear()
         if self._prompting.starts_again:
-            self._next_start = self._worker
+            self._ready, self._next_start = None, self._worker
+        self._prepare()
 
     def skip(self, count: int) -> None:
         """So many arrivals of a trace were given up; those that follow keep their own lengths."""
-        if self._prompting.starts_again:
-            self._next_start += count * self._workers
+        if self._prompting.starts_again and count:
+            made, self._ready = self._ready is not None, None
+            self._next_start += (count - made) * self._workers
 
     def next(self) -> PromptRequest:
         """The request to send now."""
         if self._due and self._due[0][0] <= monotonic():
             return heapq.heappop(self._due)[2]
+        # Made before it is due: what that takes must not look like the server's time.
+        request, self._ready = self._ready or self._start(), None
+        asyncio.get_running_loop().call_soon(self._prepare)
+        return request
+
+    def _prepare(self) -> None:
+        self._ready = self._ready or self._start()
+
+    def _start(self) -> PromptRequest:
         conversations, start = self._prompting.conversations, self._next_start
         self._next_start += self._workers
         return self._build(Talk(self, conversations[start % len(conversations)]))

@@ -19,6 +19,7 @@ from serve_deploy.loadtest.generating import (
     describe_model,
     read_counter,
     replay_arrivals,
+    which_protocol,
 )
 from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.limits import check_limits
@@ -74,6 +75,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
             options.model,
             options.model_version,
             timeout_seconds=options.wait_seconds,
+            speaks=which_protocol(options),
             progress=progress,
         )
     with (
@@ -87,7 +89,7 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
 
 
 def _control_timeout(options: LoadTestOptions) -> float:
-    return min(options.timeout_seconds, _CONTROL_TIMEOUT_SECONDS)
+    return min(options.patience_seconds, _CONTROL_TIMEOUT_SECONDS)
 
 
 def _read_baseline(options: LoadTestOptions) -> Baseline | None:
@@ -170,7 +172,7 @@ def _measure(
                 source=asked.source,
                 validate=options.validate,
                 streaming=options.streaming,
-                timeout_seconds=options.timeout_seconds,
+                timeout_seconds=options.patience_seconds,
                 worker=number,
                 workers=options.processes,
             )

@@ -100,7 +100,7 @@ class Session:
         with MetricsSampler(options.metrics_url, self.model.name) as sampler, CpuMeter(options.endpoint) as cpu:
             seconds = options.seconds_of(shape)
             # A server that stalled may catch up; at twice what it can do, that takes as long again.
-            backlog = min(options.timeout_seconds, max(seconds, _SHORTEST_BACKLOG_SECONDS))
+            backlog = min(options.patience_seconds, max(seconds, _SHORTEST_BACKLOG_SECONDS))
             plan = self._plan(shape, seconds, backlog, options.requests)
             measurement, ends = self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "measuring", plan))
         if sampler.problem:
@@ -109,7 +109,8 @@ class Session:
             self._server_share(before), sampler.means(), sampler.pending(), cpu.cores, self.ended_by == "server"
         )
         lasted = self._period_seconds(measurement, plan)
-        point = build_point(load, repeat, started_at, lasted, measurement, ends, server)
+        rests = options.generation.prompts.think_time_seconds > 0
+        point = build_point(load, repeat, started_at, lasted, measurement, ends, server, users_rest=rests)
         if self.tokens and measurement.answers:
             generation = self.tokens.conclude(measurement.answers, lasted)
             point = point.model_copy(update={"generation": generation})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +45,6 @@ def _read(path: Path) -> bytes:
 
 
 def _ask_hub(name: str) -> Checkpoint:
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import (
@@ -55,6 +53,7 @@ def _ask_hub(name: str) -> Checkpoint:
             LocalEntryNotFoundError,
             RepositoryNotFoundError,
         )
+        from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
         raise UsageError(
             f"{name} is not a folder here, and huggingface_hub, which would ask the hub, is not installed",
@@ -62,6 +61,7 @@ def _ask_hub(name: str) -> Checkpoint:
         ) from None
     give = "give its config.json with `checkpoint_config`"
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    disable_progress_bars()
     try:
         config = Path(hf_hub_download(name, CONFIG_FILE))
         for file in _OPTIONAL:

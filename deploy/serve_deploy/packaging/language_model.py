@@ -48,13 +48,16 @@ _NOT_KEPT = {"checkpoint_config", "weights", "llmapi"}
 _KEPT = tuple(field.name for field in fields(LanguageModelOptions) if field.name not in _NOT_KEPT)
 
 
-def require_applicable(options: PackageOptions) -> None:
-    """UsageError for an option that has no meaning with the backend."""
+def require_applicable(options: PackageOptions, *, several: bool = False) -> None:
+    """UsageError for an option that has no meaning with the backend, or not for `several` models at once."""
     if options.backend == "onnxruntime":
         given = [name for name in _KEPT + tuple(_NOT_KEPT) if _is_given(options.language_model, name)]
         if given:
             raise UsageError(f"`{given[0]}` is for language models", hint="say which engine serves it: `backend=vllm`")
         return
+    for name in ("checkpoint_config", "weights"):
+        if several and _is_given(options.language_model, name):
+            raise UsageError(f"`{name}` is for a single model", hint="package them one by one")
     plain = PackageOptions()
     for name in ("samples", "max_batch_size", "fix", "labels", "runtime", "warmup"):
         if getattr(options, name) != getattr(plain, name):

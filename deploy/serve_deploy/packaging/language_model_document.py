@@ -51,8 +51,8 @@ def describe_language_model(checkpoint: Checkpoint, plan: LanguagePlan, options:
         arguments=tuple(ReasonedValue(name=a.name, value=a.value, reason=a.reason) for a in plan.arguments),
         fits=tuple(_describe_fit(gpu, found) for gpu, found in plan.fits.items()),
         not_verified=(
-            f"{ENGINE_NAMES[engine.backend]} needs a GPU and is not in this machine's Triton, so nothing was loaded:"
-            " the numbers are arithmetic"
+            f"{ENGINE_NAMES[engine.backend]} needs a GPU, and this machine's Triton does not have it, so nothing was"
+            " loaded; the numbers are arithmetic"
         ),
     )
     facts = _facts(checkpoint, plan, options.language_model, model)
@@ -73,18 +73,17 @@ def _facts(
     yield _fact("context", f"{architecture.usual_context:,} tokens", architecture.context_origin)
     yield _fact("KV cache", f"{memory.cache_bytes_per_token / 1024:.4g} KiB a token", _cache(memory))
     yield _fact("GPUs", _gpus(placement), _why_gpu(options))
-    room = f"{placement.arithmetic} = {placement.room_bytes / GIB:.1f} GiB on the fullest GPU"
-    yield _fact("cache", f"{placement.cache_tokens:,} tokens", room)
+    room = f"{placement.room_bytes / GIB:.1f} GiB"
+    yield _fact("room for it", f"{placement.cache_tokens:,} tokens", f"{room} = {placement.arithmetic}")
     requests = f"{placement.full_requests:.1f} at once"
     yield _fact("whole requests", requests, f"of {placement.max_model_len:,} tokens; shorter ones are more")
-    gpus = placement.group.gpus // placement.nodes
-    each = f"1 GiB, and 1 GiB for each of {gpus} GPUs, for NCCL and messages between processes (assumed)"
+    each = "1 GiB, and 1 GiB for each GPU of a node (assumed)"
     if placement.nodes > 1:
         each = "at least 16 GiB where NCCL joins nodes (assumed)"
     yield _fact("shared memory", f"{model.shared_memory_bytes // GIB} GiB", each)
-    host = f"4 GiB, and 4 GiB for each of {gpus} GPUs (assumed); pages of the weights' files come and go"
+    host = "4 GiB, and 4 GiB for each GPU of a node (assumed)"
     yield _fact("host memory", f"{model.host_memory_bytes // GIB} GiB", host)
-    read = f"{memory.weights_bytes / 1e9:.1f} GB at 200 MB/s, and 120 s for the engine to start (both assumed)"
+    read = f"{memory.weights_bytes / 1e9:.1f} GB at 200 MB/s, and 120 s for the engine (both assumed)"
     yield _fact("start", f"{model.load_seconds:.0f} s", read)
 
 
@@ -136,5 +135,7 @@ def _describe_fit(gpu: str, found: Placement | InvalidModelError) -> GpuFit:
         nodes=found.nodes,
         max_model_len=found.max_model_len,
         cache_tokens=found.cache_tokens,
-        reason=found.arithmetic,
+        weights_bytes=found.weights_bytes,
+        engine_bytes=found.engine_bytes,
+        cache_bytes=found.room_bytes,
     )

@@ -131,7 +131,7 @@ def _vllm_arguments(
     if placement.nodes > 1:
         yield EngineArgument("distributed_executor_backend", "ray", "Ray joins the nodes of the group")
     yield EngineArgument("max_model_len", placement.max_model_len, _explain_length(memory, placement, options))
-    share = "what vLLM may take of each GPU; its own default is 0.92, and was 0.9"
+    share = "vLLM's share of each GPU; its own default, 0.92, was 0.9"
     yield EngineArgument("gpu_memory_utilization", engine.memory_share, share)
     yield from _limits(("max_num_seqs", "max_num_batched_tokens"), engine, options)
     if precision.cache_dtype != "auto":
@@ -158,7 +158,7 @@ def _tensorrt_llm_arguments(
     if placement.max_model_len > engine.batched_tokens:
         long = f"prompts longer than max_num_tokens ({engine.batched_tokens:,}) would be refused"
         yield EngineArgument("enable_chunked_prefill", True, long)
-    share = "what the KV cache may take of the memory that weights and activations leave free: TensorRT-LLM's default"
+    share = "the KV cache's share of what weights and activations leave: its default"
     yield EngineArgument("kv_cache_config.free_gpu_memory_fraction", engine.memory_share, share)
     if precision.cache_dtype != "auto":
         yield EngineArgument("kv_cache_config.dtype", precision.cache_dtype, "chosen by the user: one byte a number")
@@ -167,9 +167,9 @@ def _tensorrt_llm_arguments(
 
 
 def _limits(names: tuple[str, str], engine: Engine, options: LanguageModelOptions) -> Iterator[EngineArgument]:
-    chosen = "chosen by the user" if options.max_num_seqs else "set, because by default it follows from the GPU"
-    yield EngineArgument(names[0], engine.sequences, f"most requests in one step, {chosen}")
-    yield EngineArgument(names[1], engine.batched_tokens, "most tokens in one step: the activations' memory follows")
+    chosen = "chosen by the user" if options.max_num_seqs else "its own default differs by GPU"
+    yield EngineArgument(names[0], engine.sequences, f"requests in a step: {chosen}")
+    yield EngineArgument(names[1], engine.batched_tokens, "tokens in a step, on which the activations depend")
 
 
 def _explain_tensor_parallel(placement: Placement, options: LanguageModelOptions) -> str:
@@ -179,7 +179,7 @@ def _explain_tensor_parallel(placement: Placement, options: LanguageModelOptions
         return "as many as a node has and the model's heads allow"
     if placement.nodes > 1:
         return "all GPUs of a node that the model's heads allow, since one node does not hold the model"
-    return "the fewest GPUs that hold the weights and one request of max_model_len"
+    return "the fewest GPUs that hold weights and a whole request"
 
 
 def _explain_stages(placement: Placement, options: LanguageModelOptions) -> str:
@@ -193,7 +193,7 @@ def _explain_length(memory: ModelMemory, placement: Placement, options: Language
         return "chosen by the user"
     if placement.shortened:
         return f"what the KV cache holds, in steps of 1,024; the model's context is {memory.architecture.context:,}"
-    return f"the model's context: {memory.architecture.context_origin}"
+    return f"the context: {memory.architecture.context_origin}"
 
 
 def _note_checkpoint(

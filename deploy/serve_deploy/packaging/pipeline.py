@@ -40,7 +40,7 @@ from serve_deploy.repository.model_repository import (
 
 def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
     """Package each model by itself; UsageError where two of them would have the same name."""
-    require_applicable(options)
+    require_applicable(options, several=len(sources) > 1)
     remove_abandoned(Path(tempfile.gettempdir()))
     names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):

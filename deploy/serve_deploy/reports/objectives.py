@@ -34,6 +34,7 @@ _OVER_REQUESTS = re.compile(
     r"(?:(?P<clock>ttft|tpot|e2e|response)_)?(?:(?P<max>max)|p(?P<percentile>\d{1,2}(?:\.\d+)?))"
 )
 _LEAST_PERCENTILE = 90.0
+_SINGLE_FIGURES = {"ttft": "time_to_first_token", "e2e": "response", "tpot": "time_per_output_token"}
 _NO_OBJECTIVES = "give `objectives='ttft<500ms'`, or a gate on the slowest requests such as `slo='ttft_p99<500ms'`"
 VOCABULARY = """an objective for each request is <figure><number><unit>, such as 'ttft<500ms':
   ttft                         its time to first token, from the intended send (us, ms, s)
@@ -52,11 +53,12 @@ class Objective:
     comparison: str
     bound_seconds: float
 
-    def is_met(self, figures: Floats) -> NDArray[np.bool_]:
-        """Which requests meet it; NaN stands for a figure that a request does not have."""
-        within = figures < self.bound_seconds if self.comparison == "<" else figures <= self.bound_seconds
-        met: NDArray[np.bool_] = np.isnan(figures) | within
-        return met
+    def exceeds(self, figures: Floats) -> NDArray[np.bool_]:
+        """Which figures are beyond the bound; NaN stands for a figure that a request does not have, and is not."""
+        beyond: NDArray[np.bool_] = (
+            figures >= self.bound_seconds if self.comparison == "<" else figures > self.bound_seconds
+        )
+        return beyond
 
 
 @dataclass(frozen=True)
@@ -93,18 +95,17 @@ def gather_objectives(expressions: Iterable[str], gates: Sequence[Gate]) -> tupl
     """The objectives that were given, and for figures without one those that follow from the gates.
 
     A gate on the slowest requests, `ttft_p99<500ms` (p90 or above, or max), says what each should take: `ttft<500ms`.
-    Of several on one figure the highest percentile does. A mean or a median speaks of all requests together, not of
-    each. Gates on gaps, such as `itl_mean<30ms`, hold for each request's own gaps.
+    Of several on one figure the highest percentile does, and of two on one percentile the stricter. A mean or a median
+    speaks of all requests together, not of each. Gates on gaps, such as `itl_mean<30ms`, hold for each request's own.
     """
     given = tuple(map(parse_objective, expressions))
     named = {objective.figure for objective in given}
     derived: dict[str, tuple[float, Objective]] = {}
-    for gate in gates:
-        found = _derive(gate)
-        if found and found[1].figure not in named:
-            percentile, objective = found
-            if percentile > derived.get(objective.figure, (-1.0, objective))[0]:
-                derived[objective.figure] = found
+    for percentile, objective in filter(None, map(_derive, gates)):
+        known = derived.get(objective.figure)
+        stricter = known is None or (percentile, -objective.bound_seconds) > (known[0], -known[1].bound_seconds)
+        if objective.figure not in named and stricter:
+            derived[objective.figure] = (percentile, objective)
     return (*given, *(objective for _, objective in derived.values()))
 
 
@@ -144,7 +145,8 @@ def find_misses(objectives: Sequence[Objective], requests: RequestFigures) -> ND
     """Which of the objectives (rows) each of the requests (columns) misses."""
     misses = np.zeros((len(objectives), requests.response.size), np.bool_)
     for row, objective in zip(misses, objectives, strict=True):
-        row[:] = ~objective.is_met(_read_figures(objective.figure, requests))
+        single = _SINGLE_FIGURES.get(objective.figure)
+        row[:] = objective.exceeds(getattr(requests, single)) if single else _find_gap_misses(objective, requests)
     return misses
 
 
@@ -156,31 +158,18 @@ def count_misses(objectives: Sequence[Objective], missed: Iterable[int]) -> tupl
     )
 
 
-def _read_figures(figure: str, requests: RequestFigures) -> Floats:
-    if figure == "ttft":
-        return requests.time_to_first_token
-    if figure == "e2e":
-        return requests.response
-    if figure == "tpot":
-        return requests.time_per_output_token
-    return _summarise_gaps(figure.removeprefix("itl_"), requests.gaps, requests.gap_counts)
-
-
-def _summarise_gaps(statistic: str, gaps: Floats, counts: NDArray[np.int64]) -> Floats:
-    """A statistic of each request's own gaps; NaN for a request without any."""
-    found = np.full(counts.size, np.nan)
-    has_gaps = counts > 0
-    if not has_gaps.any():
-        return found
-    some = counts[has_gaps]
-    starts = np.cumsum(some) - some
+def _find_gap_misses(objective: Objective, requests: RequestFigures) -> NDArray[np.bool_]:
+    misses, has_gaps = np.zeros(requests.response.size, np.bool_), requests.gap_counts > 0
+    counts = requests.gap_counts[has_gaps]
+    if not counts.size:
+        return misses
+    starts, statistic = np.cumsum(counts) - counts, objective.figure.removeprefix("itl_")
     if statistic == "mean":
-        found[has_gaps] = np.add.reduceat(gaps, starts) / some
-    elif statistic == "max":
-        found[has_gaps] = np.maximum.reduceat(gaps, starts)
+        misses[has_gaps] = objective.exceeds(np.add.reduceat(requests.gaps, starts) / counts)
     else:
-        request = np.repeat(np.arange(some.size), some)
-        ascending = gaps[np.lexsort((gaps, request))]
-        ranks = np.ceil(some * float(statistic[1:]) / 100 - 1e-9).astype(np.int64)
-        found[has_gaps] = ascending[starts + np.maximum(ranks, 1) - 1]
-    return found
+        # The gap of a rank is beyond the bound where too few gaps are within it; that needs no sorting.
+        percent = 100.0 if statistic == "max" else float(statistic[1:])
+        ranks = np.maximum(np.ceil(counts * percent / 100 - 1e-9), 1)
+        beyond = np.add.reduceat(objective.exceeds(requests.gaps), starts, dtype=np.int64)
+        misses[has_gaps] = counts - beyond < ranks
+    return misses

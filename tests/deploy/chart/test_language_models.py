@@ -55,7 +55,7 @@ def test_a_pod_that_downloads_has_room_for_the_weights(tmp_path: Path) -> None:
     """And the user is told; weights on a volume need none."""
     add_language_model(tmp_path / "hub", "llama-3.1-8b", "h100")
     planned = plan(tmp_path / "hub")
-    assert (planned.values.resources.temporary, planned.values.resources.ephemeral_storage) == ("17Gi", "18Gi")
+    assert (planned.values.resources.temporary, planned.values.resources.ephemeral_storage) == ("16Gi", "17Gi")
     assert any("each pod downloads 16 GB of maker/llama-3.1-8b" in note for note in planned.notes)
     add_language_model(tmp_path / "volume", "llama-3.1-8b", "h100", weights="/weights/llama")
     planned = plan(tmp_path / "volume")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from checkpoints import read_config
+from checkpoints import NAMES, read_config
+from hypothesis import given
+from hypothesis import strategies as st
 
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, ServeError
 from serve_deploy.language_models.architecture import read_architecture
+from serve_deploy.language_models.memory import Group, ModelMemory
+from serve_deploy.language_models.precision import read_precision
 
 
 @pytest.mark.parametrize(
@@ -81,3 +85,29 @@ def test_what_the_arithmetic_does_not_cover_is_refused(changes: dict[str, Any], 
     """In words, rather than with wrong numbers."""
     with pytest.raises(InvalidModelError, match=words):
         read_architecture(read_config("llama-3.1-8b", **changes))
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    key=st.sampled_from([
+        "head_dim", "hidden_size", "kv_lora_rank", "layer_types", "max_position_embeddings", "n_routed_experts",
+        "num_attention_heads", "num_key_value_heads", "num_hidden_layers", "quantization_config", "rope_scaling",
+        "sliding_window", "text_config", "torch_dtype", "vocab_size", "intermediate_size", "mlp_only_layers",
+    ]),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
+            st.sampled_from(["factor", "type", "rope_type", "bits", "quant_method", "config_groups"]), inner, max_size=3
+        ),
+        max_leaves=4,
+    ),
+)  # fmt: skip
+def test_a_value_of_any_kind_is_read_or_refused_in_words(name: str, key: str, value: Any) -> None:
+    """No config.json ends in a traceback."""
+    config = {**read_config(name), key: value}
+    try:
+        memory = ModelMemory(read_architecture(config), read_precision(config, "vllm"))
+        assert memory.cache_on_gpu(1000, Group(8)) >= 0
+        assert memory.weights_on_gpu(Group()) >= 0
+    except ServeError:
+        pass

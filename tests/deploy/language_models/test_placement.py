@@ -64,8 +64,8 @@ def test_what_was_asked_for_is_taken() -> None:
     ("gpu", "wishes", "words", "hint"),
     [
         ("l4", Wishes(tensor_parallel=8, pipeline_parallel=1),
-         r"673.2 GB of weights, which do not fit: on the fullest of 8 l4, 0.9 × 22 GiB - 79.3 GiB of weights - 2.4 GiB"
-         r" for the engine = -61.9 GiB", "more memory"),
+         r"673.2 GB of weights, which do not fit: on the fullest of 8 l4, 0.9 × 22 GiB - 79.3 GiB \(weights\) -"
+         r" 2.4 GiB \(engine\) = -61.9 GiB", "more memory"),
         ("h100-nvl", Wishes(max_model_len=163_840, pipeline_parallel=1),
          r"one request of 163,840 tokens takes 10.7 GiB of KV cache, which does not fit: on the fullest of 8 h100-nvl",
          "`max_model_len=29696` would fit; `kv_cache_dtype=fp8` halves"),

@@ -77,7 +77,7 @@ def test_what_a_gpu_cannot_compute_is_said() -> None:
         read_precision(read_config("llama-3.1-8b"), "vllm"),
         read_precision(read_config("deepseek-v3"), "vllm"),
     )
-    assert "`dtype=float16`" in str(explain_unsupported(plain, "7.5"))
+    assert "no bfloat16" in str(explain_unsupported(plain, "7.5"))
     assert explain_unsupported(plain, "8.0") is None
     assert "fp8" in str(note_emulated(small, "8.0"))
     assert note_emulated(small, "8.9") is None

@@ -107,7 +107,7 @@ def test_generator_names_what_limits_it() -> None:
         ran_out_of_connections=False,
     )  # fmt: skip
     assert client_bound_reasons(point, [end]) == ()
-    assert client_bound_reasons(idle, [end], server_is_lost=True) == ()
+    assert client_bound_reasons(idle, [end], users_rest=True) == ()
     for text, measured, seen in [
         ("used 95% of a core", point, replace(end, cpu_seconds=0.95)),
         ("waited for a core 80%", point, replace(end, cpu_seconds=0.31, starved_seconds=0.8)),

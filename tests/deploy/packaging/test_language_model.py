@@ -105,7 +105,7 @@ def test_tensorrt_llm_gets_the_llmapi_layout(packager: Packager) -> None:
         "kv_cache_config": {"free_gpu_memory_fraction": 0.9, "dtype": "fp8"},
         "triton_config": {"max_batch_size": 0, "decoupled": True},
     }  # fmt: skip
-    assert "# the fewest GPUs that hold the weights" in text
+    assert "# the fewest GPUs that hold weights" in text
     assert any("model.py and helpers.py are NVIDIA's, and still missing" in note for note in packaged.notes)
 
 
@@ -269,3 +269,27 @@ def test_the_tokenizers_limit_shortens_the_context(packager: Packager, tmp_path:
     shutil.copy(config_file("llama-3.1-8b"), tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 4096}')
     assert read_arguments(packager.run_folder(tmp_path))["max_model_len"] == 4096
+
+
+@pytest.mark.parametrize("options", [{"weights": "/weights"}, {"checkpoint_config": config_file("qwen2.5-7b")}])
+def test_what_is_one_models_is_not_given_to_several(packager: Packager, options: dict[str, Any]) -> None:
+    """Or both would serve the same weights."""
+    asked = packager.options("", "vllm", **{"checkpoint_config": None, **options})
+    with pytest.raises(ServeError, match="is for a single model"):
+        package([Path("maker/one"), Path("maker/two")], asked)
+
+
+def test_an_interrupted_run_leaves_what_was_there(packager: Packager) -> None:
+    """The version is whole or not at all."""
+    packager.run("llama-3.1-8b", gpu_profile="h100")
+    before = tree(packager.repository)
+
+    def interrupt(doing: str) -> None:
+        if doing.startswith("writing"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        package(
+            [Path("maker/llama-3.1-8b")], packager.options("llama-3.1-8b", "vllm", version=None), progress=interrupt
+        )
+    assert tree(packager.repository) == before

@@ -92,9 +92,10 @@ def test_an_answer_of_one_token_has_no_gap_that_was_too_long() -> None:
 
 def test_one_long_gap_of_a_hundred_is_the_longest_but_not_the_p99() -> None:
     """p99 of a request is the gap that 99 of 100 do not exceed; of fewer it is the longest."""
-    long, short = [10] * 99 + [400], [10] * 30 + [400]
-    objectives = gather_objectives(["itl_p99<50ms", "itl_max<50ms"], [])
-    assert find_misses(objectives, describe([(30, long), (30, short)])).tolist() == [[False, True], [True, True]]
+    answers = [10] * 99 + [400], [10] * 30 + [400], [10] * 198 + [400] * 2, [10] * 197 + [400] * 3
+    objectives = gather_objectives(["itl_p99<50ms", "itl_max<50ms", "itl_p0<10ms"], [])
+    found = find_misses(objectives, describe([(30, gaps) for gaps in answers]))
+    assert found.tolist() == [[False, True, False, True], [True] * 4, [True] * 4]
 
 
 def test_objectives_follow_from_gates_on_the_slowest_requests() -> None:
@@ -105,13 +106,26 @@ def test_objectives_follow_from_gates_on_the_slowest_requests() -> None:
     )  # fmt: skip
     objectives = gather_objectives([], [parse_gate(expression) for expression in expressions])
     assert [each.expression for each in objectives] == ["ttft<500ms", "e2e<=5s", "itl_mean<30ms", "tpot<40ms"]
-    assert [each.bound_seconds for each in objectives] == pytest.approx([0.5, 5.0, 0.03, 0.04])
+    assert [each.bound_seconds for each in objectives] == pytest.approx([0.5, 5.0, 0.03, 0.04], rel=1e-12)
+
+
+@pytest.mark.parametrize(("percentile", "objectives"), [("p89.9", []), ("p90", ["e2e<1s"])])
+def test_the_slowest_requests_begin_at_the_90th_percentile(percentile: str, objectives: list[str]) -> None:
+    """What a lower one bounds, many requests may exceed."""
+    assert [each.expression for each in gather_objectives([], [parse_gate(f"{percentile}<1s")])] == objectives
 
 
 def test_of_two_gates_the_higher_percentile_is_the_objective() -> None:
     """In either order: 99 of 100 may take 1 s, so that a request may."""
-    gates = [parse_gate(text) for text in ("ttft_p99<1s", "ttft_p90<300ms", "e2e_p90<3s", "max<9s")]
+    gates = [parse_gate(text) for text in ("ttft_p99<1s", "ttft_p90<300ms", "p99.9<3s", "max<9s", "e2e_p99.9<5s")]
     assert [each.expression for each in gather_objectives([], gates)] == ["ttft<1s", "e2e<9s"]
+
+
+@pytest.mark.parametrize("texts", [("itl_p99<50ms", "itl_p99<40ms"), ("itl_p99<40ms", "itl_p99<50ms")])
+def test_of_two_gates_on_one_percentile_the_stricter_is_the_objective(texts: tuple[str, ...]) -> None:
+    """Both have to be passed."""
+    (objective,) = gather_objectives([], [parse_gate(text) for text in texts])
+    assert objective.expression == "itl_p99<40ms"
 
 
 def test_an_objective_that_is_given_goes_before_the_gates() -> None:

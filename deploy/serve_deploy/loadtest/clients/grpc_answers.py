@@ -9,6 +9,7 @@ from typing import Any
 from serve_deploy.generation import faults
 from serve_deploy.generation.answer import Answer
 from serve_deploy.generation.pieces import Piece
+from serve_deploy.generation.response_shape import ResponseShape
 from serve_deploy.loadtest.clients.exchange import Exchange
 from serve_deploy.loadtest.clients.generation_exchange import PromptRequest
 from serve_deploy.loadtest.clients.grpc_messages import Failure
@@ -28,6 +29,7 @@ class AnswerStreamSlot(StreamSlot):
         super().__init__(exchange, None)
         self._unreadable = (DecodeError, ValueError, IndexError)
         self._text_output = text_output
+        self._shape = ResponseShape()
         self._loop = asyncio.get_running_loop()
         self._is_over = False
 
@@ -42,11 +44,18 @@ class AnswerStreamSlot(StreamSlot):
             return
         answer = self.request.answer
         answer.has_begun = True
+        text = self._shape.read(message)
+        if text and not self._is_over:
+            answer.times.append(received_at)
+            answer.parts.append(text)
+            if self._shape.tokens:
+                answer.output_tokens = (answer.output_tokens or 0) + self._shape.tokens
+            return
         try:
             response = self._parse(message)
             reply = response.infer_response
             if reply.outputs:
-                self._take_outputs(answer, reply, received_at)
+                self._take_outputs(answer, reply, received_at, message)
         except self._unreadable as error:
             answer.blame(faults.MALFORMED, f"a response cannot be read: {error}")
             self._break_off(answer)
@@ -61,24 +70,22 @@ class AnswerStreamSlot(StreamSlot):
             # What came together with it is still to be read.
             self._loop.call_soon(self._conclude, answer)
 
-    def _take_outputs(self, answer: Answer, reply: Any, at: float) -> None:
+    def _take_outputs(self, answer: Answer, reply: Any, at: float, message: bytes) -> None:
         if self._is_over:
             answer.blame(faults.REPEATED, "a response came after the final one")
-        text, said, read = b"", None, None
+        content, said, read = b"", None, None
         for index, output in enumerate(reply.outputs):
             name = output.name
             if name == self._text_output:
-                text = _read_text(reply.raw_output_contents[index])
+                content = reply.raw_output_contents[index]
             elif name == _OUTPUT_TOKENS:
                 said = _sum_counts(reply.raw_output_contents[index])
             elif name == _INPUT_TOKENS:
                 read = _sum_counts(reply.raw_output_contents[index])
-        if said is None and read is None:
-            if text:
-                answer.times.append(at)
-                answer.parts.append(text)
-        else:
-            answer.add(Piece(input_tokens=read, tokens=said), text, at)
+        text = _read_text(content)
+        answer.add(Piece(input_tokens=read, tokens=said), text, at)
+        if text and len(text) == len(content) - 4 and not reply.parameters["triton_final_response"].bool_param:
+            self._shape.learn(message, content, said or 0)
 
     def _conclude(self, answer: Answer) -> None:
         if self.is_busy and self.request.answer is answer:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from serve_deploy.rendering.charts.svg import Drawing, Scale, Write
 
 WIDE, NARROW = 760.0, 360.0
-_LETTER = 6.5
+_LETTER, _APART = 6.5, 4.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 22.0, 12.0, 40.0
 
 
@@ -57,7 +57,7 @@ class Plot:
             self.drawing.line((at, bottom), (at, bottom + 4), "axis")
             reach = _LETTER * len(words) / 2
             # On a logarithmic axis the later of two near marks would lie on the earlier.
-            if at - reach >= taken:
+            if at - reach >= taken + _APART:
                 self.drawing.text((at, bottom + 17), words, "tick", "middle")
                 taken = at + reach
         self.drawing.text(((self.x.start + self.x.end) / 2, bottom + 34), label, "label", "middle")

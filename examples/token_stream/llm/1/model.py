@@ -33,6 +33,7 @@ class Sampling:
     jitter_seed: int | None = None
     stall_at: int | None = None
     stall_ms: float = 0.0
+    stall_prompt: str = ""
     fail_at: int | None = None
     final_alone: bool = False
 
@@ -40,11 +41,12 @@ class Sampling:
     def tokens(self):
         return self.max_tokens if self.ignore_eos or self.eos_at is None else min(self.max_tokens, self.eos_at)
 
-    def due(self):
+    def due(self, prompt):
         """When each token is due, in seconds from the start of the request."""
-        jitter, due = random.Random(self.jitter_seed), self.ttft_ms
+        jitter, due = random.Random(f"{self.jitter_seed} {prompt}"), self.ttft_ms
+        stall_at = self.stall_at if self.stall_prompt in prompt else None
         for index in itertools.count():
-            due += self.stall_ms if index == self.stall_at else 0.0
+            due += self.stall_ms if index == stall_at else 0.0
             yield due / 1e3
             due += self.itl_ms * (1.0 if self.jitter_seed is None else jitter.uniform(0.5, 1.5))
 
@@ -144,7 +146,7 @@ class TritonPythonModel:
         self._metrics.begin(stream)
         async with self._running:
             start = time.monotonic()
-            for index, due in zip(range(stream.sampling.tokens), stream.sampling.due(), strict=False):
+            for index, due in zip(range(stream.sampling.tokens), stream.sampling.due(stream.prompt), strict=False):
                 await asyncio.sleep(start + due - time.monotonic())
                 if stream.sender.is_cancelled():
                     stream.outcome = "cancelled"

@@ -1,0 +1,140 @@
+"""Load tests of language models: which server is asked, over what, and what is refused before the first request."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from broken_streams import HTTP, Answer, serve_streams
+from fault_servers import make_certificates, reply, serve_faults
+from openai_server import RunningServer, running_openai_server
+from token_stream import read_streams
+
+from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
+from serve_deploy.errors import EndpointError, ServeError, UsageError
+from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
+from serve_deploy.loadtest.generation_options import GenerationOptions
+from serve_deploy.loadtest.live import LiveSnapshot
+from serve_deploy.reports.report import LoadTestReport
+
+FAST = (("ttft_ms", 5), ("itl_ms", 1))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that has OpenAI's protocol and no other."""
+    with running_openai_server(tmp_path_factory.mktemp("generation") / "streams.jsonl") as running:
+        yield running
+
+
+def run(url: str, generate: Any = "auto", **options: Any) -> LoadTestReport:
+    tls = options.pop("tls", TlsOptions())
+    asked = GenerationOptions(generate=generate, max_tokens=4, parameters=FAST)
+    chosen = {"model": "llm", "requests": 10, "warmup_seconds": 0.0, "timeout_seconds": 20.0, **options}
+    endpoint = replace(parse_endpoint(url), tls=tls)
+    return run_loadtest(LoadTestOptions(endpoint=endpoint, generation=asked, **chosen))
+
+
+async def answer_in_full(answer: Answer) -> None:
+    answer.start()
+    answer.tokens(4)
+    answer.end()
+
+
+@pytest.mark.parametrize("protocol", HTTP)
+def test_streams_are_read_over_tls(tmp_path: Path, protocol: str) -> None:
+    """As over plain connections."""
+    authority, certificate, key = make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    with serve_streams(answer_in_full, context) as faults:
+        report = run(f"https://localhost:{faults.port}", protocol, tls=TlsOptions(ca_file=authority))
+    (point,) = report.points
+    assert point.generation
+    assert (point.succeeded, point.generation.output_tokens) == (10, 40)
+
+
+def test_auto_finds_openais_protocol(server: RunningServer) -> None:
+    """Where nothing answers in Triton's, which is then not asked for statistics."""
+    report = run(server.url)
+    assert report.points[0].generation
+    assert report.points[0].generation.protocol == "chat"
+    assert (report.target.model, report.target.server_version, report.notes) == ("llm", "", ())
+
+
+def test_processes_share_the_streams(server: RunningServer) -> None:
+    """And their tokens add up."""
+    before = len(read_streams(server.log))
+    point = run(server.url, "completions", loads=(ClosedLoop(4),), requests=20, processes=2).points[0]
+    assert point.generation
+    assert (point.succeeded, point.generation.output_tokens) == (20, 80)
+    assert len({stream.id for stream in read_streams(server.log)[before:]}) == 20
+
+
+def test_a_run_waits_for_an_openai_server(server: RunningServer) -> None:
+    """It is ready when it lists the model."""
+    assert run(server.url, "chat", wait_seconds=10).points[0].succeeded == 10
+    with pytest.raises(EndpointError, match=r"other was not ready within 0\.3 s: .* serves no model 'other'"):
+        run(server.url, "auto", wait_seconds=0.3, model="other")
+
+
+def test_snapshots_count_tokens_as_they_come(server: RunningServer) -> None:
+    """Also those of an answer that is not over."""
+    told: list[LiveSnapshot] = []
+    asked = GenerationOptions(generate="chat", max_tokens=60, parameters=(("ttft_ms", 5), ("itl_ms", 30)))
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(server.url), model="llm", generation=asked, requests=1, warmup_seconds=0
+    )
+    run_loadtest(options, on_snapshot=told.append)
+    during = [snapshot for snapshot in told if snapshot.succeeded == 0]
+    assert any(snapshot.output_tokens_per_second for snapshot in during)
+    assert all(snapshot.first_token_p50_us is None for snapshot in during)
+
+
+def test_another_model_is_refused_with_those_that_there_are(server: RunningServer) -> None:
+    """Before anything is sent."""
+    with pytest.raises(EndpointError, match="serves no model 'other'") as refused:
+        run(server.url, "chat", model="other")
+    assert refused.value.hint == "it serves llm"
+
+
+def test_a_server_without_tritons_protocol_has_no_generate_stream(server: RunningServer) -> None:
+    """The server's own words say why."""
+    with pytest.raises(EndpointError, match="Not Found"):
+        run(server.url, "triton")
+
+
+def test_a_model_without_text_is_no_language_model() -> None:
+    """Its tensors are named."""
+
+    async def answer(_number: int, writer: Any) -> None:
+        writer.write(reply(b"{}"))
+
+    with (
+        serve_faults(answer) as faults,
+        pytest.raises(UsageError, match="has no input 'text_input' of text") as refused,
+    ):
+        run(f"http://127.0.0.1:{faults.port}", "triton", model="faulty")
+    assert refused.value.hint
+    assert "IN" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("http://host", {"generation": {"max_tokens": 5}}, "`max_tokens` is about token streams"),
+        ("http://host", {"generation": {"generate": "chat"}, "batch_size": 2}, "`batch_size` and `generate` exclude"),
+        ("http://host", {"generation": {"generate": "chat"}, "validate": True}, "`validate` and `generate` exclude"),
+        ("http://host", {"generation": {"generate": "chat"}, "model_version": "1"}, "has no versions"),
+        ("grpc://host", {"generation": {"generate": "chat"}}, "`generate=chat` is a protocol over HTTP"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(url: str, options: dict[str, Any], message: str) -> None:
+    """Before the server is asked anything."""
+    generation = GenerationOptions(**options.pop("generation"))
+    with pytest.raises(ServeError, match=message):
+        run_loadtest(LoadTestOptions(endpoint=parse_endpoint(url), model="llm", generation=generation, **options))

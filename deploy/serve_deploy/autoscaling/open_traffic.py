@@ -61,8 +61,8 @@ def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:
     users = 4 * model.max_batch_size * model.instances
     capacity = simulate(twin, ClosedLoop(users), seconds=_REPEATED_SECONDS).stream.throughput
     rates = [level * capacity for level in _LEVELS]
-    # Traffic has many clients, and not the one process of the load generator.
-    twin = replace(twin, outside=replace(twin.outside, serial_seconds=0.0))
+    # Traffic has many clients, and not one process that sends.
+    twin = replace(twin, outside=replace(twin.outside, workers=None))
     found = [simulate(twin, PoissonRate(rate), requests=_TABLE_REQUESTS) for rate in rates]
     knee = _last_within(rates, [each.stream.response.percentile(99) for each in found], slo_seconds)
     if knee is None:
@@ -99,9 +99,10 @@ def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     service, largest = _service_times(seen, _spread(point, stats), report.target.instances)
     model = _up_to(read_served_model(config, service, report.target.instances), largest)
     delay = model.batching.max_queue_delay_seconds if model.batching else 0.0
-    beyond = point.response.mean_us / 1e6 - _compute_seconds(stats) - min(delay, stats.queue_us / 1e6)
-    generator = min(point.client.cpu_us_per_request / 1e6, max(0.0, beyond))
-    outside = Outside(times=Times.constant(max(0.0, beyond)), serial_seconds=generator)
+    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - min(delay, stats.queue_us / 1e6))
+    # The load generator's process sends one request after another.
+    sending = min(point.client.cpu_us_per_request / 1e6, beyond)
+    outside = Outside(times=Times.constant(sending), workers=1, latency_seconds=beyond - sending)
     return ServerModel(models=(model,), outside=outside)
 
 

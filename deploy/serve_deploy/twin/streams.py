@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,24 +27,24 @@ class Span:
 
 
 class Way:
-    """The way to the server: each request takes one of the measured times, and the serial part of it in turn."""
+    """The way to the server: each request takes one of the measured times, and one of the workers if they are few."""
 
     def __init__(self, outside: Outside, generator: np.random.Generator) -> None:
-        self._seconds: list[float] = (
-            outside.times.less(outside.serial_seconds).quantiles[draw_levels(generator)].tolist()
-        )
-        self._serial = outside.serial_seconds
-        self._free_at = 0.0
+        self._seconds: list[float] = outside.times.quantiles[draw_levels(generator)].tolist()
+        self._free_at = [0.0] * outside.workers if outside.workers else None
+        self._latency = outside.latency_seconds
         self._passed = 0
-        self.takes_time = outside.times.mean > 0 or self._serial > 0
+        self.takes_time = outside.times.mean > 0 or self._latency > 0
 
     def arrival(self, sent: float) -> float:
         """When a request that is sent now enters its queue; calls come in the order of their times."""
         taken = self._seconds[self._passed % len(self._seconds)]
         self._passed += 1
-        if self._serial:
-            self._free_at = sent = max(sent, self._free_at) + self._serial
-        return sent + taken
+        if self._free_at is None:
+            return sent + taken + self._latency
+        end = max(sent, self._free_at[0]) + taken
+        heapq.heapreplace(self._free_at, end)
+        return end + self._latency
 
 
 class OpenStream:

@@ -64,7 +64,10 @@ def models(draw: st.DrawFn, policies: st.SearchStrategy[QueuePolicy] = POLICIES)
 
 LOADS = st.builds(PoissonRate, st.floats(20, 3000)) | st.builds(ClosedLoop, st.integers(1, 40))
 OUTSIDE = st.builds(
-    Outside, times=st.sampled_from([SPREAD, Times.constant(0)]), serial_seconds=st.sampled_from([0, 0.001])
+    Outside,
+    times=st.sampled_from([SPREAD, Times.constant(0)]),
+    workers=st.sampled_from([None, 2]),
+    latency_seconds=st.sampled_from([0.0, 0.001]),
 )
 
 

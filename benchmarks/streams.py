@@ -120,7 +120,7 @@ def measure(
         generate="auto" if protocol == "grpc" else protocol,
         max_tokens=TOKENS,
         parameters=tuple({**CLOCK, **parameters}.items()),
-        asked=PromptOptions(prompts=prompts) if prompts else PromptOptions(input_tokens=TokenLengths(16)),
+        prompts=PromptOptions(prompts=prompts) if prompts else PromptOptions(input_tokens=TokenLengths(16)),
     )
     options = LoadTestOptions(
         endpoint=parse_endpoint(server.url), model="llm", loads=(load,), requests=requests, duration_seconds=None,

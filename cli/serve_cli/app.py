@@ -24,6 +24,7 @@ from serve_cli.commands import (
     rollback,
     run,
     status,
+    tune,
     undeploy,
 )
 from serve_cli.help import GroupedCommand, SummarizedGroup
@@ -62,8 +63,8 @@ def serve(
 
 
 for _command in (
-    package.package, check.check, run.run, infer.infer, loadtest.loadtest, report.report, chart.chart, deploy.deploy,
-    status.status, logs.logs, rollback.rollback, undeploy.undeploy,
+    package.package, check.check, run.run, infer.infer, loadtest.loadtest, report.report, tune.tune, chart.chart,
+    deploy.deploy, status.status, logs.logs, rollback.rollback, undeploy.undeploy,
 ):  # fmt: skip
     app.command(cls=GroupedCommand)(_command)
 

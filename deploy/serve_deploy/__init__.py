@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
     from serve_deploy.loadtest import run_loadtest as run_loadtest
+    from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
     from serve_deploy.manifest import LanguageModel as LanguageModel
@@ -99,6 +100,9 @@ if TYPE_CHECKING:
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
     from serve_deploy.triton.server import start_server as start_server
+    from serve_deploy.tuning.options import TuneOptions as TuneOptions
+    from serve_deploy.tuning.result import TuningResult as TuningResult
+    from serve_deploy.tuning.tune import tune as tune
 
 # ONNX Runtime on Linux reports to its maker unless this is set before its import; models are their owners' business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -123,6 +127,7 @@ _PLACES = {
     "FleetOptions": "cluster.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
+    "GenerationOptions": "loadtest.generation_options",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",
@@ -164,6 +169,8 @@ _PLACES = {
     "TokenLengths": "prompts.lengths",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
+    "TuneOptions": "tuning.options",
+    "TuningResult": "tuning.result",
     "UndeployOptions": "cluster.options",
     "UsageError": "errors",
     "VerificationError": "errors",
@@ -187,6 +194,7 @@ _PLACES = {
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "start_server": "triton.server",
+    "tune": "tuning.tune",
     "undeploy": "cluster.removal",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",

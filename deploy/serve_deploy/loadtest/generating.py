@@ -89,7 +89,7 @@ def _check_tensors(generation: GenerationOptions, model: Model) -> None:
 def choose_prompts(options: LoadTestOptions) -> PromptSet:
     """The prompts to send; of a trace no more than the test lasts."""
     return read_prompts(
-        options.generation.asked,
+        options.generation.prompts,
         seed=options.seed,
         duration_seconds=options.duration_seconds,
         requests=options.requests,
@@ -102,13 +102,13 @@ def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOpt
         return options
     if options.loads != LoadTestOptions.__dataclass_fields__["loads"].default:
         raise UsageError("`trace` says when requests are sent", hint="leave out the load")
-    trace = options.generation.asked.trace
+    trace = options.generation.prompts.trace
     return replace(options, loads=(Replay(prompts.arrivals, trace.name if trace else "trace"),))
 
 
 def read_counter(options: LoadTestOptions) -> CountTokens | None:
     """What counts tokens that the server does not count; None where there is no tokenizer."""
-    path = options.generation.asked.tokenizer
+    path = options.generation.prompts.tokenizer
     return read_tokenizer(path).count_tokens if path else None
 
 
@@ -130,7 +130,7 @@ def build_prompting(options: LoadTestOptions, asked: AskedModel, prompts: Prompt
         asking,
         _build_wire(options, asked, asking),
         starts_again=prompts.arrivals is not None,
-        counts_tokens=generation.asked.tokenizer is not None,
+        counts_tokens=generation.prompts.tokenizer is not None,
     )
 
 
@@ -147,7 +147,7 @@ def check_generation(options: LoadTestOptions) -> None:
     """UsageError where options of a plain load test and those of a language model do not fit together."""
     generation = options.generation
     if generation.generate is None:
-        changed = next(_changed(generation), None) or next(_changed(generation.asked), None)
+        changed = next(_changed(generation), None) or next(_changed(generation.prompts), None)
         if changed:
             raise UsageError(f"`{changed}` is about token streams", hint="measure them with `generate`")
         return
@@ -167,5 +167,5 @@ def _changed(options: Any) -> Iterator[str]:
     for each in fields(options):
         value = getattr(options, each.name)
         default = each.default_factory() if each.default_factory is not MISSING else each.default
-        if value != default and each.name != "asked":
+        if value != default and each.name != "prompts":
             yield each.name

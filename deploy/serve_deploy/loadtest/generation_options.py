@@ -65,4 +65,4 @@ class GenerationOptions:
             group=_GENERATION,
         ),
     ] = ()
-    asked: Annotated[PromptOptions, Made(PromptOptions)] = field(default_factory=PromptOptions)
+    prompts: Annotated[PromptOptions, Made(PromptOptions)] = field(default_factory=PromptOptions)

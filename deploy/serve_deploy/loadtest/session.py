@@ -109,7 +109,7 @@ class Session:
             self._server_share(before), sampler.means(), sampler.pending(), cpu.cores, self.ended_by == "server"
         )
         lasted = self._period_seconds(measurement, plan)
-        rests = options.generation.asked.think_time_seconds > 0
+        rests = options.generation.prompts.think_time_seconds > 0
         point = build_point(load, repeat, started_at, lasted, measurement, ends, server, users_rest=rests)
         if self.tokens and measurement.answers:
             generation = self.tokens.conclude(measurement.answers, lasted)

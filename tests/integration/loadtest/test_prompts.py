@@ -46,7 +46,7 @@ def triton(triton_server: Callable[..., TritonServer], simulator_log: Path) -> T
 
 def ask(url: str, protocol: Any, asked: PromptOptions, **options: Any) -> LoadTestReport:
     """Run a load test without warm-up."""
-    generation = GenerationOptions(generate=protocol, parameters=FAST, asked=asked)
+    generation = GenerationOptions(generate=protocol, parameters=FAST, prompts=asked)
     chosen = {"warmup_seconds": 0.0, "timeout_seconds": 20.0, **options}
     return run_loadtest(LoadTestOptions(endpoint=parse_endpoint(url), model="llm", generation=generation, **chosen))
 

@@ -91,7 +91,7 @@ def test_every_token_is_seen_when_it_was_sent(stream_servers: dict[str, Any], pr
         endpoint=parse_endpoint(server.url), model="llm", loads=(ConstantRate(1),), requests=2 * streams,
         generation=GenerationOptions(
             generate="auto" if protocol == "grpc" else protocol, max_tokens=TOKENS, parameters=CLOCK,
-            asked=PromptOptions(input_tokens=lengths("16")),
+            prompts=PromptOptions(input_tokens=lengths("16")),
         ),
     )  # fmt: skip
     blocks, start = collect_samples(options, streams)
@@ -119,7 +119,7 @@ def test_tokens_add_up_exactly(measure_streams: Measured, protocol: str) -> None
     """Input and output tokens are the server's; some answers end before the most tokens asked for."""
     generation = {
         "parameters": (("eos_at", 7), ("ttft_ms", 1), ("itl_ms", 1)),
-        "asked": PromptOptions(input_tokens=lengths("20±5")),
+        "prompts": PromptOptions(input_tokens=lengths("20±5")),
     }
     run = measure_streams(protocol, 8, 40, generation=generation)
     assert run.point.succeeded == 40
@@ -146,7 +146,7 @@ def test_one_gap_in_64_streams_is_found(measure_streams: Measured, tmp_path: Pat
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("".join(f"{'needle' if index == 40 else 'hay'} {index}\n" for index in range(64)))
     stall = (*CLOCK, ("stall_at", 5), ("stall_ms", 400), ("stall_prompt", "needle"))
-    generation = {"parameters": stall, "asked": PromptOptions(prompts=prompts)}
+    generation = {"parameters": stall, "prompts": PromptOptions(prompts=prompts)}
     for _ in range(8):
         run = measure_streams(protocol, 64, 64, generation=generation)
         stalled = max(run.sent, key=lambda stream: max(stream.gaps_seconds))

@@ -1,0 +1,180 @@
+"""Where candidates are measured: servers that are started when they are first needed, and a checkpoint of it all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serve_deploy.arrivals.shapes import LoadShape
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.errors import EndpointError, Interrupted, ServeError
+from serve_deploy.loadtest import run_loadtest
+from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.progress import Progress
+from serve_deploy.reports.point import Point
+from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.tuning.candidates import Candidate, configure
+from serve_deploy.tuning.checkpoint import Checkpoint
+from serve_deploy.tuning.measured import Measured, grown_executions
+from serve_deploy.tuning.race import Fallen
+from serve_deploy.tuning.servers import Served, Servers
+from serve_deploy.tuning.subject import Subject
+
+_CONTROL_SECONDS = 30.0
+_WARMUP_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class RequestSource:
+    """What is sent: a file of samples, or what the metadata says."""
+
+    data: Path | None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    seed: int = 0
+
+
+@dataclass
+class Bench:
+    """Measures candidates; Fallen says that one cannot be, and why, and that is remembered."""
+
+    subject: Subject
+    servers: Servers
+    checkpoint: Checkpoint
+    requests: RequestSource
+    progress: Progress
+    clock: Callable[[], float] = time.monotonic
+    measurements: int = 0
+    measuring_seconds: float = 0.0
+    starts: list[float] = field(default_factory=list)
+    expected: Path | None = None
+    # How many measurements will have been made when the present stage ends at the latest, for the estimate.
+    planned: int = 0
+    _begun: float | None = None
+    _serving: dict[Candidate, Served] = field(default_factory=dict)
+
+    def measure(
+        self,
+        candidate: Candidate,
+        shape: LoadShape,
+        purpose: str,
+        *,
+        seconds: float,
+        rows: int = 1,
+        validate: bool = False,
+    ) -> Measured:
+        """Measure, or take what was measured before a run was cut short."""
+        before = self.checkpoint.measurement(candidate, purpose)
+        if before is not None:
+            return before
+        self._require_standing(candidate)
+        served = self.serve(candidate)
+        self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
+        try:
+            measured = self._measure(served, shape, seconds=seconds, rows=rows, validate=validate)
+        except EndpointError as error:
+            raise self._fall(candidate, error) from error
+        self.measurements += 1
+        self.checkpoint.keep(candidate, purpose, measured)
+        return measured
+
+    def plan(self, further: int) -> None:
+        """Say how many measurements a stage makes at most."""
+        self.planned = self.measurements + further
+
+    def _estimate(self) -> str:
+        """What remains of the stage, by how long its kind took so far."""
+        if self._begun is None:
+            self._begun = self.clock()
+        left = self.planned - self.measurements
+        if not self.measurements or left <= 0:
+            return ""
+        seconds = left * (self.clock() - self._begun) / self.measurements
+        return f" (at most {left} more, about {max(1, round(seconds / 60))} min)"
+
+    def _require_standing(self, candidate: Candidate) -> None:
+        reason = self.checkpoint.failure(candidate)
+        if reason is not None:
+            raise Fallen(reason)
+
+    def serve(self, candidate: Candidate) -> Served:
+        """The candidate's server, started if need be."""
+        self._require_standing(candidate)
+        if candidate not in self._serving:
+            if not self.servers.are_parallel:
+                self.stop_all()
+            self.progress(f"starting a server: {candidate.describe(self.subject.baseline)}")
+            try:
+                self._serving[candidate] = self.servers.serve(configure(self.subject.config, candidate))
+            except ServeError as error:
+                if isinstance(error, Interrupted):
+                    raise
+                raise self._fall(candidate, error) from error
+            if (started := self._serving[candidate].start_seconds) is not None:
+                self.starts.append(started)
+        return self._serving[candidate]
+
+    def _fall(self, candidate: Candidate, error: ServeError) -> Fallen:
+        self.stop(candidate)
+        if candidate != self.subject.baseline:
+            self.checkpoint.keep_failure(candidate, error.message)
+        return Fallen(error.message)
+
+    def stop(self, candidate: Candidate) -> None:
+        """End a candidate's server, if it has one."""
+        served = self._serving.pop(candidate, None)
+        if served is not None:
+            served.close()
+
+    def stop_all(self) -> None:
+        """End all servers."""
+        for candidate in list(self._serving):
+            self.stop(candidate)
+
+    def _measure(self, served: Served, shape: LoadShape, *, seconds: float, rows: int, validate: bool) -> Measured:
+        begun = self.clock()
+        before = self._statistics(served)
+        report = run_loadtest(self._options(served, shape, seconds=seconds, rows=rows, validate=validate))
+        if report.ended_by == "interrupt":
+            raise KeyboardInterrupt
+        point = _only_point(report, is_judged=validate)
+        after = self._statistics(served)
+        self.measuring_seconds += min(seconds, self.clock() - begun)
+        return Measured(
+            point=point.model_copy(update={"timeline": ()}),
+            executions=grown_executions(before, after),
+            memory_bytes=served.memory_bytes(),
+        )
+
+    def _options(
+        self, served: Served, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+    ) -> LoadTestOptions:
+        return LoadTestOptions(
+            endpoint=served.endpoint,
+            model=self.subject.name,
+            loads=(shape,),
+            duration_seconds=seconds,
+            warmup_seconds=seconds * _WARMUP_SHARE,
+            batch_size=rows,
+            data=self.requests.data,
+            shapes=self.requests.shapes if self.requests.data is None else (),
+            expected=self.expected if validate else None,
+            validate=validate,
+            seed=self.requests.seed,
+        )
+
+    def _statistics(self, served: Served) -> list[dict[str, object]]:
+        with ControlPlane(served.endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
+            return control.statistics(self.subject.name)
+
+
+def _only_point(report: LoadTestReport, *, is_judged: bool) -> Point:
+    """The point of a report; EndpointError where the server ended, or answered nothing that can be judged."""
+    if report.ended_by == "server" or not report.points:
+        raise EndpointError(report.interrupted_reason or "the server stopped answering")
+    point = report.points[0]
+    if not point.succeeded and not is_judged:
+        example = point.errors[0].example if point.errors else "no request was answered"
+        raise EndpointError(f"no request succeeded: {example}")
+    return point

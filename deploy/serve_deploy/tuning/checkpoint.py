@@ -1,0 +1,113 @@
+"""What a run has measured, kept on disk after each measurement, so that one that is cut short can go on.
+
+A line of JSON for each: the last one may be torn by a kill, and is then measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from serve_deploy.repository.model_folder import ModelFolder
+from serve_deploy.tuning.candidates import Candidate
+from serve_deploy.tuning.measured import Measured
+from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.version import __version__
+
+# These change what is done with the result, or where, and not what is measured.
+_IRRELEVANT = {"fresh", "state"}
+
+
+def state_folder(given: Path | None = None) -> Path:
+    """Where serve keeps what outlives a run: $XDG_STATE_HOME/serve, or ~/.local/state/serve."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return given or (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state") / "serve"
+
+
+def fingerprint(options: TuneOptions, folder: ModelFolder) -> str:
+    """The same for runs that measure the same on this machine."""
+    files = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in folder.files.items()}
+    asked = {each.name: str(getattr(options, each.name)) for each in fields(options) if each.name not in _IRRELEVANT}
+    asked["repository"] = str(options.repository.resolve())
+    what = [__version__, platform.node(), os.cpu_count(), asked, sorted(files.items()), folder.config_text]
+    return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:16]
+
+
+class Checkpoint:
+    """Measurements and failures by candidate and purpose; `problem` says why they cannot be kept on disk any more."""
+
+    def __init__(self, path: Path, *, fresh: bool = False, note: Callable[[str], None] = lambda _: None) -> None:
+        self._path, self._note = path, note
+        self._measured: dict[str, Measured] = {}
+        self._failed: dict[str, str] = {}
+        self._is_kept = True
+        if fresh:
+            path.unlink(missing_ok=True)
+        self._read()
+        self.resumed = len(self._measured)
+
+    def _read(self) -> None:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError, ValidationError):
+                entry = json.loads(line)
+                if "failed" in entry:
+                    self._failed[entry["key"]] = str(entry["failed"])
+                else:
+                    self._measured[entry["key"]] = Measured.model_validate(entry["measured"])
+
+    def measurement(self, candidate: Candidate, purpose: str) -> Measured | None:
+        """What was measured before, if it was."""
+        return self._measured.get(_key(candidate, purpose))
+
+    def failure(self, candidate: Candidate) -> str | None:
+        """Why a candidate could not be measured before."""
+        return self._failed.get(_key(candidate, ""))
+
+    def keep(self, candidate: Candidate, purpose: str, measured: Measured) -> None:
+        """Note a measurement."""
+        key = _key(candidate, purpose)
+        self._measured[key] = measured
+        self._append({"key": key, "measured": measured.model_dump(mode="json")})
+
+    def keep_failure(self, candidate: Candidate, reason: str) -> None:
+        """Note that a candidate cannot be measured."""
+        key = _key(candidate, "")
+        self._failed[key] = reason
+        self._append({"key": key, "failed": reason})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if not self._is_kept:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # A line that a kill or a full disk tore ends here.
+            with self._path.open("ab") as file:
+                file.write(b"\n" + json.dumps(entry).encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._is_kept = False
+            reason = (error.strerror or str(error)).lower()
+            self._note(f"measurements cannot be kept in {self._path}: {reason}; a run that is cut short starts again")
+
+    def finish(self) -> None:
+        """Forget everything: the run is done, and the next one measures anew."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def _key(candidate: Candidate, purpose: str) -> str:
+    return json.dumps([candidate.values, purpose])

@@ -1,0 +1,172 @@
+"""What is said of a tuning: its verdict, figures and reasons, from what was simulated and raced. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from serve_deploy.reports.figures import format_change, format_share
+from serve_deploy.tuning.candidates import Candidate, describe_value
+from serve_deploy.tuning.objective import Goal, describe_score, names
+from serve_deploy.tuning.race import Race, Runner
+from serve_deploy.tuning.racing import CONFIRMATIONS, Contestant
+from serve_deploy.tuning.ranking import Prediction, Twins
+from serve_deploy.tuning.result import Confirmation, FieldChange, FieldEffect, Figures, TunedCandidate, Verdict
+
+# Below this the twin does not tell an effect from none.
+_LEAST_EFFECT = 0.005
+
+
+def measured_figures(contestant: Contestant, goal: Goal, rate: float | None) -> Figures | None:
+    """All rounds of a contestant together; None where it was not raced."""
+    if not contestant.found:
+        return None
+    point = contestant.point
+    executed = [each for found in contestant.found for each in found.executions]
+    count = sum(each.count for each in executed)
+    return Figures(
+        concurrency=None if rate else contestant.concurrency,
+        request_rate=rate,
+        score=goal.score(point),
+        throughput=point.throughput,
+        p50_us=point.response.p50_us,
+        p99_us=point.response.p99_us,
+        mean_batch_size=sum(each.batch_size * each.count for each in executed) / count if count else 0.0,
+        server_cpu_cores=point.server_cpu_cores,
+        memory_bytes=contestant.memory_bytes,
+        meets=goal.is_met(point),
+    )
+
+
+def predicted_figures(prediction: Prediction, rate: float | None) -> Figures:
+    """What the twin says of a configuration."""
+    point = prediction.point
+    return Figures(
+        concurrency=prediction.concurrency or None,
+        request_rate=rate,
+        score=prediction.score,
+        throughput=point.throughput,
+        p50_us=point.response.p50_us,
+        p99_us=point.response.p99_us,
+        mean_batch_size=point.server[0].average_batch_size,
+        server_cpu_cores=point.server_cpu_cores,
+        meets=prediction.meets,
+    )
+
+
+def describe_contestant(
+    contestant: Contestant, runner: Runner | None, goal: Goal, rate: float | None, baseline: Candidate
+) -> TunedCandidate:
+    """A row of the result; `runner` is None for the baseline."""
+    low, high = runner.interval if runner else (None, None)
+    missed = "; ".join(goal.missed(contestant.point)) if contestant.found else ""
+    return TunedCandidate(
+        values=dict(contestant.candidate.values),
+        description=contestant.candidate.describe(baseline),
+        predicted=predicted_figures(contestant.prediction, rate),
+        measured=measured_figures(contestant, goal, rate),
+        gain=runner.gain if runner else None,
+        gain_low=low,
+        gain_high=high,
+        standing=runner.standing if runner else "baseline",
+        reason=(runner.reason if runner else "") or missed,
+    )
+
+
+def describe_prediction(prediction: Prediction, rate: float | None, baseline: Candidate) -> TunedCandidate:
+    """A row of what was simulated."""
+    return TunedCandidate(
+        values=dict(prediction.candidate.values),
+        description=prediction.candidate.describe(baseline),
+        predicted=predicted_figures(prediction, rate),
+    )
+
+
+def describe_failures(failed: Mapping[Candidate, str], baseline: Candidate) -> Iterator[TunedCandidate]:
+    """What was left out, and why."""
+    for candidate, reason in failed.items():
+        described = candidate.describe(baseline)
+        yield TunedCandidate(values=dict(candidate.values), description=described, standing="left out", reason=reason)
+
+
+def judge_confirmation(baseline: Contestant, winner: Contestant, goal: Goal, rate: float | None) -> Confirmation:
+    """Whether fresh servers say the same as the race."""
+    own, mine = (measured_figures(each, goal, rate) for each in (baseline, winner))
+    if own is None or mine is None:
+        raise ValueError("nothing was measured")
+    gain = mine.score / own.score - 1 if own.score else math.inf
+    return Confirmation(
+        winner=mine, baseline=own, gain=gain, runs=CONFIRMATIONS, holds=mine.meets and (gain > 0 or not own.meets)
+    )
+
+
+def reach_verdict(
+    goal: Goal, baseline: Contestant, runners: Sequence[Contestant], race: Race, confirmed: Confirmation | None,
+    winner: Contestant | None, min_gain: float,
+) -> tuple[Verdict, str]:  # fmt: skip
+    """The verdict, and the sentence that explains it."""
+    if winner is None or confirmed is None:
+        return _explain_none(goal, baseline, runners, race, min_gain)
+    told = winner.candidate.describe(baseline.candidate)
+    figures, against = (describe_score(goal.objective, each.score) for each in (confirmed.winner, confirmed.baseline))
+    if confirmed.holds:
+        better = (
+            f"score {format_change(confirmed.gain)}" if goal.objective == "latency" else format_change(confirmed.gain)
+        )
+        return "better", f"{told}: {figures} against {against} ({better}), on fresh servers"
+    missed = "" if confirmed.winner.meets else f", and it misses {names(goal.gates)}"
+    return "not confirmed", f"{told} won the race, but not on a fresh server: {figures} against {against}{missed}"
+
+
+def _explain_none(
+    goal: Goal, baseline: Contestant, runners: Sequence[Contestant], race: Race, min_gain: float
+) -> tuple[Verdict, str]:
+    if not baseline.fits:
+        return "no configuration meets the gates", f"no configuration that was tried meets {names(goal.gates)}"
+    ran = [each for each in race.runners if each.differences]
+    if not ran:
+        return "nothing better", "no other configuration was left to race"
+    best = max(ran, key=lambda each: each.gain)
+    told = runners[best.number].candidate.describe(baseline.candidate)
+    rounds = "1 round" if race.rounds == 1 else f"{race.rounds} rounds"
+    return "nothing better", (
+        f"after {rounds} no configuration is better by {format_share(min_gain)} beyond doubt; "
+        f"the best of them ({told}) gained {format_change(best.gain)}"
+    )
+
+
+def explain_changes(winner: Candidate, baseline: Candidate, twins: Twins) -> Iterator[FieldChange]:
+    """Each field that differs, with what the twin says of the winner without it."""
+    own = twins.predict(winner).score
+    for path, value in winner.values:
+        before = baseline[path]
+        if value == before:
+            continue
+        without = Candidate.of({**dict(winner.values), path: before})
+        effect = 1 - twins.predict(without).score / own if without.setting in twins.services and own else None
+        reason = f"tuned, was: {describe_value(path, before)}"
+        if effect is not None and effect >= _LEAST_EFFECT:
+            reason += f"; with that {format_share(effect)} worse, by simulation"
+        yield FieldChange(path=path, before=before, after=value, effect=effect, reason=reason)
+
+
+def find_effects(ranked: Sequence[Prediction], baseline: Candidate) -> Iterator[FieldEffect]:
+    """The best score with each value of a field, over all that was simulated and meets the gates."""
+    for path, _ in baseline.values:
+        best: dict[Any, float] = {}
+        for each in ranked:
+            if each.meets:
+                value = each.candidate[path]
+                best[value] = max(each.score, best.get(value, 0.0))
+        if len(best) > 1:
+            values = sorted(best, key=_by_value)
+            yield FieldEffect(path=path, values=tuple(values), scores=tuple(best[value] for value in values))
+
+
+def _by_value(value: Any) -> tuple[int, tuple[float, ...], str]:
+    if value is None:
+        return 0, (), ""
+    if isinstance(value, tuple):
+        return 1, value, ""
+    return (1, (value,), "") if isinstance(value, int | float) else (2, (), str(value))

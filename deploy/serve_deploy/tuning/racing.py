@@ -1,0 +1,188 @@
+"""The race on real servers: answers first, then the load for each, the rounds, and the winner once more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.point import Point
+from serve_deploy.reports.pooling import pool_repeats
+from serve_deploy.tuning.bench import Bench
+from serve_deploy.tuning.candidates import BATCH, Candidate
+from serve_deploy.tuning.measured import Measured
+from serve_deploy.tuning.measuring import period_seconds
+from serve_deploy.tuning.objective import Goal, find_concurrency
+from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.race import FEWEST_ROUNDS, Fallen, Race, Restarted, run_race
+from serve_deploy.tuning.ranking import Prediction
+from serve_deploy.tuning.subject import Subject
+
+CONFIRMATIONS = 3
+_RESTARTS = 2
+# Answers, and numbers of users until the best is found.
+_TRIALS = 4
+
+
+@dataclass
+class Contestant:
+    """A configuration in the race, the load that it is raced under, and what was measured.
+
+    `fits` says whether there is a number of users at which the gates hold.
+    """
+
+    candidate: Candidate
+    prediction: Prediction
+    concurrency: int = 1
+    found: list[Measured] = field(default_factory=list)
+    fits: bool = True
+    restarts: int = 0
+
+    @property
+    def point(self) -> Point:
+        """All of its rounds together."""
+        return pool_repeats([each.point for each in self.found])
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The most that its server used."""
+        return max((each.memory_bytes for each in self.found if each.memory_bytes), default=None)
+
+
+@dataclass
+class Racing:
+    """Races contestants, the baseline first among them; `rate` is None in closed loops, `failed` says why who fell."""
+
+    bench: Bench
+    subject: Subject
+    options: TuneOptions
+    goal: Goal
+    rate: float | None
+    failed: dict[Candidate, str]
+
+    def qualify(self, contestants: Sequence[Contestant]) -> list[Contestant]:
+        """Those whose answers are right and that meet the gates, each with its best number of users."""
+        standing = []
+        for number, each in enumerate(contestants):
+            self.bench.plan(_TRIALS * (len(contestants) - number))
+            try:
+                self._compare_answers(each)
+                self._choose_load(each)
+            except Fallen as fallen:
+                if self._is_baseline(each):
+                    raise InvalidModelError(f"{self.subject.name} cannot be measured as it is: {fallen}") from fallen
+                self.failed[each.candidate] = str(fallen)
+                self.bench.stop(each.candidate)
+                continue
+            standing.append(each)
+        return standing
+
+    def _is_baseline(self, contestant: Contestant) -> bool:
+        return contestant.candidate == self.subject.baseline
+
+    def _shape(self, contestant: Contestant) -> LoadShape:
+        return PoissonRate(self.rate) if self.rate else ClosedLoop(contestant.concurrency)
+
+    def _seconds(self, contestant: Contestant) -> float:
+        return period_seconds(self.options, [contestant.prediction.point])
+
+    def _compare_answers(self, contestant: Contestant) -> None:
+        """Fallen where answers under load, in batches, are not the file's configuration's to the same requests."""
+        if self.bench.expected is None or self._is_baseline(contestant):
+            return
+        users = min(self.options.concurrency, 2 * max(contestant.candidate.number(BATCH), 1))
+        checked = self.bench.measure(
+            contestant.candidate,
+            ClosedLoop(users),
+            "comparing answers",
+            seconds=self._seconds(contestant),
+            validate=True,
+        ).point
+        wrong = next((kind for kind in checked.errors if kind.kind == "wrong_output"), None)
+        if wrong is None and not checked.succeeded:
+            raise Fallen(
+                f"no request succeeded: {checked.errors[0].example if checked.errors else 'none was answered'}"
+            )
+        if wrong:
+            raise Fallen(f"its answers differ from the file's: {wrong.example} ({wrong.count:,} of {checked.ended:,})")
+
+    def _choose_load(self, contestant: Contestant) -> None:
+        if self.rate:
+            return
+
+        def measure(users: int) -> Point:
+            purpose, seconds = f"trying {users} at a time", self._seconds(contestant)
+            return self.bench.measure(contestant.candidate, ClosedLoop(users), purpose, seconds=seconds).point
+
+        goal, start = self.goal.with_margin, contestant.prediction.concurrency or 1
+        contestant.concurrency, point = find_concurrency(measure, goal, start=start, limit=self.options.concurrency)
+        contestant.fits = goal.is_met(point)
+        if not contestant.fits and not self._is_baseline(contestant):
+            raise Fallen("; ".join(goal.missed(point)))
+
+    def race(self, baseline: Contestant, runners: Sequence[Contestant]) -> Race:
+        """Round after round until it is decided."""
+        if not runners:
+            return Race(None, (), 0)
+
+        self.bench.plan((1 + len(runners)) * self.options.max_rounds)
+
+        def measure(number: int | None, round_number: int) -> float:
+            contestant = baseline if number is None else runners[number]
+            purpose, seconds = f"round {round_number + 1} of the race", self._seconds(contestant)
+            found = self.bench.measure(contestant.candidate, self._shape(contestant), purpose, seconds=seconds)
+            contestant.found.append(found)
+            self._require_gates(contestant)
+            score = self.goal.score(found.point)
+            if score <= 0:
+                raise Fallen(f"its {self.goal.objective} cannot be measured here")
+            return score
+
+        options = self.options
+        try:
+            return run_race(
+                measure, len(runners), min_gain=options.min_gain, max_rounds=options.max_rounds, seed=options.seed
+            )
+        except Fallen as fallen:
+            raise UsageError(f"{self.subject.name} cannot be raced as it is: {fallen}") from fallen
+
+    def _require_gates(self, contestant: Contestant) -> None:
+        """Take users away from a contestant that misses the gates after all: its load is too high."""
+        enough = len(contestant.found) >= FEWEST_ROUNDS and contestant.fits and not self.rate
+        if not enough or self.goal.is_met(contestant.point):
+            return
+        if contestant.restarts < _RESTARTS and contestant.concurrency > 1:
+            contestant.restarts += 1
+            contestant.concurrency = max(1, round(contestant.concurrency / math.sqrt(2)))
+            contestant.found.clear()
+            raise Restarted
+        contestant.fits = False
+        if not self._is_baseline(contestant):
+            raise Fallen("; ".join(self.goal.missed(contestant.point)))
+
+    def meets(self, contestant: Contestant) -> bool:
+        """Whether what was raced holds the gates and the memory limit."""
+        most, memory = self.options.max_memory_mb, contestant.memory_bytes
+        affordable = most is None or memory is None or memory <= most * 1_000_000
+        return affordable and contestant.fits and bool(contestant.found) and self.goal.is_met(contestant.point)
+
+    def pick(self, baseline: Contestant, runners: Sequence[Contestant], race: Race) -> Contestant | None:
+        """The best that is really better and meets every gate; any that meets them where the file's cannot."""
+        fit = [each for each in race.runners if each.standing != "failed" and self.meets(runners[each.number])]
+        if baseline.fits:
+            fit = [each for each in fit if each.standing == "better"]
+        best = max(fit, key=lambda each: each.gain, default=None)
+        return runners[best.number] if best else None
+
+    def confirm(self, baseline: Contestant, winner: Contestant) -> tuple[Contestant, Contestant]:
+        """Both once more, in turn and for longer, on servers that nothing ran on before."""
+        self.bench.stop_all()
+        self.bench.plan(2 * CONFIRMATIONS)
+        pair = tuple(Contestant(each.candidate, each.prediction, each.concurrency) for each in (baseline, winner))
+        for number in range(CONFIRMATIONS):
+            for each in pair if number % 2 == 0 else pair[::-1]:
+                purpose, seconds = f"confirmation {number + 1}", 2 * self._seconds(each)
+                each.found.append(self.bench.measure(each.candidate, self._shape(each), purpose, seconds=seconds))
+        return pair[0], pair[1]

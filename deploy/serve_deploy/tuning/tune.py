@@ -1,0 +1,170 @@
+"""Tuning, start to end: measure little, simulate all, race the best, confirm the winner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.progress import Progress, silent
+from serve_deploy.reports.figures import format_plainly
+from serve_deploy.reports.gates import parse_gate
+from serve_deploy.tuning.answers import keep_answers, keep_samples
+from serve_deploy.tuning.bench import Bench, RequestSource
+from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
+from serve_deploy.tuning.conclusion import (
+    describe_contestant,
+    describe_failures,
+    describe_prediction,
+    explain_changes,
+    find_effects,
+    judge_confirmation,
+    reach_verdict,
+)
+from serve_deploy.tuning.measuring import Measuring, Settings
+from serve_deploy.tuning.objective import Goal
+from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.race import Fallen
+from serve_deploy.tuning.racing import Contestant, Racing
+from serve_deploy.tuning.ranking import Prediction, Twins, choose_finalists, make_space, rank
+from serve_deploy.tuning.result import Effort, TuningResult
+from serve_deploy.tuning.servers import LocalServers, local_servers
+from serve_deploy.tuning.subject import Subject, read_subject
+from serve_deploy.version import __version__
+
+_KEPT = 20
+
+
+def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
+    """Find the configuration that serves a model best for an objective, and show that it does.
+
+    UsageError says what cannot be tuned, InvalidModelError that the model does not load as it is. A run that is cut
+    short goes on where it was when it is called again with the same options.
+    """
+    if options.rate is not None and options.objective == "throughput":
+        raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
+    goal = Goal(options.objective, tuple(parse_gate(text) for text in options.slo))
+    subject = read_subject(options)
+    with local_servers(subject.folder, options.runtime, options.release) as servers:
+        run = _Run(options, subject, goal, servers, progress)
+        try:
+            return run.go()
+        finally:
+            run.bench.stop_all()
+
+
+@dataclass
+class _Run:
+    options: TuneOptions
+    subject: Subject
+    goal: Goal
+    servers: LocalServers
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    simulating_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        name = f"{self.subject.name}-{fingerprint(self.options, self.subject.folder)}.jsonl"
+        path = state_folder(self.options.state) / "tune" / name
+        self.checkpoint = Checkpoint(path, fresh=self.options.fresh, note=self.notes.append)
+        requests = RequestSource(self.options.data, self.options.shapes, self.options.seed)
+        self.bench = Bench(self.subject, self.servers, self.checkpoint, requests, self.progress)
+
+    def go(self) -> TuningResult:
+        self._prepare()
+        settings = Measuring(self.bench, self.subject, self.options).measure_settings()
+        twins, ranked = self._simulate(settings)
+        racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
+        finalists = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, self.options.finalists)
+        predictions = (twins.predict(self.subject.baseline), *finalists)
+        baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
+        race = racing.race(baseline, runners)
+        winner = racing.pick(baseline, runners, race)
+        confirmed = None
+        if winner:
+            confirmed = judge_confirmation(*racing.confirm(baseline, winner), self.goal, twins.rate)
+        verdict, explanation = reach_verdict(
+            self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain
+        )
+        own = self.subject.baseline
+        rows = [
+            describe_contestant(runners[runner.number], runner, self.goal, twins.rate, own) for runner in race.runners
+        ]
+        won = rows[runners.index(winner)] if winner and verdict == "better" else None
+        self.checkpoint.finish()
+        return TuningResult(
+            tool_version=__version__,
+            model=self.subject.name,
+            repository=str(self.options.repository),
+            server=self.servers.description,
+            objective=self.options.objective,
+            gates=self.options.slo,
+            verdict=verdict,
+            explanation=explanation,
+            baseline=describe_contestant(baseline, None, self.goal, twins.rate, own),
+            winner=won,
+            changes=tuple(explain_changes(winner.candidate, own, twins)) if winner and won else (),
+            race=tuple(rows),
+            rounds=race.rounds,
+            ranked=tuple(describe_prediction(each, twins.rate, own) for each in ranked[:_KEPT]),
+            effects=tuple(find_effects(ranked, own)),
+            measured_settings=tuple(settings.evidence),
+            confirmation=confirmed,
+            failed=tuple(describe_failures(settings.failed, own)),
+            notes=tuple(self.notes),
+            effort=self._effort(len(ranked)),
+        )
+
+    def _prepare(self) -> None:
+        """Start the file's own configuration, and keep what it is sent and answers."""
+        try:
+            served = self.bench.serve(self.subject.baseline)
+        except Fallen as fallen:
+            raise InvalidModelError(
+                f"{self.subject.name} does not load as its file says: {fallen}",
+                hint="serve check explains what is wrong",
+            ) from fallen
+        path, samples = keep_samples(self.subject, self.options, served, self.servers.staging)
+        self.bench.requests = RequestSource(path, (), self.options.seed)
+        self.bench.expected = keep_answers(self.subject, served, samples, self.servers.staging, self.notes.append)
+
+    def _simulate(self, settings: Settings) -> tuple[Twins, tuple[Prediction, ...]]:
+        begun = time.monotonic()
+        self.progress("simulating every configuration")
+        options, largest = self.options, self.subject.largest_batch
+        twins = Twins(
+            self.subject.name, settings.services, self.goal.with_margin, options.concurrency, options.rate,
+            batches=largest > 1, seed=options.seed,
+        )  # fmt: skip
+        if options.objective == "latency" and options.rate is None:
+            own = replace(twins, goal=Goal("throughput")).predict(self.subject.baseline)
+            twins = replace(twins, rate=float(f"{own.point.throughput / 2:.2g}"))
+            self.notes.append(
+                f"latency is compared at {format_plainly(twins.rate or 0)} requests/s, "
+                "half of what the file's configuration serves by simulation"
+            )
+        ranked = rank(twins, make_space(options, self.subject.baseline, largest, settings.counts))
+        self.simulating_seconds = time.monotonic() - begun
+        return twins, ranked
+
+    def _affordable(self, ranked: Sequence[Prediction], settings: Settings) -> list[Prediction]:
+        """Those whose memory, as far as it was measured, stays within the limit."""
+        most = (self.options.max_memory_mb or 0) * 1_000_000
+        return [each for each in ranked if not most or settings.memory_bytes(each.candidate) <= most]
+
+    def _effort(self, simulated: int) -> Effort:
+        wall, starts = time.monotonic() - self.started, self.bench.starts
+        measuring = self.bench.measuring_seconds
+        return Effort(
+            wall_seconds=wall,
+            measuring_seconds=measuring,
+            simulating_seconds=self.simulating_seconds,
+            waiting_seconds=max(0.0, wall - measuring - self.simulating_seconds),
+            measurements=self.bench.measurements,
+            resumed_measurements=self.checkpoint.resumed,
+            servers_started=len(starts),
+            mean_start_seconds=sum(starts) / len(starts) if starts else None,
+            simulated_configurations=simulated,
+        )

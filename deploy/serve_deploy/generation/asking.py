@@ -33,7 +33,7 @@ class Message(Protocol):
 class Asking:
     """How every request of a run asks; `inputs` are the model's where Triton tells them.
 
-    `parameters` are sampling parameters, `max_tokens` the most tokens of an answer where a prompt does not say.
+    `parameters` are sampling parameters, None leaving out what would be sent otherwise; `max_tokens` the most tokens of an answer where a prompt does not say.
     """
 
     protocol: GenerationProtocol
@@ -57,13 +57,14 @@ class Asking:
             **({"ignore_eos": True} if self.ignore_eos else {}),
             **self.parameters,
         }
+        text = "\n".join(message.content for message in messages)
+        if self.protocol in ("triton", "grpc"):
+            return {self.text_input: text, **self._triton_inputs(_present(sampling))}
+        asked: Document = {"prompt": text}
         if self.protocol == "chat":
             said = [{"role": message.role, "content": message.content} for message in messages]
-            return {"model": self.model, "messages": said, **_STREAMED, **sampling}
-        text = "\n".join(message.content for message in messages)
-        if self.protocol == "completions":
-            return {"model": self.model, "prompt": text, **_STREAMED, **sampling}
-        return {self.text_input: text, **self._triton_inputs(sampling)}
+            asked = {"messages": said}
+        return {"model": self.model, **asked, **_present({**_STREAMED, **sampling})}
 
     def _triton_inputs(self, sampling: Document) -> Document:
         asked: Document = {name: True for name in (*_STREAM, *_WANTED) if name in self.inputs}
@@ -84,6 +85,10 @@ class Asking:
         if self.protocol == "triton":
             return triton_reader(self.text_output)
         return read_chat if self.protocol == "chat" else read_completion
+
+
+def _present(document: Document) -> Document:
+    return {name: value for name, value in document.items() if value is not None}
 
 
 _STREAMED: Document = {"stream": True, "stream_options": {"include_usage": True}}

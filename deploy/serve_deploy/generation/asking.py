@@ -33,8 +33,8 @@ class Message(Protocol):
 class Asking:
     """How every request of a run asks; `inputs` are the model's where Triton tells them.
 
-    `parameters` are sampling parameters; None leaves out what would be sent otherwise. `max_tokens` is the most tokens of
-    an answer where a prompt does not say.
+    `parameters` are sampling parameters; None leaves out what would be sent otherwise. `max_tokens` is the most tokens
+    of an answer where a prompt does not say.
     """
 
     protocol: GenerationProtocol

@@ -10,7 +10,7 @@ from prometheus import Prometheus, load_openmetrics, running_prometheus
 from scaling_queries import adapter_queries, keda_queries
 
 from serve_deploy.autoscaling.hpa import Controller, Pod
-from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler
+from serve_deploy.autoscaling.targets import CONCURRENCY, PENDING, ScalingTargets, autoscaler
 
 Render = Callable[..., list[dict[str, Any]]]
 PODS = {"a": "demo-triton-6c9f-aaaaa", "b": "demo-triton-6c9f-bbbbb"}
@@ -59,6 +59,17 @@ def stepped(pod: str, at: int) -> Story:
     } | waiting(pod, lambda n: 0.0)
 
 
+def streamed(pod: str, rate: float, hangs_at: int = SAMPLES) -> Story:
+    """So many streams a second by the vLLM backend's metrics, of 0.5 s and 1.5 s more, until no token leaves."""
+    return {
+        ("nv_inference_request_success", pod, "top"): lambda n: rate * SCRAPE * n,
+        ("nv_inference_request_duration_us", pod, "top"): lambda n: 800 * rate * SCRAPE * n,
+        ("vllm:time_to_first_token_seconds_count", pod, "top"): lambda n: rate * SCRAPE * min(n, hangs_at),
+        ("vllm:time_to_first_token_seconds_sum", pod, "top"): lambda n: 0.5 * rate * SCRAPE * min(n, hangs_at),
+        ("vllm:time_per_output_token_seconds_sum", pod, "top"): lambda n: 1.5 * rate * SCRAPE * min(n, hangs_at),
+    } | waiting(pod, lambda n: 0.0)
+
+
 def both(story: Callable[[str], Story]) -> Story:
     return story("a") | story("b")
 
@@ -75,6 +86,8 @@ STORIES: dict[str, Story] = {
         lambda pod: served(pod, "top", 100, 0.03) | served(pod, "first", 100, 0.01) | served(pod, "second", 100, 0.02)
     ) | IDLE,
     "members": both(lambda pod: served(pod, "top", 10, 0.1) | waiting(pod, lambda n: 3.0, "second")) | IDLE,
+    "streams": both(lambda pod: streamed(pod, 2)),
+    "hung": both(lambda pod: streamed(pod, 0.5, 40)),
     "step": both(lambda pod: stepped(pod, 40)),
     "blind": {key: value for key, value in both(lambda pod: served(pod, "top", 10, 0.2)).items() if key[1] == "a"},
 }  # fmt: skip
@@ -94,24 +107,29 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield running
 
 
-def queries(render: Render, namespace: str, *, keda: bool) -> dict[str, str]:
+def queries(render: Render, namespace: str, *, keda: bool, exporter: str) -> dict[str, str]:
     """The query of each metric as KEDA sends it, or as prometheus-adapter does for the HPA, of one scenario."""
-    scaling = {"mode": "keda" if keda else "hpa", "prometheus": {"serverAddress": "http://p:9090"}}
+    scaling = {
+        "mode": "keda" if keda else "hpa",
+        "prometheus": {"serverAddress": "http://p:9090"},
+        "metrics": {"decoupled": {"exporter": exporter}},
+    }
     objects = render({"models": {"topLevel": MODELS}, "autoscaling": scaling}, namespace=namespace)
-    return keda_queries(objects) if keda else adapter_queries(objects, list(PODS.values()))
+    found = keda_queries(objects) if keda else adapter_queries(objects, list(PODS.values()))
+    return dict(zip((CONCURRENCY, PENDING), found.values(), strict=True))
 
 
 @pytest.fixture
 def decide(prometheus: Prometheus, render: Render) -> Callable[..., list[int]]:
     """Replicas after each sync, one a scrape, from 2 on; replicas beyond pods a and b are still starting."""
 
-    def run(name: str, *, first: int, syncs: int, keda: bool = False) -> list[int]:
+    def run(name: str, *, first: int, syncs: int, keda: bool = False, exporter: str = "") -> list[int]:
         start, end = START + first * SCRAPE, START + (first + syncs - 1) * SCRAPE
         seen = {
             metric: {
                 labels.get("pod", ""): dict(pairs) for labels, pairs in prometheus.range(query, start, end, SCRAPE)
             }
-            for metric, query in queries(render, name, keda=keda).items()
+            for metric, query in queries(render, name, keda=keda, exporter=exporter).items()
         }
         return _sync(seen, range(start, end + 1, SCRAPE), keda=keda)
 
@@ -174,3 +192,19 @@ def test_keda_reads_the_total(decide: Decide) -> None:
     assert decide("hot", first=30, syncs=6, keda=True) == [4] * 6
     assert decide("step", first=38, syncs=12, keda=True)[-1] == 6
     assert decide("stall", first=36, syncs=14, keda=True)[-1] == 8
+
+
+@pytest.mark.parametrize("keda", [False, True])
+def test_streams_ask_for_what_they_are(decide: Decide, keda: bool) -> None:
+    """4 streams on each of 2 ask for 4; by Triton's counters, 0.002 in flight, for nothing."""
+    assert decide("streams", first=30, syncs=6, keda=keda, exporter="vllm-backend") == [4] * 6
+    assert decide("streams", first=30, syncs=6, keda=keda) == [2] * 6
+
+
+@pytest.mark.parametrize("keda", [False, True])
+def test_hung_engine_scales_up(decide: Decide, keda: bool) -> None:
+    """One stream on each of 2 is below the minimum; 15 that come in 30 s and get no token ask for the maximum."""
+    replicas = decide("hung", first=36, syncs=16, keda=keda, exporter="vllm-backend")
+    assert replicas[:6] == [2] * 6
+    assert replicas[-1] == 8
+    assert decide("hung", first=36, syncs=16, keda=keda) == [2] * 16

@@ -7,8 +7,8 @@
 | SERVE_CLUSTER_PROMETHEUS | that Prometheus' address as KEDA reaches it; without it, KEDA is skipped |
 | SERVE_CLUSTER_IMAGE | another image than NVIDIA's of the chart's release, as repository:tag |
 
-prometheus-adapter must have the chart's rules (helm template … -s templates/adapter-rules.yaml), and Prometheus should
-scrape every few seconds. Where the cluster has no ready node, the tests stand in for the kubelet: pods are marked as
+prometheus-adapter must have the chart's rules (helm template … -s templates/adapter-rules.yaml), also those for
+autoscaling.metrics.decoupled.exporter vllm-backend and vllm, and Prometheus should scrape every few seconds. Where the cluster has no ready node, the tests stand in for the kubelet: pods are marked as
 running, and what only a real container can show (helm test, logs) is skipped.
 """  # noqa: E501
 

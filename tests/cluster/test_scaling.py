@@ -17,6 +17,8 @@ from cluster_stand_ins import ServedLoad, eventually, exporting
 Json = Callable[..., Any]
 Helm = Callable[..., str]
 
+# Triton's counters, the metrics of its vLLM backend, and the gauges of vLLM's own server.
+EXPORTERS = ["", "vllm-backend", "vllm"]
 LABELS = "app.kubernetes.io/component=server"
 SCALING = (
     "autoscaling.minReplicas=2", "autoscaling.maxReplicas=8", "autoscaling.metrics.concurrency.target=2",
@@ -57,25 +59,30 @@ def explain(cluster: Any, namespace: str) -> str:
     return "; ".join(f"{each.type}: {each.message}" for hpa in scalers for each in hpa.status.conditions or [])
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
 def test_hpa_follows_requests_in_flight(
-    cluster: Any, namespace: str, chart: Path, load: ServedLoad, serve_json: Json, helm: Helm
+    cluster: Any, namespace: str, chart: Path, load: ServedLoad, serve_json: Json, helm: Helm, exporter: str
 ) -> None:
     """2 in flight are 2 replicas (the minimum), 10 are 5, and 1 is 2 again; status shows the metric."""
     if "custom.metrics.k8s.io" not in cluster.kinds:
         pytest.skip("prometheus-adapter is not installed: no custom.metrics.k8s.io")
-    settings = [word for setting in ("autoscaling.mode=hpa", *SCALING) for word in ("--set", setting)]
+    scaling = ("autoscaling.mode=hpa", f"autoscaling.metrics.decoupled.exporter={exporter}", *SCALING)
+    settings = [word for setting in scaling for word in ("--set", setting)]
     serve_json("deploy", chart, "--release", "hpa", "-n", namespace, *settings)
     try:
         assert follow(cluster, namespace, load, "hpa") == [2, 5, 2]
         scaler = serve_json("status", "hpa", "-n", namespace)["autoscaler"]
-        assert [metric["name"] for metric in scaler["metrics"]] == ["triton_concurrency", "triton_pending"]
+        suffix = f"_{exporter.replace('-', '_')}" if exporter else ""
+        names = [metric["name"] for metric in scaler["metrics"]]
+        assert names == [f"triton_concurrency{suffix}", f"triton_pending{suffix}"]
         assert scaler["metrics"][0]["target"] == 2
     finally:
         helm("uninstall", "hpa", "-n", namespace)
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
 def test_keda_follows_requests_in_flight(
-    cluster: Any, namespace: str, chart: Path, load: ServedLoad, serve_json: Json, helm: Helm
+    cluster: Any, namespace: str, chart: Path, load: ServedLoad, serve_json: Json, helm: Helm, exporter: str
 ) -> None:
     """The same replicas by KEDA, which asks Prometheus for the total itself."""
     if "keda.sh" not in cluster.kinds:
@@ -83,7 +90,8 @@ def test_keda_follows_requests_in_flight(
     address = os.environ.get("SERVE_CLUSTER_PROMETHEUS")
     if not address:
         pytest.skip("SERVE_CLUSTER_PROMETHEUS does not give the address at which KEDA reaches Prometheus")
-    scaling = ("autoscaling.mode=keda", f"autoscaling.prometheus.serverAddress={address}", *SCALING)
+    where = f"autoscaling.prometheus.serverAddress={address}"
+    scaling = ("autoscaling.mode=keda", where, f"autoscaling.metrics.decoupled.exporter={exporter}", *SCALING)
     settings = [word for setting in scaling for word in ("--set", setting)]
     serve_json("deploy", chart, "--release", "keda", "-n", namespace, *settings)
     try:

@@ -84,7 +84,10 @@ def running_status(pod: Any) -> dict[str, Any]:
 
 
 class ServedLoad:
-    """A load of so many requests in flight in all, spread evenly over a release's pods, as Triton's metrics tell it."""
+    """A load of so many requests in flight in all, spread evenly over a release's pods.
+
+    Triton's counters tell it, and so do the metrics of its vLLM backend and of vLLM's own server.
+    """
 
     def __init__(self, core: Api, namespace: str, selector: str) -> None:
         self._core, self._namespace, self._selector = core, namespace, selector
@@ -112,7 +115,21 @@ class ServedLoad:
         lines += [f"nv_inference_request_duration_us{self._labels(pod)} {busy:.0f}" for pod, busy in pods]
         lines.append("# TYPE nv_inference_pending_request_count gauge")
         lines += [f"nv_inference_pending_request_count{self._labels(pod)} 0" for pod, _ in pods]
+        lines += [
+            line for pod, busy in pods for line in self._stream_lines(pod, busy / 1e6, self.in_flight / len(pods))
+        ]
         return "\n".join(lines) + "\n"
+
+    def _stream_lines(self, pod: str, seconds: float, running: float) -> Iterator[str]:
+        """Requests of a second, of which a quarter passes before the first token."""
+        labels = self._labels(pod)
+        yield f"nv_inference_request_success{labels} {seconds:.0f}"
+        yield f"vllm:time_to_first_token_seconds_count{labels} {seconds:.0f}"
+        yield f"vllm:time_to_first_token_seconds_sum{labels} {seconds / 4:.3f}"
+        yield f"vllm:time_per_output_token_seconds_sum{labels} {seconds * 3 / 4:.3f}"
+        own = labels.replace('model="digits",version="1"', 'model_name="org/digits"')
+        yield f"vllm:num_requests_running{own} {running}"
+        yield f"vllm:num_requests_waiting{own} 0"
 
     def _labels(self, pod: str) -> str:
         return f'{{namespace="{self._namespace}",pod="{pod}",model="digits",version="1"}}'

@@ -75,8 +75,16 @@ def whole_phrases() -> Tokenizer:
     return _trained(tokenizer, trainers.UnigramTrainer, 3000, special_tokens=["<unk>"], unk_token="<unk>")
 
 
+def crossing_bpe() -> Tokenizer:
+    """BPE over bytes that nothing splits before: some tokens run over a space."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return _trained(tokenizer, trainers.BpeTrainer, 1500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+
+
 KINDS: dict[str, Callable[[], Tokenizer]] = {
-    make.__name__: make for make in (byte_bpe, bare_bytes, word_piece, unigram, marked_bpe, whole_phrases)
+    make.__name__: make for make in (byte_bpe, bare_bytes, word_piece, unigram, marked_bpe, crossing_bpe, whole_phrases)
 }
 
 

@@ -29,7 +29,7 @@ def read_objective(text: str) -> Gate:
     upper = gate.comparison in ("<", "<=")
     if not ((is_p99(gate) and upper) or (gate.needs_tokens and upper != (gate.figure == "goodput"))):
         raise UsageError(
-            f"`objectives={text}`: scaling needs an upper limit for the p99, or an objective of token streams",
+            f"`slo={text}`: scaling needs an upper limit for the p99, or an objective of token streams",
             hint="for example 'p99<50ms', 'ttft_p99<500ms', 'itl_p99<50ms' or 'goodput>95%'",
         )
     return gate
@@ -84,13 +84,12 @@ class ChartOptions:
     ] = None
     gpu: Annotated[str | None, Option("GPU of each replica, such as l4.", metavar="PROFILE", group=_MODELS)] = None
     cloud: Annotated[str, Option("Where that GPU runs: gke, eks, aks, oke or onprem.", group=_MODELS)] = ""
-    objectives: Annotated[
-        tuple[Gate, ...],
+    slo: Annotated[
+        tuple[str, ...],
         Option(
             "An objective, such as 'p99<50ms', or of token streams 'ttft_p99<500ms'; repeat it for several.",
             metavar="GATE",
             group=_SCALING,
-            read=read_objective,
         ),
     ] = ()
     reports: Annotated[tuple[LoadTestReport, ...], Made(read_capacity)] = ()
@@ -137,6 +136,15 @@ class ChartOptions:
     diff: Annotated[bool, Option("Show what would change in the directory, write nothing.", group=_WRITING)] = False
     dry_run: Annotated[bool, Option("Show what would be written, write nothing.", group=_WRITING)] = False
     force: Annotated[bool, Option("Replace a chart that exists already.", group=_WRITING)] = False
+
+    def __post_init__(self) -> None:
+        """Refuse an objective that scaling cannot hold, whatever else is asked for."""
+        _ = self.objectives
+
+    @property
+    def objectives(self) -> tuple[Gate, ...]:
+        """`slo`, read; UsageError for what scaling cannot hold."""
+        return tuple(map(read_objective, self.slo))
 
     @property
     def slo_p99_seconds(self) -> float | None:

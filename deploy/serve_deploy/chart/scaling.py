@@ -89,7 +89,7 @@ def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, export
         DerivedValue("autoscaling.minReplicas", *least),
         DerivedValue("autoscaling.maxReplicas", *most),
         *_windows(0.0, options, exporter),
-        *_alert_budgets(options.slo_p99_seconds, "`objectives`"),
+        *_alert_budgets(options.slo_p99_seconds, "`slo`"),
         *_first_token_budget(options),
     ]
 
@@ -126,6 +126,7 @@ def _plan_targets(
 
 def _plan_values(plan: ScalingPlan, options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
     capacity, targets = plan.capacity, plan.capacity.targets
+    only_streams = options.slo_p99_seconds is None and bool(options.stream_objectives)
     origins = {each.name: each.origin for each in capacity.derived}
     facts = [
         DerivedValue(f"({each.name})", f"{_figure(each.value)} {each.unit}".strip(), each.origin)
@@ -140,7 +141,8 @@ def _plan_values(plan: ScalingPlan, options: ChartOptions, exporter: Exporter) -
         DerivedValue("autoscaling.minReplicas", targets.min_replicas, origins["min_replicas"]),
         DerivedValue("autoscaling.maxReplicas", targets.max_replicas, origins["max_replicas"]),
         *_windows(capacity.slo_p99_seconds, options, exporter),
-        *_alert_budgets(capacity.slo_p99_seconds, origins["slo_p99"]),
+        # Of streams alone, Triton's own times tell nothing.
+        *([] if only_streams else _alert_budgets(capacity.slo_p99_seconds, origins["slo_p99"])),
         *_first_token_budget(options),
     ]
 

@@ -48,11 +48,11 @@ class Tokenizer:
             for encoding in self.library.encode_batch_fast(batch, add_special_tokens=False)
         ]
 
-    def single_tokens(self) -> list[str]:
-        """The text of every token of the vocabulary that is not a special one, in the order of their ids."""
-        ids = sorted(self.library.get_vocab(with_added_tokens=False).values())
-        texts: list[str] = self.library.decode_batch([[number] for number in ids])
-        return texts
+    def vocabulary(self) -> dict[str, str]:
+        """Every token but the special ones, in the order of their ids: as it is spelled, and the text that it is."""
+        ids = sorted(self.library.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
+        texts = self.library.decode_batch([[number] for _, number in ids])
+        return dict(zip((spelled for spelled, _ in ids), texts, strict=True))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,6 +17,8 @@ _MOST_WORDS = 4096
 _FEWEST_WORDS = 32
 _FEWEST_LETTERS = 2
 _LONGEST_WORD = 12
+_SPACES = " Ġ▁"  # how vocabularies spell a space
+_SPACE = re.compile(f"[{_SPACES}]")
 _OPENINGS = 1_000_000
 _MOST_GLUED = 64  # letters without spaces between them: few enough to meet all pairs in a trial
 _TRIALS = 24
@@ -82,10 +85,11 @@ def find_words(tokenizer: Tokenizer) -> Words:
 
     UsageError where the vocabulary has too few, so that no length can be hit exactly.
     """
-    texts = [text.strip() for text in tokenizer.single_tokens()]
-    letters = [text for text in dict.fromkeys(texts) if text.isalpha() and len(text) <= _LONGEST_WORD]
+    vocabulary = tokenizer.vocabulary()
+    texts = dict.fromkeys(text.strip() for text in vocabulary.values())
+    letters = [text for text in texts if text.isalpha() and len(text) <= _LONGEST_WORD]
     # A token such as "of the" would swallow the words on both sides of its space.
-    before_spaces = tuple({part for text in texts for part in text.split()[:-1]})
+    before_spaces = tuple({part for token in vocabulary for part in _SPACE.split(token.strip(_SPACES))[:-1] if part})
     apart = [text for text in letters if not text.endswith(before_spaces)] if before_spaces else letters
     plain = [text for text in apart if text.isascii() and text.islower() and len(text) >= _FEWEST_LETTERS]
     glued = [text for text in letters if len(text) == 1][:_MOST_GLUED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serve_deploy.rendering import summary
+from serve_deploy.rendering import baseline_words, summary
 from serve_deploy.rendering.charts.curve import PLAIN_AXES, TOKEN_AXES, Line, draw_comparison
 from serve_deploy.rendering.charts.frame import Chart
 from serve_deploy.rendering.charts.percentiles import Climb, draw_percentile_comparison
@@ -35,7 +35,7 @@ def render_html(reports: Sequence[NamedReport]) -> str:
         several=len(reports) > 1,
         views=views,
         comparisons=_compare(reports) if len(reports) > 1 else [],
-        change_columns=summary.CHANGE_COLUMNS,
+        change_columns=baseline_words.CHANGE_COLUMNS,
         tool_version=reports[0].report.tool_version,
     )
     return page.rstrip() + "\n"

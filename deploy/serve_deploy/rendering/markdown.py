@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from serve_deploy.rendering import summary
+from serve_deploy.rendering import baseline_words, summary
 from serve_deploy.rendering.load_kinds import measures_tokens
 from serve_deploy.reports.report import LoadTestReport, NamedReport
 from serve_deploy.text_table import columns_in_use
@@ -50,10 +50,10 @@ def _render_one(named: NamedReport) -> str:
 def _baseline(report: LoadTestReport) -> list[str]:
     if report.baseline is None:
         return []
-    rows = [_escape_all(row) for row in summary.change_rows(report.baseline)]
+    rows = [_escape_all(row) for row in baseline_words.change_rows(report.baseline)]
     return [
-        _escape(summary.describe_baseline(report.baseline)),
-        _table(summary.CHANGE_COLUMNS, rows),
+        _escape(baseline_words.describe_baseline(report.baseline)),
+        _table(baseline_words.CHANGE_COLUMNS, rows),
         *map(_escape, report.baseline.notes),
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_deploy.errors import UsageError
-from serve_deploy.rendering import summary, token_words
+from serve_deploy.rendering import baseline_words, summary, token_words
 from serve_deploy.rendering.charts.changes import draw_changes
 from serve_deploy.rendering.charts.curve import PLAIN_AXES, TOKEN_AXES, draw_curve
 from serve_deploy.rendering.charts.frame import Chart
@@ -95,8 +95,8 @@ def build_view(named: NamedReport, anchor: str) -> ReportView:
         gates=tuple((gate, format_load(gate.load) if gate.load else "whole run") for gate in report.gates),
         search=report.search.explanation if report.search else "",
         baseline=draw_changes(report.baseline, f"changes-{anchor}") if report.baseline else None,
-        baseline_words=summary.describe_baseline(report.baseline) if report.baseline else "",
-        baseline_rows=tuple(summary.change_rows(report.baseline)) if report.baseline else (),
+        baseline_words=baseline_words.describe_baseline(report.baseline) if report.baseline else "",
+        baseline_rows=tuple(baseline_words.change_rows(report.baseline)) if report.baseline else (),
         baseline_notes=report.baseline.notes if report.baseline else (),
         overview=tuple(chart for chart in (curve, share if several else None) if chart),
         errors=tuple(summary.error_rows(report)),

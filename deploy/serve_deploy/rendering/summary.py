@@ -6,28 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.rendering import token_words
+from serve_deploy.rendering.baseline_words import describe_verdict
 from serve_deploy.rendering.load_kinds import Kind, kinds_of
 from serve_deploy.rendering.token_words import describe_protocol, list_token_warnings
 from serve_deploy.reports.figures import (
-    METRIC_NAMES,
     describe_data,
-    format_change,
     format_count,
     format_load,
-    format_moment,
-    format_number,
-    format_share,
-    format_time_us,
 )
 from serve_deploy.reports.intervals import measure_interval
 from serve_deploy.reports.judging import list_failures
 from serve_deploy.reports.point import Interval, Point
 from serve_deploy.reports.pooling import group_by_load, pool_repeats
-from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange, NamedReport
+from serve_deploy.reports.report import LoadTestReport, NamedReport
 
 GATE_COLUMNS = ("gate", "load", "", "measured")
 ERROR_COLUMNS = ("error", "load", "requests", "example")
-CHANGE_COLUMNS = ("figure", "load", "before", "now", "change", "verdict")
 
 
 @dataclass(frozen=True)
@@ -151,60 +145,6 @@ def _count_requests(count: int) -> str:
     return "1 request was" if count == 1 else f"{format_count(count)} requests were"
 
 
-def change_rows(comparison: BaselineComparison) -> list[tuple[str, ...]]:
-    """One row a figure that was compared with the baseline, in the order of CHANGE_COLUMNS."""
-    return [_change_row(change) for change in comparison.changes]
-
-
-def _change_row(change: MetricChange) -> tuple[str, ...]:
-    write = _WRITE_METRIC[change.metric]
-    span = ""
-    if change.change_low is not None and change.change_high is not None:
-        span = f" ({format_change(change.change_low)} to {format_change(change.change_high)})"
-    return (
-        METRIC_NAMES[change.metric],
-        format_load(change.load),
-        *("–" if value is None else write(value) for value in (change.before, change.now)),
-        "–" if change.change is None else f"{format_change(change.change)}{span}",
-        change.verdict.replace("_", " "),
-    )
-
-
-_WRITE_METRIC: dict[str, Callable[[float], str]] = {
-    "response_p50": format_time_us,
-    "response_p99": format_time_us,
-    "throughput": lambda value: f"{format_number(value, 4)}/s",
-    "error_rate": format_share,
-    "ttft_p50": format_time_us,
-    "ttft_p99": format_time_us,
-    "itl_p99": format_time_us,
-    "output_tokens": lambda value: f"{format_number(value, 4)}/s",
-    "goodput": format_share,
-}
-
-
-def describe_baseline(comparison: BaselineComparison) -> str:
-    """What the run was compared with, and how sure the verdicts are."""
-    words = _describe_comparison(comparison)
-    return (
-        f"{words[0].upper()}{words[1:]} {comparison.baseline} of {format_moment(comparison.baseline_started_at)} "
-        f"(at {comparison.confidence * 100:g} % confidence over all figures together; "
-        f"changes under {comparison.minimum_effect * 100:g} % are ignored)."
-    )
-
-
-def _describe_comparison(comparison: BaselineComparison) -> str:
-    """The verdict in words that the baseline's name follows."""
-    verdicts = [change.verdict for change in comparison.changes]
-    if comparison.regressed:
-        return "slower than"
-    if comparison.compared == "not":
-        return "not compared with"
-    if comparison.compared == "in part":
-        return f"{verdicts.count('not_compared')} of {len(verdicts)} figures not compared with"
-    return "not shown to be slower than" if "undecided" in verdicts else "not slower than"
-
-
 def has_failed(report: LoadTestReport) -> bool:
     """Whether the run is partial, missed a gate, is slower than its baseline, or was not compared in full."""
     return bool(list_failures(report))
@@ -220,7 +160,7 @@ def describe_outcome(report: LoadTestReport) -> str:
         total = plural(len(report.gates), "gate")
         words.append(f"{missed} of {total} missed" if missed else f"{total} passed")
     if report.baseline is not None:
-        words.append(f"{_describe_comparison(report.baseline)} the baseline")
+        words.append(f"{describe_verdict(report.baseline)} the baseline")
     return ", ".join(words) or "complete"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from serve_deploy.rendering import summary
+from serve_deploy.rendering import baseline_words, summary
 from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.rendering.load_kinds import INFERENCES, INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS
 from serve_deploy.rendering.token_words import describe_gap, describe_goodput, describe_tokens
@@ -169,8 +169,10 @@ def _latencies(rows: Sequence[tuple[str, ...]], width: int | None, dispensable: 
 def _baseline(report: LoadTestReport, width: int | None) -> str:
     if report.baseline is None:
         return ""
-    table = _fit(summary.CHANGE_COLUMNS, summary.change_rows(report.baseline), width)
-    sentences = [_wrap(text, width) for text in (summary.describe_baseline(report.baseline), *report.baseline.notes)]
+    table = _fit(baseline_words.CHANGE_COLUMNS, baseline_words.change_rows(report.baseline), width)
+    sentences = [
+        _wrap(text, width) for text in (baseline_words.describe_baseline(report.baseline), *report.baseline.notes)
+    ]
     return "\n".join([sentences[0], table, *sentences[1:]])
 
 

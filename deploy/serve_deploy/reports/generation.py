@@ -16,7 +16,7 @@ CountedBy = Literal["usage", "tokenizer", "chunks"]
 
 
 class LongestGap(Document):
-    """The longest silence inside one answer, which began `start_seconds` into the period.
+    """The longest silence inside one answer, failed ones included, which began `start_seconds` into the period.
 
     `request` is the id that the server knows the request by; `pieces_before` came before the gap.
     """

@@ -21,7 +21,7 @@ class JudgingOptions:
     slo: Annotated[
         tuple[str, ...],
         Option(
-            "Gate such as 'p99<50ms', 'errors<0.1%' or 'throughput>200'; exit code 7 if missed; repeatable.",
+            "Gate such as 'p99<50ms', 'errors<0.1%' or 'ttft_p99<1s'; exit code 7 if missed; repeatable.",
             metavar="GATE",
             group=_GATES,
         ),

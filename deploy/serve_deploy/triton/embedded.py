@@ -24,9 +24,13 @@ _STUB = "triton_python_backend_stub"
 
 
 class EmbeddedRuntime:
-    """tritonserver of nvidia-pytriton, run on this Python."""
+    """tritonserver of nvidia-pytriton, run on this Python; its Python models and its metrics can use a GPU."""
 
     name: RuntimeName = "embedded"
+
+    def __init__(self, gpu_driver: Path = Path("/dev/nvidiactl")) -> None:
+        # Without a driver, asking for a GPU's metrics only fills the log with errors.
+        self._gpu_driver = gpu_driver
 
     def why_unavailable(self) -> str | None:
         """Say what is missing, if anything."""
@@ -41,7 +45,7 @@ class EmbeddedRuntime:
         return None
 
     def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:
-        """Lay out the backend directory in `folder`; the server is pure CPU."""
+        """Lay out the backend directory in `folder`."""
         root = _package_root()
         if root is None:
             raise FileNotFoundError("nvidia-pytriton")
@@ -56,7 +60,7 @@ class EmbeddedRuntime:
             f"--cache-directory={root / 'tritonserver' / 'caches'}",
             f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(server_id)}",
             f"--model-load-thread-count={_LOAD_THREADS}",
-            "--allow-gpu-metrics=false",
+            f"--allow-gpu-metrics={str(self._gpu_driver.exists()).lower()}",
             # Last, so that what the user asks for holds.
             *server_arguments(options, ports, server_id, repository=str(repository.path)),
         )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizer_files import KINDS
+from tokenizer_files import KINDS, write_tokenizer
+from tokenizers import Tokenizer as Library
+from tokenizers import decoders, models, pre_tokenizers
 
 from serve_deploy.errors import UsageError
 from serve_deploy.prompts.lengths import TokenLengths
 from serve_deploy.prompts.synthetic import HOW_MANY, SyntheticConversations, TraceConversations
-from serve_deploy.prompts.tokenizer import Tokenizer
+from serve_deploy.prompts.tokenizer import Tokenizer, read_tokenizer
 from serve_deploy.prompts.words import Words, common_words, find_words
 
 EXACT = [kind for kind in KINDS if kind != "whole_phrases"]
@@ -104,6 +107,19 @@ def test_a_vocabulary_that_cannot_hit_a_length_is_refused(tokenizers: dict[str, 
     with pytest.raises(UsageError, match="too few words that are one token each") as caught:
         find_words(tokenizers["whole_phrases"])
     assert str(caught.value.hint).startswith("leave out `tokenizer`: lengths are approximate then")
+
+
+def test_words_that_a_token_runs_over_are_not_used(tmp_path: Path) -> None:
+    """Two neighbours among 2,744 words are one token: too rare to be met by trying."""
+    words = ["".join(letters) for letters in itertools.product("abcdefghijklmn", repeat=3)]
+    pieces = [("<unk>", 0.0), *((letter, -20.0) for letter in "▁abcdefghijklmn")]
+    pieces += [*((f"▁{word}", -5.0) for word in words), ("▁big▁ink", -5.0)]
+    model = Library(models.Unigram(pieces, 0))
+    model.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    model.decoder = decoders.Metaspace()
+    tokenizer = read_tokenizer(write_tokenizer(tmp_path, model))
+    assert tokenizer.count_tokens(["ink big", "big ink"]) == [2, 1]
+    assert set(words) - set(find_words(tokenizer).words) == {"big"}
 
 
 @pytest.mark.parametrize("kind", EXACT)

@@ -8,6 +8,7 @@ import pytest
 
 from serve_deploy.errors import TritonStartError
 from serve_deploy.triton import ServerOptions
+from serve_deploy.triton.embedded import EmbeddedRuntime
 from serve_deploy.triton.runtime import Launch, Ports
 from serve_deploy.triton.runtimes import DockerRuntime, InstalledRuntime, known_runtimes, select_runtime
 
@@ -89,3 +90,16 @@ def test_installed_needs_tritonserver(monkeypatch: pytest.MonkeyPatch, tmp_path:
     """An empty PATH has none."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "no tritonserver on PATH" in (InstalledRuntime().why_unavailable() or "")
+
+
+@pytest.mark.parametrize("has_driver", [True, False], ids=["driver", "none"])
+def test_gpu_metrics_are_asked_for_where_there_is_a_driver(tmp_path: Path, has_driver: bool) -> None:
+    """The embedded server exports a GPU's metrics, and does not look for one where NVIDIA's driver is missing."""
+    driver = tmp_path / "nvidiactl"
+    if has_driver:
+        driver.touch()
+    folder = tmp_path / "layout"
+    folder.mkdir()
+    options = ServerOptions(repository=tmp_path)
+    launch = EmbeddedRuntime(gpu_driver=driver).prepare(options, _PORTS, "metrics", folder)
+    assert f"--allow-gpu-metrics={str(has_driver).lower()}" in launch.command

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serve_deploy.rendering import summary
+from serve_deploy.rendering import baseline_words
 from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_both
 from serve_deploy.rendering.charts.svg import Drawing, Scale
 from serve_deploy.reports.figures import METRIC_NAMES, format_change, format_load
@@ -40,12 +40,12 @@ def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart | Non
     return Chart(
         identifier=identifier,
         title="Against the baseline",
-        lead=summary.describe_baseline(comparison),
+        lead=baseline_words.describe_baseline(comparison),
         legend=tuple(entry for entry in LEGEND if entry[0] in used),
         wide=wide,
         narrow=narrow,
-        columns=summary.CHANGE_COLUMNS,
-        rows=tuple(summary.change_rows(comparison)),
+        columns=baseline_words.CHANGE_COLUMNS,
+        rows=tuple(baseline_words.change_rows(comparison)),
     )
 
 

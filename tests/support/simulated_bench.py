@@ -130,7 +130,7 @@ def tune_simulated(truth: Truth, options: TuneOptions, goal: Goal, seed: int, no
     """The whole of a tuning but for the servers: measure, simulate, race."""
     subject: Any = Subject(SimpleNamespace(name="m", config=parse_config(CONFIG)), BASELINE, truth.largest)  # type: ignore[arg-type]
     bench: Any = SimulatedBench(truth, seed, noise)
-    settings = Measuring(bench, subject, options).measure_settings()
+    settings = Measuring(bench, subject, options, goal).measure_settings()
     twins = make_twins(options, subject, goal, settings.services)
     ranked = rank(twins, make_space(options, BASELINE, truth.largest, settings.counts))
     predictions = (twins.predict(BASELINE), *choose_finalists(ranked, BASELINE, options.finalists))

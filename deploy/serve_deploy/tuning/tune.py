@@ -15,7 +15,7 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.answers import keep_answers, keep_samples
 from serve_deploy.tuning.apply import apply_winner
 from serve_deploy.tuning.bench import Bench, RequestSource
-from serve_deploy.tuning.candidates import Setting
+from serve_deploy.tuning.candidates import SCHEDULING, Setting
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.conclusion import (
     describe_contestant,
@@ -34,6 +34,7 @@ from serve_deploy.tuning.racing import Contestant, Racing
 from serve_deploy.tuning.ranking import Prediction, Twins, choose_finalists, make_space, rank
 from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
 from serve_deploy.tuning.result import Effort, TuningResult
+from serve_deploy.tuning.search import require_search
 from serve_deploy.tuning.servers import Servers, local_servers
 from serve_deploy.tuning.service import Service
 from serve_deploy.tuning.subject import Subject, read_subject
@@ -50,6 +51,7 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     """
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
+    require_search({path: values for path, values in options.vary if path not in SCHEDULING})
     goal = Goal(options.objective, tuple(parse_gate(text) for text in options.slo))
     subject = read_subject(options)
     state = state_folder(options.state)
@@ -112,7 +114,7 @@ class _Run:
 
     def go(self) -> TuningResult:
         self._prepare()
-        settings = Measuring(self.bench, self.subject, self.options).measure_settings()
+        settings = Measuring(self.bench, self.subject, self.options, self.goal).measure_settings()
         twins, ranked = self._simulate(settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
         finalists = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, self.options.finalists)

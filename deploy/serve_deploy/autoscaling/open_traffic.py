@@ -39,7 +39,7 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, sl
 
     `loads` are the report's usable ones up to saturation, and `config` the ModelConfig that was measured, or None.
     """
-    built = _build_twin(report, config)
+    built = build_twin(report, config)
     if isinstance(built, str):
         return OpenReplica(None, built)
     worst, where = max((_miss(built, load), load.asked) for load in loads if load.users)
@@ -82,7 +82,7 @@ def _last_within(rates: Sequence[float], p99s: Sequence[float], slo_seconds: flo
     return rates[last] + share * (rates[last + 1] - rates[last])
 
 
-def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
+def build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     """The twin of the model that was swept, or why there is none."""
     if any(point.generation for point in report.points):
         return "token streams are not simulated"

@@ -99,7 +99,8 @@ def build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     service, largest = _service_times(seen, _spread(point, stats), report.target.instances)
     model = _up_to(read_served_model(config, service, report.target.instances), largest)
     delay = model.batching.max_queue_delay_seconds if model.batching else 0.0
-    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - min(delay, stats.queue_us / 1e6))
+    model = replace(model, dispatch_seconds=max(0.0, stats.queue_us / 1e6 - delay))
+    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - stats.queue_us / 1e6)
     # The load generator's process sends one request after another.
     sending = min(point.client.cpu_us_per_request / 1e6, beyond)
     outside = Outside(times=Times.constant(sending), workers=1, latency_seconds=beyond - sending)

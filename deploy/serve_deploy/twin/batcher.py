@@ -76,7 +76,7 @@ class BatchingStation(Station):
         self._requests.end(now, batch)
 
     def _has_slot(self) -> bool:
-        return len(self._ready) < self._ahead if self._ahead else self.instances.idle > 0
+        return len(self._ready) < (self._ahead or self.instances.idle)
 
     def _form(self, now: float) -> None:
         """What the batcher's thread does once it wakes, until it waits again."""
@@ -110,8 +110,16 @@ class BatchingStation(Station):
         if not self._newest:
             self._ready.append(self._newest)
         self._newest += self._queue.take(count)
-        if self.instances.idle:
+        if self.instances.idle and self._dispatch_seconds:
+            self._dispatch(now)
+        elif self.instances.idle:
             self._start_next(now)
+
+    def _awake(self, now: float, _: object) -> None:
+        self._dispatching = False
+        while self._ready and self.instances.idle:
+            self._start_next(now)
+        self._form(now)
 
     def _start_next(self, now: float) -> None:
         batch = self._ready.popleft()

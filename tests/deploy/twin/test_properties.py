@@ -59,6 +59,7 @@ def models(draw: st.DrawFn, policies: st.SearchStrategy[QueuePolicy] = POLICIES)
         policy=draw(policies) if batching else QueuePolicy(),
         priority_levels=draw(st.sampled_from([0, 3])) if batching else 0,
         exclusive=draw(st.booleans()),
+        dispatch_seconds=draw(st.sampled_from([0.0, 0.0005])),
     )
 
 
@@ -106,7 +107,7 @@ def test_an_instance_executes_one_batch_at_a_time(model: ServedModel, load: Load
 @given(models(), LOADS)
 def test_no_instance_idles_while_a_request_waits(model: ServedModel, load: LoadShape) -> None:
     """Without a delay a request that enters while an instance is idle starts at once; nothing else may hold it up."""
-    if model.batching and model.batching.max_queue_delay_seconds:
+    if model.dispatch_seconds or (model.batching and model.batching.max_queue_delay_seconds):
         return
     run = go(model, load)
     instances, entered = run.stations["m"].instances, run.requests.entered

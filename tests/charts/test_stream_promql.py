@@ -240,6 +240,12 @@ def test_stalled_engine_fires(fires: Fires) -> None:
     assert fires(hung, "9m", "vllm") == {"TritonStreamsStalled"}  # type: ignore[call-arg]
 
 
+def test_growing_queue_of_streams_fires(fires: Fires) -> None:
+    """5 wait for their first token, and 0.8 more each minute: the guard sees no stall, but the queue grows."""
+    waited = " ".join(f"{15 * (5 * n + 0.1 * n * n):g}" for n in range(61))
+    assert fires(streamed(waited=waited), "14m") == {"TritonPendingGrowing"}
+
+
 def test_idle_stream_beside_a_busy_model_is_quiet(fires: Fires) -> None:
     """What waits for the ordinary model is none of the engine's."""
     idle = {name: "100x60" for name in taken() | streamed()} | {f"nv_inference_pending_request_count{{{LLM}}}": "0x60"}

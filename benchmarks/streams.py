@@ -264,7 +264,7 @@ class Contenders:
             "chat": ["--endpoint-type", "chat", "--use-server-token-count"],
             "completions": ["--endpoint-type", "completions", "--use-server-token-count"],
             "triton": ["--endpoint-type", "template", "--custom-endpoint", PATHS["triton"], "--extra-inputs",
-                       f"payload_template:{TEMPLATE}", "--extra-inputs", "response_field:text_output"],
+                       json.dumps({"payload_template": TEMPLATE, "response_field": "text_output"})],
         }  # fmt: skip
         return run_program(
             self.aiperf, "profile", "-m", "llm", "--url", server.url, "--streaming", *kinds[protocol],

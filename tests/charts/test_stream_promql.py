@@ -240,6 +240,12 @@ def test_stalled_engine_fires(fires: Fires) -> None:
     assert fires(hung, "9m", "vllm") == {"TritonStreamsStalled"}  # type: ignore[call-arg]
 
 
+def test_idle_stream_beside_a_busy_model_is_quiet(fires: Fires) -> None:
+    """What waits for the ordinary model is none of the engine's."""
+    idle = {name: "100x60" for name in taken() | streamed()} | {f"nv_inference_pending_request_count{{{LLM}}}": "0x60"}
+    assert fires(digits() | idle, "14m") == set()
+
+
 def test_late_first_token_fires(fires: Fires) -> None:
     """The p99 lies in the bucket from 1 to 2.5 s, and the objective is 0.5 s."""
     assert fires(streamed() | first_tokens("2.5"), "8m") == {"TritonFirstTokenBudget"}

@@ -66,7 +66,7 @@ def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, 
     raise ThresholdError(
         f"no targets keep the objective: on a {failed.curve} {failed.breach_fraction:.1%} of the requests miss it"
         f" (for up to {failed.longest_breach_seconds:.0f} s at a time), with {failed.turns_per_hour:.1f} turns an hour",
-        hint="raise `max_replicas`, shorten the cold start, or relax `objectives`",
+        hint="raise `max_replicas`, shorten the cold start, or relax `slo`",
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from serve_deploy.option import Made, Option
 from serve_deploy.overrides import read_overrides
+from serve_deploy.planning.objectives import read_objective
 from serve_deploy.planning.scaling_options import (
     DEFAULT_GROWTH_PERCENT,
     SCALING,
@@ -17,15 +18,16 @@ from serve_deploy.planning.scaling_options import (
     MaxReplicas,
     MinReplicas,
     Mix,
-    Objectives,
     PeakRate,
+    Slo,
 )
 
 if TYPE_CHECKING:
+    from serve_deploy.reports.gates import Gate
     from serve_deploy.reports.report import LoadTestReport
 else:
     # Too slow to import for a list of options, and needed only by type checkers.
-    LoadTestReport = object
+    Gate = LoadTestReport = object
 
 _CHART, _MODELS, _WRITING = "Chart", "Models and GPU", "Writing"
 
@@ -68,7 +70,7 @@ class ChartOptions:
     ] = None
     gpu: Annotated[str | None, Option("GPU of each replica, such as l4.", metavar="PROFILE", group=_MODELS)] = None
     cloud: Annotated[str, Option("Where that GPU runs: gke, eks, aks, oke or onprem.", group=_MODELS)] = ""
-    objectives: Objectives = ()
+    slo: Slo = ()
     reports: Annotated[tuple[LoadTestReport, ...], Made(read_capacity)] = ()
     mix: Mix = None
     autoscaling: Annotated[Literal["hpa", "keda", "off"], Option("What scales the replicas.", group=SCALING)] = "hpa"
@@ -95,3 +97,12 @@ class ChartOptions:
     diff: Annotated[bool, Option("Show what would change in the directory, write nothing.", group=_WRITING)] = False
     dry_run: Annotated[bool, Option("Show what would be written, write nothing.", group=_WRITING)] = False
     force: Annotated[bool, Option("Replace a chart that exists already.", group=_WRITING)] = False
+
+    def __post_init__(self) -> None:
+        """Refuse an objective that scaling cannot hold, whatever else is asked for."""
+        _ = self.objectives
+
+    @property
+    def objectives(self) -> tuple[Gate, ...]:
+        """`slo`, read; UsageError for what scaling cannot hold."""
+        return tuple(map(read_objective, self.slo))

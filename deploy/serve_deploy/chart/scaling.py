@@ -98,7 +98,7 @@ def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, export
         DerivedValue("autoscaling.minReplicas", *least),
         DerivedValue("autoscaling.maxReplicas", *most),
         *_windows(0.0, options, exporter),
-        *_alert_budgets(lowest_p99_seconds(options.objectives), "`objectives`"),
+        *_alert_budgets(lowest_p99_seconds(options.objectives), "`slo`"),
         *_first_token_budget(options),
     ]
 

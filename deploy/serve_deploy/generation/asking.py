@@ -15,7 +15,7 @@ GenerationProtocol = Literal["triton", "chat", "completions", "grpc"]
 # Names that Triton's backends have for the same input.
 _STREAM = ("stream", "streaming")
 _MOST_TOKENS = ("max_tokens", "sampling_param_max_tokens")
-_SAMPLING = "sampling_parameters"
+SAMPLING_PARAMETERS = "sampling_parameters"
 # vLLM's backend counts the tokens of each response where it is asked to.
 _WANTED = ("exclude_input_in_output", "return_num_input_tokens", "return_num_output_tokens")
 
@@ -33,7 +33,8 @@ class Message(Protocol):
 class Asking:
     """How every request of a run asks; `inputs` are the model's where Triton tells them.
 
-    `parameters` are sampling parameters, `max_tokens` the most tokens of an answer where a prompt does not say.
+    `parameters` are sampling parameters; None leaves out what would be sent otherwise. `max_tokens` is the most tokens
+    of an answer where a prompt does not say.
     """
 
     protocol: GenerationProtocol
@@ -57,18 +58,19 @@ class Asking:
             **({"ignore_eos": True} if self.ignore_eos else {}),
             **self.parameters,
         }
+        text = "\n".join(message.content for message in messages)
+        if self.protocol in ("triton", "grpc"):
+            return {self.text_input: text, **self._triton_inputs(_present(sampling))}
+        asked: Document = {"prompt": text}
         if self.protocol == "chat":
             said = [{"role": message.role, "content": message.content} for message in messages]
-            return {"model": self.model, "messages": said, **_STREAMED, **sampling}
-        text = "\n".join(message.content for message in messages)
-        if self.protocol == "completions":
-            return {"model": self.model, "prompt": text, **_STREAMED, **sampling}
-        return {self.text_input: text, **self._triton_inputs(sampling)}
+            asked = {"messages": said}
+        return {"model": self.model, **asked, **_present({**_STREAMED, **sampling})}
 
     def _triton_inputs(self, sampling: Document) -> Document:
         asked: Document = {name: True for name in (*_STREAM, *_WANTED) if name in self.inputs}
-        if _SAMPLING in self.inputs:
-            return {**asked, _SAMPLING: json.dumps(sampling)}
+        if SAMPLING_PARAMETERS in self.inputs:
+            return {**asked, SAMPLING_PARAMETERS: json.dumps(sampling)}
         most = next((name for name in _MOST_TOKENS if name in self.inputs), "max_tokens")
         return {**asked, **{most if name == "max_tokens" else name: value for name, value in sampling.items()}}
 
@@ -84,6 +86,10 @@ class Asking:
         if self.protocol == "triton":
             return triton_reader(self.text_output)
         return read_chat if self.protocol == "chat" else read_completion
+
+
+def _present(document: Document) -> Document:
+    return {name: value for name, value in document.items() if value is not None}
 
 
 _STREAMED: Document = {"stream": True, "stream_options": {"include_usage": True}}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
+
+import numpy as np
 
 from serve_deploy.arrivals.shapes import Replay
 from serve_deploy.endpoint.connection import RefusedError
@@ -13,7 +15,7 @@ from serve_deploy.endpoint.model import Model, model_path
 from serve_deploy.endpoint.openai import describe_served_model
 from serve_deploy.endpoint.readiness import Speech
 from serve_deploy.errors import UsageError
-from serve_deploy.generation.asking import Asking, GenerationProtocol
+from serve_deploy.generation.asking import SAMPLING_PARAMETERS, Asking, GenerationProtocol
 from serve_deploy.loadtest.answers import CountTokens
 from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -21,6 +23,7 @@ from serve_deploy.loadtest.prompting import GrpcWire, HttpWire, Prompting, Wire
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.prompts.reading import read_prompts
 from serve_deploy.prompts.tokenizer import read_tokenizer
+from serve_deploy.tensors.types import DataType
 
 # What a request of a plain load test may hold; a language model is sent prompts.
 _PLAIN = (
@@ -63,6 +66,7 @@ def describe_model(options: LoadTestOptions, control: ControlPlane, timeout_seco
         return _describe_openai(options, "chat", timeout_seconds)
     model = control.describe_model(options.model, options.model_version)
     _check_tensors(options.generation, model)
+    _check_parameters(options.generation.parameters, model)
     return AskedModel(
         protocol="grpc" if options.endpoint.protocol == "grpc" else "triton", model=model, server_version=version
     )
@@ -110,6 +114,30 @@ def read_counter(options: LoadTestOptions) -> CountTokens | None:
     """What counts tokens that the server does not count; None where there is no tokenizer."""
     path = options.generation.prompts.tokenizer
     return read_tokenizer(path).count_tokens if path else None
+
+
+def _check_parameters(parameters: Sequence[tuple[str, Any]], model: Model) -> None:
+    """UsageError for what Triton takes neither as a parameter of a request nor as an input of one value."""
+    types = {tensor.name: tensor.data_type for tensor in model.inputs}
+    if SAMPLING_PARAMETERS in types:
+        return
+    for name, value in parameters:
+        if isinstance(value, list | dict):
+            raise UsageError(
+                f"`parameters={name}=…`: {model.name} takes no list or object",
+                hint=f"only an input {SAMPLING_PARAMETERS}, as vLLM's backend has it, takes them",
+            )
+        if name in types and value is not None:
+            _check_value(name, value, types[name])
+
+
+def _check_value(name: str, value: Any, data_type: DataType) -> None:
+    try:
+        np.array([value], data_type.numpy_name)
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(
+            f"`parameters={name}={value}`: the input takes {data_type.value}", hint="give a value of that type"
+        ) from None
 
 
 def build_prompting(options: LoadTestOptions, asked: AskedModel, prompts: PromptSet) -> Prompting:

@@ -106,7 +106,7 @@ def check_options(options: LoadTestOptions, model: Model) -> None:
     if model.is_decoupled and not options.streaming:
         raise UsageError(
             f"{model.name} is decoupled: it may answer a request many times, or never",
-            hint="measure it over gRPC with `streaming`",
+            hint="measure it over gRPC with `streaming`, or a language model's tokens with `generate`",
         )
     if options.streaming and options.endpoint.protocol != "grpc":
         raise UsageError("`streaming` needs gRPC", hint="give the endpoint as grpc://host:8001")

@@ -19,7 +19,7 @@ def read_objective(text: str) -> Gate:
     upper = gate.comparison in ("<", "<=")
     if not ((is_p99(gate) and upper) or (gate.needs_tokens and upper != (gate.figure == "goodput"))):
         raise UsageError(
-            f"`objectives={text}`: scaling needs an upper limit for the p99, or an objective of token streams",
+            f"`slo={text}`: scaling needs an upper limit for the p99, or an objective of token streams",
             hint="for example 'p99<50ms', 'ttft_p99<500ms', 'itl_p99<50ms' or 'goodput>95%'",
         )
     return gate

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from serve_deploy.option import Option
-from serve_deploy.planning.objectives import read_objective
-
-if TYPE_CHECKING:
-    from serve_deploy.reports.gates import Gate
-else:
-    # Too slow to import for a list of options, and needed only by type checkers.
-    Gate = object
 
 SCALING = "Scaling"
 DEFAULT_GROWTH_PERCENT = 10.0
@@ -24,13 +17,12 @@ def _read_mix(text: str) -> Mapping[str, float]:
     return read_mix(text)
 
 
-Objectives = Annotated[
-    tuple[Gate, ...],
+Slo = Annotated[
+    tuple[str, ...],
     Option(
         "An objective, such as 'p99<50ms', or of token streams 'ttft_p99<500ms'; repeat it for several.",
         metavar="GATE",
         group=SCALING,
-        read=read_objective,
     ),
 ]
 Mix = Annotated[

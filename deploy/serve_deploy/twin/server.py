@@ -78,11 +78,12 @@ class Ensemble:
 class Outside:
     """What a request costs outside of the queues and the models: client, network and front end.
 
-    `workers`: how many requests can be at it at once; None: any number.
+    `workers`: how many requests can be at it at once; None: any number. `latency_seconds` pass besides, for any number.
     """
 
     times: Times = field(default_factory=lambda: Times.constant(0.0))
     workers: int | None = None
+    latency_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

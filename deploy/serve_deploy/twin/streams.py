@@ -32,18 +32,19 @@ class Way:
     def __init__(self, outside: Outside, generator: np.random.Generator) -> None:
         self._seconds: list[float] = outside.times.quantiles[draw_levels(generator)].tolist()
         self._free_at = [0.0] * outside.workers if outside.workers else None
+        self._latency = outside.latency_seconds
         self._passed = 0
-        self.takes_time = outside.times.mean > 0
+        self.takes_time = outside.times.mean > 0 or self._latency > 0
 
     def arrival(self, sent: float) -> float:
         """When a request that is sent now enters its queue; calls come in the order of their times."""
         taken = self._seconds[self._passed % len(self._seconds)]
         self._passed += 1
         if self._free_at is None:
-            return sent + taken
+            return sent + taken + self._latency
         end = max(sent, self._free_at[0]) + taken
         heapq.heapreplace(self._free_at, end)
-        return end
+        return end + self._latency
 
 
 class OpenStream:

@@ -39,6 +39,11 @@ def test_completions_are_asked_with_text() -> None:
     assert "max_tokens" not in asked
 
 
+def test_null_leaves_out_what_a_server_does_not_know() -> None:
+    """Whose tokens are then counted otherwise."""
+    assert "stream_options" not in ask("chat", parameters={"stream_options": None})
+
+
 @pytest.mark.parametrize("protocol", ["triton", "grpc"])
 def test_vllms_backend_is_asked_by_its_inputs(protocol: str) -> None:
     """Sampling parameters are one input, as JSON; of what can be returned, only what the model has."""

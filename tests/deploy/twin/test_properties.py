@@ -25,7 +25,7 @@ from serve_deploy.twin import (
     simulate,
 )
 from serve_deploy.twin.batch_rules import INSTANT
-from serve_deploy.twin.simulate import Run
+from serve_deploy.twin.simulation import Run
 from serve_deploy.twin.streams import Span
 
 LARGEST = 8
@@ -63,7 +63,12 @@ def models(draw: st.DrawFn, policies: st.SearchStrategy[QueuePolicy] = POLICIES)
 
 
 LOADS = st.builds(PoissonRate, st.floats(20, 3000)) | st.builds(ClosedLoop, st.integers(1, 40))
-OUTSIDE = st.builds(Outside, times=st.sampled_from([SPREAD, Times.constant(0)]), workers=st.sampled_from([None, 2]))
+OUTSIDE = st.builds(
+    Outside,
+    times=st.sampled_from([SPREAD, Times.constant(0)]),
+    workers=st.sampled_from([None, 2]),
+    latency_seconds=st.sampled_from([0.0, 0.001]),
+)
 
 
 def go(model: ServedModel, load: LoadShape, outside: Outside | None = None, rows: int = 1, priorities: int = 1) -> Run:
@@ -110,9 +115,9 @@ def test_no_instance_idles_while_a_request_waits(model: ServedModel, load: LoadS
     }
     starts, ends = np.sort(instances.starts), np.sort(instances.ends)
     for number, start in began.items():
-        if start > entered[number] + INSTANT:
+        if start > entered[number] + 2 * INSTANT:
             # All the while that it waited, every instance was busy.
-            inside = starts[(starts >= entered[number]) & (starts < start)]
+            inside = starts[(starts >= entered[number]) & (starts < start - 2 * INSTANT)]
             for moment in [entered[number] + INSTANT, *inside + INSTANT]:
                 busy = np.searchsorted(starts, moment, side="right") - np.searchsorted(ends, moment, side="right")
                 assert busy == model.instances

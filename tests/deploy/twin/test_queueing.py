@@ -85,8 +85,8 @@ def test_users_of_a_closed_loop_share_the_server() -> None:
 
 
 def test_few_workers_outside_are_a_queue_of_their_own() -> None:
-    """One worker of 20 ms outside a model of 10 ms: 50 a second, however many users ask."""
-    outside = Outside(times=Times.constant(20 * MS), workers=1)
+    """One worker of 20 ms outside a model of 10 ms: 50 a second, however many users ask, and however far they are."""
+    outside = Outside(times=Times.constant(20 * MS), workers=1, latency_seconds=15 * MS)
     found = simulate(server(constant(10 * MS), outside), ClosedLoop(8), seconds=100)
     assert found.stream.throughput == pytest.approx(50, rel=0.01)
     assert found.model.mean_in_flight == pytest.approx(0.5, rel=0.01)

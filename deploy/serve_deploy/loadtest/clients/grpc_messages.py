@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from serve_deploy.loadtest.clients.http2_frames import STATUS_NAMES, ReplyHead
@@ -34,7 +34,7 @@ def read_message(framed: Any) -> bytes:
     return zlib.decompress(content, _GZIP_OR_ZLIB) if framed[0] else content
 
 
-def framed_size(prefix: bytes | bytearray) -> int:
+def framed_size(prefix: bytes | bytearray | memoryview) -> int:
     """How long a message is with its prefix."""
     return PREFIX_BYTES + int.from_bytes(prefix[1:PREFIX_BYTES], "big")
 
@@ -45,8 +45,14 @@ class MessageReader:
     def __init__(self) -> None:
         self._kept = bytearray()
 
-    def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
+    def feed(self, data: bytes | memoryview) -> Iterable[bytes]:
         """The messages that are whole now."""
+        if not self._kept and len(data) > PREFIX_BYTES and not data[0] and len(data) == framed_size(data):
+            # A token's response comes alone, in a frame of its own.
+            return (bytes(data[PREFIX_BYTES:]),)
+        return self._put_together(data)
+
+    def _put_together(self, data: bytes | memoryview) -> Iterator[bytes]:
         self._kept += data
         while len(self._kept) >= PREFIX_BYTES and len(self._kept) >= (size := framed_size(self._kept)):
             yield read_message(self._kept[:size])

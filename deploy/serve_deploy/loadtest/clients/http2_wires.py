@@ -133,9 +133,10 @@ class SocketWire(_Wire):
 
     def _read_once(self) -> bool:
         start = len(self._rest)
-        _RECEIVED[:start] = self._rest
+        if start:
+            _RECEIVED[:start] = self._rest
         try:
-            count = self._receive_into(_VIEW[start:])
+            count = self._receive_into(_VIEW[start:] if start else _RECEIVED)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -144,8 +145,9 @@ class SocketWire(_Wire):
         if not count:
             self.lose("reset", "")
             return False
-        used = self.take(_VIEW[: start + count])
-        self._rest = bytes(_VIEW[used : start + count])
+        end = start + count
+        used = self.take(_VIEW[:end])
+        self._rest = b"" if used == end else bytes(_VIEW[used:end])
         return True
 
     def _drop(self) -> None:

@@ -41,7 +41,7 @@ def simulate(
     streams = load if isinstance(load, Sequence) else (Stream(load=load, model=_only_target(server)),)
     run = Run(server, streams, Span(seconds, requests), seed)
     run.go()
-    end = seconds if math.isfinite(seconds) else run.last_end
+    end = seconds if math.isfinite(seconds) else math.nextafter(run.last_end, math.inf)
     return Simulated(
         start_seconds=warmup_seconds,
         end_seconds=end,
@@ -94,8 +94,11 @@ class Run:
         for ensemble in self._ensembles.values():
             for at, request in ensemble.ends:
                 ended[request] = at
-        self._ended = ended
-        self.last_end = float(np.nanmax(ended, initial=0.0))
+        self._ended, self._gone = ended, ended.copy()
+        rejecting = [each.rejected for each in (self.stations | self._ensembles).values()]
+        for at, request in chain.from_iterable(rejecting):
+            self._gone[request] = at
+        self.last_end = float(np.max(self._gone, initial=0.0))
 
     def stream_result(self, index: int, start: float, end: float) -> StreamResult:
         """What a stream saw."""
@@ -105,11 +108,7 @@ class Run:
         counted = (sent >= start) & (sent < end)
         succeeded = counted & ~np.isnan(ended)
         answered = (ended >= start) & (ended <= end)
-        rejected = dict(chain.from_iterable(((n, at) for at, n in node.rejected) for node in self._rejecting(index)))
-        gone = ended.copy()
-        for position in np.flatnonzero(np.isnan(ended)):
-            gone[position] = rejected[int(numbers[position])]
-        presence = Presence(np.sort(sent), np.sort(gone))
+        presence = Presence(np.sort(sent), np.sort(self._gone[numbers]))
         return StreamResult(
             model=self._targets[index],
             sent=int(counted.sum()),
@@ -120,10 +119,6 @@ class Run:
             mean_in_flight=presence.mean(start, end),
             presence=presence,
         )
-
-    def _rejecting(self, index: int) -> Iterator[Station | EnsembleNode]:
-        target = self._targets[index]
-        yield self._ensembles[target] if target in self._ensembles else self.stations[target]
 
     def model_result(self, station: Station, start: float, end: float) -> ModelResult:
         """What a model did."""

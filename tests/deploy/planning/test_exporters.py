@@ -11,8 +11,8 @@ from sweeps import TARGET, report
 
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import ChartPlan, plan_chart
-from serve_deploy.chart.traffic import plan_traffic
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.planning.traffic import plan_traffic
 from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, read_models
 
 TENSORS = (

@@ -99,8 +99,8 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
 
 def _objective(lightest: Load, slo_p99_seconds: float | None) -> tuple[float, str]:
     if slo_p99_seconds is not None:
-        return slo_p99_seconds, "`objectives`"
-    return 2 * lightest.p99_seconds, f"no `objectives`: twice the p99 of the lightest load ({lightest.asked})"
+        return slo_p99_seconds, "`slo`"
+    return 2 * lightest.p99_seconds, f"no `slo`: twice the p99 of the lightest load ({lightest.asked})"
 
 
 def _explain_knee(knee: Load, loads: Sequence[Load], gates: Sequence[Gate]) -> str:

@@ -127,14 +127,14 @@ def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
         best = min(loads, key=lambda load: (len(load.missed), load.concurrency))
         raise ThresholdError(
             f"no measured load keeps the objectives; {best.asked} comes nearest with {' and '.join(best.missed)}",
-            hint="more replicas do not help: relax `objectives`, sweep from a lighter load, or make the model faster",
+            hint="more replicas do not help: relax `slo`, sweep from a lighter load, or make the model faster",
         )
     if not within:
         best = min(loads, key=lambda load: load.p99_seconds)
         raise ThresholdError(
             f"no measured load keeps p99 <= {format_plainly(slo_seconds * 1e3)} ms;"
             f" the best is {best.p99_seconds * 1e3:.1f} ms at {best.asked}",
-            hint="more replicas do not help: relax `objectives`, or make the model faster",
+            hint="more replicas do not help: relax `slo`, or make the model faster",
         )
     return max(within, key=lambda load: load.rate)
 

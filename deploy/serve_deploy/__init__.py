@@ -109,12 +109,19 @@ if TYPE_CHECKING:
     from serve_deploy.tuning.options import TuneOptions as TuneOptions
     from serve_deploy.tuning.result import TuningResult as TuningResult
     from serve_deploy.tuning.tune import tune as tune
+    from serve_deploy.twin.results import Simulated as Simulated
+    from serve_deploy.twin.server import Batching as Batching
+    from serve_deploy.twin.server import ServedModel as ServedModel
+    from serve_deploy.twin.server import ServerModel as ServerModel
+    from serve_deploy.twin.simulation import simulate as simulate
+    from serve_deploy.twin.times import ServiceTimes as ServiceTimes
 
 # ONNX Runtime on Linux reports to its maker unless this is set before its import; models are their owners' business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
+    "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
     "CheckedModel": "checking.repository_check",
@@ -171,8 +178,12 @@ _PLACES = {
     "RollbackOptions": "cluster.options",
     "Search": "loadtest.loads",
     "ServeError": "errors",
+    "ServedModel": "twin.server",
+    "ServerModel": "twin.server",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
+    "ServiceTimes": "twin.times",
+    "Simulated": "twin.results",
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
@@ -205,6 +216,7 @@ _PLACES = {
     "rollback": "cluster.rollback",
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
+    "simulate": "twin.simulation",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

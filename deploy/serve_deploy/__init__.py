@@ -82,6 +82,12 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.planning.options import NamedSweep as NamedSweep
+    from serve_deploy.planning.options import PlanOptions as PlanOptions
+    from serve_deploy.planning.plan import plan as plan
+    from serve_deploy.planning.result import DeploymentPlan as DeploymentPlan
+    from serve_deploy.planning.saved import ChosenPlan as ChosenPlan
+    from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
@@ -119,12 +125,14 @@ _PLACES = {
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
     "CheckedModel": "checking.repository_check",
+    "ChosenPlan": "planning.saved",
     "ClassScore": "inference.ranking",
     "ClosedLoop": "arrivals.shapes",
     "ConfigOptions": "model_config.options",
     "ConstantRate": "arrivals.shapes",
     "DeployOptions": "cluster.options",
     "Deployment": "cluster.deployment",
+    "DeploymentPlan": "planning.result",
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
@@ -150,9 +158,11 @@ _PLACES = {
     "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
+    "NamedSweep": "planning.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
+    "PlanOptions": "planning.options",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
@@ -193,9 +203,11 @@ _PLACES = {
     "judge": "reports.judging",
     "package": "packaging.pipeline",
     "parse_endpoint": "endpoint.address",
+    "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
+    "read_plan": "planning.saved",
     "read_report": "reports.saved_reports",
     "read_reports": "reports.saved_reports",
     "read_status": "cluster.release",

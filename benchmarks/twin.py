@@ -158,6 +158,7 @@ def times_of(summary: LatencySummary) -> Times:
 def calibrate(server: TritonServer, sleeper: Sleeper, seconds: float) -> ServedModel:
     """What the twin is told of a model: its service times at a handful of sizes."""
     name, measured = f"{sleeper.name}_plain", dict[tuple[int, int], Times]()
+    dispatch: dict[tuple[int, int], float] = {}
     # Executions that wait for one lock are told apart by `exclusive`, and their times measured alone.
     levels = {1, 1 if sleeper.locks else sleeper.instances}
     for rows in sorted({1, sleeper.largest // 4, sleeper.largest // 2, sleeper.largest} - {0}):
@@ -167,16 +168,18 @@ def calibrate(server: TritonServer, sleeper: Sleeper, seconds: float) -> ServedM
             inside = inside_seconds(point)
             spread = times_of(point.response).less(point.response.mean_us / 1e6 - inside)
             measured[rows, busy] = spread.times((batched or inside) / spread.mean)
+            dispatch[rows, busy] = point.server[0].queue_us / 1e6
     return ServedModel(
         name=sleeper.name, service=ServiceTimes(measured), max_batch_size=sleeper.largest,
         instances=sleeper.instances, batching=sleeper.batching, exclusive=sleeper.locks,
+        dispatch_seconds=dispatch[1, 1],
     )  # fmt: skip
 
 
 def calibrate_outside(server: TritonServer, seconds: float) -> Outside:
     """What a request costs outside of a model."""
     point = measure(server, NOTHING.name, ClosedLoop(1), seconds)
-    return Outside(times=times_of(point.response).less(inside_seconds(point)))
+    return Outside(times=times_of(point.response).less(inside_seconds(point) + point.server[0].queue_us / 1e6))
 
 
 def inside_seconds(point: Point) -> float:

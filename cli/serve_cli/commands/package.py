@@ -12,7 +12,12 @@ from serve_cli.options import Json
 from serve_cli.taking import takes_options
 from serve_deploy.packaging.options import PackageOptions
 
-Models = Annotated[list[Path], typer.Argument(metavar="MODEL.onnx", help="ONNX files; with --backend a checkpoint's folder or hub ID.", show_default=False)]
+Models = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MODEL.onnx", help="ONNX files; with --backend a checkpoint's folder or hub ID.", show_default=False
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidence for each number.")]
 
 

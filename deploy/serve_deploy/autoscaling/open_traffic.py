@@ -96,6 +96,8 @@ def build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     if not light or report.target.instances is None:
         return "the report lacks a load of one user, or the server's own figures of each batch size"
     point, stats = light[0]
+    if sum(batch.executions for batch in stats.batches if batch.batch_size == 1) < _ENOUGH_EXECUTIONS:
+        return "the sweep was too short to tell how long its batches take"
     service, largest = _service_times(seen, _spread(point, stats), report.target.instances)
     model = _up_to(read_served_model(config, service, report.target.instances), largest)
     delay = model.batching.max_queue_delay_seconds if model.batching else 0.0

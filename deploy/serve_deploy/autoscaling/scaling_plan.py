@@ -11,7 +11,7 @@ from serve_deploy.autoscaling.hpa import Autoscaler
 from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
 from serve_deploy.autoscaling.sweep import MeasuredReplica
-from serve_deploy.autoscaling.targets import autoscaler, window_basis, window_seconds
+from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, window_basis, window_seconds
 from serve_deploy.errors import ThresholdError
 
 LOWERED = 0.9
@@ -57,6 +57,22 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class DerivedScaling:
+    """What a chart takes of a plan: the targets, where each number came from, and the cores of a replica, if known.
+
+    Rates are requests/s of a replica: the highest that keeps the objectives, and the one that the targets hold.
+    """
+
+    targets: ScalingTargets
+    slo_p99_seconds: float
+    knee_rate: float
+    target_rate: float
+    derived: tuple[Derived, ...]
+    dropped: tuple[str, ...]
+    cpu_cores: float | None = None
+
+
+@dataclass(frozen=True)
 class ScalingPlan:
     """Targets that kept the objective and held still in every trial, and the pod that they are for.
 
@@ -69,9 +85,18 @@ class ScalingPlan:
     stage: Stage
 
     @property
-    def derived(self) -> tuple[Derived, ...]:
-        """Every number, and where it came from."""
-        return (*self.capacity.derived, *(trial.derived for trial in self.trials))
+    def scaling(self) -> DerivedScaling:
+        """What is to be set, and why."""
+        capacity = self.capacity
+        return DerivedScaling(
+            targets=capacity.targets,
+            slo_p99_seconds=capacity.slo_p99_seconds,
+            knee_rate=capacity.replica.knee_rate,
+            target_rate=capacity.target_rate,
+            derived=(*capacity.derived, *(trial.derived for trial in self.trials)),
+            dropped=capacity.dropped,
+            cpu_cores=self.pod.cpu_cores,
+        )
 
 
 def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:

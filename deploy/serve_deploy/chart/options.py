@@ -16,6 +16,7 @@ from serve_deploy.planning.scaling_options import (
     BaseRate,
     Growth,
     MaxReplicas,
+    Metric,
     MinReplicas,
     Mix,
     PeakRate,
@@ -23,11 +24,12 @@ from serve_deploy.planning.scaling_options import (
 )
 
 if TYPE_CHECKING:
+    from serve_deploy.planning.saved import ChosenPlan
     from serve_deploy.reports.gates import Gate
     from serve_deploy.reports.report import LoadTestReport
 else:
     # Too slow to import for a list of options, and needed only by type checkers.
-    Gate = LoadTestReport = object
+    ChosenPlan = Gate = LoadTestReport = object
 
 _CHART, _MODELS, _WRITING = "Chart", "Models and GPU", "Writing"
 
@@ -46,6 +48,27 @@ def read_capacity(
     from serve_deploy.reports.saved_reports import read_report
 
     return tuple(map(read_report, capacity))
+
+
+def read_chosen_plan(
+    plan: Annotated[
+        str | None,
+        Option(
+            "Take the targets from this plan of serve plan; of several profiles the one that is named, or that of the"
+            " GPU.",
+            metavar="[PROFILE=]PLAN",
+            group=SCALING,
+        ),
+    ] = None,
+) -> ChosenPlan | None:
+    """The plan in this file."""
+    from serve_deploy.planning.options import split_profile
+    from serve_deploy.planning.saved import ChosenPlan, read_plan
+
+    if plan is None:
+        return None
+    profile, path = split_profile(plan)
+    return ChosenPlan(read_plan(path), profile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +96,9 @@ class ChartOptions:
     slo: Slo = ()
     reports: Annotated[tuple[LoadTestReport, ...], Made(read_capacity)] = ()
     mix: Mix = None
+    plan: Annotated[ChosenPlan | None, Made(read_chosen_plan)] = None
     autoscaling: Annotated[Literal["hpa", "keda", "off"], Option("What scales the replicas.", group=SCALING)] = "hpa"
-    metric: Annotated[
-        str | None,
-        Option(
-            "What counts the requests of a decoupled Python model: its gauge of requests in flight, or its histogram of"
-            " request times (…_seconds).",
-            metavar="NAME",
-            group=SCALING,
-        ),
-    ] = None
+    metric: Metric = None
     prometheus: Annotated[str | None, Option("The Prometheus that KEDA asks.", metavar="URL", group=SCALING)] = None
     min_replicas: MinReplicas = None
     max_replicas: MaxReplicas = None

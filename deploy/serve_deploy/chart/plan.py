@@ -59,7 +59,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *_derive_models(models),
         *(derive_language_gpus(language, options) if language else _derive_gpu(models, options)),
         *derive_resources(models, source, scaling.cpu_cores),
-        *derive_startup(start),
+        *derive_startup(start, scaling.cold_start),
         *(derive_weights(language) if language else ()),
         *_derive_test(models),
         *scaling.derived,

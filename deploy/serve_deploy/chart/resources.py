@@ -9,6 +9,7 @@ from typing import Any
 from serve_deploy.chart.language_models import derive_shared_memory
 from serve_deploy.chart.model_source import copies_locally
 from serve_deploy.chart.value_paths import DerivedValue
+from serve_deploy.planning.result import ColdStart
 from serve_deploy.planning.startup import Startup
 from serve_deploy.repository.model_folder import ModelFolder
 
@@ -61,8 +62,8 @@ def _derive_cpu(cores: float | None) -> DerivedValue:
     return DerivedValue("resources.cpu", f"{tenths * 100}m", origin)
 
 
-def derive_startup(start: Startup) -> Iterator[DerivedValue]:
-    """The startup probe's budget and the cold start."""
+def derive_startup(start: Startup, planned: ColdStart | None = None) -> Iterator[DerivedValue]:
+    """The startup probe's budget and the cold start, which is that of the plan where there is one."""
     if start.load_seconds is None:
         origin = "load time not measured; serve package measures it"
     elif start.language_seconds:
@@ -70,7 +71,8 @@ def derive_startup(start: Startup) -> Iterator[DerivedValue]:
     else:
         origin = f"10 * (load {start.load_seconds:.1f} s + fetch {start.fetch_seconds:.1f} s), at least 120 s"
     yield DerivedValue("probes.startupBudgetSeconds", start.budget_seconds, origin)
-    yield DerivedValue("autoscaling.coldStartSeconds", start.cold_start_seconds, start.origin)
+    seconds, origin = (planned.seconds, planned.origin) if planned else (start.cold_start_seconds, start.origin)
+    yield DerivedValue("autoscaling.coldStartSeconds", seconds, origin)
 
 
 def _quantity(size_bytes: float) -> str:

@@ -34,6 +34,15 @@ Mix = Annotated[
         read=_read_mix,
     ),
 ]
+Metric = Annotated[
+    str | None,
+    Option(
+        "What counts the requests of a decoupled Python model: its gauge of requests in flight, or its histogram of"
+        " request times (…_seconds).",
+        metavar="NAME",
+        group=SCALING,
+    ),
+]
 MinReplicas = Annotated[int | None, Option("Fewest replicas.", group=SCALING)]
 MaxReplicas = Annotated[int | None, Option("Most replicas.", group=SCALING)]
 BaseRate = Annotated[

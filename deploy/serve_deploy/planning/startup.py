@@ -19,7 +19,8 @@ SMALLEST_STARTUP_SECONDS = 120
 class Startup:
     """Seconds from a replica's creation to its readiness; `load` is None where it was never measured.
 
-    `language` is what loading a language model was assumed to take when it was packaged.
+    `language` is what loading a language model was assumed to take when it was packaged. `load_origin` says what the
+    loading includes, and where it was measured.
     """
 
     node_seconds: float
@@ -27,6 +28,7 @@ class Startup:
     load_seconds: float | None
     engine_seconds: float
     language_seconds: float = 0.0
+    load_origin: str = "load {:.1f} (manifests)"
 
     @classmethod
     def of(cls, models: Sequence[ModelFolder], *, copies: bool, gpu: bool) -> Startup:
@@ -62,7 +64,7 @@ class Startup:
     @property
     def origin(self) -> str:
         """Where the cold start comes from."""
-        load = "load not measured: 60" if self.load_seconds is None else f"load {self.load_seconds:.1f} (manifests)"
+        load = "load not measured: 60" if self.load_seconds is None else self.load_origin.format(self.load_seconds)
         parts = [f"node and image {self.node_seconds:.0f} (assumed)", load]
         if self.language_seconds:
             parts[1:] = [f"weights and engine {self.language_seconds:.0f} (assumed when packaged)"]

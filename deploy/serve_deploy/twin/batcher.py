@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 
+from serve_deploy.errors import UsageError
 from serve_deploy.twin.batch_rules import INSTANT, BatchRules
 from serve_deploy.twin.instances import Batch
 from serve_deploy.twin.queues import PlainQueue, PolicyQueue, Queue
@@ -17,9 +18,9 @@ _SLEEP_SECONDS = 0.5
 
 
 def make_station(model: ServedModel, rows: int, shared: Shared) -> Station:
-    """The station of a model whose requests have so many rows each; ValueError where they are more than fit."""
+    """The station of a model whose requests have so many rows each; UsageError where they are more than fit."""
     if rows > max(1, model.max_batch_size):
-        raise ValueError(f"{rows} rows in a request: {model.name} takes {max(1, model.max_batch_size)}")
+        raise UsageError(f"{rows} rows in a request: {model.name} takes {max(1, model.max_batch_size)}")
     batching = model.batching
     if batching is None:
         return Station(model, rows, shared)

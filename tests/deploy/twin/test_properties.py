@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
+from serve_deploy.errors import UsageError
 from serve_deploy.twin import (
     Batching,
     Ensemble,
@@ -170,13 +171,13 @@ def test_a_failed_step_fails_its_request(members: list[ServedModel], load: LoadS
 def test_what_cannot_be_simulated_is_refused() -> None:
     """Batches beyond the measured ones, requests that are too large, a load for which model, no end."""
     model = ServedModel(name="m", service=ServiceTimes.linear(0.01, 0.001, 4), max_batch_size=8, batching=Batching())
-    with pytest.raises(ValueError, match="8 rows in a batch: measured from 1 to 4"):
+    with pytest.raises(UsageError, match="8 rows in a batch: measured from 1 to 4"):
         simulate(ServerModel(models=(model,)), ClosedLoop(20), requests=50)
-    with pytest.raises(ValueError, match="9 rows in a request"):
+    with pytest.raises(UsageError, match="9 rows in a request"):
         simulate(ServerModel(models=(model,)), [Stream(load=ClosedLoop(1), model="m", rows=9)], requests=5)
-    with pytest.raises(ValueError, match="say which"):
+    with pytest.raises(UsageError, match="say which"):
         simulate(ServerModel(models=(model, model)), ClosedLoop(1), requests=5)
-    with pytest.raises(ValueError, match="needs seconds or requests"):
+    with pytest.raises(UsageError, match="needs seconds or requests"):
         simulate(ServerModel(models=(model,)), ClosedLoop(1))
-    with pytest.raises(ValueError, match="a ramp needs seconds"):
+    with pytest.raises(UsageError, match="a ramp needs seconds"):
         simulate(ServerModel(models=(model,)), Ramp(1, 2), requests=5)

@@ -173,6 +173,27 @@ class LanguageModel(_Document):
         return self.tensor_parallel * self.pipeline_parallel // self.nodes
 
 
+class Tuned(_Document):
+    """What `tune` changed in the configuration, and why that is better: both were measured on fresh servers.
+
+    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better.
+    """
+
+    date: str
+    objective: str
+    gates: tuple[str, ...] = ()
+    server: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    load: str
+    gain: float
+    throughput_before: float
+    throughput: float
+    p99_us_before: float
+    p99_us: float
+    tool_version: str
+
+
 class Manifest(_Document):
     """Everything that other commands need to know of a packaged model."""
 
@@ -199,6 +220,7 @@ class Manifest(_Document):
     samples: int = 0
     sample_bytes: int = 0
     verification: Verification | None = None
+    tuned: Tuned | None = None
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.

@@ -27,6 +27,11 @@ class Answer:
     def write(self, data: bytes) -> None:
         self._writer.write(data)
 
+    @property
+    def connection(self) -> object:
+        """The same for all answers that go over it."""
+        return self._writer
+
     def close(self) -> None:
         self._writer.close()
 

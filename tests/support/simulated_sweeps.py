@@ -27,10 +27,11 @@ def _point(server: ServerModel, users: int, seen_as: ServedModel) -> Point:
         BatchStatistics(batch_size=size, executions=count, compute_us=seen_as.service.at(size, busy).mean * 1e6)
         for size, count in model.batch_sizes.items()
     )
+    executed = sum(batch.batch_size * batch.executions for batch in batches)
     spent_us = sum(batch.batch_size * batch.executions * batch.compute_us for batch in batches)
     account = ModelStatistics(
-        model=model.model, requests=stream.sent, inferences=stream.sent, executions=model.executions, failures=0,
-        queue_us=model.queue.mean * 1e6, compute_input_us=0, compute_infer_us=spent_us / stream.sent,
+        model=model.model, requests=executed, inferences=executed, executions=model.executions, failures=0,
+        queue_us=model.queue.mean * 1e6, compute_input_us=0, compute_infer_us=spent_us / executed,
         compute_output_us=0, average_batch_size=model.mean_batch_size, batches=batches,
     )  # fmt: skip
     response = latency(stream.response.mean * 1e3, stream.response.percentile(99) * 1e3)

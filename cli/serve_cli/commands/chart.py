@@ -22,7 +22,6 @@ _WIDEST_VALUE = 60
     flags={
         "directory": ("--output", "-o"),
         "release": "--triton",
-        "objectives": "--slo",
         "min_replicas": "--min",
         "max_replicas": "--max",
         "growth_percent_per_minute": "--growth",

@@ -20,7 +20,7 @@ from serve_deploy.twin import Outside, ServedModel, ServerModel, ServiceTimes, T
 # The difference in throughput up to which the twin is believed.
 BELIEVED = 0.10
 _REPEATED_SECONDS = 20.0
-_TABLE_REQUESTS = 10_000
+_TABLE_REQUESTS = 20_000
 _LEVELS = (0.05, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96)
 _BUSY_ENOUGH = 0.75
 _ENOUGH_EXECUTIONS = 5
@@ -39,7 +39,7 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, sl
 
     `loads` are the report's usable ones up to saturation, and `config` the ModelConfig that was measured, or None.
     """
-    built = _build_twin(report, config)
+    built = build_twin(report, config)
     if isinstance(built, str):
         return OpenReplica(None, built)
     worst, where = max((_miss(built, load), load.asked) for load in loads if load.users)
@@ -61,6 +61,8 @@ def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:
     users = 4 * model.max_batch_size * model.instances
     capacity = simulate(twin, ClosedLoop(users), seconds=_REPEATED_SECONDS).stream.throughput
     rates = [level * capacity for level in _LEVELS]
+    # Traffic has many clients, and not one process that sends.
+    twin = replace(twin, outside=replace(twin.outside, workers=None))
     found = [simulate(twin, PoissonRate(rate), requests=_TABLE_REQUESTS) for rate in rates]
     knee = _last_within(rates, [each.stream.response.percentile(99) for each in found], slo_seconds)
     if knee is None:
@@ -80,7 +82,7 @@ def _last_within(rates: Sequence[float], p99s: Sequence[float], slo_seconds: flo
     return rates[last] + share * (rates[last + 1] - rates[last])
 
 
-def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
+def build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     """The twin of the model that was swept, or why there is none."""
     if any(point.generation for point in report.points):
         return "token streams are not simulated"
@@ -94,28 +96,45 @@ def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     if not light or report.target.instances is None:
         return "the report lacks a load of one user, or the server's own figures of each batch size"
     point, stats = light[0]
-    inside = _compute_seconds(stats) + stats.queue_us / 1e6
-    beyond = max(0.0, point.response.mean_us / 1e6 - inside)
-    service, largest = _service_times(seen, _spread(point, inside), report.target.instances)
-    model = read_served_model(config, service, report.target.instances)
-    return ServerModel(models=(_up_to(model, largest),), outside=Outside(times=Times.constant(beyond)))
+    if sum(batch.executions for batch in stats.batches if batch.batch_size == 1) < _ENOUGH_EXECUTIONS:
+        return "the sweep was too short to tell how long its batches take"
+    service, largest = _service_times(seen, _spread(point, stats), report.target.instances)
+    model = _up_to(read_served_model(config, service, report.target.instances), largest)
+    delay = model.batching.max_queue_delay_seconds if model.batching else 0.0
+    model = replace(model, dispatch_seconds=max(0.0, stats.queue_us / 1e6 - delay))
+    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - stats.queue_us / 1e6)
+    # The load generator's process sends one request after another.
+    sending = min(point.client.cpu_us_per_request / 1e6, beyond)
+    outside = Outside(times=Times.constant(sending), workers=1, latency_seconds=beyond - sending)
+    return ServerModel(models=(model,), outside=outside)
 
 
 def _service_times(
     seen: Sequence[tuple[Point, ModelStatistics]], spread: Times, instances: int
 ) -> tuple[ServiceTimes, int]:
     """Times by batch size with one instance and with all of them busy, and the largest size that was seen."""
-    alone = _mean_seconds(stats for point, stats in seen if point.load.concurrency == 1)
     crowded = _mean_seconds(stats for point, stats in seen if _busy(point, stats) > _BUSY_ENOUGH * instances)
+    alone = _mean_seconds(stats for point, stats in seen if instances == 1 or point.load.concurrency == 1)
     sizes = sorted({*alone, *crowded})
     both = [size for size in sizes if size in alone and size in crowded]
     slowdown = max(1.0, crowded[both[0]] / alone[both[0]]) if instances > 1 and both else 1.0
+    between = _between_executions(seen, sizes[-1], instances)
     measured = {}
     for size in sizes:
-        measured[size, 1] = spread.times(alone.get(size, crowded.get(size, 0.0) / slowdown))
+        measured[size, 1] = spread.times(alone.get(size, crowded.get(size, 0.0) / slowdown) + size * between)
         if slowdown > 1:
-            measured[size, instances] = spread.times(crowded.get(size, alone.get(size, 0.0) * slowdown))
+            crowd = crowded.get(size, alone.get(size, 0.0) * slowdown)
+            measured[size, instances] = spread.times(crowd + size * between)
     return ServiceTimes(measured), sizes[-1]
+
+
+def _between_executions(seen: Sequence[tuple[Point, ModelStatistics]], largest: int, instances: int) -> float:
+    """Seconds a row that an instance is taken for beyond its executions, where a full batch always waited for it."""
+    point, stats = max(seen, key=lambda each: each[0].load.concurrency or 0)
+    if (point.load.concurrency or 0) < 2 * largest * instances:
+        return 0.0
+    taken = instances * point.duration_seconds / stats.executions
+    return max(0.0, taken - _compute_seconds(stats)) / stats.average_batch_size
 
 
 def _mean_seconds(accounts: Iterable[ModelStatistics]) -> dict[int, float]:
@@ -135,13 +154,14 @@ def _up_to(model: ServedModel, largest: int) -> ServedModel:
     return replace(model, max_batch_size=largest, batching=replace(model.batching, preferred_sizes=preferred))
 
 
-def _spread(point: Point, mean_seconds: float) -> Times:
+def _spread(point: Point, stats: ModelStatistics) -> Times:
     """How the service time varies around its mean, as a factor."""
     histogram = point.response.histogram
     if not histogram:
         return Times.constant(1.0)
     bounds, counts = zip(*histogram, strict=True)
-    inside = Times.of([bound / 1e6 for bound in bounds], counts).less(point.response.mean_us / 1e6 - mean_seconds)
+    beyond = point.response.mean_us / 1e6 - _compute_seconds(stats)
+    inside = Times.of([bound / 1e6 for bound in bounds], counts).less(beyond)
     return inside.times(1 / inside.mean) if inside.mean else Times.constant(1.0)
 
 

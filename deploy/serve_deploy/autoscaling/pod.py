@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
@@ -31,10 +31,32 @@ class ModelTraffic:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What requests are answered with, and how much of it one request brings on average."""
+
+    unit: Literal["inferences", "output tokens", "requests"] = "inferences"
+    of_a_request: float = 1.0
+
+    @classmethod
+    def of(cls, knee: Load) -> Output:
+        """Of one model: tokens of a language model."""
+        return cls("output tokens", knee.output_tokens) if knee.output_tokens else cls("inferences", knee.inferences)
+
+    @classmethod
+    def mixed(cls, parts: Sequence[tuple[float, Output]]) -> Output:
+        """Of several, each with its share of the requests; where tokens and inferences meet, requests."""
+        units = {output.unit for _, output in parts}
+        if len(units) > 1:
+            return cls("requests")
+        return cls(units.pop(), sum(part * each.of_a_request for part, each in parts))
+
+
+@dataclass(frozen=True)
 class MeasuredPod:
     """A replica as the sweeps saw it, under its objective, and how each number came about.
 
     `replayed` is the replica that the autoscaler is tried on: under independent arrivals where there is a twin.
+    `watts` is what a replica's GPUs drew at each rate, where that was measured of the only model.
     """
 
     replica: MeasuredReplica
@@ -47,6 +69,8 @@ class MeasuredPod:
     pending_origin: str
     dropped: tuple[str, ...]
     cpu_cores: float | None = None
+    output: Output = Output()
+    watts: tuple[tuple[float, float], ...] = ()
 
 
 def measure_pod(
@@ -94,13 +118,15 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
         pending_origin=pending_origin,
         dropped=dropped,
         cpu_cores=knee.cpu_cores,
+        output=Output.of(knee),
+        watts=tuple((load.rate, load.watts) for load in branch if load.watts is not None),
     )
 
 
 def _objective(lightest: Load, slo_p99_seconds: float | None) -> tuple[float, str]:
     if slo_p99_seconds is not None:
-        return slo_p99_seconds, "`objectives`"
-    return 2 * lightest.p99_seconds, f"no `objectives`: twice the p99 of the lightest load ({lightest.asked})"
+        return slo_p99_seconds, "`slo`"
+    return 2 * lightest.p99_seconds, f"no `slo`: twice the p99 of the lightest load ({lightest.asked})"
 
 
 def _explain_knee(knee: Load, loads: Sequence[Load], gates: Sequence[Gate]) -> str:
@@ -149,6 +175,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
         pending_origin="each model's guard, by its share of the work",
         dropped=tuple(f"{name}, {text}" for name, pod in zip(names, pods, strict=True) for text in pod.dropped),
         cpu_cores=max(cores) if len(cores) == len(pods) else None,
+        output=Output.mixed([(each.share, pod.output) for each, pod in zip(traffic, pods, strict=True)]),
     )
 
 

@@ -19,6 +19,7 @@ from serve_deploy.reports.report import LoadTestReport
 
 CLIENT_BOUND_DEVIATION = 0.10
 ERROR_FRACTION = 0.001
+_WATTS = "nv_gpu_power_usage"
 _NO_QUEUE_TIME = ": the server's queue time was not recorded"
 
 
@@ -30,7 +31,8 @@ class Load:
     which also counts requests on the wire. `cpu_cores` is what the server's processes used, where that is known.
     Of token streams `mean_seconds` is the time to the first token, and the server's account, which ends before it, does
     not count. `missed` are the objectives that the load did not meet, each with what was measured.
-    `users` is the concurrency that was asked for, of requests of one row; None of other loads.
+    `users` is the concurrency that was asked for, of requests of one row; None of other loads. `inferences` and
+    `output_tokens` are those of one request; `watts` is what the server's GPUs drew, where Triton measured that.
     """
 
     asked: str
@@ -44,6 +46,9 @@ class Load:
     streams: bool = False
     missed: tuple[str, ...] = ()
     users: int | None = None
+    inferences: float = 1.0
+    output_tokens: float | None = None
+    watts: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,14 @@ def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
         best = min(loads, key=lambda load: (len(load.missed), load.concurrency))
         raise ThresholdError(
             f"no measured load keeps the objectives; {best.asked} comes nearest with {' and '.join(best.missed)}",
-            hint="more replicas do not help: relax `objectives`, sweep from a lighter load, or make the model faster",
+            hint="more replicas do not help: relax `slo`, sweep from a lighter load, or make the model faster",
         )
     if not within:
         best = min(loads, key=lambda load: load.p99_seconds)
         raise ThresholdError(
             f"no measured load keeps p99 <= {format_plainly(slo_seconds * 1e3)} ms;"
             f" the best is {best.p99_seconds * 1e3:.1f} ms at {best.asked}",
-            hint="more replicas do not help: relax `objectives`, or make the model faster",
+            hint="more replicas do not help: relax `slo`, or make the model faster",
         )
     return max(within, key=lambda load: load.rate)
 
@@ -181,6 +186,8 @@ def _reduce(asked: str, points: Sequence[Point], model: str, gates: Sequence[Gat
     pendings = [pending for point in counted if (pending := _pending(point)) is not None]
     judged = [evaluate_gate(gate, pool_repeats(points)) for gate in gates]
     cores = [point.server_cpu_cores for point in points if point.server_cpu_cores is not None]
+    tokens = [point.generation.output_tokens / point.succeeded for point in points if point.generation]
+    watts = [point.server_metrics[_WATTS] for point in points if _WATTS in point.server_metrics]
     return Load(
         asked,
         rate=median(point.request_rate for point in points),
@@ -193,6 +200,9 @@ def _reduce(asked: str, points: Sequence[Point], model: str, gates: Sequence[Gat
         streams=bool(first_tokens),
         missed=tuple(f"{result.expression}: {result.explanation}" for result in judged if not result.passed),
         users=points[0].load.concurrency if points[0].load.batch_size == 1 else None,
+        inferences=points[0].load.batch_size,
+        output_tokens=median(tokens) if tokens else None,
+        watts=median(watts) if watts else None,
     )
 
 

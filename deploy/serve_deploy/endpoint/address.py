@@ -72,31 +72,35 @@ def _read_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+Headers = Annotated[
+    tuple[tuple[str, str], ...],
+    Option("Send this header; repeatable.", metavar="'NAME: VALUE'", group=_CONNECTION, read=_read_header),
+]
+TokenFile = Annotated[
+    Path | None,
+    Option(
+        f"Send the bearer token in this file, or in the variable {TOKEN_VARIABLE}.", metavar="FILE", group=_CONNECTION
+    ),
+]
+CaFile = Annotated[
+    Path | None, Option("Trust certificates of this authority (PEM).", metavar="FILE", group=_CONNECTION)
+]
+CertificateFile = Annotated[
+    Path | None, Option("Client certificate for mTLS (PEM).", metavar="FILE", group=_CONNECTION)
+]
+KeyFile = Annotated[Path | None, Option("Key of `certificate_file` (PEM).", metavar="FILE", group=_CONNECTION)]
+Insecure = Annotated[bool, Option("Accept any certificate (HTTPS only).", group=_CONNECTION)]
+
+
 def read_endpoint(
     url: Annotated[str, Option("http://host:8000, https://…, grpc://host:8001 or grpcs://…", metavar="URL")],
     *,
-    headers: Annotated[
-        tuple[tuple[str, str], ...],
-        Option("Send this header; repeatable.", metavar="'NAME: VALUE'", group=_CONNECTION, read=_read_header),
-    ] = (),
-    token_file: Annotated[
-        Path | None,
-        Option(
-            f"Send the bearer token in this file, or in the variable {TOKEN_VARIABLE}.",
-            metavar="FILE",
-            group=_CONNECTION,
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None, Option("Trust certificates of this authority (PEM).", metavar="FILE", group=_CONNECTION)
-    ] = None,
-    certificate_file: Annotated[
-        Path | None, Option("Client certificate for mTLS (PEM).", metavar="FILE", group=_CONNECTION)
-    ] = None,
-    key_file: Annotated[
-        Path | None, Option("Key of `certificate_file` (PEM).", metavar="FILE", group=_CONNECTION)
-    ] = None,
-    insecure: Annotated[bool, Option("Accept any certificate (HTTPS only).", group=_CONNECTION)] = False,
+    headers: Headers = (),
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    certificate_file: CertificateFile = None,
+    key_file: KeyFile = None,
+    insecure: Insecure = False,
     compression: Annotated[
         Compression | None, Option("Compress requests, and accept compressed replies.", group=_CONNECTION)
     ] = None,

@@ -154,11 +154,15 @@ def _read(path: Path | None) -> bytes | None:
 
 
 def http_error_text(status: int, content: bytes) -> str:
-    """What an error reply says."""
+    """What an error reply says: Triton's, also as an event of a stream, or that of a server with OpenAI's protocol."""
     try:
-        return str(json.loads(content)["error"])
-    except (ValueError, KeyError, TypeError):
+        document = json.loads(content.removeprefix(b"data:"))
+        said = next(document[key] for key in ("error", "message", "detail") if document.get(key))
+    except (ValueError, TypeError, AttributeError, StopIteration):
         return f"HTTP {status}: {content[:200].decode(errors='replace').strip()}"
+    if isinstance(said, dict):
+        said = said.get("message") or said
+    return said if isinstance(said, str) else json.dumps(said)
 
 
 def _unreachable(endpoint: Endpoint, error: Exception) -> EndpointError:

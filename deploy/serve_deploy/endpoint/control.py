@@ -83,9 +83,18 @@ class ControlPlane:
         answer: Any = self._ask("RepositoryIndex", "POST", "/v2/repository/index")
         return tuple(map(read_state, answer if isinstance(answer, list) else answer.get("models", [])))
 
-    def load_model(self, model: str) -> None:
-        """Load or reload a model, and wait until it has loaded."""
-        self._ask("RepositoryModelLoad", "POST", f"/v2/repository/models/{quote_model(model)}/load", model_name=model)
+    def load_model(self, model: str, config: Document | None = None) -> None:
+        """Load or reload a model, and wait until it has loaded.
+
+        A configuration in protobuf's JSON form takes the place of its file's, until the model is unloaded.
+        """
+        path = f"/v2/repository/models/{quote_model(model)}/load"
+        given: Document = {}
+        if config is not None:
+            text = json.dumps(config)
+            is_grpc = isinstance(self._connection, GrpcConnection)
+            given = {"parameters": {"config": {"string_param": text} if is_grpc else text}}
+        self._ask("RepositoryModelLoad", "POST", path, model_name=model, **given)
 
     def unload_model(self, model: str) -> None:
         """Unload a model."""

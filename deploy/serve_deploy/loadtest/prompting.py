@@ -131,6 +131,10 @@ class Speaker:
             self._ready, self._next_start = None, self._worker
         self._prepare()
 
+    def put_back(self, request: PromptRequest) -> None:
+        """This request was not taken, and is the next one to be sent."""
+        heapq.heappush(self._due, (0.0, next(self._turns), request))
+
     def skip(self, count: int) -> None:
         """So many arrivals of a trace were given up; those that follow keep their own lengths."""
         if self._prompting.starts_again and count:

@@ -24,7 +24,7 @@ from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.version import __version__
 
 # These change what is done with the result, or where, and not what is measured.
-_IRRELEVANT = {"fresh", "state"}
+_IRRELEVANT = {"apply", "fresh", "state"}
 
 
 def state_folder(given: Path | None = None) -> Path:

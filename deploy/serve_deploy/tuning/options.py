@@ -6,13 +6,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from serve_deploy.option import Option
+from serve_deploy.endpoint.address import (
+    CaFile,
+    CertificateFile,
+    Endpoint,
+    Headers,
+    Insecure,
+    KeyFile,
+    TokenFile,
+    read_endpoint,
+)
+from serve_deploy.option import Made, Option
 from serve_deploy.tensors.shape_text import parse_shape
 from serve_deploy.triton.options import RuntimeName
 from serve_deploy.tuning.candidates import Value, read_vary
 
 Objective = Literal["throughput", "latency", "cost"]
 _GOAL, _SPACE, _EFFORT, _REQUESTS, _SERVER = "Objective", "Configurations", "Effort", "Requests", "Server"
+
+
+def read_remote(
+    url: Annotated[
+        str | None,
+        Option("Tune on this running Triton in explicit mode, whose files are those of the repository.", group=_SERVER),
+    ] = None,
+    *,
+    headers: Headers = (),
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    certificate_file: CertificateFile = None,
+    key_file: KeyFile = None,
+    insecure: Insecure = False,
+) -> Endpoint | None:
+    """The running server to tune on; None: servers of our own."""
+    if url is None:
+        return None
+    return read_endpoint(
+        url,
+        headers=headers,
+        token_file=token_file,
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        insecure=insecure,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,4 +118,6 @@ class TuneOptions:
     release: Annotated[
         str | None, Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER)
     ] = None
+    endpoint: Annotated[Endpoint | None, Made(read_remote)] = None
+    apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False
     state: Path | None = field(default=None)

@@ -122,3 +122,4 @@ class TuningResult(Document):
     failed: tuple[TunedCandidate, ...] = ()
     notes: tuple[str, ...] = ()
     effort: Effort
+    applied: bool = False

@@ -40,6 +40,8 @@ class Servers(Protocol):
     """Serves configurations of one model."""
 
     description: str
+    # A folder for what is sent and expected.
+    staging: Path
     # Whether several can be served at the same time.
     are_parallel: bool
 

@@ -32,6 +32,8 @@ def render_table(result: TuningResult, width: int | None = None) -> str:
             "",
             fit(("left out", "reason"), [(each.description, each.reason) for each in result.failed], width or _PAGE),
         ]
+    if result.applied:
+        parts += ["", f"written into {result.repository}/{result.model}"]
     parts += ["", *(hang("note: ", note, width or _PAGE) for note in result.notes), *_effort(result, width)]
     return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines()) + "\n"
 

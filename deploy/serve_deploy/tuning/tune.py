@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.answers import keep_answers, keep_samples
+from serve_deploy.tuning.apply import apply_winner
 from serve_deploy.tuning.bench import Bench, RequestSource
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.conclusion import (
@@ -28,8 +31,9 @@ from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, Racing
 from serve_deploy.tuning.ranking import Prediction, Twins, choose_finalists, make_space, rank
+from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
 from serve_deploy.tuning.result import Effort, TuningResult
-from serve_deploy.tuning.servers import LocalServers, local_servers
+from serve_deploy.tuning.servers import Servers, local_servers
 from serve_deploy.tuning.subject import Subject, read_subject
 from serve_deploy.version import __version__
 
@@ -46,12 +50,32 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
     goal = Goal(options.objective, tuple(parse_gate(text) for text in options.slo))
     subject = read_subject(options)
-    with local_servers(subject.folder, options.runtime, options.release) as servers:
-        run = _Run(options, subject, goal, servers, progress)
+    state = state_folder(options.state)
+    restored = restore_overrides(state, options.endpoint)
+    with _open_servers(options, subject, state) as servers:
+        run = _Run(options, subject, goal, servers, progress, notes=[*map(describe_restored, restored)])
         try:
-            return run.go()
+            result = run.go()
         finally:
             run.bench.stop_all()
+    return apply_winner(result, subject) if options.apply else result
+
+
+def _open_servers(options: TuneOptions, subject: Subject, state: Path) -> AbstractContextManager[Servers]:
+    if options.endpoint is None:
+        return local_servers(subject.folder, options.runtime, options.release)
+    if options.max_memory_mb or options.runtime or options.objective == "cost":
+        raise UsageError(
+            "`url` excludes `max_memory_mb`, `runtime` and `objective=cost`: of a running server memory and CPU are "
+            "not seen",
+            hint="leave them out, or leave out `url` to tune on servers of our own",
+        )
+    return remote_servers(options.endpoint, subject.folder, state)
+
+
+def restore(options: TuneOptions) -> tuple[Restored, ...]:
+    """Put back what runs that were killed left on running servers."""
+    return restore_overrides(state_folder(options.state), options.endpoint)
 
 
 @dataclass
@@ -59,7 +83,7 @@ class _Run:
     options: TuneOptions
     subject: Subject
     goal: Goal
-    servers: LocalServers
+    servers: Servers
     progress: Progress
     notes: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)

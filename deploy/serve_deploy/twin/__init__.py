@@ -12,7 +12,7 @@ from serve_deploy.twin.server import (
     Step,
     Stream,
 )
-from serve_deploy.twin.simulate import simulate
+from serve_deploy.twin.simulation import simulate
 from serve_deploy.twin.times import ServiceTimes, Times
 
 __all__ = [

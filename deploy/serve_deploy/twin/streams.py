@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serve_deploy.arrivals.schedule import Schedule
 from serve_deploy.arrivals.shapes import OpenLoop, Ramp
+from serve_deploy.errors import UsageError
 from serve_deploy.twin.clock import Clock, Requests
 from serve_deploy.twin.server import Outside
 from serve_deploy.twin.stations import Node
@@ -32,18 +33,19 @@ class Way:
     def __init__(self, outside: Outside, generator: np.random.Generator) -> None:
         self._seconds: list[float] = outside.times.quantiles[draw_levels(generator)].tolist()
         self._free_at = [0.0] * outside.workers if outside.workers else None
+        self._latency = outside.latency_seconds
         self._passed = 0
-        self.takes_time = outside.times.mean > 0
+        self.takes_time = outside.times.mean > 0 or self._latency > 0
 
     def arrival(self, sent: float) -> float:
         """When a request that is sent now enters its queue; calls come in the order of their times."""
         taken = self._seconds[self._passed % len(self._seconds)]
         self._passed += 1
         if self._free_at is None:
-            return sent + taken
+            return sent + taken + self._latency
         end = max(sent, self._free_at[0]) + taken
         heapq.heapreplace(self._free_at, end)
-        return end
+        return end + self._latency
 
 
 class OpenStream:
@@ -51,7 +53,7 @@ class OpenStream:
 
     def __init__(self, load: OpenLoop, priority: int, span: Span, seed: int) -> None:
         if isinstance(load, Ramp) and not np.isfinite(span.seconds):
-            raise ValueError("a ramp needs seconds")
+            raise UsageError("a ramp needs seconds")
         schedule = Schedule(load, span.seconds, requests=span.requests, seed=seed)
         self.sent: Seconds = np.concatenate([*schedule, np.zeros(0)])
         self.first = 0

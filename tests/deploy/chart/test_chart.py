@@ -23,7 +23,6 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import ChartPlan, plan_chart
 from serve_deploy.chart.write import write_chart
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
-from serve_deploy.reports.gates import parse_gate
 from serve_deploy.repository.model_folder import ModelFolder, read_models, top_level
 
 
@@ -263,7 +262,7 @@ def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report().model_copy(update={"target": target})
     overrides = {"autoscaling": {"coldStartSeconds": 600}}
-    planned, _ = plan(repository, reports=(sweep,), objectives=(parse_gate("p99<50ms"),), overrides=overrides)
+    planned, _ = plan(repository, reports=(sweep,), slo=("p99<50ms",), overrides=overrides)
     facts = {each.path: each for each in planned.derived}
     assert facts["(reaction)"].value == "645 s"
     assert planned.values.autoscaling.metrics.concurrency.target < 1.5
@@ -273,7 +272,7 @@ def test_large_rates_are_written_out(repository: Path) -> None:
     """A rate of five digits has a comma and no exponent."""
     target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
     sweep = report(point(1, 9_000, 12), point(2, 15_200, 20)).model_copy(update={"target": target})
-    planned, _ = plan(repository, reports=(sweep,), objectives=(parse_gate("p99<50ms"),))
+    planned, _ = plan(repository, reports=(sweep,), slo=("p99<50ms",))
     facts = {each.path: each.value for each in planned.derived}
     assert facts["(knee_rate)"] == "15,200 requests/s"
     assert facts["(target_rate)"] == "10,820 requests/s"
@@ -374,7 +373,7 @@ def test_chart_names(name: str) -> None:
         {"gpu": "l4", "cloud": "gke", "source": "gs://bucket/models"},
         {"gpu": "gh200", "source": "pvc://models"},
         {"source": "oci://registry/models:1"},
-        {"source": "https://host/models.tar.gz", "objectives": (parse_gate("p99<50ms"),)},
+        {"source": "https://host/models.tar.gz", "slo": ("p99<50ms",)},
     ],
 )
 def test_built_chart_renders(repository: Path, tmp_path: Path, request_: dict[str, Any]) -> None:

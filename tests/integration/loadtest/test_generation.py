@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_streams import HTTP, Answer, serve_streams
+from broken_streams import HTTP, Answer, Fault, serve_streams
 from fault_servers import make_certificates, reply, serve_faults
 from openai_server import RunningServer, running_openai_server
 from token_stream import read_streams
@@ -19,6 +19,7 @@ from serve_deploy.errors import EndpointError, ServeError, UsageError
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.live import LiveSnapshot
+from serve_deploy.prompts.options import PromptOptions
 from serve_deploy.reports.report import LoadTestReport
 
 FAST = (("ttft_ms", 5), ("itl_ms", 1))
@@ -138,3 +139,36 @@ def test_what_does_not_fit_together_is_refused(url: str, options: dict[str, Any]
     generation = GenerationOptions(**options.pop("generation"))
     with pytest.raises(ServeError, match=message):
         run_loadtest(LoadTestOptions(endpoint=parse_endpoint(url), model="llm", generation=generation, **options))
+
+
+def answering_once() -> Fault:
+    """Answer the first request of each connection, and close it with the second."""
+    answered: set[Any] = set()
+
+    async def answer_or_close(answer: Answer) -> None:
+        if answer.connection in answered:
+            answer.close()
+        else:
+            answered.add(answer.connection)
+            await answer_in_full(answer)
+
+    return answer_or_close
+
+
+def test_a_request_that_crosses_with_the_end_of_an_idle_connection_is_sent_again() -> None:
+    """Over another one; the server took it once."""
+    generation = GenerationOptions(generate="chat", prompts=PromptOptions(turns=2, think_time_seconds=1.1))
+    with serve_streams(answering_once()) as faults:
+        endpoint = parse_endpoint(f"http://127.0.0.1:{faults.port}")
+        options = LoadTestOptions(
+            endpoint=endpoint, model="llm", generation=generation, requests=2, warmup_seconds=0, timeout_seconds=10
+        )
+        point = run_loadtest(options).points[0]
+    assert (point.succeeded, point.errors, faults.requests) == (2, (), 3)
+
+
+def test_a_request_that_a_busy_connection_loses_has_failed() -> None:
+    """It may have been taken."""
+    with serve_streams(answering_once()) as faults:
+        point = run(f"http://127.0.0.1:{faults.port}", "chat", requests=2).points[0]
+    assert (point.succeeded, [error.kind for error in point.errors]) == (1, ["reset"])

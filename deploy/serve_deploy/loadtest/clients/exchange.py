@@ -48,6 +48,7 @@ class Period(Protocol):
     """Decides what a slot does next."""
 
     in_flight: int
+    done: asyncio.Future[Any]
 
     def next(self, slot: Slot, now: float) -> None: ...
     def rest(self, slot: Slot, until: float) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -11,6 +12,8 @@ from serve_deploy.generation import faults
 from serve_deploy.generation.answer import Answer
 from serve_deploy.loadtest.clients.exchange import Exchange, Period, Request, Slot
 from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT
+
+_IDLE_SECONDS, _CROSSING_SECONDS = 1.0, 0.25
 
 
 class Talk(Protocol):
@@ -43,11 +46,15 @@ class Prompter(Protocol):
     def skip(self, count: int) -> None:
         """So many requests were given up before they were made."""
 
+    def put_back(self, request: PromptRequest) -> None:
+        """This request was not taken, and is the next one to be sent."""
+
 
 class AnswerSlot(Slot, Protocol):
-    """A slot whose request has an answer."""
+    """A slot whose request has an answer; `free_since` is when its last one ended, infinity if there was none."""
 
     request: PromptRequest
+    free_since: float
 
 
 class GenerationExchange(Exchange):
@@ -57,6 +64,7 @@ class GenerationExchange(Exchange):
         super().__init__(prompter, timeout_seconds)
         self._prompter = prompter
         self._keeps_text = keeps_text
+        self._repetitions: set[asyncio.Task[None]] = set()
 
     def begin(self, period: Period) -> None:
         """Let this period decide from now on, with requests of its own."""
@@ -76,8 +84,9 @@ class GenerationExchange(Exchange):
     def finish(self, slot: Slot, code: int) -> None:
         """The slot's request ended with this outcome; the slot is free."""
         end = monotonic()
-        request = cast("AnswerSlot", slot).request
-        answer, talk = request.answer, request.talk
+        asked = cast("AnswerSlot", slot)
+        asked.free_since = end
+        answer, talk = asked.request.answer, asked.request.talk
         if code == SUCCEEDED:
             fault = answer.end()
             if fault:
@@ -92,10 +101,27 @@ class GenerationExchange(Exchange):
 
     def fail(self, slot: Slot, kind: str, example: str) -> None:
         """The slot's request failed; what was wrong with its answer before that counts first."""
-        answer = cast("AnswerSlot", slot).request.answer
-        if answer.has_begun and kind == "reset":
+        asked = cast("AnswerSlot", slot)
+        answer = asked.request.answer
+        if kind == "reset" and answer.has_begun:
             kind = faults.CUT
+        elif kind == "reset" and _met_its_end(asked):
+            task = asyncio.get_running_loop().create_task(self._send_again(asked))
+            self._repetitions.add(task)
+            task.add_done_callback(self._repetitions.discard)
+            return
         super().fail(slot, *(answer.fault or (kind, example)))
+
+    async def _send_again(self, slot: AnswerSlot) -> None:
+        period = self.period
+        try:
+            fresh = await self.open_slot()
+        except ConnectionError as error:
+            super().fail(slot, "connect", str(error))
+            return
+        if self.period is period and not period.done.done():
+            self._prompter.put_back(slot.request)
+            fresh.send(slot.intended)
 
     def code_of_timeout(self, slot: Slot) -> int:
         """How the request has ended that the slot gave up."""
@@ -112,3 +138,12 @@ class GenerationExchange(Exchange):
     def count_pieces(self) -> int:
         """The pieces that have come of answers that go on."""
         return sum(len(cast("AnswerSlot", slot).request.answer.times) for slot in self.slots if slot.is_busy)
+
+
+def _met_its_end(slot: AnswerSlot) -> bool:
+    """Whether the server was just closing the connection, which had idled, when the request was sent.
+
+    Servers of OpenAI's protocol do that after 5 s: as long as a user may think.
+    """
+    had_idled = slot.sent - slot.free_since >= _IDLE_SECONDS
+    return had_idled and monotonic() - slot.sent <= _CROSSING_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ class AnswerStreamSlot(StreamSlot):
         self._shape = ResponseShape()
         self._loop = asyncio.get_running_loop()
         self._is_over = False
+        self.free_since = math.inf
 
     def send(self, intended: float) -> None:
         """Send the next request; `intended` is when that was meant to happen."""

@@ -6,6 +6,7 @@ Plain HTTP reads and writes its socket itself: half the CPU of a transport, on u
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from time import monotonic
@@ -91,6 +92,7 @@ class HttpConnection:
     def __init__(self, exchange: Exchange, known: ReplyHead, open_body: OpenBody | None) -> None:
         self.exchange = exchange
         self.intended = self.sent = 0.0
+        self.free_since = math.inf
         self.is_busy = False
         self.is_open = True
         self.request: Request

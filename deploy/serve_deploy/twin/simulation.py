@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
+from serve_deploy.errors import UsageError
 from serve_deploy.twin.batcher import make_station
 from serve_deploy.twin.clock import Action, Clock, Requests
 from serve_deploy.twin.ensembles import EnsembleNode
@@ -34,14 +35,14 @@ def simulate(
     """Serve a load from an idle start until all that was sent has ended; the same seed gives the same result.
 
     Each stream sends for so many seconds, or so many requests. What happens before `warmup_seconds` is not counted.
-    A single load calls the only model, or the only ensemble. ValueError where the server cannot be asked so.
+    A single load calls the only model, or the only ensemble. UsageError where the server cannot be asked so.
     """
     if math.isinf(seconds) and requests is None:
-        raise ValueError("a simulation needs seconds or requests")
+        raise UsageError("a simulation needs seconds or requests")
     streams = load if isinstance(load, Sequence) else (Stream(load=load, model=_only_target(server)),)
     run = Run(server, streams, Span(seconds, requests), seed)
     run.go()
-    end = seconds if math.isfinite(seconds) else run.last_end
+    end = seconds if math.isfinite(seconds) else math.nextafter(run.last_end, math.inf)
     return Simulated(
         start_seconds=warmup_seconds,
         end_seconds=end,
@@ -53,7 +54,7 @@ def simulate(
 def _only_target(server: ServerModel) -> str:
     targets = [each.name for each in server.ensembles or server.models]
     if len(targets) != 1:
-        raise ValueError(f"the server has {', '.join(targets)}: say which streams call them")
+        raise UsageError(f"the server has {', '.join(targets)}: say which streams call them")
     return targets[0]
 
 
@@ -94,8 +95,11 @@ class Run:
         for ensemble in self._ensembles.values():
             for at, request in ensemble.ends:
                 ended[request] = at
-        self._ended = ended
-        self.last_end = float(np.nanmax(ended, initial=0.0))
+        self._ended, self._gone = ended, ended.copy()
+        rejecting = [each.rejected for each in (self.stations | self._ensembles).values()]
+        for at, request in chain.from_iterable(rejecting):
+            self._gone[request] = at
+        self.last_end = float(np.max(self._gone, initial=0.0))
 
     def stream_result(self, index: int, start: float, end: float) -> StreamResult:
         """What a stream saw."""
@@ -105,11 +109,7 @@ class Run:
         counted = (sent >= start) & (sent < end)
         succeeded = counted & ~np.isnan(ended)
         answered = (ended >= start) & (ended <= end)
-        rejected = dict(chain.from_iterable(((n, at) for at, n in node.rejected) for node in self._rejecting(index)))
-        gone = ended.copy()
-        for position in np.flatnonzero(np.isnan(ended)):
-            gone[position] = rejected[int(numbers[position])]
-        presence = Presence(np.sort(sent), np.sort(gone))
+        presence = Presence(np.sort(sent), np.sort(self._gone[numbers]))
         return StreamResult(
             model=self._targets[index],
             sent=int(counted.sum()),
@@ -120,10 +120,6 @@ class Run:
             mean_in_flight=presence.mean(start, end),
             presence=presence,
         )
-
-    def _rejecting(self, index: int) -> Iterator[Station | EnsembleNode]:
-        target = self._targets[index]
-        yield self._ensembles[target] if target in self._ensembles else self.stations[target]
 
     def model_result(self, station: Station, start: float, end: float) -> ModelResult:
         """What a model did."""
@@ -186,9 +182,9 @@ def _rows_by_model(server: ServerModel, streams: Sequence[Stream]) -> dict[str, 
     for stream in streams:
         for name in members.get(stream.model, {stream.model}):
             if name not in rows:
-                raise ValueError(f"the server has no {name}")
+                raise UsageError(f"the server has no {name}")
             if asked.setdefault(name, stream.rows) != stream.rows:
-                raise ValueError(f"the requests to {name} differ in their rows")
+                raise UsageError(f"the requests to {name} differ in their rows")
     return rows | asked
 
 

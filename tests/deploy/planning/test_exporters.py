@@ -11,8 +11,8 @@ from sweeps import TARGET, report
 
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import ChartPlan, plan_chart
-from serve_deploy.chart.traffic import plan_traffic
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.planning.traffic import plan_traffic
 from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, read_models
 
 TENSORS = (
@@ -210,3 +210,18 @@ def test_report_of_vllm_is_matched_by_name_alone(tmp_path: Path) -> None:
     sweep = report().model_copy(update={"target": TARGET.model_copy(update={"model": "llm"})})
     (traffic,) = plan_traffic(read_models(tmp_path), (sweep,), None)
     assert traffic.report is sweep
+
+
+@pytest.mark.parametrize("slo", ["p50<10ms", "p99>50ms", "goodput<5%", "ttft_p99>1s", "errors<1%", "rate>5"])
+def test_objective_that_scaling_cannot_hold_is_refused(slo: str) -> None:
+    """A limit of the p99, or of token streams, is what more load makes harder to keep."""
+    with pytest.raises(UsageError, match="scaling needs an upper limit for the p99"):
+        ChartOptions(slo=(slo,), autoscaling="off")
+
+
+def test_objective_of_the_first_token_is_the_alert_s(tmp_path: Path) -> None:
+    """The lowest p99 of several; three times the longest is the window."""
+    add_vllm(tmp_path)
+    planned = plan(tmp_path, slo=("ttft_p99<30s", "ttft_max<40s", "itl_p99<50ms", "goodput>95%"))
+    assert planned.values.monitoring.prometheus_rule.alerts.first_token_budget_ms == 30_000
+    assert planned.values.autoscaling.metrics.window == "120s"

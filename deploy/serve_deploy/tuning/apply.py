@@ -1,0 +1,147 @@
+"""Write the winner into the repository: its lines in config.pbtxt with their reasons, its evidence in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from difflib import SequenceMatcher
+from typing import Any
+
+from serve_deploy.errors import ServeError
+from serve_deploy.files.copying import link_tree
+from serve_deploy.files.moving import move_into_place
+from serve_deploy.files.staging import destination_errors, folder_lock
+from serve_deploy.manifest import MANIFEST_NAME, FileDigest, Manifest, Tuned
+from serve_deploy.model_config import CONFIG_NAME, format_config, parse_config
+from serve_deploy.reports.figures import format_change
+from serve_deploy.repository.model_repository import digest_files, read_existing, staged_model
+from serve_deploy.tuning.candidates import (
+    ACCELERATOR,
+    BATCH,
+    DELAY,
+    INSTANCES,
+    PREFERRED,
+    THREADS,
+    Candidate,
+    configure,
+)
+from serve_deploy.tuning.result import Confirmation, TuningResult
+from serve_deploy.tuning.subject import Subject
+from serve_deploy.tuning.tables import describe_load
+
+# The options of `package` that set a field, so that the model's next version keeps what was tuned.
+_SETTINGS = {
+    BATCH: "max_batch_size",
+    DELAY: "max_queue_delay_us",
+    PREFERRED: "preferred_batch_sizes",
+    INSTANCES: "instances",
+    THREADS: "threads",
+}
+_ACCELERATORS = "optimization.execution_accelerators"
+
+
+def apply_winner(result: TuningResult, subject: Subject) -> TuningResult:
+    """Write the winner, if there is one; a note says what kept it from being written, or what it lacks."""
+    if result.winner is None or result.confirmation is None:
+        return result
+    evidence = _collect_evidence(result, result.confirmation)
+    try:
+        notes = _write(result, subject, Candidate.of(result.winner.values), evidence)
+    except ServeError as error:
+        return result.model_copy(update={"notes": (*result.notes, f"not written: {error.message}")})
+    return result.model_copy(update={"notes": (*result.notes, *notes), "applied": True})
+
+
+def _write(result: TuningResult, subject: Subject, candidate: Candidate, evidence: Tuned) -> tuple[str, ...]:
+    folder = subject.folder
+    config = configure(subject.config, candidate)
+    with staged_model(folder.path.parent, folder.name) as staged, folder_lock(folder.path.parent):
+        now = read_existing(folder.path)
+        if now is None or now.config_text != folder.config_text or now.versions != folder.versions:
+            raise ServeError(f"{folder.path} changed during this run")
+        with destination_errors(folder.path):
+            for entry in sorted(folder.path.iterdir()):
+                if entry.name not in (CONFIG_NAME, MANIFEST_NAME):
+                    link_tree(entry, staged / entry.name)
+            text = write_tuned_text(folder.config_text or "", config, explain_lines(result))
+            (staged / CONFIG_NAME).write_text(text, encoding="utf-8")
+            if folder.manifest is not None:
+                digests = {file.path: file for file in digest_files(staged) if file.path == CONFIG_NAME}
+                manifest = _with_evidence(folder.manifest, evidence, digests)
+                (staged / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            move_into_place(staged, folder.path, replace=True)
+    return (
+        () if folder.manifest else (f"{folder.name} has no {MANIFEST_NAME}: the evidence stands in {CONFIG_NAME} only",)
+    )
+
+
+def _with_evidence(manifest: Manifest, evidence: Tuned, digests: Mapping[str, FileDigest]) -> Manifest:
+    kept = {_SETTINGS[path]: value for path, value in evidence.after.items() if path in _SETTINGS and value is not None}
+    return manifest.model_copy(
+        update={
+            "files": tuple(digests.get(file.path, file) for file in manifest.files),
+            "settings": {**manifest.settings, **kept},
+            "tuned": evidence,
+        }
+    )
+
+
+def _collect_evidence(result: TuningResult, confirmed: Confirmation) -> Tuned:
+    return Tuned(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        objective=result.objective,
+        gates=result.gates,
+        server=result.server,
+        before={change.path: change.before for change in result.changes},
+        after={change.path: change.after for change in result.changes},
+        load=describe_load(confirmed.winner),
+        gain=confirmed.gain,
+        throughput_before=confirmed.baseline.throughput,
+        throughput=confirmed.winner.throughput,
+        p99_us_before=confirmed.baseline.p99_us,
+        p99_us=confirmed.winner.p99_us,
+        tool_version=result.tool_version,
+    )
+
+
+def explain_lines(result: TuningResult) -> dict[str, str]:
+    """The comment beside each changed line, by its path as `format_config` knows it."""
+    gain = f"; {result.objective} {format_change(result.confirmation.gain)} in all" if result.confirmation else ""
+    return {_line_path(change.path): f"{change.reason}{gain}" for change in result.changes}
+
+
+def _line_path(path: str) -> str:
+    if path == ACCELERATOR:
+        return _ACCELERATORS
+    first, _, name = path.partition(".")
+    return f"parameters[{name}]" if first == "parameters" else path
+
+
+def write_tuned_text(old: str, config: Any, reasons: Mapping[str, str]) -> str:
+    """The configuration's text: lines that say the same keep their form and comment, changed ones have their reason."""
+    text = "".join(f"{line}\n" for line in _merge(old.splitlines(), format_config(config, reasons).splitlines()))
+    # A file in another form than ours may not merge line by line.
+    return text if parse_config(text) == config else format_config(config, reasons)
+
+
+def _merge(old: list[str], new: list[str]) -> Iterator[str]:
+    matcher = SequenceMatcher(None, [_bare(line) for line in old], [_bare(line) for line in new], autojunk=False)
+    for change, start, end, new_start, new_end in matcher.get_opcodes():
+        if change == "equal":
+            yield from old[start:end]
+            continue
+        yield from (line for line in old[start:end] if line.lstrip().startswith("#"))
+        yield from new[new_start:new_end]
+
+
+def _bare(line: str) -> str:
+    """What a line says, without its comment and its spaces."""
+    quoted, kept = "", []
+    for character in line:
+        if character == "#" and not quoted:
+            break
+        if character in "\"'" and quoted in ("", character):
+            quoted = "" if quoted else character
+        if quoted or not character.isspace():
+            kept.append(character)
+    return "".join(kept)

@@ -1,0 +1,118 @@
+"""Tuning on a running server: its model has its own configuration again, however the run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from timed_models import add_timed_model
+
+from serve_deploy import ServerOptions, TritonServer, TuneOptions, UsageError, parse_endpoint, start_server, tune
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.tuning.remote import put_back
+
+SMALL = [
+    "--concurrency", "16", "--max-batch-size", "16", "--max-instances", "2", "--max-delay", "250", "--finalists", "1",
+    "--max-rounds", "6", "--period", "0.3",
+]  # fmt: skip
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A model that gains from batches and instances."""
+    add_timed_model(tmp_path / "models", base=0.020, row=0.001)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def server(repository: Path) -> Iterator[TritonServer]:
+    """A server in explicit mode."""
+    options = ServerOptions(repository=repository, runtime="embedded", models=("timed",), explicit=True)
+    with start_server(options) as server:
+        yield server
+
+
+def _config(server: TritonServer) -> Any:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+        return control.model_config("timed")
+
+
+def _wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _start(repository: Path, server: TritonServer, state: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "serve_cli", "tune", str(repository), "--url", server.http_url, *SMALL],
+        env=os.environ | {"XDG_STATE_HOME": str(state)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_running_server_is_tuned_and_put_back(repository: Path, server: TritonServer, tmp_path: Path) -> None:
+    """The winner is found by overrides, and the server has its file's configuration afterwards."""
+    before = _config(server)
+    result = tune(
+        TuneOptions(
+            repository=repository, endpoint=parse_endpoint(server.http_url),
+            state=tmp_path / "state", concurrency=16, max_batch_size=16, max_instances=2, max_delay_us=250, finalists=1,
+            max_rounds=5, period_seconds=0.2,
+        )
+    )  # fmt: skip
+    assert result.verdict == "better", result.explanation
+    assert _config(server) == before
+    assert list((tmp_path / "state" / "overrides").iterdir()) == []
+
+
+def test_an_override_goes_over_grpc_too(server: TritonServer) -> None:
+    """A configuration that is given with a load is served, until the model is put back."""
+    endpoint, before = parse_endpoint(server.grpc_url), _config(server)
+    with ControlPlane(endpoint, timeout_seconds=60) as control:
+        seen = control.model_config("timed")
+        control.load_model("timed", {**seen, "instance_group": [{"count": 2, "kind": "KIND_CPU"}]})
+    assert _config(server)["instance_group"][0]["count"] == 2
+    put_back(endpoint, "timed", seen)
+    assert _config(server) == before
+
+
+def test_ctrl_c_puts_the_model_back(repository: Path, server: TritonServer, tmp_path: Path) -> None:
+    """The run ends with 130, and the server has its file's configuration again."""
+    before = _config(server)
+    run = _start(repository, server, tmp_path)
+    _wait_until(lambda: _config(server) != before)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert (run.returncode, _config(server) == before) == (130, True), said
+
+
+def test_a_killed_run_is_put_back_by_the_next(repository: Path, server: TritonServer, tmp_path: Path, serve) -> None:
+    """`kill -9` leaves the override and its journal; --restore takes both away, and says so."""
+    before = _config(server)
+    run = _start(repository, server, tmp_path)
+    _wait_until(lambda: _config(server) != before)
+    run.kill()
+    run.communicate()
+    assert _config(server) != before
+    done = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
+    assert (done.returncode, "has its file's configuration again" in done.stdout) == (0, True), done.stderr
+    assert _config(server) == before
+    again = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
+    assert again.stdout == "nothing to put back\n"
+
+
+def test_a_server_of_other_files_is_refused(repository: Path, server: TritonServer, tmp_path: Path) -> None:
+    """Overrides are built from the file, so it has to be the server's."""
+    config = repository / "timed" / "config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 4", "max_batch_size: 8"))
+    with pytest.raises(UsageError, match="another configuration"):
+        tune(TuneOptions(repository=repository, endpoint=parse_endpoint(server.http_url), state=tmp_path / "state"))

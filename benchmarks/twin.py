@@ -1,12 +1,16 @@
 """Compare the twin with a real Triton: throughput, p50 and p99, at closed loops and at Poisson arrivals.
 
     python benchmarks/twin.py [--seconds 8] [--only linear lock]
+    python benchmarks/twin.py [--seconds 8] --repository models
 
 Each model is measured at a handful of batch sizes first: how much its times vary by requests of so many rows from one
 user, or from as many as there are instances; their mean by Triton's own figures of batches of so many requests, which
 cost more than the rows do. What a request costs outside of a model is measured on one that does nothing. That is all
 that the twin is told; the loads that follow are predicted. Poisson arrivals go up to 80 % of the highest throughput
 that was measured, and are the same ones in both. A difference beyond the limits is marked with an exclamation mark.
+
+The models of a repository are swept first, and their twins made of that, as `serve chart` does. On a busy machine, as
+root, `chrt -r 1` before the command gives this program and its server a core each, for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
+from serve_deploy.autoscaling.open_traffic import build_twin
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
 from serve_deploy.reports.point import LatencySummary, Point
+from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 from serve_deploy.twin import (
     Batching,
@@ -129,11 +135,13 @@ def _batching_text(batching: Batching) -> str:
     return f"dynamic_batching {{ max_queue_delay_microseconds: {delay} {sizes} }}"
 
 
-def measure(server: TritonServer, model: str, load: LoadShape, seconds: float, rows: int = 1) -> Point:
-    """One load on the real server."""
+def measure(
+    server: TritonServer, model: str, load: LoadShape, seconds: float, rows: int = 1, samples: Path | None = None
+) -> Point:
+    """One load on the real server; `samples` is the repository that they are kept in."""
     options = LoadTestOptions(
         endpoint=parse_endpoint(server.http_url), model=model, loads=(load,), duration_seconds=seconds,
-        warmup_seconds=0.5, batch_size=rows,
+        warmup_seconds=0.5, batch_size=rows, repository=samples,
     )  # fmt: skip
     (point,) = run_loadtest(options).points
     if point.unsuccessful:
@@ -150,6 +158,7 @@ def times_of(summary: LatencySummary) -> Times:
 def calibrate(server: TritonServer, sleeper: Sleeper, seconds: float) -> ServedModel:
     """What the twin is told of a model: its service times at a handful of sizes."""
     name, measured = f"{sleeper.name}_plain", dict[tuple[int, int], Times]()
+    dispatch: dict[tuple[int, int], float] = {}
     # Executions that wait for one lock are told apart by `exclusive`, and their times measured alone.
     levels = {1, 1 if sleeper.locks else sleeper.instances}
     for rows in sorted({1, sleeper.largest // 4, sleeper.largest // 2, sleeper.largest} - {0}):
@@ -159,16 +168,18 @@ def calibrate(server: TritonServer, sleeper: Sleeper, seconds: float) -> ServedM
             inside = inside_seconds(point)
             spread = times_of(point.response).less(point.response.mean_us / 1e6 - inside)
             measured[rows, busy] = spread.times((batched or inside) / spread.mean)
+            dispatch[rows, busy] = point.server[0].queue_us / 1e6
     return ServedModel(
         name=sleeper.name, service=ServiceTimes(measured), max_batch_size=sleeper.largest,
         instances=sleeper.instances, batching=sleeper.batching, exclusive=sleeper.locks,
+        dispatch_seconds=dispatch[1, 1],
     )  # fmt: skip
 
 
 def calibrate_outside(server: TritonServer, seconds: float) -> Outside:
     """What a request costs outside of a model."""
     point = measure(server, NOTHING.name, ClosedLoop(1), seconds)
-    return Outside(times=times_of(point.response).less(inside_seconds(point)))
+    return Outside(times=times_of(point.response).less(inside_seconds(point) + point.server[0].queue_us / 1e6))
 
 
 def inside_seconds(point: Point) -> float:
@@ -220,7 +231,35 @@ class Figures:
         return cls(stream.succeeded / lasted, response.percentile(50) * 1e3, response.percentile(99) * 1e3, batch)
 
 
-def compare(server: TritonServer, name: str, twin: ServerModel, seconds: float) -> tuple[int, int]:
+def sweep_twin(server: TritonServer, folder: ModelFolder, seconds: float) -> ServerModel:
+    """The twin that is made of a sweep."""
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(server.http_url), model=folder.name, loads=tuple(map(ClosedLoop, (*USERS, 64))),
+        duration_seconds=seconds, warmup_seconds=0.5, repository=folder.path.parent,
+    )  # fmt: skip
+    twin = build_twin(run_loadtest(options), folder.config)
+    if isinstance(twin, str):
+        raise SystemExit(f"{folder.name}: {twin}")
+    return twin
+
+
+def compare_repository(repository: Path, seconds: float) -> list[tuple[int, int]]:
+    """Sweep each model, and compare its twin."""
+    counts = []
+    with start_server(ServerOptions(repository=repository)) as server:
+        for folder in map(read_model_folder, sorted(repository.iterdir())):
+            twin = sweep_twin(server, folder, seconds)
+            (model,) = twin.models
+            outside = twin.outside.times.mean + twin.outside.latency_seconds
+            means = ", ".join(f"{key}: {each.mean * 1e3:.3f}" for key, each in sorted(model.service.measured.items()))
+            print(f"\n{folder.name}: ms by (rows, busy) {means}; outside {outside * 1e3:.3f} ms")
+            counts.append(compare(server, folder.name, twin, seconds, repository))
+    return counts
+
+
+def compare(
+    server: TritonServer, name: str, twin: ServerModel, seconds: float, samples: Path | None = None
+) -> tuple[int, int]:
     """Print both for every load; how many figures are within their limits, of how many."""
     print(f"\n{name}   measured | twin | difference")
     print(f"{'load':<14}{'requests/s':>26}{'p50 ms':>28}{'p99 ms':>28}{'mean batch':>16}")
@@ -228,13 +267,13 @@ def compare(server: TritonServer, name: str, twin: ServerModel, seconds: float) 
     knee = 0.0
     loads: list[LoadShape] = [ClosedLoop(users) for users in USERS]
     for load in loads:
-        point = measure(server, name, load, seconds)
+        point = measure(server, name, load, seconds, samples=samples)
         knee = max(knee, point.throughput)
         good = show(f"{load.concurrency} users", point, simulate(twin, load, seconds=seconds))
         within, total = within + good, total + 3
     for share in SHARES_OF_KNEE:
         load = PoissonRate(round(share * knee, 1))
-        point = measure(server, name, load, seconds)
+        point = measure(server, name, load, seconds, samples=samples)
         good = show(f"Poisson {share:.0%}", point, simulate(twin, load, seconds=seconds))
         within, total = within + good, total + 3
     return within, total
@@ -258,7 +297,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--repository", type=Path)
     arguments = parser.parse_args()
+    if arguments.repository:
+        sum_up(compare_repository(arguments.repository, arguments.seconds))
+        return
     wanted = set(arguments.only) or {sleeper.name for sleeper in SLEEPERS} - set(STEPS) | {"ensemble"}
     needed = wanted | (set(STEPS) if "ensemble" in wanted else set())
     sleepers = [sleeper for sleeper in SLEEPERS if sleeper.name in needed]
@@ -271,11 +314,11 @@ def main() -> None:
             text = ENSEMBLE.format(largest=4, first=STEPS[0], second=STEPS[1])
             (repository / "ensemble" / "config.pbtxt").write_text(text)
         with start_server(ServerOptions(repository=repository)) as server:
-            run(server, sleepers, wanted, arguments.seconds)
+            sum_up(run(server, sleepers, wanted, arguments.seconds))
 
 
-def run(server: TritonServer, sleepers: list[Sleeper], wanted: set[str], seconds: float) -> None:
-    """Calibrate each, compare, and print the sum."""
+def run(server: TritonServer, sleepers: list[Sleeper], wanted: set[str], seconds: float) -> list[tuple[int, int]]:
+    """Calibrate each, and compare."""
     models: dict[str, ServedModel] = {}
     counts = []
     for sleeper in sleepers:
@@ -291,6 +334,11 @@ def run(server: TritonServer, sleepers: list[Sleeper], wanted: set[str], seconds
         members = tuple(models[step] for step in STEPS)
         twin = ServerModel(models=members, ensembles=(Ensemble("ensemble", steps),), outside=outside)
         counts.append(compare(server, "ensemble", twin, seconds))
+    return counts
+
+
+def sum_up(counts: list[tuple[int, int]]) -> None:
+    """Print how many figures were within their limits."""
     good, total = (sum(column) for column in zip(*counts, strict=True))
     limits = ", ".join(f"{figure} {limit:.0%}" for figure, limit in LIMITS.items())
     print(f"\n{good} of {total} figures are within the limits ({limits})")

@@ -82,6 +82,12 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
+    from serve_deploy.planning.options import NamedSweep as NamedSweep
+    from serve_deploy.planning.options import PlanOptions as PlanOptions
+    from serve_deploy.planning.plan import plan as plan
+    from serve_deploy.planning.result import DeploymentPlan as DeploymentPlan
+    from serve_deploy.planning.saved import ChosenPlan as ChosenPlan
+    from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
     from serve_deploy.rendering import render as render_report  # noqa: F401
@@ -103,21 +109,30 @@ if TYPE_CHECKING:
     from serve_deploy.tuning.options import TuneOptions as TuneOptions
     from serve_deploy.tuning.result import TuningResult as TuningResult
     from serve_deploy.tuning.tune import tune as tune
+    from serve_deploy.twin.results import Simulated as Simulated
+    from serve_deploy.twin.server import Batching as Batching
+    from serve_deploy.twin.server import ServedModel as ServedModel
+    from serve_deploy.twin.server import ServerModel as ServerModel
+    from serve_deploy.twin.simulation import simulate as simulate
+    from serve_deploy.twin.times import ServiceTimes as ServiceTimes
 
 # ONNX Runtime on Linux reports to its maker unless this is set before its import; models are their owners' business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
+    "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
     "CheckedModel": "checking.repository_check",
+    "ChosenPlan": "planning.saved",
     "ClassScore": "inference.ranking",
     "ClosedLoop": "arrivals.shapes",
     "ConfigOptions": "model_config.options",
     "ConstantRate": "arrivals.shapes",
     "DeployOptions": "cluster.options",
     "Deployment": "cluster.deployment",
+    "DeploymentPlan": "planning.result",
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
@@ -143,9 +158,11 @@ _PLACES = {
     "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
+    "NamedSweep": "planning.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
+    "PlanOptions": "planning.options",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
     "Problem": "model_config.problem",
@@ -161,8 +178,12 @@ _PLACES = {
     "RollbackOptions": "cluster.options",
     "Search": "loadtest.loads",
     "ServeError": "errors",
+    "ServedModel": "twin.server",
+    "ServerModel": "twin.server",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
+    "ServiceTimes": "twin.times",
+    "Simulated": "twin.results",
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
@@ -182,9 +203,11 @@ _PLACES = {
     "judge": "reports.judging",
     "package": "packaging.pipeline",
     "parse_endpoint": "endpoint.address",
+    "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
+    "read_plan": "planning.saved",
     "read_report": "reports.saved_reports",
     "read_reports": "reports.saved_reports",
     "read_status": "cluster.release",
@@ -193,6 +216,7 @@ _PLACES = {
     "rollback": "cluster.rollback",
     "run_loadtest": "loadtest",
     "save_outputs": "inference.request",
+    "simulate": "twin.simulation",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

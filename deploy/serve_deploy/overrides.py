@@ -47,6 +47,14 @@ def nest_value(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
+def find_value(values: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path; None where there is none."""
+    value: Any = values
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 def _read_yaml(path: Path) -> Any:
     import yaml
 

@@ -111,7 +111,7 @@ def fires(rules: Rules, tmp_path: Path) -> Callable[..., set[str]]:
 
 
 Reads = Callable[..., None]
-Fires = Callable[[Series, str], set[str]]
+Fires = Callable[..., set[str]]
 
 
 def test_steady_stream(reads: Reads) -> None:
@@ -237,7 +237,13 @@ def test_stalled_engine_fires(fires: Fires) -> None:
     assert "TritonStreamsStalled" not in fires(silent, "7m")
     assert "TritonStreamsStalled" in fires(silent, "9m")
     hung = {name: "90000x60" if "tokens" in name else value for name, value in gauges().items()}
-    assert fires(hung, "9m", "vllm") == {"TritonStreamsStalled"}  # type: ignore[call-arg]
+    assert fires(hung, "9m", "vllm") == {"TritonStreamsStalled"}
+
+
+def test_growing_queue_of_streams_fires(fires: Fires) -> None:
+    """5 wait for their first token, and 0.8 more each minute: the guard sees no stall, but the queue grows."""
+    waited = " ".join(f"{15 * (5 * n + 0.1 * n * n):g}" for n in range(61))
+    assert fires(streamed(waited=waited), "14m") == {"TritonStreamsQueue"}
 
 
 def test_idle_stream_beside_a_busy_model_is_quiet(fires: Fires) -> None:
@@ -261,3 +267,8 @@ def test_full_kv_cache_fires(rules: Rules, tmp_path: Path, name: str) -> None:
 def test_model_that_does_not_report_fires(fires: Fires) -> None:
     """Triton's counters are there, but not those of the vLLM backend, on which the release scales."""
     assert fires({}, "8m") == {"TritonScalingMetricMissing"}
+
+
+def test_growing_queue_of_gauges_fires_once(fires: Fires) -> None:
+    """What waits is known from two formulas there."""
+    assert fires(gauges(waiting="5+1x60"), "14m", "vllm") == {"TritonPendingGrowing"}

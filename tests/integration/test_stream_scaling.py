@@ -163,7 +163,7 @@ def test_streams_in_flight(server: TritonServer, prometheus: Prometheus, log: Pa
         at = scraped(prometheus, WINDOW + 2)
     truth = in_flight(read_streams(log), at)
     found, blind = read(prometheus, queries("vllm-backend"), at), read(prometheus, queries(""), at)
-    assert truth == pytest.approx(count, rel=0.1)
+    assert truth == pytest.approx(count, rel=0.25)
     assert found["hpa concurrency"] == pytest.approx(truth, rel=0.1)
     assert found["keda concurrency"] == pytest.approx(truth, rel=0.1)
     assert (found["hpa pending"], found["keda pending"]) == (0, 0)

@@ -27,7 +27,7 @@ __GPU_MEMORY_RATIO__: {{ $alerts.gpuMemoryRatio | float64 | toString | quote }}
 {{- if .Values.monitoring.prometheusRule.alerts.kubeStateMetrics }}{{ $supplies = append $supplies "kube-state-metrics" }}{{ end -}}
 {{- if .Values.server.summaryLatencies }}{{ $supplies = append $supplies "summary-latencies" }}{{ end -}}
 {{- if and (ne (include "triton.autoscalingMode" .) "off") (eq .Values.autoscaling.metrics.source "prometheus") }}{{ $supplies = append $supplies "autoscaler" }}{{ end -}}
-{{- range list "streams_unanswered" "first_token_p99_seconds" "kv_cache_ratio" -}}
+{{- range list "streams_unanswered" "streams_waiting" "first_token_p99_seconds" "kv_cache_ratio" -}}
 {{- if include "triton.formulaText" (dict "root" $ "name" .) }}{{ $supplies = append $supplies . }}{{ end -}}
 {{- end -}}
 {{- $supplies | toJson -}}

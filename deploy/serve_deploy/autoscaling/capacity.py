@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.hpa import SYNC_SECONDS, TOLERANCE
@@ -17,7 +18,6 @@ from serve_deploy.autoscaling.targets import RULE_SECONDS, SCRAPE_SECONDS, Scali
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import Gate
-from serve_deploy.reports.report import LoadTestReport
 
 SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
 PEAK_HEADROOM = 1.25
@@ -63,14 +63,33 @@ class Capacity:
     dropped: tuple[str, ...]
 
 
-def check_origin(report: LoadTestReport, configurations: Mapping[str, tuple[str | None, int | None] | None]) -> None:
-    """Refuse a report of a model that is not among these, or was configured otherwise.
+class Measured(Protocol):
+    """A model as it was measured, by which a repository is recognised."""
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+
+    @property
+    def model_config_sha256(self) -> str:
+        """The digest of its configuration."""
+
+    @property
+    def instances(self) -> int | None:
+        """How many there were; None where that is not known."""
+
+
+def check_origin(
+    target: Measured,
+    configurations: Mapping[str, tuple[str | None, int | None] | None],
+    source: str = "the capacity report",
+) -> None:
+    """Refuse a measurement of a model that is not among these, or was configured otherwise.
 
     `configurations` gives each model's digest (None where Triton completes it), and its instances where they are named;
     None for a model whose backend always completes it, which is not compared.
     """
-    target = report.target
-    measured = f"the capacity report measured {target.model}"
+    measured = f"{source} measured {target.model}"
     if target.model not in configurations:
         raise InvalidModelError(
             f"{measured}; the repository has {', '.join(configurations)}",

@@ -39,7 +39,7 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, sl
 
     `loads` are the report's usable ones up to saturation, and `config` the ModelConfig that was measured, or None.
     """
-    built = _build_twin(report, config)
+    built = build_twin(report, config)
     if isinstance(built, str):
         return OpenReplica(None, built)
     worst, where = max((_miss(built, load), load.asked) for load in loads if load.users)
@@ -82,7 +82,7 @@ def _last_within(rates: Sequence[float], p99s: Sequence[float], slo_seconds: flo
     return rates[last] + share * (rates[last + 1] - rates[last])
 
 
-def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
+def build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     """The twin of the model that was swept, or why there is none."""
     if any(point.generation for point in report.points):
         return "token streams are not simulated"
@@ -96,10 +96,13 @@ def _build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     if not light or report.target.instances is None:
         return "the report lacks a load of one user, or the server's own figures of each batch size"
     point, stats = light[0]
+    if sum(batch.executions for batch in stats.batches if batch.batch_size == 1) < _ENOUGH_EXECUTIONS:
+        return "the sweep was too short to tell how long its batches take"
     service, largest = _service_times(seen, _spread(point, stats), report.target.instances)
     model = _up_to(read_served_model(config, service, report.target.instances), largest)
     delay = model.batching.max_queue_delay_seconds if model.batching else 0.0
-    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - min(delay, stats.queue_us / 1e6))
+    model = replace(model, dispatch_seconds=max(0.0, stats.queue_us / 1e6 - delay))
+    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - stats.queue_us / 1e6)
     # The load generator's process sends one request after another.
     sending = min(point.client.cpu_us_per_request / 1e6, beyond)
     outside = Outside(times=Times.constant(sending), workers=1, latency_seconds=beyond - sending)

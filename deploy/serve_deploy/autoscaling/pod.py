@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.errors import UsageError
+from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.report import LoadTestReport
 
@@ -31,10 +32,32 @@ class ModelTraffic:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What requests are answered with, and how much of it one request brings on average."""
+
+    unit: Literal["inferences", "output tokens", "requests"] = "inferences"
+    of_a_request: float = 1.0
+
+    @classmethod
+    def of(cls, knee: Load) -> Output:
+        """Of one model: tokens of a language model."""
+        return cls("output tokens", knee.output_tokens) if knee.output_tokens else cls("inferences", knee.inferences)
+
+    @classmethod
+    def mixed(cls, parts: Sequence[tuple[float, Output]]) -> Output:
+        """Of several, each with its share of the requests; where tokens and inferences meet, requests."""
+        units = {output.unit for _, output in parts}
+        if len(units) > 1:
+            return cls("requests")
+        return cls(units.pop(), sum(part * each.of_a_request for part, each in parts))
+
+
+@dataclass(frozen=True)
 class MeasuredPod:
     """A replica as the sweeps saw it, under its objective, and how each number came about.
 
     `replayed` is the replica that the autoscaler is tried on: under independent arrivals where there is a twin.
+    `watts` is what a replica's GPUs drew at each rate, where that was measured of the only model.
     """
 
     replica: MeasuredReplica
@@ -47,6 +70,8 @@ class MeasuredPod:
     pending_origin: str
     dropped: tuple[str, ...]
     cpu_cores: float | None = None
+    output: Output = Output()
+    watts: tuple[tuple[float, float], ...] = ()
 
 
 def measure_pod(
@@ -64,7 +89,9 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
     report = traffic.report
     streams = any(point.generation for point in report.points)
     asked = [gate for gate in gates if streams or not gate.needs_tokens]
-    loads, dropped = usable_loads(report, asked)
+    loads, dropped = usable_loads(
+        report, asked, is_decoupled=traffic.config is not None and is_itself_decoupled(traffic.config)
+    )
     if len(loads) < 2:
         raise UsageError(
             f"the capacity report of {report.target.model} has too few usable loads ({len(loads)}):"
@@ -94,6 +121,8 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
         pending_origin=pending_origin,
         dropped=dropped,
         cpu_cores=knee.cpu_cores,
+        output=Output.of(knee),
+        watts=tuple((load.rate, load.watts) for load in branch if load.watts is not None),
     )
 
 
@@ -149,6 +178,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
         pending_origin="each model's guard, by its share of the work",
         dropped=tuple(f"{name}, {text}" for name, pod in zip(names, pods, strict=True) for text in pod.dropped),
         cpu_cores=max(cores) if len(cores) == len(pods) else None,
+        output=Output.mixed([(each.share, pod.output) for each, pod in zip(traffic, pods, strict=True)]),
     )
 
 

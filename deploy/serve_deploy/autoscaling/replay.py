@@ -52,13 +52,25 @@ class Budget:
 
 @dataclass(frozen=True)
 class Replay:
-    """What happened: replicas over time as (second, replicas), and what it cost."""
+    """What happened: replicas over time as (second, replicas), from when they were asked for, and what it cost.
+
+    `breach_seconds` is how long in all some requests missed the objective, the share of which is `breach_fraction`.
+    """
 
     curve: str
     replicas: tuple[tuple[float, int], ...]
     breach_fraction: float
     turns_per_hour: float
     longest_breach_seconds: float
+    breach_seconds: float = 0.0
+    seconds: float = 0.0
+    requests: float = 0.0
+
+    @property
+    def replica_hours(self) -> float:
+        """What there was to pay for: replicas that are starting as well."""
+        ends = [*(at for at, _ in self.replicas[1:]), self.seconds]
+        return sum(count * (end - at) for (at, count), end in zip(self.replicas, ends, strict=True)) / 3600
 
     def within(self, budget: Budget) -> bool:
         """Whether it stayed in budget."""
@@ -88,7 +100,7 @@ def replay(
     fleet = [_Servers(start, ready_at=0.0)]
     controller = Controller(autoscaler)
     log = [(0.0, start)]
-    requests = breached = breach_run = longest = 0.0
+    requests = breached = breach_run = longest = breach_seconds = 0.0
     next_sync = float(SYNC_SECONDS)
     tick = FINE_SECONDS if seconds < LONG_SECONDS else COARSE_SECONDS
     for step in range(int(seconds / tick)):
@@ -97,6 +109,7 @@ def replay(
         late = _serve(fleet, now, tick, rate, replica, delays)
         requests += rate * tick
         breached += late * tick
+        breach_seconds += tick if late else 0.0
         breach_run = breach_run + tick if late else 0.0
         longest = max(longest, breach_run)
         if now >= next_sync:
@@ -109,7 +122,8 @@ def replay(
                 _resize(fleet, wanted, now + delays.cold_start_seconds)
                 log.append((now, wanted))
     share = breached / requests if requests else 0.0
-    return Replay(name, tuple(log), share, _turns(log) / (seconds / 3600), longest)
+    turns = _turns(log) / (seconds / 3600)
+    return Replay(name, tuple(log), share, turns, longest, breach_seconds, seconds, requests)
 
 
 def step_curve(low: float, high: float, at: float) -> Curve:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from serve_deploy.autoscaling.capacity import Capacity, Circumstances, derive_capacity
 from serve_deploy.autoscaling.derived import Derived
+from serve_deploy.autoscaling.hpa import Autoscaler
 from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
 from serve_deploy.autoscaling.sweep import MeasuredReplica
-from serve_deploy.autoscaling.targets import autoscaler, window_basis, window_seconds
+from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, window_basis, window_seconds
 from serve_deploy.errors import ThresholdError
 
 LOWERED = 0.9
@@ -19,9 +20,10 @@ ATTEMPTS = 6
 
 @dataclass(frozen=True)
 class Trial:
-    """A replay, and the budget it had to keep."""
+    """A replay, its curve in requests/s, and the budget it had to keep."""
 
     replay: Replay
+    curve: Curve
     budget: Budget
 
     @property
@@ -42,12 +44,59 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What curves are replayed on: an autoscaler, the replicas that it scales, and how late it learns."""
+
+    scaler: Autoscaler
+    replica: MeasuredReplica
+    delays: Delays
+
+    def replay(self, name: str, curve: Curve, seconds: float) -> Replay:
+        """What the autoscaler does with so many seconds of a curve."""
+        return replay(name, curve, seconds, self.scaler, self.replica, self.delays)
+
+
+@dataclass(frozen=True)
+class DerivedScaling:
+    """What a chart takes of a plan: the targets, where each number came from, and the cores of a replica, if known.
+
+    Rates are requests/s of a replica: the highest that keeps the objectives, and the one that the targets hold.
+    """
+
+    targets: ScalingTargets
+    slo_p99_seconds: float
+    knee_rate: float
+    target_rate: float
+    derived: tuple[Derived, ...]
+    dropped: tuple[str, ...]
+    cpu_cores: float | None = None
+
+
+@dataclass(frozen=True)
 class ScalingPlan:
-    """Targets that kept the objective and held still in every trial, and the pod that they are for."""
+    """Targets that kept the objective and held still in every trial, and the pod that they are for.
+
+    On its `stage` further curves can be replayed.
+    """
 
     pod: MeasuredPod
     capacity: Capacity
     trials: tuple[Trial, ...]
+    stage: Stage
+
+    @property
+    def scaling(self) -> DerivedScaling:
+        """What is to be set, and why."""
+        capacity = self.capacity
+        return DerivedScaling(
+            targets=capacity.targets,
+            slo_p99_seconds=capacity.slo_p99_seconds,
+            knee_rate=capacity.replica.knee_rate,
+            target_rate=capacity.target_rate,
+            derived=(*capacity.derived, *(trial.derived for trial in self.trials)),
+            dropped=capacity.dropped,
+            cpu_cores=self.pod.cpu_cores,
+        )
 
 
 def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:
@@ -56,9 +105,13 @@ def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, 
     lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
         capacity = derive_capacity(pod, circumstances, lowered)
-        trials = tuple(_try_targets(pod.replayed, capacity, circumstances, keda=keda))
+        stage = _set_stage(pod.replayed, capacity, circumstances, keda=keda)
+        trials = tuple(
+            Trial(stage.replay(name, curve, 3600 * hours), curve, budget)
+            for name, curve, hours, budget in _curves(capacity, circumstances)
+        )
         if all(trial.passed for trial in trials):
-            return ScalingPlan(pod, capacity, trials)
+            return ScalingPlan(pod, capacity, trials, stage)
         failed = next(trial.replay for trial in trials if not trial.passed)
         missed = f"{failed.breach_fraction:.1%} beyond the objective and {failed.turns_per_hour:.1f} turns an hour"
         reason = f"lowered: {capacity.utilisation:.3f} gave {missed} on the {failed.curve}"
@@ -70,16 +123,11 @@ def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, 
     )
 
 
-def _try_targets(
-    replica: MeasuredReplica, capacity: Capacity, circumstances: Circumstances, *, keda: bool
-) -> Iterator[Trial]:
-    """Replay the autoscaler on a doubling, on a ramp and on a day, between the base and the peak of the traffic."""
+def _set_stage(replica: MeasuredReplica, capacity: Capacity, circumstances: Circumstances, *, keda: bool) -> Stage:
     # From zero to one is the upstream trigger's business, not the autoscaler's.
     awake = replace(capacity.targets, min_replicas=max(1, capacity.targets.min_replicas))
     scaler = autoscaler(awake, circumstances.cold_start_seconds, keda=keda)
-    delays = _delays(capacity, circumstances)
-    for name, curve, hours, budget in _curves(capacity, circumstances):
-        yield Trial(replay(name, curve, 3600 * hours, scaler, replica, delays), budget)
+    return Stage(scaler, replica, _delays(capacity, circumstances))
 
 
 def _delays(capacity: Capacity, circumstances: Circumstances) -> Delays:
@@ -95,6 +143,7 @@ def _delays(capacity: Capacity, circumstances: Circumstances) -> Delays:
 
 
 def _curves(capacity: Capacity, circumstances: Circumstances) -> Iterator[tuple[str, Curve, float, Budget]]:
+    """A doubling, a ramp and a day, between the base and the peak of the traffic: hours and budget of each."""
     targets, rate = capacity.targets, capacity.target_rate
     base = circumstances.base_rate or 0.75 * max(1, targets.min_replicas) * rate
     peak = circumstances.peak_rate or max(base, 0.8 * targets.max_replicas * rate)

@@ -19,6 +19,8 @@ from serve_deploy.reports.report import LoadTestReport
 
 CLIENT_BOUND_DEVIATION = 0.10
 ERROR_FRACTION = 0.001
+_NO_ACCOUNT: dict[str, object] = {"server": (), "pending": None}
+_WATTS = "nv_gpu_power_usage"
 _NO_QUEUE_TIME = ": the server's queue time was not recorded"
 
 
@@ -30,7 +32,8 @@ class Load:
     which also counts requests on the wire. `cpu_cores` is what the server's processes used, where that is known.
     Of token streams `mean_seconds` is the time to the first token, and the server's account, which ends before it, does
     not count. `missed` are the objectives that the load did not meet, each with what was measured.
-    `users` is the concurrency that was asked for, of requests of one row; None of other loads.
+    `users` is the concurrency that was asked for, of requests of one row; None of other loads. `inferences` and
+    `output_tokens` are those of one request; `watts` is what the server's GPUs drew, where Triton measured that.
     """
 
     asked: str
@@ -44,6 +47,9 @@ class Load:
     streams: bool = False
     missed: tuple[str, ...] = ()
     users: int | None = None
+    inferences: float = 1.0
+    output_tokens: float | None = None
+    watts: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,13 @@ def _interpolate(points: Sequence[tuple[float, float]], rate: float) -> float:
     return low
 
 
-def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[list[Load], tuple[str, ...]]:
-    """The loads whose measurement is the server's, by rising rate, and why others were dropped."""
+def usable_loads(
+    report: LoadTestReport, gates: Sequence[Gate] = (), *, is_decoupled: bool = False
+) -> tuple[list[Load], tuple[str, ...]]:
+    """The loads whose measurement is the server's, by rising rate, and why others were dropped.
+
+    Of a decoupled model the server's own account, which ends before the answers do, does not count.
+    """
     kept: dict[str, list[Point]] = defaultdict(list)
     dropped = []
     for point in report.points:
@@ -106,7 +117,7 @@ def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[li
         if reason:
             dropped.append(f"{_asked(point)}: {reason}")
         else:
-            kept[_asked(point)].append(point)
+            kept[_asked(point)].append(point.model_copy(update=_NO_ACCOUNT) if is_decoupled else point)
     loads = [_reduce(asked, points, report.target.model, gates) for asked, points in kept.items()]
     return sorted(loads, key=lambda load: load.rate), tuple(dropped)
 
@@ -181,6 +192,8 @@ def _reduce(asked: str, points: Sequence[Point], model: str, gates: Sequence[Gat
     pendings = [pending for point in counted if (pending := _pending(point)) is not None]
     judged = [evaluate_gate(gate, pool_repeats(points)) for gate in gates]
     cores = [point.server_cpu_cores for point in points if point.server_cpu_cores is not None]
+    tokens = [point.generation.output_tokens / point.succeeded for point in points if point.generation]
+    watts = [point.server_metrics[_WATTS] for point in points if _WATTS in point.server_metrics]
     return Load(
         asked,
         rate=median(point.request_rate for point in points),
@@ -193,6 +206,9 @@ def _reduce(asked: str, points: Sequence[Point], model: str, gates: Sequence[Gat
         streams=bool(first_tokens),
         missed=tuple(f"{result.expression}: {result.explanation}" for result in judged if not result.passed),
         users=points[0].load.concurrency if points[0].load.batch_size == 1 else None,
+        inferences=points[0].load.batch_size,
+        output_tokens=median(tokens) if tokens else None,
+        watts=median(watts) if watts else None,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from serve_deploy.chart.options import ChartOptions
-from serve_deploy.chart.value_paths import DerivedValue, find_value
+from serve_deploy.chart.value_paths import DerivedValue
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.gpu_profiles import PROFILES, find_profile
 from serve_deploy.manifest import LanguageModel
+from serve_deploy.overrides import find_value
 from serve_deploy.repository.model_folder import ModelFolder
 
 GIB = 2**30

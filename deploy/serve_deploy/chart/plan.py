@@ -18,14 +18,15 @@ from serve_deploy.chart.language_models import (
 )
 from serve_deploy.chart.model_source import copies_locally, read_source
 from serve_deploy.chart.options import ChartOptions
-from serve_deploy.chart.resources import Startup, derive_resources, derive_startup
+from serve_deploy.chart.resources import derive_resources, derive_startup
 from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.scaling import derive_scaling
-from serve_deploy.chart.value_paths import DerivedValue, find_value, mark_overridden, nest_values
+from serve_deploy.chart.value_paths import DerivedValue, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.gpu_profiles import find_profile
-from serve_deploy.overrides import merge_values
+from serve_deploy.overrides import find_value, merge_values
+from serve_deploy.planning.startup import Startup
 from serve_deploy.refused_values import find_path, say_plainly
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 from serve_deploy.repository.model_folder import ModelFolder, top_level
@@ -58,7 +59,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *_derive_models(models),
         *(derive_language_gpus(language, options) if language else _derive_gpu(models, options)),
         *derive_resources(models, source, scaling.cpu_cores),
-        *derive_startup(start),
+        *derive_startup(start, scaling.cold_start),
         *(derive_weights(language) if language else ()),
         *_derive_test(models),
         *scaling.derived,

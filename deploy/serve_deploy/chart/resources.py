@@ -1,84 +1,22 @@
-"""Memory and disk of a replica, and how long it takes from its creation to its first answer."""
+"""CPU, memory and disk of a replica, and how long its start may take."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from serve_deploy.chart.language_models import derive_shared_memory
 from serve_deploy.chart.model_source import copies_locally
 from serve_deploy.chart.value_paths import DerivedValue
+from serve_deploy.planning.result import ColdStart
+from serve_deploy.planning.startup import Startup
 from serve_deploy.repository.model_folder import ModelFolder
 
 GIB, MIB = 2**30, 2**20
 SERVER_MEMORY_BYTES = GIB
 SHARED_MEMORY_BYTES = 256 * MIB
-NODE_SECONDS, GPU_NODE_SECONDS = 120.0, 300.0
-FETCH_BYTES_PER_SECOND = 50e6
-ENGINE_BUILD_SECONDS = 600.0
-UNMEASURED_STARTUP_SECONDS = 600
-SMALLEST_STARTUP_SECONDS = 120
 _FEWEST_TENTHS_OF_A_CORE = 5
-
-
-@dataclass(frozen=True)
-class Startup:
-    """Seconds from a replica's creation to its readiness; `load` is None where it was never measured.
-
-    `language` is what loading a language model was assumed to take when it was packaged.
-    """
-
-    node_seconds: float
-    fetch_seconds: float
-    load_seconds: float | None
-    engine_seconds: float
-    language_seconds: float = 0.0
-
-    @classmethod
-    def of(cls, models: Sequence[ModelFolder], *, copies: bool, gpu: bool) -> Startup:
-        """Add up what the manifests measured, on this machine, and assume the rest."""
-        proofs = [model.manifest.verification for model in models if model.manifest]
-        loads = [proof.load_seconds for proof in proofs if proof]
-        languages = [model.manifest.language_model for model in models if model.manifest]
-        assumed = [language.load_seconds for language in languages if language]
-        plain = [model for model in models if not model.members]
-        return cls(
-            node_seconds=GPU_NODE_SECONDS if gpu else NODE_SECONDS,
-            fetch_seconds=sum(model.size_bytes for model in models) / FETCH_BYTES_PER_SECOND if copies else 0.0,
-            load_seconds=sum(loads) if len(loads) + len(assumed) == len(plain) else None,
-            engine_seconds=ENGINE_BUILD_SECONDS * sum(model.builds_engine for model in models),
-            language_seconds=sum(assumed),
-        )
-
-    @property
-    def budget_seconds(self) -> int:
-        """How long the startup probe waits: ten times what loading took here, since a cluster's disks are slower."""
-        if self.load_seconds is None:
-            return UNMEASURED_STARTUP_SECONDS + math.ceil(self.engine_seconds)
-        total = 10 * (self.load_seconds + self.fetch_seconds) + 2 * (self.engine_seconds + self.language_seconds)
-        return max(SMALLEST_STARTUP_SECONDS, math.ceil(total / 10) * 10)
-
-    @property
-    def cold_start_seconds(self) -> int:
-        """Node and image, models, engines; where loading was not measured, a minute for it."""
-        load = 60.0 if self.load_seconds is None else self.load_seconds
-        engines = self.engine_seconds + self.language_seconds
-        return min(7200, math.ceil(self.node_seconds + self.fetch_seconds + load + engines))
-
-    @property
-    def origin(self) -> str:
-        """Where the cold start comes from."""
-        load = "load not measured: 60" if self.load_seconds is None else f"load {self.load_seconds:.1f} (manifests)"
-        parts = [f"node and image {self.node_seconds:.0f} (assumed)", load]
-        if self.language_seconds:
-            parts[1:] = [f"weights and engine {self.language_seconds:.0f} (assumed when packaged)"]
-        if self.fetch_seconds:
-            parts.append(f"fetch {self.fetch_seconds:.1f} (size at 50 MB/s)")
-        if self.engine_seconds:
-            parts.append(f"TensorRT engines {self.engine_seconds:.0f} (assumed)")
-        return " + ".join(parts) + " s"
 
 
 def derive_resources(
@@ -124,8 +62,8 @@ def _derive_cpu(cores: float | None) -> DerivedValue:
     return DerivedValue("resources.cpu", f"{tenths * 100}m", origin)
 
 
-def derive_startup(start: Startup) -> Iterator[DerivedValue]:
-    """The startup probe's budget and the cold start."""
+def derive_startup(start: Startup, planned: ColdStart | None = None) -> Iterator[DerivedValue]:
+    """The startup probe's budget and the cold start, which is that of the plan where there is one."""
     if start.load_seconds is None:
         origin = "load time not measured; serve package measures it"
     elif start.language_seconds:
@@ -133,7 +71,8 @@ def derive_startup(start: Startup) -> Iterator[DerivedValue]:
     else:
         origin = f"10 * (load {start.load_seconds:.1f} s + fetch {start.fetch_seconds:.1f} s), at least 120 s"
     yield DerivedValue("probes.startupBudgetSeconds", start.budget_seconds, origin)
-    yield DerivedValue("autoscaling.coldStartSeconds", start.cold_start_seconds, start.origin)
+    seconds, origin = (planned.seconds, planned.origin) if planned else (start.cold_start_seconds, start.origin)
+    yield DerivedValue("autoscaling.coldStartSeconds", seconds, origin)
 
 
 def _quantity(size_bytes: float) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from serve_deploy.autoscaling.capacity import Circumstances, choose_replicas
-from serve_deploy.autoscaling.scaling_plan import ScalingPlan, plan_scaling
+from serve_deploy.autoscaling.scaling_plan import DerivedScaling, ScalingPlan, plan_scaling
 from serve_deploy.autoscaling.targets import GUARD_WINDOW_SECONDS, window_basis, window_seconds
-from serve_deploy.chart.exporters import Exporter, choose_exporter, note_ensembles
 from serve_deploy.chart.options import ChartOptions
-from serve_deploy.chart.resources import Startup
-from serve_deploy.chart.traffic import plan_traffic
-from serve_deploy.chart.value_paths import DerivedValue, find_value
+from serve_deploy.chart.planned import check_options, take_plan
+from serve_deploy.chart.value_paths import DerivedValue
 from serve_deploy.errors import UsageError
+from serve_deploy.overrides import find_value
+from serve_deploy.planning.exporters import Exporter, choose_exporter, note_ensembles
+from serve_deploy.planning.objectives import lowest_p99_seconds, of_streams
+from serve_deploy.planning.result import ColdStart
+from serve_deploy.planning.startup import Startup
+from serve_deploy.planning.traffic import plan_traffic
 from serve_deploy.repository.model_folder import ModelFolder, top_level
 
 _METRICS = "autoscaling.metrics"
@@ -30,16 +34,22 @@ _TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_rep
 
 @dataclass(frozen=True)
 class Scaling:
-    """The autoscaler's values, notes for the user, and the cores that a replica used at the knee, where known."""
+    """The autoscaler's values, notes for the user, and the cores that a replica used at the knee, where known.
+
+    `cold_start` is that of the plan that the values are from.
+    """
 
     derived: list[DerivedValue]
     notes: list[str] = field(default_factory=list)
     cpu_cores: float | None = None
+    cold_start: ColdStart | None = None
 
 
 def derive_scaling(models: Sequence[ModelFolder], options: ChartOptions, start: Startup) -> Scaling:
     """The autoscaler's values, measured where there are reports."""
     mode, least = options.autoscaling, options.min_replicas
+    if options.plan:
+        check_options(options, options.plan)
     derived = [DerivedValue("autoscaling.mode", mode, "`autoscaling`")]
     if mode == "off":
         replicas = DerivedValue("replicas", 1, "default") if least is None else None
@@ -59,17 +69,28 @@ def derive_scaling(models: Sequence[ModelFolder], options: ChartOptions, start: 
             "`min_replicas=0`: replicas that do not run report no metric, so nothing would ever start one",
             hint="at least 1, or `autoscaling=keda` with the chart value autoscaling.scaleToZero.upstreamTrigger",
         )
-    exporter = choose_exporter(models, options)
-    derived += exporter.derived
+    exporter = choose_exporter(models, options.metric, options.overrides)
+    derived += _derive_exporter(exporter)
     reads_prometheus = mode == "hpa" and find_value(options.overrides, f"{_METRICS}.source") != "cpu"
     needs = [*note_ensembles(models), *([_HPA_NEEDS] if reads_prometheus else [])]
+    if options.plan:
+        planned, cold_start = take_plan(models, options.gpu, options.plan, exporter)
+        values = _plan_values(planned, replace(options, slo=options.plan.plan.slo), exporter)
+        return Scaling(derived + values, needs, planned.cpu_cores, cold_start)
     if not options.reports:
         if options.mix:
             raise UsageError("`mix` needs a `capacity` report for each model", hint=_how_to_measure(models))
         targets = _assume_targets(models, options, exporter)
         return Scaling(derived + targets, [_how_to_measure(models), *needs])
-    plan = _plan_targets(models, options, start, exporter)
-    return Scaling(derived + _plan_values(plan, options, exporter), needs, plan.pod.cpu_cores)
+    planned = _plan_targets(models, options, start, exporter).scaling
+    return Scaling(derived + _plan_values(planned, options, exporter), needs, planned.cpu_cores)
+
+
+def _derive_exporter(exporter: Exporter) -> Iterator[DerivedValue]:
+    if exporter.name:
+        yield DerivedValue(f"{_METRICS}.decoupled.exporter", exporter.name, exporter.origin)
+    if exporter.metric:
+        yield DerivedValue(f"{_METRICS}.decoupled.metric", exporter.metric, "`metric`")
 
 
 def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
@@ -89,19 +110,28 @@ def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, export
         DerivedValue("autoscaling.minReplicas", *least),
         DerivedValue("autoscaling.maxReplicas", *most),
         *_windows(0.0, options, exporter),
-        *_alert_budgets(options.slo_p99_seconds, "`slo`"),
+        *_alert_budgets(lowest_p99_seconds(options.objectives), "`slo`"),
         *_first_token_budget(options),
     ]
 
 
 def _how_to_measure(models: Sequence[ModelFolder]) -> str:
     first = next(model for model in models if model.name in top_level(models))
-    streams = " --generate triton" if first.is_decoupled else ""
+    url, how = "http://HOST:8000", ""
+    if first.is_decoupled and _takes_text(first):
+        how = " --generate triton"
+    elif first.is_decoupled:
+        url, how = "grpc://HOST:8001", " --streaming"
     return (
         "the scaling targets are guesses; measure them with"
-        f" serve loadtest http://HOST:8000 -m {first.name}{streams} -c 1..64 -o capacity.json,"
+        f" serve loadtest {url} -m {first.name}{how} -c 1..64 -o capacity.json,"
         " then add `capacity=capacity.json`" + ("; do so for each model" if len(top_level(models)) > 1 else "")
     )
+
+
+def _takes_text(model: ModelFolder) -> bool:
+    """Whether it seems to be a language model; the tensors of vLLM's models Triton adds itself."""
+    return not model.config.input or any(each.name == "text_input" for each in model.config.input)
 
 
 def _plan_targets(
@@ -109,8 +139,8 @@ def _plan_targets(
 ) -> ScalingPlan:
     cold_start = find_value(options.overrides, "autoscaling.coldStartSeconds")
     circumstances = Circumstances(
-        slo_p99_seconds=options.slo_p99_seconds,
-        gates=options.stream_objectives,
+        slo_p99_seconds=lowest_p99_seconds(options.objectives),
+        gates=of_streams(options.objectives),
         exporter=exporter.name,
         cold_start_seconds=start.cold_start_seconds if cold_start is None else float(cold_start),
         cold_start_origin=start.origin if cold_start is None else "`settings` or `values`",
@@ -124,31 +154,31 @@ def _plan_targets(
     return plan_scaling(traffic, circumstances, keda=options.autoscaling == "keda")
 
 
-def _plan_values(plan: ScalingPlan, options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
-    capacity, targets = plan.capacity, plan.capacity.targets
-    only_streams = options.slo_p99_seconds is None and bool(options.stream_objectives)
-    origins = {each.name: each.origin for each in capacity.derived}
+def _plan_values(scaling: DerivedScaling, options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
+    targets = scaling.targets
+    only_streams = lowest_p99_seconds(options.objectives) is None and bool(of_streams(options.objectives))
+    origins = {each.name: each.origin for each in scaling.derived}
     facts = [
         DerivedValue(f"({each.name})", f"{_figure(each.value)} {each.unit}".strip(), each.origin)
-        for each in (*capacity.derived, *(trial.derived for trial in plan.trials))
+        for each in scaling.derived
         if each.name not in _TARGET_NAMES
     ]
     return [
-        *(DerivedValue("(dropped)", *text.split(": ", 1)) for text in capacity.dropped),
+        *(DerivedValue("(dropped)", *text.split(": ", 1)) for text in scaling.dropped),
         *facts,
         DerivedValue(f"{_METRICS}.concurrency.target", _target(targets.concurrency), origins["target_concurrency"]),
         DerivedValue(f"{_METRICS}.pending.target", _target(targets.pending), origins["pending_guard"]),
         DerivedValue("autoscaling.minReplicas", targets.min_replicas, origins["min_replicas"]),
         DerivedValue("autoscaling.maxReplicas", targets.max_replicas, origins["max_replicas"]),
-        *_windows(capacity.slo_p99_seconds, options, exporter),
+        *_windows(scaling.slo_p99_seconds, options, exporter),
         # Of streams alone, Triton's own times tell nothing.
-        *([] if only_streams else _alert_budgets(capacity.slo_p99_seconds, origins["slo_p99"])),
+        *([] if only_streams else _alert_budgets(scaling.slo_p99_seconds, origins["slo_p99"])),
         *_first_token_budget(options),
     ]
 
 
 def _windows(slo_seconds: float, options: ChartOptions, exporter: Exporter) -> list[DerivedValue]:
-    basis = window_basis(exporter.name, slo_seconds, options.stream_objectives)
+    basis = window_basis(exporter.name, slo_seconds, of_streams(options.objectives))
     window, guard = f"{window_seconds(basis)}s", f"{GUARD_WINDOW_SECONDS:.0f}s"
     what = "the objective" if exporter.name in ("", "seconds") else "the first token's objective"
     return [
@@ -170,7 +200,7 @@ def _alert_budgets(slo_seconds: float | None, origin: str) -> list[DerivedValue]
 def _first_token_budget(options: ChartOptions) -> list[DerivedValue]:
     limits = {
         gate.threshold * gate.factor / 1e3: gate.expression
-        for gate in options.stream_objectives
+        for gate in of_streams(options.objectives)
         if gate.figure == "ttft_p99"
     }
     path = "monitoring.prometheusRule.alerts.firstTokenBudgetMs"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serve_deploy.overrides import merge_values, nest_value
+from serve_deploy.overrides import find_value, merge_values, nest_value
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,6 @@ class DerivedValue:
     path: str
     value: Any
     origin: str
-
-
-def find_value(values: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; None where there is none."""
-    value: Any = values
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def nest_values(derived: Sequence[DerivedValue]) -> dict[str, Any]:

@@ -19,11 +19,12 @@ _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError
 
 
 class RefusedError(EndpointError):
-    """Triton answered with an error; `reason` is what it said."""
+    """The server answered with an error; `reason` is what it said, `status` that of HTTP."""
 
-    def __init__(self, where: str, reason: str) -> None:
+    def __init__(self, where: str, reason: str, status: int | None = None) -> None:
         super().__init__(f"{where}: {reason}")
         self.reason = reason
+        self.status = status
 
 
 class HttpConnection:
@@ -55,7 +56,7 @@ class HttpConnection:
             self._connection.close()
             raise _unreachable(self._endpoint, error) from error
         if response.status != 200:
-            raise RefusedError(self._endpoint.url + path, http_error_text(response.status, content))
+            raise RefusedError(self._endpoint.url + path, http_error_text(response.status, content), response.status)
         length = response.headers.get(_JSON_LENGTH)
         return content, int(length) if length else None
 
@@ -154,11 +155,15 @@ def _read(path: Path | None) -> bytes | None:
 
 
 def http_error_text(status: int, content: bytes) -> str:
-    """What an error reply says."""
+    """What an error reply says: Triton's, also as an event of a stream, or that of a server with OpenAI's protocol."""
     try:
-        return str(json.loads(content)["error"])
-    except (ValueError, KeyError, TypeError):
+        document = json.loads(content.removeprefix(b"data:"))
+        said = next(document[key] for key in ("error", "message", "detail") if document.get(key))
+    except (ValueError, TypeError, AttributeError, StopIteration):
         return f"HTTP {status}: {content[:200].decode(errors='replace').strip()}"
+    if isinstance(said, dict):
+        said = said.get("message") or said
+    return said if isinstance(said, str) else json.dumps(said)
 
 
 def _unreachable(endpoint: Endpoint, error: Exception) -> EndpointError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 # A kind of failure, and its text.
@@ -26,6 +27,5 @@ def show(content: bytes) -> str:
 
 def error_text(error: Any) -> str:
     """What an `error` of Triton's or OpenAI's says."""
-    if isinstance(error, dict):
-        return str(error.get("message") or error)
-    return str(error)
+    said = error.get("message") or error if isinstance(error, dict) else error
+    return said if isinstance(said, str) else json.dumps(said)

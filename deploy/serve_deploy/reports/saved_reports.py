@@ -4,34 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from serve_deploy.errors import UsageError
 from serve_deploy.refused_values import say_plainly
+from serve_deploy.reports.document import Document
 from serve_deploy.reports.merging import merge_reports
 from serve_deploy.reports.report import FORMAT_VERSION, LoadTestReport, NamedReport, ReportSet
+
+D = TypeVar("D", bound=Document)
 
 
 def read_report(path: Path) -> LoadTestReport:
     """Read a report that `serve loadtest --output report.json` or `--json` wrote; UsageError if it is not one."""
+    hint = "make one with: serve loadtest URL -m MODEL --output report.json"
+    report = read_document(path, LoadTestReport, "load-test report", hint)
+    if report.format_version > FORMAT_VERSION:
+        raise UsageError(f"{path} was written by a newer serve ({report.tool_version})", hint="update serve")
+    return report
+
+
+def read_document(path: Path, kind: type[D], name: str, hint: str) -> D:
+    """Read a document of a kind from its JSON; UsageError, with the hint, where the file is something else."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"cannot read the report {path}: {reason}") from error
+        raise UsageError(f"cannot read the {name.removeprefix('load-test ')} {path}: {reason}") from error
     try:
-        report = LoadTestReport.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(
-            f"{path} is not a load-test report: {f'{where}: ' if where else ''}{say_plainly(first['msg'])}",
-            hint="make one with: serve loadtest URL -m MODEL --output report.json",
+            f"{path} is not a {name}: {f'{where}: ' if where else ''}{say_plainly(first['msg'])}", hint=hint
         ) from error
-    if report.format_version > FORMAT_VERSION:
-        raise UsageError(f"{path} was written by a newer serve ({report.tool_version})", hint="update serve")
-    return report
 
 
 def read_reports(files: Sequence[Path], *, merge: bool = False) -> LoadTestReport | ReportSet:

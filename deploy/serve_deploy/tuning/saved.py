@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from serve_deploy.errors import DestinationError, UsageError
-from serve_deploy.files.atomic import write_atomically
-from serve_deploy.files.staging import destination_errors
+from serve_deploy.rendering.result_files import Writers, check_files, write_files
 from serve_deploy.tuning.result import TuningResult
 from serve_deploy.tuning.tables import render_csv, render_table
 
@@ -23,7 +20,7 @@ def _as_page(result: TuningResult) -> str:
     return render_page(result)
 
 
-_WRITERS: dict[str, Callable[[TuningResult], str]] = {
+_WRITERS: Writers[TuningResult] = {
     ".json": _as_json,
     ".csv": render_csv,
     ".txt": render_table,
@@ -33,17 +30,9 @@ _WRITERS: dict[str, Callable[[TuningResult], str]] = {
 
 def check_destinations(files: Sequence[Path]) -> None:
     """UsageError for a file of an unknown format, DestinationError where one cannot be written."""
-    for path in files:
-        if path.suffix.lower() not in _WRITERS:
-            raise UsageError(
-                f"`outputs={path}`: the format follows from the extension", hint=f"use {', '.join(_WRITERS)}"
-            )
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise DestinationError(f"cannot write to {path}", hint="choose a folder that you may write to")
+    check_files(files, _WRITERS)
 
 
 def write_results(result: TuningResult, files: Sequence[Path]) -> None:
     """Write the result to each file, in the format of its extension."""
-    for path in files:
-        with destination_errors(path):
-            write_atomically(path, _WRITERS[path.suffix.lower()](result))
+    write_files(result, files, _WRITERS)

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 
+from serve_deploy.errors import UsageError
 from serve_deploy.twin.batch_rules import INSTANT, BatchRules
 from serve_deploy.twin.instances import Batch
 from serve_deploy.twin.queues import PlainQueue, PolicyQueue, Queue
@@ -17,9 +18,9 @@ _SLEEP_SECONDS = 0.5
 
 
 def make_station(model: ServedModel, rows: int, shared: Shared) -> Station:
-    """The station of a model whose requests have so many rows each; ValueError where they are more than fit."""
+    """The station of a model whose requests have so many rows each; UsageError where they are more than fit."""
     if rows > max(1, model.max_batch_size):
-        raise ValueError(f"{rows} rows in a request: {model.name} takes {max(1, model.max_batch_size)}")
+        raise UsageError(f"{rows} rows in a request: {model.name} takes {max(1, model.max_batch_size)}")
     batching = model.batching
     if batching is None:
         return Station(model, rows, shared)
@@ -76,7 +77,7 @@ class BatchingStation(Station):
         self._requests.end(now, batch)
 
     def _has_slot(self) -> bool:
-        return len(self._ready) < self._ahead if self._ahead else self.instances.idle > 0
+        return len(self._ready) < (self._ahead or self.instances.idle)
 
     def _form(self, now: float) -> None:
         """What the batcher's thread does once it wakes, until it waits again."""
@@ -110,8 +111,16 @@ class BatchingStation(Station):
         if not self._newest:
             self._ready.append(self._newest)
         self._newest += self._queue.take(count)
-        if self.instances.idle:
+        if self.instances.idle and self._dispatch_seconds:
+            self._dispatch(now)
+        elif self.instances.idle:
             self._start_next(now)
+
+    def _awake(self, now: float, _: object) -> None:
+        self._dispatching = False
+        while self._ready and self.instances.idle:
+            self._start_next(now)
+        self._form(now)
 
     def _start_next(self, now: float) -> None:
         batch = self._ready.popleft()

@@ -42,6 +42,7 @@ class ServedModel:
 
     `exclusive`: executions wait for each other whatever the instances, as those that hold one lock do.
     `cores_used` is what an executing instance uses of the server's cores, where several models share them.
+    `dispatch_seconds` pass from a request's arrival at an idle instance to its start; what comes meanwhile joins it.
     `priority_levels` 0: no priorities; else each level may have its own policy in `policies`.
     """
 
@@ -56,6 +57,7 @@ class ServedModel:
     policies: Mapping[int, QueuePolicy] = field(default_factory=dict)
     exclusive: bool = False
     cores_used: float = 0.0
+    dispatch_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
+from serve_deploy.errors import UsageError
 from serve_deploy.twin.batcher import make_station
 from serve_deploy.twin.clock import Action, Clock, Requests
 from serve_deploy.twin.ensembles import EnsembleNode
@@ -34,10 +35,10 @@ def simulate(
     """Serve a load from an idle start until all that was sent has ended; the same seed gives the same result.
 
     Each stream sends for so many seconds, or so many requests. What happens before `warmup_seconds` is not counted.
-    A single load calls the only model, or the only ensemble. ValueError where the server cannot be asked so.
+    A single load calls the only model, or the only ensemble. UsageError where the server cannot be asked so.
     """
     if math.isinf(seconds) and requests is None:
-        raise ValueError("a simulation needs seconds or requests")
+        raise UsageError("a simulation needs seconds or requests")
     streams = load if isinstance(load, Sequence) else (Stream(load=load, model=_only_target(server)),)
     run = Run(server, streams, Span(seconds, requests), seed)
     run.go()
@@ -53,7 +54,7 @@ def simulate(
 def _only_target(server: ServerModel) -> str:
     targets = [each.name for each in server.ensembles or server.models]
     if len(targets) != 1:
-        raise ValueError(f"the server has {', '.join(targets)}: say which streams call them")
+        raise UsageError(f"the server has {', '.join(targets)}: say which streams call them")
     return targets[0]
 
 
@@ -181,9 +182,9 @@ def _rows_by_model(server: ServerModel, streams: Sequence[Stream]) -> dict[str, 
     for stream in streams:
         for name in members.get(stream.model, {stream.model}):
             if name not in rows:
-                raise ValueError(f"the server has no {name}")
+                raise UsageError(f"the server has no {name}")
             if asked.setdefault(name, stream.rows) != stream.rows:
-                raise ValueError(f"the requests to {name} differ in their rows")
+                raise UsageError(f"the requests to {name} differ in their rows")
     return rows | asked
 
 

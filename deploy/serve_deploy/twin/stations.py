@@ -48,18 +48,36 @@ class Station:
             else Instances(model, rows, shared.clock, self._finish, seed)
         )
         self._waiting: deque[int] = deque()
+        self._dispatch_seconds = model.dispatch_seconds
+        self._dispatching = False
 
     def arrive(self, now: float, request: int) -> None:
-        """Execute it at once if an instance is idle."""
-        if self.instances.idle:
-            self.instances.start(now, [request])
-        else:
+        """Execute it if an instance is idle."""
+        if not self.instances.idle:
             self._waiting.append(request)
+        elif self._dispatch_seconds:
+            self._waiting.append(request)
+            self._dispatch(now)
+        else:
+            self.instances.start(now, [request])
+
+    def _dispatch(self, now: float) -> None:
+        """Wake an idle instance, unless one is being woken."""
+        if not self._dispatching:
+            self._dispatching = True
+            self._clock.at(now + self._dispatch_seconds, self._awake)
+
+    def _awake(self, now: float, _: object) -> None:
+        self._dispatching = False
+        while self._waiting and self.instances.idle:
+            self._start_waiting(now)
+
+    def _start_waiting(self, now: float) -> None:
+        pop, waiting = self._waiting.popleft, self._waiting
+        self.instances.start(now, [pop() for _ in range(min(len(waiting), self._largest))])
 
     def _finish(self, now: float, batch: Batch) -> None:
-        waiting = self._waiting
-        if waiting:
-            pop = waiting.popleft
-            self.instances.start(now, [pop() for _ in range(min(len(waiting), self._largest))])
+        if self._waiting:
+            self._start_waiting(now)
         if self._requests.waiting_for:
             self._requests.end(now, batch)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serve_deploy.arrivals.schedule import Schedule
 from serve_deploy.arrivals.shapes import OpenLoop, Ramp
+from serve_deploy.errors import UsageError
 from serve_deploy.twin.clock import Clock, Requests
 from serve_deploy.twin.server import Outside
 from serve_deploy.twin.stations import Node
@@ -52,7 +53,7 @@ class OpenStream:
 
     def __init__(self, load: OpenLoop, priority: int, span: Span, seed: int) -> None:
         if isinstance(load, Ramp) and not np.isfinite(span.seconds):
-            raise ValueError("a ramp needs seconds")
+            raise UsageError("a ramp needs seconds")
         schedule = Schedule(load, span.seconds, requests=span.requests, seed=seed)
         self.sent: Seconds = np.concatenate([*schedule, np.zeros(0)])
         self.first = 0

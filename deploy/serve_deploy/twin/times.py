@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.errors import UsageError
+
 # Quantiles that a distribution is kept as: enough for a p99.9.
 GRAIN = 1024
 _ROUNDS = 16
@@ -37,7 +39,7 @@ class Times:
         """As measured; `counts` says how often each was seen, as the buckets of a histogram do."""
         values = np.asarray(seconds, np.float64)
         if not values.size or values.min() < 0:
-            raise ValueError("a distribution of times needs at least one, and none below 0")
+            raise UsageError("a distribution of times needs at least one, and none below 0")
         if counts is None:
             return cls(np.quantile(values, _LEVELS))
         order = np.argsort(values)
@@ -62,7 +64,7 @@ class Times:
 class ServiceTimes:
     """How long one execution takes, by batch size and by how many instances execute at once.
 
-    Between measured sizes and counts each quantile is interpolated. Beyond the largest nothing is known: ValueError.
+    Between measured sizes and counts each quantile is interpolated. Beyond the largest nothing is known: UsageError.
     """
 
     measured: Mapping[tuple[int, int], Times]
@@ -112,7 +114,7 @@ class ServiceTimes:
 def _between(value: int, measured: Sequence[int], what: str) -> tuple[int, int, float]:
     """The measured values on either side, and how far between them the value lies."""
     if not measured[0] <= value <= measured[-1]:
-        raise ValueError(f"{value} {what}: measured from {measured[0]} to {measured[-1]}")
+        raise UsageError(f"{value} {what}: measured from {measured[0]} to {measured[-1]}")
     high = next(each for each in measured if each >= value)
     low = max(each for each in measured if each <= value)
     return low, high, (value - low) / (high - low) if high > low else 0.0

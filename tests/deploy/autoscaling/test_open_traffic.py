@@ -108,6 +108,13 @@ def test_a_report_without_batches_has_no_twin() -> None:
     assert "lacks" in found.explanation
 
 
+def test_a_sweep_of_a_few_executions_has_no_twin() -> None:
+    """Executions of 10 s in periods of 20 s say too little of each batch size."""
+    found = openly(simulated_sweep(replace(ALONE, service=ServiceTimes.by_batch({1: 10.0}))), PLAIN, 1000)
+    assert found.replica is None
+    assert "too short" in found.explanation
+
+
 def test_the_autoscaler_is_tried_on_independent_arrivals() -> None:
     """The plan says which knee its replays had, lower than the sweep's, and still passes them all."""
     asked = Circumstances(slo_p99_seconds=0.06, cold_start_seconds=60)

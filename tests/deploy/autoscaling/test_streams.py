@@ -142,3 +142,15 @@ def test_capacity_says_what_was_kept() -> None:
     capacity = derive_capacity(pod, Circumstances())
     assert capacity.slo_p99_seconds == pytest.approx(5.0)
     assert next(each.origin for each in capacity.derived if each.name == "slo_p99").startswith("measured at the knee")
+
+
+def test_streams_beside_an_ordinary_model() -> None:
+    """2 % of the requests are streams: 1 / (0.02 / 3.2 + 0.98 / 180) = 85.5/s, and 53 % of the work is theirs."""
+    digits = report(point(1, 100, 12), point(2, 180, 20), point(4, 240, 45))
+    traffic = [ModelTraffic(report(*SWEEP), 0.02), ModelTraffic(digits, 0.98)]
+    replica = measure_pod(traffic, None, [parse_gate("ttft_p99<500ms")]).replica
+    assert replica.knee_rate == pytest.approx(85.5, abs=0.1)
+    streams_part = 0.02 * replica.knee_rate / 3.2
+    assert replica.in_flight(replica.knee_rate) == pytest.approx(streams_part * 16 + (1 - streams_part) * 2)
+    # 0.64 streams wait for their first token, and 2 - 180 / 100 requests of the other model.
+    assert replica.waiting(replica.knee_rate) == pytest.approx(streams_part * 0.64 + (1 - streams_part) * 0.2)

@@ -156,3 +156,18 @@ def test_expired_requests_are_found_late_while_no_instance_is_idle() -> None:
     load = Replay((0.0, 0.0), "by hand")
     found = simulate(ServerModel(models=(model,)), load, requests=2)
     assert found.stream.presence.went == pytest.approx([1.0, 1.2])
+
+
+def test_what_comes_while_an_instance_wakes_joins() -> None:
+    """It takes 2 ms to start: the one of 1 ms joins, to 2 + 12 ms; the one of 3.5 ms goes next, at once.
+
+    Without dynamic batching two instances wake together.
+    """
+    assert ends(serve([0, 1, 3.5], Batching(), dispatch_seconds=2 * MS)) == [14, 14, 25]
+    assert ends(serve([0, 1], None, dispatch_seconds=2 * MS, instances=2)) == [13, 13]
+
+
+def test_a_batch_of_a_preferred_size_is_closed_while_its_instance_wakes() -> None:
+    """One alone is preferred: it goes at 2 ms, to 13 ms, and the next one then."""
+    found = serve([0, 1], Batching(preferred_sizes=(1, 8)), dispatch_seconds=2 * MS)
+    assert ends(found) == [13, 24]

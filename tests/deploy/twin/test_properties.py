@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
+from serve_deploy.errors import UsageError
 from serve_deploy.twin import (
     Batching,
     Ensemble,
@@ -59,6 +60,7 @@ def models(draw: st.DrawFn, policies: st.SearchStrategy[QueuePolicy] = POLICIES)
         policy=draw(policies) if batching else QueuePolicy(),
         priority_levels=draw(st.sampled_from([0, 3])) if batching else 0,
         exclusive=draw(st.booleans()),
+        dispatch_seconds=draw(st.sampled_from([0.0, 0.0005])),
     )
 
 
@@ -106,7 +108,7 @@ def test_an_instance_executes_one_batch_at_a_time(model: ServedModel, load: Load
 @given(models(), LOADS)
 def test_no_instance_idles_while_a_request_waits(model: ServedModel, load: LoadShape) -> None:
     """Without a delay a request that enters while an instance is idle starts at once; nothing else may hold it up."""
-    if model.batching and model.batching.max_queue_delay_seconds:
+    if model.dispatch_seconds or (model.batching and model.batching.max_queue_delay_seconds):
         return
     run = go(model, load)
     instances, entered = run.stations["m"].instances, run.requests.entered
@@ -169,13 +171,13 @@ def test_a_failed_step_fails_its_request(members: list[ServedModel], load: LoadS
 def test_what_cannot_be_simulated_is_refused() -> None:
     """Batches beyond the measured ones, requests that are too large, a load for which model, no end."""
     model = ServedModel(name="m", service=ServiceTimes.linear(0.01, 0.001, 4), max_batch_size=8, batching=Batching())
-    with pytest.raises(ValueError, match="8 rows in a batch: measured from 1 to 4"):
+    with pytest.raises(UsageError, match="8 rows in a batch: measured from 1 to 4"):
         simulate(ServerModel(models=(model,)), ClosedLoop(20), requests=50)
-    with pytest.raises(ValueError, match="9 rows in a request"):
+    with pytest.raises(UsageError, match="9 rows in a request"):
         simulate(ServerModel(models=(model,)), [Stream(load=ClosedLoop(1), model="m", rows=9)], requests=5)
-    with pytest.raises(ValueError, match="say which"):
+    with pytest.raises(UsageError, match="say which"):
         simulate(ServerModel(models=(model, model)), ClosedLoop(1), requests=5)
-    with pytest.raises(ValueError, match="needs seconds or requests"):
+    with pytest.raises(UsageError, match="needs seconds or requests"):
         simulate(ServerModel(models=(model,)), ClosedLoop(1))
-    with pytest.raises(ValueError, match="a ramp needs seconds"):
+    with pytest.raises(UsageError, match="a ramp needs seconds"):
         simulate(ServerModel(models=(model,)), Ramp(1, 2), requests=5)

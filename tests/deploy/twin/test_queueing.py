@@ -53,8 +53,8 @@ def test_even_arrivals_above_capacity_wait_ever_longer() -> None:
 @pytest.mark.parametrize("load", [0.3, 0.5, 0.8])
 def test_poisson_arrivals_wait_as_pollaczek_and_khinchine_say(load: float) -> None:
     """M/D/1: the mean wait is load / (2 (1 - load)) service times."""
-    found = simulate(server(constant(2 * MS)), PoissonRate(load / (2 * MS)), requests=400_000)
-    assert found.model.queue.mean == pytest.approx(2 * MS * load / (2 * (1 - load)), rel=0.04)
+    found = simulate(server(constant(2 * MS)), PoissonRate(load / (2 * MS)), requests=200_000)
+    assert found.model.queue.mean == pytest.approx(2 * MS * load / (2 * (1 - load)), rel=0.05)
     assert found.model.utilisation == pytest.approx(load, rel=0.01)
 
 
@@ -70,7 +70,7 @@ def test_exponential_service_waits_as_erlang_says(servers: int, load: float) -> 
     """M/M/c: the mean wait is Erlang's C / (c·µ - λ), and the share that waits is Erlang's C."""
     times = Times.of(np.random.default_rng(1).exponential(5 * MS, 200_000))
     model = ServedModel(name="m", service=ServiceTimes.by_batch({1: times}), instances=servers)
-    found = simulate(server(model), PoissonRate(servers * load / (5 * MS)), requests=400_000, seed=3)
+    found = simulate(server(model), PoissonRate(servers * load / (5 * MS)), requests=200_000, seed=3)
     waits = erlang_c(servers, load)
     assert found.model.queue.mean == pytest.approx(waits * 5 * MS / servers / (1 - load), rel=0.08)
     assert found.model.queue.share_above(0) == pytest.approx(waits, rel=0.03)

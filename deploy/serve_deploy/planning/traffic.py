@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from serve_deploy.autoscaling.capacity import check_origin
+from serve_deploy.autoscaling.capacity import Measured, check_origin
 from serve_deploy.autoscaling.pod import ModelTraffic
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.report import LoadTestReport
@@ -38,7 +39,17 @@ def plan_traffic(
 ) -> tuple[ModelTraffic, ...]:
     """Each model that clients call with its share and its sweep; an error where a sweep is missing, or of another."""
     called = top_level(models)
-    measured = _by_model(models, called, reports)
+    configs = {model.name: model.config for model in models}
+    return share_traffic(called, _by_model(models, called, reports), mix, configs)
+
+
+def share_traffic(
+    called: Sequence[str],
+    measured: Mapping[str, LoadTestReport],
+    mix: Mapping[str, float] | None,
+    configs: Mapping[str, Any],
+) -> tuple[ModelTraffic, ...]:
+    """Each of the models that clients call with its share, its sweep, and its ModelConfig where that is known."""
     for name in mix or {}:
         if name not in called:
             raise UsageError(f"`mix`: clients do not call {name}", hint=f"they call {', '.join(called)}")
@@ -54,9 +65,10 @@ def plan_traffic(
     else:
         origin = "`mix`" if mix else "assumed: as many for each model; set `mix` to what the clients send"
     total = sum(shares.values())
-    configs = {model.name: model.config for model in models}
     return tuple(
-        ModelTraffic(measured[name], share / total, origin, configs[name]) for name, share in shares.items() if share
+        ModelTraffic(measured[name], share / total, origin, configs.get(name))
+        for name, share in shares.items()
+        if share
     )
 
 
@@ -64,18 +76,49 @@ def _by_model(
     models: Sequence[ModelFolder], called: Sequence[str], reports: Sequence[LoadTestReport]
 ) -> dict[str, LoadTestReport]:
     measured: dict[str, LoadTestReport] = {}
+    configurations = _configurations(models)
     for report in reports:
-        check_origin(report, {model.name: _configuration(model) for model in models})
+        check_origin(report.target, configurations)
         name = report.target.model
         if name not in called:
             raise InvalidModelError(
                 f"the capacity report measured {name}, which only ensembles call",
                 hint=f"measure what clients call: {', '.join(called)}",
             )
-        if name in measured:
-            raise UsageError(f"two capacity reports measured {name}", hint="give one report for each model")
-        measured[name] = report
+        _add_report(measured, report)
     return measured
+
+
+def by_model(reports: Sequence[LoadTestReport]) -> dict[str, LoadTestReport]:
+    """The reports by the model that each measured; UsageError where two measured the same."""
+    measured: dict[str, LoadTestReport] = {}
+    for report in reports:
+        _add_report(measured, report)
+    return measured
+
+
+def _add_report(measured: dict[str, LoadTestReport], report: LoadTestReport) -> None:
+    name = report.target.model
+    if name in measured:
+        raise UsageError(f"two capacity reports measured {name}", hint="give one report for each model")
+    measured[name] = report
+
+
+def check_planned(models: Sequence[ModelFolder], planned: Sequence[Measured]) -> None:
+    """Refuse a plan of other models than those that clients call, or of models that were configured otherwise."""
+    for each in planned:
+        check_origin(each, _configurations(models), "the plan")
+    called, names = top_level(models), {each.model for each in planned}
+    for name in called:
+        if name not in names:
+            raise InvalidModelError(
+                f"clients call {name}, and the plan was made without it",
+                hint=f"sweep it as well, and plan with both: `mix={called[0]}=1,{name}=1`",
+            )
+
+
+def _configurations(models: Sequence[ModelFolder]) -> dict[str, tuple[str | None, int | None] | None]:
+    return {model.name: _configuration(model) for model in models}
 
 
 def _configuration(model: ModelFolder) -> tuple[str | None, int | None] | None:

@@ -8,8 +8,8 @@ import pytest
 from repositories import add_model
 from sweeps import TARGET, report
 
-from serve_deploy.chart.traffic import plan_traffic, read_mix
 from serve_deploy.errors import InvalidModelError, ServeError, UsageError
+from serve_deploy.planning.traffic import plan_traffic, read_mix
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.repository.model_folder import ModelFolder, read_models
 

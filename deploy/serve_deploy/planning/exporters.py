@@ -8,14 +8,14 @@ last response has left, whatever its members are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from serve_deploy.chart.options import ChartOptions
-from serve_deploy.chart.value_paths import DerivedValue, find_value
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config.ensemble_graph import is_decoupled
+from serve_deploy.overrides import find_value
 from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, ModelFolder, top_level
 
 _METRICS = "autoscaling.metrics"
@@ -40,29 +40,26 @@ class Exporter:
     metric: str = ""
     origin: str = ""
 
-    @property
-    def derived(self) -> Iterator[DerivedValue]:
-        """Its values of the chart."""
-        if self.name:
-            yield DerivedValue(f"{_METRICS}.decoupled.exporter", self.name, self.origin)
-        if self.metric:
-            yield DerivedValue(f"{_METRICS}.decoupled.metric", self.metric, "`metric`")
 
+def choose_exporter(
+    models: Sequence[ModelFolder], metric: str | None = None, overrides: Mapping[str, Any] = MappingProxyType({})
+) -> Exporter:
+    """What to scale on; an error where a decoupled model exports nothing that is true for it.
 
-def choose_exporter(models: Sequence[ModelFolder], options: ChartOptions) -> Exporter:
-    """What to scale on; an error where a decoupled model exports nothing that is true for it."""
-    source = find_value(options.overrides, f"{_METRICS}.source") or "prometheus"
-    given = find_value(options.overrides, f"{_METRICS}.decoupled.exporter")
+    `metric` is one of the model's own, `overrides` are chart values that may name a source or an exporter.
+    """
+    source = find_value(overrides, f"{_METRICS}.source") or "prometheus"
+    given = find_value(overrides, f"{_METRICS}.decoupled.exporter")
     streaming = find_streaming(models)
-    if options.metric is not None and not streaming:
+    if metric is not None and not streaming:
         raise UsageError(
-            f"`metric={options.metric}`: no model of the repository is decoupled, so Triton's own counters are true",
+            f"`metric={metric}`: no model of the repository is decoupled, so Triton's own counters are true",
             hint="leave it out",
         )
-    if source != "prometheus" or given is not None or options.autoscaling == "off":
+    if source != "prometheus" or given is not None:
         return Exporter(name=given or "")
-    if options.metric is not None:
-        return read_metric(options.metric)
+    if metric is not None:
+        return read_metric(metric)
     called = [model for model in streaming if model.name in top_level(models)]
     found = {model.name: _find_exporter(model) for model in called}
     names = {exporter.name for exporter in found.values()}

@@ -1,0 +1,148 @@
+"""`serve plan`: from measured sweeps to replicas and targets for a traffic, tried and priced, profile by profile."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from serve_deploy.errors import ThresholdError, UsageError
+from serve_deploy.planning.arrival_traces import Trace, read_trace
+from serve_deploy.planning.cold_start import MeasuredStart, find_cold_start, measure_start
+from serve_deploy.planning.exporters import Exporter, choose_exporter, read_metric
+from serve_deploy.planning.objectives import lowest_p99_seconds, of_streams
+from serve_deploy.planning.options import NamedSweep, PlanOptions
+from serve_deploy.planning.prices import Prices, read_prices
+from serve_deploy.planning.profiles import Conditions, Fleet, plan_profile
+from serve_deploy.planning.result import DeploymentPlan, PlannedTraffic, ProfilePlan
+from serve_deploy.planning.traffic import by_model, plan_traffic, share_traffic
+from serve_deploy.progress import Progress, silent
+from serve_deploy.reports.figures import format_list, format_share
+from serve_deploy.reports.saved_reports import read_report
+from serve_deploy.repository.model_folder import ModelFolder, read_models
+from serve_deploy.version import __version__
+
+# A day's budget. The targets need not pass a trace, but it is compared with the same.
+_TOLERATED = 0.001
+_ASSUMED_EXPORTER = (
+    "streams are taken to be counted as Triton's vLLM backend counts them; `repository` or `metric` says otherwise"
+)
+
+
+def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan:
+    """Plan replicas and targets for each profile by the rules of `serve chart`, and replay and price the load.
+
+    UsageError and InvalidModelError say what cannot be planned with; ThresholdError that no profile keeps the
+    objectives.
+    """
+    prices = read_prices(options.prices) if options.prices else None
+    trace = read_trace(options.trace) if options.trace else None
+    models = read_models(options.repository) if options.repository else ()
+    fleets = _read_fleets(options, models)
+    exporter = _choose_exporter(options, models, fleets)
+    conditions = Conditions(
+        traffic=_read_traffic(options, trace),
+        slo_p99_seconds=lowest_p99_seconds(options.objectives),
+        gates=of_streams(options.objectives),
+        exporter=exporter.name,
+        keda=options.autoscaling == "keda",
+        min_replicas=options.min_replicas,
+        max_replicas=options.max_replicas,
+        trace=trace,
+        prices=prices,
+    )
+    started = None
+    if options.repository and options.cold_start_seconds is None:
+        started = measure_start(options.repository, models, progress)
+    planned = []
+    for fleet in fleets:
+        progress(f"planning {fleet.profile}")
+        cold_start = find_cold_start(models, options.cold_start_seconds, started, gpu=fleet.has_gpu)
+        planned.append(plan_profile(fleet, cold_start, conditions))
+    _require_one(planned)
+    return DeploymentPlan(
+        tool_version=__version__,
+        traffic=conditions.traffic,
+        slo=options.slo,
+        autoscaling=options.autoscaling,
+        exporter=exporter.name,
+        currency=prices.currency if prices else None,
+        profiles=tuple(planned),
+        notes=tuple(_note(planned, prices, started, exporter)),
+    )
+
+
+def _read_fleets(options: PlanOptions, models: Sequence[ModelFolder]) -> list[Fleet]:
+    if not options.sweeps:
+        raise UsageError("a plan needs a sweep", hint="make one: serve loadtest URL -m MODEL -c 1..64 -o sweep.json")
+    profiles: dict[str, list[NamedSweep]] = defaultdict(list)
+    for sweep in options.sweeps:
+        profiles[sweep.profile].append(sweep)
+    return [_read_fleet(profile, sweeps, options, models) for profile, sweeps in profiles.items()]
+
+
+def _read_fleet(
+    profile: str, sweeps: Sequence[NamedSweep], options: PlanOptions, models: Sequence[ModelFolder]
+) -> Fleet:
+    reports = [read_report(sweep.path) for sweep in sweeps]
+    files = {report.target.model: str(sweep.path) for sweep, report in zip(sweeps, reports, strict=True)}
+    if models:
+        return Fleet(profile, plan_traffic(models, reports, options.mix), files)
+    measured = by_model(reports)
+    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, {}), files)
+
+
+def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets: Sequence[Fleet]) -> Exporter:
+    """What counts the requests in flight; of streams without a repository, what Triton's vLLM backend exports."""
+    if models:
+        return choose_exporter(models, options.metric)
+    if options.metric:
+        return read_metric(options.metric)
+    streams = any(point.generation for fleet in fleets for each in fleet.traffic for point in each.report.points)
+    return Exporter("vllm-backend", origin=_ASSUMED_EXPORTER) if streams else Exporter()
+
+
+def _read_traffic(options: PlanOptions, trace: Trace | None) -> PlannedTraffic:
+    base = options.base_rate if options.base_rate is not None or trace is None else trace.base_rate
+    peak = options.peak_rate if options.peak_rate is not None or trace is None else trace.peak_rate
+    if base is None or peak is None:
+        raise UsageError(
+            "a plan needs the traffic: `base_rate` and `peak_rate` in requests/s, or a `trace` of it",
+            hint="for example `base_rate=100` and `peak_rate=2000`",
+        )
+    if not 0 < base <= peak:
+        raise UsageError(
+            f"the base of {base:g} requests/s has to be above 0 and no higher than the peak of {peak:g}",
+            hint="`base_rate` is the quietest time, `peak_rate` the busiest",
+        )
+    return PlannedTraffic(
+        base_rate=base,
+        peak_rate=peak,
+        growth_percent_per_minute=options.growth_percent_per_minute,
+        trace=str(options.trace) if options.trace else None,
+    )
+
+
+def _require_one(planned: Sequence[ProfilePlan]) -> None:
+    if all(each.problem for each in planned):
+        problems = "; ".join(f"{each.profile}: {each.problem}" for each in planned)
+        raise ThresholdError(problems if len(planned) > 1 else planned[0].problem or "", hint=planned[0].hint)
+
+
+def _note(
+    planned: Sequence[ProfilePlan], prices: Prices | None, started: MeasuredStart | None, exporter: Exporter
+) -> Iterator[str]:
+    if exporter.origin == _ASSUMED_EXPORTER:
+        yield _ASSUMED_EXPORTER
+    unpriced = [each.profile for each in planned if each.price_per_hour is None]
+    if prices and unpriced:
+        yield f"`prices` has no price of {format_list(unpriced)}"
+    yield from started.unanswered if started else ()
+    if len({tuple(sorted((each.model, each.share) for each in profile.models)) for profile in planned}) > 1:
+        yield "the profiles were measured with different models, so that their costs do not compare"
+    for each in planned:
+        last = each.main_curve
+        if last and last.within_budget is None and last.breach_fraction > _TOLERATED:
+            yield (
+                f"{each.profile}: the trace has {format_share(last.breach_fraction)} of its requests beyond the"
+                " objective; a higher `growth_percent_per_minute` or `min_replicas` leaves more room"
+            )

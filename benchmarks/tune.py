@@ -72,7 +72,7 @@ def race_against_itself(repository: Path, model: str, runs: int) -> None:
         with tempfile.TemporaryDirectory() as state:
             result = tune(
                 TuneOptions(
-                    repository=repository, model=model, vary=(("parameters.same", (1,)), (BATCH, (largest,))),
+                    repository=repository, models=(model,), vary=(("parameters.same", (1,)), (BATCH, (largest,))),
                     keep_threads=True,
                     max_batch_size=largest, max_instances=1, max_delay_us=0, finalists=1, period_seconds=0.5, seed=seed,
                     state=Path(state),
@@ -85,7 +85,7 @@ def race_against_itself(repository: Path, model: str, runs: int) -> None:
 
 def tune_whole(repository: Path, model: str, slo: tuple[str, ...]) -> None:
     """Print the wall time of a whole tuning and where it went."""
-    result = tune(TuneOptions(repository=repository, model=model, slo=slo, fresh=True))
+    result = tune(TuneOptions(repository=repository, models=(model,), slo=slo, fresh=True))
     effort = result.effort
     print(f"{result.verdict}: {result.explanation}")
     print(

@@ -179,7 +179,7 @@ class Measuring:
 
         def measure(users: int, rows: int = 1) -> None:
             seconds = period_seconds(self._options, [each.point for each in periods])
-            purpose = f"measuring {users} at a time" + (f", {rows} rows each" if rows > 1 else "")
+            purpose = f"measuring, {users} at a time" + (f", {rows} rows each" if rows > 1 else "")
             periods.append(self._bench.measure(candidate, ClosedLoop(users), purpose, seconds=seconds, rows=rows))
 
         if count == 1:
@@ -201,7 +201,7 @@ class Measuring:
             return
         slower = [mean / own for mean, own in zip(means, self._alone, strict=True)]
         if min(slower) > _FAR_SLOWER:
-            raise Fallen(f"not pursued: a request takes {max(slower):.1f} times as long as with the file's setting")
+            raise Fallen(f"not pursued: a request takes {max(slower):.1f} times as long as with the current setting")
 
 
 def _describe(setting: Setting, count: int, service: Service, periods: Sequence[Measured]) -> SettingMeasured:

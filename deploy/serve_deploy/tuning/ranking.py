@@ -18,6 +18,8 @@ from serve_deploy.twin import Batching, ServedModel, ServerModel, Simulated, sim
 
 _REQUESTS = 1200
 _REQUESTS_A_USER = 10
+# Arrivals at random need more, or the p99 is chance.
+_OPEN_REQUESTS = 5000
 _DELAYS_US = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 # How many of the best without a delay are tried with delays and preferred sizes.
 _REFINED = 12
@@ -92,8 +94,11 @@ class Twins:
         return ServerModel(models=(model,), outside=service.outside)
 
     def _simulate(self, server: ServerModel, service: Service, load: LoadShape) -> Point:
-        users = load.concurrency if isinstance(load, ClosedLoop) else 1
-        simulated = simulate(server, load, requests=max(_REQUESTS, users * _REQUESTS_A_USER), seed=self.seed)
+        if isinstance(load, ClosedLoop):
+            requests = max(_REQUESTS, load.concurrency * _REQUESTS_A_USER)
+        else:
+            requests = _OPEN_REQUESTS
+        simulated = simulate(server, load, requests=requests, seed=self.seed)
         return simulated_point(simulated, load, service.cpu_seconds_at(simulated.model.mean_batch_size))
 
 

@@ -175,7 +175,7 @@ class _Run:
         if twins.rate is not None and self.options.rate is None:
             self.notes.append(
                 f"latency is compared at {format_plainly(twins.rate)} requests/s, "
-                "half of what the file's configuration serves by simulation"
+                "half of what the current configuration serves by simulation"
             )
         space = make_space(self.options, self.subject.baseline, self.subject.largest_batch, settings.counts)
         ranked = rank(twins, space)

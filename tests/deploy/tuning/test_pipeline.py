@@ -28,8 +28,8 @@ def test_a_shared_base_is_found(seed: int) -> None:
 
 
 def test_memory_bound_instances_stay_alone() -> None:
-    """Two instances that each take 2.1 times as long together serve less than one."""
-    tuned = tune_simulated(Truth(base=0.010, row=0.0005, contention=2.1, largest=16), OPTIONS, _goal(), 0)
+    """Two instances that each take three times as long together serve far less than one."""
+    tuned = tune_simulated(Truth(base=0.010, row=0.0005, contention=3.0, largest=16), OPTIONS, _goal(), 0)
     assert (tuned.candidate[BATCH], tuned.candidate[INSTANCES]) == (16, 1)
 
 

@@ -35,7 +35,7 @@ def _figures(users: int, throughput: float, p99_us: float) -> Figures:
 def make_result() -> TuningResult:
     """A tuning with a winner, a loser, and one that did not load."""
     baseline = TunedCandidate(
-        values={"max_batch_size": 4, "instance_group.count": 1}, description="as it is",
+        values={"max_batch_size": 4, "instance_group.count": 1}, description="current configuration",
         predicted=_figures(8, 280, 30_000), measured=_figures(8, 275, 32_000),
         curve=(_figures(1, 80, 12_000), _figures(8, 280, 30_000)), standing="baseline",
     )  # fmt: skip

@@ -61,6 +61,18 @@ class Twins:
         )
         return Prediction(candidate, users, point, self.goal.score(point), self.goal.is_met(point))
 
+    def curve(self, candidate: Candidate) -> tuple[Prediction, ...]:
+        """What more users bring: with 1, 2, 4 … of them; none in an open loop."""
+        if self.rate is not None:
+            return ()
+        service = self.services[candidate.setting]
+        server = self._server(candidate, service)
+        found = []
+        for users in (1 << power for power in range(self.limit.bit_length())):
+            point = self._simulate(server, service, ClosedLoop(users))
+            found.append(Prediction(candidate, users, point, self.goal.score(point), self.goal.is_met(point)))
+        return tuple(found)
+
     def _server(self, candidate: Candidate, service: Service) -> ServerModel:
         largest = candidate.number(BATCH)
         preferred = candidate[PREFERRED]

@@ -178,8 +178,7 @@ def test_min_above_max_is_refused() -> None:
 
 def test_report_of_another_model_or_configuration_is_refused() -> None:
     """Capacity belongs to one model in one configuration, with as many instances."""
-    measured = report()
-    measured = measured.model_copy(update={"target": TARGET.model_copy(update={"instances": 2})})
+    measured = TARGET.model_copy(update={"instances": 2})
     check_origin(measured, {"digits": ("a" * 64, None)})
     check_origin(measured, {"digits": ("a" * 64, 2)})
     with pytest.raises(InvalidModelError, match="measured digits; the repository has other"):

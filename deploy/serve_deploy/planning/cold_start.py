@@ -32,6 +32,11 @@ class MeasuredStart:
     unanswered: tuple[str, ...] = ()
 
     @property
+    def seconds(self) -> float:
+        """As far as all models are known to serve."""
+        return self.ready_seconds if self.unanswered else self.answered_seconds
+
+    @property
     def explanation(self) -> str:
         """How it came about, with a place for the seconds."""
         last = "ready" if self.unanswered else "first answer"
@@ -80,6 +85,6 @@ def find_cold_start(
         return ColdStart(seconds=circumstances.cold_start_seconds, origin=origin)
     start = Startup.of(models, copies=False, gpu=gpu)
     if started:
-        start = replace(start, load_seconds=started.answered_seconds, load_origin=started.explanation)
-    measured = started.answered_seconds if started else None
+        start = replace(start, load_seconds=started.seconds, load_origin=started.explanation)
+    measured = started.seconds if started else None
     return ColdStart(seconds=start.cold_start_seconds, origin=start.origin, measured_seconds=measured)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from serve_deploy.errors import ThresholdError, UsageError
+from serve_deploy.model_config.scheduling import read_scheduling
 from serve_deploy.planning.arrival_traces import Trace, read_trace
 from serve_deploy.planning.cold_start import MeasuredStart, find_cold_start, measure_start
 from serve_deploy.planning.exporters import Exporter, choose_exporter, read_metric
@@ -88,7 +89,8 @@ def _read_fleet(
     if models:
         return Fleet(profile, plan_traffic(models, reports, options.mix), files)
     measured = by_model(reports)
-    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, {}), files)
+    configs = {name: read_scheduling(report.target.scheduling) for name, report in measured.items()}
+    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, configs), files)
 
 
 def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets: Sequence[Fleet]) -> Exporter:

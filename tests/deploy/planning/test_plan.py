@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from repositories import add_model
-from sweeps import SWEEP, TARGET, point, report
+from sweeps import SWEEP, TARGET, point, report, streams
 
+from serve_deploy.autoscaling.replay import Delays, daily_curve, replay
+from serve_deploy.autoscaling.sweep import MeasuredReplica
+from serve_deploy.autoscaling.targets import autoscaler
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import plan_chart
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
@@ -34,14 +37,15 @@ def planned(tmp_path: Path) -> Planner:
     def run(*, prices: str = "", **options: object) -> DeploymentPlan:
         reports = options.pop("reports", {"l4": report()})
         assert isinstance(reports, dict)
-        sweeps = [NamedSweep(name, _save(tmp_path / f"{name}.json", each)) for name, each in reports.items()]
+        named = (NamedSweep(name, _save(tmp_path / f"{name}.json", each)) for name, each in reports.items())
         if prices:
             (tmp_path / "prices.toml").write_text(prices)
             options["prices"] = tmp_path / "prices.toml"
         given: dict[str, object] = {
-            "base_rate": 100.0, "peak_rate": 100.0, "slo": ("p99<50ms",), "min_replicas": 1, "cold_start_seconds": 60.0,
+            "sweeps": tuple(named), "base_rate": 100.0, "peak_rate": 100.0, "slo": ("p99<50ms",), "min_replicas": 1,
+            "cold_start_seconds": 60.0,
         }  # fmt: skip
-        return plan(PlanOptions(sweeps=tuple(sweeps), **(given | options)))  # type: ignore[arg-type]
+        return plan(PlanOptions(**(given | options)))  # type: ignore[arg-type]
 
     return run
 
@@ -232,3 +236,68 @@ def test_the_gpu_chooses_the_profile(planned: Planner, repository: Path) -> None
     chart(repository, found, gpu="l4")
     with pytest.raises(UsageError, match="the plan has the profiles l4 and h100"):
         chart(repository, found)
+
+
+def test_a_trace_is_replayed_and_paid_for(planned: Planner, tmp_path: Path) -> None:
+    """An hour of 100/s is a replica-hour, whose price is spread over 360,000 inferences; base and peak are its own."""
+    trace = tmp_path / "arrivals.csv"
+    trace.write_text("timestamp,requests_per_second\n0,100\n1800,100\n")
+    prices = 'currency = "EUR"\n[per_hour]\nl4 = 0.9\n'
+    found = planned(trace=trace, base_rate=None, peak_rate=None, prices=prices)
+    (profile,) = found.profiles
+    assert (found.traffic.base_rate, found.traffic.peak_rate) == (100.0, 100.0)
+    assert profile.main_curve is profile.curves[-1]
+    last = profile.curves[-1]
+    assert (last.name, last.replica_hours, last.requests) == ("trace", 1.0, 360_000)
+    assert last.cost_per_million == pytest.approx(2.5)
+
+
+def test_a_trace_that_outruns_the_replicas_is_said(planned: Planner, tmp_path: Path) -> None:
+    """Traffic that trebles at once misses the objective until the replicas are there, however small its share."""
+    trace = tmp_path / "arrivals.csv"
+    trace.write_text("timestamp,requests_per_second\n0,150\n3600,600\n5400,150\n7200,150\n")
+    found = planned(trace=trace, peak_rate=600.0)
+    last = found.profiles[0].curves[-1]
+    assert last.within_budget is None
+    # Not a second before the load rises, and longer than a cold start.
+    assert 60 < last.breach_seconds < 900
+    assert "the trace has" in "".join(found.notes)
+
+
+def test_the_day_is_the_one_that_the_autoscaler_was_tried_on(planned: Planner) -> None:
+    """The same curve, targets and delays replayed by hand come to the same replicas."""
+    found = planned(peak_rate=900.0)
+    targets = found.profiles[0].scaling and found.profiles[0].scaling.targets
+    assert targets
+    replica = MeasuredReplica(((100.0, 1.0), (180.0, 2.0), (240.0, 4.0), (250.0, 8.0)), knee_rate=240.0)
+    by_hand = replay("day", daily_curve(100.0, 900.0), 86_400, autoscaler(targets, 60), replica, Delays(60))
+    assert curve(found, "day").replicas == by_hand.replicas
+
+
+def test_tokens_are_what_a_language_model_is_paid_for(planned: Planner) -> None:
+    """A stream of 250 tokens each second is 21.6 million tokens a day, for 24 hours of a replica at 6.48: 7.20."""
+    points = [
+        streams(*load, succeeded=4).model_copy(update={"failed": 0})  # 1000 tokens of 4 streams
+        for load in ((1, 0.5, 100.0, 20.0), (8, 2.0, 150.0, 30.0), (16, 3.2, 300.0, 45.0), (24, 4.0, 400.0, 60.0))
+    ]
+    found = planned(
+        reports={"l4": report(*points)}, slo=("ttft_p99<500ms",), base_rate=1.0, peak_rate=1.0,
+        prices='currency = "EUR"\n[per_hour]\nl4 = 6.48\n',
+    )  # fmt: skip
+    day = curve(found, "day")
+    assert (found.profiles[0].unit, day.replica_hours) == ("output tokens", 24.0)
+    assert day.produced == pytest.approx(250 * 86_400)
+    assert day.cost_per_million == pytest.approx(24 * 6.48 / 21.6)
+    assert found.exporter == "vllm-backend"
+    assert "Triton's vLLM backend" in "".join(found.notes)
+
+
+def test_models_of_one_profile_share_a_pod(planned: Planner, tmp_path: Path) -> None:
+    """Two models alike, each with half of the requests, take what one of them takes."""
+    other = report().model_copy(update={"target": TARGET.model_copy(update={"model": "sums"})})
+    sweeps = tuple(
+        NamedSweep("l4", _save(tmp_path / f"{number}.json", each)) for number, each in enumerate((report(), other))
+    )
+    (both,) = planned(sweeps=sweeps, reports={}, mix={"digits": 1, "sums": 1}).profiles
+    assert [(model.model, model.share) for model in both.models] == [("digits", 0.5), ("sums", 0.5)]
+    assert both.curves == planned().profiles[0].curves

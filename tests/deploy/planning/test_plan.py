@@ -18,8 +18,10 @@ from serve_deploy.autoscaling.targets import autoscaler
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import plan_chart
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
-from serve_deploy.planning.options import NamedSweep, PlanOptions, read_named_sweep
+from serve_deploy.planning.arrival_traces import Trace
+from serve_deploy.planning.options import PlanOptions, ProfileSweep, split_profile
 from serve_deploy.planning.plan import plan
+from serve_deploy.planning.prices import Prices
 from serve_deploy.planning.result import DeploymentPlan, ReplayedCurve
 from serve_deploy.planning.saved import ChosenPlan, read_plan, write_plan
 from serve_deploy.reports.point import Load, Point
@@ -34,13 +36,12 @@ WATTS = "nv_gpu_power_usage"
 def planned(tmp_path: Path) -> Planner:
     """Plan with reports by profile, one a profile, for 100 requests/s that stay, on one replica."""
 
-    def run(*, prices: str = "", **options: object) -> DeploymentPlan:
+    def run(*, prices: dict[str, float] | None = None, **options: object) -> DeploymentPlan:
         reports = options.pop("reports", {"l4": report()})
         assert isinstance(reports, dict)
-        named = (NamedSweep(name, _save(tmp_path / f"{name}.json", each)) for name, each in reports.items())
+        named = (ProfileSweep(name, each, f"{name}.json") for name, each in reports.items())
         if prices:
-            (tmp_path / "prices.toml").write_text(prices)
-            options["prices"] = tmp_path / "prices.toml"
+            options["prices"] = Prices(currency="EUR", per_hour=prices)
         given: dict[str, object] = {
             "sweeps": tuple(named), "base_rate": 100.0, "peak_rate": 100.0, "slo": ("p99<50ms",), "min_replicas": 1,
             "cold_start_seconds": 60.0,
@@ -48,11 +49,6 @@ def planned(tmp_path: Path) -> Planner:
         return plan(PlanOptions(**(given | options)))  # type: ignore[arg-type]
 
     return run
-
-
-def _save(path: Path, saved: LoadTestReport) -> Path:
-    path.write_text(saved.model_dump_json())
-    return path
 
 
 def curve(found: DeploymentPlan, name: str, profile: int = 0) -> ReplayedCurve:
@@ -83,7 +79,7 @@ def test_a_step_takes_a_second_replica_from_when_it_is_asked_for(planned: Planne
 
 def test_a_million_inferences_cost_their_replica_hours(planned: Planner) -> None:
     """24 hours at 2.40 are 57.60, for 8.64 million: 6.67 a million."""
-    found = planned(prices='currency = "EUR"\n[per_hour]\nl4 = 2.4\n')
+    found = planned(prices={"l4": 2.4})
     day = curve(found, "day")
     assert found.currency == "EUR"
     assert day.cost == pytest.approx(57.6)
@@ -120,7 +116,7 @@ def test_profiles_stand_side_by_side(planned: Planner) -> None:
         reports={"l4": report(), "h100": fast},
         base_rate=1000.0,
         peak_rate=1000.0,
-        prices='currency = "EUR"\n[per_hour]\nl4 = 1',
+        prices={"l4": 1},
     )
     slow, quick = (curve(found, "day", number) for number in (0, 1))
     assert (slow.fewest_replicas, quick.fewest_replicas) == (6, 3)
@@ -158,13 +154,13 @@ def test_what_cannot_be_planned_for_is_refused(planned: Planner, options: dict[s
     ("text", "profile", "path"),
     [
         ("l4=x/sweep.json", "l4", "x/sweep.json"),
-        ("x/sweep.json", "sweep", "x/sweep.json"),
-        ("x/a=b.json", "a=b", "x/a=b.json"),
+        ("x/sweep.json", None, "x/sweep.json"),
+        ("x/a=b.json", None, "x/a=b.json"),
     ],
 )
-def test_a_sweep_may_name_its_profile(text: str, profile: str, path: str) -> None:
+def test_a_sweep_may_name_its_profile(text: str, profile: str | None, path: str) -> None:
     """What stands before the = is the profile, unless it is part of a path."""
-    assert read_named_sweep(text) == NamedSweep(profile, Path(path))
+    assert split_profile(text) == (profile, Path(path))
 
 
 @pytest.fixture
@@ -240,10 +236,8 @@ def test_the_gpu_chooses_the_profile(planned: Planner, repository: Path) -> None
 
 def test_a_trace_is_replayed_and_paid_for(planned: Planner, tmp_path: Path) -> None:
     """An hour of 100/s is a replica-hour, whose price is spread over 360,000 inferences; base and peak are its own."""
-    trace = tmp_path / "arrivals.csv"
-    trace.write_text("timestamp,requests_per_second\n0,100\n1800,100\n")
-    prices = 'currency = "EUR"\n[per_hour]\nl4 = 0.9\n'
-    found = planned(trace=trace, base_rate=None, peak_rate=None, prices=prices)
+    trace = Trace("arrivals.csv", (0.0,), (100.0,), 3600.0)
+    found = planned(trace=trace, base_rate=None, peak_rate=None, prices={"l4": 0.9})
     (profile,) = found.profiles
     assert (found.traffic.base_rate, found.traffic.peak_rate) == (100.0, 100.0)
     assert profile.main_curve is profile.curves[-1]
@@ -254,8 +248,7 @@ def test_a_trace_is_replayed_and_paid_for(planned: Planner, tmp_path: Path) -> N
 
 def test_a_trace_that_outruns_the_replicas_is_said(planned: Planner, tmp_path: Path) -> None:
     """Traffic that trebles at once misses the objective until the replicas are there, however small its share."""
-    trace = tmp_path / "arrivals.csv"
-    trace.write_text("timestamp,requests_per_second\n0,150\n3600,600\n5400,150\n7200,150\n")
+    trace = Trace("arrivals.csv", (0.0, 3600.0, 5400.0), (150.0, 600.0, 150.0), 9000.0)
     found = planned(trace=trace, peak_rate=600.0)
     last = found.profiles[0].curves[-1]
     assert last.within_budget is None
@@ -282,7 +275,7 @@ def test_tokens_are_what_a_language_model_is_paid_for(planned: Planner) -> None:
     ]
     found = planned(
         reports={"l4": report(*points)}, slo=("ttft_p99<500ms",), base_rate=1.0, peak_rate=1.0,
-        prices='currency = "EUR"\n[per_hour]\nl4 = 6.48\n',
+        prices={"l4": 6.48},
     )  # fmt: skip
     day = curve(found, "day")
     assert (found.profiles[0].unit, day.replica_hours) == ("output tokens", 24.0)
@@ -295,9 +288,7 @@ def test_tokens_are_what_a_language_model_is_paid_for(planned: Planner) -> None:
 def test_models_of_one_profile_share_a_pod(planned: Planner, tmp_path: Path) -> None:
     """Two models alike, each with half of the requests, take what one of them takes."""
     other = report().model_copy(update={"target": TARGET.model_copy(update={"model": "sums"})})
-    sweeps = tuple(
-        NamedSweep("l4", _save(tmp_path / f"{number}.json", each)) for number, each in enumerate((report(), other))
-    )
+    sweeps = tuple(ProfileSweep("l4", each) for each in (report(), other))
     (both,) = planned(sweeps=sweeps, reports={}, mix={"digits": 1, "sums": 1}).profiles
     assert [(model.model, model.share) for model in both.models] == [("digits", 0.5), ("sums", 0.5)]
     assert both.curves == planned().profiles[0].curves

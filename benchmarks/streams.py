@@ -8,6 +8,9 @@ examples/token_stream on a real Triton, and the OpenAI-compatible server of the 
 The cost is CPU time a token, of the whole program, by the difference between a long and a short run: what it costs to
 start does not count. Beside it stand a reader that only reads and timestamps, and AIPerf where `--aiperf` names its
 program; that needs a tokenizer's folder. The contenders take turns; the median of the rounds counts.
+
+On a busy machine tokens wait for a core, in the server, the client or between: as root, `chrt -r 1` before the command
+gives them theirs.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ def loadtest(
     serve loadtest grpc://localhost:8001 -m digits --rate 100..1000 --poisson
     serve loadtest http://localhost:8000 -m digits -r 200 --slo 'p99<50ms' -o run.html
     serve loadtest http://localhost:8000 -m digits --find rate --slo 'p99<50ms'
+    serve loadtest http://localhost:8000 -m llm --generate auto --slo 'ttft_p99<500ms'
     """
     from serve_deploy.loadtest import run_loadtest
 

@@ -16,6 +16,7 @@ from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.errors import UsageError
+from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.report import LoadTestReport
 
@@ -88,7 +89,9 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
     report = traffic.report
     streams = any(point.generation for point in report.points)
     asked = [gate for gate in gates if streams or not gate.needs_tokens]
-    loads, dropped = usable_loads(report, asked)
+    loads, dropped = usable_loads(
+        report, asked, is_decoupled=traffic.config is not None and is_itself_decoupled(traffic.config)
+    )
     if len(loads) < 2:
         raise UsageError(
             f"the capacity report of {report.target.model} has too few usable loads ({len(loads)}):"

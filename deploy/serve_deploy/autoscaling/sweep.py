@@ -19,6 +19,7 @@ from serve_deploy.reports.report import LoadTestReport
 
 CLIENT_BOUND_DEVIATION = 0.10
 ERROR_FRACTION = 0.001
+_NO_ACCOUNT: dict[str, object] = {"server": (), "pending": None}
 _WATTS = "nv_gpu_power_usage"
 _NO_QUEUE_TIME = ": the server's queue time was not recorded"
 
@@ -102,8 +103,13 @@ def _interpolate(points: Sequence[tuple[float, float]], rate: float) -> float:
     return low
 
 
-def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[list[Load], tuple[str, ...]]:
-    """The loads whose measurement is the server's, by rising rate, and why others were dropped."""
+def usable_loads(
+    report: LoadTestReport, gates: Sequence[Gate] = (), *, is_decoupled: bool = False
+) -> tuple[list[Load], tuple[str, ...]]:
+    """The loads whose measurement is the server's, by rising rate, and why others were dropped.
+
+    Of a decoupled model the server's own account, which ends before the answers do, does not count.
+    """
     kept: dict[str, list[Point]] = defaultdict(list)
     dropped = []
     for point in report.points:
@@ -111,7 +117,7 @@ def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[li
         if reason:
             dropped.append(f"{_asked(point)}: {reason}")
         else:
-            kept[_asked(point)].append(point)
+            kept[_asked(point)].append(point.model_copy(update=_NO_ACCOUNT) if is_decoupled else point)
     loads = [_reduce(asked, points, report.target.model, gates) for asked, points in kept.items()]
     return sorted(loads, key=lambda load: load.rate), tuple(dropped)
 

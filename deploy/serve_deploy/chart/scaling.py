@@ -116,12 +116,21 @@ def _assume_targets(models: Sequence[ModelFolder], options: ChartOptions, export
 
 def _how_to_measure(models: Sequence[ModelFolder]) -> str:
     first = next(model for model in models if model.name in top_level(models))
-    streams = " --generate triton" if first.is_decoupled else ""
+    url, how = "http://HOST:8000", ""
+    if first.is_decoupled and _takes_text(first):
+        how = " --generate triton"
+    elif first.is_decoupled:
+        url, how = "grpc://HOST:8001", " --streaming"
     return (
         "the scaling targets are guesses; measure them with"
-        f" serve loadtest http://HOST:8000 -m {first.name}{streams} -c 1..64 -o capacity.json,"
+        f" serve loadtest {url} -m {first.name}{how} -c 1..64 -o capacity.json,"
         " then add `capacity=capacity.json`" + ("; do so for each model" if len(top_level(models)) > 1 else "")
     )
+
+
+def _takes_text(model: ModelFolder) -> bool:
+    """Whether it seems to be a language model; the tensors of vLLM's models Triton adds itself."""
+    return not model.config.input or any(each.name == "text_input" for each in model.config.input)
 
 
 def _plan_targets(

@@ -19,11 +19,12 @@ _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError
 
 
 class RefusedError(EndpointError):
-    """Triton answered with an error; `reason` is what it said."""
+    """The server answered with an error; `reason` is what it said, `status` that of HTTP."""
 
-    def __init__(self, where: str, reason: str) -> None:
+    def __init__(self, where: str, reason: str, status: int | None = None) -> None:
         super().__init__(f"{where}: {reason}")
         self.reason = reason
+        self.status = status
 
 
 class HttpConnection:
@@ -55,7 +56,7 @@ class HttpConnection:
             self._connection.close()
             raise _unreachable(self._endpoint, error) from error
         if response.status != 200:
-            raise RefusedError(self._endpoint.url + path, http_error_text(response.status, content))
+            raise RefusedError(self._endpoint.url + path, http_error_text(response.status, content), response.status)
         length = response.headers.get(_JSON_LENGTH)
         return content, int(length) if length else None
 

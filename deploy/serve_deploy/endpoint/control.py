@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any, Self
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.endpoint.connection import GrpcConnection, HttpConnection, RefusedError
 from serve_deploy.endpoint.model import Document, Model, ModelState, model_path, quote_model, read_model, read_state
 from serve_deploy.errors import EndpointError
+
+_NOT_TRITON = "is this Triton's port? A server with OpenAI's protocol is measured with `generate=chat`"
 
 
 class ControlPlane:
@@ -28,7 +31,11 @@ class ControlPlane:
 
     def server_metadata(self) -> Document:
         """The server's name, version and extensions."""
-        return self._ask("ServerMetadata", "GET", "/v2")
+        try:
+            return self._ask("ServerMetadata", "GET", "/v2")
+        except RefusedError as error:
+            error.hint = _NOT_TRITON if error.status == HTTPStatus.NOT_FOUND else error.hint
+            raise
 
     def is_ready(self, model: str, version: str = "") -> bool:
         """Whether the model can be asked now; an unknown one cannot."""

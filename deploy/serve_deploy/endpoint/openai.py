@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 
 from serve_deploy.endpoint.address import Endpoint
 from serve_deploy.endpoint.connection import HttpConnection, RefusedError
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
+
+_UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_KEY_HINT = "give the server's key in `token_file`, or in the variable SERVE_TOKEN"
+_ADDRESS_HINT = "is this a server with OpenAI's protocol? Give its address without /v1"
 
 
 def describe_served_model(endpoint: Endpoint, model: str, *, timeout_seconds: float) -> Model:
@@ -25,9 +30,8 @@ def describe_served_model(endpoint: Endpoint, model: str, *, timeout_seconds: fl
             hint="is this a server with OpenAI's protocol?",
         ) from error
     except RefusedError as error:
-        raise EndpointError(
-            f"{error.message}", hint="is this a server with OpenAI's protocol? Give its address without /v1"
-        ) from error
+        refused = error.status in _UNAUTHORIZED
+        raise EndpointError(error.message, hint=_KEY_HINT if refused else _ADDRESS_HINT) from error
     finally:
         connection.close()
     if model not in served:

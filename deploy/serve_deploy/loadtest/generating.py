@@ -30,6 +30,17 @@ _PLAIN = (
     "batch_size", "data", "expected", "repository", "validate", "shapes", "string_length", "sequence_length",
     "streaming", "shared_memory",
 )  # fmt: skip
+# What a load test says in each request itself, and by which option.
+_SET_HERE = {
+    "model": "it is `model`",
+    "messages": "they are `prompts`",
+    "prompt": "it is of `prompts`",
+    "max_tokens": "set it with `max_tokens`",
+    "stream": "answers are always streamed",
+    "streaming": "answers are always streamed",
+    "n": "a request asks for one answer",
+}
+_HARMLESS = (("max_tokens", None), ("n", 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +199,10 @@ def check_generation(options: LoadTestOptions) -> None:
         )
     if options.endpoint.compression and options.endpoint.protocol == "http":
         raise UsageError("`compression` with `generate` works over gRPC only")
+    for name, value in generation.parameters:
+        reason = "it is of `prompts`" if name == generation.text_input else _SET_HERE.get(name)
+        if reason and (name, value) not in _HARMLESS:
+            raise UsageError(f"`parameters={name}=…` would change what is measured", hint=reason)
 
 
 def _changed(options: Any) -> Iterator[str]:

@@ -71,11 +71,16 @@ def check_ensemble_streams(config: Any, models: Mapping[str, Any]) -> Iterator[P
         yield Problem(STEP, message, fix)
 
 
+def is_itself_decoupled(config: Any) -> bool:
+    """Whether a model may answer a request many times; of vLLM's models Triton adds that to the configuration."""
+    return bool(config.model_transaction_policy.decoupled) or config.backend == "vllm"
+
+
 def is_decoupled(name: str, models: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
     """Whether a model returns any number of responses: it says so, or it is an ensemble that runs one that does."""
     config = models.get(name)
     if config is None or name in seen:
         return False
     if not is_ensemble(config):
-        return bool(config.model_transaction_policy.decoupled)
+        return is_itself_decoupled(config)
     return any(is_decoupled(step.model_name, models, seen | {name}) for step in config.ensemble_scheduling.step)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TypeProto, ValueInfoProto
 
 
+_OTHER_FORMATS = {
+    "saved_model.pb": "it is a TensorFlow SavedModel: convert it with tf2onnx",
+    "config.json": "if it is a language model's checkpoint, say which engine serves it: `backend=vllm`",
+}
 _ORT_DOMAINS = {
     "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "ai.onnx.preview", "com.microsoft",
     "com.microsoft.experimental", "com.microsoft.nchwc", "com.microsoft.dml", "com.ms.internal.nhwc",
@@ -97,11 +101,9 @@ def read_model(path: Path, content: bytes | None = None) -> OnnxModel:
 
 def _read_file(path: Path) -> bytes:
     if path.is_dir():
-        saved_model = (path / "saved_model.pb").exists()
-        raise InvalidModelError(
-            f"{path} is a folder, not an ONNX file",
-            hint="it is a TensorFlow SavedModel: convert it with tf2onnx" if saved_model else "name the .onnx file",
-        )
+        known = (name for name in _OTHER_FORMATS if (path / name).exists())
+        hint = _OTHER_FORMATS.get(next(known, ""), "name the .onnx file")
+        raise InvalidModelError(f"{path} is a folder, not an ONNX file", hint=hint)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

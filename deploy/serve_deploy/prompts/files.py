@@ -40,6 +40,8 @@ def read_file(
 
     What `output_tokens` asks for goes before what a record asks for, and that before the length of its own answer.
     """
+    if path.suffix == ".csv":
+        raise UsageError(f"`prompts={path}` is a table", hint=SHAPES)
     records = sample_records(path, seed)
     dialogues = [dialogue for record in records.kept if (dialogue := _read_record(path, record)).exchanges]
     if not dialogues:

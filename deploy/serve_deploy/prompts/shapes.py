@@ -18,7 +18,10 @@ _ROLES = {
     "human": "user",
     **dict.fromkeys(("gpt", "chatgpt", "bing", "bard"), "assistant"),
 }
-SHAPES = "a prompt is a text, or an object with messages, conversations, prompt, text, text_input or question"
+SHAPES = (
+    "a prompt is a text, or an object with messages, conversations, turns, prompt, text, text_input or question; "
+    "a trace of lengths is replayed with `trace`"
+)
 
 
 class ShapeError(ValueError):

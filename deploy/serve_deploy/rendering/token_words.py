@@ -81,6 +81,15 @@ def describe_goodput(point: Point) -> str:
     return f"{format_share(share)} of the requests, {format_number(rate)}/s, met {format_list(asked)}"
 
 
+def _describe_objectives(measured: Iterable[Generation]) -> str:
+    """What good requests met, and how many requests of all loads did not; "" without objectives."""
+    missed: Counter[str] = Counter()
+    for each in measured:
+        missed.update({objective.expression: objective.missed for objective in each.objectives})
+    asked = [text + (f" (missed by {format_count(count)} in all)" if count else "") for text, count in missed.items()]
+    return f"Good requests met {format_list(asked)}." if asked else ""
+
+
 def describe_gap(repeats: Sequence[Point]) -> str:
     """The longest gap inside one answer, with its request; "" where no answer had a gap."""
     point = max(repeats, key=_gap_us)
@@ -125,6 +134,8 @@ def describe_streams(points: Sequence[Sequence[Point]]) -> list[str]:
         return []
     by = describe_counting(_add_counts(measured))
     lines = [f"Output tokens were counted by {by}."] if by else []
+    if objectives := _describe_objectives(measured):
+        lines.append(objectives)
     worst = max(points, key=lambda repeats: max(map(_gap_us, repeats)))
     if gap := describe_gap(worst):
         at = f" at {format_load(worst[0].load)}" if len(points) > 1 else ""

@@ -17,7 +17,7 @@ from serve_deploy.reports.changes import (
     leave_uncompared,
 )
 from serve_deploy.reports.compared_figures import Pair, count_figures
-from serve_deploy.reports.figures import METRIC_NAMES, describe_data, format_list, format_load
+from serve_deploy.reports.figures import METRIC_NAMES, describe_data, format_list, format_load, format_share
 from serve_deploy.reports.generation import Protocol
 from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.pooling import group_by_load
@@ -44,7 +44,7 @@ def compare_with_baseline(
     if any(change.method == "single_run" for change in changes):
         notes.append(
             "Single runs do not show how much runs differ by chance, so only changes above "
-            f"{SINGLE_RUN_GUARD:.0%} count. Measure each load 5 times to decide."
+            f"{format_share(SINGLE_RUN_GUARD)} count. Measure each load 5 times to decide."
         )
     notes += [f"Not compared: {line}." for line in list_uncompared(changes)]
     return BaselineComparison(

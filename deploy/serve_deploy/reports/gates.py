@@ -184,7 +184,9 @@ def _explain(gate: Gate, measured: float | None, point: Point) -> str:
         return f"{_with_unit(gate, measured)}, exactly the threshold"
     relative = f" ({format_number(abs(difference) / gate.threshold * 100, 2)} %)" if gate.threshold else ""
     side = "over" if difference > 0 else "under"
-    return f"{_with_unit(gate, measured)}, {_with_unit(gate, abs(difference))}{relative} {side} the threshold"
+    far = abs(difference)
+    by = f"{format_number(far)} points" if gate.quantity == "share" else _with_unit(gate, far)
+    return f"{_with_unit(gate, measured)}, {by}{relative} {side} the threshold"
 
 
 def _explain_missing(gate: Gate, point: Point) -> str:

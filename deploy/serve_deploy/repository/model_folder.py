@@ -16,6 +16,7 @@ from serve_deploy.files.staging import STAGING_PREFIX
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
 from serve_deploy.model_config import CONFIG_NAME, is_ensemble, parse_config
 from serve_deploy.model_config.digest import config_sha256, instance_count
+from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
 from serve_deploy.onnx.header import read_versions
 from serve_deploy.releases import check_release
 
@@ -145,8 +146,8 @@ class ModelFolder:
 
     @property
     def is_decoupled(self) -> bool:
-        """Whether it may answer a request many times; of vLLM's models Triton adds that to the configuration."""
-        return bool(self.config.model_transaction_policy.decoupled) or self.config.backend == "vllm"
+        """Whether it may answer a request many times itself, not as an ensemble."""
+        return is_itself_decoupled(self.config)
 
     @property
     def reports_custom_metrics(self) -> bool:

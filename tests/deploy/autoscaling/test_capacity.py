@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from sweeps import SWEEP, TARGET, point, report, statistics
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from serve_deploy.autoscaling.capacity import (
     Capacity,
@@ -68,6 +71,17 @@ def test_concurrency_of_an_ensemble_is_what_the_client_saw() -> None:
     accounts = (statistics("digits", 2400, 0, 4_000), statistics("member", 2400, 12_500, 4_000))
     ensemble = derive(*(point(*each, server=accounts) for each in served))
     assert ensemble.targets.concurrency == derive(*(point(*each) for each in served)).targets.concurrency
+
+
+@pytest.mark.parametrize("config", [{"model_transaction_policy": {"decoupled": True}}, {"backend": "vllm"}])
+def test_tritons_account_of_a_decoupled_model_does_not_count(config: dict[str, Any]) -> None:
+    """It ends when the backend takes a request: 0.1 ms of answers that take 10 ms and more."""
+    served = [(1, 100, 12), (2, 180, 20), (4, 240, 45), (8, 250, 90)]
+    sweep = report(*(point(*each, server=(statistics("digits", int(each[1] * 10), 20, 80),)) for each in served))
+    traffic = ModelTraffic(sweep, config=json_format.ParseDict(config, ModelConfig()))
+    capacity = derive_capacity(measure_pod([traffic], 0.05), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
+    assert capacity.targets == derive().targets
+    assert derive_from(sweep, Circumstances(cold_start_seconds=60)).targets.concurrency < 0.1
 
 
 def test_pending_guard_without_server_figures() -> None:
@@ -164,8 +178,7 @@ def test_min_above_max_is_refused() -> None:
 
 def test_report_of_another_model_or_configuration_is_refused() -> None:
     """Capacity belongs to one model in one configuration, with as many instances."""
-    measured = report()
-    measured = measured.model_copy(update={"target": TARGET.model_copy(update={"instances": 2})})
+    measured = TARGET.model_copy(update={"instances": 2})
     check_origin(measured, {"digits": ("a" * 64, None)})
     check_origin(measured, {"digits": ("a" * 64, 2)})
     with pytest.raises(InvalidModelError, match="measured digits; the repository has other"):

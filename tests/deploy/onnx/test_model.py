@@ -198,3 +198,15 @@ def test_survives_any_bytes(content: bytes, cut: int, tmp_path_factory: pytest.T
     except InvalidModelError:
         return
     assert read.signature.outputs is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("saved_model.pb", "tf2onnx"), ("config.json", "`backend=vllm`"), ("a", "name the")]
+)
+def test_a_folder_of_another_format_is_told_where_it_belongs(tmp_path: Path, name: str, hint: str) -> None:
+    """Also a language model's checkpoint, which the command packages with an engine."""
+    (tmp_path / name).touch()
+    with pytest.raises(InvalidModelError, match="is a folder") as refused:
+        read_model(tmp_path)
+    assert refused.value.hint
+    assert hint in refused.value.hint

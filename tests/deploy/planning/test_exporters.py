@@ -225,3 +225,16 @@ def test_objective_of_the_first_token_is_the_alert_s(tmp_path: Path) -> None:
     planned = plan(tmp_path, slo=("ttft_p99<30s", "ttft_max<40s", "itl_p99<50ms", "goodput>95%"))
     assert planned.values.monitoring.prometheus_rule.alerts.first_token_budget_ms == 30_000
     assert planned.values.autoscaling.metrics.window == "120s"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "command"),
+    [
+        (TENSORS, "serve loadtest http://HOST:8000 -m llm --generate triton -c"),
+        (TENSORS.replace("text_input", "frame"), "serve loadtest grpc://HOST:8001 -m llm --streaming -c"),
+    ],
+)
+def test_how_to_measure_is_a_command_that_the_model_allows(tmp_path: Path, tensors: str, command: str) -> None:
+    """Only a language model is asked for tokens."""
+    add(tmp_path, "llm", f'backend: "python" {tensors} {STREAMS}', {"model.py": ""})
+    assert any(command in note for note in plan(tmp_path, metric="requests_in_flight").notes)

@@ -90,6 +90,7 @@ def test_plain_lines_are_prompts(tmp_path: Path, name: str, lines: Sequence[str]
         ("a.json", '[{"prompt": "a"},\n{"prompt": "b", "max_tokens": -1}]', "line 2: max_tokens is -1"),
         ("a.json", "{\n\"prompt\": 'b'}", "line 2: not JSON: Expecting value, column 11"),
         ("a.jsonl", '{"prompt": ""}', "asks nothing"),
+        ("a.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,20,5\n", "is a table"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:

@@ -195,7 +195,7 @@ def test_any_percentile_is_read_from_the_histogram() -> None:
         ("p99<=5ms", "5.00 ms, exactly the threshold"),
         ("p99>0us", "5.00 ms, 5.00 ms over the threshold"),
         ("rate>160/s", "200/s, 40.0/s (25 %) over the threshold"),
-        ("errors<5%", "0 %, 5.00 % (100 %) under the threshold"),
+        ("errors<5%", "0 %, 5.00 points (100 %) under the threshold"),
     ],
 )
 def test_a_result_says_its_distance_from_the_threshold(expression: str, words: str) -> None:

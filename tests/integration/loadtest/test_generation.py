@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,25 @@ async def answer_in_full(answer: Answer) -> None:
     answer.start()
     answer.tokens(4)
     answer.end()
+
+
+@contextmanager
+def serve_refusing(status: str) -> Iterator[str]:
+    """A server that answers everything so."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(reply(b'{"error": {"message": "Incorrect key"}}', status))
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("protocol", HTTP)
@@ -105,8 +127,18 @@ def test_another_model_is_refused_with_those_that_there_are(server: RunningServe
 
 def test_a_server_without_tritons_protocol_has_no_generate_stream(server: RunningServer) -> None:
     """The server's own words say why."""
-    with pytest.raises(EndpointError, match="Not Found"):
+    with pytest.raises(EndpointError, match="Not Found") as refused:
         run(server.url, "triton")
+    assert refused.value.hint
+    assert "`generate=chat`" in refused.value.hint
+
+
+def test_a_server_that_wants_a_key_is_not_called_a_wrong_address() -> None:
+    """The hint says how to give one."""
+    with serve_refusing("401 Unauthorized") as url, pytest.raises(EndpointError, match="Incorrect key") as refused:
+        run(url, "auto")
+    assert refused.value.hint
+    assert "`token_file`" in refused.value.hint
 
 
 def test_a_model_without_text_is_no_language_model() -> None:
@@ -132,6 +164,10 @@ def test_a_model_without_text_is_no_language_model() -> None:
         ("http://host", {"generation": {"generate": "chat"}, "validate": True}, "`validate` and `generate` exclude"),
         ("http://host", {"generation": {"generate": "chat"}, "model_version": "1"}, "has no versions"),
         ("grpc://host", {"generation": {"generate": "chat"}}, "`generate=chat` is a protocol over HTTP"),
+        *(
+            ("http://host", {"generation": {"generate": "auto", "parameters": ((name, value),)}}, f"={name}=…` would")
+            for name, value in [("max_tokens", 5), ("stream", False), ("text_input", "hi"), ("model", "m"), ("n", 2)]
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(url: str, options: dict[str, Any], message: str) -> None:

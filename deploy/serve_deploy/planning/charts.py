@@ -16,7 +16,7 @@ _HEIGHT = TOP + _LOAD_HEIGHT + _GAP + _REPLICAS_HEIGHT + BOTTOM
 # Room for a word above the highest line.
 _ABOVE = 1.3
 _ROW, _BAR = 44.0, 16.0
-_UNITS = (("h", 3600.0, 3 * 3600.0), ("min", 60.0, 180.0), ("s", 1.0, 0.0))
+_UNITS = (("days", 86_400.0, 4 * 86_400.0), ("h", 3600.0, 3 * 3600.0), ("min", 60.0, 180.0), ("s", 1.0, 0.0))
 _TITLES = {"doubling": "The base doubles at once", "ramp": "A ramp", "day": "A day", "trace": "The trace"}
 Planned = tuple[str, ProfilePlan, ReplayedCurve]
 

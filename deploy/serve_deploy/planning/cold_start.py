@@ -16,7 +16,7 @@ from serve_deploy.planning.result import ColdStart
 from serve_deploy.planning.startup import Startup
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import ModelFolder, top_level
-from serve_deploy.triton import ServerOptions, start_server
+from serve_deploy.triton import RuntimeName, ServerOptions, start_server
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,16 @@ class MeasuredStart:
 def measure_start(
     repository: Path,
     models: Sequence[ModelFolder],
+    runtime: RuntimeName | None = None,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> MeasuredStart:
-    """Start the first Triton that works here on a repository, ask each model that clients call, and end it.
+    """Start a Triton on a repository, ask each model that clients call, and end it.
 
     TritonStartError where it does not start.
     """
     begun = clock()
-    with start_server(ServerOptions(repository=repository), progress=progress) as server:
+    with start_server(ServerOptions(repository=repository, runtime=runtime), progress=progress) as server:
         server.require_models()
         ready = clock() - begun
         progress("waiting for the first answers")

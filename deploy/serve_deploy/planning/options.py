@@ -20,6 +20,7 @@ from serve_deploy.planning.scaling_options import (
     PeakRate,
     Slo,
 )
+from serve_deploy.triton.options import RuntimeName
 
 if TYPE_CHECKING:
     from serve_deploy.planning.arrival_traces import Trace
@@ -116,6 +117,9 @@ class PlanOptions:
             metavar="DIR",
             group=_REPLICA,
         ),
+    ] = None
+    runtime: Annotated[
+        RuntimeName | None, Option("The Triton to start; by default the first that works here.", group=_REPLICA)
     ] = None
     cold_start_seconds: Annotated[
         float | None,

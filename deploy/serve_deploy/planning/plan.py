@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from serve_deploy.errors import ThresholdError, UsageError
+from serve_deploy.errors import ThresholdError, TritonStartError, UsageError
 from serve_deploy.model_config.scheduling import read_scheduling
 from serve_deploy.planning.cold_start import MeasuredStart, find_cold_start, measure_start
 from serve_deploy.planning.exporters import Exporter, choose_exporter, read_metric
@@ -47,9 +47,7 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
         trace=options.trace,
         prices=options.prices,
     )
-    started = None
-    if options.repository and options.cold_start_seconds is None:
-        started = measure_start(options.repository, models, progress)
+    started, unstarted = _start_once(options, models, progress)
     planned = []
     for fleet in fleets:
         progress(f"planning {fleet.profile}")
@@ -64,7 +62,7 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
         exporter=exporter.name,
         currency=options.prices.currency if options.prices else None,
         profiles=tuple(planned),
-        notes=tuple(_note(planned, options.prices, started, exporter)),
+        notes=(*unstarted, *_note(planned, options.prices, started, exporter)),
     )
 
 
@@ -87,6 +85,20 @@ def _read_fleet(
     measured = by_model(reports)
     configs = {name: read_scheduling(report.target.scheduling) for name, report in measured.items()}
     return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, configs), files)
+
+
+def _start_once(
+    options: PlanOptions, models: Sequence[ModelFolder], progress: Progress
+) -> tuple[MeasuredStart | None, tuple[str, ...]]:
+    """What a start here took; None where none was asked for, or none succeeds, and then a note says why."""
+    if options.repository is None or options.cold_start_seconds is not None:
+        return None, ()
+    try:
+        return measure_start(options.repository, models, options.runtime, progress), ()
+    except TritonStartError as error:
+        return None, (
+            f"the start could not be measured here: {error.message.splitlines()[0]}; `cold_start_seconds` takes yours",
+        )
 
 
 def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets: Sequence[Fleet]) -> Exporter:

@@ -16,6 +16,7 @@ _PROFILE_COLUMNS = (
 )  # fmt: skip
 CURVE_COLUMNS = ("profile", "load", "replicas", "beyond the objective", "longest", "turns an hour", "replica-hours", "")
 _PAGE = 100
+_DAYS_SECONDS = 4 * 86_400
 
 
 def render_table(result: DeploymentPlan, width: int | None = None) -> str:
@@ -117,6 +118,8 @@ def describe_breach(curve: ReplayedCurve) -> str:
 
 def describe_span(curve: ReplayedCurve) -> str:
     """How long the curve lasts."""
+    if curve.seconds >= _DAYS_SECONDS:
+        return f"in {format_plainly(round(curve.seconds / 86_400, 1))} days"
     return f"in {format_plainly(round(curve.seconds / 3600, 2))} h"
 
 

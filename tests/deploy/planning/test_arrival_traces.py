@@ -62,9 +62,9 @@ def test_base_and_peak_are_means_of_five_minutes(tmp_path: Path) -> None:
 
 
 def test_a_silent_night_leaves_a_base(tmp_path: Path) -> None:
-    """A fleet cannot grow by a share of nothing, so that the base is at least a twentieth of the peak."""
+    """A fleet cannot grow by a share of nothing, so that the base is at least a hundredth of the peak."""
     trace = read(tmp_path, "timestamp,rate\n0,0\n3600,100\n")
-    assert (trace.base_rate, trace.peak_rate) == (5.0, 100.0)
+    assert (trace.base_rate, trace.peak_rate) == (1.0, 100.0)
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,11 @@ def run_script(script: str, folder: Path, **environment: str) -> tuple[int, str]
     return process.returncode, log.read_text()
 
 
-def documented_lines() -> str:
-    """The shell lines of docs/ci.md."""
-    (lines,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "ci.md").read_text(), re.MULTILINE | re.DOTALL)
-    return str(lines)
+def documented_lines(section: int = 0) -> str:
+    """The shell lines of docs/ci.md: those for any model, or those for a language model."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "ci.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    return str(blocks[section])
 
 
 def test_the_lines_of_the_document_run_as_they_stand(tmp_path: Path) -> None:
@@ -86,6 +87,20 @@ def test_the_lines_of_the_document_show_why_the_server_failed(tmp_path: Path) ->
     assert code == 6
     assert "digits was not ready within 4 s" in log
     assert "nowhere is not a folder" in log
+
+
+def test_the_lines_for_a_language_model_run_as_they_stand(tmp_path: Path) -> None:
+    """They wait for the model, send the prompts of the file, judge the gates and leave their files."""
+    port = str(free_port())
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "What is a river?"}\n{"prompt": "And a sea?"}\n')
+    serving = f"serve run {ROOT}/examples/token_stream --http-port {port} --grpc-port 0 --metrics-port 0 &\n"
+    lines = documented_lines(1).replace("8000", port).replace("--rate 2 --duration 60", "--rate 4 --duration 2")
+    code, log = run_script(serving + lines, tmp_path)
+    assert code in (0, 7), log  # a busy machine may miss a gate
+    report = LoadTestReport.model_validate_json((tmp_path / "run.json").read_text())
+    assert [gate.expression for gate in report.gates] == ["ttft_p99<2s", "itl_p99<100ms", "goodput>95%", "errors<1%"]
+    assert report.points[0].succeeded == report.points[0].sent > 0
+    assert {"run.html", "run.xml"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_workflow_packages_serves_measures_and_summarises(tmp_path: Path) -> None:

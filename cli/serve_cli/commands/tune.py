@@ -47,7 +47,7 @@ Restore = Annotated[
     arguments=["repository"],
     flags={
         **ENDPOINT_FLAGS,
-        "model": ("--model", "-m"),
+        "models": ("--model", "-m"),
         "shapes": "--shape",
         "max_memory_mb": "--max-memory",
         "release": "--triton",
@@ -104,8 +104,8 @@ def _tell_stages() -> Callable[[str], None]:
 
     def tell(message: str) -> None:
         nonlocal told
-        stage = re.split(r" \(|:| \d", message)[0]
-        if stage != told:
+        stage = re.split(r" \(|[:,]", message)[0]
+        if stage != told and not stage.startswith("starting"):
             told = stage
             output.stderr().print(stage, markup=False)
 

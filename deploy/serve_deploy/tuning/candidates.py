@@ -66,7 +66,7 @@ class Candidate:
     def describe(self, baseline: Candidate | None = None) -> str:
         """Its values in words; with a baseline only what differs from it."""
         if self == baseline:
-            return "as it is"
+            return "current configuration"
         old = dict(baseline.values) if baseline else {}
         changed = [(path, value) for path, value in self.values if not baseline or old.get(path) != value]
         return ", ".join(describe_value(path, value) for path, value in sorted(changed, key=_by_importance))

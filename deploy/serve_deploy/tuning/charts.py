@@ -11,25 +11,26 @@ from serve_deploy.tuning.candidates import describe_value
 from serve_deploy.tuning.result import FieldEffect, Figures, TunedCandidate, TuningResult
 
 _HEIGHT, _ROW, _BAR = 320.0, 46.0, 9.0
+_LINES = ("flight", "response", "tail", "answers", "service", "failure", "queue", "peak", "output")
 
 
 def draw_charts(result: TuningResult) -> tuple[Chart, ...]:
     """All that there is something to draw for."""
     raced = [each for each in (result.baseline, *result.race) if each.measured]
     effects = [_draw_effect(effect, f"effect-{number}") for number, effect in enumerate(result.effects)]
-    return (_draw_front(result, raced), _draw_predictions(raced), *effects)
+    return (_draw_front(raced), _draw_predictions(raced), *effects)
 
 
 def _places(each: TunedCandidate) -> list[tuple[str, Figures]]:
     return [(style, figures) for style, figures in (("response", each.predicted), ("tail", each.measured)) if figures]
 
 
-def _draw_front(result: TuningResult, raced: Sequence[TunedCandidate]) -> Chart:
-    """Throughput by p99 of what was simulated, and of what was raced."""
-    ranked = [each.predicted for each in result.ranked if each.predicted]
-    spots = [("response", each.description, each.predicted) for each in result.ranked if each.predicted]
-    spots += [("tail", each.description, each.measured) for each in raced if each.measured]
-    figures = [*ranked, *(each.measured for each in raced if each.measured)]
+def _draw_front(raced: Sequence[TunedCandidate]) -> Chart:
+    """What more users bring by the twin, a line for each configuration; and what was raced."""
+    spots = [(each.description, "measured", each.measured) for each in raced if each.measured]
+    curves = [(each.description, [point for point in each.curve if point.throughput]) for each in raced]
+    figures = [*(point for _, curve in curves for point in curve), *(point for *_, point in spots)]
+    styles = dict(zip((each.description for each in raced), _LINES, strict=False))
 
     def draw(width: float) -> Drawing:
         drawing = Drawing(width, _HEIGHT)
@@ -38,24 +39,26 @@ def _draw_front(result: TuningResult, raced: Sequence[TunedCandidate]) -> Chart:
         plot = Plot(drawing, x, y)
         plot.draw_y_axis(format_tick_us, 6)
         plot.draw_x_axis(format_plainly, "throughput, inferences/s")
-        for style, name, each in spots:
+        for name, curve in curves:
+            drawing.path([(x(each.throughput), y(each.p99_us)) for each in curve], f"line thin {styles[name]}")
+        for name, _, each in spots:
             hint = f"{name}: {format_number(each.throughput)}/s, p99 {format_time_us(each.p99_us)}"
-            drawing.dot((x(each.throughput), y(each.p99_us)), 5, f"dot {style}", hint)
+            drawing.dot((x(each.throughput), y(each.p99_us)), 5, f"dot {styles[name]}", hint)
         return drawing
 
     wide, narrow = draw_both("front", "p99 by throughput", draw)
-    names = {"response": "by the twin", "tail": "measured"}
+    told = [(name, f"by the twin, {point.concurrency} at a time", point) for name, curve in curves for point in curve]
     return Chart(
         identifier="front",
         title="p99 by throughput",
-        lead="The best of what was simulated, and what was raced: lower and further right is better.",
-        legend=(("response", "by the twin"), ("tail", "measured in the race")),
+        lead="Lines: what more users bring, by the twin. Dots: the race. Lower and further right is better.",
+        legend=tuple((style, name) for name, style in styles.items()),
         wide=wide,
         narrow=narrow,
         columns=("configuration", "how", "inferences/s", "p99"),
         rows=tuple(
-            (name, names[style], format_number(each.throughput, 4), format_time_us(each.p99_us))
-            for style, name, each in spots
+            (name, how, format_number(each.throughput, 4), format_time_us(each.p99_us))
+            for name, how, each in (*told, *spots)
         ),
     )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from serve_deploy.reports.figures import format_change, format_share
+from serve_deploy.reports.figures import format_change, format_plainly, format_share
 from serve_deploy.tuning.candidates import Candidate, describe_value
 from serve_deploy.tuning.objective import Goal, describe_score, names
 from serve_deploy.tuning.race import Race, Runner
@@ -56,9 +56,10 @@ def predicted_figures(prediction: Prediction, rate: float | None) -> Figures:
 
 
 def describe_contestant(
-    contestant: Contestant, runner: Runner | None, goal: Goal, rate: float | None, baseline: Candidate
+    contestant: Contestant, runner: Runner | None, goal: Goal, twins: Twins, baseline: Candidate
 ) -> TunedCandidate:
     """A row of the result; `runner` is None for the baseline."""
+    rate = twins.rate
     low, high = runner.interval if runner else (None, None)
     missed = "; ".join(goal.missed(contestant.point)) if contestant.found else ""
     return TunedCandidate(
@@ -66,6 +67,7 @@ def describe_contestant(
         description=contestant.candidate.describe(baseline),
         predicted=predicted_figures(contestant.prediction, rate),
         measured=measured_figures(contestant, goal, rate),
+        curve=tuple(predicted_figures(each, rate) for each in twins.curve(contestant.candidate)),
         gain=runner.gain if runner else None,
         gain_low=low,
         gain_high=high,
@@ -131,7 +133,7 @@ def _explain_none(
     told = runners[best.number].candidate.describe(baseline.candidate)
     rounds = "1 round" if race.rounds == 1 else f"{race.rounds} rounds"
     return "nothing better", (
-        f"after {rounds} no configuration is better by {format_share(min_gain)} beyond doubt; "
+        f"after {rounds} no configuration is better by {format_plainly(min_gain * 100)} % beyond doubt; "
         f"the best of them ({told}) gained {format_change(best.gain)}"
     )
 

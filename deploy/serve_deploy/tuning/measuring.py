@@ -21,11 +21,14 @@ from serve_deploy.tuning.candidates import (
     THREADS,
     Candidate,
     Setting,
+    Value,
 )
 from serve_deploy.tuning.measured import Measured
+from serve_deploy.tuning.objective import Goal
 from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.result import SettingMeasured
+from serve_deploy.tuning.search import FEW, TRIALS, count_combinations, search_settings
 from serve_deploy.tuning.service import Service, fit_service
 from serve_deploy.tuning.subject import Subject
 
@@ -56,6 +59,7 @@ class Settings:
     counts: dict[Setting, tuple[int, ...]] = field(default_factory=dict)
     evidence: list[SettingMeasured] = field(default_factory=list)
     failed: dict[Candidate, str] = field(default_factory=dict)
+    scores: dict[Setting, float] = field(default_factory=dict)
 
     def memory_bytes(self, candidate: Candidate) -> int:
         """What a server with so many instances of the setting was seen to use; 0 where that is not known."""
@@ -72,41 +76,67 @@ class Settings:
 class Measuring:
     """Measures the settings of one model, one after the other."""
 
-    def __init__(self, bench: Bench, subject: Subject, options: TuneOptions) -> None:
-        self._bench, self._subject, self._options = bench, subject, options
+    def __init__(self, bench: Bench, subject: Subject, options: TuneOptions, goal: Goal) -> None:
+        self._bench, self._subject, self._options, self._goal = bench, subject, options, goal
         # How long one user waits with the file's setting, alone and in full batches, in µs.
         self._alone: list[float] = []
 
     def measure_settings(self) -> Settings:
-        """Measure all of them; InvalidModelError where not even the file's own can be."""
+        """Measure the file's setting, some others, and those that `vary` makes.
+
+        InvalidModelError where not even the file's own can be measured.
+        """
         found = Settings()
-        settings = tuple(dict.fromkeys(self._list_settings()))
-        for number, setting in enumerate(settings):
-            self._bench.plan(_MEASUREMENTS_A_SETTING * (len(settings) - number))
-            levels = self._measure_setting(setting, found)
-            if not levels:
-                continue
-            service = fit_service(levels, self._subject.largest_batch)
-            found.services[setting] = service
-            found.counts[setting] = self._instance_counts(levels)
-            found.evidence += [_describe(setting, count, service, periods) for count, periods in levels.items()]
-        if self._subject.baseline.setting not in found.services:
+        own = self._subject.baseline.setting
+        others = tuple(dict.fromkeys(self._list_settings()))
+        asked = self._asked_choices()
+        further = min(count_combinations(asked), max(TRIALS, FEW)) if asked else 0
+        for number, setting in enumerate((own, *others)):
+            self._bench.plan(_MEASUREMENTS_A_SETTING * (1 + len(others) - number + further))
+            self._measure(setting, found)
+        if own not in found.services:
             reason = next(iter(found.failed.values()), "")
             raise InvalidModelError(f"{self._subject.name} could not be measured as its file says: {reason}")
+        if asked:
+            search_settings(asked, lambda values: self._score(values, found), seed=self._options.seed)
         return found
 
+    def _score(self, values: Mapping[str, Value], found: Settings) -> float | None:
+        """The most that was measured of a setting under any load."""
+        setting = Candidate.of({**dict(self._subject.baseline.values), **values}).setting
+        if setting not in found.scores:
+            self._measure(setting, found)
+        return found.scores.get(setting)
+
+    def _measure(self, setting: Setting, found: Settings) -> None:
+        levels = self._measure_setting(setting, found)
+        if not levels:
+            return
+        service = fit_service(levels, self._subject.largest_batch)
+        found.services[setting] = service
+        found.counts[setting] = self._instance_counts(levels)
+        found.scores[setting] = max(self._goal.score(each.point) for periods in levels.values() for each in periods)
+        found.evidence += [_describe(setting, count, service, periods) for count, periods in levels.items()]
+
     def _list_settings(self) -> Iterator[Setting]:
-        """The file's, and each that differs from it in one field that the twin cannot simulate."""
+        """Each that differs from the file's in its threads or in its execution mode."""
         baseline = self._subject.baseline
-        yield baseline.setting
-        choices = {path: values for path, values in self._options.vary if path not in SCHEDULING}
-        if self._subject.is_onnx and not self._options.keep_threads:
-            half = max(1, (os.cpu_count() or 1) // 2)
-            choices = {THREADS: tuple(dict.fromkeys((1, half))), MODE: (1,), **choices}
-        for path, values in choices.items():
-            for value in values:
-                if value != baseline[path]:
-                    yield Candidate.of({**dict(baseline.values), path: value}).setting
+        if not self._subject.is_onnx or self._options.keep_threads:
+            return
+        half = max(1, (os.cpu_count() or 1) // 2)
+        asked = dict(self._options.vary)
+        for path, value in ((THREADS, 1), (THREADS, half), (MODE, 1)):
+            if path not in asked and value != baseline[path]:
+                yield Candidate.of({**dict(baseline.values), path: value}).setting
+
+    def _asked_choices(self) -> dict[str, tuple[Value, ...]]:
+        """What `vary` names of fields that the twin cannot simulate, each with the file's own value too."""
+        baseline = self._subject.baseline
+        return {
+            path: tuple(dict.fromkeys((baseline[path], *values)))
+            for path, values in self._options.vary
+            if path not in SCHEDULING
+        }
 
     def _instance_counts(self, levels: Mapping[int, object]) -> tuple[int, ...]:
         asked = next((values for path, values in self._options.vary if path == INSTANCES), None)
@@ -149,7 +179,7 @@ class Measuring:
 
         def measure(users: int, rows: int = 1) -> None:
             seconds = period_seconds(self._options, [each.point for each in periods])
-            purpose = f"measuring {users} at a time" + (f", {rows} rows each" if rows > 1 else "")
+            purpose = f"measuring, {users} at a time" + (f", {rows} rows each" if rows > 1 else "")
             periods.append(self._bench.measure(candidate, ClosedLoop(users), purpose, seconds=seconds, rows=rows))
 
         if count == 1:
@@ -171,7 +201,7 @@ class Measuring:
             return
         slower = [mean / own for mean, own in zip(means, self._alone, strict=True)]
         if min(slower) > _FAR_SLOWER:
-            raise Fallen(f"not pursued: a request takes {max(slower):.1f} times as long as with the file's setting")
+            raise Fallen(f"not pursued: a request takes {max(slower):.1f} times as long as with the current setting")
 
 
 def _describe(setting: Setting, count: int, service: Service, periods: Sequence[Measured]) -> SettingMeasured:

@@ -12,8 +12,10 @@ from serve_deploy.tuning.options import Objective
 
 # So far below its threshold a time must lie before it is believed to hold on another day.
 MARGIN = 0.9
-# More users are worth a measurement only where they bring so much more.
-_RISE = 1.02
+# Of numbers of users that are as good as equal the largest is taken: by the best of noisy scores, two configurations
+# that are the same would run under different loads.
+_AS_GOOD = 0.97
+_COLLAPSE = 0.9
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,14 @@ class Goal:
     @property
     def with_margin(self) -> Goal:
         """The goal with upper bounds of times drawn in, to choose a load by."""
+        return self.with_times(MARGIN)
+
+    def with_times(self, factor: float) -> Goal:
+        """The goal with upper bounds of times that are so many times as large."""
         return replace(
             self,
             gates=tuple(
-                replace(gate, threshold=gate.threshold * MARGIN)
+                replace(gate, threshold=gate.threshold * factor)
                 if gate.quantity == "time" and gate.comparison in ("<", "<=")
                 else gate
                 for gate in self.gates
@@ -57,35 +63,30 @@ class Goal:
 def find_concurrency(
     measure: Callable[[int], Point], goal: Goal, *, start: int, limit: int, budget: int = 6
 ) -> tuple[int, Point]:
-    """The number of users at which the goal is reached best, and its point: doubled or halved from `start` on.
+    """The most users at which the gates hold and the score is as good as the best; doubled or halved from `start` on.
 
-    Where the gates hold at none, the last one tried.
+    Where the gates hold at no number, the last one tried.
     """
     tried: dict[int, Point] = {}
-
-    def best() -> int | None:
-        held = [users for users, point in tried.items() if goal.is_met(point)]
-        return max(held, key=lambda users: goal.score(tried[users]), default=None)
-
     users = max(1, min(start, limit))
     while users not in tried and len(tried) < budget:
-        before = best()
         tried[users] = measure(users)
-        if not goal.is_met(tried[users]):
-            following = users // 2
-        elif before is not None and goal.score(tried[users]) < _RISE * goal.score(tried[before]) and users > before:
-            break
-        else:
-            following = min(users * 2, limit)
+        best = max((goal.score(point) for point in tried.values() if goal.is_met(point)), default=0.0)
+        falls = goal.score(tried[users]) < _COLLAPSE * best
+        following = users // 2 if falls or not goal.is_met(tried[users]) else min(users * 2, limit)
         if following in tried or following < 1:
             middle = round(math.sqrt(users * max(1, following)))
             if middle not in tried and len(tried) < budget:
                 tried[middle] = measure(middle)
             break
         users = following
-    chosen = best()
-    last = users if users in tried else min(tried)
-    return (last, tried[last]) if chosen is None else (chosen, tried[chosen])
+    held = {users: point for users, point in tried.items() if goal.is_met(point)}
+    if not held:
+        last = next(reversed(tried))
+        return last, tried[last]
+    best = max(map(goal.score, held.values()))
+    chosen = max(users for users, point in held.items() if goal.score(point) >= _AS_GOOD * best)
+    return chosen, held[chosen]
 
 
 def describe_score(objective: Objective, score: float) -> str:

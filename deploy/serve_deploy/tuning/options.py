@@ -25,10 +25,20 @@ Objective = Literal["throughput", "latency", "cost"]
 _GOAL, _SPACE, _EFFORT, _REQUESTS, _SERVER = "Objective", "Configurations", "Effort", "Requests", "Server"
 
 
+def _read_release(text: str) -> str:
+    from serve_deploy.releases import find_release
+
+    return find_release(text).name
+
+
 def read_remote(
     url: Annotated[
         str | None,
-        Option("Tune on this running Triton in explicit mode, whose files are those of the repository.", group=_SERVER),
+        Option(
+            "Tune on this running Triton in explicit mode, whose files are those of the repository.",
+            metavar="URL",
+            group=_SERVER,
+        ),
     ] = None,
     *,
     headers: Headers = (),
@@ -57,9 +67,10 @@ class TuneOptions:
     """Which model to tune, for what, over which configurations, and with how much effort."""
 
     repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")] = Path("models")
-    model: Annotated[
-        str, Option("The model to tune; needed where the repository has several.", metavar="NAME", group=_GOAL)
-    ] = ""
+    models: Annotated[
+        tuple[str, ...],
+        Option("The model to tune; needed where the repository has several.", metavar="NAME", group=_GOAL),
+    ] = ()
     objective: Annotated[
         Objective,
         Option(
@@ -73,9 +84,12 @@ class TuneOptions:
     ] = ()
     rate: Annotated[
         float | None,
-        Option("For latency: requests/s, independent arrivals; by default half of what the file's serves.",
-               minimum=0.1, group=_GOAL),
-    ] = None  # fmt: skip
+        Option(
+            "For latency and cost: requests/s, independent arrivals; latency's default is half of what is served now.",
+            minimum=0.1,
+            group=_GOAL,
+        ),
+    ] = None
     concurrency: Annotated[
         int, Option("Most requests at a time that callers have in flight.", minimum=1, maximum=1024, group=_GOAL)
     ] = 128
@@ -97,7 +111,7 @@ class TuneOptions:
     ] = ()  # fmt: skip
     keep_threads: Annotated[bool, Option("Leave threads and execution mode as they are.", group=_SPACE)] = False
     finalists: Annotated[
-        int, Option("Configurations that race against the file's.", minimum=1, maximum=8, group=_EFFORT)
+        int, Option("Configurations that race against the current one.", minimum=1, maximum=8, group=_EFFORT)
     ] = 3
     min_gain: Annotated[
         float, Option("Least gain worth a change: 0.03 is 3 %.", minimum=0, maximum=10, group=_EFFORT)
@@ -116,7 +130,8 @@ class TuneOptions:
         RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_SERVER)
     ] = None
     release: Annotated[
-        str | None, Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER)
+        str | None,
+        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=_read_release),
     ] = None
     endpoint: Annotated[Endpoint | None, Made(read_remote)] = None
     apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False

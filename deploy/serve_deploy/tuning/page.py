@@ -43,7 +43,7 @@ def render_page(result: TuningResult) -> str:
 
 def _evidence_row(each: SettingMeasured) -> tuple[str, ...]:
     changed = {path: value for path, value in each.setting.items() if value is not None}
-    setting = ", ".join(describe_value(path, value) for path, value in changed.items()) or "as in the file"
+    setting = ", ".join(describe_value(path, value) for path, value in changed.items()) or "current"
     times = ", ".join(
         f"{size}: {format_time_us(time)}" for size, time in zip(each.batch_sizes, each.execution_us, strict=True)
     )

@@ -18,6 +18,8 @@ from serve_deploy.twin import Batching, ServedModel, ServerModel, Simulated, sim
 
 _REQUESTS = 1200
 _REQUESTS_A_USER = 10
+# Arrivals at random need more, or the p99 is chance.
+_OPEN_REQUESTS = 5000
 _DELAYS_US = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 # How many of the best without a delay are tried with delays and preferred sizes.
 _REFINED = 12
@@ -61,6 +63,18 @@ class Twins:
         )
         return Prediction(candidate, users, point, self.goal.score(point), self.goal.is_met(point))
 
+    def curve(self, candidate: Candidate) -> tuple[Prediction, ...]:
+        """What more users bring: with 1, 2, 4 … of them; none in an open loop."""
+        if self.rate is not None:
+            return ()
+        service = self.services[candidate.setting]
+        server = self._server(candidate, service)
+        found = []
+        for users in (1 << power for power in range(self.limit.bit_length())):
+            point = self._simulate(server, service, ClosedLoop(users))
+            found.append(Prediction(candidate, users, point, self.goal.score(point), self.goal.is_met(point)))
+        return tuple(found)
+
     def _server(self, candidate: Candidate, service: Service) -> ServerModel:
         largest = candidate.number(BATCH)
         preferred = candidate[PREFERRED]
@@ -80,8 +94,11 @@ class Twins:
         return ServerModel(models=(model,), outside=service.outside)
 
     def _simulate(self, server: ServerModel, service: Service, load: LoadShape) -> Point:
-        users = load.concurrency if isinstance(load, ClosedLoop) else 1
-        simulated = simulate(server, load, requests=max(_REQUESTS, users * _REQUESTS_A_USER), seed=self.seed)
+        if isinstance(load, ClosedLoop):
+            requests = max(_REQUESTS, load.concurrency * _REQUESTS_A_USER)
+        else:
+            requests = _OPEN_REQUESTS
+        simulated = simulate(server, load, requests=requests, seed=self.seed)
         return simulated_point(simulated, load, service.cpu_seconds_at(simulated.model.mean_batch_size))
 
 

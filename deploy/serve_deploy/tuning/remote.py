@@ -32,6 +32,8 @@ from serve_deploy.repository.model_folder import ModelFolder
 # A model is loaded when the request is answered; one with an accelerator may take minutes.
 _CONTROL_SECONDS = 600.0
 _RESTORE_SECONDS = 20.0
+# A server that a killed run left may be gone.
+_ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
@@ -232,6 +234,8 @@ def _restore(path: Path, endpoint: Endpoint | None) -> Restored | None:
             return None
         target = endpoint if endpoint is not None and endpoint.url == url else parse_endpoint(url)
         try:
+            with ControlPlane(target, timeout_seconds=_ANSWER_SECONDS) as control:
+                control.server_metadata()
             with interrupts_deferred():
                 put_back(target, model, before)
                 path.unlink(missing_ok=True)

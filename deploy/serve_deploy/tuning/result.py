@@ -47,6 +47,8 @@ class TunedCandidate(Document):
     description: str
     predicted: Figures | None = None
     measured: Figures | None = None
+    # By the twin, with one user, two, four …
+    curve: tuple[Figures, ...] = ()
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None

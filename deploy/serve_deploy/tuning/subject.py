@@ -81,16 +81,17 @@ def read_subject(options: TuneOptions) -> Subject:
 
 def _find_model(options: TuneOptions) -> ModelFolder:
     folders = {path.name: path for path in list_folders(options.repository) if not path.name.startswith(".")}
-    if options.model and options.model not in folders:
+    there = ", ".join(sorted(folders)) or "no models"
+    if len(options.models) > 1:
         raise UsageError(
-            f"`model={options.model}`: {options.repository} has no such model",
-            hint=f"it has: {', '.join(sorted(folders)) or 'no models'}",
+            "several models at once cannot be tuned yet", hint="tune one after the other, each with `models`"
         )
-    if not options.model and len(folders) != 1:
-        raise UsageError(
-            f"{options.repository} has {', '.join(sorted(folders)) or 'no models'}", hint="choose one with `model`"
-        )
-    return read_model_folder(folders[options.model or next(iter(folders))])
+    if not options.models and len(folders) != 1:
+        raise UsageError(f"{options.repository} has {there}", hint="choose one with `models`")
+    name = options.models[0] if options.models else next(iter(folders))
+    if name not in folders:
+        raise UsageError(f"`models={name}`: {options.repository} has no such model", hint=f"it has: {there}")
+    return read_model_folder(folders[name])
 
 
 def _require_tunable(folder: ModelFolder) -> None:

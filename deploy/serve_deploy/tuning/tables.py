@@ -13,6 +13,8 @@ from serve_deploy.tuning.result import Figures, TunedCandidate, TuningResult
 
 RACE_COLUMNS = ("configuration", "load", "inferences/s", "p50", "p99", "memory", "by the twin", "gain", "")
 _PAGE = 100
+# A gain of which no more is known than this says nothing.
+_WIDEST = 10.0
 
 
 def render_table(result: TuningResult, width: int | None = None) -> str:
@@ -44,7 +46,8 @@ def race_row(each: TunedCandidate) -> tuple[str, ...]:
     predicted = f"{format_number(each.predicted.throughput)}/s" if each.predicted else "–"
     gain = "–"
     if each.gain is not None and each.gain_low is not None and each.gain_high is not None and figures:
-        gain = f"{format_change(each.gain)} ({format_change(each.gain_low)} to {format_change(each.gain_high)})"
+        interval = f"{format_change(each.gain_low)} to {format_change(each.gain_high)}"
+        gain = f"{format_change(each.gain)} ({interval if each.gain_high < _WIDEST else 'too noisy to say'})"
     told = "; ".join(filter(None, (each.standing, each.reason)))
     if figures is None:
         return (each.description, "–", "–", "–", "–", "–", predicted, gain, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.answers import keep_answers, keep_samples
 from serve_deploy.tuning.apply import apply_winner
 from serve_deploy.tuning.bench import Bench, RequestSource
+from serve_deploy.tuning.candidates import SCHEDULING, Setting
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.conclusion import (
     describe_contestant,
@@ -33,7 +34,9 @@ from serve_deploy.tuning.racing import Contestant, Racing
 from serve_deploy.tuning.ranking import Prediction, Twins, choose_finalists, make_space, rank
 from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
 from serve_deploy.tuning.result import Effort, TuningResult
+from serve_deploy.tuning.search import require_search
 from serve_deploy.tuning.servers import Servers, local_servers
+from serve_deploy.tuning.service import Service
 from serve_deploy.tuning.subject import Subject, read_subject
 from serve_deploy.version import __version__
 
@@ -48,6 +51,7 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     """
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
+    require_search({path: values for path, values in options.vary if path not in SCHEDULING})
     goal = Goal(options.objective, tuple(parse_gate(text) for text in options.slo))
     subject = read_subject(options)
     state = state_folder(options.state)
@@ -78,6 +82,18 @@ def restore(options: TuneOptions) -> tuple[Restored, ...]:
     return restore_overrides(state_folder(options.state), options.endpoint)
 
 
+def make_twins(options: TuneOptions, subject: Subject, goal: Goal, services: Mapping[Setting, Service]) -> Twins:
+    """The twins of a model's settings; for latency without a rate, at half of what the baseline serves."""
+    twins = Twins(
+        subject.name, services, goal.with_margin, options.concurrency, options.rate,
+        batches=subject.largest_batch > 1, seed=options.seed,
+    )  # fmt: skip
+    if options.objective != "latency" or options.rate is not None:
+        return twins
+    own = replace(twins, goal=Goal("throughput")).predict(subject.baseline)
+    return replace(twins, rate=float(f"{own.point.throughput / 2:.2g}"))
+
+
 @dataclass
 class _Run:
     options: TuneOptions
@@ -98,7 +114,7 @@ class _Run:
 
     def go(self) -> TuningResult:
         self._prepare()
-        settings = Measuring(self.bench, self.subject, self.options).measure_settings()
+        settings = Measuring(self.bench, self.subject, self.options, self.goal).measure_settings()
         twins, ranked = self._simulate(settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
         finalists = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, self.options.finalists)
@@ -113,9 +129,7 @@ class _Run:
             self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain
         )
         own = self.subject.baseline
-        rows = [
-            describe_contestant(runners[runner.number], runner, self.goal, twins.rate, own) for runner in race.runners
-        ]
+        rows = [describe_contestant(runners[runner.number], runner, self.goal, twins, own) for runner in race.runners]
         won = rows[runners.index(winner)] if winner and verdict == "better" else None
         self.checkpoint.finish()
         return TuningResult(
@@ -127,7 +141,7 @@ class _Run:
             gates=self.options.slo,
             verdict=verdict,
             explanation=explanation,
-            baseline=describe_contestant(baseline, None, self.goal, twins.rate, own),
+            baseline=describe_contestant(baseline, None, self.goal, twins, own),
             winner=won,
             changes=tuple(explain_changes(winner.candidate, own, twins)) if winner and won else (),
             race=tuple(rows),
@@ -157,19 +171,14 @@ class _Run:
     def _simulate(self, settings: Settings) -> tuple[Twins, tuple[Prediction, ...]]:
         begun = time.monotonic()
         self.progress("simulating every configuration")
-        options, largest = self.options, self.subject.largest_batch
-        twins = Twins(
-            self.subject.name, settings.services, self.goal.with_margin, options.concurrency, options.rate,
-            batches=largest > 1, seed=options.seed,
-        )  # fmt: skip
-        if options.objective == "latency" and options.rate is None:
-            own = replace(twins, goal=Goal("throughput")).predict(self.subject.baseline)
-            twins = replace(twins, rate=float(f"{own.point.throughput / 2:.2g}"))
+        twins = make_twins(self.options, self.subject, self.goal, settings.services)
+        if twins.rate is not None and self.options.rate is None:
             self.notes.append(
-                f"latency is compared at {format_plainly(twins.rate or 0)} requests/s, "
-                "half of what the file's configuration serves by simulation"
+                f"latency is compared at {format_plainly(twins.rate)} requests/s, "
+                "half of what the current configuration serves by simulation"
             )
-        ranked = rank(twins, make_space(options, self.subject.baseline, largest, settings.counts))
+        space = make_space(self.options, self.subject.baseline, self.subject.largest_batch, settings.counts)
+        ranked = rank(twins, space)
         self.simulating_seconds = time.monotonic() - begun
         return twins, ranked
 

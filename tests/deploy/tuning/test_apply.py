@@ -59,7 +59,7 @@ def _result(repository: Path, **after: object) -> TuningResult:
 def _subject(repository: Path, text: str = PACKAGED, *, packaged: bool = True) -> Subject:
     add_model(repository, packaged=packaged)
     (repository / "digits" / "config.pbtxt").write_text(text)
-    return read_subject(TuneOptions(repository=repository, model="digits"))
+    return read_subject(TuneOptions(repository=repository, models=("digits",)))
 
 
 def test_changed_lines_have_their_reason_and_others_stay(tmp_path: Path) -> None:

@@ -106,4 +106,4 @@ def test_a_description_names_what_differs() -> None:
     baseline = Candidate.of({BATCH: 8, DELAY: 0, INSTANCES: 1})
     other = Candidate.of({BATCH: 16, DELAY: 2500, INSTANCES: 1})
     assert other.describe(baseline) == "max_batch_size 16, delay 2,500 µs"
-    assert baseline.describe(baseline) == "as it is"
+    assert baseline.describe(baseline) == "current configuration"

@@ -69,10 +69,10 @@ def test_another_question_is_another_run(tmp_path: Path) -> None:
     """What is asked, and what the model is, decide which measurements count; where the result goes does not."""
     add_model(tmp_path)
     folder = read_model_folder(tmp_path / "digits")
-    asked = TuneOptions(repository=tmp_path, model="digits")
+    asked = TuneOptions(repository=tmp_path, models=("digits",))
     own = fingerprint(asked, folder)
-    assert fingerprint(TuneOptions(repository=tmp_path, model="digits", fresh=True), folder) == own
-    assert fingerprint(TuneOptions(repository=tmp_path, model="digits", slo=("p99<5ms",)), folder) != own
+    assert fingerprint(TuneOptions(repository=tmp_path, models=("digits",), fresh=True), folder) == own
+    assert fingerprint(TuneOptions(repository=tmp_path, models=("digits",), slo=("p99<5ms",)), folder) != own
     os.utime(tmp_path / "digits" / "1" / "model.onnx", (1, 1))
     assert fingerprint(asked, read_model_folder(tmp_path / "digits")) != own
 

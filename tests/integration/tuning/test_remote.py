@@ -110,6 +110,15 @@ def test_a_killed_run_is_put_back_by_the_next(repository: Path, server: TritonSe
     assert again.stdout == "nothing to put back\n"
 
 
+def test_a_server_that_is_gone_is_said(repository: Path, tmp_path: Path, serve) -> None:
+    """The journal stays until the server answers, and the exit code says that it is not done."""
+    journal = tmp_path / "serve" / "overrides" / "0123.json"
+    journal.parent.mkdir(parents=True)
+    journal.write_text('{"url": "http://127.0.0.1:9", "model": "timed", "before": {}}')
+    done = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
+    assert (done.returncode, "otherwise configured" in done.stdout, journal.exists()) == (6, True, True)
+
+
 def test_a_server_of_other_files_is_refused(repository: Path, server: TritonServer, tmp_path: Path) -> None:
     """Overrides are built from the file, so it has to be the server's."""
     config = repository / "timed" / "config.pbtxt"

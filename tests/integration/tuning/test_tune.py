@@ -48,6 +48,16 @@ def test_a_candidate_with_other_answers_is_out(tmp_path: Path) -> None:
     assert result.winner is None
 
 
+def test_several_models_are_refused(tmp_path: Path) -> None:
+    """Not silently the last one of them."""
+    for name in ("a", "b"):
+        add_timed_model(tmp_path, name, base=0.0, row=0.0)
+    with pytest.raises(UsageError, match="several models"):
+        _tune(tmp_path, tmp_path / "state", models=("a", "b"))
+    with pytest.raises(UsageError, match="has a, b"):
+        _tune(tmp_path, tmp_path / "state")
+
+
 def test_a_gate_that_nothing_meets_is_said(tmp_path: Path) -> None:
     """An execution of 20 ms answers nobody within 5."""
     add_timed_model(tmp_path / "models", base=0.020, row=0.001)

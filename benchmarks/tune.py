@@ -1,0 +1,120 @@
+"""Is `serve tune` right? Against the exhaustive best on the twin, and against nothing at all on real servers.
+
+    python benchmarks/tune.py regret [--seeds 10]     the best found, as a share of the exhaustive best, by simulation
+    python benchmarks/tune.py same MODELS NAME [--runs 20]     A/A: a configuration against itself must not win
+    python benchmarks/tune.py fresh MODELS NAME [--slo GATE]   whole tunings: wall time, and its share spent waiting
+
+`regret` needs no Triton: its servers are simulated, with a known truth and noisy measurements. `same` and `fresh` start
+real servers, and want a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from simulated_bench import Truth, find_best, reached, tune_simulated
+
+from serve_deploy.reports.gates import parse_gate
+from serve_deploy.repository.model_folder import read_model_folder
+from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED
+from serve_deploy.tuning.objective import Goal
+from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.tune import tune
+
+TRUTHS = {
+    "a base to share": (Truth(base=0.010, row=0.0005), ("p99<50ms",)),
+    "no gain from batches": (Truth(base=0.0, row=0.004), ("p99<100ms",)),
+    "a lock": (Truth(base=0.004, row=0.001, exclusive=True), ("p99<60ms",)),
+    "memory-bound instances": (Truth(base=0.006, row=0.001, contention=1.9), ("p99<60ms",)),
+    "a short deadline": (Truth(base=0.004, row=0.0004), ("p99<12ms",)),
+}
+SPACE = {
+    BATCH: (1, 2, 4, 8, 16, 32),
+    DELAY: (0, 100, 250, 500, 1000, 2500, 5000),
+    PREFERRED: (None,),
+    INSTANCES: (1, 2, 4),
+}
+USERS = 64
+
+
+def measure_regret(seeds: int) -> None:
+    """Print, for each truth, the share of the exhaustive best that was reached, and the share of its measurements."""
+    for name, (truth, slo) in TRUTHS.items():
+        goal = Goal("throughput", tuple(map(parse_gate, slo)))
+        begun = time.monotonic()
+        best, configurations = find_best(truth, goal, USERS, SPACE)
+        exhaustive = time.monotonic() - begun
+        shares, measured = [], []
+        for seed in range(seeds):
+            options = TuneOptions(concurrency=USERS, max_batch_size=32, max_instances=4, max_delay_us=5000, seed=seed)
+            tuned = tune_simulated(truth, options, goal, seed)
+            shares.append(reached(truth, goal, tuned.candidate, tuned.concurrency, USERS) / best)
+            measured.append(tuned.measurements)
+        print(
+            f"{name}: {min(shares):.1%} at worst, {sum(shares) / seeds:.1%} on average of {best:,.0f}/s; "
+            f"{max(measured)} measurements at most, exhaustive {configurations} "
+            f"({max(measured) / configurations:.1%}; {exhaustive:.0f} s)",
+            flush=True,
+        )
+
+
+def race_against_itself(repository: Path, model: str, runs: int) -> None:
+    """Print how many of the runs found a winner between a configuration and its twin with an inert parameter."""
+    winners = 0
+    largest = read_model_folder(repository / model).max_batch_size
+    for seed in range(runs):
+        with tempfile.TemporaryDirectory() as state:
+            result = tune(
+                TuneOptions(
+                    repository=repository, models=(model,), vary=(("parameters.same", (1,)), (BATCH, (largest,))),
+                    keep_threads=True,
+                    max_batch_size=largest, max_instances=1, max_delay_us=0, finalists=1, period_seconds=0.5, seed=seed,
+                    state=Path(state),
+                )
+            )  # fmt: skip
+        winners += result.winner is not None
+        print(f"run {seed + 1}: {result.verdict}: {result.explanation}", flush=True)
+    print(f"{winners} false winners in {runs} runs")
+
+
+def tune_whole(repository: Path, model: str, slo: tuple[str, ...]) -> None:
+    """Print the wall time of a whole tuning and where it went."""
+    result = tune(TuneOptions(repository=repository, models=(model,), slo=slo, fresh=True))
+    effort = result.effort
+    print(f"{result.verdict}: {result.explanation}")
+    print(
+        f"{effort.wall_seconds:.0f} s: {effort.measuring_seconds:.0f} s measuring, "
+        f"{effort.simulating_seconds:.0f} s simulating, {effort.waiting_seconds:.0f} s waiting "
+        f"({effort.waiting_seconds / effort.wall_seconds:.0%})"
+    )
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    regret = commands.add_parser("regret")
+    regret.add_argument("--seeds", type=int, default=10)
+    for name in ("same", "fresh"):
+        command = commands.add_parser(name)
+        command.add_argument("repository", type=Path)
+        command.add_argument("model")
+        command.add_argument("--runs", type=int, default=20)
+        command.add_argument("--slo", action="append", default=[])
+    asked = parser.parse_args()
+    if asked.command == "regret":
+        measure_regret(asked.seeds)
+    elif asked.command == "same":
+        race_against_itself(asked.repository, asked.model, asked.runs)
+    else:
+        tune_whole(asked.repository, asked.model, tuple(asked.slo))
+
+
+if __name__ == "__main__":
+    main()

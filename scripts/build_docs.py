@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Guides": {
         "docs/packaging": "", "docs/language-models": "", "docs/running": "", "docs/loadtest": "",
-        "docs/tuning": "", "docs/ci": "", "docs/chart": "", "docs/troubleshooting": "", "docs/autoscaling": "",
+        "docs/tuning": "", "docs/planning": "", "docs/ci": "", "docs/chart": "",
+        "docs/troubleshooting": "", "docs/autoscaling": "",
         "docs/python": "",
     },
     "Reference": {

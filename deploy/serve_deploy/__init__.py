@@ -82,9 +82,13 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
     from serve_deploy.packaging.pipeline import package as package
-    from serve_deploy.planning.options import NamedSweep as NamedSweep
+    from serve_deploy.planning.arrival_traces import Trace as Trace
+    from serve_deploy.planning.arrival_traces import read_trace as read_trace
     from serve_deploy.planning.options import PlanOptions as PlanOptions
+    from serve_deploy.planning.options import ProfileSweep as ProfileSweep
     from serve_deploy.planning.plan import plan as plan
+    from serve_deploy.planning.prices import Prices as Prices
+    from serve_deploy.planning.prices import read_prices as read_prices
     from serve_deploy.planning.result import DeploymentPlan as DeploymentPlan
     from serve_deploy.planning.saved import ChosenPlan as ChosenPlan
     from serve_deploy.planning.saved import read_plan as read_plan
@@ -158,14 +162,15 @@ _PLACES = {
     "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
     "ModelState": "endpoint.model",
-    "NamedSweep": "planning.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
     "PlanOptions": "planning.options",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
+    "Prices": "planning.prices",
     "Problem": "model_config.problem",
+    "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
@@ -188,6 +193,7 @@ _PLACES = {
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
     "TokenLengths": "prompts.lengths",
+    "Trace": "planning.arrival_traces",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
     "TuneOptions": "tuning.options",
@@ -208,9 +214,11 @@ _PLACES = {
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
     "read_plan": "planning.saved",
+    "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
     "read_reports": "reports.saved_reports",
     "read_status": "cluster.release",
+    "read_trace": "planning.arrival_traces",
     "render_report": "rendering:render",
     "require_passed": "reports.judging",
     "rollback": "cluster.rollback",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serve_deploy.reports.document import LatencySummary
+from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
 from serve_deploy.reports.report import LoadTestReport, Target
 
@@ -36,6 +37,17 @@ def statistics(model: str, requests: int, queue_us: float, infer_us: float) -> M
         model=model, requests=requests, inferences=requests, executions=requests, failures=0, queue_us=queue_us,
         compute_input_us=0, compute_infer_us=infer_us, compute_output_us=0, average_batch_size=1,
     )  # fmt: skip
+
+
+def streams(concurrency: int, rate: float, first_ms: float, gap_ms: float, **changes: object) -> Point:
+    """Streams whose first token and whose gaps take so long, all alike; 90 of 100 are good, from 16 in flight on 50."""
+    generation = Generation(
+        protocol="triton", time_to_first_token=latency(first_ms, first_ms), inter_token=latency(gap_ms, gap_ms),
+        time_per_output_token=latency(gap_ms, gap_ms), input_tokens=None, output_tokens=1000, pieces=1000,
+        input_tokens_per_second=None, output_tokens_per_second=100.0, output_counted_by={"usage": 10},
+        input_counted_by={"usage": 10}, good=900 if concurrency < 16 else 500,
+    )  # fmt: skip
+    return point(concurrency, rate, 1e3 * concurrency / rate, generation=generation, **changes)
 
 
 # 100, 180, 240, 250 requests/s: the server saturates near 250, the p99 passes 50 ms between 4 and 8 in flight.

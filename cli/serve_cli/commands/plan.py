@@ -22,7 +22,7 @@ Outputs = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the plan to a .json, .csv or .txt file; repeatable.",
+        help="Write the plan to a .json, .html, .csv or .txt file; repeatable.",
         show_default=False,
         rich_help_panel="Result",
     ),
@@ -44,7 +44,7 @@ def plan(options: PlanOptions, outputs: Outputs = None, json: Json = False) -> N
 
     \b
     serve plan sweep.json --base 100 --peak 2000 --slo 'p99<50ms'
-    serve plan l4=l4.json a100=a100.json --trace arrivals.csv --prices prices.toml
+    serve plan l4=l4.json a100=a100.json --trace arrivals.csv --prices prices.toml -o plan.html
     serve plan sweep.json --base 100 --peak 2000 --repository models -o plan.json
     """
     from serve_deploy.planning.plan import plan as run

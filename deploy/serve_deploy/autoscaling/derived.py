@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True)
@@ -13,3 +14,8 @@ class Derived:
     value: float
     unit: str
     origin: str
+
+    @property
+    def text(self) -> str:
+        """The number with its unit: four significant digits, thousands apart, no exponent."""
+        return f"{Decimal(f'{self.value:.4g}'):,f} {self.unit}".strip()

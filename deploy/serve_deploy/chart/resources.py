@@ -71,7 +71,9 @@ def derive_startup(start: Startup, planned: ColdStart | None = None) -> Iterator
     else:
         origin = f"10 * (load {start.load_seconds:.1f} s + fetch {start.fetch_seconds:.1f} s), at least 120 s"
     yield DerivedValue("probes.startupBudgetSeconds", start.budget_seconds, origin)
-    seconds, origin = (planned.seconds, planned.origin) if planned else (start.cold_start_seconds, start.origin)
+    seconds, origin = (
+        (math.ceil(planned.seconds), planned.origin) if planned else (start.cold_start_seconds, start.origin)
+    )
     yield DerivedValue("autoscaling.coldStartSeconds", seconds, origin)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from serve_deploy.autoscaling.capacity import Circumstances, choose_replicas
 from serve_deploy.autoscaling.scaling_plan import DerivedScaling, ScalingPlan, plan_scaling
@@ -159,7 +158,7 @@ def _plan_values(scaling: DerivedScaling, options: ChartOptions, exporter: Expor
     only_streams = lowest_p99_seconds(options.objectives) is None and bool(of_streams(options.objectives))
     origins = {each.name: each.origin for each in scaling.derived}
     facts = [
-        DerivedValue(f"({each.name})", f"{_figure(each.value)} {each.unit}".strip(), each.origin)
+        DerivedValue(f"({each.name})", each.text, each.origin)
         for each in scaling.derived
         if each.name not in _TARGET_NAMES
     ]
@@ -205,11 +204,6 @@ def _first_token_budget(options: ChartOptions) -> list[DerivedValue]:
     }
     path = "monitoring.prometheusRule.alerts.firstTokenBudgetMs"
     return [DerivedValue(path, round(min(limits), 3), f"the objective: {limits[min(limits)]}")] if limits else []
-
-
-def _figure(value: float) -> str:
-    """Four significant digits, thousands apart, no exponent."""
-    return f"{Decimal(f'{value:.4g}'):,f}"
 
 
 def _target(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -35,6 +35,7 @@ class Model:
     members: tuple[str, ...]
     config_sha256: str
     instances: int | None
+    scheduling: Document = field(default_factory=dict, hash=False)
 
     @property
     def input_list(self) -> str:
@@ -73,6 +74,7 @@ def read_model(metadata: Document, config: Document) -> Model:
     """Read both documents, with the keys of the HTTP protocol; ValueError for a tensor type that is not known."""
     # That package imports pydantic, which a client can do without until here.
     from serve_deploy.model_config.digest import config_sha256, instance_count
+    from serve_deploy.model_config.scheduling import keep_scheduling
 
     steps = config.get("ensemble_scheduling", {}).get("step", [])
     optional = {item["name"] for item in config.get("input", []) if item.get("optional")}
@@ -88,6 +90,7 @@ def read_model(metadata: Document, config: Document) -> Model:
         members=tuple(dict.fromkeys(step["model_name"] for step in steps)),
         config_sha256=config_sha256(config),
         instances=instance_count(config),
+        scheduling=keep_scheduling(config),
     )
 
 

@@ -214,6 +214,7 @@ class Session:
                 max_batch_size=model.max_batch_size,
                 model_config_sha256=model.config_sha256,
                 instances=model.instances,
+                scheduling=model.scheduling or None,
                 inputs=tuple(map(str, model.inputs)),
                 outputs=tuple(map(str, model.outputs)),
             ),

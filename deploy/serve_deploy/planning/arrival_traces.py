@@ -19,7 +19,7 @@ from serve_deploy.errors import UsageError
 _BIN_SECONDS = 15.0
 _LULL_SECONDS = 300.0
 _LONGEST_SECONDS = 31 * 86_400.0
-_SMALLEST_BASE = 0.05
+_SMALLEST_BASE = 0.01
 _TIMES = ("timestamp", "time", "arrival", "start")
 _RATES = ("requests_per_second", "rate", "rps")
 _COUNTS = ("requests", "count")
@@ -44,7 +44,7 @@ class Trace:
 
     @property
     def base_rate(self) -> float:
-        """The lowest rate over five minutes, but at least a twentieth of the highest: a fleet cannot grow from none."""
+        """The lowest rate over five minutes, but at least a hundredth of the highest: a fleet cannot grow from none."""
         return max(min(self._means()), _SMALLEST_BASE * self.peak_rate)
 
     @property

@@ -16,7 +16,7 @@ from serve_deploy.planning.result import ColdStart
 from serve_deploy.planning.startup import Startup
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import ModelFolder, top_level
-from serve_deploy.triton import ServerOptions, start_server
+from serve_deploy.triton import RuntimeName, ServerOptions, start_server
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class MeasuredStart:
     unanswered: tuple[str, ...] = ()
 
     @property
+    def seconds(self) -> float:
+        """As far as all models are known to serve."""
+        return self.ready_seconds if self.unanswered else self.answered_seconds
+
+    @property
     def explanation(self) -> str:
         """How it came about, with a place for the seconds."""
         last = "ready" if self.unanswered else "first answer"
@@ -41,15 +46,16 @@ class MeasuredStart:
 def measure_start(
     repository: Path,
     models: Sequence[ModelFolder],
+    runtime: RuntimeName | None = None,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> MeasuredStart:
-    """Start the first Triton that works here on a repository, ask each model that clients call, and end it.
+    """Start a Triton on a repository, ask each model that clients call, and end it.
 
     TritonStartError where it does not start.
     """
     begun = clock()
-    with start_server(ServerOptions(repository=repository), progress=progress) as server:
+    with start_server(ServerOptions(repository=repository, runtime=runtime), progress=progress) as server:
         server.require_models()
         ready = clock() - begun
         progress("waiting for the first answers")
@@ -80,6 +86,6 @@ def find_cold_start(
         return ColdStart(seconds=circumstances.cold_start_seconds, origin=origin)
     start = Startup.of(models, copies=False, gpu=gpu)
     if started:
-        start = replace(start, load_seconds=started.answered_seconds, load_origin=started.explanation)
-    measured = started.answered_seconds if started else None
+        start = replace(start, load_seconds=started.seconds, load_origin=started.explanation)
+    measured = started.seconds if started else None
     return ColdStart(seconds=start.cold_start_seconds, origin=start.origin, measured_seconds=measured)

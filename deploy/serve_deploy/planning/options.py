@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
 from serve_deploy.planning.objectives import read_objective
 from serve_deploy.planning.scaling_options import (
     DEFAULT_GROWTH_PERCENT,
@@ -20,28 +20,27 @@ from serve_deploy.planning.scaling_options import (
     PeakRate,
     Slo,
 )
+from serve_deploy.triton.options import RuntimeName
 
 if TYPE_CHECKING:
+    from serve_deploy.planning.arrival_traces import Trace
+    from serve_deploy.planning.prices import Prices
     from serve_deploy.reports.gates import Gate
+    from serve_deploy.reports.report import LoadTestReport
 else:
     # Too slow to import for a list of options, and needed only by type checkers.
-    Gate = object
+    Gate = LoadTestReport = Prices = Trace = object
 
 _TRAFFIC, _REPLICA = "Traffic and prices", "Replica"
 
 
 @dataclass(frozen=True)
-class NamedSweep:
-    """A file with a sweep, and the hardware profile that it was measured on."""
+class ProfileSweep:
+    """A sweep, the hardware profile that it was measured on, and what it was read from."""
 
     profile: str
-    path: Path
-
-
-def read_named_sweep(text: str) -> NamedSweep:
-    """Read `l4=sweep.json`; without a name, the profile is called as the file is."""
-    profile, path = split_profile(text)
-    return NamedSweep(profile or path.stem, path)
+    report: LoadTestReport
+    source: str = ""
 
 
 def split_profile(text: str) -> tuple[str | None, Path]:
@@ -52,18 +51,54 @@ def split_profile(text: str) -> tuple[str | None, Path]:
     return None, Path(text)
 
 
+def read_sweeps(
+    sweeps: Annotated[
+        tuple[str, ...],
+        Option(
+            "Sweeps of serve loadtest, each of one hardware profile; several of one profile are models of one pod.",
+            metavar="[PROFILE=]REPORT",
+        ),
+    ],
+) -> tuple[ProfileSweep, ...]:
+    """The reports in these files; without a name, the profile is called as the file is."""
+    from serve_deploy.reports.saved_reports import read_report
+
+    named = map(split_profile, sweeps)
+    return tuple(ProfileSweep(profile or path.stem, read_report(path), str(path)) for profile, path in named)
+
+
+def read_given_trace(
+    trace: Annotated[
+        Path | None,
+        Option(
+            "Replay these arrivals, too, and pay for them: a CSV of times, or of rates by interval.",
+            metavar="FILE",
+            group=_TRAFFIC,
+        ),
+    ] = None,
+) -> Trace | None:
+    """The trace in this file."""
+    from serve_deploy.planning.arrival_traces import read_trace
+
+    return read_trace(trace) if trace else None
+
+
+def read_given_prices(
+    prices: Annotated[
+        Path | None, Option("What a replica of each profile costs an hour (TOML).", metavar="FILE", group=_TRAFFIC)
+    ] = None,
+) -> Prices | None:
+    """The prices in this file."""
+    from serve_deploy.planning.prices import read_prices
+
+    return read_prices(prices) if prices else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
     """Which sweeps to plan with, and for what traffic; None leaves a value to be derived."""
 
-    sweeps: Annotated[
-        tuple[NamedSweep, ...],
-        Option(
-            "Sweeps of serve loadtest, each of one hardware profile; several of one profile are models of one pod.",
-            metavar="[PROFILE=]REPORT",
-            read=read_named_sweep,
-        ),
-    ]
+    sweeps: Annotated[tuple[ProfileSweep, ...], Made(read_sweeps)]
     base_rate: BaseRate = None
     peak_rate: PeakRate = None
     growth_percent_per_minute: Growth = DEFAULT_GROWTH_PERCENT
@@ -73,17 +108,8 @@ class PlanOptions:
     metric: Metric = None
     min_replicas: MinReplicas = None
     max_replicas: MaxReplicas = None
-    trace: Annotated[
-        Path | None,
-        Option(
-            "Replay these arrivals, too, and pay for them: a CSV of times, or of rates by interval.",
-            metavar="FILE",
-            group=_TRAFFIC,
-        ),
-    ] = None
-    prices: Annotated[
-        Path | None, Option("What a replica of each profile costs an hour (TOML).", metavar="FILE", group=_TRAFFIC)
-    ] = None
+    trace: Annotated[Trace | None, Made(read_given_trace)] = None
+    prices: Annotated[Prices | None, Made(read_given_prices)] = None
     repository: Annotated[
         Path | None,
         Option(
@@ -91,6 +117,9 @@ class PlanOptions:
             metavar="DIR",
             group=_REPLICA,
         ),
+    ] = None
+    runtime: Annotated[
+        RuntimeName | None, Option("The Triton to start; by default the first that works here.", group=_REPLICA)
     ] = None
     cold_start_seconds: Annotated[
         float | None,

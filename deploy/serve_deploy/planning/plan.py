@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.planning.arrival_traces import Trace, read_trace
+from serve_deploy.errors import ThresholdError, TritonStartError, UsageError
+from serve_deploy.model_config.scheduling import read_scheduling
 from serve_deploy.planning.cold_start import MeasuredStart, find_cold_start, measure_start
 from serve_deploy.planning.exporters import Exporter, choose_exporter, read_metric
 from serve_deploy.planning.objectives import lowest_p99_seconds, of_streams
-from serve_deploy.planning.options import NamedSweep, PlanOptions
-from serve_deploy.planning.prices import Prices, read_prices
+from serve_deploy.planning.options import PlanOptions, ProfileSweep
+from serve_deploy.planning.prices import Prices
 from serve_deploy.planning.profiles import Conditions, Fleet, plan_profile
 from serve_deploy.planning.result import DeploymentPlan, PlannedTraffic, ProfilePlan
 from serve_deploy.planning.traffic import by_model, plan_traffic, share_traffic
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_list, format_share
-from serve_deploy.reports.saved_reports import read_report
 from serve_deploy.repository.model_folder import ModelFolder, read_models
 from serve_deploy.version import __version__
 
@@ -34,25 +33,21 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
     UsageError and InvalidModelError say what cannot be planned with; ThresholdError that no profile keeps the
     objectives.
     """
-    prices = read_prices(options.prices) if options.prices else None
-    trace = read_trace(options.trace) if options.trace else None
     models = read_models(options.repository) if options.repository else ()
     fleets = _read_fleets(options, models)
     exporter = _choose_exporter(options, models, fleets)
     conditions = Conditions(
-        traffic=_read_traffic(options, trace),
+        traffic=_read_traffic(options),
         slo_p99_seconds=lowest_p99_seconds(options.objectives),
         gates=of_streams(options.objectives),
         exporter=exporter.name,
         keda=options.autoscaling == "keda",
         min_replicas=options.min_replicas,
         max_replicas=options.max_replicas,
-        trace=trace,
-        prices=prices,
+        trace=options.trace,
+        prices=options.prices,
     )
-    started = None
-    if options.repository and options.cold_start_seconds is None:
-        started = measure_start(options.repository, models, progress)
+    started, unstarted = _start_once(options, models, progress)
     planned = []
     for fleet in fleets:
         progress(f"planning {fleet.profile}")
@@ -65,30 +60,45 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
         slo=options.slo,
         autoscaling=options.autoscaling,
         exporter=exporter.name,
-        currency=prices.currency if prices else None,
+        currency=options.prices.currency if options.prices else None,
         profiles=tuple(planned),
-        notes=tuple(_note(planned, prices, started, exporter)),
+        notes=(*unstarted, *_note(planned, options.prices, started, exporter)),
     )
 
 
 def _read_fleets(options: PlanOptions, models: Sequence[ModelFolder]) -> list[Fleet]:
     if not options.sweeps:
         raise UsageError("a plan needs a sweep", hint="make one: serve loadtest URL -m MODEL -c 1..64 -o sweep.json")
-    profiles: dict[str, list[NamedSweep]] = defaultdict(list)
+    profiles: dict[str, list[ProfileSweep]] = defaultdict(list)
     for sweep in options.sweeps:
         profiles[sweep.profile].append(sweep)
     return [_read_fleet(profile, sweeps, options, models) for profile, sweeps in profiles.items()]
 
 
 def _read_fleet(
-    profile: str, sweeps: Sequence[NamedSweep], options: PlanOptions, models: Sequence[ModelFolder]
+    profile: str, sweeps: Sequence[ProfileSweep], options: PlanOptions, models: Sequence[ModelFolder]
 ) -> Fleet:
-    reports = [read_report(sweep.path) for sweep in sweeps]
-    files = {report.target.model: str(sweep.path) for sweep, report in zip(sweeps, reports, strict=True)}
+    reports = [sweep.report for sweep in sweeps]
+    files = {sweep.report.target.model: sweep.source for sweep in sweeps}
     if models:
         return Fleet(profile, plan_traffic(models, reports, options.mix), files)
     measured = by_model(reports)
-    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, {}), files)
+    configs = {name: read_scheduling(report.target.scheduling) for name, report in measured.items()}
+    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, configs), files)
+
+
+def _start_once(
+    options: PlanOptions, models: Sequence[ModelFolder], progress: Progress
+) -> tuple[MeasuredStart | None, tuple[str, ...]]:
+    """What a start here took; None where none was asked for, or none succeeds, and then a note says why."""
+    if options.repository is None or options.cold_start_seconds is not None:
+        return None, ()
+    try:
+        return measure_start(options.repository, models, options.runtime, progress), ()
+    except TritonStartError as error:
+        return None, (
+            f"the start could not be measured here: {error.message.splitlines()[0]}; `cold_start_seconds` takes yours",
+        )
 
 
 def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets: Sequence[Fleet]) -> Exporter:
@@ -101,7 +111,8 @@ def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets
     return Exporter("vllm-backend", origin=_ASSUMED_EXPORTER) if streams else Exporter()
 
 
-def _read_traffic(options: PlanOptions, trace: Trace | None) -> PlannedTraffic:
+def _read_traffic(options: PlanOptions) -> PlannedTraffic:
+    trace = options.trace
     base = options.base_rate if options.base_rate is not None or trace is None else trace.base_rate
     peak = options.peak_rate if options.peak_rate is not None or trace is None else trace.peak_rate
     if base is None or peak is None:
@@ -118,7 +129,7 @@ def _read_traffic(options: PlanOptions, trace: Trace | None) -> PlannedTraffic:
         base_rate=base,
         peak_rate=peak,
         growth_percent_per_minute=options.growth_percent_per_minute,
-        trace=str(options.trace) if options.trace else None,
+        trace=trace.name if trace else None,
     )
 
 

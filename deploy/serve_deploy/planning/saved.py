@@ -18,7 +18,18 @@ def _as_json(result: DeploymentPlan) -> str:
     return result.model_dump_json(indent=2) + "\n"
 
 
-_WRITERS: Writers[DeploymentPlan] = {".json": _as_json, ".csv": render_csv, ".txt": render_table}
+def _as_page(result: DeploymentPlan) -> str:
+    from serve_deploy.planning.page import render_page
+
+    return render_page(result)
+
+
+_WRITERS: Writers[DeploymentPlan] = {
+    ".json": _as_json,
+    ".html": _as_page,
+    ".csv": render_csv,
+    ".txt": render_table,
+}
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from serve_deploy.planning.result import DeploymentPlan, ProfilePlan, ReplayedCurve
 from serve_deploy.reports.figures import format_number, format_plainly, format_share
 from serve_deploy.text_table import columns_in_use, fit, hang
 
-PROFILE_COLUMNS = (
-    "profile", "replicas", "target", "requests/s", "beyond the objective", "replica-hours", "cost", "a million",
-    "energy", "a million ",
+_PROFILE_COLUMNS = (
+    "profile", "replicas", "target a replica", "beyond the objective", "replica-hours", "cost", "cost of a million",
+    "energy", "energy of a million",
 )  # fmt: skip
 CURVE_COLUMNS = ("profile", "load", "replicas", "beyond the objective", "longest", "turns an hour", "replica-hours", "")
 _PAGE = 100
+_DAYS_SECONDS = 4 * 86_400
 
 
 def render_table(result: DeploymentPlan, width: int | None = None) -> str:
@@ -24,20 +25,30 @@ def render_table(result: DeploymentPlan, width: int | None = None) -> str:
     parts = [
         describe_traffic(result),
         "",
-        _table(PROFILE_COLUMNS, [profile_row(each, result.currency) for each in result.profiles], width),
+        fit(*profile_table(result), width),
         "",
-        _table(CURVE_COLUMNS, list(curve_rows(result)), width),
+        fit(CURVE_COLUMNS, list(curve_rows(result)), width),
         "",
     ]
     for each in result.profiles:
-        parts += [*(hang(f"{lead}: ", text, page) for lead, text in explain(each)), ""]
+        parts += [
+            f"{each.profile}:",
+            *(hang(f"  {name}: ", _with_origin(value, origin), page) for name, value, origin in explain(each)),
+            "",
+        ]
     parts += [hang("note: ", note, page) for note in result.notes]
     return "\n".join(line.rstrip() for line in "\n".join(parts).rstrip().splitlines()) + "\n"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> str:
-    used = columns_in_use(columns, rows)
-    return fit([columns[at].rstrip() for at in used], [[row[at] for at in used] for row in rows], width)
+def _with_origin(value: str, origin: str) -> str:
+    return f"{value}  # {origin}" if origin else value
+
+
+def profile_table(result: DeploymentPlan) -> tuple[list[str], list[list[str]]]:
+    """The profiles side by side: columns that hold anything, and a row for each."""
+    rows = [profile_row(each, result.currency) for each in result.profiles]
+    used = columns_in_use(_PROFILE_COLUMNS, rows)
+    return [_PROFILE_COLUMNS[at] for at in used], [[row[at] for at in used] for row in rows]
 
 
 def describe_traffic(result: DeploymentPlan) -> str:
@@ -53,19 +64,18 @@ def profile_row(each: ProfilePlan, currency: str | None) -> tuple[str, ...]:
     """The profile, its targets, and what the main curve takes: the trace, else a day."""
     main, scaling = each.main_curve, each.scaling
     if main is None or scaling is None:
-        return (each.profile, "no plan", *["–"] * (len(PROFILE_COLUMNS) - 2))
-    unit = f" {currency}" if currency else ""
+        return (each.profile, "no plan", *["–"] * (len(_PROFILE_COLUMNS) - 2))
+    currency = currency or ""
     return (
         each.profile,
         f"{scaling.targets.min_replicas} to {scaling.targets.max_replicas}",
-        f"{format_number(scaling.targets.concurrency)} in flight",
-        _rate(scaling.target_rate),
+        f"{format_number(scaling.targets.concurrency)} in flight, {format_number(scaling.target_rate)} requests/s",
         describe_breach(main),
         f"{_amount(main.replica_hours)} {describe_span(main)}",
-        _with_unit(main.cost, unit),
-        _with_unit(main.cost_per_million, f"{unit} / million {each.unit}"),
-        _with_unit(main.energy_kwh, " kWh"),
-        _with_unit(main.energy_kwh_per_million, " kWh"),
+        _with_unit(main.cost, currency),
+        _with_unit(main.cost_per_million, f"{currency} / million {each.unit}"),
+        _with_unit(main.energy_kwh, "kWh"),
+        _with_unit(main.energy_kwh_per_million, f"kWh / million {each.unit}"),
     )
 
 
@@ -85,19 +95,18 @@ def curve_rows(result: DeploymentPlan) -> Iterator[tuple[str, ...]]:
             )
 
 
-def explain(each: ProfilePlan) -> Iterator[tuple[str, str]]:
-    """A line for each number of a profile: what it is, and where it comes from."""
+def explain(each: ProfilePlan) -> Iterator[tuple[str, str, str]]:
+    """What each number of a profile is, its value, and where it comes from."""
     if each.scaling is None:
-        yield each.profile, f"no plan: {each.problem}" + (f"; {each.hint}" if each.hint else "")
+        yield "no plan", each.problem or "", each.hint or ""
         return
-    yield each.profile, ", ".join(f"{model.model} of {model.report}" for model in each.models)
+    for model in each.models:
+        yield "measured", model.model, model.report
     for fact in each.scaling.derived:
-        if fact.name.startswith("replay_"):
-            continue  # a row among the curves
-        value = f"{format_number(fact.value, 4)} {fact.unit}".strip()
-        yield fact.name, f"{value}  # {fact.origin}"
+        if not fact.name.startswith("replay_"):  # these are rows among the curves
+            yield fact.name, fact.text, fact.origin
     for text in each.scaling.dropped:
-        yield "dropped", text
+        yield "dropped", *text.split(": ", 1)  # type: ignore[misc]
 
 
 def describe_breach(curve: ReplayedCurve) -> str:
@@ -109,6 +118,8 @@ def describe_breach(curve: ReplayedCurve) -> str:
 
 def describe_span(curve: ReplayedCurve) -> str:
     """How long the curve lasts."""
+    if curve.seconds >= _DAYS_SECONDS:
+        return f"in {format_plainly(round(curve.seconds / 86_400, 1))} days"
     return f"in {format_plainly(round(curve.seconds / 3600, 2))} h"
 
 
@@ -121,7 +132,7 @@ def _amount(value: float) -> str:
 
 
 def _with_unit(value: float | None, unit: str) -> str:
-    return "–" if value is None else f"{format_number(value)}{unit}"
+    return "–" if value is None else f"{format_number(value)} {unit}"
 
 
 def _time(seconds: float) -> str:

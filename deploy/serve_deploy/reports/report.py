@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import computed_field
 
@@ -73,7 +73,10 @@ class SearchResult(Document):
 
 
 class Target(Document):
-    """What was measured: the endpoint and the model, with what `chart --capacity` needs to recognise it."""
+    """What was measured: the endpoint and the model, with what `chart --capacity` needs to recognise it.
+
+    `scheduling` is what its configuration says of batches and queues, so that a plan can simulate the model.
+    """
 
     url: str
     protocol: Literal["http", "grpc"]
@@ -86,6 +89,7 @@ class Target(Document):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     instances: int | None = None
+    scheduling: dict[str, Any] | None = None
 
 
 class LoadTestReport(Document):

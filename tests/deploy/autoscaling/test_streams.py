@@ -6,7 +6,7 @@ The sweep: 1, 8, 16, 24 streams in flight, 0.5, 2, 3.2, 4 requests a second; fir
 from __future__ import annotations
 
 import pytest
-from sweeps import latency, point, report, statistics
+from sweeps import point, report, statistics, streams
 
 from serve_deploy.autoscaling.capacity import Circumstances, derive_capacity
 from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
@@ -16,21 +16,9 @@ from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, window_basis
 from serve_deploy.errors import ThresholdError
 from serve_deploy.reports.gates import Gate, parse_gate
-from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import Point
 
 LOADS = ((1, 0.5, 100.0, 20.0), (8, 2.0, 150.0, 30.0), (16, 3.2, 300.0, 45.0), (24, 4.0, 1100.0, 60.0))
-
-
-def streams(concurrency: int, rate: float, first_ms: float, gap_ms: float, **changes: object) -> Point:
-    """Streams whose first token and whose gaps take so long, all alike; 90 of 100 are good, from 16 in flight on 50."""
-    generation = Generation(
-        protocol="triton", time_to_first_token=latency(first_ms, first_ms), inter_token=latency(gap_ms, gap_ms),
-        time_per_output_token=latency(gap_ms, gap_ms), input_tokens=None, output_tokens=1000, pieces=1000,
-        input_tokens_per_second=None, output_tokens_per_second=100.0, output_counted_by={"usage": 10},
-        input_counted_by={"usage": 10}, good=900 if concurrency < 16 else 500,
-    )  # fmt: skip
-    return point(concurrency, rate, 1e3 * concurrency / rate, generation=generation, **changes)
 
 
 SWEEP = tuple(streams(*load) for load in LOADS)

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 from repositories import add_model
-from sweeps import SWEEP, TARGET, point, report
+from sweeps import SWEEP, TARGET, point, report, streams
 
+from serve_deploy.autoscaling.replay import Delays, daily_curve, replay
+from serve_deploy.autoscaling.sweep import MeasuredReplica
+from serve_deploy.autoscaling.targets import autoscaler
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import plan_chart
 from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
-from serve_deploy.planning.options import NamedSweep, PlanOptions, read_named_sweep
+from serve_deploy.planning.arrival_traces import Trace
+from serve_deploy.planning.options import PlanOptions, ProfileSweep, split_profile
 from serve_deploy.planning.plan import plan
+from serve_deploy.planning.prices import Prices
 from serve_deploy.planning.result import DeploymentPlan, ReplayedCurve
 from serve_deploy.planning.saved import ChosenPlan, read_plan, write_plan
 from serve_deploy.reports.point import Load, Point
@@ -31,24 +36,19 @@ WATTS = "nv_gpu_power_usage"
 def planned(tmp_path: Path) -> Planner:
     """Plan with reports by profile, one a profile, for 100 requests/s that stay, on one replica."""
 
-    def run(*, prices: str = "", **options: object) -> DeploymentPlan:
+    def run(*, prices: dict[str, float] | None = None, **options: object) -> DeploymentPlan:
         reports = options.pop("reports", {"l4": report()})
         assert isinstance(reports, dict)
-        sweeps = [NamedSweep(name, _save(tmp_path / f"{name}.json", each)) for name, each in reports.items()]
+        named = (ProfileSweep(name, each, f"{name}.json") for name, each in reports.items())
         if prices:
-            (tmp_path / "prices.toml").write_text(prices)
-            options["prices"] = tmp_path / "prices.toml"
+            options["prices"] = Prices(currency="EUR", per_hour=prices)
         given: dict[str, object] = {
-            "base_rate": 100.0, "peak_rate": 100.0, "slo": ("p99<50ms",), "min_replicas": 1, "cold_start_seconds": 60.0,
+            "sweeps": tuple(named), "base_rate": 100.0, "peak_rate": 100.0, "slo": ("p99<50ms",), "min_replicas": 1,
+            "cold_start_seconds": 60.0,
         }  # fmt: skip
-        return plan(PlanOptions(sweeps=tuple(sweeps), **(given | options)))  # type: ignore[arg-type]
+        return plan(PlanOptions(**(given | options)))  # type: ignore[arg-type]
 
     return run
-
-
-def _save(path: Path, saved: LoadTestReport) -> Path:
-    path.write_text(saved.model_dump_json())
-    return path
 
 
 def curve(found: DeploymentPlan, name: str, profile: int = 0) -> ReplayedCurve:
@@ -79,7 +79,7 @@ def test_a_step_takes_a_second_replica_from_when_it_is_asked_for(planned: Planne
 
 def test_a_million_inferences_cost_their_replica_hours(planned: Planner) -> None:
     """24 hours at 2.40 are 57.60, for 8.64 million: 6.67 a million."""
-    found = planned(prices='currency = "EUR"\n[per_hour]\nl4 = 2.4\n')
+    found = planned(prices={"l4": 2.4})
     day = curve(found, "day")
     assert found.currency == "EUR"
     assert day.cost == pytest.approx(57.6)
@@ -116,7 +116,7 @@ def test_profiles_stand_side_by_side(planned: Planner) -> None:
         reports={"l4": report(), "h100": fast},
         base_rate=1000.0,
         peak_rate=1000.0,
-        prices='currency = "EUR"\n[per_hour]\nl4 = 1',
+        prices={"l4": 1},
     )
     slow, quick = (curve(found, "day", number) for number in (0, 1))
     assert (slow.fewest_replicas, quick.fewest_replicas) == (6, 3)
@@ -154,13 +154,13 @@ def test_what_cannot_be_planned_for_is_refused(planned: Planner, options: dict[s
     ("text", "profile", "path"),
     [
         ("l4=x/sweep.json", "l4", "x/sweep.json"),
-        ("x/sweep.json", "sweep", "x/sweep.json"),
-        ("x/a=b.json", "a=b", "x/a=b.json"),
+        ("x/sweep.json", None, "x/sweep.json"),
+        ("x/a=b.json", None, "x/a=b.json"),
     ],
 )
-def test_a_sweep_may_name_its_profile(text: str, profile: str, path: str) -> None:
+def test_a_sweep_may_name_its_profile(text: str, profile: str | None, path: str) -> None:
     """What stands before the = is the profile, unless it is part of a path."""
-    assert read_named_sweep(text) == NamedSweep(profile, Path(path))
+    assert split_profile(text) == (profile, Path(path))
 
 
 @pytest.fixture
@@ -232,3 +232,63 @@ def test_the_gpu_chooses_the_profile(planned: Planner, repository: Path) -> None
     chart(repository, found, gpu="l4")
     with pytest.raises(UsageError, match="the plan has the profiles l4 and h100"):
         chart(repository, found)
+
+
+def test_a_trace_is_replayed_and_paid_for(planned: Planner, tmp_path: Path) -> None:
+    """An hour of 100/s is a replica-hour, whose price is spread over 360,000 inferences; base and peak are its own."""
+    trace = Trace("arrivals.csv", (0.0,), (100.0,), 3600.0)
+    found = planned(trace=trace, base_rate=None, peak_rate=None, prices={"l4": 0.9})
+    (profile,) = found.profiles
+    assert (found.traffic.base_rate, found.traffic.peak_rate) == (100.0, 100.0)
+    assert profile.main_curve is profile.curves[-1]
+    last = profile.curves[-1]
+    assert (last.name, last.replica_hours, last.requests) == ("trace", 1.0, 360_000)
+    assert last.cost_per_million == pytest.approx(2.5)
+
+
+def test_a_trace_that_outruns_the_replicas_is_said(planned: Planner, tmp_path: Path) -> None:
+    """Traffic that trebles at once misses the objective until the replicas are there, however small its share."""
+    trace = Trace("arrivals.csv", (0.0, 3600.0, 5400.0), (150.0, 600.0, 150.0), 9000.0)
+    found = planned(trace=trace, peak_rate=600.0)
+    last = found.profiles[0].curves[-1]
+    assert last.within_budget is None
+    # Not a second before the load rises, and longer than a cold start.
+    assert 60 < last.breach_seconds < 900
+    assert "the trace has" in "".join(found.notes)
+
+
+def test_the_day_is_the_one_that_the_autoscaler_was_tried_on(planned: Planner) -> None:
+    """The same curve, targets and delays replayed by hand come to the same replicas."""
+    found = planned(peak_rate=900.0)
+    targets = found.profiles[0].scaling and found.profiles[0].scaling.targets
+    assert targets
+    replica = MeasuredReplica(((100.0, 1.0), (180.0, 2.0), (240.0, 4.0), (250.0, 8.0)), knee_rate=240.0)
+    by_hand = replay("day", daily_curve(100.0, 900.0), 86_400, autoscaler(targets, 60), replica, Delays(60))
+    assert curve(found, "day").replicas == by_hand.replicas
+
+
+def test_tokens_are_what_a_language_model_is_paid_for(planned: Planner) -> None:
+    """A stream of 250 tokens each second is 21.6 million tokens a day, for 24 hours of a replica at 6.48: 7.20."""
+    points = [
+        streams(*load, succeeded=4).model_copy(update={"failed": 0})  # 1000 tokens of 4 streams
+        for load in ((1, 0.5, 100.0, 20.0), (8, 2.0, 150.0, 30.0), (16, 3.2, 300.0, 45.0), (24, 4.0, 400.0, 60.0))
+    ]
+    found = planned(
+        reports={"l4": report(*points)}, slo=("ttft_p99<500ms",), base_rate=1.0, peak_rate=1.0,
+        prices={"l4": 6.48},
+    )  # fmt: skip
+    day = curve(found, "day")
+    assert (found.profiles[0].unit, day.replica_hours) == ("output tokens", 24.0)
+    assert day.produced == pytest.approx(250 * 86_400)
+    assert day.cost_per_million == pytest.approx(24 * 6.48 / 21.6)
+    assert found.exporter == "vllm-backend"
+    assert "Triton's vLLM backend" in "".join(found.notes)
+
+
+def test_models_of_one_profile_share_a_pod(planned: Planner, tmp_path: Path) -> None:
+    """Two models alike, each with half of the requests, take what one of them takes."""
+    other = report().model_copy(update={"target": TARGET.model_copy(update={"model": "sums"})})
+    sweeps = tuple(ProfileSweep("l4", each) for each in (report(), other))
+    (both,) = planned(sweeps=sweeps, reports={}, mix={"digits": 1, "sums": 1}).profiles
+    assert [(model.model, model.share) for model in both.models] == [("digits", 0.5), ("sums", 0.5)]
+    assert both.curves == planned().profiles[0].curves

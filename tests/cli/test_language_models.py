@@ -49,6 +49,7 @@ def test_each_line_has_its_reason(
         ),
         ("qwen2.5-7b", ("--gpu-profile", "t4"), 3, "--dtype float16"),
         ("qwen2.5-7b", ("--engine-arg", "max_model_len=8"), 2, "use --max-model-len"),
+        ("qwen2.5-7b", ("--llmapi", "folder"), 2, "--llmapi is for --backend tensorrtllm"),
         ("qwen2.5-7b", ("--gpu-profile", "v100"), 2, "unknown GPU profile 'v100'"),
     ],
 )
@@ -67,3 +68,11 @@ def test_json_has_what_the_tables_have(serve: Serve, tmp_path: Path) -> None:
     model = json.loads(done.stdout)["packaged"][0]["manifest"]["language_model"]
     assert (model["weights_bytes"], model["cache_bytes_per_token"], model["gpu"]) == (16_060_522_496, 131_072, "h100")
     assert {fit["gpu"] for fit in model["fits"] if not fit["fits"]} == {"t4"}
+
+
+def test_check_does_not_say_that_it_loaded_what_it_could_not_try(serve: Serve, tmp_path: Path) -> None:
+    """The engine is not on this machine."""
+    assert package(serve, tmp_path, "llama-3.1-8b", "--backend", "vllm").returncode == 0
+    done = serve("check", tmp_path / "models")
+    assert "not tried" in done.stdout
+    assert "no model was loaded in Triton" in done.stdout

@@ -49,7 +49,9 @@ def print_check(result: RepositoryCheck) -> None:
         for note in model.notes:
             console.print(f"{model.name}: note: {note}", markup=False)
     if result.runtime:
-        console.print(f"loaded in Triton {result.triton_version} ({result.runtime})", markup=False)
+        loaded = any(state.state == "READY" for model in result.models for state in model.states)
+        said = "loaded" if loaded else "no model was loaded"
+        console.print(f"{said} in Triton {result.triton_version} ({result.runtime})", markup=False)
     else:
         console.print("not loaded in Triton (--no-load)", markup=False)
 

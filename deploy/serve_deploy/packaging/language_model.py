@@ -67,6 +67,8 @@ def require_applicable(options: PackageOptions, *, several: bool = False) -> Non
             f"options on devices, batching and queues have no meaning with `backend={options.backend}`",
             hint="the engine decides them: `engine_arguments` sets its own",
         )
+    if options.backend == "vllm" and options.language_model.llmapi:
+        raise UsageError("`llmapi` is for `backend=tensorrtllm`", hint="vLLM's backend needs no model.py: leave it out")
     if options.backend != "vllm" and options.language_model.lora:
         raise UsageError("`lora` is for `backend=vllm`", hint="requests to TensorRT-LLM name an adapter by lora_path")
 

@@ -35,7 +35,7 @@ def measured_figures(contestant: Contestant, goal: Goal, rate: float | None) -> 
         mean_batch_size=sum(each.batch_size * each.count for each in executed) / count if count else 0.0,
         server_cpu_cores=point.server_cpu_cores,
         memory_bytes=contestant.memory_bytes,
-        meets=goal.is_met(point),
+        meets=goal.is_met(point) and contestant.fits,
     )
 
 
@@ -125,7 +125,8 @@ def _explain_none(
     goal: Goal, baseline: Contestant, runners: Sequence[Contestant], race: Race, min_gain: float
 ) -> tuple[Verdict, str]:
     if not baseline.fits:
-        return "no configuration meets the gates", f"no configuration that was tried meets {names(goal.gates)}"
+        asked = names(goal.gates) or "the limits"
+        return "no configuration meets the gates", f"no configuration that was tried meets {asked}"
     ran = [each for each in race.runners if each.differences]
     if not ran:
         return "nothing better", "no other configuration was left to race"

@@ -186,13 +186,17 @@ class Racing:
 
     def meets(self, contestant: Contestant) -> bool:
         """Whether what was raced holds the gates and the memory limit."""
+        fits = self._is_affordable(contestant) and contestant.fits
+        return fits and bool(contestant.found) and self.goal.is_met(contestant.point)
+
+    def _is_affordable(self, contestant: Contestant) -> bool:
         most, memory = self.options.max_memory_mb, contestant.memory_bytes
-        affordable = most is None or memory is None or memory <= most * 1_000_000
-        return affordable and contestant.fits and bool(contestant.found) and self.goal.is_met(contestant.point)
+        return most is None or memory is None or memory <= most * 1_000_000
 
     def pick(self, baseline: Contestant, runners: Sequence[Contestant], race: Race) -> Contestant | None:
         """The best that is really better and meets every gate; any that meets them where the file's cannot."""
         fit = [each for each in race.runners if each.standing != "failed" and self.meets(runners[each.number])]
+        baseline.fits = baseline.fits and self._is_affordable(baseline)
         if baseline.fits:
             fit = [each for each in fit if each.standing == "better"]
         best = max(fit, key=lambda each: each.gain, default=None)
@@ -202,7 +206,9 @@ class Racing:
         """Both once more, in turn and for longer, on servers that nothing ran on before."""
         self.bench.stop_all()
         self.bench.plan(2 * CONFIRMATIONS)
-        pair = tuple(Contestant(each.candidate, each.prediction, each.concurrency) for each in (baseline, winner))
+        pair = tuple(
+            Contestant(each.candidate, each.prediction, each.concurrency, fits=each.fits) for each in (baseline, winner)
+        )
         for number in range(CONFIRMATIONS):
             for each in pair if number % 2 == 0 else pair[::-1]:
                 purpose, seconds = f"confirming, run {number + 1}", 2 * self._seconds(each)
@@ -217,7 +223,7 @@ class Racing:
 
     def _under(self, contestant: Contestant, users: int) -> Contestant:
         """The same once more, with another number of users."""
-        other = Contestant(contestant.candidate, contestant.prediction, users)
+        other = Contestant(contestant.candidate, contestant.prediction, users, fits=contestant.fits)
         for number in range(CONFIRMATIONS):
             purpose, seconds = f"confirming, run {number + 1} with {users} at a time", 2 * self._seconds(other)
             other.found.append(self.bench.measure(other.candidate, ClosedLoop(users), purpose, seconds=seconds))

@@ -85,3 +85,12 @@ def test_what_cannot_be_tuned_is_refused(tmp_path: Path, config: str, reason: st
     add_timed_model(tmp_path, base=0.0, row=0.0, config=config)
     with pytest.raises(UsageError, match=reason):
         _tune(tmp_path, tmp_path / "state")
+
+
+def test_a_memory_limit_keeps_instances_out(tmp_path: Path) -> None:
+    """A second instance is a further process of tens of MB; below that limit the winner has one."""
+    add_timed_model(tmp_path / "models", base=0.020, row=0.001)
+    result = _tune(tmp_path / "models", tmp_path / "state", max_memory_mb=105, max_rounds=5)
+    assert result.verdict == "better", result.explanation
+    assert result.winner is not None
+    assert result.winner.values[INSTANCES] == 1

@@ -51,12 +51,16 @@ def test_two_profiles_side_by_side(serve: Serve, folder: Path, golden: Callable[
     done = serve(
         "plan", "l4.json", "h100=fast.json", "--base", "100", "--peak", "4000", "--slo", "p99<50ms",
         "--cold-start", "150",
-        "--prices", "prices.toml", "-o", "plan.html", "-o", "plan.csv", cwd=folder,
+        "--prices", "prices.toml", "-o", "plan.html", "-o", "plan.csv", "-o", "plan.txt", cwd=folder,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     golden("planning/plan.txt", done.stdout)
     golden("planning/plan.csv", (folder / "plan.csv").read_text())
+    assert (folder / "plan.txt").read_text() == done.stdout.replace("--slo", "slo").replace(
+        "--cold-start", "cold_start_seconds"
+    )
     page = (folder / "plan.html").read_text()
+    assert "`" not in page
     assert page.count("<svg") == 2 * 5
     assert "http" not in page.replace("http-equiv", "").replace("http://127.0.0.1:8000", "")
     assert "EUR a million inferences" in page

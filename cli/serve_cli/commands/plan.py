@@ -32,8 +32,8 @@ Outputs = Annotated[
 @takes_options(
     arguments=["sweeps"],
     flags={
-        "base_rate": "--base",
-        "peak_rate": "--peak",
+        "base_rate": ("--base", "--base-rate"),
+        "peak_rate": ("--peak", "--peak-rate"),
         "growth_percent_per_minute": "--growth",
         "min_replicas": "--min",
         "max_replicas": "--max",

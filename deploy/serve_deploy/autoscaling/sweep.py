@@ -136,9 +136,12 @@ def find_knee(loads: Sequence[Load], slo_seconds: float) -> Load:
     within = [load for load in loads if load.p99_seconds <= slo_seconds and not load.missed]
     if not within and all(load.missed for load in loads):
         best = min(loads, key=lambda load: (len(load.missed), load.concurrency))
+        unjudged = any("cannot be judged" in text for text in best.missed)
         raise ThresholdError(
             f"no measured load keeps the objectives; {best.asked} comes nearest with {' and '.join(best.missed)}",
-            hint="more replicas do not help: relax `slo`, sweep from a lighter load, or make the model faster",
+            hint="sweep again with what is missing, such as `objectives` for goodput"
+            if unjudged
+            else "more replicas do not help: relax `slo`, sweep from a lighter load, or make the model faster",
         )
     if not within:
         best = min(loads, key=lambda load: load.p99_seconds)

@@ -39,10 +39,15 @@ class ClosedPeriod:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Send the first requests."""
-        for slot in list(self._exchange.slots)[: self._concurrency]:
+        """Send the first requests; connections that the warm-up lost are opened again."""
+        slots = list(self._exchange.slots)[: self._concurrency]
+        for slot in slots:
             self.in_flight += 1
             self.next(slot, monotonic())
+        for _ in range(int(min(self._concurrency - len(slots), self._left))):
+            self.in_flight += 1
+            self._left -= 1
+            self._begin(self._replace(monotonic()))
         self._settle()
 
     def next(self, slot: Slot, now: float) -> None:

@@ -113,8 +113,10 @@ def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets
 
 def _read_traffic(options: PlanOptions) -> PlannedTraffic:
     trace = options.trace
-    base = options.base_rate if options.base_rate is not None or trace is None else trace.base_rate
-    peak = options.peak_rate if options.peak_rate is not None or trace is None else trace.peak_rate
+    base, peak = options.base_rate, options.peak_rate
+    if trace:
+        base = _rounded(trace.base_rate) if base is None else base
+        peak = _rounded(trace.peak_rate) if peak is None else peak
     if base is None or peak is None:
         raise UsageError(
             "a plan needs the traffic: `base_rate` and `peak_rate` in requests/s, or a `trace` of it",
@@ -131,6 +133,10 @@ def _read_traffic(options: PlanOptions) -> PlannedTraffic:
         growth_percent_per_minute=options.growth_percent_per_minute,
         trace=trace.name if trace else None,
     )
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.4g}")
 
 
 def _require_one(planned: Sequence[ProfilePlan]) -> None:

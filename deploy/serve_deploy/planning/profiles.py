@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from serve_deploy.planning.result import ColdStart, MeasuredModel, PlannedTraffi
 from serve_deploy.reports.gates import Gate
 
 TRACE = "trace"
-_SAMPLES = 240
+_SLICES, _STEP_SECONDS = 120, 15.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,6 @@ def _describe_replay(
     cost = None if price_per_hour is None else price_per_hour * replay.replica_hours
     energy = energy_kwh(replay, curve, found.pod.watts) if found.pod.watts else None
     counts = [count for _, count in replay.replicas]
-    step = replay.seconds / _SAMPLES
     return ReplayedCurve(
         name=replay.curve,
         seconds=replay.seconds,
@@ -126,6 +126,18 @@ def _describe_replay(
         cost_per_million=per_million(cost, produced),
         energy_kwh=energy,
         energy_kwh_per_million=per_million(energy, produced),
-        rates=tuple((step * index, curve(step * index)) for index in range(_SAMPLES)),
+        rates=sample_curve(curve, replay.seconds),
         replicas=replay.replicas,
+    )
+
+
+def sample_curve(curve: Curve, seconds: float) -> tuple[tuple[float, float], ...]:
+    """The lowest and the highest rate in each slice of the time, in their order: no spike falls between samples."""
+    steps = [(at, curve(at)) for at in (_STEP_SECONDS * index for index in range(math.ceil(seconds / _STEP_SECONDS)))]
+    size = math.ceil(len(steps) / _SLICES)
+    slices = (steps[start : start + size] for start in range(0, len(steps), size))
+    return tuple(
+        point
+        for each in slices
+        for point in sorted({min(each, key=lambda step: step[1]), max(each, key=lambda step: step[1])})
     )

@@ -18,17 +18,22 @@ def _as_json(result: DeploymentPlan) -> str:
     return result.model_dump_json(indent=2) + "\n"
 
 
+def _as_text(result: DeploymentPlan) -> str:
+    # In a file, fields are not turned into flags.
+    return render_table(result).replace("`", "")
+
+
 def _as_page(result: DeploymentPlan) -> str:
     from serve_deploy.planning.page import render_page
 
-    return render_page(result)
+    return render_page(result).replace("`", "")
 
 
 _WRITERS: Writers[DeploymentPlan] = {
     ".json": _as_json,
     ".html": _as_page,
     ".csv": render_csv,
-    ".txt": render_table,
+    ".txt": _as_text,
 }
 
 

@@ -54,7 +54,7 @@ def profile_table(result: DeploymentPlan) -> tuple[list[str], list[list[str]]]:
 def describe_traffic(result: DeploymentPlan) -> str:
     """What the fleet is to bear, and what it must keep."""
     traffic = result.traffic
-    rates = f"{_rate(traffic.base_rate)} to {_rate(traffic.peak_rate)} requests/s"
+    rates = f"{format_plainly(traffic.base_rate)} to {format_plainly(traffic.peak_rate)} requests/s"
     growth = f"growing by up to {format_plainly(traffic.growth_percent_per_minute)} % of the base a minute"
     kept = " and ".join(result.slo) or "twice the p99 of each profile's lightest load"
     return f"{rates}, {growth}; objective: {kept}"
@@ -121,10 +121,6 @@ def describe_span(curve: ReplayedCurve) -> str:
     if curve.seconds >= _DAYS_SECONDS:
         return f"in {format_plainly(round(curve.seconds / 86_400, 1))} days"
     return f"in {format_plainly(round(curve.seconds / 3600, 2))} h"
-
-
-def _rate(value: float | None) -> str:
-    return "–" if value is None else format_number(value)
 
 
 def _amount(value: float) -> str:

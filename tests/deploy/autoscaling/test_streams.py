@@ -16,6 +16,7 @@ from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, window_basis
 from serve_deploy.errors import ThresholdError
 from serve_deploy.reports.gates import Gate, parse_gate
+from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import Point
 
 LOADS = ((1, 0.5, 100.0, 20.0), (8, 2.0, 150.0, 30.0), (16, 3.2, 300.0, 45.0), (24, 4.0, 1100.0, 60.0))
@@ -26,6 +27,12 @@ SWEEP = tuple(streams(*load) for load in LOADS)
 
 def measure(*objectives: str, points: tuple[Point, ...] = SWEEP) -> MeasuredPod:
     return measure_pod([ModelTraffic(report(*points))], None, [parse_gate(text) for text in objectives])
+
+
+def ungraded(point: Point) -> Generation:
+    """What was measured of its streams, but not which of them were good."""
+    assert point.generation
+    return point.generation.model_copy(update={"good": None, "objectives": ()})
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,15 @@ def test_objectives_that_no_load_keeps() -> None:
     """The message names the load that comes nearest, and what it measured."""
     with pytest.raises(ThresholdError, match="concurrency 1 comes nearest with ttft_p99<50ms: 100 ms"):
         measure("ttft_p99<50ms")
+
+
+def test_goodput_of_a_sweep_without_objectives_asks_for_another_sweep() -> None:
+    """A slower load, or a faster model, would not help."""
+    points = [each.model_copy(update={"generation": ungraded(each)}) for each in SWEEP]
+    with pytest.raises(ThresholdError, match="no objective says which requests are good") as refused:
+        measure("goodput>80%", points=tuple(points))
+    assert refused.value.hint
+    assert "`objectives`" in refused.value.hint
 
 
 def test_objective_of_tokens_without_tokens_is_for_other_models() -> None:

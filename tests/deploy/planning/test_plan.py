@@ -22,6 +22,7 @@ from serve_deploy.planning.arrival_traces import Trace
 from serve_deploy.planning.options import PlanOptions, ProfileSweep, split_profile
 from serve_deploy.planning.plan import plan
 from serve_deploy.planning.prices import Prices
+from serve_deploy.planning.profiles import sample_curve
 from serve_deploy.planning.result import DeploymentPlan, ReplayedCurve
 from serve_deploy.planning.saved import ChosenPlan, read_plan, write_plan
 from serve_deploy.reports.point import Load, Point
@@ -292,3 +293,13 @@ def test_models_of_one_profile_share_a_pod(planned: Planner, tmp_path: Path) -> 
     (both,) = planned(sweeps=sweeps, reports={}, mix={"digits": 1, "sums": 1}).profiles
     assert [(model.model, model.share) for model in both.models] == [("digits", 0.5), ("sums", 0.5)]
     assert both.curves == planned().profiles[0].curves
+
+
+def test_a_spike_of_a_month_is_among_the_samples() -> None:
+    """However long a load lasts, its highest and its lowest rate are drawn."""
+    month, spike = 31 * 86_400.0, 777_777.0
+    samples = sample_curve(lambda second: 900.0 if spike <= second < spike + 60 else 100.0 + (second >= spike), month)
+    assert len(samples) <= 240
+    assert [rate for _, rate in samples if rate > 101] == [900.0]
+    assert samples == tuple(sorted(samples))
+    assert samples[0] == (0.0, 100.0)

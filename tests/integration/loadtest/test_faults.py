@@ -216,6 +216,19 @@ def test_a_backlog_is_worked_off_after_the_end() -> None:
     assert point.response.p90_us > 80e3
 
 
+def test_connections_that_the_warm_up_lost_are_opened_again() -> None:
+    """Else nobody, or fewer users than asked for, would send during the measurement."""
+
+    async def late_to_wake(number: int, writer: asyncio.StreamWriter) -> None:
+        if number >= 2:
+            await after_10_ms(number, writer)
+
+    with serve_faults(late_to_wake) as server:
+        report = run(f"http://127.0.0.1:{server.port}", warmup_seconds=0.1)
+    (point,) = report.points
+    assert (point.sent, point.succeeded) == (20, 20)
+
+
 def test_dead_server_ends_the_run_with_the_report_so_far() -> None:
     """Nothing but refused connections for two seconds: the run ends, incomplete, with what was measured."""
     stack = contextlib.ExitStack()

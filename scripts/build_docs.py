@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What the sidebar shows, in this order; a title of its own where the page's heading says too little there.
 CONTENTS = {
     "Guides": {
-        "docs/packaging": "", "docs/language-models": "", "docs/running": "", "docs/loadtest": "",
+        "docs/packaging": "", "docs/language-models": "", "docs/running": "", "docs/loadtest": "", "docs/generation": "",
         "docs/tuning": "", "docs/planning": "", "docs/ci": "", "docs/chart": "",
         "docs/troubleshooting": "", "docs/autoscaling": "",
         "docs/python": "",
@@ -30,7 +30,7 @@ CONTENTS = {
     },
     "The project": {
         "CHANGELOG": "", "docs/architecture": "", "CONTRIBUTING": "", "SECURITY": "",
-        "examples/digits/README": "The example model",
+        "examples/digits/README": "The example model", "examples/token_stream/README": "The streaming example",
     },
 }  # fmt: skip
 GENERATED = {"docs/reference/commands": render_commands, "docs/reference/values": render_values}

@@ -64,11 +64,12 @@ def run() -> Callable[..., _Options]:
 def _numbers() -> list[tuple[str, str]]:
     commands = getattr(get_command(serve_app), "commands", {})
     return [
-        (name, option.opts[-1])
+        (name, flag)
         for name, command in sorted(commands.items())
         for option in command.params
-        if option.opts[-1].startswith("--") and option.metavar in ("N", "X", "US", "SECONDS", "PERCENT")
-        and option.opts[-1] not in ("--rate", "--concurrency", "--model-version", "--version")
+        for flag in [flag for flag in option.opts if flag.startswith("--")][:1]
+        if option.metavar in ("N", "X", "US", "SECONDS", "PERCENT")
+        and flag not in ("--rate", "--concurrency", "--model-version", "--version")
     ]  # fmt: skip
 
 

@@ -110,6 +110,7 @@ def test_a_port_taken_just_before_the_start_is_replaced(repository: Path) -> Non
 
 class _FirstOnTakenPort(EmbeddedRuntime):
     def __init__(self, taken: int) -> None:
+        super().__init__()
         self.taken = taken
         self.starts = 0
 

@@ -34,11 +34,14 @@ class OpenReplica:
     explanation: str
 
 
-def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, slo_seconds: float) -> OpenReplica:
+def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, slo_seconds: float | None) -> OpenReplica:
     """Tabulate a replica by its twin, unless the report does not allow one or the twin does not repeat the sweep.
 
     `loads` are the report's usable ones up to saturation, and `config` the ModelConfig that was measured, or None.
+    An objective that nobody asked for (None) is one of the sweep's users: independent arrivals are not held to it.
     """
+    if slo_seconds is None:
+        return OpenReplica(None, "the objective is taken from them")
     built = build_twin(report, config)
     if isinstance(built, str):
         return OpenReplica(None, built)

@@ -106,7 +106,7 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
     else:
         knee = find_knee(loads, slo)
     pending, pending_origin = pending_guard(branch[0], knee)
-    replica, openly = MeasuredReplica.of(branch, knee), replay_openly(report, branch, traffic.config, slo)
+    replica, openly = MeasuredReplica.of(branch, knee), replay_openly(report, branch, traffic.config, slo_p99_seconds)
     return MeasuredPod(
         replica=replica,
         replayed=openly.replica or replica,

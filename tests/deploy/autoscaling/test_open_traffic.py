@@ -123,3 +123,12 @@ def test_the_autoscaler_is_tried_on_independent_arrivals() -> None:
     assert facts["replayed_knee_rate"].value < facts["knee_rate"].value
     assert "by the twin" in facts["replayed_knee_rate"].origin
     assert all(trial.passed for trial in plan.trials)
+
+
+def test_an_objective_that_nobody_asked_for_binds_the_users_of_the_sweep_alone() -> None:
+    """Twice the lightest p99 of users who wait is no objective for independent arrivals: the sweep is replayed."""
+    asked = Circumstances(slo_p99_seconds=None, cold_start_seconds=60)
+    plan = plan_scaling([ModelTraffic(simulated_sweep(BATCHED), config=config(BATCHING))], asked)
+    facts = {fact.name: fact for fact in plan.capacity.derived}
+    assert facts["replayed_knee_rate"].value == facts["knee_rate"].value
+    assert "the objective is taken from them" in facts["replayed_knee_rate"].origin

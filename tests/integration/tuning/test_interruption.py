@@ -34,14 +34,15 @@ def test_the_next_run_goes_on(tmp_path: Path, serve, number: signal.Signals) -> 
     environment = os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")}
     run = subprocess.Popen(
         [sys.executable, "-m", "serve_cli", "tune", str(tmp_path / "models"), *SMALL], env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 90
     while (before := _lines(tmp_path / "state")) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     run.send_signal(number)
-    run.wait(60)
+    _, errors = run.communicate(timeout=60)
+    assert ("the same command goes on" in errors) == (number == signal.SIGINT)
     before = _lines(tmp_path / "state")
     done = serve("tune", tmp_path / "models", *SMALL, env=environment, timeout=170)
     result = json.loads(done.stdout)

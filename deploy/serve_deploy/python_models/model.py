@@ -34,5 +34,4 @@ class PythonModel:
     run: Callable[[Arrays], Arrays]
     parameters: Mapping[str, str]
     requirements: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
     samples: tuple[Arrays, ...] = ()

@@ -6,11 +6,13 @@ import contextlib
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.files.temporary import make_temporary, remove_temporary
-from serve_deploy.python_models.adapter.serve_calling import Caller, RefusedError, Tensor, importable, load_function
+from serve_deploy.python_models.adapter.serve_calling import Caller, RefusedError, Tensor, load_function
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 if TYPE_CHECKING:
@@ -24,12 +26,13 @@ class StagedFunction:
         """Import it; InvalidModelError says what its file raised."""
         self.place = f"{file}:{name}"
         self.folder = make_temporary("function")
+        self._modules: dict[str, ModuleType] = {}
         self._finalizer = weakref.finalize(self, remove_temporary, self.folder)
         for path, content in files.items():
             target = self.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        with self._inside():
+        with self.inside():
             try:
                 self.function: Callable[..., Any] = load_function(self.folder, file, name)
             except FileNotFoundError as error:
@@ -48,7 +51,7 @@ class StagedFunction:
         caller = Caller(self.function, inputs, outputs, batched)
 
         def run(arrays: Arrays) -> Arrays:
-            with self._inside():
+            with self.inside():
                 try:
                     return caller(arrays)
                 except (RefusedError, SystemExit) as error:
@@ -57,10 +60,21 @@ class StagedFunction:
         return run
 
     @contextlib.contextmanager
-    def _inside(self) -> Iterator[None]:
-        """What it prints is no result of ours."""
-        with importable(self.folder), contextlib.redirect_stdout(sys.stderr):
-            yield
+    def inside(self) -> Iterator[None]:
+        """Its own modules can be imported, and nobody else's of the same names; what it prints is no result of ours."""
+        before = set(sys.modules)
+        sys.modules.update(self._modules)
+        sys.path.insert(0, str(self.folder))
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield
+        finally:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(str(self.folder))
+            for name in set(sys.modules) - before:
+                file = getattr(sys.modules[name], "__file__", None)
+                if file and Path(file).is_relative_to(self.folder):
+                    self._modules[name] = sys.modules.pop(name)
 
 
 def _tensor(spec: TensorSpec, text: tuple[str, ...]) -> Tensor:

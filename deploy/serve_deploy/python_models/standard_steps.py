@@ -31,7 +31,6 @@ class Settled:
     settings: Mapping[str, Any]
     files: Mapping[str, bytes] = field(default_factory=dict)
     batches: bool = True
-    labels: tuple[str, ...] = ()
     samples: tuple[Arrays, ...] = ()
 
 
@@ -54,7 +53,6 @@ def standard_step(name: str, settings: Mapping[str, object], folder: Path) -> Py
         run=staged.bind(settled.signature, batched=batch > 0, text=()),
         parameters=parameters_of(file, name, ()),
         requirements=requirements,
-        labels=settled.labels,
         samples=settled.samples,
     )
 
@@ -67,7 +65,7 @@ def _settle_top_k(settings: Mapping[str, object], folder: Path) -> Settled:
     if labels:
         outputs.insert(0, TensorSpec("labels", DataType.BYTES, (-1, k)))
     signature = ModelSignature((TensorSpec("logits", DataType.FP32, (-1, classes)),), tuple(outputs))
-    return Settled(signature, {"k": k, "labels": labels, "activation": "softmax"}, labels=tuple(labels))
+    return Settled(signature, {"k": k, "labels": labels, "activation": "softmax"})
 
 
 _STEPS: dict[str, Callable[[Mapping[str, object], Path], Settled]] = {"top_k": _settle_top_k}

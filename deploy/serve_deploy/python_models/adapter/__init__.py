@@ -1,1 +1,1 @@
-"""What stands beside a function in Triton's folder: these files need nothing but Python, numpy and the function's own."""
+"""What stands beside a function in Triton's folder; it needs nothing but Python, numpy and what the function imports."""

@@ -5,11 +5,10 @@ Written beside each function, and used by serve itself: it knows neither Triton 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +80,6 @@ def load_function(folder: Path, file: str, name: str) -> Callable[..., Any]:
     spec.loader.exec_module(module)
     function: Callable[..., Any] = getattr(module, name)
     return function
-
-
-@contextlib.contextmanager
-def importable(folder: Path) -> Iterator[None]:
-    """Let the files of a folder be imported, and forget them afterwards: another function may have others so called."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).is_relative_to(folder):
-                del sys.modules[name]
 
 
 def _take(type_name: str, name: str, array: Array) -> Array:

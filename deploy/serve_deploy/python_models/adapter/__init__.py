@@ -1,1 +1,1 @@
-"""What stands beside a function in Triton's folder; it needs nothing but Python, numpy and what the function imports."""
+"""What is written beside a function in Triton's folder; it needs Python, numpy and what the function imports."""

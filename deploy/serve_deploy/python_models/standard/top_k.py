@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_Array = np.ndarray[Any, Any]
 _SETTINGS = json.loads((Path(__file__).parent / "settings.json").read_text(encoding="utf-8"))
 _LABELS = np.array([label.encode() for label in _SETTINGS["labels"]], dtype=object) if _SETTINGS["labels"] else None
 
 
-def top_k(**inputs: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+def top_k(**inputs: _Array) -> dict[str, _Array]:
     """Scores [N, C] to labels, scores and indices [N, k], the highest first and of equal ones the first first."""
     (logits,) = inputs.values()
     k, classes = _SETTINGS["k"], logits.shape[1]
@@ -26,13 +28,13 @@ def top_k(**inputs: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     return found if _LABELS is None else {"labels": _LABELS[indices], **found}
 
 
-def _softmax(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _softmax(values: _Array) -> _Array:
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _sigmoid(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _sigmoid(values: _Array) -> _Array:
     return np.asarray(0.5 * (1 + np.tanh(values / 2)))  # no overflow
 
 
-_ACTIVATIONS = {"softmax": _softmax, "sigmoid": _sigmoid, "none": np.asarray}
+_ACTIVATIONS: dict[str, Callable[[_Array], _Array]] = {"softmax": _softmax, "sigmoid": _sigmoid, "none": np.asarray}

@@ -16,7 +16,7 @@ _FEW = 8
 
 
 class Reader:
-    """Reads one value after another from bytes, or a map of them; long arrays of numbers are skipped, and read as None."""
+    """Reads one value after another from bytes, or a map of them; a long array of numbers is skipped: None."""
 
     def __init__(self, content: Any) -> None:
         self._content = content

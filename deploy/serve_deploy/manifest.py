@@ -114,6 +114,8 @@ class Verification(_Document):
     left_out: tuple[str, ...] = ()
     # The ONNX Runtime that ran the model, where that is known: it may be another than the release's.
     onnxruntime_version: str | None = None
+    # What the answers were compared with; None where the model was loaded and asked, and nothing else was.
+    reference: str | None = "ONNX Runtime"
 
 
 class ReasonedValue(_Document):
@@ -173,6 +175,22 @@ class LanguageModel(_Document):
         return self.tensor_parallel * self.pipeline_parallel // self.nodes
 
 
+class FrameworkModel(_Document):
+    """A model of another framework than ONNX: what its file tells, and what of its tensors was `given` by the user.
+
+    `version` is that of the framework that wrote the file; None where the file does not tell.
+    """
+
+    framework: str
+    backend: str
+    platform: str = ""
+    version: str | None = None
+    facts: tuple[ReasonedValue, ...] = ()
+    given: tuple[str, ...] = ()
+    # Why no Triton loaded it; empty where one did.
+    not_verified: str = ""
+
+
 class Tuned(_Document):
     """What `tune` changed in the configuration, and why that is better: both were measured on fresh servers.
 
@@ -223,6 +241,8 @@ class Manifest(_Document):
     tuned: Tuned | None = None
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
+    # Of a model that another backend than ONNX Runtime's serves; ONNX has no part in it.
+    framework: FrameworkModel | None = None
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
 

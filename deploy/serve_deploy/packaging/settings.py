@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import MANIFEST_NAME, Manifest
 from serve_deploy.model_config import ConfigOptions
+from serve_deploy.packaging.framework_options import Parameter
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.refused_values import say_plainly
 
@@ -19,15 +20,16 @@ Settings = dict[str, Any]
 # These follow from the model.
 _DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
-_KNOWN = {*_CONFIG, "release", "max_batch_size", "warmup", "labels"}
+_KNOWN = {*_CONFIG, "release", "max_batch_size", "warmup", "labels", "signature", "parameters"}
 _POLICY = "queue_policy"
 # Which options set a field of the configuration.
 _SETTERS = {
     "max_batch_size": ("max_batch_size",),
     "version_policy": ("version_policy",),
-    "output": ("labels",),
+    "output": ("labels", "signature"),
     "instance_group": ("devices", "instances"),
-    "parameters": ("threads", "parallel_threads"),
+    "parameters": ("threads", "parallel_threads", "parameters"),
+    "input": ("signature",),
     "optimization": ("optimization",),
     "dynamic_batching": (
         "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering", "queue_policy", "priority_levels",
@@ -41,7 +43,12 @@ _SETTERS = {
 def given_settings(options: PackageOptions) -> Settings:
     """What differs from the defaults, by option, as JSON; labels are kept by what is in them, not by their file."""
     config = _config_options().dump_python(options.config, mode="json", exclude_defaults=True, include=set(_CONFIG))
-    own = {"release": options.release, "max_batch_size": options.max_batch_size}
+    own = {
+        "release": options.release,
+        "max_batch_size": options.max_batch_size,
+        "signature": options.framework.signature,
+        "parameters": dict(options.framework.named_parameters) or None,
+    }
     return {
         **config,
         **{name: value for name, value in own.items() if value is not None},
@@ -73,7 +80,12 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
         ) from error
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
     own = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
-    return replace(options, config=config, **own)
+    framework = options.framework
+    if "signature" in kept:
+        framework = replace(framework, signature=str(kept["signature"]))
+    if "parameters" in kept:
+        framework = replace(framework, parameters=tuple(Parameter(*item) for item in kept["parameters"].items()))
+    return replace(options, config=config, framework=framework, **own)
 
 
 @cache

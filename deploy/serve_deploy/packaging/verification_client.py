@@ -24,8 +24,9 @@ _TIMEOUT_SECONDS = 600
 class VerificationClient:
     """A connection for one model, over gRPC: it has no size limit and takes any tensor name."""
 
-    def __init__(self, grpc_url: str, name: str) -> None:
+    def __init__(self, grpc_url: str, name: str, *, reference: str | None = "ONNX Runtime") -> None:
         endpoint = parse_endpoint(grpc_url)
+        self._taken = f" that {reference} takes" if reference else ""
         self._connection = GrpcConnection(endpoint, _TIMEOUT_SECONDS)
         self._control = ControlPlane(endpoint, timeout_seconds=_TIMEOUT_SECONDS)
         self._model = self._control.describe_model(name)
@@ -48,7 +49,7 @@ class VerificationClient:
             return send_together(self._connection, self._model, requests)
         except EndpointError as error:
             raise VerificationError(
-                f"Triton refuses a sample that ONNX Runtime takes: {getattr(error, 'reason', error.message)}",
+                f"Triton refuses a sample{self._taken}: {getattr(error, 'reason', error.message)}",
                 hint="nothing was written; look at the request with serve run and serve infer",
             ) from error
 

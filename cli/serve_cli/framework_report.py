@@ -1,0 +1,48 @@
+"""What `serve package` shows of a model of another framework: what was read, what was given, and the load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from serve_cli import output
+from serve_cli.batching_report import describe_batching
+
+if TYPE_CHECKING:
+    from serve_deploy.manifest import FrameworkModel, Manifest
+
+
+def framework_facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
+    """The framework and its backend, what the file tells, and what the user gave."""
+    framework = manifest.framework
+    if framework is None:
+        return
+    version = f" {framework.version}" if framework.version else ""
+    yield f"{framework.framework}{version}, for the {framework.backend} backend of Triton {manifest.triton_release}"
+    for fact in framework.facts:
+        value = "not known" if fact.value is None else fact.value
+        yield f"{fact.name.replace('_', ' ')}: {value}" + (f" ({fact.reason})" if verbose or fact.value is None else "")
+    yield "read from the file: " + ("all tensors" if not framework.given else "all but what was given")
+    for given in framework.given:
+        yield f"given: {given}"
+    yield from describe_batching(manifest.batching)
+
+
+def print_load(manifest: Manifest, framework: FrameworkModel) -> None:
+    """Whether a Triton loaded it, what it answered, and that nothing was compared."""
+    console, verification = output.stdout(), manifest.verification
+    if verification is None:
+        console.print(f"not verified: {output.in_flags(framework.not_verified)}", markup=False)
+        return
+    triton = f"Triton {verification.triton_version} ({verification.runtime})"
+    memory = f"{verification.memory_bytes / 2**20:,.0f} MB of memory"
+    console.print(f"loaded by {triton} in {verification.load_seconds:.2f} s, {memory}", markup=False)
+    if not verification.requests:
+        console.print(f"not asked: {output.in_flags('`samples` gives it inputs to answer')}", markup=False)
+        return
+    answers = output.count(verification.requests, "answer")
+    console.print(
+        f"{answers} of the configured types and shapes, in batches of up to {verification.largest_batch_executed}; "
+        f"not compared with {framework.framework}'s own",
+        markup=False,
+    )

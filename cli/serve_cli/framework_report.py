@@ -22,7 +22,7 @@ def framework_facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     for fact in framework.facts:
         value = "not known" if fact.value is None else fact.value
         yield f"{fact.name.replace('_', ' ')}: {value}" + (f" ({fact.reason})" if verbose or fact.value is None else "")
-    yield "read from the file: " + ("all tensors" if not framework.given else "all but what was given")
+    yield f"tensors: read from {framework.tensors_from}" + (", but for what was given" if framework.given else "")
     for given in framework.given:
         yield f"given: {given}"
     yield from describe_batching(manifest.batching)

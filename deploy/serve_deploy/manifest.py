@@ -178,7 +178,8 @@ class LanguageModel(_Document):
 class FrameworkModel(_Document):
     """A model of another framework than ONNX: what its file tells, and what of its tensors was `given` by the user.
 
-    `version` is that of the framework that wrote the file; None where the file does not tell.
+    `version` is that of the framework that wrote the file; None where the file does not tell. `tensors_from` is where
+    all that was not given comes from.
     """
 
     framework: str
@@ -186,6 +187,7 @@ class FrameworkModel(_Document):
     platform: str = ""
     version: str | None = None
     facts: tuple[ReasonedValue, ...] = ()
+    tensors_from: str = "the file"
     given: tuple[str, ...] = ()
     # Why no Triton loaded it; empty where one did.
     not_verified: str = ""

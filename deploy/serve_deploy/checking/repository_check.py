@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
+from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.checking.language_model_rules import engine_of
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
@@ -130,6 +131,7 @@ def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
     problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
+    problems += check_artefacts(folder, release)
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
     marked = (words for state in refused if (words := explain_lack(state.reason)))

@@ -61,6 +61,7 @@ class Artefact:
     by_position: bool = False
     rows_are_independent: str | None = None
     max_batch_size: int | None = None
+    tensors_from: str = "the file"
     suggestion: str = ""
     notes: tuple[str, ...] = ()
 

@@ -26,9 +26,6 @@ def read_python_model(path: Path) -> Artefact:
     if "execute" not in methods:
         raise InvalidModelError(f"{source}: {CLASS_NAME} has no execute", hint="execute answers the requests: write it")
     config = parse_config(_read_config(path)) if path.is_dir() else parse_config("")
-    facts = [ReasonedValue(name="methods", value=", ".join(sorted(methods)), reason=f"of {CLASS_NAME}")]
-    if config.input or config.output:
-        facts.append(ReasonedValue(name="configured", value=CONFIG_NAME, reason="its tensors were read"))
     return Artefact(
         framework="Python",
         backend="python",
@@ -36,7 +33,8 @@ def read_python_model(path: Path) -> Artefact:
         files=_version_files(path, source),
         inputs=_tensors(config, "input"),
         outputs=_tensors(config, "output"),
-        facts=tuple(facts),
+        facts=(ReasonedValue(name="methods", value=", ".join(sorted(methods)), reason=f"of {CLASS_NAME}"),),
+        tensors_from=f"its {CONFIG_NAME}",
         parameters={key: value.string_value for key, value in config.parameters.items()},
         reasons={
             "backend": f"a Python process runs {CLASS_NAME}",

@@ -103,7 +103,13 @@ def _ask_python_model(artefact: Artefact, options: PackageOptions, progress: Pro
         kind: tuple(Tensor(each.name, each.data_type, each.shape) for each in client_tensors(config, kind)) or None
         for kind in ("input", "output")
     }
-    return replace(artefact, inputs=sides["input"], outputs=sides["output"], max_batch_size=int(config.max_batch_size))
+    return replace(
+        artefact,
+        inputs=sides["input"],
+        outputs=sides["output"],
+        max_batch_size=int(config.max_batch_size),
+        tensors_from="auto_complete_config, which was run",
+    )
 
 
 def _find(subject: _Subject, options: PackageOptions) -> Findings:
@@ -139,7 +145,7 @@ def _describe(subject: _Subject, findings: Findings, plan: ConfigPlan) -> Manife
         settings=dict(plan.settings),
         samples=len(findings.samples),
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in findings.samples), default=0),
-        framework=describe_framework(subject.artefact, subject.tensors, "`verify=False`"),
+        framework=describe_framework(subject.artefact, subject.tensors, "verification was turned off"),
     )
 
 

@@ -12,19 +12,19 @@ _FRAMEWORKS = "Other frameworks"
 
 
 @dataclass(frozen=True)
-class Parameter:
+class BackendParameter:
     """A parameter of the backend, as config.pbtxt has it."""
 
     name: str
     value: str
 
 
-def read_parameter(text: str) -> Parameter:
+def read_parameter(text: str) -> BackendParameter:
     """Read `name=value`; UsageError where it is none."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"`parameters={text}` is not NAME=VALUE", hint="for example predict_proba=false")
-    return Parameter(name, value)
+    return BackendParameter(name, value)
 
 
 def _read_signature(text: str) -> str:
@@ -48,7 +48,7 @@ class FrameworkOptions:
         ),
     ] = None
     parameters: Annotated[
-        tuple[Parameter, ...],
+        tuple[BackendParameter, ...],
         Option("A parameter of the backend; repeatable.", metavar="NAME=VALUE", group=_FRAMEWORKS, read=read_parameter),
     ] = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from serve_deploy.errors import UsageError
@@ -16,7 +16,7 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.tensors.types import ModelSignature
 
 _ONNX_ONLY = ("threads", "parallel_threads", "optimization")
-_GIVEN, _READ = "given by the user", "read from the file"
+_GIVEN = "given by the user"
 _RUNS = {
     "fil": "copy of the trees", "tensorrt": "execution context of the plan", "python": "Python process",
     "pytorch": "copy of the model", "tensorflow": "copy of the model", "openvino": "inference request",
@@ -85,22 +85,22 @@ def describe_backend(
         parameters.setdefault("ENABLE_BATCH_PADDING", "YES")
     reasons = {
         **artefact.reasons,
-        **dict(_explain_tensors(complete, artefact.reasons)),
+        **dict(_explain_tensors(artefact, complete)),
         **{f"parameters[{name}]": "chosen by the user" for name in given},
     }
     runs = _RUNS.get(artefact.backend, "instance")
     return BackendSettings(artefact.backend, artefact.platform, parameters, reasons, runs)
 
 
-def _explain_tensors(complete: CompleteSignature, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _explain_tensors(artefact: Artefact, complete: CompleteSignature) -> Iterator[tuple[str, str]]:
     """The reason for each line of a tensor: given, else what the artefact says of all of its kind, else read."""
     for kind, specs in (("input", complete.signature.inputs), ("output", complete.signature.outputs)):
         for index, spec in enumerate(specs):
             given = complete.given.get((kind, spec.name), ())
             for field, part in (("name", "name"), ("data_type", "type")):
-                read = known.get(f"{kind}.{field}", _READ)
+                read = artefact.reasons.get(f"{kind}.{field}", f"read from {artefact.tensors_from}")
                 yield f"{kind}[{index}].{field}", _GIVEN if part in given else read
-            dims = _GIVEN if "shape" in given else known.get(f"{kind}.dims")
+            dims = _GIVEN if "shape" in given else artefact.reasons.get(f"{kind}.dims")
             if dims:
                 yield f"{kind}[{index}].dims", dims
 
@@ -116,6 +116,7 @@ def describe_framework(artefact: Artefact, complete: CompleteSignature, not_veri
         platform=artefact.platform,
         version=artefact.version,
         facts=artefact.facts,
+        tensors_from=artefact.tensors_from,
         given=tuple(given),
         not_verified=not_verified,
     )

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import MANIFEST_NAME, Manifest
 from serve_deploy.model_config import ConfigOptions
-from serve_deploy.packaging.framework_options import Parameter
+from serve_deploy.packaging.framework_options import BackendParameter
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.refused_values import say_plainly
 
@@ -84,7 +84,7 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     if "signature" in kept:
         framework = replace(framework, signature=str(kept["signature"]))
     if "parameters" in kept:
-        framework = replace(framework, parameters=tuple(Parameter(*item) for item in kept["parameters"].items()))
+        framework = replace(framework, parameters=tuple(BackendParameter(*item) for item in kept["parameters"].items()))
     return replace(options, config=config, framework=framework, **own)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError
@@ -67,11 +68,12 @@ def _read_methods(source: Path) -> list[str]:
     if source.stat().st_size > _MOST_BYTES:
         raise ValueError("too large")
     try:
-        tree = ast.parse(source.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in strings; they are the model's own business
+            tree = ast.parse(source.read_bytes())
     except SyntaxError as error:
-        raise InvalidModelError(
-            f"{source} is not valid Python: {error.msg}, line {error.lineno}", hint="correct it"
-        ) from error
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise InvalidModelError(f"{source} is not valid Python: {error.msg}{where}", hint="correct it") from error
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == CLASS_NAME:
             return [each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]

@@ -13,6 +13,7 @@ from serve_deploy.reports.options import JudgingOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
+    from serve_deploy.loadtest.workers import Workers
     from serve_deploy.reports.report import LoadTestReport
 
 __all__ = [
@@ -34,16 +35,22 @@ __all__ = [
 
 
 def run_loadtest(
-    options: LoadTestOptions, *, on_snapshot: Listener | None = None, progress: Progress = silent
+    options: LoadTestOptions,
+    *,
+    on_snapshot: Listener | None = None,
+    progress: Progress = silent,
+    workers: Workers | None = None,
 ) -> LoadTestReport:
     """Measure a Triton endpoint and return the judged report; `on_snapshot` hears how it goes twice a second.
+
+    `workers` are generator processes that the caller keeps for several runs, so that each does not start its own.
 
     UsageError and EndpointError say, before the first request, that it cannot be done. Once requests were sent there
     is a report: with `complete` false where Ctrl-C or the server's death cut it short, as `ended_by` says.
     """
     from serve_deploy.loadtest.runner import run
 
-    return run(options, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
+    return run(options, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress, workers=workers)
 
 
 def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:

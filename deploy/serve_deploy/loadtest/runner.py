@@ -56,7 +56,9 @@ class _Subject:
     tokens: TokenQuestions | None = None
 
 
-def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) -> LoadTestReport:
+def run(
+    options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress, workers: Workers | None = None
+) -> LoadTestReport:
     """Measure and judge; see `serve_deploy.loadtest.run_loadtest`."""
     check_limits(options)
     check_generation(options)
@@ -84,7 +86,8 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
     ):
         progress(f"asking {options.endpoint.url} about {options.model}")
         subject = _prompted(options, control, prompts, objectives) if prompts else _plain(options, control)
-        report = _measure(options, subject, gates, baseline, listener, progress)
+        generators = contextlib.nullcontext(workers) if workers else Workers(options.processes)
+        report = _measure(options, subject, generators, gates, baseline, listener, progress)
     return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
@@ -157,31 +160,33 @@ def _prompted(
 def _measure(
     options: LoadTestOptions,
     subject: contextlib.AbstractContextManager[_Subject],
+    generators: contextlib.AbstractContextManager[Workers],
     gates: Sequence[Gate],
     baseline: Baseline | None,
     on_snapshot: Listener,
     progress: Progress,
 ) -> LoadTestReport:
-    with subject as asked, Interruption() as interruption, Workers(options.processes, interruption) as workers:
+    def build_job(number: int) -> Job:
+        return Job(
+            endpoint=options.endpoint,
+            source=asked.source,
+            validate=options.validate,
+            streaming=options.streaming,
+            timeout_seconds=options.patience_seconds,
+            worker=number,
+            workers=workers.count,
+        )
+
+    with subject as asked, Interruption() as interruption, generators as workers:
         if baseline:
             require_same_answers([asked.tokens.protocol] if asked.tokens else [], baseline.report, baseline.name)
         progress(f"sending {describe_data(asked.data)}")
-        workers.introduce(
-            lambda number: Job(
-                endpoint=options.endpoint,
-                source=asked.source,
-                validate=options.validate,
-                streaming=options.streaming,
-                timeout_seconds=options.patience_seconds,
-                worker=number,
-                workers=options.processes,
-            )
-        )
         session = Session(
             options, asked.control, asked.model, workers, interruption, on_snapshot, progress, asked.tokens
         )
-        if isinstance(options.loads, Search):
-            session.search(options.loads, gates)
-        else:
-            session.sweep(options.loads)
+        with workers.run(interruption, build_job):
+            if isinstance(options.loads, Search):
+                session.search(options.loads, gates)
+            else:
+                session.sweep(options.loads)
     return session.report(asked.server_version, asked.data)

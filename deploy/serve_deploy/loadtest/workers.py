@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
-from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 
 _STOP_SECONDS = 5.0
 
@@ -79,17 +79,15 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 class Workers:
-    """The generator processes of one run; an interruption ends the period, the end of the context ends them."""
+    """Generator processes, for one run after the other; the end of the context ends them."""
 
-    def __init__(self, count: int, interruption: Interruption) -> None:
+    def __init__(self, count: int) -> None:
         self._selector = selectors.DefaultSelector()
-        self._interruption = interruption
         self._processes: list[_Process] = []
-        self._count = count
+        self.count = count
 
     def __enter__(self) -> Workers:
-        self._selector.register(self._interruption.file, selectors.EVENT_READ)
-        for number in range(self._count):
+        for number in range(self.count):
             process = _Process(number)
             self._processes.append(process)
             self._selector.register(process.output, selectors.EVENT_READ, process)
@@ -102,10 +100,18 @@ class Workers:
         for process in self._processes:
             process.close()
 
-    def introduce(self, build_job: Callable[[int], Job]) -> None:
-        """Tell each worker, by its number, what the run is about."""
+    @contextlib.contextmanager
+    def run(self, interruption: Interruption, build_job: Callable[[int], Job]) -> Iterator[None]:
+        """Tell each worker, by its number, what a run is about; an interruption ends its period at once."""
+        self._selector.register(interruption.file, selectors.EVENT_READ)
         for process in self._processes:
             process.send(build_job(process.number))
+        try:
+            yield
+        finally:
+            self._broadcast(Leave())
+            with contextlib.suppress(KeyError):  # it happened
+                self._selector.unregister(interruption.file)
 
     def prepare(self, message: Prepare) -> str | None:
         """Have all slots opened; returns why not where that failed."""

@@ -12,6 +12,7 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import EndpointError, Interrupted, ServeError
 from serve_deploy.loadtest import run_loadtest
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
@@ -43,6 +44,7 @@ class Bench:
     servers: Servers
     checkpoint: Checkpoint
     requests: RequestSource
+    workers: Workers
     progress: Progress
     clock: Callable[[], float] = time.monotonic
     measurements: int = 0
@@ -135,7 +137,8 @@ class Bench:
     def _measure(self, served: Served, shape: LoadShape, *, seconds: float, rows: int, validate: bool) -> Measured:
         begun = self.clock()
         before = self._statistics(served)
-        report = run_loadtest(self._options(served, shape, seconds=seconds, rows=rows, validate=validate))
+        options = self._options(served, shape, seconds=seconds, rows=rows, validate=validate)
+        report = run_loadtest(options, workers=self.workers)
         if report.ended_by == "interrupt":
             raise KeyboardInterrupt
         point = _only_point(report, is_judged=validate)

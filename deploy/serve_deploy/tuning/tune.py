@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import parse_gate
@@ -56,8 +57,8 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     subject = read_subject(options)
     state = state_folder(options.state)
     restored = restore_overrides(state, options.endpoint)
-    with _open_servers(options, subject, state) as servers:
-        run = _Run(options, subject, goal, servers, progress, notes=[*map(describe_restored, restored)])
+    with _open_servers(options, subject, state) as servers, Workers(1) as workers:
+        run = _Run(options, subject, goal, servers, workers, progress, notes=[*map(describe_restored, restored)])
         try:
             result = run.go()
         finally:
@@ -100,6 +101,7 @@ class _Run:
     subject: Subject
     goal: Goal
     servers: Servers
+    workers: Workers
     progress: Progress
     notes: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -110,7 +112,7 @@ class _Run:
         path = state_folder(self.options.state) / "tune" / name
         self.checkpoint = Checkpoint(path, fresh=self.options.fresh, note=self.notes.append)
         requests = RequestSource(self.options.data, self.options.shapes, self.options.seed)
-        self.bench = Bench(self.subject, self.servers, self.checkpoint, requests, self.progress)
+        self.bench = Bench(self.subject, self.servers, self.checkpoint, requests, self.workers, self.progress)
 
     def go(self) -> TuningResult:
         self._prepare()

@@ -55,15 +55,20 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
     if manifest.language_model:
         return
-    output.print_table(
-        ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
-    )
+    print_tensors(manifest)
     for line in _facts(manifest, verbose):
         console.print(line, markup=False)
     if manifest.verification:
-        _print_verification(manifest, manifest.verification)
+        print_verification(manifest, manifest.verification)
     else:
         console.print("not verified: --no-verify", markup=False)
+
+
+def print_tensors(manifest: Manifest) -> None:
+    """A table of the inputs and outputs."""
+    output.print_table(
+        ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
+    )
 
 
 def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str, str]]:
@@ -108,7 +113,8 @@ def _cause(proof: BatchingProof) -> str:
     return ", ".join(f"{cause.operator} at {cause.node}" for cause in causes[:1]) or "no reason given"
 
 
-def _print_verification(manifest: Manifest, verification: Verification) -> None:
+def print_verification(manifest: Manifest, verification: Verification, reference: str = "ONNX Runtime") -> None:
+    """What Triton answered, against what; how fast it loaded, and how far the outputs differ."""
     from serve_deploy.reports.figures import format_number
 
     console = output.stdout()
@@ -119,7 +125,7 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
         responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
-        console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)
+        console.print(f"verified with {triton}: {responses} {match} {reference}, {batches}", markup=False)
     else:
         # A model of random outputs alone is shown to load and answer, no more.
         console.print(f"not comparable: {responses} from {triton}, {batches}", markup=False)

@@ -37,7 +37,11 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Subject:
-    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
+    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one.
+
+    `run` is what it is compared with, `reference` what that is called. Of an ensemble, `run` returns what clients see,
+    `members` are the models whose batches count, and `stacks` are requests of several rows.
+    """
 
     repository: Path
     name: str
@@ -46,6 +50,10 @@ class Subject:
     samples: Sequence[Arrays]
     run: Run
     batch_noise: float = 0.0
+    members: tuple[str, ...] = ()
+    stacks: Sequence[Arrays] = ()
+    reference: str = "ONNX Runtime"
+    advice: str = "`max_batch_size=0` runs every request alone, `verify=False` skips this"
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,9 @@ class _Judge:
                 wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
         if wrong:
             raise VerificationError(
-                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
-                + "; ".join(wrong),
-                hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this",
+                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match "
+                f"{self.subject.reference}: " + "; ".join(wrong),
+                hint=f"nothing was written; {self.subject.advice}",
             )
         return differences
 
@@ -101,16 +109,19 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     TritonStartError where there is no Triton.
     """
     cases = _run_alone(subject)
-    judge = _Judge(subject, _find_random(subject, cases), _measure(cases))
+    stacks = [_Case(stack, _own_outputs(subject, stack)) for stack in subject.stacks]
+    judge = _Judge(subject, _find_random(subject, cases), _measure([*cases, *stacks]))
     options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
     with _start(options, progress) as server:
         _require_ready(server, subject.name)
-        progress(f"comparing {subject.name} with ONNX Runtime")
+        progress(f"comparing {subject.name} with {subject.reference}")
         try:
-            requests, differences, largest_batch = _exchange(server, judge, cases)
+            requests, differences, largest_batch = _exchange(server, judge, cases, stacks)
         except (VerificationError, EndpointError) as error:
             raise _blame(server, error) from error
-        logged = read_models(server.log_text()).get(subject.name)
+        logged = read_models(server.log_text())
+        # The members of an ensemble load side by side.
+        seconds = [logged[name].load_seconds or 0.0 for name in (subject.name, *subject.members) if name in logged]
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
@@ -119,7 +130,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             tensors=_summarize(differences),
             random_outputs=tuple(sorted(judge.random)),
             distinct_samples=len(cases),
-            load_seconds=logged.load_seconds if logged else 0.0,
+            load_seconds=max(seconds, default=0.0),
             memory_bytes=server.memory_bytes(),
         )
 
@@ -158,6 +169,8 @@ def _run_blends(subject: Subject, cases: Sequence[_Case], started: float) -> lis
 def _own_outputs(subject: Subject, sample: Arrays) -> Arrays:
     """What the model itself returns, as a client sees it."""
     outputs = subject.run(sample)
+    if subject.members:
+        return {spec.name: outputs[spec.name] for spec in subject.signature.outputs}
     return {
         spec.name: _as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
         for spec in subject.signature.outputs
@@ -210,13 +223,13 @@ def _blame(server: TritonServer, error: ServeError) -> ServeError:
 
 
 def _exchange(
-    server: TritonServer, judge: _Judge, cases: Sequence[_Case]
+    server: TritonServer, judge: _Judge, cases: Sequence[_Case], stacks: Sequence[_Case]
 ) -> tuple[int, list[tuple[str, Difference]], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.packaging.verification_client import VerificationClient
 
     subject = judge.subject
-    with VerificationClient(server.grpc_url, subject.name) as client:
+    with VerificationClient(server.grpc_url, subject.name, subject.members) as client:
         started = time.monotonic()
         differences = [
             difference
@@ -236,7 +249,9 @@ def _exchange(
             largest_batch = client.largest_batch()
             if largest_batch > 1:
                 break
-    return requests, differences, largest_batch
+        for case, outputs in zip(stacks, client.infer_together([case.sample for case in stacks]), strict=True):
+            differences += judge.compare(outputs, case, noise=subject.batch_noise, manner="in a batch")
+    return requests + len(stacks), differences, largest_batch
 
 
 def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> list[_Case]:

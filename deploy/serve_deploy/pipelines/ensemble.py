@@ -25,8 +25,7 @@ def build_ensemble_config(
         "max_batch_size": unified.max_batch_size,
         "input": [{**_tensor(spec, batched=batched), "optional": spec.optional} for spec in unified.inputs],
         "output": [
-            {**_tensor(spec, batched=batched), "label_filename": label_files.get(spec.name)}
-            for spec in unified.outputs
+            {**_tensor(spec, batched=batched), "label_filename": label_files.get(spec.name)} for spec in unified.outputs
         ],
         "ensemble_scheduling": {"step": [_step(step, wiring) for step in steps]},
     }
@@ -56,9 +55,5 @@ def _step(step: Step, wiring: Wiring) -> dict[str, Any]:
             for wire in wiring.wires
             if wire.target.step == step.name
         },
-        "output_map": {
-            end.tensor: wiring.tensor_name(end)
-            for end in sorted(read, key=str)
-            if end.step == step.name
-        },
+        "output_map": {end.tensor: wiring.tensor_name(end) for end in sorted(read, key=str) if end.step == step.name},
     }

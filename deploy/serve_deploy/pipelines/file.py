@@ -161,7 +161,9 @@ def _load(path: Path) -> Any:
             for key, _value in node.value:
                 if key.value in seen:
                     line = key.start_mark.line + 1
-                    raise UsageError(f"{path}, line {line}: '{key.value}' is there twice", hint="give each its own name")
+                    raise UsageError(
+                        f"{path}, line {line}: '{key.value}' is there twice", hint="give each its own name"
+                    )
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 

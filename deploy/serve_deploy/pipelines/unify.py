@@ -71,10 +71,9 @@ class _Unification:
         """The tensor at an end as its step has it; of the request, as its first reader has it."""
         if end.step == REQUEST:
             end, reads = self.wiring.readers(end)[0], True
-        step = self.steps[end.step]
-        found = step.input(end.tensor) if reads else step.output(end.tensor)
-        assert found is not None, end
-        return found
+        signature = self.steps[end.step].signature
+        tensors = signature.inputs if reads else signature.outputs
+        return next(tensor for tensor in tensors if tensor.name == end.tensor)
 
     def _check_batch(self) -> Iterator[Problem]:
         size = self.max_batch_size
@@ -238,4 +237,3 @@ def _choose_batch(steps: Sequence[Step], requested: int | None) -> tuple[int, st
 
 def _size(fixed: Fixed | None) -> int:
     return -1 if fixed is None else fixed.size
-

@@ -120,7 +120,7 @@ class _Work:
             candidates = choices[tensor.name]
             rivals = [name for name, ends in choices.items() if name != tensor.name and set(ends) & set(candidates)]
             if not candidates:
-                self._take_request(step, tensor, above, every)
+                self._take_request(step, tensor, every)
             elif len(candidates) > 1:
                 self._refuse_ambiguous(step, tensor, candidates)
             elif rivals:
@@ -130,9 +130,7 @@ class _Work:
             else:
                 self.wires.append(Wire(candidates[0], End(step.name, tensor.name)))
 
-    def _take_request(
-        self, step: Step, tensor: TensorSpec, above: Sequence[Step], every: Sequence[tuple[End, TensorSpec]]
-    ) -> None:
+    def _take_request(self, step: Step, tensor: TensorSpec, every: Sequence[tuple[End, TensorSpec]]) -> None:
         """An input of the pipeline that a step above takes under the same name, if it fits; else nothing."""
         source = End(REQUEST, tensor.name)
         readers = [wire.target for wire in self.wires if wire.source == source]
@@ -162,7 +160,9 @@ def _choose_outputs(text: PipelineText, steps: Sequence[Step], work: _Work) -> d
         if end is not None and end.step == REQUEST:
             message = f"'{reference}' is no output of a step"
             ends = [f"{step.name}.{tensor.name}" for step in steps for tensor in step.signature.outputs]
-            work.problems.append(Problem(f"outputs.{name}", message, did_you_mean(reference, ends) or "write STEP.OUTPUT"))
+            work.problems.append(
+                Problem(f"outputs.{name}", message, did_you_mean(reference, ends) or "write STEP.OUTPUT")
+            )
         elif end in outputs.values():
             other = next(known for known, known_end in outputs.items() if known_end == end)
             message = f"'{reference}' is the output '{other}' already, and Triton gives a tensor one name"

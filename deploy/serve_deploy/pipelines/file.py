@@ -56,9 +56,9 @@ def parse_pipeline(path: Path, document: Any) -> PipelineText:
     """What a loaded file says; UsageError names the key that is wrong."""
     values = _mapping(document, "the file", "it has the keys name, steps and, if needed, outputs and max_batch_size")
     _refuse_unknown(values, ("name", "steps", "outputs", "max_batch_size"), "")
-    steps = _mapping(values.get("steps"), "steps", _EXAMPLE)
-    if not steps:
+    if not values.get("steps"):
         raise UsageError("it has no steps", hint=_EXAMPLE)
+    steps = _mapping(values["steps"], "steps", _EXAMPLE)
     return PipelineText(
         path=path,
         name=_text(values.get("name"), "name"),
@@ -139,8 +139,7 @@ def _text(value: Any, where: str) -> str | None:
 def _mapping(value: Any, where: str, hint: str) -> Mapping[Any, Any]:
     if isinstance(value, Mapping):
         return value
-    missing = f"{where} is missing" if value is None else f"{where} is not a mapping of keys to values"
-    raise UsageError(missing, hint=hint)
+    raise UsageError(f"{where} is empty" if value is None else f"{where} is not a mapping of keys to values", hint=hint)
 
 
 def _refuse_unknown(values: Iterable[Any], known: tuple[str, ...], where: str) -> None:

@@ -109,10 +109,13 @@ class _Unification:
         message = f"'{source}' is {shapes[0]}, and '{target}' takes {shapes[1]}"
         if pair.both_read:
             message = f"'{source}' takes {shapes[0]} and '{target}' {shapes[1]} from the same input"
-        yield Problem(input_field(target.step, target.tensor), message, self._advise(source, one, target, other))
+            fix = f"give one of them an input of its own: inputs: {{{target.tensor}: {target.step}_{target.tensor}}}"
+        else:
+            fix = self._advise(source, one, target, other)
+        yield Problem(input_field(target.step, target.tensor), message, fix)
 
     def _advise(self, source: End, one: TensorSpec, target: End, other: TensorSpec) -> str:
-        between = f"put a function step between '{source.step or 'the request'}' and '{target.step}'"
+        between = f"put a function step between '{source.step}' and '{target.step}'"
         if one.data_type is not other.data_type:
             return f"{between} that makes it {other.data_type.value}, or wire another tensor"
         if one.shape[1:] == other.shape or one.shape == other.shape[1:]:

@@ -60,9 +60,8 @@ class _Work:
             if step.input(own) is None:
                 names = [tensor.name for tensor in step.signature.inputs]
                 fix = did_you_mean(own, names) or f"it has: {', '.join(names) or 'no input'}"
-                self.problems.append(
-                    Problem(f"steps.{step.name}.inputs", f"{step.made_from} has no input '{own}'", fix)
-                )
+                message = f"'{reference}' cannot go to '{step.name}.{own}': {step.made_from} has no such input"
+                self.problems.append(Problem(input_field(step.name, own), message, fix))
             elif source := self.resolve(reference, input_field(step.name, own)):
                 self.wires.append(Wire(source, End(step.name, own)))
 
@@ -160,9 +159,8 @@ def _choose_outputs(text: PipelineText, steps: Sequence[Step], work: _Work) -> d
         if end is not None and end.step == REQUEST:
             message = f"'{reference}' is no output of a step"
             ends = [f"{step.name}.{tensor.name}" for step in steps for tensor in step.signature.outputs]
-            work.problems.append(
-                Problem(f"outputs.{name}", message, did_you_mean(reference, ends) or "write STEP.OUTPUT")
-            )
+            fix = did_you_mean(reference, ends) or f"a pipeline returns what its steps do: {', '.join(ends[-3:])}"
+            work.problems.append(Problem(f"outputs.{name}", message, fix))
         elif end in outputs.values():
             other = next(known for known, known_end in outputs.items() if known_end == end)
             message = f"'{reference}' is the output '{other}' already, and Triton gives a tensor one name"

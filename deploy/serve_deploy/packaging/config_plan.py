@@ -10,6 +10,7 @@ from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.model_config import (
     CONFIG_NAME,
+    CONFIGS_FOLDER,
     ConfigOptions,
     build_model_config,
     check_against_model,
@@ -22,7 +23,9 @@ from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.heritage import Heritage
 from serve_deploy.packaging.labels import Labels, choose_labels, keep_labels
+from serve_deploy.packaging.named_configs import note_named, plan_named
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.profiles import NamedPlan
 from serve_deploy.packaging.settings import describe_changes, describe_settings
 from serve_deploy.repository.model_folder import ModelFolder
 
@@ -31,7 +34,7 @@ from serve_deploy.repository.model_folder import ModelFolder
 class ConfigPlan:
     """The configuration, its text with reasons, every file beside the version folders by its relative path.
 
-    `labels` are the version's own, `settings` what the user set.
+    `labels` are the version's own, `settings` what the user set, `named` the configurations for GPUs.
     """
 
     config: Any
@@ -40,6 +43,7 @@ class ConfigPlan:
     files: Mapping[str, bytes]
     notes: tuple[str, ...]
     settings: Mapping[str, Any]
+    named: tuple[NamedPlan, ...] = ()
 
 
 def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
@@ -68,6 +72,7 @@ def _build(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage
         # A batch that the model was never seen to run might keep it from loading.
         warmup_batch_sizes=tuple(sorted({1, min(batch, max(analysis.batching.batch_sizes, default=1)) or 1})),
     )
+    named = plan_named(settings, analysis, options, heritage.existing)
     settings, notes = _with_profile(settings, analysis)
     config = build_model_config(signature, batch, settings)
     for problem in (*check_config(config, name), *check_against_model(config, signature)):
@@ -75,12 +80,13 @@ def _build(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage
     given = options.max_batch_size is not None
     reasons = explain_config(config, signature, analysis.batching, settings, batch_size_given=given)
     text = format_config(config, reasons)
-    files = {CONFIG_NAME: text.encode()}
+    files = {CONFIG_NAME: text.encode(), **{each.summary.path: each.text.encode() for each in named}}
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
     if analysis.samples:
         files[SAMPLES_NAME] = encode_samples(analysis.samples)
-    return ConfigPlan(config, text, labels, files, (*label_notes, *notes), heritage.settings)
+    notes = (*label_notes, *notes, *note_named(named, settings.version_policy))
+    return ConfigPlan(config, text, labels, files, notes, heritage.settings, named)
 
 
 def _kept_labels(heritage: Heritage) -> Labels:
@@ -149,7 +155,7 @@ def _join(version: int, analysis: ModelAnalysis, newer: ModelFolder) -> ConfigPl
 def _shared_files(folder: ModelFolder) -> Iterator[tuple[str, bytes]]:
     named = {CONFIG_NAME, *(tensor.label_filename for tensor in folder.config.output)}
     for path, file in folder.files.items():
-        if path in named or path.startswith((f"{WARMUP_FOLDER}/", "initial_state/")):
+        if path in named or path.startswith((f"{WARMUP_FOLDER}/", f"{CONFIGS_FOLDER}/", "initial_state/")):
             yield path, file.read_bytes()
     if folder.samples:
         yield SAMPLES_NAME, folder.samples.read_bytes()

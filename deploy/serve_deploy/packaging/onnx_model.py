@@ -57,7 +57,8 @@ def package_onnx_model(source: Path, name: str, options: PackageOptions, progres
                 manifest = _write(folder, analysis, plan, manifest, options, progress)
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+    named = {each.summary.path: each.text for each in plan.named}
+    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes, named)
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:

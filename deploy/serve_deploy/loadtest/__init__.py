@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, TlsOptions, parse_endpoint
 from serve_deploy.loadtest.loads import Search, parse_loads
+from serve_deploy.loadtest.mix_options import MixOptions, split_load
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.options import JudgingOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
-    from serve_deploy.reports.report import LoadTestReport
+    from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 __all__ = [
     "ClosedLoop",
@@ -21,6 +23,7 @@ __all__ = [
     "Endpoint",
     "JudgingOptions",
     "LoadTestOptions",
+    "MixOptions",
     "PoissonRate",
     "Ramp",
     "Replay",
@@ -30,6 +33,8 @@ __all__ = [
     "parse_loads",
     "require_slo",
     "run_loadtest",
+    "run_mixed_loadtest",
+    "split_load",
 ]
 
 
@@ -44,6 +49,20 @@ def run_loadtest(
     from serve_deploy.loadtest.runner import run
 
     return run(options, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
+
+
+def run_mixed_loadtest(
+    parts: Sequence[LoadTestOptions], *, on_snapshot: Listener | None = None, progress: Progress = silent
+) -> ReportSet:
+    """Measure several models of one endpoint at the same time: each with its own options, loads and report.
+
+    The n-th measurement of each starts together with the others' n-th. A last report, "all models", adds everything
+    up; it is left out where a part was cut short, or the loads are not of one kind. UsageError where the parts measure
+    different numbers of loads, or ask for what only one model at a time can have.
+    """
+    from serve_deploy.loadtest.mix import run_mix
+
+    return run_mix(parts, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
 
 
 def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:

@@ -21,7 +21,7 @@ from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
 from serve_deploy.loadtest.messages import Job, Prepare
 from serve_deploy.loadtest.requests import Rotation
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers import Generators, Workers
 from serve_deploy.triton import TritonServer
 
 
@@ -111,7 +111,11 @@ def test_interrupt_between_periods_ends_the_run(triton: TritonServer) -> None:
 
 def test_workers_that_still_start_are_deaf_to_interrupts() -> None:
     """Ctrl-C reaches the whole process group: a generator process that has not come up yet does not die of it."""
-    with Interruption() as interruption, Workers(2, interruption) as started:
+    with (
+        Interruption() as interruption,
+        Generators(2) as generators,
+        Workers(generators.channels(), interruption) as started,
+    ):
         for number in INTERRUPTS:
             for pid in workers():
                 os.kill(pid, number)

@@ -81,10 +81,10 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
     from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
+    from serve_deploy.packaging.package import package as package
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
-    from serve_deploy.packaging.pipeline import package as package
     from serve_deploy.planning.arrival_traces import Trace as Trace
     from serve_deploy.planning.arrival_traces import read_trace as read_trace
     from serve_deploy.planning.options import PlanOptions as PlanOptions
@@ -211,7 +211,7 @@ _PLACES = {
     "deploy": "cluster.deployment",
     "infer": "inference.request",
     "judge": "reports.judging",
-    "package": "packaging.pipeline",
+    "package": "packaging.package",
     "parse_endpoint": "endpoint.address",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",

@@ -23,7 +23,7 @@ from serve_cli.package_report import print_summary
 from serve_deploy.errors import Interrupted
 from serve_deploy.manifest import Verification
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import PackageSummary, package, package_model
+from serve_deploy.packaging.package import PackageSummary, package, package_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 Command = Callable[..., tuple[int, str, str]]
@@ -471,7 +471,7 @@ import re, sys
 from pathlib import Path
 from serve_deploy.errors import Interrupted
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package_model
+from serve_deploy.packaging.package import package_model
 package_model(Path(sys.argv[1]), PackageOptions(repository=Path(sys.argv[2]), verify=False, max_batch_size=4))
 # Not ru_maxrss, which a process inherits from whoever forked it: here from pytest, however large that has grown.
 print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024)

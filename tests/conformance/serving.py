@@ -20,7 +20,7 @@ from serve_deploy.endpoint.model import Model, with_served_ranks
 from serve_deploy.endpoint.payload import Sample
 from serve_deploy.errors import InvalidModelError, ServeError
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package_model
+from serve_deploy.packaging.package import package_model
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 

@@ -14,7 +14,7 @@ from registry_models import FIXED_TO_1, MODELS, RegistryModel, fetch_model
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package_model
+from serve_deploy.packaging.package import package_model
 
 pytestmark = pytest.mark.skipif("SERVE_CORPUS" not in os.environ, reason="set SERVE_CORPUS to a folder to fetch into")
 

@@ -11,7 +11,7 @@ from checkpoints import config_file
 
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package
+from serve_deploy.packaging.package import package
 from serve_deploy.triton import start_server
 from serve_deploy.triton.embedded import _lay_out_backends, _package_root
 from serve_deploy.triton.options import ServerOptions

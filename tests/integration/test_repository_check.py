@@ -15,7 +15,7 @@ from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import CheckedModel, check_repository
 from serve_deploy.errors import UsageError
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package_model
+from serve_deploy.packaging.package import package_model
 
 FIXED = doubling_model((1, 3))
 ENSEMBLE = """

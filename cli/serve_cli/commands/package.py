@@ -40,7 +40,7 @@ def package(models: Models, options: PackageOptions, verbose: Verbose = False, j
     serve package detector.onnx --max-batch-size 16 --optimize tensorrt:fp16 --no-verify
     serve package meta-llama/Llama-3.1-8B --backend vllm --gpu-profile l4
     """
-    from serve_deploy.packaging.pipeline import package as package_models
+    from serve_deploy.packaging.package import package as package_models
 
     with output.progress() as progress:
         summary = package_models(models, options, progress=progress)

@@ -15,6 +15,7 @@ from serve_deploy.reports.options import JudgingOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
+    from serve_deploy.loadtest.workers import Workers
     from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 __all__ = [
@@ -39,16 +40,26 @@ __all__ = [
 
 
 def run_loadtest(
-    options: LoadTestOptions, *, on_snapshot: Listener | None = None, progress: Progress = silent
+    options: LoadTestOptions,
+    *,
+    on_snapshot: Listener | None = None,
+    progress: Progress = silent,
+    workers: Workers | None = None,
 ) -> LoadTestReport:
     """Measure a Triton endpoint and return the judged report; `on_snapshot` hears how it goes twice a second.
+
+    `workers` are generator processes that the caller keeps for several runs, so that each does not start its own.
 
     UsageError and EndpointError say, before the first request, that it cannot be done. Once requests were sent there
     is a report: with `complete` false where Ctrl-C or the server's death cut it short, as `ended_by` says.
     """
-    from serve_deploy.loadtest.runner import run
+    from functools import partial
 
-    return run(options, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
+    from serve_deploy.loadtest.runner import run
+    from serve_deploy.loadtest.seat import sit_alone
+
+    listener = on_snapshot or (lambda _snapshot: None)
+    return run(options, on_snapshot=listener, progress=progress, take_seat=partial(sit_alone, kept=workers))
 
 
 def run_mixed_loadtest(

@@ -27,7 +27,7 @@ from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.messages import Job
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.requests import RequestSource, build_source, check_options
-from serve_deploy.loadtest.seat import TakeSeat, sit_alone
+from serve_deploy.loadtest.seat import Seat, TakeSeat, sit_alone
 from serve_deploy.loadtest.session import Session
 from serve_deploy.loadtest.token_questions import TokenQuestions
 from serve_deploy.progress import Progress
@@ -85,7 +85,8 @@ def run(
     ):
         progress(f"asking {options.endpoint.url} about {options.model}")
         subject = _prompted(options, control, prompts, objectives) if prompts else _plain(options, control)
-        report = _measure(options, subject, gates, baseline, listener, progress, take_seat)
+        seat = take_seat(options.processes)
+        report = _measure(options, subject, seat, gates, baseline, listener, progress)
     return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
@@ -158,30 +159,31 @@ def _prompted(
 def _measure(
     options: LoadTestOptions,
     subject: contextlib.AbstractContextManager[_Subject],
+    taken: contextlib.AbstractContextManager[Seat],
     gates: Sequence[Gate],
     baseline: Baseline | None,
     on_snapshot: Listener,
     progress: Progress,
-    take_seat: TakeSeat,
 ) -> LoadTestReport:
-    with subject as asked, take_seat(options.processes) as seat:
+    def build_job(number: int) -> Job:
+        return Job(
+            endpoint=options.endpoint,
+            source=asked.source,
+            validate=options.validate,
+            streaming=options.streaming,
+            timeout_seconds=options.patience_seconds,
+            worker=number,
+            workers=seat.workers.count,
+        )
+
+    with subject as asked, taken as seat:
         if baseline:
             require_same_answers([asked.tokens.protocol] if asked.tokens else [], baseline.report, baseline.name)
         progress(f"sending {describe_data(asked.data)}")
-        seat.workers.introduce(
-            lambda number: Job(
-                endpoint=options.endpoint,
-                source=asked.source,
-                validate=options.validate,
-                streaming=options.streaming,
-                timeout_seconds=options.patience_seconds,
-                worker=number,
-                workers=options.processes,
-            )
-        )
         session = Session(options, asked.control, asked.model, seat, on_snapshot, progress, asked.tokens)
-        if isinstance(options.loads, Search):
-            session.search(options.loads, gates)
-        else:
-            session.sweep(options.loads)
+        with seat.workers.run(seat.interruption, build_job):
+            if isinstance(options.loads, Search):
+                session.search(options.loads, gates)
+            else:
+                session.sweep(options.loads)
     return session.report(asked.server_version, asked.data)

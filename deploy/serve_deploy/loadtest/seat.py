@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ConstantRate, LoadShape
@@ -35,13 +35,9 @@ TakeSeat = Callable[[int], AbstractContextManager[Seat]]
 
 
 @contextmanager
-def sit_alone(processes: int) -> Iterator[Seat]:
-    """Measure one model, with generator processes of its own."""
-    with (
-        Interruption() as interruption,
-        Generators(processes) as generators,
-        Workers(generators.channels(), interruption) as workers,
-    ):
+def sit_alone(processes: int, kept: Workers | None = None) -> Iterator[Seat]:
+    """Measure one model alone, with workers of its own or with those that the caller keeps."""
+    with Interruption() as interruption, nullcontext(kept) if kept else Workers(processes) as workers:
         yield Seat(interruption, workers, lambda _shape: time.monotonic() + _LEAD_SECONDS, lambda: None)
 
 
@@ -74,5 +70,5 @@ class Meeting:
             spread = number / self.models / shape.rate if isinstance(shape, ConstantRate) else 0.0
             return self._start + spread
 
-        with Workers(self.generators.channels(number), self.interruption) as workers:
+        with Workers(self.generators.count, self.generators, number) as workers:
             yield Seat(self.interruption, workers, start, self.break_up)

@@ -131,7 +131,7 @@ class Session:
 
     @property
     def _connections_each(self) -> int:
-        return max(self.options.connections // self.options.processes, 1)
+        return max(self.options.connections // self.seat.workers.count, 1)
 
     def _plan(self, shape: LoadShape, seconds: float, backlog_seconds: float, requests: int | None) -> PeriodPlan:
         return PeriodPlan(

@@ -21,7 +21,7 @@ from serve_deploy.arrivals.schedule import Schedule, split_evenly
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
-from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.prompting import Prompting
 from serve_deploy.loadtest.recorder import SUCCEEDED
@@ -42,7 +42,7 @@ class Worker:
         self._lost = False
 
     def accept(self, job: Job) -> None:
-        """Learn what the run is about."""
+        """Learn what a run is about."""
         self._job = job
         self._exchange = _open_exchange(job)
         self._exchange.client = _open_client(job, self._exchange)
@@ -169,8 +169,10 @@ class Worker:
             self._exchange.note_unfinished(slot)
         return tuple(slot.sent for slot in busy)
 
-    async def close(self) -> None:
+    async def leave(self) -> None:
         """Close the idle connections in order, so that the server need not wait for them."""
+        self.stop()
+        gc.unfreeze()
         for slot in list(self._exchange.slots):
             slot.close()
         await self._exchange.client.close()
@@ -244,8 +246,9 @@ async def _serve(incoming: int, outgoing: int) -> None:
                         tasks.create_task(worker.measure(message, worker.begin(message)))
                     case Stop():
                         worker.stop()
+                    case Leave():
+                        await worker.leave()
         worker.stop()
-    await worker.close()
     transport.close()
 
 

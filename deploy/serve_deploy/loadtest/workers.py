@@ -12,12 +12,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
-from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 
 _STOP_SECONDS = 5.0
 
@@ -100,22 +99,28 @@ class GeneratorProcess:
 
 
 class Generators:
-    """The generator processes of a run, which all models share; the end of the context ends them."""
+    """Generator processes that several models share; the end of the context ends them."""
 
     def __init__(self, count: int, models: int = 1) -> None:
-        self._count, self._models = count, models
+        self.count, self._models = count, models
         self._processes: list[GeneratorProcess] = []
 
-    def __enter__(self) -> Generators:
-        for number in range(self._count):
+    def start(self) -> None:
+        """Start them all."""
+        for number in range(self.count):
             self._processes.append(GeneratorProcess(number, self._models))
-        return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End them all."""
         for process in self._processes:
             process.close()
+
+    def __enter__(self) -> Generators:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def channels(self, model: int = 0) -> list[Channel]:
         """The way to each process for one of the models."""
@@ -139,30 +144,45 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 class Workers:
-    """What the generator processes do for one model; an interruption ends the period."""
+    """What generator processes do for one model, in one run after the other.
 
-    def __init__(self, channels: Sequence[Channel], interruption: Interruption) -> None:
+    They are `generators`' if those are given; else as many as `count` says, which the end of the context ends.
+    """
+
+    def __init__(self, count: int, generators: Generators | None = None, model: int = 0) -> None:
+        self.count = count
         self._selector = selectors.DefaultSelector()
-        self._interruption = interruption
-        self._channels = channels
+        self._generators, self._model = generators or Generators(count), model
+        self._are_own = generators is None
+        self._channels: Sequence[Channel] = ()
 
     def __enter__(self) -> Workers:
-        self._selector.register(self._interruption.file, selectors.EVENT_READ)
+        if self._are_own:
+            self._generators.start()
+        self._channels = self._generators.channels(self._model)
         for channel in self._channels:
             self._selector.register(channel.output, selectors.EVENT_READ, channel)
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._selector.close()
         for channel in self._channels:
             channel.close()
+        if self._are_own:
+            self._generators.close()
 
-    def introduce(self, build_job: Callable[[int], Job]) -> None:
-        """Tell each worker, by its number, what the run is about."""
+    @contextlib.contextmanager
+    def run(self, interruption: Interruption, build_job: Callable[[int], Job]) -> Iterator[None]:
+        """Tell each worker, by its number, what a run is about; an interruption ends its period at once."""
+        self._selector.register(interruption.file, selectors.EVENT_READ)
         for channel in self._channels:
             channel.send(build_job(channel.number))
+        try:
+            yield
+        finally:
+            self._broadcast(Leave())
+            with contextlib.suppress(KeyError):  # it happened
+                self._selector.unregister(interruption.file)
 
     def prepare(self, message: Prepare) -> str | None:
         """Have all slots opened; returns why not where that failed."""

@@ -15,7 +15,7 @@ from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import check_repository
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package
+from serve_deploy.packaging.package import package
 from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, read_model_folder
 
 VLLM = f'backend: "vllm" model_transaction_policy {{ decoupled: true }} {REPORT_CUSTOM_METRICS} '

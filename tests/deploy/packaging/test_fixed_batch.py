@@ -10,7 +10,7 @@ from batching_models import parse_graph, save
 
 from serve_deploy.onnx.session import open_model
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import PackagedModel, package_model
+from serve_deploy.packaging.package import PackagedModel, package_model
 
 
 def package(text: str, folder: Path, **options: object) -> PackagedModel:

@@ -16,8 +16,8 @@ from serve_deploy.manifest import LanguageModel, read_manifest
 from serve_deploy.model_config import ConfigOptions, VersionPolicy, check_config, parse_config
 from serve_deploy.packaging.language_model_options import LanguageModelOptions, LoraAdapter, read_lora
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.package import package
 from serve_deploy.packaging.packaged import FailedModel, PackagedModel
-from serve_deploy.packaging.pipeline import package
 
 
 class Packager:

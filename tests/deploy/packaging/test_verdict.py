@@ -14,7 +14,7 @@ from serve_deploy.batch_axis import Cause, GraphWitness
 from serve_deploy.errors import UsageError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import PackagedModel, package_model
+from serve_deploy.packaging.package import PackagedModel, package_model
 from serve_deploy.packaging.verdict import join_witnesses
 
 MIXES = Cause("/max", "ReduceMax", "mixes", "reduces over the batch axis", ("y",), None)

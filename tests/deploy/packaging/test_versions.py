@@ -15,7 +15,7 @@ from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.manifest import MANIFEST_NAME, read_manifest
 from serve_deploy.model_config import ConfigOptions, QueuePolicy, VersionPolicy
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import PackagedModel, package_model
+from serve_deploy.packaging.package import PackagedModel, package_model
 from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 
 SET = ConfigOptions(

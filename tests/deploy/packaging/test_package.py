@@ -10,7 +10,7 @@ from batching_models import parse_graph, save
 from onnx_models import doubling_model
 
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.pipeline import package_model
+from serve_deploy.packaging.package import package_model
 
 
 def needs_fix() -> onnx.ModelProto:

@@ -1,15 +1,12 @@
-"""From model files to verified versions in a model repository."""
+"""From an ONNX file to a verified version in a model repository."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
-from serve_deploy.files.temporary import remove_abandoned
+from serve_deploy.errors import InvalidModelError, ServeError
 from serve_deploy.manifest import Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
@@ -17,19 +14,17 @@ from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
 from serve_deploy.packaging.heritage import inherit
-from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
-from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
+from serve_deploy.packaging.packaged import PackagedModel
 from serve_deploy.packaging.servable import Servable, make_servable
-from serve_deploy.progress import Progress, silent
+from serve_deploy.progress import Progress
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_repository import (
     ModelSource,
     check_policy,
     choose_version,
     commit_version,
-    default_model_name,
     digest_files,
     place_model,
     require_same_tensors,
@@ -38,46 +33,11 @@ from serve_deploy.repository.model_repository import (
 )
 
 
-def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
-    """Package each model by itself; UsageError where two of them would have the same name."""
-    require_applicable(options, several=len(sources) > 1)
-    remove_abandoned(Path(tempfile.gettempdir()))
-    names = [_choose_name(source, options) for source in sources]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise UsageError(
-                f"{sources[names.index(name)]} and {sources[index]} would both be the model '{name}'",
-                hint="package them one by one, each with a `name`"
-                if options.name is None
-                else "`name` is for a single model",
-            )
-    packaged, failed = [], []
-    for source in sources:
-        try:
-            packaged.append(_package_one(source, options, progress))
-        except ServeError as error:
-            failed.append(FailedModel(source, error.message, error.hint, error.exit_code))
-        except KeyboardInterrupt:
-            if not packaged:
-                raise
-            raise Interrupted(
-                f"interrupted; packaged before that: {', '.join(model.name for model in packaged)}"
-            ) from None
-    return PackageSummary(tuple(packaged), tuple(failed))
-
-
-def _package_one(source: Path, options: PackageOptions, progress: Progress) -> PackagedModel:
-    if options.backend == "onnxruntime":
-        return package_model(source, options, progress=progress)
-    return package_language_model(source, _choose_name(source, options), options, progress)
-
-
-def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
-    """Package one model file; on any error, and on Ctrl-C, the repository is as it was before."""
+def package_onnx_model(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
+    """Package one ONNX file; on any error, and on Ctrl-C, the repository is as it was before."""
     from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
-    name = _choose_name(source, options)
     destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
@@ -98,14 +58,6 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
-
-
-def _choose_name(source: Path, options: PackageOptions) -> str:
-    if options.name is not None:
-        return options.name
-    # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.
-    whole = Path(f"{source.resolve().name if source.is_dir() else source.name}.-")
-    return default_model_name(source if options.backend == "onnxruntime" else whole)
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:

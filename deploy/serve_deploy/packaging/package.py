@@ -1,0 +1,75 @@
+"""From model files to models in a repository: each source goes to what packages its kind."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from serve_deploy.errors import Interrupted, ServeError, UsageError
+from serve_deploy.files.temporary import remove_abandoned
+from serve_deploy.packaging.language_model import package_language_model, require_applicable
+from serve_deploy.packaging.onnx_model import package_onnx_model
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
+from serve_deploy.progress import Progress, silent
+from serve_deploy.repository.model_repository import default_model_name
+
+Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
+
+
+def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
+    """Package each model by itself; UsageError where two of them would have the same name."""
+    require_applicable(options, several=len(sources) > 1)
+    remove_abandoned(Path(tempfile.gettempdir()))
+    names = [_choose_name(source, options) for source in sources]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise UsageError(
+                f"{sources[names.index(name)]} and {sources[index]} would both be the model '{name}'",
+                hint="package them one by one, each with a `name`"
+                if options.name is None
+                else "`name` is for a single model",
+            )
+    packaged, failed = [], []
+    for source in sources:
+        try:
+            packaged.append(package_model(source, options, progress=progress))
+        except ServeError as error:
+            failed.append(FailedModel(source, error.message, error.hint, error.exit_code))
+        except KeyboardInterrupt:
+            if not packaged:
+                raise
+            raise Interrupted(
+                f"interrupted; packaged before that: {', '.join(model.name for model in packaged)}"
+            ) from None
+    return PackageSummary(tuple(packaged), tuple(failed))
+
+
+def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
+    """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
+    packager = next(packager for takes, packager in _KINDS if takes(source, options))
+    return packager(source, _choose_name(source, options), options, progress)
+
+
+def _is_language_model(_source: Path, options: PackageOptions) -> bool:
+    return options.backend != "onnxruntime"
+
+
+def _is_anything(_source: Path, _options: PackageOptions) -> bool:
+    return True
+
+
+# The first that takes a source packages it.
+_KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
+    (_is_language_model, package_language_model),
+    (_is_anything, package_onnx_model),
+)
+
+
+def _choose_name(source: Path, options: PackageOptions) -> str:
+    if options.name is not None:
+        return options.name
+    # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.
+    whole = Path(f"{source.resolve().name if source.is_dir() else source.name}.-")
+    return default_model_name(whole if _is_language_model(source, options) else source)

@@ -18,6 +18,11 @@ def lay_out(function_files: Mapping[str, bytes], requirements: Sequence[str]) ->
     return {**adapter, **own, **listed}
 
 
-def parameters_of(file: str, function: str, text: Sequence[str]) -> dict[str, str]:
+def parameters_of(file: str, function: str, text: Sequence[str], *, merges: bool = True) -> dict[str, str]:
     """What config.pbtxt tells the adapter."""
-    return {"function": f"{file}:{function}", **({"text": ",".join(text)} if text else {})}
+    told = {"function": f"{file}:{function}"}
+    if text:
+        told["text"] = ",".join(text)
+    if not merges:
+        told["merge_requests"] = "false"
+    return told

@@ -73,7 +73,8 @@ class TritonPythonModel:
 
     def _respond(self, request: Any, answer: Any) -> Any:
         if isinstance(answer, RefusedError):
-            return pb_utils.InferenceResponse([], pb_utils.TritonError(str(answer)))
+            code = pb_utils.TritonError.INVALID_ARG if answer.of_request else pb_utils.TritonError.INTERNAL
+            return pb_utils.InferenceResponse([], pb_utils.TritonError(str(answer), code))
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted])
 

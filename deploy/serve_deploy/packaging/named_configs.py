@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.model_config import (
     ConfigOptions,
-    VersionPolicy,
     check_against_model,
     check_config,
     named_config_path,
@@ -20,7 +19,7 @@ from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.gpu_sizing import MemoryNeed
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.profile_names import CPU
-from serve_deploy.packaging.profiles import Basis, NamedPlan, check_profiles, plan_profile
+from serve_deploy.packaging.profiles import Basis, NamedPlan, check_profiles, plan_profile, serves_one
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import hash_file
@@ -57,16 +56,6 @@ def plan_named(
     return tuple(plans)
 
 
-def note_named(plans: tuple[NamedPlan, ...], policy: VersionPolicy | None) -> Iterator[str]:
-    """What the user should know of them."""
-    for plan in plans:
-        yield from plan.notes
-    if any(plan.summary.accelerator == "tensorrt" for plan in plans):
-        yield "the GPUs' configurations were not run: TensorRT builds its engine when the model first loads there"
-        if not _serves_one(policy):
-            yield "no engine is kept: several versions are served, and one would be given the other's engine"
-
-
 def _require_ours(names: tuple[str, ...], existing: ModelFolder) -> None:
     written = {file.path for file in existing.manifest.files} if existing.manifest else set()
     for name in names:
@@ -95,7 +84,7 @@ def _read_basis(settings: ConfigOptions, analysis: ModelAnalysis, options: Packa
     precision = find_precision(graph)
     need = MemoryNeed(_weights_bytes(opened), peak_activation_bytes(graph, _largest(basis.shapes)))
     folder = None
-    if _serves_one(settings.version_policy):
+    if serves_one(settings.version_policy):
         folder = str(PurePosixPath(options.engine_cache) / f"engines-{settings.name}-{_digest(opened)}")
     return replace(basis, need=need, precision=precision, cache_folder=folder)
 
@@ -119,8 +108,3 @@ def _digest(opened: OpenedModel) -> str:
     own = opened.model.sha256 if opened.content is None else hashlib.sha256(opened.content).hexdigest()
     parts = [own, *map(hash_file, opened.model.external_files)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:_DIGEST_LENGTH]
-
-
-def _serves_one(policy: VersionPolicy | None) -> bool:
-    """Whether one version is served: a second would find the first one's engine under its own name."""
-    return policy is None or policy.latest == 1 or len(policy.specific) == 1

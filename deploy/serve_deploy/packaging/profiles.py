@@ -5,7 +5,7 @@ Triton takes configs/NAME.pbtxt in place of config.pbtxt when it is started with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from serve_deploy.model_config import (
 )
 from serve_deploy.model_config.accelerators import Optimization
 from serve_deploy.model_config.optimization import with_shape_profile
-from serve_deploy.model_config.options import Devices
+from serve_deploy.model_config.options import Devices, VersionPolicy
 from serve_deploy.packaging.gpu_sizing import GpuSizing, MemoryNeed, in_words, size_for_gpu
 from serve_deploy.packaging.profile_names import CPU
 from serve_deploy.releases import NAMED_CONFIGS_SINCE, find_release
@@ -195,9 +195,8 @@ def _explain_precision(precision: str, gpu: GpuProfile) -> str:
     if precision != "FP32":
         return "as the model computes"
     products = ", products in TF32" if _capability(gpu) >= _TF32_CAPABILITY else ""
-    return (
-        f"as the model computes{products}; FP16 is faster and changes answers: serve package --optimize tensorrt:fp16"
-    )
+    faster = "FP16 is faster and changes answers: serve package --optimize tensorrt:fp16"
+    return f"as the model computes{products}; {faster}"
 
 
 def _engine_folder(name: str, basis: Basis) -> str:
@@ -240,3 +239,18 @@ def _finish(name: str, basis: Basis, draft: _Draft, sizing: GpuSizing | None = N
         gpu_bytes=PROFILES[name].usable_bytes if sizing else 0,
     )
     return NamedPlan(config, text, summary)
+
+
+def note_named(plans: tuple[NamedPlan, ...], policy: VersionPolicy | None) -> Iterator[str]:
+    """What the user should know of them."""
+    for plan in plans:
+        yield from plan.notes
+    if any(plan.summary.accelerator == "tensorrt" for plan in plans):
+        yield "the GPUs' configurations were not run: TensorRT builds its engine when the model first loads there"
+        if not serves_one(policy):
+            yield "no engine is kept: several versions are served, and one would be given the other's engine"
+
+
+def serves_one(policy: VersionPolicy | None) -> bool:
+    """Whether one version is served: a second would find the first one's engine under its own name."""
+    return policy is None or policy.latest == 1 or len(policy.specific) == 1

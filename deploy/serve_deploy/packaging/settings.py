@@ -18,7 +18,7 @@ from serve_deploy.refused_values import say_plainly
 
 Settings = dict[str, Any]
 # These follow from the model.
-_DERIVED = {"name", "label_files", "warmup", "warmup_batch_sizes"}
+_DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
 _OWN = ("release", "max_batch_size", "profiles", "engine_cache")
 _KNOWN = {*_CONFIG, *_OWN, "warmup", "labels"}

@@ -210,6 +210,19 @@ class Pipeline(_Document):
     wires: tuple[tuple[str, str], ...]
 
 
+class ProfileConfig(_Document):
+    """One configuration for a GPU, or for the CPU, in numbers; `instance_bytes` is estimated, None where nothing is."""
+
+    profile: str
+    path: str
+    instances: int
+    max_batch_size: int
+    accelerator: str = ""
+    precision: str = ""
+    instance_bytes: int | None = None
+    gpu_bytes: int = 0
+
+
 class Manifest(_Document):
     """Everything that other commands need to know of a packaged model."""
 
@@ -237,6 +250,8 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
+    profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
     # Of an ensemble that `pipeline` wrote; ONNX has no part in it but through its members.

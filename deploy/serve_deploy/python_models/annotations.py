@@ -61,7 +61,10 @@ class _Tensor:
 def _read_parameter(parameter: inspect.Parameter, hints: Mapping[str, Any], where: str) -> _Tensor:
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-        raise InvalidModelError(f"{where}: '{parameter}' is no input", hint="name every input, and take it by its name")
+        raise InvalidModelError(
+            f"{where}: '{parameter.replace(annotation=parameter.empty)}' is no input",
+            hint="name every input, and take it by its name",
+        )
     if name not in hints:
         raise InvalidModelError(f"{where}: input '{name}' is not annotated", hint=_EXAMPLE)
     hint = hints[name]

@@ -13,10 +13,6 @@ from serve_deploy.tensors.types import ModelSignature
 _REASONS = {
     "backend": "Triton runs 1/model.py in its Python backend",
     "instance_group.count": "one Python process; each further one needs its own memory, and a core to be of use",
-    "parameters": "read by 1/model.py",
-    "parameters[function]": "the file in 1/function and its function",
-    "parameters[text]": "inputs that the function takes as text, not as bytes",
-    "parameters[merge_requests]": "false: each request is a call of its own",
     "input.optional": "the function has a default for it",
 }
 
@@ -29,8 +25,6 @@ def build_python_config(name: str, model: PythonModel, options: ConfigOptions | 
     config.backend = BACKEND
     for tensor, spec in zip(config.input, model.signature.inputs, strict=True):
         tensor.optional = spec.optional
-    for key, value in model.parameters.items():
-        config.parameters[key].string_value = value
     return config
 
 

@@ -32,6 +32,5 @@ class PythonModel:
     max_batch_size: int
     files: Mapping[str, bytes]
     run: Callable[[Arrays], Arrays]
-    parameters: Mapping[str, str]
     requirements: tuple[str, ...] = ()
     samples: tuple[Arrays, ...] = ()

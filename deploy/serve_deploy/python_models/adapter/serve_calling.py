@@ -19,7 +19,11 @@ Arrays = Mapping[str, Array]
 
 
 class RefusedError(Exception):
-    """What the function cannot do, in words for whoever asked."""
+    """What the function cannot do, in words for whoever asked; `of_request`: other inputs could be answered."""
+
+    def __init__(self, message: str, *, of_request: bool = False) -> None:
+        super().__init__(message)
+        self.of_request = of_request
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Caller:
         try:
             returned = self.function(**arguments)
         except Exception as error:
-            raise RefusedError(_say(error)) from error
+            # Python's word for an argument that will not do; all else is a fault of the function.
+            raise RefusedError(_say(error), of_request=isinstance(error, ValueError)) from error
         rows = len(next(iter(arrays.values()))) if self.batched and arrays else None
         return {
             tensor.name: _give(tensor, value, rows)
@@ -92,7 +97,8 @@ def _take(type_name: str, name: str, array: Array) -> Array:
         try:
             items = [item.decode() for item in items]
         except UnicodeDecodeError as error:
-            raise RefusedError(f"'{name}' is not UTF-8 text: {error.reason} at byte {error.start}") from None
+            message = f"'{name}' is not UTF-8 text: {error.reason} at byte {error.start}"
+            raise RefusedError(message, of_request=True) from None
     return _objects(items, array.shape)
 
 

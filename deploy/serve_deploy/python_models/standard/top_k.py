@@ -14,7 +14,7 @@ _SETTINGS = json.loads((Path(__file__).parent / "settings.json").read_text(encod
 _LABELS = np.array([label.encode() for label in _SETTINGS["labels"]], dtype=object) if _SETTINGS["labels"] else None
 
 
-def top_k(**inputs: _Array) -> dict[str, _Array]:
+def top_k(**inputs: _Array) -> tuple[_Array, ...]:
     """Scores [N, C] to labels, scores and indices [N, k], the highest first and of equal ones the first first."""
     (logits,) = inputs.values()
     k, classes = _SETTINGS["k"], logits.shape[1]
@@ -24,8 +24,8 @@ def top_k(**inputs: _Array) -> dict[str, _Array]:
         raise ValueError(f"there are {classes} classes and {len(_LABELS)} labels")
     scores = _ACTIVATIONS[_SETTINGS["activation"]](logits.astype(np.float32))
     indices = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    found = {"scores": np.take_along_axis(scores, indices, axis=1), "indices": indices.astype(np.int64)}
-    return found if _LABELS is None else {"labels": _LABELS[indices], **found}
+    found = (np.take_along_axis(scores, indices, axis=1), indices.astype(np.int64))
+    return found if _LABELS is None else (_LABELS[indices], *found)
 
 
 def _softmax(values: _Array) -> _Array:

@@ -72,8 +72,11 @@ WRONG = {
         max_batch_size: 8
         steps: {decode: {model: decode}, classifier: {model: single}}""",
     "more_rows_than_a_member_takes": """
-        steps: {classifier: {model: sixteen}, labels: {model: labels}, decode: {model: blend, inputs: {a: classifier.logits, b: classifier.logits}}}
-        outputs: [labels.label, decode.scores]""",
+        steps:
+          classifier: {model: sixteen}
+          labels: {model: labels}
+          blend: {model: blend, inputs: {a: classifier.logits, b: classifier.logits}}
+        outputs: [labels.label, blend.scores]""",
     "rows_that_differ_over_two_wires": """
         steps:
           classifier: {model: sixteen}

@@ -29,4 +29,5 @@ def test_every_wrong_pipeline_is_refused_in_these_words(golden: Callable[[str, s
 def test_a_refusal_names_two_ends(name: str) -> None:
     """Of a wire, of a circle, or a key of the file and the step that it does not fit."""
     said = say(name).split("\npipeline.yaml", 1)[1]
-    assert said.count("'") >= 2 and "hint: " in said or "fix: " in said
+    assert said.count("'") >= 2
+    assert "hint: " in said or "fix: " in said

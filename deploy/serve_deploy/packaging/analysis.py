@@ -16,7 +16,10 @@ from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
     from serve_deploy.batch_axis import GraphWitness
+    from serve_deploy.manifest import StateProof
+    from serve_deploy.model_config.sequence_batching import SequenceBatching
     from serve_deploy.onnx.session import OpenedModel
+    from serve_deploy.packaging.stateful import StatefulModel
     from serve_deploy.samples.files import Sample, Samples
     from serve_deploy.samples.graph_hints import InputHints
     from serve_deploy.samples.landmarks import Landmarks
@@ -28,8 +31,20 @@ _FEWEST_TO_COMPARE = 2
 
 
 @dataclass(frozen=True)
+class StatefulAnalysis:
+    """A model whose state Triton keeps: how its sequences are served, and what was proven of them."""
+
+    model: StatefulModel
+    sequences: SequenceBatching
+    proof: StateProof
+
+
+@dataclass(frozen=True)
 class ModelAnalysis:
-    """Findings on one model; `returned` has the shapes that the first sample's outputs really had."""
+    """Findings on one model; `returned` has the shapes that the first sample's outputs really had.
+
+    `samples` are what clients send: without the state, where Triton keeps it.
+    """
 
     opened: OpenedModel
     signature: ModelSignature
@@ -37,10 +52,11 @@ class ModelAnalysis:
     samples: Samples
     samples_are_generated: bool = False
     returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    stateful: StatefulAnalysis | None = None
 
 
 @dataclass(frozen=True)
-class _Graph:
+class Graph:
     """What the graph tells of inputs, of the values it compares them with, and of the batch axis."""
 
     hints: Mapping[str, InputHints]
@@ -60,7 +76,7 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
     name, signature = opened.model.path.name, opened.signature
     attempts: tuple[str, ...] = ()
     progress(f"reading the graph of {name}")
-    graph = _read_graph(opened)
+    graph = read_graph(opened)
     if options.samples:
         found = _read_samples(options.samples, signature)
     else:
@@ -69,10 +85,10 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
         found, attempts = generated.samples, generated.attempts
     progress(f"proving whether {name} batches")
     more = (lambda: generate_samples(opened, hints=graph.hints).samples) if options.samples else None
-    proof = _prove(opened, graph, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
+    proof = prove_batches(opened, graph, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
     if options.samples and not proof.max_batch_size:
         found = _read_samples(options.samples, signature, split=False)
-    kept = _keep(found)
+    kept = keep_samples(found)
     if not kept and options.verify and not options.dry_run:
         raise VerificationError(
             f"{opened.model.path} cannot be verified: it accepted none of the {len(attempts)} inputs tried, such as "
@@ -83,7 +99,7 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
     return ModelAnalysis(opened, signature, proof, kept, options.samples is None, returned)
 
 
-def _read_graph(opened: OpenedModel) -> _Graph:
+def read_graph(opened: OpenedModel) -> Graph:
     """Look at the graph once: it may be large, and is not kept."""
     from serve_deploy.batch_axis import trace_batch_axis
     from serve_deploy.samples.graph_hints import read_hints
@@ -92,7 +108,7 @@ def _read_graph(opened: OpenedModel) -> _Graph:
     proto = opened.parse()
     hints = read_hints(proto)
     batched = [tensor.name for tensor in opened.signature.required_inputs]
-    return _Graph(hints, read_landmarks(proto, hints), trace_batch_axis(proto, batched))
+    return Graph(hints, read_landmarks(proto, hints), trace_batch_axis(proto, batched))
 
 
 def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> ModelAnalysis:
@@ -107,7 +123,7 @@ def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> 
         max_batch_size=max_batch_size,
         evidence="max_batch_size was given; the model was not run, so nothing is proven",
     )
-    given = _keep(_read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
+    given = keep_samples(_read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
     return ModelAnalysis(opened, signature, proof, given)
 
 
@@ -132,9 +148,9 @@ def _run_first(opened: OpenedModel, kept: Samples, given: Path | None) -> dict[s
         ) from error
 
 
-def _prove(
+def prove_batches(
     opened: OpenedModel,
-    graph: _Graph,
+    graph: Graph,
     samples: Samples,
     requested: int | None,
     more: Callable[[], Samples] | None,
@@ -170,7 +186,7 @@ def _as_requested(proof: BatchingProof, signature: ModelSignature, requested: in
     return proof.model_copy(update={"max_batch_size": requested, "evidence": evidence, "next_step": None})
 
 
-def _keep(samples: Samples) -> Samples:
+def keep_samples(samples: Samples) -> Samples:
     """The first samples: at most 32 of them, and beyond three at most 8 MB."""
     kept: list[Sample] = []
     size = 0

@@ -24,6 +24,7 @@ from serve_deploy.packaging.heritage import Heritage
 from serve_deploy.packaging.labels import Labels, choose_labels, keep_labels
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.settings import describe_changes, describe_settings
+from serve_deploy.packaging.stateful_analysis import initial_state_files
 from serve_deploy.repository.model_folder import ModelFolder
 
 
@@ -59,13 +60,16 @@ def _build(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage
     labels = choose_labels(options.labels, analysis.opened.model.metadata, signature)
     labels, label_notes = keep_labels(_kept_labels(heritage), labels, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
-    warmup = build_warmup(signature, batch, analysis.samples[0]) if options.warmup and analysis.samples else ()
+    stateful = analysis.stateful
+    warms = options.warmup and analysis.samples and not stateful
+    warmup = build_warmup(signature, batch, analysis.samples[0]) if warms else ()
     settings = replace(
         options.config,
         name=name,
         label_files=label_files,
         warmup=warmup,
         # A batch that the model was never seen to run might keep it from loading.
+        sequences=stateful.sequences if stateful else None,
         warmup_batch_sizes=tuple(sorted({1, min(batch, max(analysis.batching.batch_sizes, default=1)) or 1})),
     )
     settings, notes = _with_profile(settings, analysis)
@@ -78,6 +82,8 @@ def _build(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage
     files = {CONFIG_NAME: text.encode()}
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
+    if stateful:
+        files |= initial_state_files(stateful.model, stateful.sequences)
     if analysis.samples:
         files[SAMPLES_NAME] = encode_samples(analysis.samples)
     return ConfigPlan(config, text, labels, files, (*label_notes, *notes), heritage.settings)

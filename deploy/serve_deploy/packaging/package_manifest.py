@@ -44,6 +44,7 @@ def describe_package(
         settings=dict(plan.settings),
         fixes=servable.fixes,
         samples=len(analysis.samples),
+        state=analysis.stateful.proof if analysis.stateful else None,
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
     )
 

@@ -10,7 +10,10 @@ from serve_deploy.manifest import Manifest
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """What was written where, the configuration with its reasons, what was proven, and what the user should know."""
+    """What was written where, the configuration with its reasons, what was proven, and what the user should know.
+
+    `not_verified` says why no Triton served it, where none did.
+    """
 
     name: str
     version: int
@@ -20,6 +23,7 @@ class PackagedModel:
     config: str
     manifest: Manifest
     notes: tuple[str, ...]
+    not_verified: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _LENGTH = struct.Struct("<Q")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What stays the same through the run: sent once, before the first period."""
+    """What stays the same through a run: sent once, before its first period."""
 
     endpoint: Endpoint
     source: RequestSource
@@ -55,6 +55,11 @@ class Prepare:
 @dataclass(frozen=True)
 class Stop:
     """End the current period at once."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """The run is over: close its connections. Another job may follow."""
 
 
 @dataclass(frozen=True)

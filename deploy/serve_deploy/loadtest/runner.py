@@ -21,16 +21,15 @@ from serve_deploy.loadtest.generating import (
     replay_arrivals,
     which_protocol,
 )
-from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.limits import check_limits
 from serve_deploy.loadtest.live import Listener, LiveSnapshot
 from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.messages import Job
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.requests import RequestSource, build_source, check_options
+from serve_deploy.loadtest.seat import Seat, TakeSeat, sit_alone
 from serve_deploy.loadtest.session import Session
 from serve_deploy.loadtest.token_questions import TokenQuestions
-from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.reports.baseline import require_same_answers
@@ -56,7 +55,9 @@ class _Subject:
     tokens: TokenQuestions | None = None
 
 
-def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) -> LoadTestReport:
+def run(
+    options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress, take_seat: TakeSeat = sit_alone
+) -> LoadTestReport:
     """Measure and judge; see `serve_deploy.loadtest.run_loadtest`."""
     check_limits(options)
     check_generation(options)
@@ -84,7 +85,8 @@ def run(options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress) 
     ):
         progress(f"asking {options.endpoint.url} about {options.model}")
         subject = _prompted(options, control, prompts, objectives) if prompts else _plain(options, control)
-        report = _measure(options, subject, gates, baseline, listener, progress)
+        seat = take_seat(options.processes)
+        report = _measure(options, subject, seat, gates, baseline, listener, progress)
     return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
@@ -157,31 +159,31 @@ def _prompted(
 def _measure(
     options: LoadTestOptions,
     subject: contextlib.AbstractContextManager[_Subject],
+    taken: contextlib.AbstractContextManager[Seat],
     gates: Sequence[Gate],
     baseline: Baseline | None,
     on_snapshot: Listener,
     progress: Progress,
 ) -> LoadTestReport:
-    with subject as asked, Interruption() as interruption, Workers(options.processes, interruption) as workers:
+    def build_job(number: int) -> Job:
+        return Job(
+            endpoint=options.endpoint,
+            source=asked.source,
+            validate=options.validate,
+            streaming=options.streaming,
+            timeout_seconds=options.patience_seconds,
+            worker=number,
+            workers=seat.workers.count,
+        )
+
+    with subject as asked, taken as seat:
         if baseline:
             require_same_answers([asked.tokens.protocol] if asked.tokens else [], baseline.report, baseline.name)
         progress(f"sending {describe_data(asked.data)}")
-        workers.introduce(
-            lambda number: Job(
-                endpoint=options.endpoint,
-                source=asked.source,
-                validate=options.validate,
-                streaming=options.streaming,
-                timeout_seconds=options.patience_seconds,
-                worker=number,
-                workers=options.processes,
-            )
-        )
-        session = Session(
-            options, asked.control, asked.model, workers, interruption, on_snapshot, progress, asked.tokens
-        )
-        if isinstance(options.loads, Search):
-            session.search(options.loads, gates)
-        else:
-            session.sweep(options.loads)
+        session = Session(options, asked.control, asked.model, seat, on_snapshot, progress, asked.tokens)
+        with seat.workers.run(seat.interruption, build_job):
+            if isinstance(options.loads, Search):
+                session.search(options.loads, gates)
+            else:
+                session.sweep(options.loads)
     return session.report(asked.server_version, asked.data)

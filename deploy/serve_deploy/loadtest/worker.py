@@ -1,4 +1,4 @@
-"""A generator process: told over its stdin what to measure, it sends its samples over its stdout.
+"""A generator process: told over a pipe for each model what to measure, it sends its samples over another.
 
 Run as `python -m serve_deploy.loadtest.worker`, so that it starts alike everywhere and inherits nothing by accident.
 """
@@ -10,9 +10,10 @@ import gc
 import os
 import resource
 import signal
+import sys
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from serve_deploy.arrivals.schedule import Schedule, split_evenly
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
-from serve_deploy.loadtest.messages import Job, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
 from serve_deploy.loadtest.prompting import Prompting
 from serve_deploy.loadtest.recorder import SUCCEEDED
@@ -41,7 +42,7 @@ class Worker:
         self._lost = False
 
     def accept(self, job: Job) -> None:
-        """Learn what the run is about."""
+        """Learn what a run is about."""
         self._job = job
         self._exchange = _open_exchange(job)
         self._exchange.client = _open_client(job, self._exchange)
@@ -168,8 +169,10 @@ class Worker:
             self._exchange.note_unfinished(slot)
         return tuple(slot.sent for slot in busy)
 
-    async def close(self) -> None:
+    async def leave(self) -> None:
         """Close the idle connections in order, so that the server need not wait for them."""
+        self.stop()
+        gc.unfreeze()
         for slot in list(self._exchange.slots):
             slot.close()
         await self._exchange.client.close()
@@ -216,6 +219,12 @@ def _starved_seconds() -> float:
         return 0.0
 
 
+async def _serve_all(channels: Sequence[tuple[int, int]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for incoming, outgoing in channels:
+            tasks.create_task(_serve(incoming, outgoing))
+
+
 async def _serve(incoming: int, outgoing: int) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -237,26 +246,28 @@ async def _serve(incoming: int, outgoing: int) -> None:
                         tasks.create_task(worker.measure(message, worker.begin(message)))
                     case Stop():
                         worker.stop()
+                    case Leave():
+                        await worker.leave()
         worker.stop()
-    await worker.close()
     transport.close()
 
 
 def main() -> None:
-    """Serve the parent until it closes our stdin."""
-    # Ctrl-C reaches the whole process group; the parent tells us what follows from it, or closes our stdin.
+    """Serve the parent until it closes every channel; the arguments are their descriptors, read,write."""
+    # Ctrl-C reaches the whole process group; the parent tells us what follows from it, or closes the channels.
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    incoming, outgoing = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # a stray print must not look like a message
+    channels = [
+        (int(incoming), int(outgoing)) for incoming, _, outgoing in (word.partition(",") for word in sys.argv[1:])
+    ]
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(incoming, outgoing))
+        asyncio.run(_serve_all(channels))
     else:
-        uvloop.run(_serve(incoming, outgoing))
+        uvloop.run(_serve_all(channels))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, Versio
 from serve_deploy.model_config.sequence_batching import sequence_message
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
-BACKEND = "onnxruntime"
 # A message in protobuf's JSON form: a field of None is not set, an empty message is.
 Message = dict[str, Any]
 
@@ -24,7 +23,8 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
     hidden = sequences.served_by_triton if sequences else frozenset()
     message = {
         "name": options.name,
-        "backend": BACKEND,
+        "backend": options.backend.name,
+        "platform": options.backend.platform,
         "max_batch_size": max_batch_size,
         "version_policy": version_policy_message(options.version_policy),
         "input": [
@@ -143,15 +143,17 @@ def _parameters(options: ConfigOptions) -> Message:
         # ONNX Runtime ignores inter-op threads unless it may run branches side by side.
         "execution_mode": None if options.parallel_threads is None else 1,
     }
-    return {key: {"string_value": str(value)} for key, value in values.items() if value is not None}
+    given = {**options.backend.parameters, **{key: value for key, value in values.items() if value is not None}}
+    return {key: {"string_value": str(value)} for key, value in given.items()}
 
 
 def _optimization(options: ConfigOptions) -> Message | None:
     if options.optimization is None:
         return None
-    device = "gpu" if options.optimization.accelerator == "tensorrt" else "cpu"
+    device = "cpu" if options.optimization.accelerator == "openvino" else "gpu"
     if device == "gpu" and options.kind == "cpu":
-        raise UsageError("TensorRT runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
+        name = {"tensorrt": "TensorRT", "cuda": "CUDA"}[options.optimization.accelerator]
+        raise UsageError(f"{name} runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
     item = {"name": options.optimization.accelerator, "parameters": dict(options.optimization.parameters)}
     return {"execution_accelerators": {f"{device}_execution_accelerator": [item]}}
 

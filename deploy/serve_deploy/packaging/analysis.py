@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.build import require_batch_axis
+from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.progress import Progress
 from serve_deploy.tensors.types import ModelSignature
@@ -30,6 +31,7 @@ _MOST_BYTES = 8 << 20
 _FEWEST_TO_COMPARE = 2
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class StatefulAnalysis:
     """A model whose state Triton keeps: how its sequences are served, and what was proven of them."""
@@ -45,12 +47,13 @@ class ModelAnalysis:
 
     `samples` are what clients send: without the state, where Triton keeps it.
     """
+=======
+@dataclass(frozen=True, kw_only=True)
+class ModelAnalysis(Findings):
+    """Findings on an ONNX model; `returned` has the shapes that the first sample's outputs really had."""
+>>>>>>> main
 
     opened: OpenedModel
-    signature: ModelSignature
-    batching: BatchingProof
-    samples: Samples
-    samples_are_generated: bool = False
     returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     stateful: StatefulAnalysis | None = None
 
@@ -96,7 +99,15 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
             hint="give real inputs with `samples`, or package with `verify=False`",
         )
     returned = _run_first(opened, kept, options.samples)
-    return ModelAnalysis(opened, signature, proof, kept, options.samples is None, returned)
+    return ModelAnalysis(
+        opened=opened,
+        signature=signature,
+        batching=proof,
+        samples=kept,
+        samples_are_generated=options.samples is None,
+        metadata=opened.model.metadata,
+        returned=returned,
+    )
 
 
 def read_graph(opened: OpenedModel) -> Graph:
@@ -124,7 +135,13 @@ def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> 
         evidence="max_batch_size was given; the model was not run, so nothing is proven",
     )
     given = keep_samples(_read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
+<<<<<<< HEAD
     return ModelAnalysis(opened, signature, proof, given)
+=======
+    return ModelAnalysis(
+        opened=opened, signature=signature, batching=proof, samples=given, metadata=opened.model.metadata
+    )
+>>>>>>> main
 
 
 def _read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -> Samples:

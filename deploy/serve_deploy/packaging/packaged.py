@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.manifest import Manifest
@@ -12,7 +13,11 @@ from serve_deploy.manifest import Manifest
 class PackagedModel:
     """What was written where, the configuration with its reasons, what was proven, and what the user should know.
 
+<<<<<<< HEAD
     `not_verified` says why no Triton served it, where none did.
+=======
+    `named` has the text of each configuration for a GPU by its path in the folder.
+>>>>>>> main
     """
 
     name: str
@@ -23,7 +28,11 @@ class PackagedModel:
     config: str
     manifest: Manifest
     notes: tuple[str, ...]
+<<<<<<< HEAD
     not_verified: str = ""
+=======
+    named: Mapping[str, str] = field(default_factory=dict)
+>>>>>>> main
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,18 @@ from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.control import ControlPlane
-from serve_deploy.errors import EndpointError, Interrupted, ServeError
+from serve_deploy.errors import EndpointError, Interrupted, InvalidModelError, ServeError
 from serve_deploy.loadtest import run_loadtest
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.tuning.answers import keep_answers, keep_samples
 from serve_deploy.tuning.candidates import Candidate, configure
 from serve_deploy.tuning.checkpoint import Checkpoint
 from serve_deploy.tuning.measured import Measured, grown_executions
+from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.servers import Served, Servers
 from serve_deploy.tuning.subject import Subject
@@ -43,6 +46,7 @@ class Bench:
     servers: Servers
     checkpoint: Checkpoint
     requests: RequestSource
+    workers: Workers
     progress: Progress
     clock: Callable[[], float] = time.monotonic
     measurements: int = 0
@@ -78,6 +82,19 @@ class Bench:
         self.measurements += 1
         self.checkpoint.keep(candidate, purpose, measured)
         return measured
+
+    def prepare(self, options: TuneOptions, note: Callable[[str], None]) -> None:
+        """Serve the file's own configuration, and keep what it is sent and what it answers; InvalidModelError."""
+        try:
+            served = self.serve(self.subject.baseline)
+        except Fallen as fallen:
+            raise InvalidModelError(
+                f"{self.subject.name} does not load as its file says: {fallen}",
+                hint="serve check explains what is wrong",
+            ) from fallen
+        path, samples = keep_samples(self.subject, options, served, self.servers.staging)
+        self.requests = RequestSource(path, (), options.seed)
+        self.expected = keep_answers(self.subject, served, samples, self.servers.staging, note)
 
     def plan(self, further: int) -> None:
         """Say how many measurements a stage makes at most."""
@@ -135,7 +152,8 @@ class Bench:
     def _measure(self, served: Served, shape: LoadShape, *, seconds: float, rows: int, validate: bool) -> Measured:
         begun = self.clock()
         before = self._statistics(served)
-        report = run_loadtest(self._options(served, shape, seconds=seconds, rows=rows, validate=validate))
+        options = self._options(served, shape, seconds=seconds, rows=rows, validate=validate)
+        report = run_loadtest(options, workers=self.workers)
         if report.ended_by == "interrupt":
             raise KeyboardInterrupt
         point = _only_point(report, is_judged=validate)

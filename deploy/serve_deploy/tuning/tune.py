@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import parse_gate
-from serve_deploy.tuning.answers import keep_answers, keep_samples
 from serve_deploy.tuning.apply import apply_winner
 from serve_deploy.tuning.bench import Bench, RequestSource
 from serve_deploy.tuning.candidates import SCHEDULING, Setting
@@ -29,7 +29,6 @@ from serve_deploy.tuning.conclusion import (
 from serve_deploy.tuning.measuring import Measuring, Settings
 from serve_deploy.tuning.objective import Goal
 from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, Racing
 from serve_deploy.tuning.ranking import Prediction, Twins, choose_finalists, make_space, rank
 from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
@@ -56,13 +55,22 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     subject = read_subject(options)
     state = state_folder(options.state)
     restored = restore_overrides(state, options.endpoint)
-    with _open_servers(options, subject, state) as servers:
-        run = _Run(options, subject, goal, servers, progress, notes=[*map(describe_restored, restored)])
-        try:
-            result = run.go()
-        finally:
-            run.bench.stop_all()
+    notes = [*map(describe_restored, restored)]
+    path = state / "tune" / f"{subject.name}-{fingerprint(options, subject.folder)}.jsonl"
+    checkpoint = Checkpoint(path, fresh=options.fresh, note=notes.append)
+    with _open_servers(options, subject, state) as servers, Workers(1) as workers:
+        requests = RequestSource(options.data, options.shapes, options.seed)
+        bench = Bench(subject, servers, checkpoint, requests, workers, progress)
+        result = run_tuning(options, subject, goal, bench, notes)
     return apply_winner(result, subject) if options.apply else result
+
+
+def run_tuning(options: TuneOptions, subject: Subject, goal: Goal, bench: Bench, notes: list[str]) -> TuningResult:
+    """All of a tuning on a bench, whose servers end with it; `notes` may become more meanwhile."""
+    try:
+        return _Run(options, subject, goal, bench, notes).go()
+    finally:
+        bench.stop_all()
 
 
 def _open_servers(options: TuneOptions, subject: Subject, state: Path) -> AbstractContextManager[Servers]:
@@ -99,21 +107,13 @@ class _Run:
     options: TuneOptions
     subject: Subject
     goal: Goal
-    servers: Servers
-    progress: Progress
-    notes: list[str] = field(default_factory=list)
+    bench: Bench
+    notes: list[str]
     started: float = field(default_factory=time.monotonic)
     simulating_seconds: float = 0.0
 
-    def __post_init__(self) -> None:
-        name = f"{self.subject.name}-{fingerprint(self.options, self.subject.folder)}.jsonl"
-        path = state_folder(self.options.state) / "tune" / name
-        self.checkpoint = Checkpoint(path, fresh=self.options.fresh, note=self.notes.append)
-        requests = RequestSource(self.options.data, self.options.shapes, self.options.seed)
-        self.bench = Bench(self.subject, self.servers, self.checkpoint, requests, self.progress)
-
     def go(self) -> TuningResult:
-        self._prepare()
+        self.bench.prepare(self.options, self.notes.append)
         settings = Measuring(self.bench, self.subject, self.options, self.goal).measure_settings()
         twins, ranked = self._simulate(settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
@@ -131,12 +131,12 @@ class _Run:
         own = self.subject.baseline
         rows = [describe_contestant(runners[runner.number], runner, self.goal, twins, own) for runner in race.runners]
         won = rows[runners.index(winner)] if winner and verdict == "better" else None
-        self.checkpoint.finish()
+        self.bench.checkpoint.finish()
         return TuningResult(
             tool_version=__version__,
             model=self.subject.name,
             repository=str(self.options.repository),
-            server=self.servers.description,
+            server=self.bench.servers.description,
             objective=self.options.objective,
             gates=self.options.slo,
             verdict=verdict,
@@ -155,22 +155,9 @@ class _Run:
             effort=self._effort(len(ranked)),
         )
 
-    def _prepare(self) -> None:
-        """Start the file's own configuration, and keep what it is sent and answers."""
-        try:
-            served = self.bench.serve(self.subject.baseline)
-        except Fallen as fallen:
-            raise InvalidModelError(
-                f"{self.subject.name} does not load as its file says: {fallen}",
-                hint="serve check explains what is wrong",
-            ) from fallen
-        path, samples = keep_samples(self.subject, self.options, served, self.servers.staging)
-        self.bench.requests = RequestSource(path, (), self.options.seed)
-        self.bench.expected = keep_answers(self.subject, served, samples, self.servers.staging, self.notes.append)
-
     def _simulate(self, settings: Settings) -> tuple[Twins, tuple[Prediction, ...]]:
         begun = time.monotonic()
-        self.progress("simulating every configuration")
+        self.bench.progress("simulating every configuration")
         twins = make_twins(self.options, self.subject, self.goal, settings.services)
         if twins.rate is not None and self.options.rate is None:
             self.notes.append(
@@ -196,7 +183,7 @@ class _Run:
             simulating_seconds=self.simulating_seconds,
             waiting_seconds=max(0.0, wall - measuring - self.simulating_seconds),
             measurements=self.bench.measurements,
-            resumed_measurements=self.checkpoint.resumed,
+            resumed_measurements=self.bench.checkpoint.resumed,
             servers_started=len(starts),
             mean_start_seconds=sum(starts) / len(starts) if starts else None,
             simulated_configurations=simulated,

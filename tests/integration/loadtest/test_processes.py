@@ -22,6 +22,7 @@ from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
 from serve_deploy.loadtest.messages import Job, Prepare
 from serve_deploy.loadtest.requests import Rotation
 from serve_deploy.loadtest.workers import Workers
+from serve_deploy.progress import silent
 from serve_deploy.triton import TritonServer
 
 
@@ -111,19 +112,39 @@ def test_interrupt_between_periods_ends_the_run(triton: TritonServer) -> None:
 
 def test_workers_that_still_start_are_deaf_to_interrupts() -> None:
     """Ctrl-C reaches the whole process group: a generator process that has not come up yet does not die of it."""
-    with Interruption() as interruption, Workers(2, interruption) as started:
+
+    def build_job(number: int) -> Job:
+        return Job(
+            endpoint=parse_endpoint("http://127.0.0.1:1"), source=Rotation((Request(b""),)), validate=False,
+            streaming=False, timeout_seconds=1, worker=number, workers=2,
+        )  # fmt: skip
+
+    with Interruption() as interruption, Workers(2) as started:
         for number in INTERRUPTS:
             for pid in workers():
                 os.kill(pid, number)
-        started.introduce(
-            lambda number: Job(
-                endpoint=parse_endpoint("http://127.0.0.1:1"), source=Rotation((Request(b""),)), validate=False,
-                streaming=False, timeout_seconds=1, worker=number, workers=2,
-            )
-        )  # fmt: skip
-        failure = started.prepare(Prepare(ClosedLoop(2), connections=2))
+        with started.run(interruption, build_job):
+            failure = started.prepare(Prepare(ClosedLoop(2), connections=2))
     assert failure is not None
     assert os.strerror(errno.ECONNREFUSED) in failure
+    assert workers() == []
+
+
+def test_kept_workers_carry_out_one_run_after_the_other(triton: TritonServer) -> None:
+    """The same process measures again, after a run that was interrupted too."""
+    options = LoadTestOptions(
+        endpoint=parse_endpoint(triton.http_url), model="exact", loads=(ClosedLoop(3),), duration_seconds=0.1,
+        warmup_seconds=0,
+    )  # fmt: skip
+
+    def interrupt(doing: str) -> None:
+        if doing.startswith("measuring"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with Workers(1) as kept:
+        pids = workers()
+        ends = [run_loadtest(options, workers=kept, progress=each).ended_by for each in (silent, interrupt, silent)]
+        assert (ends, workers()) == ([None, "interrupt", None], pids)
     assert workers() == []
 
 

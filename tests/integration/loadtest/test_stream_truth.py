@@ -56,7 +56,7 @@ def collect_samples(options: LoadTestOptions, streams: int) -> tuple[list[Sample
             connections=2 * streams, seed=0,
         )  # fmt: skip
         await worker.measure(plan, worker.begin(plan))
-        await worker.close()
+        await worker.leave()
         return plan.start
 
     start = uvloop.run(measure())

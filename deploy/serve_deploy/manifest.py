@@ -266,13 +266,10 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
-<<<<<<< HEAD
     # Of a model whose state Triton keeps between requests.
     state: StateProof | None = None
-=======
     # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
     profiles: tuple[ProfileConfig, ...] = ()
->>>>>>> main
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.

@@ -18,7 +18,6 @@ from serve_deploy.tensors.types import ModelSignature
 if TYPE_CHECKING:
     from serve_deploy.batch_axis import GraphWitness
     from serve_deploy.manifest import StateProof
-    from serve_deploy.model_config.sequence_batching import SequenceBatching
     from serve_deploy.onnx.session import OpenedModel
     from serve_deploy.packaging.stateful import StatefulModel
     from serve_deploy.samples.files import Sample, Samples
@@ -31,27 +30,17 @@ _MOST_BYTES = 8 << 20
 _FEWEST_TO_COMPARE = 2
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True)
 class StatefulAnalysis:
-    """A model whose state Triton keeps: how its sequences are served, and what was proven of them."""
+    """A model whose state Triton keeps, and what was proven of its sequences."""
 
     model: StatefulModel
-    sequences: SequenceBatching
     proof: StateProof
 
 
-@dataclass(frozen=True)
-class ModelAnalysis:
-    """Findings on one model; `returned` has the shapes that the first sample's outputs really had.
-
-    `samples` are what clients send: without the state, where Triton keeps it.
-    """
-=======
 @dataclass(frozen=True, kw_only=True)
 class ModelAnalysis(Findings):
     """Findings on an ONNX model; `returned` has the shapes that the first sample's outputs really had."""
->>>>>>> main
 
     opened: OpenedModel
     returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -135,13 +124,9 @@ def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> 
         evidence="max_batch_size was given; the model was not run, so nothing is proven",
     )
     given = keep_samples(_read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
-<<<<<<< HEAD
-    return ModelAnalysis(opened, signature, proof, given)
-=======
     return ModelAnalysis(
         opened=opened, signature=signature, batching=proof, samples=given, metadata=opened.model.metadata
     )
->>>>>>> main
 
 
 def _read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -> Samples:

@@ -60,17 +60,17 @@ def package_onnx_model(source: Path, name: str, options: PackageOptions, progres
                 manifest = _write(folder, analysis, plan, manifest, options, progress)
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
-<<<<<<< HEAD
     return PackagedModel(
-        name,
-        version,
-        source,
-        destination,
-        options.dry_run,
-        plan.text,
-        manifest,
-        notes,
-        _not_verified(manifest, options),
+        name=name,
+        version=version,
+        source=source,
+        folder=destination,
+        dry_run=options.dry_run,
+        config=plan.text,
+        manifest=manifest,
+        notes=notes,
+        named={each.summary.path: each.text for each in plan.named},
+        not_verified=_not_verified(manifest, options),
     )
 
 
@@ -81,10 +81,6 @@ def _not_verified(manifest: Manifest, options: PackageOptions) -> str:
     from serve_deploy.packaging.sequence_verification import NOT_VERIFIED
 
     return NOT_VERIFIED
-=======
-    named = {each.summary.path: each.text for each in plan.named}
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes, named)
->>>>>>> main
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:

@@ -10,11 +10,8 @@ from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
-<<<<<<< HEAD
-from serve_deploy.packaging.stateful_options import StatefulOptions
-=======
 from serve_deploy.packaging.profile_names import read_profiles
->>>>>>> main
+from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName
 

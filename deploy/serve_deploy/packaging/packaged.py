@@ -13,11 +13,8 @@ from serve_deploy.manifest import Manifest
 class PackagedModel:
     """What was written where, the configuration with its reasons, what was proven, and what the user should know.
 
-<<<<<<< HEAD
-    `not_verified` says why no Triton served it, where none did.
-=======
-    `named` has the text of each configuration for a GPU by its path in the folder.
->>>>>>> main
+    `named` has the text of each configuration for a GPU by its path in the folder. `not_verified` says why no Triton
+    served the model, where none did.
     """
 
     name: str
@@ -28,11 +25,8 @@ class PackagedModel:
     config: str
     manifest: Manifest
     notes: tuple[str, ...]
-<<<<<<< HEAD
-    not_verified: str = ""
-=======
     named: Mapping[str, str] = field(default_factory=dict)
->>>>>>> main
+    not_verified: str = ""
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,7 @@ class _Exchange:
         self.name, self.sequences = name, sequences
         self.batched = analysis.batching.max_batch_size > 0
         self.stateful = analysis.stateful
-        hidden = analysis.stateful.sequences.served_by_triton if analysis.stateful else frozenset()
-        self.outputs = [spec for spec in analysis.signature.outputs if spec.name not in hidden]
+        self.outputs = [spec for spec in analysis.signature.outputs if spec.name not in analysis.hidden]
         self.scales = output_scales(sequences)
         # What the size of the batch alone was seen to change.
         self.noise = analysis.stateful.proof.largest_difference if analysis.stateful else 0.0

@@ -19,18 +19,11 @@ from serve_deploy.refused_values import say_plainly
 
 Settings = dict[str, Any]
 # These follow from the model.
-<<<<<<< HEAD
-_DERIVED = {"name", "label_files", "warmup", "warmup_batch_sizes", "sequences"}
-_CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
-_KNOWN = {*_CONFIG, "release", "max_batch_size", "warmup", "labels", "sequences"}
-_POLICY, _SEQUENCES = "queue_policy", "sequences"
-=======
-_DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes"}
+_DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes", "sequences"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
 _OWN = ("release", "max_batch_size", "profiles", "engine_cache")
-_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels"}
-_POLICY = "queue_policy"
->>>>>>> main
+_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences"}
+_POLICY, _SEQUENCES = "queue_policy", "sequences"
 # Which options set a field of the configuration.
 _SETTERS = {
     "max_batch_size": ("max_batch_size",),
@@ -102,14 +95,10 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
             hint="`keep_settings=False` starts from the defaults",
         ) from error
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
-<<<<<<< HEAD
-    own: Settings = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
-    if _SEQUENCES in kept:
-        own[_SEQUENCES] = replace(sequences, initial_state=options.sequences.initial_state)
-=======
     own: dict[str, Any] = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
     own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
->>>>>>> main
+    if _SEQUENCES in kept:
+        own[_SEQUENCES] = replace(sequences, initial_state=options.sequences.initial_state)
     return replace(options, config=config, **own)
 
 

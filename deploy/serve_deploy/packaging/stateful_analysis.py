@@ -22,7 +22,6 @@ from serve_deploy.model_config.sequence_batching import INITIAL_STATE_FOLDER, Se
 from serve_deploy.packaging.analysis import ModelAnalysis, StatefulAnalysis, keep_samples, prove_batches, read_graph
 from serve_deploy.packaging.stateful import StatefulModel
 from serve_deploy.progress import Progress
-from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
     from serve_deploy.packaging.options import PackageOptions
@@ -40,23 +39,21 @@ def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress:
     progress("comparing sequences with the state in hand")
     proven = _prove_sequences(stateful, batching.max_batch_size)
     kept = keep_samples(tuple(stateful.client_view(sample) for sample in stateful.samples))
-    analysis = StatefulAnalysis(
-        stateful, _plan_sequences(stateful, options, batched=batching.max_batch_size > 0), _record(stateful, proven)
-    )
-    hidden = analysis.sequences.served_by_triton
-    outputs = opened.run(stateful.to_served(stateful.samples[0]))
-    returned = {name: array.shape for name, array in outputs.items() if name not in hidden}
-    return ModelAnalysis(opened, opened.signature, batching, kept, stateful.samples_are_generated, returned, analysis)
-
-
-def client_signature(analysis: ModelAnalysis) -> ModelSignature:
-    """The tensors that clients see."""
-    if analysis.stateful is None:
-        return analysis.signature
-    hidden = analysis.stateful.sequences.served_by_triton
-    return ModelSignature(
-        tuple(spec for spec in analysis.signature.inputs if spec.name not in hidden),
-        tuple(spec for spec in analysis.signature.outputs if spec.name not in hidden),
+    sequences = _plan_sequences(stateful, options, batched=batching.max_batch_size > 0)
+    whole = stateful.to_served(stateful.samples[0])
+    hidden = sequences.served_by_triton
+    return ModelAnalysis(
+        opened=opened,
+        signature=opened.signature,
+        batching=batching,
+        samples=kept,
+        samples_are_generated=stateful.samples_are_generated,
+        metadata=opened.model.metadata,
+        returned={name: array.shape for name, array in opened.run(whole).items() if name not in hidden},
+        stateful=StatefulAnalysis(stateful, _record(stateful, proven)),
+        sequences=sequences,
+        state_shapes={name: array.shape for name, array in whole.items() if name in hidden},
+        state_files=initial_state_files(stateful, sequences),
     )
 
 

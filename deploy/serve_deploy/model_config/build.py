@@ -145,9 +145,10 @@ def _parameters(options: ConfigOptions) -> Message:
 def _optimization(options: ConfigOptions) -> Message | None:
     if options.optimization is None:
         return None
-    device = "gpu" if options.optimization.accelerator == "tensorrt" else "cpu"
+    device = "cpu" if options.optimization.accelerator == "openvino" else "gpu"
     if device == "gpu" and options.kind == "cpu":
-        raise UsageError("TensorRT runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
+        name = {"tensorrt": "TensorRT", "cuda": "CUDA"}[options.optimization.accelerator]
+        raise UsageError(f"{name} runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
     item = {"name": options.optimization.accelerator, "parameters": dict(options.optimization.parameters)}
     return {"execution_accelerators": {f"{device}_execution_accelerator": [item]}}
 

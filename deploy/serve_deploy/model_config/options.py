@@ -168,7 +168,7 @@ class ConfigOptions:
         Optimization | None,
         Option(
             "An accelerator; tensorrt also takes its keys, as in tensorrt:fp16,trt_engine_cache_enable=1.",
-            metavar="tensorrt[:fp16]|openvino",
+            metavar="tensorrt[:fp16]|cuda|openvino",
             group=_DEVICES,
             read=parse_optimization,
         ),

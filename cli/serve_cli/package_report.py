@@ -81,9 +81,10 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
         if manifest.batching.verdict == "batchable":
             yield f"evidence: {manifest.batching.evidence}"
         yield from (f"tried {attempt}" for attempt in manifest.batching.attempts)
-    opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
-    accepts = "accepts it:" if manifest.runs_every_operator else "reads"
-    yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
+    if manifest.onnx_opsets:
+        opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
+        accepts = "accepts it:" if manifest.runs_every_operator else "reads"
+        yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
     yield f"{output.count(manifest.samples, 'sample')}{size}"
 
@@ -167,7 +168,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
         responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
-        console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)
+        reference = "ONNX Runtime" if manifest.onnx_opsets else "the function itself"
+        console.print(f"verified with {triton}: {responses} {match} {reference}, {batches}", markup=False)
     else:
         # A model of random outputs alone is shown to load and answer, no more.
         console.print(f"not comparable: {responses} from {triton}, {batches}", markup=False)

@@ -272,6 +272,8 @@ class Manifest(_Document):
     profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
+    # Of a Python function: the distributions that Triton's Python needs for it, as pip takes them.
+    requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
 

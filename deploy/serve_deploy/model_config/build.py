@@ -29,7 +29,7 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
         "version_policy": version_policy_message(options.version_policy),
         "input": [
             {**_tensor(spec, batched=batched), "optional": spec.optional}
-            for spec in client_inputs(signature, max_batch_size)
+            for spec in client_inputs(signature, max_batch_size, optional=options.backend.batches_optional)
             if spec.name not in hidden
         ],
         "output": [
@@ -48,9 +48,9 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
     return ParseDict(message, ModelConfig())
 
 
-def client_inputs(signature: ModelSignature, max_batch_size: int) -> tuple[TensorSpec, ...]:
-    """The inputs to list: Triton allows optional ones (initializers with a default) only without batching."""
-    return tuple(spec for spec in signature.inputs if max_batch_size == 0 or not spec.optional)
+def client_inputs(signature: ModelSignature, max_batch_size: int, *, optional: bool = False) -> tuple[TensorSpec, ...]:
+    """The inputs to list; of ONNX, Triton allows optional ones (initializers with a default) only without batching."""
+    return tuple(spec for spec in signature.inputs if optional or max_batch_size == 0 or not spec.optional)
 
 
 def require_batch_axis(signature: ModelSignature, max_batch_size: int) -> None:

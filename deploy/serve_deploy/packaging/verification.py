@@ -40,7 +40,10 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Subject:
-    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
+    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one.
+
+    `run` is what it is compared with, `reference` what that is called. `cuts_strings`: the backend ends strings at NUL.
+    """
 
     repository: Path
     name: str
@@ -49,6 +52,8 @@ class Subject:
     samples: Sequence[Arrays]
     run: Run
     batch_noise: float = 0.0
+    reference: str = "ONNX Runtime"
+    cuts_strings: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class _Judge:
                 wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
         if wrong:
             raise VerificationError(
-                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
-                + "; ".join(wrong),
+                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match "
+                f"{self.subject.reference}: " + "; ".join(wrong),
                 hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this",
             )
         return differences
@@ -108,7 +113,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
     with start_to_verify(options, progress) as server:
         require_ready(server, subject.name)
-        progress(f"comparing {subject.name} with ONNX Runtime")
+        progress(f"comparing {subject.name} with {subject.reference}")
         try:
             requests, differences, largest_batch = _exchange(server, judge, cases)
         except (VerificationError, EndpointError) as error:
@@ -161,8 +166,9 @@ def _run_blends(subject: Subject, cases: Sequence[_Case], started: float) -> lis
 def _own_outputs(subject: Subject, sample: Arrays) -> Arrays:
     """What the model itself returns, as a client sees it."""
     outputs = subject.run(sample)
+    batched, cut = subject.max_batch_size > 0, subject.cuts_strings
     return {
-        spec.name: as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
+        spec.name: as_client_sees(outputs[spec.name], spec, batched=batched, cuts_strings=cut)
         for spec in subject.signature.outputs
     }
 

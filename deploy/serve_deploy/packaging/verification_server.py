@@ -50,12 +50,12 @@ def blame(server: TritonServer, error: ServeError) -> ServeError:
     )
 
 
-def as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
-    """An output of the model as Triton returns it."""
+def as_client_sees(array: Array, spec: TensorSpec, *, batched: bool, cuts_strings: bool = True) -> Array:
+    """An output of the model as Triton returns it; `cuts_strings`: the backend ends strings at the first NUL."""
     if spec.data_type is DataType.BYTES:
-        # Triton's strings end at the first NUL.
+        texts = [encode_text(text) for text in array.flat]
         cut = np.empty(array.shape, dtype=object)
-        cut.reshape(-1)[:] = [encode_text(text).split(b"\0")[0] for text in array.flat]
+        cut.reshape(-1)[:] = [text.split(b"\0")[0] for text in texts] if cuts_strings else texts
         array = cut
     # Triton has no rank 0, nor any beside the batch axis: it serves these as [1].
     return np.asarray(array).reshape((*array.shape, 1) if array.ndim == int(batched) else array.shape)

@@ -23,6 +23,8 @@ def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
     for model in summary.packaged:
         if model.dry_run:
             output.stdout().print(model.config, end="", markup=False)
+            for path, text in model.named.items():
+                output.stdout().print(f"\n# {path}\n{text}", end="", markup=False)
         else:
             _print_model(model, verbose)
         if model.manifest.language_model:
@@ -60,6 +62,7 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     )
     for line in _facts(manifest, verbose):
         console.print(line, markup=False)
+    _print_profiles(manifest)
     if manifest.verification:
         _print_verification(manifest, manifest.verification)
     else:
@@ -78,11 +81,33 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
         if manifest.batching.verdict == "batchable":
             yield f"evidence: {manifest.batching.evidence}"
         yield from (f"tried {attempt}" for attempt in manifest.batching.attempts)
-    opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
-    accepts = "accepts it:" if manifest.runs_every_operator else "reads"
-    yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
+    if manifest.onnx_opsets:
+        opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
+        accepts = "accepts it:" if manifest.runs_every_operator else "reads"
+        yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
     yield f"{output.count(manifest.samples, 'sample')}{size}"
+
+
+def _print_profiles(manifest: Manifest) -> None:
+    """What was written for each GPU; nothing where none was asked for."""
+    from serve_deploy.packaging.gpu_sizing import in_words
+
+    rows = [
+        (
+            each.path,
+            each.instances,
+            each.max_batch_size,
+            " ".join(filter(None, (each.accelerator, each.precision))) or "none",
+            f"{in_words(each.instances * each.instance_bytes)} of {in_words(each.gpu_bytes)}"
+            if each.instance_bytes is not None
+            else "",
+        )
+        for each in manifest.profiles
+    ]
+    if rows:
+        columns = ("configuration", "instances", "max_batch_size", "accelerator", "memory, estimated")
+        output.print_table(columns, rows)
 
 
 def describe_batching(proof: BatchingProof) -> Iterator[str]:
@@ -119,7 +144,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
         responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
-        console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)
+        reference = "ONNX Runtime" if manifest.onnx_opsets else "the function itself"
+        console.print(f"verified with {triton}: {responses} {match} {reference}, {batches}", markup=False)
     else:
         # A model of random outputs alone is shown to load and answer, no more.
         console.print(f"not comparable: {responses} from {triton}, {batches}", markup=False)

@@ -194,6 +194,19 @@ class Tuned(_Document):
     tool_version: str
 
 
+class ProfileConfig(_Document):
+    """One configuration for a GPU, or for the CPU, in numbers; `instance_bytes` is estimated, None where nothing is."""
+
+    profile: str
+    path: str
+    instances: int
+    max_batch_size: int
+    accelerator: str = ""
+    precision: str = ""
+    instance_bytes: int | None = None
+    gpu_bytes: int = 0
+
+
 class Manifest(_Document):
     """Everything that other commands need to know of a packaged model."""
 
@@ -221,8 +234,12 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
+    profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
+    # Of a Python function: the distributions that Triton's Python needs for it, as pip takes them.
+    requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
 

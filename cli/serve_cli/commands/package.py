@@ -27,6 +27,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidenc
         "release": "--triton",
         "optimization": "--optimize",
         "default_priority_level": "--default-priority",
+        "profiles": "--for",
         "checkpoint_config": "--model-config",
         "engine_arguments": "--engine-arg",
     },

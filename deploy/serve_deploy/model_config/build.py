@@ -27,7 +27,7 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
         "version_policy": version_policy_message(options.version_policy),
         "input": [
             {**_tensor(spec, batched=batched), "optional": spec.optional}
-            for spec in client_inputs(signature, max_batch_size)
+            for spec in client_inputs(signature, max_batch_size, optional=options.backend.batches_optional)
         ],
         "output": [
             {**_tensor(spec, batched=batched), "label_filename": options.label_files.get(spec.name)}
@@ -43,9 +43,9 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
     return ParseDict(message, ModelConfig())
 
 
-def client_inputs(signature: ModelSignature, max_batch_size: int) -> tuple[TensorSpec, ...]:
-    """The inputs to list: Triton allows optional ones (initializers with a default) only without batching."""
-    return tuple(spec for spec in signature.inputs if max_batch_size == 0 or not spec.optional)
+def client_inputs(signature: ModelSignature, max_batch_size: int, *, optional: bool = False) -> tuple[TensorSpec, ...]:
+    """The inputs to list; of ONNX, Triton allows optional ones (initializers with a default) only without batching."""
+    return tuple(spec for spec in signature.inputs if optional or max_batch_size == 0 or not spec.optional)
 
 
 def require_batch_axis(signature: ModelSignature, max_batch_size: int) -> None:
@@ -145,9 +145,10 @@ def _parameters(options: ConfigOptions) -> Message:
 def _optimization(options: ConfigOptions) -> Message | None:
     if options.optimization is None:
         return None
-    device = "gpu" if options.optimization.accelerator == "tensorrt" else "cpu"
+    device = "cpu" if options.optimization.accelerator == "openvino" else "gpu"
     if device == "gpu" and options.kind == "cpu":
-        raise UsageError("TensorRT runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
+        name = {"tensorrt": "TensorRT", "cuda": "CUDA"}[options.optimization.accelerator]
+        raise UsageError(f"{name} runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
     item = {"name": options.optimization.accelerator, "parameters": dict(options.optimization.parameters)}
     return {"execution_accelerators": {f"{device}_execution_accelerator": [item]}}
 

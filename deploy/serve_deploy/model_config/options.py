@@ -137,13 +137,17 @@ class WarmupInput:
 
 @dataclass(frozen=True)
 class BackendSettings:
-    """What serves the model, its parameters, and why, by path in config.pbtxt; `runs` is what an instance is."""
+    """What serves the model, its parameters, and why, by path in config.pbtxt; `runs` is what an instance is.
+
+    `batches_optional` says that it can batch while an input is left out.
+    """
 
     name: str = "onnxruntime"
     platform: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     runs: str = "ONNX Runtime session"
+    batches_optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +168,7 @@ class ConfigOptions:
         Optimization | None,
         Option(
             "An accelerator; tensorrt also takes its keys, as in tensorrt:fp16,trt_engine_cache_enable=1.",
-            metavar="tensorrt[:fp16]|openvino",
+            metavar="tensorrt[:fp16]|cuda|openvino",
             group=_DEVICES,
             read=parse_optimization,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError, ServeError
@@ -14,6 +15,7 @@ from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
 from serve_deploy.packaging.heritage import inherit
+from serve_deploy.packaging.named_configs import plan_named
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
 from serve_deploy.packaging.packaged import PackagedModel
@@ -49,7 +51,8 @@ def package_onnx_model(source: Path, name: str, options: PackageOptions, progres
         with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
             servable = make_servable(opened, release=release, fix=options.fix, runs_model=options.runs_model)
             servable, analysis = _analyse(servable, options, progress)
-            plan = plan_config(name, analysis, options, heritage)
+            naming = partial(plan_named, analysis=analysis, options=options, existing=existing)
+            plan = plan_config(name, analysis, options, heritage, naming)
             require_same_tensors(plan.config, version, existing, force=options.force)
             manifest = describe_package(opened.model, version, analysis, plan, release, servable)
             if folder is not None:
@@ -57,7 +60,8 @@ def package_onnx_model(source: Path, name: str, options: PackageOptions, progres
                 manifest = _write(folder, analysis, plan, manifest, options, progress)
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+    named = {each.summary.path: each.text for each in plan.named}
+    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes, named)
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:

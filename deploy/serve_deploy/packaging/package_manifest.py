@@ -43,6 +43,7 @@ def describe_package(
         labels=dict(plan.labels),
         settings=dict(plan.settings),
         fixes=servable.fixes,
+        profiles=tuple(each.summary for each in plan.named),
         samples=len(analysis.samples),
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
     )

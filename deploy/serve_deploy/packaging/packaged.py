@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.manifest import Manifest
@@ -10,7 +11,10 @@ from serve_deploy.manifest import Manifest
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """What was written where, the configuration with its reasons, what was proven, and what the user should know."""
+    """What was written where, the configuration with its reasons, what was proven, and what the user should know.
+
+    `named` has the text of each configuration for a GPU by its path in the folder.
+    """
 
     name: str
     version: int
@@ -20,6 +24,7 @@ class PackagedModel:
     config: str
     manifest: Manifest
     notes: tuple[str, ...]
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

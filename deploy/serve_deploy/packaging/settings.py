@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,8 @@ Settings = dict[str, Any]
 # These follow from the model.
 _DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
-_KNOWN = {*_CONFIG, "release", "max_batch_size", "warmup", "labels"}
+_OWN = ("release", "max_batch_size", "profiles", "engine_cache")
+_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels"}
 _POLICY = "queue_policy"
 # Which options set a field of the configuration.
 _SETTERS = {
@@ -41,7 +43,13 @@ _SETTERS = {
 def given_settings(options: PackageOptions) -> Settings:
     """What differs from the defaults, by option, as JSON; labels are kept by what is in them, not by their file."""
     config = _config_options().dump_python(options.config, mode="json", exclude_defaults=True, include=set(_CONFIG))
-    own = {"release": options.release, "max_batch_size": options.max_batch_size}
+    cache = str(options.engine_cache)
+    own = {
+        "release": options.release,
+        "max_batch_size": options.max_batch_size,
+        "profiles": None if options.profiles is None else list(options.profiles),
+        "engine_cache": cache if cache != str(PackageOptions.engine_cache) else None,
+    }
     return {
         **config,
         **{name: value for name, value in own.items() if value is not None},
@@ -72,7 +80,8 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
             hint="`keep_settings=False` starts from the defaults",
         ) from error
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
-    own = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
+    own: dict[str, Any] = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
+    own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
     return replace(options, config=config, **own)
 
 

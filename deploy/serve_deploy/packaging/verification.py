@@ -37,7 +37,10 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Subject:
-    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
+    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one.
+
+    `run` is what it is compared with, `reference` what that is called. `cuts_strings`: the backend ends strings at NUL.
+    """
 
     repository: Path
     name: str
@@ -46,6 +49,8 @@ class Subject:
     samples: Sequence[Arrays]
     run: Run
     batch_noise: float = 0.0
+    reference: str = "ONNX Runtime"
+    cuts_strings: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ class _Judge:
                 wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
         if wrong:
             raise VerificationError(
-                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
-                + "; ".join(wrong),
+                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match "
+                f"{self.subject.reference}: " + "; ".join(wrong),
                 hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this",
             )
         return differences
@@ -105,7 +110,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
     with _start(options, progress) as server:
         _require_ready(server, subject.name)
-        progress(f"comparing {subject.name} with ONNX Runtime")
+        progress(f"comparing {subject.name} with {subject.reference}")
         try:
             requests, differences, largest_batch = _exchange(server, judge, cases)
         except (VerificationError, EndpointError) as error:
@@ -158,20 +163,18 @@ def _run_blends(subject: Subject, cases: Sequence[_Case], started: float) -> lis
 def _own_outputs(subject: Subject, sample: Arrays) -> Arrays:
     """What the model itself returns, as a client sees it."""
     outputs = subject.run(sample)
-    return {
-        spec.name: _as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
-        for spec in subject.signature.outputs
-    }
+    return {spec.name: _as_client_sees(outputs[spec.name], spec, subject) for spec in subject.signature.outputs}
 
 
-def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
+def _as_client_sees(array: Array, spec: TensorSpec, subject: Subject) -> Array:
     if spec.data_type is DataType.BYTES:
-        # Triton's strings end at the first NUL.
+        texts = [encode_text(text) for text in array.flat]
         cut = np.empty(array.shape, dtype=object)
-        cut.reshape(-1)[:] = [encode_text(text).split(b"\0")[0] for text in array.flat]
+        cut.reshape(-1)[:] = [text.split(b"\0")[0] for text in texts] if subject.cuts_strings else texts
         array = cut
     # Triton has no rank 0, nor any beside the batch axis: it serves these as [1].
-    return np.asarray(array).reshape((*array.shape, 1) if array.ndim == int(batched) else array.shape)
+    alone = array.ndim == int(subject.max_batch_size > 0)
+    return np.asarray(array).reshape((*array.shape, 1) if alone else array.shape)
 
 
 def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:

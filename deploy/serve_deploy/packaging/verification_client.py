@@ -48,7 +48,7 @@ class VerificationClient:
             return send_together(self._connection, self._model, requests)
         except EndpointError as error:
             raise VerificationError(
-                f"Triton refuses a sample that ONNX Runtime takes: {getattr(error, 'reason', error.message)}",
+                f"Triton refuses a sample that runs without it: {getattr(error, 'reason', error.message)}",
                 hint="nothing was written; look at the request with serve run and serve infer",
             ) from error
 

@@ -226,7 +226,7 @@ def test_ids_are_those_of_the_tokenizer(tmp_path: Path) -> None:
     assert both["input_ids"][1].tolist() == wanted[1] + [0] * (lengths[0] - lengths[1])
     assert both["attention_mask"].sum(axis=1).tolist() == lengths
     assert {array.dtype.name for array in both.values()} == {"int64"}
-    assert model.parameters["merge_requests"] == "false"
+    assert json.loads(model.files["1/function.json"])["merges"] is False
 
 
 def test_a_fixed_length_cuts_and_fills(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_fixed_length_cuts_and_fills(tmp_path: Path) -> None:
     assert {name: (array.shape, array.dtype.name) for name, array in answer.items()} == {
         "input_ids": ((2, 12), "int32")
     }
-    assert "merge_requests" not in model.parameters
+    assert json.loads(model.files["1/function.json"])["merges"] is True
 
 
 def test_pairs_are_two_inputs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
+from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.model_config import parse_config
 from serve_deploy.progress import silent
 from serve_deploy.tuning.bench import Bench, RequestSource
@@ -133,7 +133,7 @@ class SimulatedBench(Bench):
         self._doing = f"{self.seed} {candidate.values} {purpose}"
         return super().measure(candidate, shape, purpose, **how)
 
-    def _measure(self, served: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:  # noqa: ARG002
+    def _measure(self, served: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:
         self.interrupt(self.measurements)
         truth, candidate = self.servers.truth, served.candidate  # type: ignore[attr-defined]
         seed = int.from_bytes(hashlib.sha256(self._doing.encode()).digest()[:4])

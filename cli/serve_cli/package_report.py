@@ -58,13 +58,13 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     if manifest.language_model:
         return
     print_tensors(manifest)
-    for line in _facts(manifest, verbose):
+    for line in (*_facts(manifest, verbose), *_states(manifest)):
         console.print(line, markup=False)
     _print_profiles(manifest)
     if manifest.verification:
         print_verification(manifest, manifest.verification)
     else:
-        console.print("not verified: --no-verify", markup=False)
+        console.print(f"not verified: {output.in_flags(model.not_verified)}", markup=False)
 
 
 def print_tensors(manifest: Manifest) -> None:
@@ -86,9 +86,10 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
         if manifest.batching.verdict == "batchable":
             yield f"evidence: {manifest.batching.evidence}"
         yield from (f"tried {attempt}" for attempt in manifest.batching.attempts)
-    opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
-    accepts = "accepts it:" if manifest.runs_every_operator else "reads"
-    yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
+    if manifest.onnx_opsets:
+        opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
+        accepts = "accepts it:" if manifest.runs_every_operator else "reads"
+        yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
     yield f"{output.count(manifest.samples, 'sample')}{size}"
 
@@ -137,7 +138,29 @@ def _cause(proof: BatchingProof) -> str:
     return ", ".join(f"{cause.operator} at {cause.node}" for cause in causes[:1]) or "no reason given"
 
 
-def print_verification(manifest: Manifest, verification: Verification, reference: str = "ONNX Runtime") -> None:
+def _states(manifest: Manifest) -> Iterator[str]:
+    """The state that Triton keeps, and what was proven of its sequences."""
+    from serve_deploy.implicit_state.pairing import EVIDENCE
+
+    proof = manifest.state
+    if proof is None:
+        return
+    for state in proof.states:
+        idle = "; no output was seen to depend on it" if state.is_idle else ""
+        grows = ", and grows" if -1 in state.shape else ""
+        size = [1 if size == -1 else size for size in state.shape]
+        pair = f"{state.model_input} → {state.model_output}"
+        yield f"state {pair} {state.data_type} {size}{grows}: {EVIDENCE[state.evidence]}{idle}"
+    batches = f"side by side in batches of up to {proof.largest_batch}" if proof.largest_batch > 1 else "one by one"
+    yield (
+        f"sequences: {proof.sequences} of {proof.steps} requests or more, {batches}, equal the model run with its "
+        "state in hand (in ONNX Runtime)"
+    )
+    grows = ", and more as it grows" if any(-1 in state.shape for state in proof.states) else ""
+    yield f"each sequence keeps {proof.bytes_per_sequence:,} bytes{grows}"
+
+
+def print_verification(manifest: Manifest, verification: Verification) -> None:
     """What Triton answered, against what; how fast it loaded, and how far the outputs differ."""
     from serve_deploy.reports.figures import format_number
 
@@ -145,10 +168,15 @@ def print_verification(manifest: Manifest, verification: Verification, reference
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = output.count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
-    if verification.distinct_samples:
+    if verification.sequences:
+        responses += f" in {output.count(verification.sequences, 'sequence')}"
+    elif verification.distinct_samples:
         responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
+        reference = "ONNX Runtime" if manifest.onnx_opsets else "the function itself"
+        if manifest.pipeline:
+            reference = "the same steps run without Triton"
         console.print(f"verified with {triton}: {responses} {match} {reference}, {batches}", markup=False)
     else:
         # A model of random outputs alone is shown to load and answer, no more.

@@ -211,3 +211,25 @@ def test_infer_sends_a_file_as_it_is(
     assert ended.returncode == 0, ended.stderr
     wanted = models["decode"].run({"image": strings(sample)})["pixel_values"]
     np.testing.assert_allclose(json.loads(ended.stdout)["outputs"][0]["data"], wanted, rtol=1e-6)
+
+
+def test_a_function_file_is_packaged_and_verified(serve, tmp_path: Path) -> None:
+    """`serve package post.py:best` writes a model that a real Triton answers from, and says what it needs there."""
+    path = write_function(
+        tmp_path, BEST + "\nimport PIL\n\ndef other(x: Floats) -> Floats:\n    return x\n", names_txt="a b c"
+    )
+    ended = serve("package", f"{path}:best", "-o", tmp_path / "models")
+    assert ended.returncode == 0, ended.stderr
+    assert "responses to 8 samples match the function itself, in batches of up to" in ended.stdout
+    assert "Triton's container has Python and numpy only: there it needs pillow==" in ended.stderr
+    written = {file.name for file in (tmp_path / "models" / "post" / "1").rglob("*")}
+    assert written == {
+        "model.py",
+        "serve_calling.py",
+        "function.json",
+        "function",
+        "post.py",
+        "names.txt",
+        "requirements.txt",
+    }
+    assert serve("check", tmp_path / "models", "--no-load").returncode == 0

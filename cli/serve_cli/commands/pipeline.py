@@ -47,7 +47,7 @@ def print_pipeline(written: WrittenPipeline) -> None:
         output.print_table(("step", "model", "from", "batches of up to"), rows)
         package_report.print_tensors(manifest)
         if manifest.verification:
-            package_report.print_verification(manifest, manifest.verification, "the same steps run without Triton")
+            package_report.print_verification(manifest, manifest.verification)
     if written.not_verified:
         console.print(f"not verified: {output.in_flags(written.not_verified)}", markup=False)
     for note in written.notes:

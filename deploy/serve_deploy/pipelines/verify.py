@@ -72,6 +72,7 @@ def verify_pipeline(
         run=lambda sample: dict(trial.run(sample)),
         batch_noise=max((_noise(member) for member in members), default=0.0),
         members=tuple(models),
+        cuts_strings=False,
         reference="the same steps run without Triton",
         advice="`verify=False` skips this",
     )

@@ -37,7 +37,7 @@ def read_function_file(
     batch = max_batch_size if found.batched else 0
     run = staged.bind(found.tensors, batched=batch > 0, text=found.text_inputs)
     files = lay_out(carried, Call(path.name, name, found.text_inputs), requirements)
-    return PythonModel(staged.place, found.tensors, batch, files, run, requirements)
+    return PythonModel(staged.place, found.tensors, batch, files, run, requirements, symbols=found.symbols)
 
 
 def _read(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.tensors.types import ModelSignature
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Arrays = Mapping[str, Array]
 
-BACKEND = "python"
-
 
 @dataclass(frozen=True)
 class PythonModel:
@@ -25,6 +23,8 @@ class PythonModel:
     model's folder. `requirements` are the distributions that it imports, as pip takes them. `run` calls the function
     here, without Triton: strings go in as `bytes` or `str` objects and come out as `bytes`; it raises
     InvalidModelError where the function refuses. `samples` are requests of one row, where the step brings some.
+    `symbols` names the free dims of each input. Without `merges`, each request is a call of its own, since the shape of
+    its results is, too.
     """
 
     source: str
@@ -34,3 +34,5 @@ class PythonModel:
     run: Callable[[Arrays], Arrays]
     requirements: tuple[str, ...] = ()
     samples: tuple[Arrays, ...] = ()
+    symbols: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    merges: bool = True

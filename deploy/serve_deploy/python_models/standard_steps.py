@@ -63,4 +63,5 @@ def standard_step(name: str, settings: Mapping[str, object], folder: Path) -> Py
         run=StagedFunction(own, file, step.file).bind(settled.signature, batched=batch > 0, text=()),
         requirements=requirements,
         samples=settled.samples,
+        merges=settled.merges,
     )

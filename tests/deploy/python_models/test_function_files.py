@@ -127,7 +127,7 @@ def test_requirements_are_what_is_imported(tmp_path: Path) -> None:
     code = "import json, os.path\nimport helper\nfrom PIL import Image\n" + _IDENTITY
     model = read_function_file(write_function(tmp_path, code, helper_py="import yaml"))
     assert model.requirements == (f"pillow=={PIL.__version__}", f"PyYAML=={yaml.__version__}")
-    assert model.files["requirements.txt"].decode().splitlines() == list(model.requirements)
+    assert model.files["1/requirements.txt"].decode().splitlines() == list(model.requirements)
 
 
 REFUSED = {

@@ -78,7 +78,7 @@ def _load(folder: Path, call: dict[str, Any]) -> Callable[..., Any]:
     try:
         return load_function(folder, call["file"], call["function"])
     except ImportError as error:
-        hint = "install what requirements.txt in the model's folder lists, or set EXECUTION_ENV_PATH"
+        hint = "install what requirements.txt beside model.py lists, or set EXECUTION_ENV_PATH"
         raise pb_utils.TritonModelException(f"{call['file']}: {error}; {hint}") from error
 
 

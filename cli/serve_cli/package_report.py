@@ -60,13 +60,13 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     output.print_table(
         ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
     )
-    for line in _facts(manifest, verbose):
+    for line in (*_facts(manifest, verbose), *_states(manifest)):
         console.print(line, markup=False)
     _print_profiles(manifest)
     if manifest.verification:
         _print_verification(manifest, manifest.verification)
     else:
-        console.print("not verified: --no-verify", markup=False)
+        console.print(f"not verified: {output.in_flags(model.not_verified)}", markup=False)
 
 
 def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str, str]]:
@@ -133,6 +133,28 @@ def _cause(proof: BatchingProof) -> str:
     return ", ".join(f"{cause.operator} at {cause.node}" for cause in causes[:1]) or "no reason given"
 
 
+def _states(manifest: Manifest) -> Iterator[str]:
+    """The state that Triton keeps, and what was proven of its sequences."""
+    from serve_deploy.implicit_state.pairing import EVIDENCE
+
+    proof = manifest.state
+    if proof is None:
+        return
+    for state in proof.states:
+        idle = "; no output was seen to depend on it" if state.is_idle else ""
+        grows = ", and grows" if -1 in state.shape else ""
+        size = [1 if size == -1 else size for size in state.shape]
+        pair = f"{state.model_input} → {state.model_output}"
+        yield f"state {pair} {state.data_type} {size}{grows}: {EVIDENCE[state.evidence]}{idle}"
+    batches = f"side by side in batches of up to {proof.largest_batch}" if proof.largest_batch > 1 else "one by one"
+    yield (
+        f"sequences: {proof.sequences} of {proof.steps} requests or more, {batches}, equal the model run with its "
+        "state in hand (in ONNX Runtime)"
+    )
+    grows = ", and more as it grows" if any(-1 in state.shape for state in proof.states) else ""
+    yield f"each sequence keeps {proof.bytes_per_sequence:,} bytes{grows}"
+
+
 def _print_verification(manifest: Manifest, verification: Verification) -> None:
     from serve_deploy.reports.figures import format_number
 
@@ -140,7 +162,9 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = output.count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
-    if verification.distinct_samples:
+    if verification.sequences:
+        responses += f" in {output.count(verification.sequences, 'sequence')}"
+    elif verification.distinct_samples:
         responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"

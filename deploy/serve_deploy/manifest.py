@@ -110,10 +110,42 @@ class Verification(_Document):
     # Not compared by value, because the model itself is random there.
     random_outputs: tuple[str, ...] = ()
     distinct_samples: int = 0
+    # Of a model whose state Triton keeps: how many sequences the requests were of.
+    sequences: int = 0
     # What the configuration has and this machine had not, such as GPUs and TensorRT.
     left_out: tuple[str, ...] = ()
     # The ONNX Runtime that ran the model, where that is known: it may be another than the release's.
     onnxruntime_version: str | None = None
+
+
+class StateFinding(_Document):
+    """A state: its tensors in the served file and in the model, its shape for one sequence (-1 grows), and how it was
+    found: by the graph, runs, types, names, or as the user gave it."""
+
+    input_name: str
+    output_name: str
+    model_input: str
+    model_output: str
+    data_type: str
+    shape: tuple[int, ...]
+    evidence: Literal["graph", "runs", "types", "names", "given"]
+    # No output was seen to depend on it.
+    is_idle: bool = False
+
+
+class StateProof(_Document):
+    """The state that Triton keeps between the requests of a sequence, and sequences that were compared.
+
+    They were run in ONNX Runtime as Triton runs them, and compared with the model run with its state in hand.
+    """
+
+    states: tuple[StateFinding, ...]
+    evidence: str
+    sequences: int
+    steps: int
+    largest_batch: int
+    largest_difference: float
+    bytes_per_sequence: int
 
 
 class ReasonedValue(_Document):
@@ -234,6 +266,8 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model whose state Triton keeps between requests.
+    state: StateProof | None = None
     # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
     profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.

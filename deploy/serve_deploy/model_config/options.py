@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.accelerators import Optimization, parse_optimization
+from serve_deploy.model_config.sequence_batching import SequenceBatching
 from serve_deploy.option import Made, Option
 
 InstanceKind = Literal["cpu", "gpu"]
@@ -198,6 +199,7 @@ class ConfigOptions:
     label_files: Mapping[str, str] = field(default_factory=dict)
     warmup: tuple[WarmupInput, ...] = ()
     warmup_batch_sizes: tuple[int, ...] = (1,)
+    sequences: SequenceBatching | None = None
 
     @property
     def kind(self) -> InstanceKind | None:

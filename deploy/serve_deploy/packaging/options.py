@@ -11,6 +11,7 @@ from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.profile_names import read_profiles
+from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName
 
@@ -88,6 +89,7 @@ class PackageOptions:
     language_model: Annotated[LanguageModelOptions, Made(LanguageModelOptions)] = field(
         default_factory=LanguageModelOptions
     )
+    sequences: Annotated[StatefulOptions, Made(StatefulOptions)] = field(default_factory=StatefulOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
     keep_settings: Annotated[
         bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)

@@ -14,15 +14,16 @@ from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import MANIFEST_NAME, Manifest
 from serve_deploy.model_config import ConfigOptions
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.refused_values import say_plainly
 
 Settings = dict[str, Any]
 # These follow from the model.
-_DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes"}
+_DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes", "sequences"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
 _OWN = ("release", "max_batch_size", "profiles", "engine_cache")
-_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels"}
-_POLICY = "queue_policy"
+_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences"}
+_POLICY, _SEQUENCES = "queue_policy", "sequences"
 # Which options set a field of the configuration.
 _SETTERS = {
     "max_batch_size": ("max_batch_size",),
@@ -35,6 +36,7 @@ _SETTERS = {
         "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering", "queue_policy", "priority_levels",
         "default_priority_level",
     ),
+    "sequence_batching": ("sequences", "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering"),
     "response_cache": ("response_cache",),
     "model_warmup": ("warmup",),
 }  # fmt: skip
@@ -55,7 +57,18 @@ def given_settings(options: PackageOptions) -> Settings:
         **{name: value for name, value in own.items() if value is not None},
         **({} if options.warmup else {"warmup": False}),
         **({} if options.labels is None else {"labels": True}),
+        **_given_sequences(options),
     }
+
+
+def _given_sequences(options: PackageOptions) -> Settings:
+    """How sequences are served; a first state stays a file of the user's."""
+    if not options.sequences.stateful:
+        return {}
+    given = _stateful_options().dump_python(
+        options.sequences, mode="json", exclude_defaults=True, exclude={"initial_state"}
+    )
+    return {_SEQUENCES: given}
 
 
 def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Settings:
@@ -64,9 +77,10 @@ def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Setting
         return {}
     given = given_settings(options)
     kept = {name: value for name, value in manifest.settings.items() if name in _KNOWN and name not in given}
-    # The parts of a queue policy are options of their own.
-    if before := manifest.settings.get(_POLICY):
-        kept[_POLICY] = {**before, **given.get(_POLICY, {})}
+    # The parts of these are options of their own.
+    for name in (_POLICY, _SEQUENCES):
+        if before := manifest.settings.get(name):
+            kept[name] = {**before, **given.get(name, {})}
     return kept
 
 
@@ -74,6 +88,7 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     """The options with what is kept; InvalidModelError where the manifest was changed to something else."""
     try:
         before = _config_options().validate_python({k: v for k, v in kept.items() if k in _CONFIG})
+        sequences = _stateful_options().validate_python(kept.get(_SEQUENCES, {}))
     except ValidationError as error:
         raise InvalidModelError(
             f"{MANIFEST_NAME}: `settings` cannot be read: {say_plainly(error.errors()[0]['msg'])}",
@@ -82,12 +97,19 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
     own: dict[str, Any] = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
     own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
+    if _SEQUENCES in kept:
+        own[_SEQUENCES] = replace(sequences, initial_state=options.sequences.initial_state)
     return replace(options, config=config, **own)
 
 
 @cache
 def _config_options() -> TypeAdapter[ConfigOptions]:
     return TypeAdapter(ConfigOptions)  # takes longer to build than a small model to package
+
+
+@cache
+def _stateful_options() -> TypeAdapter[StatefulOptions]:
+    return TypeAdapter(StatefulOptions)
 
 
 def describe_settings(settings: Settings) -> str:

@@ -41,11 +41,11 @@ class VerificationClient:
         """One request; VerificationError where Triton refuses it."""
         return self.infer_together([sample])[0]
 
-    def infer_together(self, samples: Sequence[Arrays]) -> list[Outputs]:
+    def infer_together(self, samples: Sequence[Arrays], parameters: Sequence[Mapping[str, Any]] = ()) -> list[Outputs]:
         """Send all requests at once and wait for every answer, in the order of the samples."""
         requests = [Sample(with_served_ranks(self._model.inputs, sample)) for sample in samples]
         try:
-            return send_together(self._connection, self._model, requests)
+            return send_together(self._connection, self._model, requests, parameters)
         except EndpointError as error:
             raise VerificationError(
                 f"Triton refuses a sample that runs without it: {getattr(error, 'reason', error.message)}",

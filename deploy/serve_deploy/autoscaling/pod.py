@@ -186,7 +186,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
 
 
 def _mix_watts(pods: Sequence[MeasuredPod], work: Sequence[float], knee: float) -> tuple[tuple[float, float], ...]:
-    """What the GPUs draw while the models take turns: each, by its share of the work, what it drew alone when as busy."""
+    """What the GPUs draw while models take turns: by its share of the work, what each drew alone when as busy."""
     levels = sorted({rate / pod.replica.knee_rate for pod in pods for rate, _ in pod.watts})
 
     def draw(pod: MeasuredPod, level: float) -> float:

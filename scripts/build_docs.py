@@ -20,9 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Guides": {
         "docs/packaging": "", "docs/functions": "", "docs/profiles": "", "docs/language-models": "", "docs/running": "",
-        "docs/loadtest": "", "docs/generation": "", "docs/tuning": "", "docs/planning": "", "docs/ci": "", "docs/chart": "",
-        "docs/troubleshooting": "", "docs/autoscaling": "",
-        "docs/python": "",
+        "docs/loadtest": "", "docs/generation": "", "docs/tuning": "", "docs/planning": "", "docs/ci": "",
+        "docs/chart": "", "docs/troubleshooting": "", "docs/autoscaling": "", "docs/python": "",
     },
     "Reference": {
         "docs/reference/commands": "", "docs/reference/values": "", "charts/triton/README": "The chart",

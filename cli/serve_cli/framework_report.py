@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from serve_deploy.manifest import FrameworkModel, Manifest
 
 
-def framework_facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
-    """The framework and its backend, what the file tells, and what the user gave."""
+def print_framework(manifest: Manifest, *, verbose: bool) -> None:
+    """What was read, given and loaded of a packaged model of another framework."""
+    for line in _facts(manifest, verbose):
+        output.stdout().print(line, markup=False)
+    if manifest.framework:
+        _print_load(manifest, manifest.framework)
+
+
+def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     framework = manifest.framework
     if framework is None:
         return
@@ -28,8 +35,7 @@ def framework_facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     yield from describe_batching(manifest.batching)
 
 
-def print_load(manifest: Manifest, framework: FrameworkModel) -> None:
-    """Whether a Triton loaded it, what it answered, and that nothing was compared."""
+def _print_load(manifest: Manifest, framework: FrameworkModel) -> None:
     console, verification = output.stdout(), manifest.verification
     if verification is None:
         console.print(f"not verified: {output.in_flags(framework.not_verified)}", markup=False)

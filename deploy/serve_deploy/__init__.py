@@ -65,8 +65,11 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
     from serve_deploy.loadtest import run_loadtest as run_loadtest
+    from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
+    from serve_deploy.loadtest import split_load as split_load
     from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.loads import Search as Search
+    from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
     from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
@@ -85,6 +88,10 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
+    from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
+    from serve_deploy.pipelines.pipeline import pipeline as pipeline
+    from serve_deploy.pipelines.result import PipelineMember as PipelineMember
+    from serve_deploy.pipelines.result import WrittenPipeline as WrittenPipeline
     from serve_deploy.planning.arrival_traces import Trace as Trace
     from serve_deploy.planning.arrival_traces import read_trace as read_trace
     from serve_deploy.planning.options import PlanOptions as PlanOptions
@@ -167,10 +174,13 @@ _PLACES = {
     "LogOptions": "cluster.options",
     "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
+    "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
+    "PipelineMember": "pipelines.result",
+    "PipelineOptions": "pipelines.options",
     "PlanOptions": "planning.options",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
@@ -209,12 +219,14 @@ _PLACES = {
     "VerificationError": "errors",
     "VersionPolicy": "model_config.options",
     "WrittenChart": "chart.write",
+    "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",
     "parse_endpoint": "endpoint.address",
+    "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
     "read_logs": "cluster.logs",
@@ -229,8 +241,10 @@ _PLACES = {
     "require_passed": "reports.judging",
     "rollback": "cluster.rollback",
     "run_loadtest": "loadtest",
+    "run_mixed_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "simulate": "twin.simulation",
+    "split_load": "loadtest",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

@@ -1,8 +1,9 @@
-"""A bench whose servers are simulated: the truth is known, measurements are noisy, and a tuning takes seconds."""
+"""A bench whose servers are simulated: the truth is known, measurements are noisy, and a whole tuning takes seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -13,19 +14,23 @@ import numpy as np
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.model_config import parse_config
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
+from serve_deploy.progress import silent
+from serve_deploy.tuning.bench import Bench, RequestSource
+from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, read_candidate
+from serve_deploy.tuning.checkpoint import Checkpoint
 from serve_deploy.tuning.measured import Executions, Measured
-from serve_deploy.tuning.measuring import Measuring
 from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.racing import Contestant, Racing
-from serve_deploy.tuning.ranking import choose_finalists, make_space, rank, simulated_point
+from serve_deploy.tuning.ranking import simulated_point
+from serve_deploy.tuning.result import TuningResult
 from serve_deploy.tuning.subject import Subject
-from serve_deploy.tuning.tune import make_twins
+from serve_deploy.tuning.tune import run_tuning
 from serve_deploy.twin import Batching, Outside, ServedModel, ServerModel, ServiceTimes, Stream, Times, simulate
 
 BASELINE = Candidate.of({BATCH: 4, DELAY: 0, PREFERRED: None, INSTANCES: 1})
 CONFIG = 'name: "m" backend: "python" max_batch_size: 4 dynamic_batching { } instance_group { count: 1 }'
+_PATHS = tuple(path for path, _ in BASELINE.values)
+NOISE = 0.03
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Truth:
     contention: float = 1.0
     largest: int = 32
     outside: float = 0.0002
+    instance_bytes: int = 50_000_000
 
     def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
         """The server that a candidate makes of it."""
@@ -74,71 +80,104 @@ class Truth:
 
 
 @dataclass
-class SimulatedBench:
-    """Measures a truth with noise from run to run; counts what it was asked for."""
+class SimulatedServed:
+    """A simulated server."""
+
+    candidate: Candidate
+    bytes: int
+    endpoint: Any = None
+    start_seconds: float = 1.0
+
+    def memory_bytes(self) -> int:
+        """A process, and one for each instance."""
+        return self.bytes
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+@dataclass
+class SimulatedServers:
+    """Serve every configuration of a truth; `fail` may raise what a server that does not start raises."""
 
     truth: Truth
-    seed: int
-    noise: float = 0.03
-    measurements: int = 0
-    expected: Path | None = None
-    known: dict[tuple[Candidate, str], Measured] = field(default_factory=dict)
+    fail: Callable[[Candidate], None] = lambda _: None
+    description: str = "a simulated Triton"
+    staging: Path = Path()
+    are_parallel: bool = True
 
-    def measure(self, candidate: Candidate, shape: Any, purpose: str, *, rows: int = 1, **_: object) -> Measured:
-        """One noisy measurement."""
-        self.measurements += 1
-        drawn = float(np.random.default_rng([self.seed, self.measurements]).lognormal(0, self.noise))
-        server = self.truth.server(candidate, drawn)
-        users = shape.concurrency
-        result = simulate(
-            server, [Stream(load=shape, model="m", rows=rows)], requests=max(1500, users * 30), seed=self.measurements
-        )
+    def serve(self, config: Any) -> SimulatedServed:
+        """Start at once."""
+        candidate = read_candidate(config, _PATHS)
+        self.fail(candidate)
+        return SimulatedServed(candidate, self.truth.instance_bytes * (1 + candidate.number(INSTANCES)))
+
+
+@dataclass
+class SimulatedBench(Bench):
+    """Measures a truth, with noise that depends on nothing but the seed, the candidate and the purpose.
+
+    `interrupt` is called with the number of each measurement before it is made.
+    """
+
+    seed: int = 0
+    noise: float = NOISE
+    interrupt: Callable[[int], None] = lambda _: None
+    _doing: str = ""
+
+    def prepare(self, _options: TuneOptions, _note: Callable[[str], None]) -> None:
+        """Answers are always right."""
+
+    def measure(self, candidate: Candidate, shape: Any, purpose: str, **how: Any) -> Measured:
+        """One measurement, or what the checkpoint has."""
+        self._doing = f"{self.seed} {candidate.values} {purpose}"
+        return super().measure(candidate, shape, purpose, **how)
+
+    def _measure(self, served: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:
+        self.interrupt(self.measurements)
+        truth, candidate = self.servers.truth, served.candidate  # type: ignore[attr-defined]
+        seed = int.from_bytes(hashlib.sha256(self._doing.encode()).digest()[:4])
+        server = truth.server(candidate, float(np.random.default_rng(seed).lognormal(0, self.noise)))
+        users = shape.concurrency if isinstance(shape, ClosedLoop) else 100
+        load = [Stream(load=shape, model="m", rows=rows)]
+        result = simulate(server, load, requests=max(1500, users * 30), seed=seed)
         point = simulated_point(result, shape, None)
         point = point.model_copy(update={"load": point.load.model_copy(update={"batch_size": rows})})
         (model,) = server.models
         busy = 1 if users == 1 else candidate.number(INSTANCES)
-        waits = candidate.number(INSTANCES) if self.truth.exclusive and users > 1 else 1
+        waits = candidate.number(INSTANCES) if truth.exclusive and users > 1 else 1
         return Measured(
             point=point,
             executions=tuple(
                 Executions(batch_size=size, count=count, mean_seconds=model.service.at(size, busy).mean * waits)
                 for size, count in result.model.batch_sizes.items()
             ),
+            memory_bytes=served.memory_bytes(),
         )
 
-    def plan(self, _further: int) -> None:
-        """No estimate."""
 
-    def stop(self, _candidate: Candidate) -> None:
-        """Nothing runs."""
+@dataclass
+class Tuning:
+    """A whole tuning of a truth, but for the servers, as often as it is called."""
 
-    def stop_all(self) -> None:
-        """Nothing runs."""
+    truth: Truth
+    options: TuneOptions
+    goal: Goal
+    checkpoint: Path
+    noise: float = NOISE
+    interrupt: Callable[[int], None] = lambda _: None
+    fail: Callable[[Candidate], None] = lambda _: None
+    notes: list[str] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Tuned:
-    """What a simulated tuning chose, and at how many users."""
-
-    candidate: Candidate
-    concurrency: int
-    measurements: int
-    won: bool
-
-
-def tune_simulated(truth: Truth, options: TuneOptions, goal: Goal, seed: int, noise: float = 0.03) -> Tuned:
-    """The whole of a tuning but for the servers: measure, simulate, race."""
-    subject: Any = Subject(SimpleNamespace(name="m", config=parse_config(CONFIG)), BASELINE, truth.largest)  # type: ignore[arg-type]
-    bench: Any = SimulatedBench(truth, seed, noise)
-    settings = Measuring(bench, subject, options, goal).measure_settings()
-    twins = make_twins(options, subject, goal, settings.services)
-    ranked = rank(twins, make_space(options, BASELINE, truth.largest, settings.counts))
-    predictions = (twins.predict(BASELINE), *choose_finalists(ranked, BASELINE, options.finalists))
-    racing = Racing(bench, subject, options, goal, twins.rate, settings.failed)
-    baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
-    winner = racing.pick(baseline, runners, racing.race(baseline, runners))
-    chosen = winner or baseline
-    return Tuned(chosen.candidate, chosen.concurrency, bench.measurements, winner is not None)
+    def __call__(self) -> TuningResult:
+        """Go on from the checkpoint."""
+        folder: Any = SimpleNamespace(name="m", config=parse_config(CONFIG))
+        subject = Subject(folder, BASELINE, self.truth.largest)
+        bench = SimulatedBench(
+            subject, SimulatedServers(self.truth, self.fail), Checkpoint(self.checkpoint, note=self.notes.append),
+            RequestSource(None), None, silent, seed=self.options.seed, noise=self.noise, interrupt=self.interrupt,
+        )  # type: ignore[arg-type]  # fmt: skip
+        return run_tuning(self.options, subject, self.goal, bench, self.notes)
 
 
 def find_best(truth: Truth, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> tuple[float, int]:
@@ -156,9 +195,11 @@ def find_best(truth: Truth, goal: Goal, limit: int, space: Mapping[str, tuple[An
     return best, count
 
 
-def reached(truth: Truth, goal: Goal, candidate: Candidate, concurrency: int, limit: int) -> float:
-    """What a configuration truly reaches under the goal, at the best number of users about that of its race."""
-    _, point = find_concurrency(
-        lambda users: truth.point(candidate, users), goal, start=concurrency, limit=limit, budget=8
-    )
+def reached(truth: Truth, goal: Goal, result: TuningResult, limit: int) -> float:
+    """What the configuration found truly reaches under the goal, at the best number of users about that of its race."""
+    chosen = result.winner or result.baseline
+    raced = chosen.measured or chosen.predicted
+    candidate = Candidate.of(chosen.values)
+    start = raced.concurrency if raced and raced.concurrency else 1
+    _, point = find_concurrency(lambda users: truth.point(candidate, users), goal, start=start, limit=limit, budget=8)
     return goal.score(point) if goal.is_met(point) else 0.0

@@ -16,7 +16,8 @@ Models = Annotated[
     list[Path],
     typer.Argument(
         metavar="MODEL",
-        help="ONNX files, files and folders of other frameworks; with --backend a checkpoint's folder or hub ID.",
+        help="ONNX files, models of other frameworks, functions as post.py:NAME; with --backend a checkpoint's folder "
+        "or hub ID.",
         show_default=False,
     ),
 ]
@@ -29,6 +30,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidenc
         "release": "--triton",
         "optimization": "--optimize",
         "default_priority_level": "--default-priority",
+        "profiles": "--for",
         "checkpoint_config": "--model-config",
         "engine_arguments": "--engine-arg",
         "parameters": "--parameter",
@@ -44,6 +46,7 @@ def package(models: Models, options: PackageOptions, verbose: Verbose = False, j
     serve package model.pt --signature 'x FP32 [-1,4] -> y FP32 [-1,2]' --max-batch-size 8
     serve package forest.ubj resnet.savedmodel encoder.xml
     serve package meta-llama/Llama-3.1-8B --backend vllm --gpu-profile l4
+    serve package post.py:labels --samples texts.npz
     """
     from serve_deploy.packaging.package import package as package_models
 

@@ -13,7 +13,13 @@ from serve_deploy.checking.language_model_rules import engine_of
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
-from serve_deploy.model_config import CONFIG_NAME, Problem, check_against_model, check_ensemble_members
+from serve_deploy.model_config import (
+    CONFIG_NAME,
+    Problem,
+    check_against_model,
+    check_ensemble_members,
+    named_config_path,
+)
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
@@ -139,8 +145,7 @@ def _check_model(
     lacks = None if problems or folder.members else next(marked, None)
     if loaded and not problems and engine_of(folder) == "tensorrtllm":
         lacks = "it needs TensorRT-LLM and a GPU"
-    if loaded is None or (refused and not lacks):
-        problems += _compare_with_model(folder)
+    problems += _compare_with_model(folder, own=loaded is None or (bool(refused) and not lacks))
     if loaded and not lacks and not problems:
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
@@ -155,9 +160,25 @@ def _check_model(
 
 
 def _check_members(folder: ModelFolder, folders: Mapping[str, ModelFolder]) -> list[Problem]:
+    """An ensemble and its members, as config.pbtxt has them and under each name that one of them has a file for."""
+    if not folder.members:
+        return []
+    problems = list(_check_together(folder, folders))
+    named = {
+        name for each in (folder.name, *folder.members) for name in (folders[each].named if each in folders else ())
+    }
+    for name in sorted(named):
+        under = {each: other.under(name) for each, other in folders.items()}
+        for problem in _check_together(under[folder.name], under):
+            if problem not in problems:
+                problems.append(replace(problem, field=f"with --model-config-name={name}: {problem.field}"))
+    return problems
+
+
+def _check_together(folder: ModelFolder, folders: Mapping[str, ModelFolder]) -> Iterator[Problem]:
     models = {name: other.config for name, other in folders.items() if other.is_model}
     served = {name: other.served_versions for name, other in folders.items()}
-    return list(check_ensemble_members(folder.name, folder.config, models, served))
+    yield from check_ensemble_members(folder.name, folder.config, models, served)
 
 
 def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
@@ -200,19 +221,24 @@ def _check_operators(folder: ModelFolder, model: OnnxModel, release: str) -> Inv
     return check_operators(release, uses, ir_version=model.ir_version, opsets=model.opsets)
 
 
-def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
-    """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
+def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
+    """What ONNX Runtime reports of the newest version against the configurations; `own` is config.pbtxt."""
     from serve_deploy.onnx.session import open_model
 
-    if not folder.onnx_files:
+    if not folder.onnx_files or not (own or folder.named):
         return
     file = folder.onnx_files[-1]
     try:
-        signature = open_model(file).signature
+        signature = open_model(file, prepack=False).signature
     except InvalidModelError as error:
-        yield _file_problem(folder, file, error)
+        if own:
+            yield _file_problem(folder, file, error)
         return
-    yield from check_against_model(folder.config, signature)
+    if own:
+        yield from check_against_model(folder.config, signature)
+    for name in folder.named:
+        for problem in check_against_model(folder.under(name).config, signature):
+            yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")
 
 
 def _file_problem(folder: ModelFolder, file: Path, error: InvalidModelError) -> Problem:

@@ -121,7 +121,7 @@ def _ask(server: TritonServer, name: str, findings: Findings, max_batch_size: in
 
     if not findings.samples:
         return 0, 0
-    with VerificationClient(server.grpc_url, name, reference=None) as client:
+    with VerificationClient(server.grpc_url, name, taken="") as client:
         alone = [client.infer(sample) for sample in findings.samples]
         for answer in alone:
             _require_configured(name, answer, findings.signature.outputs)

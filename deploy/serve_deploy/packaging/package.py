@@ -14,6 +14,7 @@ from serve_deploy.packaging.language_model import package_language_model, requir
 from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
+from serve_deploy.packaging.python_function import is_function_file, package_python_function
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import default_model_name
 
@@ -69,6 +70,7 @@ def _is_anything(_source: Path, _options: PackageOptions) -> bool:
 # The first that takes a source packages it.
 _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
     (_is_language_model, package_language_model),
+    (is_function_file, package_python_function),
     (_is_of_another_framework, package_framework_model),
     (_is_anything, package_onnx_model),
 )

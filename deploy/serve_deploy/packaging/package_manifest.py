@@ -43,7 +43,9 @@ def describe_package(
         labels=dict(plan.labels),
         settings=dict(plan.settings),
         fixes=servable.fixes,
+        profiles=tuple(each.summary for each in plan.named),
         samples=len(analysis.samples),
+        state=analysis.stateful.proof if analysis.stateful else None,
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
     )
 

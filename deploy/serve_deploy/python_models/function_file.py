@@ -12,7 +12,7 @@ from serve_deploy.python_models.model import PythonModel
 from serve_deploy.python_models.requirements import find_requirements
 from serve_deploy.python_models.source_code import SourceCode, choose_function, read_source
 from serve_deploy.python_models.staged_function import StagedFunction
-from serve_deploy.python_models.written import lay_out, parameters_of
+from serve_deploy.python_models.written import Call, lay_out
 
 DEFAULT_MAX_BATCH_SIZE = 8
 
@@ -36,9 +36,8 @@ def read_function_file(
         found = read_annotations(staged.function, staged.place)
     batch = max_batch_size if found.batched else 0
     run = staged.bind(found.tensors, batched=batch > 0, text=found.text_inputs)
-    files = lay_out(carried, requirements)
-    parameters = parameters_of(path.name, name, found.text_inputs)
-    return PythonModel(staged.place, found.tensors, batch, files, run, parameters, requirements)
+    files = lay_out(carried, Call(path.name, name, found.text_inputs), requirements)
+    return PythonModel(staged.place, found.tensors, batch, files, run, requirements, symbols=found.symbols)
 
 
 def _read(path: Path) -> str:

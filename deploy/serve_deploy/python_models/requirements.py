@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 
@@ -20,7 +21,7 @@ def find_requirements(imports: Iterable[str], beside: Iterable[str], name: str) 
     """
     known = _THERE | set(beside)
     wanted = dict.fromkeys(top for module in imports if (top := module.partition(".")[0]) not in known)
-    installed = packages_distributions()
+    installed = _installed()
     missing = [top for top in wanted if top not in installed and find_spec(top) is None]
     if missing:
         raise InvalidModelError(
@@ -33,3 +34,8 @@ def find_requirements(imports: Iterable[str], beside: Iterable[str], name: str) 
         raise InvalidModelError(f"{name} imports serve, which is not where Triton runs it")
     found = {distribution for top in wanted for distribution in installed.get(top, ())[:1]}
     return tuple(sorted((f"{distribution}=={version(distribution)}" for distribution in found), key=str.lower))
+
+
+@cache
+def _installed() -> Mapping[str, list[str]]:
+    return packages_distributions()  # reads every distribution there is

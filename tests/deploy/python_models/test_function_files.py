@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def test_annotations_become_tensors(tmp_path: Path) -> None:
         TensorSpec("name", DataType.BYTES, (-1,)),
         TensorSpec("total", DataType.FP32, (-1, 2)),
     )
-    assert (model.max_batch_size, model.parameters) == (8, {"function": "post.py:best", "text": "prefix"})
+    call = {"file": "post.py", "function": "best", "text": ["prefix"], "merges": True}
+    assert (model.max_batch_size, json.loads(model.files["1/function.json"])) == (8, call)
 
 
 def test_it_runs_here_as_in_triton(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_what_the_file_names_goes_with_it(tmp_path: Path) -> None:
     files = read_function_file(write_function(tmp_path, code)).files
     carried = {path.removeprefix("1/function/") for path in files if path.startswith("1/function/")}
     assert carried == {"post.py", "helper.py", "other.py", "table.csv", "data/big.txt"}
-    assert {"1/model.py", "1/serve_calling.py"} == {path for path in files if path.count("/") == 1}
+    assert {"1/model.py", "1/serve_calling.py", "1/function.json"} == {path for path in files if path.count("/") == 1}
 
 
 def test_helpers_of_the_same_name_stay_apart(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_requirements_are_what_is_imported(tmp_path: Path) -> None:
     code = "import json, os.path\nimport helper\nfrom PIL import Image\n" + _IDENTITY
     model = read_function_file(write_function(tmp_path, code, helper_py="import yaml"))
     assert model.requirements == (f"pillow=={PIL.__version__}", f"PyYAML=={yaml.__version__}")
-    assert model.files["requirements.txt"].decode().splitlines() == list(model.requirements)
+    assert model.files["1/requirements.txt"].decode().splitlines() == list(model.requirements)
 
 
 REFUSED = {

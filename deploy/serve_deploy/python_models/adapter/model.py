@@ -1,14 +1,14 @@
 """A plain function as a model of Triton's Python backend: one object of this class is one model instance.
 
-serve package wrote this file; it is the same for every function. The function stands in function/, and what it is
-called with in config.pbtxt.
+serve wrote this file; it is the same for every function. The function stands in function/, and function.json says what
+is called; types and shapes are those of config.pbtxt.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,14 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the function; what it imports must be installed here."""
         config = json.loads(args["model_config"])
-        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
-        folder = Path(args["model_repository"]) / args["model_version"] / "function"
-        sys.path.insert(0, str(folder))
-        file, _, name = parameters["function"].partition(":")
-        try:
-            function = load_function(folder, file, name)
-        except ImportError as error:
-            hint = "install what requirements.txt in the model's folder lists, or set EXECUTION_ENV_PATH"
-            raise pb_utils.TritonModelException(f"{file}: {error}; {hint}") from error
-        texts = set(filter(None, parameters.get("text", "").split(",")))
+        version = Path(args["model_repository"]) / args["model_version"]
+        call = json.loads((version / "function.json").read_text(encoding="utf-8"))
+        function = _load(version / "function", call)
         self._batched = config["max_batch_size"] > 0
-        self._merges = self._batched and parameters.get("merge_requests") != "false"
+        self._merges = self._batched and call["merges"]
         inputs, outputs = (
-            tuple(_read_tensor(entry, texts, self._batched) for entry in config[kind]) for kind in ("input", "output")
+            tuple(_read_tensor(entry, call["text"], self._batched) for entry in config[kind])
+            for kind in ("input", "output")
         )
         self._caller = Caller(function, inputs, outputs, self._batched)
 
@@ -79,7 +73,16 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted])
 
 
-def _read_tensor(entry: dict[str, Any], texts: set[str], batched: bool) -> Tensor:
+def _load(folder: Path, call: dict[str, Any]) -> Callable[..., Any]:
+    sys.path.insert(0, str(folder))
+    try:
+        return load_function(folder, call["file"], call["function"])
+    except ImportError as error:
+        hint = "install what requirements.txt beside model.py lists, or set EXECUTION_ENV_PATH"
+        raise pb_utils.TritonModelException(f"{call['file']}: {error}; {hint}") from error
+
+
+def _read_tensor(entry: dict[str, Any], texts: list[str], batched: bool) -> Tensor:
     reshape = entry.get("reshape")
     dims = [int(dim) for dim in (entry["dims"] if reshape is None else reshape.get("shape", []))]
     strings = "str" if entry["name"] in texts else "bytes"

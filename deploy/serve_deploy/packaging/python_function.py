@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from serve_deploy.errors import UsageError
@@ -18,6 +19,7 @@ from serve_deploy.packaging.heritage import inherit
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import PackagedModel
 from serve_deploy.progress import Progress
+from serve_deploy.python_models.config import on_python
 from serve_deploy.python_models.function_file import read_function_file
 from serve_deploy.python_models.model import PythonModel
 from serve_deploy.releases import DEFAULT_RELEASE
@@ -63,6 +65,7 @@ def package_python_function(source: Path, name: str, options: PackageOptions, pr
         progress(f"reading {source.name}")
         model = read_function_file(file, function)
         findings = analyse_function(model, options, progress)
+        options = replace(options, config=on_python(options.config))
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
         manifest = _describe(file, version, model, findings, plan, options)

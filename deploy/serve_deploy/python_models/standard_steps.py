@@ -64,4 +64,5 @@ def standard_step(name: str, settings: Mapping[str, object], folder: Path) -> Py
         requirements=requirements,
         samples=settled.samples,
         merges=settled.merges,
+        doubt=settled.doubt,
     )

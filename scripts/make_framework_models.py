@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "tests" / "support" / "framework_models"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "tests" / "support" / "framework_models"
+# What the documents show.
+EXAMPLES = {"xgboost_multiclass.ubj": "forest.ubj", "traced.pt": "scorer.pt"}
 _TORCH_MODEL = """
 import torch
 
@@ -161,3 +165,5 @@ def make_tensorflow() -> None:
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     {"torch": make_torch, "trees": make_trees, "openvino": make_openvino, "tensorflow": make_tensorflow}[sys.argv[1]]()
+    for name, example in EXAMPLES.items():
+        shutil.copy(FOLDER / name, ROOT / "examples" / "frameworks" / example)

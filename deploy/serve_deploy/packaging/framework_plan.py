@@ -52,7 +52,10 @@ def decide_batching(artefact: Artefact, signature: ModelSignature, requested: in
         require_batch_axis(signature, requested)
         size, evidence = requested, "max_batch_size was given; nothing was run here, so nothing is proven"
     elif artefact.rows_are_independent:
-        size, evidence = artefact.max_batch_size or 0, f"{artefact.rows_are_independent}; a request of more is refused"
+        size, evidence = (
+            artefact.max_batch_size or 0,
+            f"{artefact.rows_are_independent}; requests of more rows are refused",
+        )
     elif artefact.max_batch_size is not None:
         size, evidence = artefact.max_batch_size, "what the model itself says"
     else:

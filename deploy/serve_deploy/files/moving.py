@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,30 @@ def move_into_place(staged: Path, destination: Path, *, replace: bool, rename: R
             _rename_new(staged, destination, rename)
         elif not rename(staged, destination, _EXCHANGE):
             _swap_in_two_steps(staged, destination)
+
+
+def swap_all_into_place(pairs: Sequence[tuple[Path, Path]], *, rename: Rename = rename_with_flags) -> None:
+    """Swap staged folders (the first of each pair) with their destinations: all of them, or, on an error, none.
+
+    Each needs a staging folder of its own. DestinationError where the file system cannot exchange two names at once and
+    there are several.
+    """
+    done: list[tuple[Path, Path]] = []
+    with interrupts_deferred():
+        try:
+            for staged, destination in pairs:
+                if len(pairs) == 1:
+                    move_into_place(staged, destination, replace=True, rename=rename)
+                elif not rename(staged, destination, _EXCHANGE):
+                    raise DestinationError(
+                        f"{destination} cannot be replaced together with others: its file system cannot swap folders",
+                        hint="copy the repository to another file system",
+                    )
+                done.append((staged, destination))
+        except BaseException:
+            for staged, destination in reversed(done):
+                rename(staged, destination, _EXCHANGE)
+            raise
 
 
 def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:

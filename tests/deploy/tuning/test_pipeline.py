@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from simulated_bench import BASELINE, Truth, reached, tune_simulated
+from simulated_bench import BASELINE, Truth, Truths, reached, tune_simulated
 
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates import BATCH, INSTANCES
@@ -23,7 +23,7 @@ def test_a_shared_base_is_found(seed: int) -> None:
     truth, goal = Truth(base=0.010, row=0.0005, largest=16), _goal("p99<60ms")
     tuned = tune_simulated(truth, OPTIONS, goal, seed)
     assert (tuned.candidate[BATCH], tuned.candidate[INSTANCES], tuned.won) == (16, 2, True)
-    assert reached(truth, goal, tuned.candidate, tuned.concurrency, 32) > 0.95 * 32 / 0.018
+    assert reached(Truths.of(truth), goal, tuned.candidate, tuned.concurrency, 32) > 0.95 * 32 / 0.018
     assert tuned.measurements < 60
 
 

@@ -62,10 +62,17 @@ def conclude(
     is_kept = not is_new or (bool(outputs) and not lost)
     unprinted = _catch(lambda: _print(report, "json" if lost else printed, is_kept=is_kept))
     # That the run is partial, `failure` says already.
-    judged = report.model_copy(update={"complete": True}) if failure else report
+    judged = _as_complete(report) if failure else report
     missed = _catch(lambda: require_all_passed(judged)) if is_judged else None
     late = _catch(afterwards)
     _tell([problem for problem in (failure, unsaved, missed, late, unprinted) if problem is not None])
+
+
+def _as_complete(result: LoadTestReport | ReportSet) -> LoadTestReport | ReportSet:
+    if not hasattr(result, "reports"):
+        return result.model_copy(update={"complete": True})
+    parts = (named.model_copy(update={"report": _as_complete(named.report)}) for named in result.reports)
+    return result.model_copy(update={"reports": tuple(parts)})
 
 
 def _print(report: LoadTestReport | ReportSet, printed: Format, *, is_kept: bool) -> None:

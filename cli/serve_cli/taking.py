@@ -134,7 +134,7 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
     declarations = (declared,) if isinstance(declared, str) else declared
     if default is True:
         default, convert = False, lambda value: not value
-    elif get_origin(asked_type) is list or (default is not _UNSET and option.read):
+    elif default is not _UNSET and (get_origin(asked_type) is list or option.read):
         default = None
     if default is None:
         asked_type = asked_type | None

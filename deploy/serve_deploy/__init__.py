@@ -65,8 +65,11 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
     from serve_deploy.loadtest import run_loadtest as run_loadtest
+    from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
+    from serve_deploy.loadtest import split_load as split_load
     from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.loads import Search as Search
+    from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
@@ -161,6 +164,7 @@ _PLACES = {
     "LogOptions": "cluster.options",
     "LoraAdapter": "packaging.language_model_options",
     "Manifest": "manifest",
+    "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
@@ -223,8 +227,10 @@ _PLACES = {
     "require_passed": "reports.judging",
     "rollback": "cluster.rollback",
     "run_loadtest": "loadtest",
+    "run_mixed_loadtest": "loadtest",
     "save_outputs": "inference.request",
     "simulate": "twin.simulation",
+    "split_load": "loadtest",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

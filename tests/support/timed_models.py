@@ -20,7 +20,7 @@ class TritonPythonModel:
     def initialize(self, args):
         self.lock = open(Path(args["model_repository"]) / "lock", "ab")
         largest = __import__("json").loads(args["model_config"])["max_batch_size"]
-        self.added = ADDED if largest > 4 else 0.0
+        self.added = ADDED if largest > 2 else 0.0
 
     def execute(self, requests):
         inputs = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
@@ -42,11 +42,11 @@ def add_timed_model(
     row: float,
     locked: bool = False,
     added: float = 0.0,
-    config: str = "max_batch_size: 4 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }",
+    config: str = "max_batch_size: 2 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }",
 ) -> Path:
     """Add a model that takes `base` + `row` × rows seconds an execution, and doubles its input.
 
-    `locked`: its instances wait for each other. `added` is added to its answers where max_batch_size is above 4.
+    `locked`: its instances wait for each other. `added` is added to its answers where max_batch_size is above 2.
     """
     folder = repository / name
     (folder / "1").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,11 +12,11 @@ from serve_cli.options import ENDPOINT_FLAGS, Json
 from serve_cli.output import progress
 from serve_cli.taking import takes_options
 from serve_deploy.errors import EndpointError, Interrupted, ServeError
-from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.mix_options import MixOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import LiveSnapshot
-    from serve_deploy.reports.report import LoadTestReport
+    from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 Pushgateway = Annotated[
     str | None,
@@ -33,7 +34,8 @@ Pushgateway = Annotated[
     arguments=["url"],
     flags={
         **ENDPOINT_FLAGS,
-        "model": ("--model", "-m"),
+        "models": ("--model", "-m"),
+        "weights": "--weight",
         "concurrency": ("--concurrency", "-c"),
         "rate": ("--rate", "-r"),
         "requests": ("--requests", "-n"),
@@ -44,7 +46,7 @@ Pushgateway = Annotated[
     },
 )
 def loadtest(
-    options: LoadTestOptions,
+    options: MixOptions,
     outputs: load_report.Output = None,
     pushgateway: Pushgateway = None,
     json: Json = False,
@@ -57,18 +59,30 @@ def loadtest(
     serve loadtest http://localhost:8000 -m digits -r 200 --slo 'p99<50ms' -o run.html
     serve loadtest http://localhost:8000 -m digits --find rate --slo 'p99<50ms'
     serve loadtest http://localhost:8000 -m llm --generate auto --slo 'ttft_p99<500ms'
+    serve loadtest http://localhost:8000 -m resnet -m bert --weight resnet=3 --rate 200 --poisson
     """
-    from serve_deploy.loadtest import run_loadtest
+    from serve_deploy.loadtest import run_loadtest, run_mixed_loadtest, split_load
 
     files = load_report.check_outputs(outputs)
+    parts = split_load(options)
     with progress(tells_waits=True) as show:
-        report = run_loadtest(options, on_snapshot=lambda snapshot: show(describe_snapshot(snapshot)), progress=show)
+
+        def tell(snapshot: LiveSnapshot) -> None:
+            show(describe_snapshot(snapshot))
+
+        result: LoadTestReport | ReportSet
+        if len(parts) == 1:
+            result = run_loadtest(parts[0], on_snapshot=tell, progress=show)
+            reports = [result]
+        else:
+            result = run_mixed_loadtest(parts, on_snapshot=tell, progress=show)
+            reports = [named.report for named in result.reports]
     load_report.conclude(
-        report,
+        result,
         files,
         "json" if json else "table",
-        failure=describe_failure(report),
-        afterwards=lambda: push(report, pushgateway),
+        failure=next(filter(None, map(describe_failure, reports)), None),
+        afterwards=lambda: push(reports, pushgateway),
     )
 
 
@@ -96,12 +110,13 @@ def _describe_latency(snapshot: LiveSnapshot) -> str:
     return tokens if first is None else f"{tokens}, TTFT p50 {format_time_us(first)}"
 
 
-def push(report: LoadTestReport, url: str | None) -> None:
-    """Push a finished run, if a Pushgateway was named."""
+def push(reports: Sequence[LoadTestReport], url: str | None) -> None:
+    """Push each report of a finished run, if a Pushgateway was named."""
     if url is not None:
         from serve_deploy.loadtest.live_metrics import push_report
 
-        push_report(report, url)
+        for report in reports:
+            push_report(report, url)
 
 
 def describe_failure(report: LoadTestReport) -> ServeError | None:

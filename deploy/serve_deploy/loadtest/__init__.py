@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, TlsOptions, parse_endpoint
 from serve_deploy.loadtest.loads import Search, parse_loads
+from serve_deploy.loadtest.mix_options import MixOptions, split_load
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.options import JudgingOptions
@@ -14,7 +16,7 @@ from serve_deploy.reports.options import JudgingOptions
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
     from serve_deploy.loadtest.workers import Workers
-    from serve_deploy.reports.report import LoadTestReport
+    from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 __all__ = [
     "ClosedLoop",
@@ -22,6 +24,7 @@ __all__ = [
     "Endpoint",
     "JudgingOptions",
     "LoadTestOptions",
+    "MixOptions",
     "PoissonRate",
     "Ramp",
     "Replay",
@@ -31,6 +34,8 @@ __all__ = [
     "parse_loads",
     "require_slo",
     "run_loadtest",
+    "run_mixed_loadtest",
+    "split_load",
 ]
 
 
@@ -48,9 +53,27 @@ def run_loadtest(
     UsageError and EndpointError say, before the first request, that it cannot be done. Once requests were sent there
     is a report: with `complete` false where Ctrl-C or the server's death cut it short, as `ended_by` says.
     """
-    from serve_deploy.loadtest.runner import run
+    from functools import partial
 
-    return run(options, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress, workers=workers)
+    from serve_deploy.loadtest.runner import run
+    from serve_deploy.loadtest.seat import sit_alone
+
+    listener = on_snapshot or (lambda _snapshot: None)
+    return run(options, on_snapshot=listener, progress=progress, take_seat=partial(sit_alone, kept=workers))
+
+
+def run_mixed_loadtest(
+    parts: Sequence[LoadTestOptions], *, on_snapshot: Listener | None = None, progress: Progress = silent
+) -> ReportSet:
+    """Measure several models of one endpoint at the same time: each with its own options, loads and report.
+
+    The n-th measurement of each starts together with the others' n-th. A last report, "all models", adds everything
+    up; it is left out where a part was cut short, or the loads are not of one kind. UsageError where the parts measure
+    different numbers of loads, or ask for what only one model at a time can have.
+    """
+    from serve_deploy.loadtest.mix import run_mix
+
+    return run_mix(parts, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
 
 
 def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:

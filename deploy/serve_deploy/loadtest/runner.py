@@ -21,16 +21,15 @@ from serve_deploy.loadtest.generating import (
     replay_arrivals,
     which_protocol,
 )
-from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.limits import check_limits
 from serve_deploy.loadtest.live import Listener, LiveSnapshot
 from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.messages import Job
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.requests import RequestSource, build_source, check_options
+from serve_deploy.loadtest.seat import Seat, TakeSeat, sit_alone
 from serve_deploy.loadtest.session import Session
 from serve_deploy.loadtest.token_questions import TokenQuestions
-from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.reports.baseline import require_same_answers
@@ -57,7 +56,7 @@ class _Subject:
 
 
 def run(
-    options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress, workers: Workers | None = None
+    options: LoadTestOptions, *, on_snapshot: Listener, progress: Progress, take_seat: TakeSeat = sit_alone
 ) -> LoadTestReport:
     """Measure and judge; see `serve_deploy.loadtest.run_loadtest`."""
     check_limits(options)
@@ -86,8 +85,8 @@ def run(
     ):
         progress(f"asking {options.endpoint.url} about {options.model}")
         subject = _prompted(options, control, prompts, objectives) if prompts else _plain(options, control)
-        generators = contextlib.nullcontext(workers) if workers else Workers(options.processes)
-        report = _measure(options, subject, generators, gates, baseline, listener, progress)
+        seat = take_seat(options.processes)
+        report = _measure(options, subject, seat, gates, baseline, listener, progress)
     return judge_report(report, gates, baseline, allow_partial=options.judging.allow_partial)
 
 
@@ -160,7 +159,7 @@ def _prompted(
 def _measure(
     options: LoadTestOptions,
     subject: contextlib.AbstractContextManager[_Subject],
-    generators: contextlib.AbstractContextManager[Workers],
+    taken: contextlib.AbstractContextManager[Seat],
     gates: Sequence[Gate],
     baseline: Baseline | None,
     on_snapshot: Listener,
@@ -174,17 +173,15 @@ def _measure(
             streaming=options.streaming,
             timeout_seconds=options.patience_seconds,
             worker=number,
-            workers=workers.count,
+            workers=seat.workers.count,
         )
 
-    with subject as asked, Interruption() as interruption, generators as workers:
+    with subject as asked, taken as seat:
         if baseline:
             require_same_answers([asked.tokens.protocol] if asked.tokens else [], baseline.report, baseline.name)
         progress(f"sending {describe_data(asked.data)}")
-        session = Session(
-            options, asked.control, asked.model, workers, interruption, on_snapshot, progress, asked.tokens
-        )
-        with workers.run(interruption, build_job):
+        session = Session(options, asked.control, asked.model, seat, on_snapshot, progress, asked.tokens)
+        with seat.workers.run(seat.interruption, build_job):
             if isinstance(options.loads, Search):
                 session.search(options.loads, gates)
             else:

@@ -6,8 +6,9 @@ import errno
 import math
 import os
 import resource
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,7 +17,6 @@ from serve_deploy.arrivals.shapes import LoadShape, Replay
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
-from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.live import Listener, Phase, Pulse
 from serve_deploy.loadtest.loads import Search, describe_load
 from serve_deploy.loadtest.measurement import Measurement
@@ -25,10 +25,10 @@ from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.points import ServerShare, build_point
 from serve_deploy.loadtest.recorder import SampleBlock
 from serve_deploy.loadtest.search import CutShort, search_load
+from serve_deploy.loadtest.seat import Seat
 from serve_deploy.loadtest.server_cpu import CpuMeter
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.token_questions import TokenQuestions
-from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.gates import Gate
@@ -36,7 +36,6 @@ from serve_deploy.reports.point import ModelStatistics, Point, RequestData
 from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
 from serve_deploy.version import __version__
 
-_LEAD_SECONDS = 0.05
 _SHORTEST_BACKLOG_SECONDS = 1.0
 _DOING: dict[Phase, str] = {"warm-up": "warming up", "measuring": "measuring"}
 
@@ -49,8 +48,7 @@ class Session:
     # None where the server does not speak Triton's protocol.
     control: ControlPlane | None
     model: Model
-    workers: Workers
-    interruption: Interruption
+    seat: Seat
     on_snapshot: Listener
     progress: Progress
     tokens: TokenQuestions | None = None
@@ -64,8 +62,13 @@ class Session:
         """Measure each load as often as asked for, or until something ends the run early."""
         for shape in shapes:
             for repeat in range(self.options.repeats):
-                self._measure(shape, repeat)
+                try:
+                    self._measure(shape, repeat)
+                except threading.BrokenBarrierError:
+                    if not self._is_over("waiting for the other models"):
+                        self._end("server", "the run of another model ended")
                 if self._is_over("summing up"):
+                    self.seat.leave()
                     return
 
     def search(self, asked: Search, gates: Sequence[Gate]) -> None:
@@ -96,12 +99,12 @@ class Session:
         before = self._statistics()
         if self._is_over("warming up"):
             return
-        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with MetricsSampler(options.metrics_url, self.model.name) as sampler, CpuMeter(options.endpoint) as cpu:
             seconds = options.seconds_of(shape)
             # A server that stalled may catch up; at twice what it can do, that takes as long again.
             backlog = min(options.patience_seconds, max(seconds, _SHORTEST_BACKLOG_SECONDS))
             plan = self._plan(shape, seconds, backlog, options.requests)
+            started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
             measurement, ends = self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "measuring", plan))
         if sampler.problem:
             self._note(sampler.problem)
@@ -114,11 +117,17 @@ class Session:
         if self.tokens and measurement.answers:
             generation = self.tokens.conclude(measurement.answers, lasted)
             point = point.model_copy(update={"generation": generation})
+        self._keep(point, measurement, ends)
+
+    def _keep(self, point: Point, _measurement: Measurement, _ends: Mapping[int, PeriodEnd]) -> None:
         self.points.append(point)
 
+    def _open_measurement(self, start: float) -> Measurement:
+        return Measurement(start, self.tokens.begin(start) if self.tokens else None)
+
     def _prepare(self, shape: LoadShape) -> bool:
-        failure = self.workers.prepare(Prepare(shape, self._connections_each))
-        if not failure or self.interruption.happened:
+        failure = self.seat.workers.prepare(Prepare(shape, self._connections_each))
+        if not failure or self.seat.interruption.happened:
             return True
         reason = f"cannot connect to {self.options.endpoint.url}: {failure}"
         if not self.points:
@@ -128,12 +137,12 @@ class Session:
 
     @property
     def _connections_each(self) -> int:
-        return max(self.options.connections // self.workers.count, 1)
+        return max(self.options.connections // self.seat.workers.count, 1)
 
     def _plan(self, shape: LoadShape, seconds: float, backlog_seconds: float, requests: int | None) -> PeriodPlan:
         return PeriodPlan(
             shape=shape,
-            start=time.monotonic() + _LEAD_SECONDS,
+            start=self.seat.start(shape),
             duration_seconds=seconds,
             backlog_seconds=backlog_seconds,
             requests=requests,
@@ -142,9 +151,8 @@ class Session:
         )
 
     def _carry_out(self, plan: PeriodPlan, pulse: Pulse) -> tuple[Measurement, dict[int, PeriodEnd]]:
-        answers = self.tokens.begin(plan.start) if self.tokens else None
-        measurement, ends = Measurement(plan.start, answers), dict[int, PeriodEnd]()
-        for worker, message in self.workers.measure(plan):
+        measurement, ends = self._open_measurement(plan.start), dict[int, PeriodEnd]()
+        for worker, message in self.seat.workers.measure(plan):
             if isinstance(message, SampleBlock):
                 measurement.add(worker, message)
             elif isinstance(message, PeriodEnd):
@@ -157,24 +165,27 @@ class Session:
         return measurement, ends
 
     def _is_over(self, doing: str) -> bool:
-        if self.interruption.happened and not self.ended_by:
+        if self.seat.interruption.happened and not self.ended_by:
             self._end("interrupt", f"interrupted while {doing}")
         return self.ended_by is not None
 
     def _notice_loss(self, message: PeriodEnd) -> None:
         if message.lost and not self.ended_by:
             self._end("server", f"{self.options.endpoint.url} stopped answering")
-            self.workers.stop()
+            self.seat.workers.stop()
 
     def _statistics(self) -> dict[str, list[Document]]:
         if self.control is None:
             return {}
-        names = {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
         try:
-            return {name: self.control.statistics(name, version) for name, version in names.items()}
+            return {name: self.control.statistics(name, version) for name, version in self._executing().items()}
         except EndpointError as error:
             self._note(f"no statistics from the server: {error.message}")
             return {}
+
+    def _executing(self) -> dict[str, str]:
+        """The versions of the models that execute requests, by name."""
+        return {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

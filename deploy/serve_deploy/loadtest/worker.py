@@ -1,4 +1,4 @@
-"""A generator process: told over its stdin what to measure, it sends its samples over its stdout.
+"""A generator process: told over a pipe for each model what to measure, it sends its samples over another.
 
 Run as `python -m serve_deploy.loadtest.worker`, so that it starts alike everywhere and inherits nothing by accident.
 """
@@ -10,15 +10,17 @@ import gc
 import os
 import resource
 import signal
+import sys
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from serve_deploy.arrivals.schedule import Schedule, split_evenly
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
+from serve_deploy.loadtest.interleaved import CODES, Interleaved, InterleavedExchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
 from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
@@ -149,7 +151,7 @@ class Worker:
     def _flush(self, period: ClosedPeriod | OpenPeriod) -> None:
         block = self._exchange.recorder.take(period.in_flight, self._exchange.count_pieces())
         self._send(block)
-        outcomes = set(array("d", block.rows)[3::4])
+        outcomes = {outcome % CODES for outcome in array("d", block.rows)[3::4]}
         if outcomes and self._losses().issuperset(outcomes):
             self._lost_flushes += 1
         elif SUCCEEDED in outcomes:
@@ -180,7 +182,8 @@ class Worker:
 
 def _open_exchange(job: Job) -> Exchange:
     if not isinstance(job.source, Prompting):
-        return Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
+        opened = InterleavedExchange if isinstance(job.source, Interleaved) else Exchange
+        return opened(job.source.open(job.worker, job.workers), job.timeout_seconds)
     from serve_deploy.loadtest.clients.generation_exchange import GenerationExchange
 
     prompter = job.source.open(job.worker, job.workers)
@@ -218,6 +221,12 @@ def _starved_seconds() -> float:
         return 0.0
 
 
+async def _serve_all(channels: Sequence[tuple[int, int]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for incoming, outgoing in channels:
+            tasks.create_task(_serve(incoming, outgoing))
+
+
 async def _serve(incoming: int, outgoing: int) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -246,20 +255,21 @@ async def _serve(incoming: int, outgoing: int) -> None:
 
 
 def main() -> None:
-    """Serve the parent until it closes our stdin."""
-    # Ctrl-C reaches the whole process group; the parent tells us what follows from it, or closes our stdin.
+    """Serve the parent until it closes every channel; the arguments are their descriptors, read,write."""
+    # Ctrl-C reaches the whole process group; the parent tells us what follows from it, or closes the channels.
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    incoming, outgoing = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # a stray print must not look like a message
+    channels = [
+        (int(incoming), int(outgoing)) for incoming, _, outgoing in (word.partition(",") for word in sys.argv[1:])
+    ]
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(incoming, outgoing))
+        asyncio.run(_serve_all(channels))
     else:
-        uvloop.run(_serve(incoming, outgoing))
+        uvloop.run(_serve_all(channels))
 
 
 if __name__ == "__main__":

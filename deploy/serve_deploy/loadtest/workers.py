@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
@@ -10,9 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
@@ -21,50 +21,115 @@ from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Pr
 _STOP_SECONDS = 5.0
 
 
-class _Process:
-    def __init__(self, number: int) -> None:
+class Channel:
+    """One model's way to a generator process, which may serve several."""
+
+    def __init__(self, process: GeneratorProcess, number: int, incoming: int, outgoing: int) -> None:
+        self._process = process
         self.number = number
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with _interrupts_blocked():
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "serve_deploy.loadtest.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment, bufsize=0,
-            )  # fmt: skip
-        self.input = cast("IO[bytes]", self.process.stdin)
-        self.output = cast("IO[bytes]", self.process.stdout)
-        self.buffer = bytearray()
+        self._input = open(incoming, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
+        self.output = open(outgoing, "rb", buffering=0)  # noqa: SIM115
+        self._buffer = bytearray()
 
     def send(self, message: object) -> None:
+        """Send a message, however long it is."""
         with contextlib.suppress(BrokenPipeError):  # its end shows when we read
             view = memoryview(frame(message))
             while view:
-                view = view[self.input.write(view) :]
+                view = view[self._input.write(view) :]
 
     def receive(self) -> list[Any]:
+        """The whole messages that have come; ServeError where the process has ended."""
         data = os.read(self.output.fileno(), 1 << 20)
         if not data:
-            raise ServeError(
-                f"a generator process ended unexpectedly (exit code {self.process.wait()}): {self._last_words()}",
-                hint="this run has no result; check whether the machine ran out of memory",
-            )
-        self.buffer += data
-        return unframe(self.buffer)
-
-    def _last_words(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else "no error output"
+            raise self._process.explain_end()
+        self._buffer += data
+        return unframe(self._buffer)
 
     def close(self) -> None:
-        self.input.close()
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """Tell the process that this model is done."""
+        self._input.close()
         self.output.close()
-        self.errors.close()
+
+
+class GeneratorProcess:
+    """A process that sends the requests of `models` models, each over a channel of its own."""
+
+    def __init__(self, number: int, models: int) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        pipes = [(*os.pipe(), *os.pipe()) for _ in range(models)]
+        theirs = [(read, write) for read, _, _, write in pipes]
+        with _interrupts_blocked():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "serve_deploy.loadtest.worker", *(f"{read},{write}" for read, write in theirs)],
+                stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors, env=environment,
+                pass_fds=[descriptor for pair in theirs for descriptor in pair],
+            )  # fmt: skip
+        for descriptor in itertools.chain(*theirs):
+            os.close(descriptor)
+        self.channels = [Channel(self, number, write, read) for _, write, read, _ in pipes]
+
+    def explain_end(self) -> ServeError:
+        """That it ended, and its last words."""
+        return ServeError(
+            f"a generator process ended unexpectedly (exit code {self._process.wait()}): {self._last_words()}",
+            hint="this run has no result; check whether the machine ran out of memory",
+        )
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "no error output"
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Wait until it has ended by itself, or end it."""
+        for channel in self.channels:
+            channel.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+
+class Generators:
+    """Generator processes that several models share; the end of the context ends them."""
+
+    def __init__(self, count: int, models: int = 1) -> None:
+        self.count, self._models = count, models
+        self._processes: list[GeneratorProcess] = []
+
+    def start(self) -> None:
+        """Start them all."""
+        for number in range(self.count):
+            self._processes.append(GeneratorProcess(number, self._models))
+
+    def close(self) -> None:
+        """End them all."""
+        for process in self._processes:
+            process.close()
+
+    def __enter__(self) -> Generators:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def channels(self, model: int = 0) -> list[Channel]:
+        """The way to each process for one of the models."""
+        return [process.channels[model] for process in self._processes]
+
+    def kill(self) -> None:
+        """End them at once: whoever listens to a channel hears of it."""
+        for process in self._processes:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -79,33 +144,39 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 class Workers:
-    """Generator processes, for one run after the other; the end of the context ends them."""
+    """What generator processes do for one model, in one run after the other.
 
-    def __init__(self, count: int) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._processes: list[_Process] = []
+    They are `generators`' if those are given; else as many as `count` says, which the end of the context ends.
+    """
+
+    def __init__(self, count: int, generators: Generators | None = None, model: int = 0) -> None:
         self.count = count
+        self._selector = selectors.DefaultSelector()
+        self._generators, self._model = generators or Generators(count), model
+        self._are_own = generators is None
+        self._channels: Sequence[Channel] = ()
 
     def __enter__(self) -> Workers:
-        for number in range(self.count):
-            process = _Process(number)
-            self._processes.append(process)
-            self._selector.register(process.output, selectors.EVENT_READ, process)
+        if self._are_own:
+            self._generators.start()
+        self._channels = self._generators.channels(self._model)
+        for channel in self._channels:
+            self._selector.register(channel.output, selectors.EVENT_READ, channel)
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._selector.close()
-        for process in self._processes:
-            process.close()
+        for channel in self._channels:
+            channel.close()
+        if self._are_own:
+            self._generators.close()
 
     @contextlib.contextmanager
     def run(self, interruption: Interruption, build_job: Callable[[int], Job]) -> Iterator[None]:
         """Tell each worker, by its number, what a run is about; an interruption ends its period at once."""
         self._selector.register(interruption.file, selectors.EVENT_READ)
-        for process in self._processes:
-            process.send(build_job(process.number))
+        for channel in self._channels:
+            channel.send(build_job(channel.number))
         try:
             yield
         finally:
@@ -129,11 +200,11 @@ class Workers:
         self._broadcast(Stop())
 
     def _broadcast(self, message: object) -> None:
-        for process in self._processes:
-            process.send(message)
+        for channel in self._channels:
+            channel.send(message)
 
     def _messages(self, last: type) -> Iterator[tuple[int, Any]]:
-        waiting = len(self._processes)
+        waiting = len(self._channels)
         wake = time.monotonic() + 0.5
         while waiting:
             for key, _ in self._selector.select(max(wake - time.monotonic(), 0)):

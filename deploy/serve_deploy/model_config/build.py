@@ -8,7 +8,6 @@ from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
-BACKEND = "onnxruntime"
 # A message in protobuf's JSON form: a field of None is not set, an empty message is.
 Message = dict[str, Any]
 
@@ -22,7 +21,8 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
     batched = max_batch_size > 0
     message = {
         "name": options.name,
-        "backend": BACKEND,
+        "backend": options.backend.name,
+        "platform": options.backend.platform,
         "max_batch_size": max_batch_size,
         "version_policy": version_policy_message(options.version_policy),
         "input": [
@@ -138,7 +138,8 @@ def _parameters(options: ConfigOptions) -> Message:
         # ONNX Runtime ignores inter-op threads unless it may run branches side by side.
         "execution_mode": None if options.parallel_threads is None else 1,
     }
-    return {key: {"string_value": str(value)} for key, value in values.items() if value is not None}
+    given = {**options.backend.parameters, **{key: value for key, value in values.items() if value is not None}}
+    return {key: {"string_value": str(value)} for key, value in given.items()}
 
 
 def _optimization(options: ConfigOptions) -> Message | None:

@@ -135,11 +135,23 @@ class WarmupInput:
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True)
+class BackendSettings:
+    """What serves the model, its parameters, and why, by path in config.pbtxt; `runs` is what an instance is."""
+
+    name: str = "onnxruntime"
+    platform: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    runs: str = "ONNX Runtime session"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
     """Everything about a configuration that does not follow from the model's signature; None and 0 leave it out."""
 
     name: str = ""
+    backend: BackendSettings = BackendSettings()
     devices: Annotated[Devices, Made(read_devices)] = Devices()
     instances: Annotated[
         int | None, Option("ONNX Runtime sessions on each device; by default 1.", minimum=1, group=_DEVICES)

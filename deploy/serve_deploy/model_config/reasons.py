@@ -89,7 +89,7 @@ def explain_config(
         for index, tensor in enumerate(getattr(config, kind)):
             spec = shapes[kind, tensor.name]
             reasons[f"{kind}[{index}].dims"] = _explain_dims(spec, batched=config.max_batch_size > 0)
-    return reasons
+    return {**reasons, **options.backend.reasons}
 
 
 def _explain_batching(batching: BatchingProof, given: bool) -> str:
@@ -116,10 +116,11 @@ def _explain_proof(batching: BatchingProof) -> Iterator[str]:
 
 def _explain_instances(options: ConfigOptions) -> dict[str, str]:
     where = "on each GPU: " if options.kind == "gpu" else ""
-    count = f"{where}one ONNX Runtime session"
+    runs = options.backend.runs
+    count = f"{where}one {runs}"
     if options.instances is not None and options.instances > 1:
-        count = f"{where}{options.instances} ONNX Runtime sessions, {_CHOSEN}"
-    elif options.kind != "gpu":
+        count = f"{where}{options.instances} {runs}s, {_CHOSEN}"
+    elif options.kind != "gpu" and options.backend.name == "onnxruntime":
         count += " uses all cores; each further one needs its own memory"
     return {
         "instance_group": "" if options.kind else "no kind: on every GPU if there is one, else on the CPU",

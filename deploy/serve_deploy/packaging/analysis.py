@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.build import require_batch_axis
+from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.progress import Progress
 from serve_deploy.tensors.types import ModelSignature
@@ -27,15 +28,11 @@ _MOST_BYTES = 8 << 20
 _FEWEST_TO_COMPARE = 2
 
 
-@dataclass(frozen=True)
-class ModelAnalysis:
-    """Findings on one model; `returned` has the shapes that the first sample's outputs really had."""
+@dataclass(frozen=True, kw_only=True)
+class ModelAnalysis(Findings):
+    """Findings on an ONNX model; `returned` has the shapes that the first sample's outputs really had."""
 
     opened: OpenedModel
-    signature: ModelSignature
-    batching: BatchingProof
-    samples: Samples
-    samples_are_generated: bool = False
     returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -72,7 +69,7 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
     proof = _prove(opened, graph, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
     if options.samples and not proof.max_batch_size:
         found = _read_samples(options.samples, signature, split=False)
-    kept = _keep(found)
+    kept = keep_samples(found)
     if not kept and options.verify and not options.dry_run:
         raise VerificationError(
             f"{opened.model.path} cannot be verified: it accepted none of the {len(attempts)} inputs tried, such as "
@@ -80,7 +77,15 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
             hint="give real inputs with `samples`, or package with `verify=False`",
         )
     returned = _run_first(opened, kept, options.samples)
-    return ModelAnalysis(opened, signature, proof, kept, options.samples is None, returned)
+    return ModelAnalysis(
+        opened=opened,
+        signature=signature,
+        batching=proof,
+        samples=kept,
+        samples_are_generated=options.samples is None,
+        metadata=opened.model.metadata,
+        returned=returned,
+    )
 
 
 def _read_graph(opened: OpenedModel) -> _Graph:
@@ -107,8 +112,10 @@ def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> 
         max_batch_size=max_batch_size,
         evidence="max_batch_size was given; the model was not run, so nothing is proven",
     )
-    given = _keep(_read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
-    return ModelAnalysis(opened, signature, proof, given)
+    given = keep_samples(_read_samples(samples, signature, split=max_batch_size > 0)) if samples else ()
+    return ModelAnalysis(
+        opened=opened, signature=signature, batching=proof, samples=given, metadata=opened.model.metadata
+    )
 
 
 def _read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -> Samples:
@@ -170,7 +177,7 @@ def _as_requested(proof: BatchingProof, signature: ModelSignature, requested: in
     return proof.model_copy(update={"max_batch_size": requested, "evidence": evidence, "next_step": None})
 
 
-def _keep(samples: Samples) -> Samples:
+def keep_samples(samples: Samples) -> Samples:
     """The first samples: at most 32 of them, and beyond three at most 8 MB."""
     kept: list[Sample] = []
     size = 0

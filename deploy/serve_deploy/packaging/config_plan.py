@@ -1,4 +1,4 @@
-"""Decide a model's configuration from its analysis: the pbtxt, and the files that it refers to."""
+"""Decide a model's configuration from what was found: the pbtxt, and the files that it refers to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serve_deploy.model_config import (
 )
 from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
-from serve_deploy.packaging.analysis import ModelAnalysis
+from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.heritage import Heritage
 from serve_deploy.packaging.labels import Labels, choose_labels, keep_labels
 from serve_deploy.packaging.options import PackageOptions
@@ -42,44 +42,45 @@ class ConfigPlan:
     settings: Mapping[str, Any]
 
 
-def plan_config(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
+def plan_config(name: str, findings: Findings, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
     """Build and check the configuration, or take over a newer version's; raises what Triton would raise, before it."""
     if heritage.newer:
-        return _join(heritage.version, analysis, heritage.newer)
-    plan = _build(name, analysis, options, heritage)
+        return _join(heritage.version, findings, heritage.newer)
+    plan = _build(name, findings, options, heritage)
     if not options.force:
         _require_same_labels(plan, heritage)
     return replace(plan, notes=(*_describe_changes(plan, heritage), *plan.notes))
 
 
-def _build(name: str, analysis: ModelAnalysis, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
+def _build(name: str, findings: Findings, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
     from serve_deploy.samples.files import encode_samples
 
-    signature, batch = analysis.signature, analysis.batching.max_batch_size
-    labels = choose_labels(options.labels, analysis.opened.model.metadata, signature)
+    signature, batch = findings.signature, findings.batching.max_batch_size
+    labels = choose_labels(options.labels, findings.metadata, signature)
     labels, label_notes = keep_labels(_kept_labels(heritage), labels, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
-    warmup = build_warmup(signature, batch, analysis.samples[0]) if options.warmup and analysis.samples else ()
+    warmup = build_warmup(signature, batch, findings.samples[0]) if options.warmup and findings.samples else ()
     settings = replace(
         options.config,
         name=name,
+        backend=findings.backend,
         label_files=label_files,
         warmup=warmup,
         # A batch that the model was never seen to run might keep it from loading.
-        warmup_batch_sizes=tuple(sorted({1, min(batch, max(analysis.batching.batch_sizes, default=1)) or 1})),
+        warmup_batch_sizes=tuple(sorted({1, min(batch, max(findings.batching.batch_sizes, default=1)) or 1})),
     )
-    settings, notes = _with_profile(settings, analysis)
+    settings, notes = _with_profile(settings, findings)
     config = build_model_config(signature, batch, settings)
     for problem in (*check_config(config, name), *check_against_model(config, signature)):
         raise UsageError(f"Triton would refuse {problem.field}: {problem.message}", hint=problem.fix)
     given = options.max_batch_size is not None
-    reasons = explain_config(config, signature, analysis.batching, settings, batch_size_given=given)
+    reasons = explain_config(config, signature, findings.batching, settings, batch_size_given=given)
     text = format_config(config, reasons)
     files = {CONFIG_NAME: text.encode()}
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
-    if analysis.samples:
-        files[SAMPLES_NAME] = encode_samples(analysis.samples)
+    if findings.samples:
+        files[SAMPLES_NAME] = encode_samples(findings.samples)
     return ConfigPlan(config, text, labels, files, (*label_notes, *notes), heritage.settings)
 
 
@@ -120,10 +121,10 @@ def _describe_changes(plan: ConfigPlan, heritage: Heritage) -> Iterator[str]:
             yield f"class names of '{output}': {f'{len(after)} others' if same else f'{len(before)} → {len(after)}'}"
 
 
-def _join(version: int, analysis: ModelAnalysis, newer: ModelFolder) -> ConfigPlan:
+def _join(version: int, findings: Findings, newer: ModelFolder) -> ConfigPlan:
     """The configuration that is there, with its files; DestinationError where the older version does not fit it."""
     newest = max(newer.versions)
-    for problem in check_against_model(newer.config, analysis.signature):
+    for problem in check_against_model(newer.config, findings.signature):
         raise DestinationError(
             f"version {version} does not fit the configuration of version {newest}, which all versions share: "
             f"{problem.field}: {problem.message}",
@@ -132,7 +133,7 @@ def _join(version: int, analysis: ModelAnalysis, newer: ModelFolder) -> ConfigPl
     config = type(newer.config)()
     config.CopyFrom(newer.config)
     config.name = newer.name
-    labels = choose_labels(None, analysis.opened.model.metadata, analysis.signature)
+    labels = choose_labels(None, findings.metadata, findings.signature)
     notes = [f"configuration, labels, warm-up and samples stay those of version {newest}"]
     served = version in newer.with_version(version, config).served_versions
     if not served:
@@ -159,19 +160,19 @@ def _label_file(index: int, count: int) -> str:
     return "labels.txt" if count == 1 else f"labels_{index}.txt"
 
 
-def _with_profile(settings: ConfigOptions, analysis: ModelAnalysis) -> tuple[ConfigOptions, tuple[str, ...]]:
+def _with_profile(settings: ConfigOptions, findings: Findings) -> tuple[ConfigOptions, tuple[str, ...]]:
     if settings.optimization is None:
         return settings, ()
-    batch = analysis.batching.max_batch_size
-    shapes = [{name: array.shape for name, array in sample.items()} for sample in analysis.samples]
-    profile = with_shape_profile(settings.optimization, analysis.signature, batch, shapes)
+    batch = findings.batching.max_batch_size
+    shapes = [{name: array.shape for name, array in sample.items()} for sample in findings.samples]
+    profile = with_shape_profile(settings.optimization, findings.signature, batch, shapes)
     settings = replace(settings, optimization=profile)
-    free = any(-1 in (spec.shape[1:] if batch else spec.shape) for spec in analysis.signature.inputs)
+    free = any(-1 in (spec.shape[1:] if batch else spec.shape) for spec in findings.signature.inputs)
     if profile.accelerator != "tensorrt" or not free:
         return settings, ()
     if not any(key.startswith("trt_profile") for key in profile.parameters):
         return settings, ("no TensorRT shape profile, because there are no samples: give some with `samples`",)
-    if not analysis.samples_are_generated:
+    if not findings.samples_are_generated:
         return settings, ()
     return settings, (
         "the TensorRT shape profile comes from generated samples: give real ones with `samples`, or TensorRT rebuilds "

@@ -17,7 +17,7 @@ from serve_deploy.refused_values import say_plainly
 
 Settings = dict[str, Any]
 # These follow from the model.
-_DERIVED = {"name", "label_files", "warmup", "warmup_batch_sizes"}
+_DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
 _KNOWN = {*_CONFIG, "release", "max_batch_size", "warmup", "labels"}
 _POLICY = "queue_policy"

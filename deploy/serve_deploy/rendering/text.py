@@ -10,6 +10,7 @@ from serve_deploy.rendering.gauges import describe_gauges
 from serve_deploy.rendering.load_kinds import INFERENCES, INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS
 from serve_deploy.rendering.token_words import describe_gap, describe_goodput, describe_tokens
 from serve_deploy.reports.figures import format_count, format_load, format_number, format_share, format_time_us
+from serve_deploy.reports.judging import list_failures
 from serve_deploy.reports.point import ModelStatistics, Point
 from serve_deploy.reports.readers import ITL, TPOT, TTFT, latency_reader
 from serve_deploy.reports.report import LoadTestReport, NamedReport
@@ -46,8 +47,18 @@ def _render_all(reports: Sequence[NamedReport], width: int | None) -> str:
     table = _fit_loads(
         ("report", *summary.load_columns(named.report for named in reports)), summary.joint_load_rows(reports), width
     )
-    blocks = [f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report, width)}" for named in reports]
+    blocks = [
+        f"{named.name}\n{'=' * len(named.name)}\n{_render_one(named.report, width)}" for named in _in_full(reports)
+    ]
     return "\n\n".join([table, *blocks])
+
+
+def _in_full(reports: Sequence[NamedReport]) -> Sequence[NamedReport]:
+    """The reports to show in full: of models measured at once, only all together and those where something is wrong."""
+    *models, last = reports
+    if not last.report.merged_from or last.report.merged_from != tuple(named.name for named in models):
+        return reports
+    return [named for named in models if summary.error_rows(named.report) or list_failures(named.report)] + [last]
 
 
 def _render_one(report: LoadTestReport, width: int | None) -> str:

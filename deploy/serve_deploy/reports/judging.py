@@ -125,9 +125,15 @@ def _list_gaps(report: LoadTestReport) -> Iterator[tuple[str, list[str]]]:
 
 
 def require_all_passed(result: LoadTestReport | ReportSet) -> None:
-    """Raise ThresholdError for the first report that does not pass."""
-    for report in (result,) if isinstance(result, LoadTestReport) else (named.report for named in result.reports):
-        require_passed(report)
+    """Raise ThresholdError for the first report that does not pass; of several, with its name."""
+    if isinstance(result, LoadTestReport):
+        return require_passed(result)
+    for named in result.reports:
+        try:
+            require_passed(named.report)
+        except ThresholdError as error:
+            raise ThresholdError(f"{named.name}: {error.message}", hint=error.hint) from error
+    return None
 
 
 def require_passed(report: LoadTestReport) -> None:

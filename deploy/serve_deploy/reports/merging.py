@@ -52,6 +52,29 @@ def merge_reports(reports: Sequence[LoadTestReport], names: Sequence[str]) -> Lo
     )
 
 
+def add_up_models(reports: Sequence[LoadTestReport]) -> LoadTestReport:
+    """One report of models that were measured at the same time; UsageError where their loads are not of one kind.
+
+    Its latencies are those of all requests together. The server's account of each model stands in the model's own.
+    """
+    first, names = reports[0], [report.target.model for report in reports]
+    none = {"model_version": "", "platform": "", "max_batch_size": 0, "model_config_sha256": "", "inputs": (),
+            "outputs": (), "instances": None, "scheduling": None}  # fmt: skip
+    together = [_merge_points(parts) for parts in zip(*(report.points for report in reports), strict=True)]
+    return first.model_copy(
+        update={
+            "kind": "merged",
+            "target": first.target.model_copy(update={"model": f"{len(names)} models", **none}),
+            "data": None,
+            "complete": all(report.complete for report in reports),
+            "points": tuple(point.model_copy(update={"server": ()}) for point in together),
+            "gates": (),
+            "merged_from": tuple(names),
+            "notes": (),
+        }
+    )
+
+
 def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
     notes = list(dict.fromkeys(note for report in reports for note in report.notes))
     met = min((_overlap(parts) for parts in zip(*(report.points for report in reports), strict=True)), default=1.0)
@@ -82,7 +105,7 @@ def _merge_points(parts: Sequence[Point]) -> Point:
     return parts[0].model_copy(
         update={
             **add_counts(parts),
-            "load": _add_loads([part.load for part in parts]),
+            "load": add_loads([part.load for part in parts]),
             "started_at": start.isoformat(),
             "duration_seconds": seconds,
             "request_rate": sum(part.request_rate * part.duration_seconds for part in parts) / seconds,
@@ -121,7 +144,8 @@ def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
     return min(starts), (max(ends) - min(starts)).total_seconds()
 
 
-def _add_loads(loads: Sequence[Load]) -> Load:
+def add_loads(loads: Sequence[Load]) -> Load:
+    """The whole load of parts that ran at the same time; UsageError where they are not of one kind."""
     shapes = {(load.mode, load.distribution, load.batch_size, load.replay_of) for load in loads}
     if len(shapes) > 1:
         raise UsageError(

@@ -47,11 +47,18 @@ def read_reports(files: Sequence[Path], *, merge: bool = False) -> LoadTestRepor
     """Read one report, several side by side, or with `merge` the parts of one run, added up."""
     if merge and len({path.resolve() for path in files}) < len(files):
         raise UsageError("one file is given twice, and its requests would count twice", hint="name each part once")
-    reports = [read_report(path) for path in files]
-    names = [str(path) for path in files]
+    read = [named for path in files for named in _read_named(path)]
+    reports, names = [named.report for named in read], [named.name for named in read]
     if len(reports) == 1:
         return reports[0]
     if merge:
         return merge_reports(reports, names)
-    named = (NamedReport(name=name, report=report) for name, report in zip(names, reports, strict=True))
-    return ReportSet(reports=tuple(named))
+    return ReportSet(reports=tuple(read))
+
+
+def _read_named(path: Path) -> tuple[NamedReport, ...]:
+    """The report of a file by the file's name, or those of several models by the models' names."""
+    try:
+        return ReportSet.model_validate_json(path.read_bytes()).reports
+    except (OSError, ValidationError):
+        return (NamedReport(name=str(path), report=read_report(path)),)

@@ -163,7 +163,7 @@ def write_shared(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write what stands beside the version folders: configuration, labels, samples, warm-up."""
     with destination_errors(folder):
         for path, content in contents.items():
-            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
 
 

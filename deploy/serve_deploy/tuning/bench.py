@@ -9,16 +9,19 @@ from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.control import ControlPlane
-from serve_deploy.errors import EndpointError, Interrupted, ServeError
+from serve_deploy.errors import EndpointError, Interrupted, InvalidModelError, ServeError
 from serve_deploy.loadtest import run_loadtest
+from serve_deploy.loadtest.interleaving import run_interleaved
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.tuning.answers import Questions, keep_answers, keep_member_samples, keep_samples
 from serve_deploy.tuning.candidates import Candidate
 from serve_deploy.tuning.checkpoint import Checkpoint
 from serve_deploy.tuning.measured import Measured, MixedPoint, grown_executions
+from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.servers import Served, Servers
 from serve_deploy.tuning.subject import Subject, Target
@@ -42,14 +45,14 @@ class Bench:
     subject: Subject
     servers: Servers
     checkpoint: Checkpoint
-    # What each model or ensemble is sent that is called by name, and what it answers, where that can be compared.
-    requests: dict[str, RequestSource]
     workers: Workers
     progress: Progress
     clock: Callable[[], float] = time.monotonic
     measurements: int = 0
     measuring_seconds: float = 0.0
     starts: list[float] = field(default_factory=list)
+    # What each model and ensemble is sent, and what it answers where that can be compared.
+    requests: dict[str, RequestSource] = field(default_factory=dict)
     expected: dict[str, Path] = field(default_factory=dict)
     # How many measurements will have been made when the present stage ends at the latest, for the estimate.
     planned: int = 0
@@ -81,6 +84,29 @@ class Bench:
         self.measurements += 1
         self.checkpoint.keep(candidate, purpose, measured)
         return measured
+
+    def prepare(self, options: TuneOptions, note: Callable[[str], None]) -> None:
+        """Serve the files' own configurations, and keep what they are sent and answer; InvalidModelError."""
+        try:
+            served = self.serve(self.subject.baseline)
+        except Fallen as fallen:
+            raise InvalidModelError(
+                f"{self.subject.name} does not load as its file says: {fallen}",
+                hint="serve check explains what is wrong",
+            ) from fallen
+        questions = Questions(served, self.servers.staging, note)
+        flows = {flow.name: flow for flow in self.subject.flows}
+        inner: dict[str, Path] = {}
+        for target in self.subject.targets:
+            path, samples = keep_samples(self.subject.folders[target.name], options, questions)
+            self.requests[target.name] = RequestSource(path, options.seed)
+            answers = keep_answers(target.name, samples, questions)
+            if answers is not None:
+                self.expected[target.name] = answers
+            if target.name in flows:
+                inner |= keep_member_samples(flows[target.name], samples, questions)
+        for name, path in inner.items():
+            self.requests.setdefault(name, RequestSource(path, options.seed))
 
     def plan(self, further: int) -> None:
         """Say how many measurements a stage makes at most."""
@@ -144,14 +170,11 @@ class Bench:
             self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate)
             for target in about.targets
         ]
-        report = run_loadtest(options[0], workers=self.workers)
-        if report.ended_by == "interrupt":
-            raise KeyboardInterrupt
-        point = _only_point(report, is_judged=validate)
+        point = self._load(options, about)
         after = self._statistics(served, about)
         self.measuring_seconds += min(seconds, self.clock() - begun)
         return Measured(
-            point=MixedPoint(**{**dict(point), "timeline": ()}),
+            point=point,
             executions=tuple(
                 each
                 for part in about.parts
@@ -159,6 +182,19 @@ class Bench:
             ),
             memory_bytes=served.memory_bytes(),
         )
+
+    def _load(self, options: list[LoadTestOptions], about: Subject) -> MixedPoint:
+        """One load test, or one of several models whose requests keep the ratio of their weights."""
+        shares: tuple[tuple[Point, ...], ...] = ()
+        if len(options) == 1:
+            report = run_loadtest(options[0], workers=self.workers)
+        else:
+            report, shares = run_interleaved(options, list(about.weights.values()), workers=self.workers)
+        if report.ended_by == "interrupt":
+            raise KeyboardInterrupt
+        point = _only_point(report, is_judged=options[0].validate)
+        parts = zip(about.weights, shares[0], strict=True) if shares else ()
+        return _without_timeline(point, "", tuple(_without_timeline(each, model) for model, each in parts))
 
     def _options(
         self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool
@@ -180,6 +216,10 @@ class Bench:
     def _statistics(self, served: Served, about: Subject) -> dict[str, list[dict[str, object]]]:
         with ControlPlane(served.endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
             return {part.name: control.statistics(part.name) for part in about.parts}
+
+
+def _without_timeline(point: Point, model: str, parts: tuple[MixedPoint, ...] = ()) -> MixedPoint:
+    return MixedPoint(**{**dict(point), "timeline": (), "model": model, "parts": parts})
 
 
 def _only_point(report: LoadTestReport, *, is_judged: bool) -> Point:

@@ -134,6 +134,11 @@ class Subject:
 def read_subject(options: TuneOptions) -> Subject:
     """Find the models; UsageError or InvalidModelError says why they cannot be tuned."""
     called = _find_models(options)
+    if options.data is not None and len(called) > 1:
+        raise UsageError(
+            f"`data={options.data}` holds requests of one model, not of {len(called)}",
+            hint="leave it out: the samples in the models' folders are sent, or random data",
+        )
     folders: dict[str, ModelFolder] = {}
     for folder in called:
         _add_with_members(folder, folders, ())

@@ -13,9 +13,8 @@ from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
-from serve_deploy.tuning.answers import Questions, keep_answers, keep_member_samples, keep_samples
 from serve_deploy.tuning.apply import apply_winner
-from serve_deploy.tuning.bench import Bench, RequestSource
+from serve_deploy.tuning.bench import Bench
 from serve_deploy.tuning.candidates import SCHEDULING, Candidate
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.conclusion import (
@@ -64,13 +63,21 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     goal = read_goal(options.objective, options.slo, [target.name for target in subject.targets])
     state = state_folder(options.state)
     restored = restore_overrides(state, options.endpoint)
+    notes = [*map(describe_restored, restored)]
+    name = f"{'+'.join(subject.weights)}-{fingerprint(options, subject.folders.values())}.jsonl"
+    checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
     with _open_servers(options, subject, state) as servers, Workers(1) as workers:
-        run = _Run(options, subject, goal, servers, workers, progress, notes=[*map(describe_restored, restored)])
-        try:
-            result = run.go()
-        finally:
-            run.bench.stop_all()
+        bench = Bench(subject, servers, checkpoint, workers, progress)
+        result = run_tuning(options, subject, goal, bench, notes)
     return apply_winner(result, subject) if options.apply else result
+
+
+def run_tuning(options: TuneOptions, subject: Subject, goal: Goal, bench: Bench, notes: list[str]) -> TuningResult:
+    """All of a tuning on a bench, whose servers end with it; `notes` may become more meanwhile."""
+    try:
+        return _Run(options, subject, goal, bench, notes).go()
+    finally:
+        bench.stop_all()
 
 
 def _open_servers(options: TuneOptions, subject: Subject, state: Path) -> AbstractContextManager[Servers]:
@@ -95,22 +102,13 @@ class _Run:
     options: TuneOptions
     subject: Subject
     goal: Goal
-    servers: Servers
-    workers: Workers
-    progress: Progress
-    notes: list[str] = field(default_factory=list)
+    bench: Bench
+    notes: list[str]
     started: float = field(default_factory=time.monotonic)
     simulating_seconds: float = 0.0
 
-    def __post_init__(self) -> None:
-        folders = self.subject.folders
-        name = f"{'+'.join(self.subject.weights)}-{fingerprint(self.options, folders.values())}.jsonl"
-        path = state_folder(self.options.state) / "tune" / name
-        self.checkpoint = Checkpoint(path, fresh=self.options.fresh, note=self.notes.append)
-        self.bench = Bench(self.subject, self.servers, self.checkpoint, {}, self.workers, self.progress)
-
     def go(self) -> TuningResult:
-        self._prepare()
+        self.bench.prepare(self.options, self.notes.append)
         settings = measure_parts(self.bench, self.subject, self.options, self.goal)
         twins = self._make_twins(settings)
         ranked = self._rank(twins, settings)
@@ -129,13 +127,13 @@ class _Run:
         own = self.subject.baseline
         rows = [describe_contestant(runners[runner.number], runner, self.goal, twins, own) for runner in race.runners]
         won = rows[runners.index(winner)] if winner and verdict == "better" else None
-        self.checkpoint.finish()
+        self.bench.checkpoint.finish()
         return TuningResult(
             tool_version=__version__,
             model=self.subject.name,
             weights=self.subject.weights,
             repository=str(self.options.repository),
-            server=self.servers.description,
+            server=self.bench.servers.description,
             objective=self.options.objective,
             gates=self.options.slo,
             verdict=verdict,
@@ -159,29 +157,6 @@ class _Run:
         old = {folder.name: folder.max_batch_size for folder in self.subject.ensembles}
         new = {name: int(configs[name].max_batch_size) for name in old}
         return *explain_changes(winner, self.subject.baseline, twins), *explain_ensembles(old, new)
-
-    def _prepare(self) -> None:
-        """Start the files' own configurations, and keep what they are sent and answer."""
-        try:
-            served = self.bench.serve(self.subject.baseline)
-        except Fallen as fallen:
-            raise InvalidModelError(
-                f"{self.subject.name} does not load as its file says: {fallen}",
-                hint="serve check explains what is wrong",
-            ) from fallen
-        questions = Questions(served, self.servers.staging, self.notes.append)
-        flows = {flow.name: flow for flow in self.subject.flows}
-        inner: dict[str, Path] = {}
-        for target in self.subject.targets:
-            path, samples = keep_samples(self.subject.folders[target.name], self.options, questions)
-            self.bench.requests[target.name] = RequestSource(path, self.options.seed)
-            answers = keep_answers(target.name, samples, questions)
-            if answers is not None:
-                self.bench.expected[target.name] = answers
-            if target.name in flows:
-                inner |= keep_member_samples(flows[target.name], samples, questions)
-        for name, path in inner.items():
-            self.bench.requests.setdefault(name, RequestSource(path, self.options.seed))
 
     def _make_twins(self, settings: PartSettings) -> Twins:
         twins = make_twins(self.options, self.subject, self.goal, settings)
@@ -214,7 +189,7 @@ class _Run:
 
     def _rank(self, twins: Twins, settings: PartSettings) -> tuple[Prediction, ...]:
         begun = time.monotonic()
-        self.progress("simulating every configuration")
+        self.bench.progress("simulating every configuration")
         ranked = rank_together(twins, settings.spaces)
         self.simulating_seconds = time.monotonic() - begun
         return ranked
@@ -233,7 +208,7 @@ class _Run:
             simulating_seconds=self.simulating_seconds,
             waiting_seconds=max(0.0, wall - measuring - self.simulating_seconds),
             measurements=self.bench.measurements,
-            resumed_measurements=self.checkpoint.resumed,
+            resumed_measurements=self.bench.checkpoint.resumed,
             servers_started=len(starts),
             mean_start_seconds=sum(starts) / len(starts) if starts else None,
             simulated_configurations=simulated,

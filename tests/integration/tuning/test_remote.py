@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -19,21 +20,22 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.tuning.remote import put_back
 
 SMALL = [
-    "--concurrency", "16", "--max-batch-size", "16", "--max-instances", "2", "--max-delay", "250", "--finalists", "1",
-    "--max-rounds", "6", "--period", "0.3",
+    "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",
+    "--max-rounds", "4", "--period", "0.1",
 ]  # fmt: skip
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A model that gains from batches and instances."""
-    add_timed_model(tmp_path / "models", base=0.020, row=0.001)
-    return tmp_path / "models"
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that gains from batches."""
+    folder = tmp_path_factory.mktemp("remote") / "models"
+    add_timed_model(folder, base=0.003, row=0.001)
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(repository: Path) -> Iterator[TritonServer]:
-    """A server in explicit mode."""
+    """A server in explicit mode, whose model every test leaves as its file says."""
     options = ServerOptions(repository=repository, runtime="embedded", models=("timed",), explicit=True)
     with start_server(options) as server:
         yield server
@@ -44,7 +46,11 @@ def _config(server: TritonServer) -> Any:
         return control.model_config("timed")
 
 
-def _wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+def _measured(state: Path) -> int:
+    return sum(path.read_bytes().count(b'"measured"') for path in state.glob("serve/tune/*.jsonl"))
+
+
+def _wait_until(is_so: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline
@@ -65,8 +71,8 @@ def test_a_running_server_is_tuned_and_put_back(repository: Path, server: Triton
     result = tune(
         TuneOptions(
             repository=repository, endpoint=parse_endpoint(server.http_url),
-            state=tmp_path / "state", concurrency=16, max_batch_size=16, max_instances=2, max_delay_us=250, finalists=1,
-            max_rounds=5, period_seconds=0.2,
+            state=tmp_path / "state", concurrency=8, max_batch_size=8, max_instances=1, max_delay_us=0, finalists=1,
+            max_rounds=8, period_seconds=0.1,
         )
     )  # fmt: skip
     assert result.verdict == "better", result.explanation
@@ -89,28 +95,29 @@ def test_ctrl_c_puts_the_model_back(repository: Path, server: TritonServer, tmp_
     """The run ends with 130, and the server has its file's configuration again."""
     before = _config(server)
     run = _start(repository, server, tmp_path)
-    _wait_until(lambda: _config(server) != before)
+    _wait_until(lambda: _measured(tmp_path) and _config(server) != before)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=60)
     assert (run.returncode, _config(server) == before) == (130, True), said
 
 
 def test_a_killed_run_is_put_back_by_the_next(repository: Path, server: TritonServer, tmp_path: Path, serve) -> None:
-    """`kill -9` leaves the override and its journal; --restore takes both away, and says so."""
+    """`kill -9` leaves the override and its journal; --restore takes both away, and what was measured stays."""
     before = _config(server)
     run = _start(repository, server, tmp_path)
-    _wait_until(lambda: _config(server) != before)
+    _wait_until(lambda: _measured(tmp_path) and _config(server) != before)
     run.kill()
     run.communicate()
+    kept = _measured(tmp_path)
     assert _config(server) != before
     done = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
     assert (done.returncode, "has its file's configuration again" in done.stdout) == (0, True), done.stderr
     assert _config(server) == before
     again = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
-    assert again.stdout == "nothing to put back\n"
+    assert (again.stdout, _measured(tmp_path)) == ("nothing to put back\n", kept)
 
 
-def test_a_server_that_is_gone_is_said(repository: Path, tmp_path: Path, serve) -> None:
+def test_a_server_that_is_gone_is_said(tmp_path: Path, serve) -> None:
     """The journal stays until the server answers, and the exit code says that it is not done."""
     journal = tmp_path / "serve" / "overrides" / "0123.json"
     journal.parent.mkdir(parents=True)
@@ -121,7 +128,8 @@ def test_a_server_that_is_gone_is_said(repository: Path, tmp_path: Path, serve) 
 
 def test_a_server_of_other_files_is_refused(repository: Path, server: TritonServer, tmp_path: Path) -> None:
     """Overrides are built from the file, so it has to be the server's."""
-    config = repository / "timed" / "config.pbtxt"
-    config.write_text(config.read_text().replace("max_batch_size: 4", "max_batch_size: 8"))
+    other = copytree(repository, tmp_path / "models")
+    config = other / "timed" / "config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 2", "max_batch_size: 8"))
     with pytest.raises(UsageError, match="another configuration"):
-        tune(TuneOptions(repository=repository, endpoint=parse_endpoint(server.http_url), state=tmp_path / "state"))
+        tune(TuneOptions(repository=other, endpoint=parse_endpoint(server.http_url), state=tmp_path / "state"))

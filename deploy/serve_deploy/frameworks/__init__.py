@@ -1,0 +1,1 @@
+"""Models of other frameworks than ONNX: what their files tell without the framework."""

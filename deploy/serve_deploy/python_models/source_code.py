@@ -1,0 +1,58 @@
+"""What a function file says without running it: its functions, what it imports, and the files that it names. Pure."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+
+from serve_deploy.errors import InvalidModelError
+
+
+@dataclass(frozen=True)
+class SourceCode:
+    """The public functions at the top of a file, the modules that it imports, and its strings that could name files."""
+
+    functions: tuple[str, ...]
+    imports: tuple[str, ...]
+    strings: tuple[str, ...]
+
+
+def read_source(text: str, name: str) -> SourceCode:
+    """Read a Python file's text; InvalidModelError where it is not Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        where = f"{name}, line {error.lineno}" if isinstance(error, SyntaxError) else name
+        raise InvalidModelError(f"{where}: this is not Python {_version()}: {error.args[0]}") from error
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    imports: dict[str, None] = {}
+    strings: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports |= dict.fromkeys(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            imports[node.module] = None
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            strings[node.value] = None
+    return SourceCode(tuple(functions), tuple(imports), tuple(strings))
+
+
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def choose_function(code: SourceCode, name: str | None, file: str) -> str:
+    """The function asked for, or the only one; InvalidModelError where there is none, or more than one."""
+    listed = ", ".join(code.functions)
+    if name is not None and name not in code.functions:
+        hint = f"it has {listed}" if listed else "it has no function at its top level"
+        raise InvalidModelError(f"{file} has no function '{name}'", hint=hint)
+    if name is None and len(code.functions) != 1:
+        if not code.functions:
+            raise InvalidModelError(f"{file} has no function", hint="write one at the top level, without a leading _")
+        raise InvalidModelError(
+            f"{file} has {len(code.functions)} functions: {listed}",
+            hint=f"name one, as in {file}:{code.functions[-1]}, or start the others' names with _",
+        )
+    return name or code.functions[0]

@@ -1,0 +1,1 @@
+"""Standard steps: function files that serve brings, with settings."""

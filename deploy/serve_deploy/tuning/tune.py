@@ -147,7 +147,7 @@ class _Run:
             effects=tuple(find_effects(ranked, own)),
             measured_settings=settings.evidence,
             confirmation=confirmed,
-            failed=tuple(describe_failures(settings.failed, own)),
+            failed=tuple(describe_failures(racing.failed, own)),
             notes=tuple(self.notes),
             effort=self._effort(len(ranked)),
         )

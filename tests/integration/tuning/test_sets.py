@@ -26,20 +26,21 @@ _ONE_ROW = "max_batch_size: 1 dynamic_batching { } instance_group { count: 1 kin
 
 def _add_models(repository: Path) -> Path:
     """The first is the bottleneck, and gains from batches; the second takes its time a row."""
-    add_timed_model(repository, "encode", base=0.020, row=0.0, config=_ONE_ROW)
-    add_timed_model(repository, "decode", base=0.0, row=0.001)
+    add_timed_model(repository, "encode", base=0.004, row=0.0, config=_ONE_ROW)
+    add_timed_model(repository, "decode", base=0.0, row=0.0003)
     add_ensemble(repository, "both", ("encode", "decode"), max_batch_size=1)
     return repository
 
 
+@pytest.mark.timeout(400)
 def test_a_set_with_an_ensemble_is_tuned_and_applied(tmp_path: Path) -> None:
     """Three of four requests go through both models, one to the second alone; each file has what its model won."""
     repository = _add_models(tmp_path / "models")
     result = tune(
         TuneOptions(
             repository=repository, models=("both", "decode"), weights=(("both", 3.0),), runtime="embedded", apply=True,
-            slo=("p99<500ms", "decode:p99<400ms"), state=tmp_path / "state", concurrency=16, max_batch_size=16,
-            max_instances=1, max_delay_us=0, finalists=1, max_rounds=8, period_seconds=0.1,
+            slo=("p99<500ms", "decode:p99<400ms"), state=tmp_path / "state", concurrency=8, max_batch_size=8,
+            max_instances=1, max_delay_us=0, finalists=1, max_rounds=6, period_seconds=0.2,
         )
     )  # fmt: skip
     assert (result.verdict, result.applied) == ("better", True), result.explanation

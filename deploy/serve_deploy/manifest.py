@@ -194,6 +194,18 @@ class Tuned(_Document):
     tool_version: str
 
 
+class Export(_Document):
+    """Where an ONNX file came from, and how its answers compare with the model's own, in the framework that made it."""
+
+    source: str
+    framework: str
+    framework_version: str
+    exporter: str
+    batch_sizes: tuple[int, ...] = ()
+    tensors: tuple[TensorParity, ...] = ()
+    random_outputs: tuple[str, ...] = ()
+
+
 class ProfileConfig(_Document):
     """One configuration for a GPU, or for the CPU, in numbers; `instance_bytes` is estimated, None where nothing is."""
 
@@ -234,6 +246,8 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model that serve exported itself, from code.
+    export: Export | None = None
     # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
     profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.

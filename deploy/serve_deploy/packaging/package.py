@@ -8,6 +8,7 @@ from pathlib import Path
 
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
+from serve_deploy.packaging.exported_model import find_python_object, package_exported_model
 from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
@@ -63,6 +64,7 @@ def _is_anything(_source: Path, _options: PackageOptions) -> bool:
 # The first that takes a source packages it.
 _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
     (_is_language_model, package_language_model),
+    (lambda source, options: find_python_object(source, options) is not None, package_exported_model),
     (_is_anything, package_onnx_model),
 )
 
@@ -70,6 +72,8 @@ _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
 def _choose_name(source: Path, options: PackageOptions) -> str:
     if options.name is not None:
         return options.name
+    if (found := find_python_object(source, options)) is not None:
+        return default_model_name(Path(found.file_name))
     # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.
     whole = Path(f"{source.resolve().name if source.is_dir() else source.name}.-")
     return default_model_name(whole if _is_language_model(source, options) else source)

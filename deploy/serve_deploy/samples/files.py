@@ -62,12 +62,15 @@ def _split_rows(sample: Sample) -> Samples:
 
 # --- the user's files ----------------------------------------------------------------------------------------------
 
+_ARRAYS = (".npz", ".npy", ".json", ".jsonl")
 _FORMATS = "give a .npz, .npy or KServe v2 .json file, or a folder of .npy files"
 
 
 def _read_file(path: Path, signature: ModelSignature) -> list[Sample]:
     if not path.exists():
         raise UsageError(f"samples: {path} does not exist")
+    if _takes_files(signature) and path.suffix not in _ARRAYS:
+        return [_read_bytes(path, signature)]
     match path.suffix:
         case ".npz":
             return _group(_read_npz(path), signature)
@@ -76,6 +79,21 @@ def _read_file(path: Path, signature: ModelSignature) -> list[Sample]:
         case ".json" | ".jsonl":
             return _read_json(path)
     raise UsageError(f"samples: {path} is not in a known format", hint=_FORMATS)
+
+
+def _takes_files(signature: ModelSignature) -> bool:
+    """Whether one string is all that the model takes, such as a picture's file."""
+    required = signature.required_inputs
+    return (
+        len(required) == 1 and required[0].data_type is DataType.BYTES and all(d in (1, -1) for d in required[0].shape)
+    )
+
+
+def _read_bytes(path: Path, signature: ModelSignature) -> Sample:
+    (spec,) = signature.required_inputs
+    array = np.empty([1] * len(spec.shape), dtype=object)
+    array[...] = path.read_bytes()
+    return {spec.name: array}
 
 
 def _read_npz(path: Path) -> Sample:
@@ -111,6 +129,9 @@ def _by_index(arrays: Sample) -> list[Sample]:
 
 def _read_folder(path: Path, signature: ModelSignature) -> list[Sample]:
     files = {p.stem: p for p in sorted(path.glob("*.npy"))}
+    if not files and _takes_files(signature):
+        found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        return [_read_bytes(file, signature) for file in found]
     if not files:
         folders = sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: (len(p.name), p.name))
         if not folders:

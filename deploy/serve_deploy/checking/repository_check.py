@@ -18,6 +18,7 @@ from serve_deploy.model_config import (
     check_against_model,
     check_ensemble_members,
     named_config_path,
+    note_ensemble_requests,
 )
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
@@ -155,7 +156,8 @@ def _check_model(
     if loaded and not lacks and not problems:
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
-    notes = [*note_folder(folder), *_note_needs(folder)]
+    configs = {name: other.config for name, other in folders.items()}
+    notes = [*note_folder(folder), *_note_needs(folder), *note_ensemble_requests(folder.config, configs)]
     if lacks:
         notes.append(f"not tried here: {lacks}")
     if loaded and folder.name in loaded.left_out:

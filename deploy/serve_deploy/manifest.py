@@ -208,10 +208,12 @@ class LanguageModel(_Document):
 class Tuned(_Document):
     """What `tune` changed in the configuration, and why that is better: both were measured on fresh servers.
 
-    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better.
+    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better. `called` is what the
+    requests went to: the model, an ensemble that runs it, or several models, separated by commas.
     """
 
     date: str
+    called: str = ""
     objective: str
     gates: tuple[str, ...] = ()
     server: str

@@ -33,6 +33,7 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
+from serve_deploy.tensors.wire import count_bytes
 from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
@@ -118,7 +119,7 @@ def _describe(
         settings=dict(plan.settings),
         requirements=model.requirements,
         samples=len(findings.samples),
-        sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in findings.samples), default=0),
+        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in findings.samples), default=0),
     )
 
 

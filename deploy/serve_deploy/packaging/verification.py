@@ -23,6 +23,7 @@ from serve_deploy.packaging.verification_server import (
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare, element_scale
 from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer
 from serve_deploy.triton.log import read_models
 
@@ -224,7 +225,7 @@ def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> l
     """So many cases that batches form, within two seconds and 256 MB of requests."""
     if not cases:
         return []
-    largest_bytes = max(sum(array.nbytes for array in case.sample.values()) for case in cases)
+    largest_bytes = max(sum(map(count_bytes, case.sample.values())) for case in cases)
     count = min(
         max(16, 4 * max_batch_size),
         max(4, int(_ROUND_SECONDS / one_seconds)),

@@ -30,6 +30,7 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
+from serve_deploy.tensors.wire import count_bytes
 from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _describe(draft: _Draft, release: str, samples: Samples) -> Manifest:
         batching=BatchingProof(verdict=verdict, max_batch_size=unified.max_batch_size, evidence=unified.batch_reason),
         labels=dict(draft.labels),
         samples=len(samples),
-        sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in samples), default=0),
+        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in samples), default=0),
         pipeline=Pipeline(
             steps=tuple(
                 PipelineStep(

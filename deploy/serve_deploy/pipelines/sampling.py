@@ -13,6 +13,7 @@ from serve_deploy.pipelines.graph import REQUEST, End, Wiring
 from serve_deploy.pipelines.members import Member
 from serve_deploy.pipelines.unify import Unified
 from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
     from serve_deploy.pipelines.reference import Run
@@ -88,7 +89,7 @@ def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member
     made = [{name: each[index % len(each)] for name, each in arrays.items()} for index in range(count)]
     kept: list[Sample] = []
     for sample in made:
-        size = sum(array.nbytes for each in (*kept, sample) for array in each.values())
+        size = sum(count_bytes(array) for each in (*kept, sample) for array in each.values())
         if len(kept) > 1 and size > _MOST_BYTES:
             break
         kept.append(sample)

@@ -101,6 +101,9 @@ if TYPE_CHECKING:
     from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
+    from serve_deploy.python_models.function_file import read_function_file as read_function_file
+    from serve_deploy.python_models.model import PythonModel as PythonModel
+    from serve_deploy.python_models.standard_steps import standard_step as standard_step
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.generation import Generation as Generation
@@ -182,6 +185,7 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
+    "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -223,6 +227,7 @@ _PLACES = {
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
+    "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
     "read_plan": "planning.saved",
@@ -239,6 +244,7 @@ _PLACES = {
     "save_outputs": "inference.request",
     "simulate": "twin.simulation",
     "split_load": "loadtest",
+    "standard_step": "python_models.standard_steps",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

@@ -297,6 +297,15 @@ class Manifest(_Document):
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its Python functions need of the image that serves them, as notes for the user."""
+        wanted = dict.fromkeys(name for each in (self, *self.other_versions) for name in each.requirements)
+        if not wanted:
+            return ()
+        files = "requirements.txt of its version folder lists"
+        return (f"Triton's image has Python and numpy only: install {', '.join(wanted)} in it, as {files}",)
+
 
 def read_manifest(model_folder: Path) -> Manifest | None:
     """Read `manifest.json`; None where there is none, InvalidModelError where it cannot be read."""

@@ -78,7 +78,7 @@ def package_python_function(source: Path, name: str, options: PackageOptions, pr
                 verification = _verify(folder, model, findings, options, progress) if options.verify else None
                 manifest = manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
                 manifest = commit_version(folder, destination, existing, manifest)
-    notes += (*plan.notes, *_note_requirements(model))
+    notes += (*plan.notes, *manifest.model_copy(update={"other_versions": ()}).needs)
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
 
 
@@ -136,10 +136,3 @@ def _verify(
     for compiled in folder.rglob("__pycache__"):
         shutil.rmtree(compiled)  # Triton's Python wrote it beside the files
     return verification
-
-
-def _note_requirements(model: PythonModel) -> tuple[str, ...]:
-    if not model.requirements:
-        return ()
-    needs = ", ".join(model.requirements)
-    return (f"Triton's container has Python and numpy only: there it needs {needs}, as its requirements.txt lists",)

@@ -113,11 +113,12 @@ class ModelFolder:
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """What its ONNX models need of the image that serves them, as notes for the user."""
+        """What its ONNX models and Python functions need of the image that serves them, as notes for the user."""
         from serve_deploy.onnx.model import list_needs, read_model
 
         normalizing = [file for file in self.onnx_files if _mentions(file, b"StringNormalizer")]
-        return tuple(dict.fromkeys(need for file in normalizing for need in list_needs(read_model(file))))
+        known = self.manifest.needs if self.manifest else ()
+        return tuple(dict.fromkeys((*known, *(need for file in normalizing for need in list_needs(read_model(file))))))
 
     @property
     def missing_files(self) -> tuple[int, ...]:

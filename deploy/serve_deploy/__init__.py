@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
     from serve_deploy.manifest import read_manifest as read_manifest
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.framework_options import BackendParameter as BackendParameter
+    from serve_deploy.packaging.framework_options import FrameworkOptions as FrameworkOptions
     from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
     from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
@@ -135,6 +138,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
+    "BackendParameter": "packaging.framework_options",
     "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
@@ -154,6 +158,8 @@ _PLACES = {
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
+    "FrameworkModel": "manifest",
+    "FrameworkOptions": "packaging.framework_options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
     "GenerationOptions": "loadtest.generation_options",

@@ -84,7 +84,7 @@ def package_python_model(
                 verification = _verify(folder, model, findings, options, progress) if options.verify else None
                 manifest = manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
                 manifest = commit_version(folder, destination, existing, manifest)
-    notes += (*plan.notes, *_note_requirements(model))
+    notes += (*plan.notes, *manifest.model_copy(update={"other_versions": ()}).needs)
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
 
 
@@ -148,10 +148,3 @@ def _hash_files(model: PythonModel) -> str:
     """The sha256 of all its files: what a function imports from beside it is its source, too."""
     content = (part for path in sorted(model.files) for part in (path.encode(), b"\0", model.files[path]))
     return hashlib.sha256(b"".join(content)).hexdigest()
-
-
-def _note_requirements(model: PythonModel) -> tuple[str, ...]:
-    if not model.requirements:
-        return ()
-    needs = ", ".join(model.requirements)
-    return (f"Triton's container has Python and numpy only: there it needs {needs}, as its requirements.txt lists",)

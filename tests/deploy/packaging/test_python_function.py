@@ -19,6 +19,7 @@ from serve_deploy.packaging.python_function import is_function_file
 from serve_deploy.progress import silent
 from serve_deploy.python_models.function_file import read_function_file
 from serve_deploy.python_models.standard_steps import standard_step
+from serve_deploy.repository.model_folder import read_model_folder
 
 _UNVERIFIED = PackageOptions(verify=False)
 
@@ -38,10 +39,9 @@ def test_a_function_becomes_a_model_of_the_repository(tmp_path: Path) -> None:
     assert (manifest.batching.verdict, manifest.source_name, manifest.samples) == ("batchable", "post.py:best", 8)
     assert manifest.requirements == tuple((packaged.folder / "1" / "requirements.txt").read_text().split())
     assert {file.path for file in manifest.files} >= {"1/model.py", "1/function/post.py", "1/function/names.txt"}
-    assert packaged.notes == (
-        f"Triton's container has Python and numpy only: there it needs {manifest.requirements[0]}, as its "
-        "requirements.txt lists",
-    )
+    note = f"Triton's image has Python and numpy only: install {manifest.requirements[0]} in it, as requirements.txt "
+    assert packaged.notes == (f"{note}of its version folder lists",)
+    assert read_model_folder(packaged.folder).needs == packaged.notes  # which serve chart says
 
 
 def test_each_version_calls_its_own_function(tmp_path: Path) -> None:

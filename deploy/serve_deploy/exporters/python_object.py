@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -46,6 +47,22 @@ def parse_object_name(text: str) -> ObjectName | None:
     if found is None or Path(text).exists():
         return None
     return ObjectName(found[1] or found[2], found[3])
+
+
+def is_function_of_arrays(name: ObjectName) -> bool:
+    """Whether the attribute is a function with parameters, as the file says: no code is run."""
+    path = Path(name.module)
+    if not name.is_file or not path.is_file():
+        return False
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return False  # importing it says what is wrong
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name.attribute:
+            given = node.args
+            return bool(given.posonlyargs or given.args or given.kwonlyargs)
+    return False
 
 
 def load_object(name: ObjectName) -> Any:

@@ -23,7 +23,7 @@ _TYPES = {
 _WRITTEN_ZEROS = frozenset(
     {
         "max_batch_size", "input.reshape.shape", "output.reshape.shape",
-        "dynamic_batching.max_queue_delay_microseconds",
+        "dynamic_batching.max_queue_delay_microseconds", "sequence_batching.control_input.control.kind",
         "dynamic_batching.default_queue_policy.timeout_action",
         "dynamic_batching.default_queue_policy.default_timeout_microseconds",
         "dynamic_batching.default_queue_policy.max_queue_size",

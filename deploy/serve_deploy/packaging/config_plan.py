@@ -77,7 +77,8 @@ def _build(
     labels = choose_labels(options.labels, findings.metadata, signature)
     labels, label_notes = keep_labels(_kept_labels(heritage), labels, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
-    warmup = build_warmup(signature, batch, findings.samples[0]) if options.warmup and findings.samples else ()
+    warms = options.warmup and findings.samples and not findings.sequences
+    warmup = build_warmup(signature, batch, findings.samples[0]) if warms else ()
     settings = replace(
         options.config,
         name=name,
@@ -86,6 +87,7 @@ def _build(
         warmup=warmup,
         # A batch that the model was never seen to run might keep it from loading.
         warmup_batch_sizes=tuple(sorted({1, min(batch, max(findings.batching.batch_sizes, default=1)) or 1})),
+        sequences=findings.sequences,
     )
     named = plan_named(settings) if plan_named else ()
     settings = _with_profile(settings, findings)
@@ -98,6 +100,7 @@ def _build(
     files = {CONFIG_NAME: text.encode(), **{each.summary.path: each.text.encode() for each in named}}
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
+    files |= findings.state_files
     if findings.samples:
         files[SAMPLES_NAME] = encode_samples(findings.samples)
     notes = (
@@ -187,9 +190,9 @@ def _label_file(index: int, count: int) -> str:
 def _with_profile(settings: ConfigOptions, findings: Findings) -> ConfigOptions:
     if settings.optimization is None:
         return settings
-    shapes = [{name: array.shape for name, array in sample.items()} for sample in findings.samples]
     batch = findings.batching.max_batch_size
-    return replace(settings, optimization=with_shape_profile(settings.optimization, findings.signature, batch, shapes))
+    profile = with_shape_profile(settings.optimization, findings.signature, batch, findings.shapes)
+    return replace(settings, optimization=profile)
 
 
 def _note_profile(settings: ConfigOptions, named: Sequence[NamedPlan], findings: Findings) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serve_deploy.errors import UsageError
-from serve_deploy.exporters.python_object import ObjectName, load_object, parse_object_name
+from serve_deploy.exporters.python_object import ObjectName, is_function_of_arrays, load_object, parse_object_name
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.manifest import Export
 from serve_deploy.packaging.onnx_model import package_onnx_model
@@ -16,8 +16,9 @@ from serve_deploy.progress import Progress
 
 
 def find_python_object(source: Path, options: PackageOptions) -> ObjectName | None:
-    """The model in Python code that a source names, as net.py:model does; None for any other source."""
-    return parse_object_name(str(source)) if options.backend == "onnxruntime" else None
+    """The model in Python code that a source names, as net.py:model does; None for any other, as for a function."""
+    found = parse_object_name(str(source)) if options.backend == "onnxruntime" else None
+    return None if found is None or is_function_of_arrays(found) else found
 
 
 def package_exported_model(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:

@@ -73,7 +73,7 @@ def _read_basis(settings: ConfigOptions, analysis: ModelAnalysis, options: Packa
         settings=settings,
         need=MemoryNeed(0, None),
         precision="FP32",
-        shapes=[{name: array.shape for name, array in sample.items()} for sample in analysis.samples],
+        shapes=analysis.shapes,
         batch_size_given=options.max_batch_size is not None,
     )
     if not gpus:

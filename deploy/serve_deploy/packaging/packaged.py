@@ -13,7 +13,8 @@ from serve_deploy.manifest import Manifest
 class PackagedModel:
     """What was written where, the configuration with its reasons, what was proven, and what the user should know.
 
-    `named` has the text of each configuration for a GPU by its path in the folder.
+    `named` has the text of each configuration for a GPU by its path in the folder. `not_verified` says why no Triton
+    served the model, where none did.
     """
 
     name: str
@@ -25,6 +26,7 @@ class PackagedModel:
     manifest: Manifest
     notes: tuple[str, ...]
     named: Mapping[str, str] = field(default_factory=dict)
+    not_verified: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,6 @@ def lay_out(function_files: Mapping[str, bytes], call: Call, requirements: Seque
     """Every file by its path in the model's folder, as version 1: each version says itself what is called."""
     adapter = {name: (_ADAPTER / name).read_bytes() for name in ("model.py", "serve_calling.py")}
     own = {f"function/{path}": content for path, content in function_files.items()}
-    version = {**adapter, "function.json": json.dumps(asdict(call), indent=1).encode(), **own}
     listed = {REQUIREMENTS_NAME: "".join(f"{line}\n" for line in requirements).encode()} if requirements else {}
-    return {**{f"{_VERSION}/{path}": content for path, content in version.items()}, **listed}
+    version = {**adapter, "function.json": json.dumps(asdict(call), indent=1).encode(), **own, **listed}
+    return {f"{_VERSION}/{path}": content for path, content in version.items()}

@@ -38,7 +38,7 @@ from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
 _TRITONS_OWN = re.compile(r"^class\s+TritonPythonModel\b", re.MULTILINE)
-_OF_ONNX = ("fix", "labels")
+_OF_ONNX = ("fix", "labels", "profiles", "engine_cache")
 
 
 def is_function_file(source: Path, _options: PackageOptions) -> bool:

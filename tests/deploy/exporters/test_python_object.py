@@ -9,7 +9,7 @@ import pytest
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.exporters.export import recognise
-from serve_deploy.exporters.python_object import ObjectName, load_object, parse_object_name
+from serve_deploy.exporters.python_object import ObjectName, is_function_of_arrays, load_object, parse_object_name
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,25 @@ def test_a_file_that_is_called_so_is_a_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     Path("net.py:model").touch()
     assert parse_object_name("net.py:model") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_function"),
+    [
+        ("def model(x): return x", True),
+        ("async def model(*, x): return x", True),
+        ("def model(): return None", False),
+        ("class model:\n    def __init__(self, x): pass", False),
+        ("model = 3", False),
+        ("from json import loads as model", False),
+        ("", False),
+        ("def broken(:", False),
+    ],
+)
+def test_a_function_of_arrays_is_told_without_running_it(text: str, is_function: bool, tmp_path: Path) -> None:
+    """It becomes a Python model; what takes no arguments makes a model."""
+    name = write(tmp_path, f"{text}\nraise SystemExit")
+    assert is_function_of_arrays(name) == is_function
 
 
 def write(folder: Path, text: str, name: str = "net_of_a_test.py") -> ObjectName:

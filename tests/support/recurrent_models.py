@@ -111,3 +111,18 @@ CACHE = """(float[B,step,4] x, float[B,1,past,4] past_key_values_0_key, float[B,
     read = MatMul(shares, present_0_value)
     y = Squeeze(read, head)
 }"""
+# Running sums over all steps so far, of those that a mask keeps; run in one go it gives the same.
+CAUSAL_CACHE = """(float[B,step,4] x, float[B,all] attention_mask, float[B,past,4] past_values)
+=> (float[B,step,4] y, float[B,all,4] present_values) {
+    present_values = Concat<axis=1>(past_values, x)
+    last = Constant<value_ints=[2]>()
+    mask = Unsqueeze(attention_mask, last)
+    kept = Mul(present_values, mask)
+    one = Constant<value_int=1>()
+    sums = CumSum(kept, one)
+    count = Shape<start=1, end=2>(x)
+    start = Neg(count)
+    stop = Constant<value_ints=[1000000]>()
+    axis = Constant<value_ints=[1]>()
+    y = Slice(sums, start, stop, axis)
+}"""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
-from serve_deploy.implicit_state.chunks import CarriedOver, find_mapping, find_time_axes, record
+from serve_deploy.implicit_state.chunks import CarriedOver, MakeRecording, find_mapping, find_time_axes, record
 from serve_deploy.implicit_state.layout import State, StateLayout, learn_layout
 from serve_deploy.implicit_state.pairing import StatePair, find_pairs
 from serve_deploy.implicit_state.ties import find_ties
@@ -22,6 +23,7 @@ from serve_deploy.implicit_state.wrapping import (
     wrap_states,
 )
 from serve_deploy.model_config.sequence_batching import CONTROL_KINDS, ControlKind, SequenceControl, control_fits
+from serve_deploy.packaging.growing import GrowingInputs, learn_growth
 from serve_deploy.packaging.sample_variants import largest_group
 from serve_deploy.packaging.servable import Servable
 from serve_deploy.progress import Progress
@@ -51,6 +53,7 @@ class StatefulModel:
     obstacle: str | None
     next_step: str | None
     proven_by: str
+    growing: GrowingInputs | None = None
 
     @property
     def own_states(self) -> tuple[State, ...]:
@@ -64,8 +67,10 @@ class StatefulModel:
 
     def make_step(self, number: int, step: int, length: int) -> Arrays:
         """What a client sends, and the controls that Triton adds, of one request of a sequence."""
-        chosen = int(np.random.default_rng([number, step]).integers(len(self.samples)))
         controls = _control_values(self.original.signature, self.controls, number + 1, step == 0, step == length - 1)
+        if self.growing:
+            return {**self.growing.make_step(number, step, length), **controls}
+        chosen = int(np.random.default_rng([number, step]).integers(len(self.samples)))
         return {**self.client_view(self.samples[chosen]), **controls}
 
     def client_view(self, arrays: Arrays) -> Sample:
@@ -93,14 +98,31 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     controls = _find_controls(signature, pairs, options)
     samples = _find_samples(original, pairs, controls, options)
     layout = learn_layout(original, pairs, samples)
-    layout, proven_by = _prove_mapping(original, layout, controls, samples, options)
+    growing = None
+    if any(state.grows is not None for state in layout.states):
+        growing = learn_growth(original, layout.states, layout.rows, samples)
+        samples = tuple({**sample, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
+    layout, proven_by = _prove_mapping(
+        original, layout, _recorders(original, layout, controls, samples, growing), options
+    )
     states, rewritten, more = _rewrite(original, layout, options)
     obstacle, next_step = _find_obstacle(original, layout, states, controls, options)
     stateful = StatefulModel(
         original, rewritten, states, controls, samples, options.samples is None,
-        _read_first(layout.states, options), obstacle, next_step, proven_by,
+        _read_first(layout.states, options), obstacle, next_step, proven_by, growing,
     )  # fmt: skip
-    return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more)), stateful
+    notes = (*servable.notes, *_describe_doubts(layout.states, growing))
+    return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more), notes=notes), stateful
+
+
+def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> Iterator[str]:
+    """What only the user can tell, or has to heed."""
+    named = [state for state in states if state.evidence == "names"]
+    if named:
+        pairs = ", ".join(f"{state.input} → {state.output}" for state in named)
+        yield f"{pairs}: only names tell these states from other tensors of their type and shape"
+    for name in growing.so_far if growing else ():
+        yield f"in each request '{name}' is as long as the sequence so far, so that a load test sends first ones only"
 
 
 # --- inputs that become constants -----------------------------------------------------------------------------------
@@ -205,20 +227,28 @@ def _find_samples(
 # --- the mapping ----------------------------------------------------------------------------------------------------
 
 
-def _prove_mapping(
+def _recorders(
     opened: OpenedModel,
     layout: StateLayout,
     controls: Sequence[SequenceControl],
     samples: Samples,
-    options: PackageOptions,
+    growing: GrowingInputs | None,
+) -> list[MakeRecording]:
+    """Every way to record a sequence in pieces and in one go."""
+    if growing:
+        return [growing.record] if growing.takes_several else []
+    own = {state.input for state in layout.states}
+    filled = _control_values(opened.signature, controls, 1, False, False)
+    sent = [{name: array for name, array in {**sample, **filled}.items() if name not in own} for sample in samples]
+    inputs = [spec for spec in opened.signature.required_inputs if spec.name not in own]
+    return [partial(record, sent, axes) for axes in find_time_axes(inputs, layout.rows, opened.model.symbols)]
+
+
+def _prove_mapping(
+    opened: OpenedModel, layout: StateLayout, recorders: Sequence[MakeRecording], options: PackageOptions
 ) -> tuple[StateLayout, str]:
     """What runs prove of the mapping; UsageError where it is another than the one that was given."""
-    own = {state.input for state in layout.states}
-    inputs = [spec for spec in opened.signature.required_inputs if spec.name not in own]
-    axes = find_time_axes(inputs, layout.rows, opened.model.symbols)
-    filled = _control_values(opened.signature, controls, 1, False, False)
-    sent = [{name: array for name, array in ({**sample, **filled}).items() if name not in own} for sample in samples]
-    carried = find_mapping(opened.run, layout.states, [record(sent, each) for each in axes])
+    carried = find_mapping(opened.run, layout.states, recorders)
     if carried is None:
         return layout, ""
     given = dict(options.sequences.state)

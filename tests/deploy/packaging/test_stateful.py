@@ -9,6 +9,8 @@ import onnx
 import pytest
 from recurrent_models import (
     BATCH_FIRST,
+    CACHE,
+    CAUSAL_CACHE,
     CONTROLLED,
     MIXES_ROWS,
     NAMELESS,
@@ -167,6 +169,36 @@ def test_a_scalar_becomes_a_constant_of_a_copy(package: Packaging) -> None:
     assert (packaged.manifest.batching.max_batch_size, len(packaged.manifest.inputs)) == (8, 1)
     with pytest.raises(UsageError, match="needs `fix`"):
         package(WITH_SCALAR, sequences=fixed)
+
+
+# --- states that grow -----------------------------------------------------------------------------------------------
+
+
+def test_a_cache_starts_empty_only_with_fix(package: Packaging) -> None:
+    """Triton's first state has one entry, which the copy does not show the model."""
+    with pytest.raises(InvalidModelError, match="starts empty, which Triton cannot keep"):
+        package(CACHE)
+    packaged = package(CACHE, fix=True)
+    assert "grows, and sequences of different lengths cannot share a batch" in packaged.manifest.batching.evidence
+    (first, _) = batching(packaged)["state"]  # type: ignore[misc]
+    assert (first["dims"], first["initial_state"][0]["dims"]) == (["1", "1", "-1", "4"], ["1", "1", "1", "4"])
+    assert packaged.manifest.state
+    assert packaged.manifest.state.steps == 50
+
+
+def test_a_mask_grows_with_its_sequence(package: Packaging) -> None:
+    """Clients send it; what is proven has it as long as the sequence so far."""
+    packaged = package(CAUSAL_CACHE, fix=True)
+    assert [tensor.name for tensor in packaged.manifest.inputs] == ["x", "attention_mask"]
+    assert packaged.manifest.state
+    assert {state.evidence for state in packaged.manifest.state.states} == {"runs"}
+    assert any("'attention_mask' is as long as the sequence so far" in note for note in packaged.notes)
+
+
+def test_growing_sequences_do_not_share_a_batch(package: Packaging) -> None:
+    """Triton would take shorter ones for longer ones."""
+    with pytest.raises(UsageError, match="`max_batch_size=4`: sequences cannot share a batch"):
+        package(CACHE, fix=True, max_batch_size=4)
 
 
 # --- the configuration ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.implicit_state.chunks import Recording, find_time_axes
 from serve_deploy.implicit_state.layout import State
+from serve_deploy.implicit_state.pairing import StatePair
 from serve_deploy.tensors.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -100,6 +101,46 @@ def learn_growth(opened: OpenedModel, states: Sequence[State], rows: frozenset[s
         f"state '{states[0].input}' of {opened.model.path} grows, and it was not found how the other inputs go with it",
         hint="export the model with named dimensions, such as past and past + step; or with states of a fixed size",
     )
+
+
+def draw_growing(opened: OpenedModel, pairs: Sequence[StatePair], count: int = 4) -> Samples:
+    """Whole requests to a model whose states have one free axis beside the batch; none where none is accepted."""
+    from serve_deploy.samples.graph_hints import InputHints, read_hints
+    from serve_deploy.samples.values import Draw, draw_values
+
+    free = {
+        pair.input.name: [axis for axis, dim in enumerate(pair.input.shape) if axis and dim == -1] for pair in pairs
+    }
+    if any(len(axes) != 1 for axes in free.values()):
+        return ()
+    (past, new), rng = _TRIED[-1], np.random.default_rng(0)
+    hints, required = read_hints(opened.parse()), opened.signature.required_inputs
+    rows = frozenset(spec.name for spec in required if spec.shape and spec.shape[0] == -1)
+    inputs = [spec for spec in required if spec.name not in free]
+    for axes in _propose(inputs, rows, opened.model.symbols):
+        sizes = {(name, axis): new if role == "step" else past + new for name, (axis, role) in axes.items()}
+        sizes |= {(name, axis): past for name, (axis,) in free.items()}
+        shapes = {
+            spec.name: tuple(
+                sizes.get((spec.name, axis), 1) if dim == -1 else dim for axis, dim in enumerate(spec.shape)
+            )
+            for spec in required
+        }
+        samples = tuple(
+            {
+                spec.name: draw_values(
+                    Draw(spec, shapes[spec.name], hints.get(spec.name) or InputHints(), number, "plain", rng, shapes)
+                )
+                for spec in required
+            }
+            for number in range(count)
+        )
+        try:
+            opened.run(samples[0])
+        except InvalidModelError:
+            continue
+        return samples
+    return ()
 
 
 def _propose(

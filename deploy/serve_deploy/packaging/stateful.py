@@ -23,7 +23,7 @@ from serve_deploy.implicit_state.wrapping import (
     wrap_states,
 )
 from serve_deploy.model_config.sequence_batching import CONTROL_KINDS, ControlKind, SequenceControl, control_fits
-from serve_deploy.packaging.growing import GrowingInputs, learn_growth
+from serve_deploy.packaging.growing import GrowingInputs, draw_growing, learn_growth
 from serve_deploy.packaging.sample_variants import largest_group
 from serve_deploy.packaging.servable import Servable
 from serve_deploy.progress import Progress
@@ -101,7 +101,8 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     growing = None
     if any(state.grows is not None for state in layout.states):
         growing = learn_growth(original, layout.states, layout.rows, samples)
-        samples = tuple({**sample, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
+        first = {state.input: state.first for state in layout.states}
+        samples = tuple({**sample, **first, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
     layout, proven_by = _prove_mapping(
         original, layout, _recorders(original, layout, controls, samples, growing), options
     )
@@ -209,19 +210,19 @@ def _find_samples(
     from serve_deploy.samples.generation import generate_samples
 
     generated = generate_samples(opened)
-    if not generated.samples:
+    whole = generated.samples or draw_growing(opened, pairs)
+    if not whole:
         raise VerificationError(
             f"{opened.model.path} accepted none of the {len(generated.attempts)} inputs tried, such as "
             f"{'; '.join(generated.attempts[:1])}",
             hint="give real inputs with `samples`",
         )
     if options.samples is None:
-        return generated.samples
+        return whole
     hidden = {pair.input.name for pair in pairs} | {control.input_name for control in controls}
     seen = tuple(spec for spec in opened.signature.inputs if spec.name not in hidden)
     given = largest_group(read_samples(options.samples, ModelSignature(seen, opened.signature.outputs)))
-    count = len(generated.samples)
-    return tuple({**generated.samples[index % count], **sample} for index, sample in enumerate(given))
+    return tuple({**whole[index % len(whole)], **sample} for index, sample in enumerate(given))
 
 
 # --- the mapping ----------------------------------------------------------------------------------------------------

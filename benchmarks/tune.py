@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from simulated_bench import Truth, Tuning, find_best, reached
+from simulated_bench import Truth, Truths, Tuning, find_best, reached
 
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.repository.model_folder import read_model_folder
@@ -47,16 +47,17 @@ def measure_regret(seeds: int, names: list[str]) -> None:
     """Print, for each truth, the share of the exhaustive best that was reached, and the share of its measurements."""
     for name in names:
         truth, slo = TRUTHS[name]
+        truths = Truths.of(truth)
         goal = Goal("throughput", tuple(map(parse_gate, slo)))
         begun = time.monotonic()
-        best, configurations = find_best(truth, goal, USERS, SPACE)
+        best, configurations = find_best(truths, goal, USERS, SPACE)
         exhaustive = time.monotonic() - begun
         shares, measured = [], []
         for seed in range(seeds):
             options = TuneOptions(concurrency=USERS, max_batch_size=32, max_instances=4, max_delay_us=5000, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
-                result = Tuning(truth, options, goal, Path(folder) / "run.jsonl")()
-            shares.append(reached(truth, goal, result, USERS) / best)
+                result = Tuning(truths, options, goal, Path(folder) / "run.jsonl")()
+            shares.append(reached(truths, goal, result, USERS) / best)
             measured.append(result.effort.measurements)
         print(
             f"{name}: {min(shares):.1%} at worst, {sum(shares) / seeds:.1%} on average of {best:,.0f}/s; "

@@ -20,6 +20,7 @@ from serve_cli.commands import (
     loadtest,
     logs,
     package,
+    pipeline,
     plan,
     report,
     rollback,
@@ -64,8 +65,8 @@ def serve(
 
 
 for _command in (
-    package.package, check.check, run.run, infer.infer, loadtest.loadtest, report.report, tune.tune, plan.plan,
-    chart.chart, deploy.deploy, status.status, logs.logs, rollback.rollback, undeploy.undeploy,
+    package.package, pipeline.pipeline, check.check, run.run, infer.infer, loadtest.loadtest, report.report, tune.tune,
+    plan.plan, chart.chart, deploy.deploy, status.status, logs.logs, rollback.rollback, undeploy.undeploy,
 ):  # fmt: skip
     app.command(cls=GroupedCommand)(_command)
 

@@ -57,16 +57,21 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
     if manifest.language_model:
         return
-    output.print_table(
-        ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
-    )
+    print_tensors(manifest)
     for line in (*_facts(manifest, verbose), *_states(manifest)):
         console.print(line, markup=False)
     _print_profiles(manifest)
     if manifest.verification:
-        _print_verification(manifest, manifest.verification)
+        print_verification(manifest, manifest.verification)
     else:
         console.print(f"not verified: {output.in_flags(model.not_verified)}", markup=False)
+
+
+def print_tensors(manifest: Manifest) -> None:
+    """A table of the inputs and outputs."""
+    output.print_table(
+        ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
+    )
 
 
 def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str, str]]:
@@ -155,7 +160,8 @@ def _states(manifest: Manifest) -> Iterator[str]:
     yield f"each sequence keeps {proof.bytes_per_sequence:,} bytes{grows}"
 
 
-def _print_verification(manifest: Manifest, verification: Verification) -> None:
+def print_verification(manifest: Manifest, verification: Verification) -> None:
+    """What Triton answered, against what; how fast it loaded, and how far the outputs differ."""
     from serve_deploy.reports.figures import format_number
 
     console = output.stdout()
@@ -169,6 +175,8 @@ def _print_verification(manifest: Manifest, verification: Verification) -> None:
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
         reference = "ONNX Runtime" if manifest.onnx_opsets else "the function itself"
+        if manifest.pipeline:
+            reference = "the same steps run without Triton"
         console.print(f"verified with {triton}: {responses} {match} {reference}, {batches}", markup=False)
     else:
         # A model of random outputs alone is shown to load and answer, no more.

@@ -85,6 +85,10 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
+    from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
+    from serve_deploy.pipelines.pipeline import pipeline as pipeline
+    from serve_deploy.pipelines.result import PipelineMember as PipelineMember
+    from serve_deploy.pipelines.result import WrittenPipeline as WrittenPipeline
     from serve_deploy.planning.arrival_traces import Trace as Trace
     from serve_deploy.planning.arrival_traces import read_trace as read_trace
     from serve_deploy.planning.options import PlanOptions as PlanOptions
@@ -169,6 +173,8 @@ _PLACES = {
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
+    "PipelineMember": "pipelines.result",
+    "PipelineOptions": "pipelines.options",
     "PlanOptions": "planning.options",
     "Point": "reports.point",
     "PoissonRate": "arrivals.shapes",
@@ -207,12 +213,14 @@ _PLACES = {
     "VerificationError": "errors",
     "VersionPolicy": "model_config.options",
     "WrittenChart": "chart.write",
+    "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",
     "parse_endpoint": "endpoint.address",
+    "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
     "read_logs": "cluster.logs",

@@ -208,10 +208,12 @@ class LanguageModel(_Document):
 class Tuned(_Document):
     """What `tune` changed in the configuration, and why that is better: both were measured on fresh servers.
 
-    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better.
+    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better. `called` is what the
+    requests went to: the model, an ensemble that runs it, or several models, separated by commas.
     """
 
     date: str
+    called: str = ""
     objective: str
     gates: tuple[str, ...] = ()
     server: str
@@ -224,6 +226,22 @@ class Tuned(_Document):
     p99_us_before: float
     p99_us: float
     tool_version: str
+
+
+class PipelineStep(_Document):
+    """A step of a pipeline; `is_own` where the pipeline brought the model, and replaces it when it is written again."""
+
+    name: str
+    model: str
+    made_from: str
+    is_own: bool
+
+
+class Pipeline(_Document):
+    """How an ensemble was made: its steps, and its wires from `step.output` or an input to `step.input`."""
+
+    steps: tuple[PipelineStep, ...]
+    wires: tuple[tuple[str, str], ...]
 
 
 class ProfileConfig(_Document):
@@ -272,6 +290,8 @@ class Manifest(_Document):
     profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
+    # Of an ensemble that `pipeline` wrote; ONNX has no part in it but through its members.
+    pipeline: Pipeline | None = None
     # Of a Python function: the distributions that Triton's Python needs for it, as pip takes them.
     requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.

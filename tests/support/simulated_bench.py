@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -15,22 +15,41 @@ import numpy as np
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.model_config import parse_config
 from serve_deploy.progress import silent
-from serve_deploy.tuning.bench import Bench, RequestSource
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, read_candidate
+from serve_deploy.tuning.bench import Bench
+from serve_deploy.tuning.candidates import (
+    BATCH,
+    DELAY,
+    INSTANCES,
+    PREFERRED,
+    Candidate,
+    join_path,
+    read_candidate,
+)
 from serve_deploy.tuning.checkpoint import Checkpoint
 from serve_deploy.tuning.measured import Executions, Measured
 from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.ranking import simulated_point
 from serve_deploy.tuning.result import TuningResult
-from serve_deploy.tuning.subject import Subject
+from serve_deploy.tuning.subject import Part, Subject, Target
 from serve_deploy.tuning.tune import run_tuning
-from serve_deploy.twin import Batching, Outside, ServedModel, ServerModel, ServiceTimes, Stream, Times, simulate
+from serve_deploy.tuning.twins import simulated_point
+from serve_deploy.twin import (
+    Batching,
+    Ensemble,
+    Outside,
+    ServedModel,
+    ServerModel,
+    ServiceTimes,
+    Step,
+    Stream,
+    Times,
+    simulate,
+)
 
 BASELINE = Candidate.of({BATCH: 4, DELAY: 0, PREFERRED: None, INSTANCES: 1})
 CONFIG = 'name: "m" backend: "python" max_batch_size: 4 dynamic_batching { } instance_group { count: 1 }'
+NOISE, INSTANCE_BYTES = 0.03, 50_000_000
 _PATHS = tuple(path for path, _ in BASELINE.values)
-NOISE = 0.03
 
 
 @dataclass(frozen=True)
@@ -43,10 +62,9 @@ class Truth:
     contention: float = 1.0
     largest: int = 32
     outside: float = 0.0002
-    instance_bytes: int = 50_000_000
 
-    def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
-        """The server that a candidate makes of it."""
+    def model(self, candidate: Candidate, noise: float = 1.0, name: str = "m") -> ServedModel:
+        """What a candidate makes of it."""
         times = {}
         for busy in (1, 2, 4, 8):
             slower = 1 + (self.contention - 1) * (busy - 1)
@@ -56,8 +74,8 @@ class Truth:
         if self.contention == 1.0:
             times = {(size, busy): each for (size, busy), each in times.items() if busy == 1}
         preferred = candidate[PREFERRED]
-        model = ServedModel(
-            name="m",
+        return ServedModel(
+            name=name,
             service=ServiceTimes(times),
             max_batch_size=candidate.number(BATCH),
             instances=candidate.number(INSTANCES),
@@ -66,17 +84,81 @@ class Truth:
                 preferred_sizes=preferred if isinstance(preferred, tuple) else (),
             ),
             exclusive=self.exclusive,
+            cores_used=1.0,
         )
-        return ServerModel(models=(model,), outside=Outside(times=Times.constant(self.outside)))
+
+
+@dataclass(frozen=True)
+class Truths:
+    """Models on one server: an ensemble "e" of one after the other, or, with `weights`, a mixed load on each.
+
+    A single one is called "m". More executions than `cores` slow each other.
+    """
+
+    models: Mapping[str, Truth]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    cores: float | None = None
+
+    @classmethod
+    def of(cls, truth: Truth) -> Truths:
+        """One model."""
+        return cls({"m": truth}, {"m": 1.0})
+
+    @property
+    def ensembles(self) -> tuple[Ensemble, ...]:
+        """The ensemble, if there is one."""
+        steps = (Step(name, () if index == 0 else (index - 1,)) for index, name in enumerate(self.models))
+        return () if self.weights else (Ensemble("e", tuple(steps)),)
+
+    @property
+    def targets(self) -> Mapping[str, float]:
+        """What is called."""
+        return self.weights or {"e": 1.0}
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """What stands before each model's paths."""
+        return {name: name if len(self.models) > 1 else "" for name in self.models}
+
+    @property
+    def baseline(self) -> Candidate:
+        """The same for each."""
+        return Candidate.join(BASELINE.placed(prefix) for prefix in self.prefixes.values())
+
+    def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
+        """The server that a candidate makes: of those models that it says something of."""
+        told = {name: candidate.of_model(prefix) for name, prefix in self.prefixes.items()}
+        models = tuple(self.models[name].model(own, noise, name) for name, own in told.items() if own.values)
+        outside = Outside(times=Times.constant(max(truth.outside for truth in self.models.values())))
+        whole = len(models) == len(self.models)
+        return ServerModel(models=models, ensembles=self.ensembles if whole else (), outside=outside, cores=self.cores)
+
+    def stream(self, server: ServerModel, load: Any, rows: int = 1) -> Stream:
+        """The requests to it."""
+        mix = self.targets if len(server.models) == len(self.models) else {server.models[0].name: 1.0}
+        return Stream(load=load, model=", ".join(mix), mix=mix, rows=rows)
 
     def point(
         self, candidate: Candidate, users: int, *, requests: int = 3000, noise: float = 1.0, seed: int = 0
     ) -> Any:
         """What a long measurement of it would say."""
-        result = simulate(
-            self.server(candidate, noise), ClosedLoop(users), requests=max(requests, users * 20), seed=seed
+        server, load = self.server(candidate, noise), ClosedLoop(users)
+        result = simulate(server, [self.stream(server, load)], requests=max(requests, users * 20), seed=seed)
+        return simulated_point(result, load, None)
+
+    def subject(self) -> Subject:
+        """As the tuning knows it."""
+        flows = tuple(SimpleNamespace(ensemble=each) for each in self.ensembles)
+        parts = tuple(
+            Part(_folder(name), BASELINE, truth.largest, self.prefixes[name]) for name, truth in self.models.items()
         )
-        return simulated_point(result, ClosedLoop(users), None)
+        subject = Subject(parts, tuple(Target(*pair) for pair in self.targets.items()))
+        subject.__dict__["flows"] = flows
+        return subject
+
+
+def _folder(name: str) -> Any:
+    return SimpleNamespace(name=name, config=parse_config(CONFIG))
 
 
 @dataclass
@@ -100,17 +182,18 @@ class SimulatedServed:
 class SimulatedServers:
     """Serve every configuration of a truth; `fail` may raise what a server that does not start raises."""
 
-    truth: Truth
+    truths: Truths
     fail: Callable[[Candidate], None] = lambda _: None
     description: str = "a simulated Triton"
     staging: Path = Path()
     are_parallel: bool = True
 
-    def serve(self, config: Any) -> SimulatedServed:
+    def serve(self, configs: Mapping[str, Any]) -> SimulatedServed:
         """Start at once."""
-        candidate = read_candidate(config, _PATHS)
+        own = {name: read_candidate(config, _PATHS) for name, config in configs.items()}
+        candidate = Candidate.join(each.placed(self.truths.prefixes[name]) for name, each in own.items())
         self.fail(candidate)
-        return SimulatedServed(candidate, self.truth.instance_bytes * (1 + candidate.number(INSTANCES)))
+        return SimulatedServed(candidate, INSTANCE_BYTES * (1 + sum(each.number(INSTANCES) for each in own.values())))
 
 
 @dataclass
@@ -133,34 +216,49 @@ class SimulatedBench(Bench):
         self._doing = f"{self.seed} {candidate.values} {purpose}"
         return super().measure(candidate, shape, purpose, **how)
 
-    def _measure(self, served: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:
+    def _measure(self, served: Any, about: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:
         self.interrupt(self.measurements)
-        truth, candidate = self.servers.truth, served.candidate  # type: ignore[attr-defined]
+        truths: Truths = self.servers.truths  # type: ignore[attr-defined]
         seed = int.from_bytes(hashlib.sha256(self._doing.encode()).digest()[:4])
-        server = truth.server(candidate, float(np.random.default_rng(seed).lognormal(0, self.noise)))
+        server = truths.server(served.candidate, float(np.random.default_rng(seed).lognormal(0, self.noise)))
         users = shape.concurrency if isinstance(shape, ClosedLoop) else 100
-        load = [Stream(load=shape, model="m", rows=rows)]
-        result = simulate(server, load, requests=max(1500, users * 30), seed=seed)
+        result = simulate(server, [truths.stream(server, shape, rows)], requests=max(1500, users * 30), seed=seed)
         point = simulated_point(result, shape, None)
         point = point.model_copy(update={"load": point.load.model_copy(update={"batch_size": rows})})
-        (model,) = server.models
-        busy = 1 if users == 1 else candidate.number(INSTANCES)
-        waits = candidate.number(INSTANCES) if truth.exclusive and users > 1 else 1
+        slower = _slowdown(server, result.models)
         return Measured(
             point=point,
             executions=tuple(
-                Executions(batch_size=size, count=count, mean_seconds=model.service.at(size, busy).mean * waits)
-                for size, count in result.model.batch_sizes.items()
+                Executions(
+                    model=truths.prefixes[model.name],
+                    batch_size=size,
+                    count=count,
+                    mean_seconds=_execution_seconds(model, size, users) * slower,
+                )
+                for model, found in zip(server.models, result.models, strict=True)
+                for size, count in found.batch_sizes.items()
             ),
             memory_bytes=served.memory_bytes(),
         )
+
+
+def _execution_seconds(model: ServedModel, size: int, users: int) -> float:
+    busy = 1 if users == 1 else model.instances
+    waits = model.instances if model.exclusive and users > 1 else 1
+    return model.service.at(size, busy).mean * waits
+
+
+def _slowdown(server: ServerModel, found: Sequence[Any]) -> float:
+    """How much longer executions took in the mean, by how many there were at a time."""
+    busy = sum(model.mean_busy for model in found)
+    return max(1.0, busy / server.cores) if server.cores else 1.0
 
 
 @dataclass
 class Tuning:
     """A whole tuning of a truth, but for the servers, as often as it is called."""
 
-    truth: Truth
+    truths: Truths
     options: TuneOptions
     goal: Goal
     checkpoint: Path
@@ -171,23 +269,23 @@ class Tuning:
 
     def __call__(self) -> TuningResult:
         """Go on from the checkpoint."""
-        folder: Any = SimpleNamespace(name="m", config=parse_config(CONFIG))
-        subject = Subject(folder, BASELINE, self.truth.largest)
         bench = SimulatedBench(
-            subject, SimulatedServers(self.truth, self.fail), Checkpoint(self.checkpoint, note=self.notes.append),
-            RequestSource(None), None, silent, seed=self.options.seed, noise=self.noise, interrupt=self.interrupt,
+            self.truths.subject(), SimulatedServers(self.truths, self.fail),
+            Checkpoint(self.checkpoint, note=self.notes.append), None, silent, seed=self.options.seed,
+            noise=self.noise, interrupt=self.interrupt,
         )  # type: ignore[arg-type]  # fmt: skip
-        return run_tuning(self.options, subject, self.goal, bench, self.notes)
+        return run_tuning(self.options, bench.subject, self.goal, bench, self.notes)
 
 
-def find_best(truth: Truth, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> tuple[float, int]:
+def find_best(truths: Truths, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> tuple[float, int]:
     """The best score that meets the goal, over every configuration and doubling users; and how many that were."""
     best, count = 0.0, 0
-    for values in product(*space.values()):
-        candidate = Candidate.of(dict(zip(space, values, strict=True)))
+    paths = [join_path(prefix, path) for prefix in truths.prefixes.values() for path in space]
+    for values in product(*(tuple(space.values()) * len(truths.models))):
+        candidate = Candidate.of(dict(zip(paths, values, strict=True)))
         users = 1
         while users <= limit:
-            point = truth.point(candidate, users)
+            point = truths.point(candidate, users)
             count += 1
             if goal.is_met(point):
                 best = max(best, goal.score(point))
@@ -195,11 +293,11 @@ def find_best(truth: Truth, goal: Goal, limit: int, space: Mapping[str, tuple[An
     return best, count
 
 
-def reached(truth: Truth, goal: Goal, result: TuningResult, limit: int) -> float:
+def reached(truths: Truths, goal: Goal, result: TuningResult, limit: int) -> float:
     """What the configuration found truly reaches under the goal, at the best number of users about that of its race."""
     chosen = result.winner or result.baseline
     raced = chosen.measured or chosen.predicted
     candidate = Candidate.of(chosen.values)
     start = raced.concurrency if raced and raced.concurrency else 1
-    _, point = find_concurrency(lambda users: truth.point(candidate, users), goal, start=start, limit=limit, budget=8)
+    _, point = find_concurrency(lambda users: truths.point(candidate, users), goal, start=start, limit=limit, budget=8)
     return goal.score(point) if goal.is_met(point) else 0.0

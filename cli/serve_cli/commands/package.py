@@ -15,7 +15,9 @@ from serve_deploy.packaging.options import PackageOptions
 Models = Annotated[
     list[Path],
     typer.Argument(
-        metavar="MODEL.onnx", help="ONNX files; with --backend a checkpoint's folder or hub ID.", show_default=False
+        metavar="MODEL.onnx",
+        help="ONNX files, or functions as post.py:NAME; with --backend a checkpoint's folder or hub ID.",
+        show_default=False,
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidence for each number.")]
@@ -40,6 +42,7 @@ def package(models: Models, options: PackageOptions, verbose: Verbose = False, j
     serve package digits.onnx -o models --samples images.npz --version next
     serve package detector.onnx --max-batch-size 16 --optimize tensorrt:fp16 --no-verify
     serve package meta-llama/Llama-3.1-8B --backend vllm --gpu-profile l4
+    serve package post.py:labels --samples texts.npz
     """
     from serve_deploy.packaging.package import package as package_models
 

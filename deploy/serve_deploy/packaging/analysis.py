@@ -14,6 +14,7 @@ from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.progress import Progress
 from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
     from serve_deploy.batch_axis import GraphWitness
@@ -193,7 +194,7 @@ def keep_samples(samples: Samples) -> Samples:
     kept: list[Sample] = []
     size = 0
     for sample in samples[:_MOST_SAMPLES]:
-        size += sum(array.nbytes for array in sample.values())
+        size += sum(map(count_bytes, sample.values()))
         if len(kept) >= _FEWEST_SAMPLES and size > _MOST_BYTES:
             break
         kept.append(sample)

@@ -12,7 +12,7 @@ from serve_deploy.model_config.build import require_batch_axis
 from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.progress import Progress
-from serve_deploy.python_models.config import PYTHON_BACKEND
+from serve_deploy.python_models.config import on_python
 from serve_deploy.python_models.model import PythonModel
 from serve_deploy.tensors.types import ModelSignature
 
@@ -62,22 +62,19 @@ def analyse_function(model: PythonModel, options: PackageOptions, progress: Prog
             f'`max_batch_size={batch}`: the tensors of {model.source} do not begin with "batch"',
             hint="write it first in each of them, or leave the option out",
         )
+    backend = on_python(options.config).backend
     if not options.runs_model:
-        return _findings(model, _believe(model, batch), (), generated=False)
+        return Findings(signature=model.signature, batching=_believe(model, batch), backend=backend)
     progress(f"finding inputs that {model.source} accepts")
     samples, attempts = _find_samples(model, options)
     progress(f"proving whether {model.source} batches")
     proof = _prove(model, samples, batch).model_copy(update={"attempts": attempts})
-    return _findings(model, proof, samples, generated=options.samples is None)
-
-
-def _findings(model: PythonModel, batching: BatchingProof, samples: Samples, *, generated: bool) -> Findings:
     return Findings(
         signature=model.signature,
-        batching=batching,
+        batching=proof,
         samples=samples,
-        samples_are_generated=generated,
-        backend=PYTHON_BACKEND,
+        samples_are_generated=options.samples is None,
+        backend=backend,
     )
 
 

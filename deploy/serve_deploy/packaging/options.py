@@ -52,7 +52,10 @@ class PackageOptions:
     ] = 1
     samples: Annotated[
         Path | None,
-        Option("Real inputs: .npz, a folder of .npy, or KServe JSON; by default they are generated.", group=_MODEL),
+        Option(
+            "Real inputs: .npz, a folder of .npy, KServe JSON, or of a string input any files; by default made up.",
+            group=_MODEL,
+        ),
     ] = None
     max_batch_size: Annotated[
         int | None,

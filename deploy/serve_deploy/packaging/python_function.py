@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from serve_deploy.errors import UsageError
@@ -18,6 +19,7 @@ from serve_deploy.packaging.heritage import inherit
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import PackagedModel
 from serve_deploy.progress import Progress
+from serve_deploy.python_models.config import on_python
 from serve_deploy.python_models.function_file import read_function_file
 from serve_deploy.python_models.model import PythonModel
 from serve_deploy.releases import DEFAULT_RELEASE
@@ -31,6 +33,7 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
+from serve_deploy.tensors.wire import count_bytes
 from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
@@ -63,6 +66,7 @@ def package_python_function(source: Path, name: str, options: PackageOptions, pr
         progress(f"reading {source.name}")
         model = read_function_file(file, function)
         findings = analyse_function(model, options, progress)
+        options = replace(options, config=on_python(options.config))
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
         manifest = _describe(file, version, model, findings, plan, options)
@@ -109,7 +113,7 @@ def _describe(
         settings=dict(plan.settings),
         requirements=model.requirements,
         samples=len(findings.samples),
-        sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in findings.samples), default=0),
+        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in findings.samples), default=0),
     )
 
 

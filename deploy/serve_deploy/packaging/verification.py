@@ -23,6 +23,7 @@ from serve_deploy.packaging.verification_server import (
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare, element_scale
 from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
 from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer
 from serve_deploy.triton.log import read_models
 
@@ -43,6 +44,7 @@ class Subject:
     """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one.
 
     `run` is what it is compared with, `reference` what that is called. `cuts_strings`: the backend ends strings at NUL.
+    Of an ensemble, `members` are the models whose batches count, and `stacks` are requests of several rows.
     """
 
     repository: Path
@@ -54,6 +56,9 @@ class Subject:
     batch_noise: float = 0.0
     reference: str = "ONNX Runtime"
     cuts_strings: bool = True
+    members: tuple[str, ...] = ()
+    stacks: Sequence[Arrays] = ()
+    advice: str = "`max_batch_size=0` runs every request alone, `verify=False` skips this"
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class _Judge:
             raise VerificationError(
                 f"{self.subject.name}: Triton's response to a sample sent {manner} does not match "
                 f"{self.subject.reference}: " + "; ".join(wrong),
-                hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this",
+                hint=f"nothing was written; {self.subject.advice}",
             )
         return differences
 
@@ -109,16 +114,19 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     TritonStartError where there is no Triton.
     """
     cases = _run_alone(subject)
-    judge = _Judge(subject, _find_random(subject, cases), _measure(cases))
+    stacks = [_Case(stack, _own_outputs(subject, stack)) for stack in subject.stacks]
+    judge = _Judge(subject, _find_random(subject, cases), _measure([*cases, *stacks]))
     options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
     with start_to_verify(options, progress) as server:
         require_ready(server, subject.name)
         progress(f"comparing {subject.name} with {subject.reference}")
         try:
-            requests, differences, largest_batch = _exchange(server, judge, cases)
+            requests, differences, largest_batch = _exchange(server, judge, cases, stacks)
         except (VerificationError, EndpointError) as error:
             raise blame(server, error) from error
-        logged = read_models(server.log_text()).get(subject.name)
+        logged = read_models(server.log_text())
+        # The members of an ensemble load side by side.
+        seconds = [logged[name].load_seconds or 0.0 for name in (subject.name, *subject.members) if name in logged]
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
@@ -127,7 +135,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             tensors=summarize(differences),
             random_outputs=tuple(sorted(judge.random)),
             distinct_samples=len(cases),
-            load_seconds=logged.load_seconds if logged else 0.0,
+            load_seconds=max(seconds, default=0.0),
             memory_bytes=server.memory_bytes(),
         )
 
@@ -182,13 +190,13 @@ def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
 
 
 def _exchange(
-    server: TritonServer, judge: _Judge, cases: Sequence[_Case]
+    server: TritonServer, judge: _Judge, cases: Sequence[_Case], stacks: Sequence[_Case]
 ) -> tuple[int, list[tuple[str, Difference]], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.packaging.verification_client import VerificationClient
 
     subject = judge.subject
-    with VerificationClient(server.grpc_url, subject.name) as client:
+    with VerificationClient(server.grpc_url, subject.name, subject.members) as client:
         started = time.monotonic()
         differences = [
             difference
@@ -208,14 +216,16 @@ def _exchange(
             largest_batch = client.largest_batch()
             if largest_batch > 1:
                 break
-    return requests, differences, largest_batch
+        for case, outputs in zip(stacks, client.infer_together([case.sample for case in stacks]), strict=True):
+            differences += judge.compare(outputs, case, noise=subject.batch_noise, manner="in a batch")
+    return requests + len(stacks), differences, largest_batch
 
 
 def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> list[_Case]:
     """So many cases that batches form, within two seconds and 256 MB of requests."""
     if not cases:
         return []
-    largest_bytes = max(sum(array.nbytes for array in case.sample.values()) for case in cases)
+    largest_bytes = max(sum(map(count_bytes, case.sample.values())) for case in cases)
     count = min(
         max(16, 4 * max_batch_size),
         max(4, int(_ROUND_SECONDS / one_seconds)),

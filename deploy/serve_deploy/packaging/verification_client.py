@@ -22,13 +22,17 @@ _TIMEOUT_SECONDS = 600
 
 
 class VerificationClient:
-    """A connection for one model, over gRPC: it has no size limit and takes any tensor name."""
+    """A connection for one model, over gRPC: it has no size limit and takes any tensor name.
 
-    def __init__(self, grpc_url: str, name: str) -> None:
+    An ensemble executes each request alone: the batches that count are those of its `members`.
+    """
+
+    def __init__(self, grpc_url: str, name: str, members: Sequence[str] = ()) -> None:
         endpoint = parse_endpoint(grpc_url)
         self._connection = GrpcConnection(endpoint, _TIMEOUT_SECONDS)
         self._control = ControlPlane(endpoint, timeout_seconds=_TIMEOUT_SECONDS)
         self._model = self._control.describe_model(name)
+        self._batching = members or (name,)
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +58,7 @@ class VerificationClient:
 
     def largest_batch(self) -> int:
         """The largest batch that Triton has executed so far."""
-        statistics = self._control.statistics(self._model.name)
+        statistics = [each for name in self._batching for each in self._control.statistics(name)]
         return max(
             (int(batch["batch_size"]) for model in statistics for batch in model.get("batch_stats", [])), default=0
         )

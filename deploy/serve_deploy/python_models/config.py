@@ -8,7 +8,7 @@ from typing import Any
 
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config import ConfigOptions, build_model_config, explain_config
-from serve_deploy.model_config.options import BackendSettings
+from serve_deploy.model_config.options import BackendSettings, Devices
 from serve_deploy.python_models.model import PythonModel
 
 # The Python backend, as it runs the adapter.
@@ -23,15 +23,22 @@ PYTHON_BACKEND = BackendSettings(
 )
 
 
+def on_python(options: ConfigOptions) -> ConfigOptions:
+    """The options for the Python backend; on the CPU where the user chose no device."""
+    if options.kind:
+        return replace(options, backend=PYTHON_BACKEND)
+    reasons = {**PYTHON_BACKEND.reasons, "instance_group.kind": "the function is taken to compute on the CPU"}
+    return replace(options, devices=Devices("cpu"), backend=replace(PYTHON_BACKEND, reasons=reasons))
+
+
 def build_python_config(name: str, model: PythonModel, options: ConfigOptions | None = None) -> Any:
     """The ModelConfig of a Python model, for `format_config`."""
-    options = replace(options or ConfigOptions(), name=name, backend=PYTHON_BACKEND)
-    return build_model_config(model.signature, model.max_batch_size, options)
+    settings = replace(on_python(options or ConfigOptions()), name=name)
+    return build_model_config(model.signature, model.max_batch_size, settings)
 
 
 def explain_python_config(
     config: Any, model: PythonModel, batching: BatchingProof, options: ConfigOptions | None = None
 ) -> Mapping[str, str]:
     """The reason for each line of `build_python_config`, by path."""
-    options = replace(options or ConfigOptions(), backend=PYTHON_BACKEND)
-    return explain_config(config, model.signature, batching, options)
+    return explain_config(config, model.signature, batching, on_python(options or ConfigOptions()))

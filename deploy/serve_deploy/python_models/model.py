@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Array]
 
 
+def no_doubt(_inputs: Sequence[Arrays]) -> str:
+    """Nothing is known that could look wrong."""
+    return ""
+
+
 @dataclass(frozen=True)
 class PythonModel:
     """A model for Triton's Python backend, in memory; written it is `files` beside a config.pbtxt.
@@ -24,7 +29,7 @@ class PythonModel:
     here, without Triton: strings go in as `bytes` or `str` objects and come out as `bytes`; it raises
     InvalidModelError where the function refuses. `samples` are requests of one row, where the step brings some.
     `symbols` names the free dims of each input. Without `merges`, each request is a call of its own, since the shape of
-    its results is, too.
+    its results is, too. `doubt` says what looks wrong about inputs that are what the step gets; "" where nothing does.
     """
 
     source: str
@@ -36,3 +41,4 @@ class PythonModel:
     samples: tuple[Arrays, ...] = ()
     symbols: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     merges: bool = True
+    doubt: Callable[[Sequence[Arrays]], str] = no_doubt

@@ -55,8 +55,9 @@ class StagedFunction:
         def run(arrays: Arrays) -> Arrays:
             with self.inside():
                 try:
-                    return caller(arrays)
-                except (RefusedError, SystemExit) as error:
+                    # Copies, as in Triton: a function may write into what it gets.
+                    return caller({name: array.copy() for name, array in arrays.items()})
+                except RefusedError as error:
                     raise InvalidModelError(f"{self.place}: {error}") from error
 
         return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.copying import copy_file, link_tree
-from serve_deploy.files.moving import move_into_place
+from serve_deploy.files.moving import move_all, move_into_place
 from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest
 from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, VersionPolicy
@@ -198,6 +198,28 @@ def commit_version(staged: Path, destination: Path, existing: ModelFolder | None
             (staged / MANIFEST_NAME).write_text(merged.model_dump_json(indent=2) + "\n", encoding="utf-8")
             move_into_place(staged, destination, replace=existing is not None)
     return merged
+
+
+@dataclass(frozen=True)
+class Move:
+    """A staged model, whole and with its manifest, its place, and what was there when the run began."""
+
+    staged: Path
+    destination: Path
+    existing: ModelFolder | None
+
+
+def commit_models(moves: Sequence[Move]) -> None:
+    """Give several staged models their places in one repository: all of them, or on any error none.
+
+    A kill leaves the first ones in place: the last should be the one that needs the others.
+    """
+    parent = moves[0].destination.parent
+    with folder_lock(parent):
+        for move in moves:
+            _require_unchanged(move.destination, move.existing)
+        with destination_errors(parent):
+            move_all([(move.staged, move.destination, move.existing is not None) for move in moves])
 
 
 def _require_unchanged(destination: Path, existing: ModelFolder | None) -> None:

@@ -130,6 +130,34 @@ def test_requirements_are_what_is_imported(tmp_path: Path) -> None:
     assert model.files["1/requirements.txt"].decode().splitlines() == list(model.requirements)
 
 
+def test_an_import_that_may_fail_is_no_requirement(tmp_path: Path) -> None:
+    """What is only for type checkers, or tried for, need not be there; tried for and there, it counts."""
+    import PIL
+
+    code = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nowhere\n"
+        "try:\n    import PIL\n    import nowhere_else\nexcept ImportError:\n    nowhere_else = None\n" + _IDENTITY
+    )
+    assert read_function_file(write_function(tmp_path, code)).requirements == (f"pillow=={PIL.__version__}",)
+
+
+def test_a_shared_namespace_is_told_apart(tmp_path: Path) -> None:
+    """Several distributions have a google in them; what is imported decides."""
+    import google.protobuf
+
+    code = "def same(x: Floats) -> Floats:\n    from google.protobuf import message\n    return x\n"
+    found = read_function_file(write_function(tmp_path, code)).requirements
+    assert found == (f"protobuf=={google.protobuf.__version__}",)
+
+
+def test_a_function_may_write_into_its_inputs(tmp_path: Path) -> None:
+    """What was given stays as it was."""
+    code = "def doubled(x: Floats) -> Floats:\n    x *= 2\n    return x\n"
+    ones = np.ones((1, 3), np.float32)
+    answer = read_function_file(write_function(tmp_path, code)).run({"x": ones})
+    assert (answer["output"][0, 0], ones[0, 0]) == (2, 1)
+
+
 REFUSED = {
     "no annotation": ("def f(x) -> Floats:\n    return x\n", "post.py:f: input 'x' is not annotated"),
     "no shape": ("def f(x: NDArray[np.float32]) -> Floats:\n    return x\n", "post.py:f: input 'x' has no shape"),
@@ -179,7 +207,10 @@ REFUSED = {
     "no Python": ("def f(x\n", "post.py, line 12: this is not Python"),
     "raises at load": ("1 / 0\n" + _IDENTITY, "post.py cannot be loaded: ZeroDivisionError: division by zero"),
     "exits at load": ("import sys\nsys.exit(3)\n" + _IDENTITY, "post.py cannot be loaded: SystemExit: 3"),
-    "missing module": ("import nowhere_to_be_found\n" + _IDENTITY, "post.py imports nowhere_to_be_found, which is not"),
+    "missing module": (
+        "import nowhere_to_be_found\n" + _IDENTITY,
+        "post.py imports nowhere_to_be_found, which is neither installed here nor a file beside it",
+    ),
     "serve itself": ("import serve_deploy\n" + _IDENTITY, "post.py imports serve, which is not where Triton runs it"),
     "a file unnamed": (
         'NAME = "names"\n(Path(__file__).parent / f"{NAME}.txt").read_text()\n' + _IDENTITY,
@@ -223,9 +254,10 @@ RETURNED = {
     "x[:, :2]": r"'output' has shape \[2, 2\] instead of \[-1, 3\]",
     "x[:1]": "'output' has 1 rows for 2 given",
     "(x, x)": "the function returned 2 arrays instead of 1",
+    "x.astype('>f8')": "'output' is float64 instead of float32",
     "None": "'output' is a NoneType, not an array",
     "x.missing": "AttributeError: 'numpy.ndarray' object has no attribute 'missing'",
-    "exit(2)": "2",
+    "exit(2)": "SystemExit: 2",
 }
 
 

@@ -13,7 +13,11 @@ from PIL import Image
 from tokenizer_files import byte_bpe, word_piece, write_tokenizer
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.python_models.decode_image_step import DecodeImageSettings
 from serve_deploy.python_models.standard_steps import standard_step
+from serve_deploy.python_models.step_settings import StepSettings
+from serve_deploy.python_models.tokenize_step import TokenizeSettings
+from serve_deploy.python_models.top_k_step import TopKSettings
 
 HERE = Path()
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -336,8 +340,34 @@ def test_fewer_classes_than_asked_for_are_refused() -> None:
         standard_step("top_k", {}, HERE).run({"logits": np.zeros((1, 3), np.float32)})
 
 
+@pytest.mark.parametrize(
+    ("activation", "rows", "is_doubted"),
+    [
+        ("softmax", [[0.25, 0.75], [1, 0]], True),
+        ("softmax", [[0.25, 0.75], [0.5, 0.9]], False),
+        ("softmax", [[-1, 2]], False),
+        ("sigmoid", [[0.5, 0.9]], True),
+        ("none", [[0.25, 0.75]], False),
+    ],
+)
+def test_probabilities_need_no_softmax(activation: str, rows: list[list[float]], is_doubted: bool) -> None:
+    """What a model's own softmax returned would come out nearly equal for all classes, so that is said."""
+    model = standard_step("top_k", {"k": 2, "activation": activation}, HERE)
+    doubt = model.doubt([{"logits": np.array([row], np.float32)} for row in rows])
+    assert doubt.startswith("its inputs are probabilities already") is is_doubted
+
+
 def test_an_unknown_step_is_refused() -> None:
     """The steps that there are, are named."""
     with pytest.raises(UsageError, match="there is no standard step 'resize'") as refusal:
         standard_step("resize", {}, HERE)
     assert refusal.value.hint == "there are decode_image, tokenize, top_k"
+
+
+@pytest.mark.parametrize("settings", [DecodeImageSettings, TokenizeSettings, TopKSettings])
+def test_every_setting_is_documented(settings: type[StepSettings]) -> None:
+    """docs/functions.md lists each of them, under the heading of its step."""
+    step = {DecodeImageSettings: "decode_image", TokenizeSettings: "tokenize", TopKSettings: "top_k"}[settings]
+    text = (Path(__file__).parents[3] / "docs" / "functions.md").read_text(encoding="utf-8")
+    section = text.partition(f"### `{step}`")[2].partition("\n##")[0]
+    assert [name for name in settings.model_fields if f"`{name}`" not in section] == []

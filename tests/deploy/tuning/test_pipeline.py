@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulated_bench import Truth, Tuning, reached
+from simulated_bench import Truth, Truths, Tuning, reached
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.reports.gates import parse_gate
@@ -24,7 +24,7 @@ def _goal(*slo: str) -> Goal:
 def _tuning(truth: Truth, goal: Goal, state: Path, **options: Any) -> Tuning:
     small = {"concurrency": 32, "max_batch_size": 16, "max_instances": 2, "max_delay_us": 250, "finalists": 2}
     asked = TuneOptions(**{**small, "max_rounds": 8, **options})
-    return Tuning(truth, asked, goal, state / "run.jsonl")
+    return Tuning(Truths.of(truth), asked, goal, state / "run.jsonl")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -35,7 +35,7 @@ def test_a_shared_base_is_found(tmp_path: Path, seed: int) -> None:
     assert result.verdict == "better", result.explanation
     assert result.winner
     assert (result.winner.values[BATCH], result.winner.values[INSTANCES]) == (16, 2)
-    assert reached(SHARED_BASE, goal, result, 32) > 0.95 * 32 / 0.018
+    assert reached(Truths.of(SHARED_BASE), goal, result, 32) > 0.95 * 32 / 0.018
     assert result.effort.measurements < 66
 
 

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from timed_models import add_timed_model
@@ -56,9 +58,9 @@ def test_a_server_that_dies_costs_its_candidate(tmp_path: Path, monkeypatch: pyt
     add_timed_model(tmp_path / "models", base=0.003, row=0.001)
     serve_as_before = servers.LocalServers.serve
 
-    def serve_and_kill(self: servers.LocalServers, config: object) -> servers.LocalServed:
-        served = serve_as_before(self, config)
-        if config.instance_group[0].count == 2:  # type: ignore[attr-defined]
+    def serve_and_kill(self: servers.LocalServers, configs: Mapping[str, Any]) -> servers.LocalServed:
+        served = serve_as_before(self, configs)
+        if configs["timed"].instance_group[0].count == 2:
             assert isinstance(served.server, TritonServer)
             os.kill(served.server.pid, signal.SIGKILL)
         return served

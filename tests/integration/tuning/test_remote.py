@@ -87,7 +87,7 @@ def test_an_override_goes_over_grpc_too(server: TritonServer) -> None:
         seen = control.model_config("timed")
         control.load_model("timed", {**seen, "instance_group": [{"count": 2, "kind": "KIND_CPU"}]})
     assert _config(server)["instance_group"][0]["count"] == 2
-    put_back(endpoint, "timed", seen)
+    put_back(endpoint, {"timed": seen})
     assert _config(server) == before
 
 

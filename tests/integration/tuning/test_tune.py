@@ -44,12 +44,10 @@ def test_a_candidate_with_other_answers_is_out(tmp_path: Path) -> None:
     assert result.winner is None
 
 
-def test_several_models_are_refused(tmp_path: Path) -> None:
-    """Not silently the last one of them."""
+def test_which_model_has_to_be_said(tmp_path: Path) -> None:
+    """Where the repository has several."""
     for name in ("a", "b"):
         add_timed_model(tmp_path, name, base=0.0, row=0.0)
-    with pytest.raises(UsageError, match="several models"):
-        _tune(tmp_path, tmp_path / "state", models=("a", "b"))
     with pytest.raises(UsageError, match="has a, b"):
         _tune(tmp_path, tmp_path / "state")
 

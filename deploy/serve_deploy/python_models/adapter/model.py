@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from serve_calling import Caller, RefusedError, Tensor, load_function
+from serve_calling import Caller, RefusedError, Tensor, answer_requests, load_function
 
 
 class TritonPythonModel:
@@ -37,40 +37,22 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer the requests of one dynamic batch, by one call for those that can share it."""
         asked = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
-        answers: dict[int, Any] = {}
-        for group in self._group(asked):
-            answers.update(zip(group, self._answer([asked[index] for index in group]), strict=True))
-        return [self._respond(request, answers[index]) for index, request in enumerate(requests)]
+        answers = answer_requests(self._caller, asked, merges=self._merges)
+        return [_respond(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
-    def _group(self, asked: Sequence[dict[str, Any]]) -> Iterable[list[int]]:
-        """Which requests can be stacked: those with the same inputs of the same shapes."""
-        groups: dict[Any, list[int]] = {}
-        for index, arrays in enumerate(asked):
-            key = tuple(sorted((name, array.shape[1:]) for name, array in arrays.items())) if self._merges else index
-            groups.setdefault(key, []).append(index)
-        return groups.values()
 
-    def _answer(self, asked: Sequence[dict[str, Any]]) -> list[Any]:
-        """The outputs of each request, or the error that it alone makes."""
-        if len(asked) == 1:
-            try:
-                return [self._caller(asked[0])]
-            except RefusedError as error:
-                return [error]
-        try:
-            outputs = self._caller({name: np.concatenate([arrays[name] for arrays in asked]) for name in asked[0]})
-        except RefusedError:
-            return [answer for arrays in asked for answer in self._answer([arrays])]
-        ends = np.cumsum([len(next(iter(arrays.values()))) for arrays in asked])[:-1]
-        parts = {name: np.split(array, ends) for name, array in outputs.items()}
-        return [{name: part[index] for name, part in parts.items()} for index in range(len(asked))]
+def _respond(request: Any, answer: Any) -> Any:
+    if isinstance(answer, RefusedError):
+        return pb_utils.InferenceResponse([], _as_error(answer))
+    wanted = request.requested_output_names()
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted])
 
-    def _respond(self, request: Any, answer: Any) -> Any:
-        if isinstance(answer, RefusedError):
-            code = pb_utils.TritonError.INVALID_ARG if answer.of_request else pb_utils.TritonError.INTERNAL
-            return pb_utils.InferenceResponse([], pb_utils.TritonError(str(answer), code))
-        wanted = request.requested_output_names()
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted])
+
+def _as_error(error: RefusedError) -> Any:
+    if not hasattr(pb_utils.TritonError, "INVALID_ARG"):  # before Triton 23.10
+        return pb_utils.TritonError(str(error))
+    code = pb_utils.TritonError.INVALID_ARG if error.of_request else pb_utils.TritonError.INTERNAL
+    return pb_utils.TritonError(str(error), code)
 
 
 def _load(folder: Path, call: dict[str, Any]) -> Callable[..., Any]:

@@ -50,7 +50,7 @@ class Caller:
         arguments = {name: _take(types[name], name, array) for name, array in arrays.items()}
         try:
             returned = self.function(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # Python's word for an argument that will not do; all else is a fault of the function.
             raise RefusedError(_say(error), of_request=isinstance(error, ValueError)) from error
         rows = len(next(iter(arrays.values()))) if self.batched and arrays else None
@@ -71,6 +71,40 @@ class Caller:
         if len(values) != len(self.outputs):
             raise RefusedError(f"the function returned {len(values)} arrays instead of {len(self.outputs)}")
         return values
+
+
+def answer_requests(
+    call: Callable[[Arrays], dict[str, Array]], asked: Sequence[Arrays], *, merges: bool
+) -> list[dict[str, Array] | RefusedError]:
+    """The outputs of each request, or the error that it makes alone.
+
+    With `merges`, requests with the same inputs of the same shapes share a call, their rows stacked on axis 0.
+    """
+    groups: dict[Any, list[int]] = {}
+    for index, arrays in enumerate(asked):
+        key = tuple(sorted((name, array.shape[1:]) for name, array in arrays.items())) if merges else index
+        groups.setdefault(key, []).append(index)
+    answers: dict[int, dict[str, Array] | RefusedError] = {}
+    for group in groups.values():
+        answers.update(zip(group, _answer(call, [asked[index] for index in group]), strict=True))
+    return [answers[index] for index in range(len(asked))]
+
+
+def _answer(
+    call: Callable[[Arrays], dict[str, Array]], asked: Sequence[Arrays]
+) -> list[dict[str, Array] | RefusedError]:
+    if len(asked) == 1:
+        try:
+            return [call(asked[0])]
+        except RefusedError as error:
+            return [error]
+    try:
+        outputs = call({name: np.concatenate([arrays[name] for arrays in asked]) for name in asked[0]})
+    except RefusedError:
+        return [answer for arrays in asked for answer in _answer(call, [arrays])]
+    ends = np.cumsum([len(next(iter(arrays.values()))) for arrays in asked])[:-1]
+    parts = {name: np.split(array, ends) for name, array in outputs.items()}
+    return [{name: part[index] for name, part in parts.items()} for index in range(len(asked))]
 
 
 def load_function(folder: Path, file: str, name: str) -> Callable[..., Any]:
@@ -116,6 +150,8 @@ def _give(tensor: Tensor, value: Any, rows: int | None) -> Array:
         array = _give_strings(tensor, array)
     elif array.dtype.name != tensor.type:
         raise RefusedError(f"'{tensor.name}' is {array.dtype.name} instead of {tensor.type}")
+    else:
+        array = np.ascontiguousarray(array, dtype=tensor.type)  # in this machine's byte order
     fits = len(array.shape) == len(tensor.shape) and all(
         dim in (-1, size) for dim, size in zip(tensor.shape, array.shape, strict=True)
     )
@@ -137,7 +173,7 @@ def _give_strings(tensor: Tensor, array: Array) -> Array:
     )
 
 
-def _say(error: Exception) -> str:
+def _say(error: BaseException) -> str:
     """What went wrong in one line; the kind where the message alone says too little."""
     message = " ".join(str(error).split())
     plain = isinstance(error, ValueError) and type(error) is ValueError

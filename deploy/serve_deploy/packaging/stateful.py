@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.options import PackageOptions
     from serve_deploy.samples.files import Sample, Samples
 
+_BATCH_FIRST = "export the model with the batch as first dimension (batch_first)"
+_FREE = "export the model with a free batch (dynamic_axes)"
+
 
 @dataclass(frozen=True)
 class StatefulModel:
@@ -357,9 +360,11 @@ def _find_obstacle(
     for state in layout.states:
         if state.grows is not None:
             return f"state '{state.input}' grows, and sequences of different lengths cannot share a batch", None
-    for state in layout.states:
-        if state.batch_axis is None:
-            return _explain_single(opened, state, served, controls)
+    hidden = {state.input for state in layout.states} | {control.input_name for control in controls}
+    sent = [spec for spec in opened.signature.required_inputs if spec.name not in hidden]
+    alone = [state for state in layout.states if state.batch_axis is None]
+    if alone or any(spec.name not in layout.rows for spec in sent):
+        return _explain_single(opened, alone[0] if alone else layout.states[0], sent)
     for each in served:
         if each.state.batch_axis != 0 and not each.batch_first:
             reason = (
@@ -369,12 +374,19 @@ def _find_obstacle(
     return None, None
 
 
-def _explain_single(
-    opened: OpenedModel, state: State, served: Sequence[ServedState], controls: Sequence[SequenceControl]
-) -> tuple[str, str | None]:
-    hidden = {each.state.input for each in served} | {control.input_name for control in controls}
-    for spec in opened.signature.required_inputs:
-        if spec.name not in hidden and not (spec.shape and spec.shape[0] == -1):
-            fixed = f"input '{spec.name}' is the same for all sequences of a batch: {spec}"
-            return fixed, f"`constant={spec.name}=…` with `fix` makes it a constant" if not spec.shape else None
+def _explain_single(opened: OpenedModel, state: State, sent: Sequence[TensorSpec]) -> tuple[str, str | None]:
+    """Why a model runs one sequence at a time, by its declared shapes."""
+    symbols = opened.model.symbols
+    batch = {name for name in symbols.get(state.input, ()) if name}
+    for spec in sent:
+        if not spec.shape:
+            reason = f"input '{spec.name}' is one number for all sequences of a batch"
+            return reason, f"`constant={spec.name}=…` with `fix` makes it a constant"
+        elsewhere = [axis for axis, name in enumerate(symbols.get(spec.name, ())) if axis and name in batch]
+        if elsewhere:
+            return f"input '{spec.name}' has its batch on axis {elsewhere[0]}", _BATCH_FIRST
+        if spec.shape[0] != -1:
+            return f"the first dimension of input '{spec.name}' is fixed to {spec.shape[0]}", _FREE
+    if -1 not in next(spec.shape for spec in opened.signature.inputs if spec.name == state.input):
+        return f"the shape of state '{state.input}' is fixed to one sequence: {list(state.shape)}", _FREE
     return f"state '{state.input}' has no axis on which sequences can be stacked", None

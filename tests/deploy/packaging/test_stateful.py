@@ -15,12 +15,13 @@ from recurrent_models import (
     MIXES_ROWS,
     NAMELESS,
     SORTED_OTHERWISE,
+    TIME_FIRST,
     WITH_SCALAR,
     parse,
     recurrent_model,
 )
 
-from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
 from serve_deploy.model_config import ConfigOptions, parse_config
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import PackagedModel, package_model
@@ -262,3 +263,35 @@ def test_options_for_states_need_one() -> None:
     """They are not forgotten silently."""
     with pytest.raises(UsageError, match="`max_candidate_sequences` needs `stateful`"):
         StatefulOptions(max_candidate_sequences=4)
+
+
+def test_an_older_version_joins_the_states_that_are_there(package: Packaging) -> None:
+    """It keeps the configuration; another state does not fit it."""
+    package(BATCH_FIRST, version=2)
+    packaged = package(BATCH_FIRST, version=1, sequences=StatefulOptions())
+    assert packaged.manifest.other_versions[0].state
+    with pytest.raises(DestinationError, match="does not fit the configuration of version 2"):
+        package(BATCH_FIRST.replace("state", "memory"), version=1, sequences=StatefulOptions())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (recurrent_model(batch=1), "the first dimension of input 'x' is fixed to 1"),
+        (WITH_SCALAR, "input 'rate' is one number for all sequences of a batch"),
+        (TIME_FIRST, "input 'x' has its batch on axis 1"),
+    ],
+)
+def test_why_sequences_run_one_by_one_is_said(package: Packaging, model: onnx.ModelProto | str, words: str) -> None:
+    """With the next step."""
+    packaged = package(model, fix=True)
+    assert packaged.manifest.batching.max_batch_size == 0
+    assert words in packaged.manifest.batching.evidence
+    assert packaged.manifest.batching.next_step
+
+
+def test_only_onnx_models_have_a_state_to_keep(tmp_path: Path) -> None:
+    """A Python function keeps none."""
+    (tmp_path / "f.py").write_text("def f(x): return x\n")
+    with pytest.raises(UsageError, match="`stateful` is for ONNX models"):
+        package_model(tmp_path / "f.py", PackageOptions(sequences=StatefulOptions(stateful=True)))

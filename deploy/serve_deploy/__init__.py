@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
     from serve_deploy.manifest import StateProof as StateProof
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.framework_options import BackendParameter as BackendParameter
+    from serve_deploy.packaging.framework_options import FrameworkOptions as FrameworkOptions
     from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
     from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
@@ -103,6 +106,9 @@ if TYPE_CHECKING:
     from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
+    from serve_deploy.python_models.function_file import read_function_file as read_function_file
+    from serve_deploy.python_models.model import PythonModel as PythonModel
+    from serve_deploy.python_models.standard_steps import standard_step as standard_step
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.generation import Generation as Generation
@@ -134,6 +140,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
+    "BackendParameter": "packaging.framework_options",
     "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
@@ -153,6 +160,8 @@ _PLACES = {
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
+    "FrameworkModel": "manifest",
+    "FrameworkOptions": "packaging.framework_options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
     "GenerationOptions": "loadtest.generation_options",
@@ -184,6 +193,7 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
+    "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -227,6 +237,7 @@ _PLACES = {
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
+    "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
     "read_plan": "planning.saved",
@@ -243,6 +254,7 @@ _PLACES = {
     "save_outputs": "inference.request",
     "simulate": "twin.simulation",
     "split_load": "loadtest",
+    "standard_step": "python_models.standard_steps",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

@@ -63,6 +63,9 @@ def _read(path: Path) -> tuple[dict[str, str], int]:
                 header["is_linear"] = "1"
         else:
             raise EOFError
+        # The parameters of the training follow, where the file has them.
+        if "parameters:\n" in (rest := list(stream)) and "end of parameters\n" not in rest:
+            raise EOFError
     if trees != len(header["tree_sizes"].split()):
         raise EOFError
     return header, trees

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
+from serve_deploy.frameworks.kinds import find_kind
+from serve_deploy.packaging.framework_model import package_framework_model
 from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
@@ -59,6 +61,10 @@ def _is_language_model(_source: Path, options: PackageOptions) -> bool:
     return options.backend != "onnxruntime"
 
 
+def _is_of_another_framework(source: Path, _options: PackageOptions) -> bool:
+    return find_kind(source) is not None
+
+
 def _is_anything(_source: Path, _options: PackageOptions) -> bool:
     return True
 
@@ -67,6 +73,7 @@ def _is_anything(_source: Path, _options: PackageOptions) -> bool:
 _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
     (_is_language_model, package_language_model),
     (is_function_file, package_python_function),
+    (_is_of_another_framework, package_framework_model),
     (_is_anything, package_onnx_model),
 )
 
@@ -74,6 +81,8 @@ _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
 def _choose_name(source: Path, options: PackageOptions) -> str:
     if options.name is not None:
         return options.name
+    if source.name == "saved_model.pb":
+        source = source.parent
     # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.
-    whole = Path(f"{source.resolve().name if source.is_dir() else source.name}.-")
-    return default_model_name(whole if _is_language_model(source, options) else source)
+    whole = Path(f"{source.resolve().name.removesuffix('.savedmodel') if source.is_dir() else source.name}.-")
+    return default_model_name(whole if source.is_dir() or _is_language_model(source, options) else source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from contextlib import nullcontext
@@ -28,7 +29,6 @@ from serve_deploy.repository.model_repository import (
     choose_version,
     commit_version,
     digest_files,
-    hash_file,
     require_same_tensors,
     staged_model,
     write_shared,
@@ -54,22 +54,28 @@ def is_function_file(source: Path, _options: PackageOptions) -> bool:
 
 def package_python_function(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
     """Package one function; on any error, and on Ctrl-C, the repository is as it was before."""
-    _require_applicable(options)
     match = _SOURCE.fullmatch(str(source))
     file, function = (Path(match["file"]), match["function"]) if match else (source, None)
+    progress(f"reading {source.name}")
+    return package_python_model(read_function_file(file, function), source, name, options, progress)
+
+
+def package_python_model(
+    model: PythonModel, source: Path, name: str, options: PackageOptions, progress: Progress
+) -> PackagedModel:
+    """Package a function or a standard step that is read already; `source` is what the result says it comes from."""
+    _require_applicable(options)
     destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
     options = heritage.options
     with heritage.explained():
         notes = () if heritage.newer else check_policy(options.config.version_policy, version, existing)
-        progress(f"reading {source.name}")
-        model = read_function_file(file, function)
         findings = analyse_function(model, options, progress)
         options = replace(options, config=on_python(options.config))
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = _describe(file, version, model, findings, plan, options)
+        manifest = _describe(version, model, findings, plan, options)
         with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")
@@ -78,7 +84,7 @@ def package_python_function(source: Path, name: str, options: PackageOptions, pr
                 verification = _verify(folder, model, findings, options, progress) if options.verify else None
                 manifest = manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
                 manifest = commit_version(folder, destination, existing, manifest)
-    notes += (*plan.notes, *_note_requirements(model))
+    notes += (*plan.notes, *manifest.model_copy(update={"other_versions": ()}).needs)
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
 
 
@@ -95,7 +101,7 @@ def _require_applicable(options: PackageOptions) -> None:
 
 
 def _describe(
-    file: Path, version: int, model: PythonModel, findings: Findings, plan: ConfigPlan, options: PackageOptions
+    version: int, model: PythonModel, findings: Findings, plan: ConfigPlan, options: PackageOptions
 ) -> Manifest:
     return Manifest(
         tool_version=__version__,
@@ -103,7 +109,7 @@ def _describe(
         version=version,
         triton_release=options.release or DEFAULT_RELEASE,
         source_name=model.source,
-        source_sha256=hash_file(file),
+        source_sha256=_hash_files(model),
         files=(),
         onnx_ir_version=0,
         onnx_opsets={},
@@ -138,8 +144,7 @@ def _verify(
     return verification
 
 
-def _note_requirements(model: PythonModel) -> tuple[str, ...]:
-    if not model.requirements:
-        return ()
-    needs = ", ".join(model.requirements)
-    return (f"Triton's container has Python and numpy only: there it needs {needs}, as its requirements.txt lists",)
+def _hash_files(model: PythonModel) -> str:
+    """The sha256 of all its files: what a function imports from beside it is its source, too."""
+    content = (part for path in sorted(model.files) for part in (path.encode(), b"\0", model.files[path]))
+    return hashlib.sha256(b"".join(content)).hexdigest()

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.manifest import MANIFEST_NAME, Manifest
 from serve_deploy.model_config import ConfigOptions
+from serve_deploy.packaging.framework_options import BackendParameter, FrameworkOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.refused_values import say_plainly
@@ -22,15 +23,16 @@ Settings = dict[str, Any]
 _DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes", "sequences"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
 _OWN = ("release", "max_batch_size", "profiles", "engine_cache")
-_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences"}
+_KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences", "signature", "parameters"}
 _POLICY, _SEQUENCES = "queue_policy", "sequences"
 # Which options set a field of the configuration.
 _SETTERS = {
     "max_batch_size": ("max_batch_size",),
     "version_policy": ("version_policy",),
-    "output": ("labels",),
+    "output": ("labels", "signature"),
     "instance_group": ("devices", "instances"),
-    "parameters": ("threads", "parallel_threads"),
+    "parameters": ("threads", "parallel_threads", "parameters"),
+    "input": ("signature",),
     "optimization": ("optimization",),
     "dynamic_batching": (
         "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering", "queue_policy", "priority_levels",
@@ -51,6 +53,8 @@ def given_settings(options: PackageOptions) -> Settings:
         "max_batch_size": options.max_batch_size,
         "profiles": None if options.profiles is None else list(options.profiles),
         "engine_cache": cache if cache != str(PackageOptions.engine_cache) else None,
+        "signature": options.framework.signature,
+        "parameters": options.framework.named_parameters or None,
     }
     return {
         **config,
@@ -99,7 +103,16 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
     if _SEQUENCES in kept:
         own[_SEQUENCES] = replace(sequences, initial_state=options.sequences.initial_state)
-    return replace(options, config=config, **own)
+    return replace(options, config=config, framework=_apply_framework(options.framework, kept), **own)
+
+
+def _apply_framework(framework: FrameworkOptions, kept: Settings) -> FrameworkOptions:
+    if "signature" in kept:
+        framework = replace(framework, signature=str(kept["signature"]))
+    if "parameters" in kept:
+        parameters = tuple(BackendParameter(*item) for item in kept["parameters"].items())
+        framework = replace(framework, parameters=parameters)
+    return framework
 
 
 @cache

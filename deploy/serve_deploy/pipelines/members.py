@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from serve_deploy.model_config.ensemble_graph import is_decoupled
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
-from serve_deploy.pipelines.reference import run_as_served, run_ensemble
+from serve_deploy.pipelines.reference import own_shape, run_as_served, run_ensemble
 from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 from serve_deploy.tensors.types import ModelSignature
 
@@ -104,8 +104,27 @@ def find_run(folder: ModelFolder) -> tuple[Run | None, str]:
 
         file = folder.onnx_files[-1]
         return run_as_served(folder.config, open_model(file).run, is_onnx=True), ""
+    if run := _open_function(folder):
+        return run_as_served(folder.config, run, is_onnx=False), ""
     backend = folder.config.backend or folder.config.platform or "an unknown backend"
     return None, f"{folder.name} runs in Triton alone ({backend})"
+
+
+def _open_function(folder: ModelFolder) -> Run | None:
+    """The function of a Python model that serve wrote, in the shapes that the model itself sees."""
+    from serve_deploy.python_models.written_function import open_function
+
+    if folder.config.backend != "python" or not folder.served_versions:
+        return None
+    inputs, outputs = (
+        tuple(replace(spec, shape=own_shape(spec.shape, tensor, folder.max_batch_size)) for spec, tensor in pairs)
+        for pairs in (
+            zip(client_tensors(folder.config, kind), getattr(folder.config, kind), strict=True)
+            for kind in ("input", "output")
+        )
+    )
+    version = folder.path / str(folder.served_versions[-1])
+    return open_function(version, ModelSignature(inputs, outputs), batched=folder.max_batch_size > 0)
 
 
 def _find_ensemble_run(folder: ModelFolder) -> tuple[Run | None, str]:

@@ -18,7 +18,7 @@ from serve_deploy.pipelines.drawing import draw_graph
 from serve_deploy.pipelines.ensemble import build_ensemble_config, format_ensemble_config
 from serve_deploy.pipelines.file import read_pipeline
 from serve_deploy.pipelines.graph import refuse
-from serve_deploy.pipelines.making import package_step, write_python_step
+from serve_deploy.pipelines.making import package_step, with_settings
 from serve_deploy.pipelines.members import Member, read_member
 from serve_deploy.pipelines.options import PipelineOptions
 from serve_deploy.pipelines.plan import Joined, Plan, PlannedStep, join, plan_pipeline
@@ -27,7 +27,6 @@ from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
 from serve_deploy.pipelines.sampling import find_samples
 from serve_deploy.pipelines.verify import Trial, find_obstacle, list_models, verify_pipeline
 from serve_deploy.progress import Progress, silent
-from serve_deploy.python_models.model import PythonModel
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
@@ -71,10 +70,9 @@ def _make_member(step: PlannedStep, staging: Path, options: PipelineOptions, pro
         verify=options.verify and not options.dry_run,
         runtime=options.runtime,
     )
-    if isinstance(step.source, PythonModel):
-        progress(f"writing {step.model}")
-        return write_python_step(step.text, step.source, package)
-    return package_step(step.text, step.source, package, options.file, progress)
+    if isinstance(step.source, Path):
+        package = with_settings(package, step.text.settings, options.file.parent)
+    return package_step(step.text, step.source, package, progress)
 
 
 @dataclass(frozen=True)

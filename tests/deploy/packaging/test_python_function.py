@@ -19,6 +19,7 @@ from serve_deploy.packaging.python_function import is_function_file
 from serve_deploy.progress import silent
 from serve_deploy.python_models.function_file import read_function_file
 from serve_deploy.python_models.standard_steps import standard_step
+from serve_deploy.repository.model_folder import read_model_folder
 
 _UNVERIFIED = PackageOptions(verify=False)
 
@@ -38,10 +39,9 @@ def test_a_function_becomes_a_model_of_the_repository(tmp_path: Path) -> None:
     assert (manifest.batching.verdict, manifest.source_name, manifest.samples) == ("batchable", "post.py:best", 8)
     assert manifest.requirements == tuple((packaged.folder / "1" / "requirements.txt").read_text().split())
     assert {file.path for file in manifest.files} >= {"1/model.py", "1/function/post.py", "1/function/names.txt"}
-    assert packaged.notes == (
-        f"Triton's container has Python and numpy only: there it needs {manifest.requirements[0]}, as its "
-        "requirements.txt lists",
-    )
+    note = f"Triton's image has Python and numpy only: install {manifest.requirements[0]} in it, as requirements.txt "
+    assert packaged.notes == (f"{note}of its version folder lists",)
+    assert read_model_folder(packaged.folder).needs == packaged.notes  # which serve chart says
 
 
 def test_each_version_calls_its_own_function(tmp_path: Path) -> None:
@@ -76,6 +76,23 @@ def test_a_function_that_mixes_rows_is_refused(tmp_path: Path, case: str) -> Non
     with pytest.raises(InvalidModelError, match=r'post\.py:f says by "batch" that rows are apart, and they are not: '):
         package(path, tmp_path)
     assert not (tmp_path / "models" / "post").exists()
+
+
+RETURNED = {
+    "another type": ("x.astype(np.float64)", "'output' is float64 instead of float32"),
+    "another shape": ("x[:, :2]", r"'output' has shape \[1, 2\] instead of \[-1, 3\]"),
+    "one row for all": ("x[:1]", "'output' has 1 row for [0-9]+ given"),
+    "no array": ("x.tolist()", "'output' is a list, not an array"),
+}
+
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_a_function_that_returns_something_else_is_refused_at_once(tmp_path: Path, case: str) -> None:
+    """No further inputs are tried for what none of them would make right."""
+    returned, message = RETURNED[case]
+    path = write_function(tmp_path, f"def f(x: Floats) -> Floats:\n    return {returned}\n")
+    with pytest.raises(InvalidModelError, match=rf"post\.py:f: {message}"):
+        package(path, tmp_path)
 
 
 def test_a_function_that_accepts_nothing_asks_for_samples(tmp_path: Path) -> None:

@@ -78,6 +78,23 @@ def test_a_function_that_mixes_rows_is_refused(tmp_path: Path, case: str) -> Non
     assert not (tmp_path / "models" / "post").exists()
 
 
+RETURNED = {
+    "another type": ("x.astype(np.float64)", "'output' is float64 instead of float32"),
+    "another shape": ("x[:, :2]", r"'output' has shape \[1, 2\] instead of \[-1, 3\]"),
+    "one row for all": ("x[:1]", "'output' has 1 row for [0-9]+ given"),
+    "no array": ("x.tolist()", "'output' is a list, not an array"),
+}
+
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_a_function_that_returns_something_else_is_refused_at_once(tmp_path: Path, case: str) -> None:
+    """No further inputs are tried for what none of them would make right."""
+    returned, message = RETURNED[case]
+    path = write_function(tmp_path, f"def f(x: Floats) -> Floats:\n    return {returned}\n")
+    with pytest.raises(InvalidModelError, match=rf"post\.py:f: {message}"):
+        package(path, tmp_path)
+
+
 def test_a_function_that_accepts_nothing_asks_for_samples(tmp_path: Path) -> None:
     """The last word is what it raised; with real inputs it is packaged."""
     code = (

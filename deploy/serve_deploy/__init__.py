@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
+    from serve_deploy.manifest import StateProof as StateProof
     from serve_deploy.manifest import read_manifest as read_manifest
     from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
+    from serve_deploy.packaging.stateful_options import StatefulOptions as StatefulOptions
     from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
     from serve_deploy.pipelines.pipeline import pipeline as pipeline
     from serve_deploy.pipelines.result import PipelineMember as PipelineMember
@@ -212,6 +214,8 @@ _PLACES = {
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
     "Simulated": "twin.results",
+    "StateProof": "manifest",
+    "StatefulOptions": "packaging.stateful_options",
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",

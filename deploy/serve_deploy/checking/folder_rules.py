@@ -17,6 +17,7 @@ from serve_deploy.model_config.backend_names import find_backend
 from serve_deploy.model_config.backend_rules import note_parameters
 from serve_deploy.model_config.framework_rules import note_framework
 from serve_deploy.model_config.problem import did_you_mean
+from serve_deploy.model_config.state_rules import check_state_traps
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, REPORT_CUSTOM_METRICS, ModelFolder
 from serve_deploy.tensors.types import DataType
@@ -108,6 +109,7 @@ def _check_name(folder: ModelFolder) -> Iterator[Problem]:
 
 def _check_config(folder: ModelFolder) -> Iterator[Problem]:
     yield from check_config(folder.config, folder.name)
+    yield from check_state_traps(folder.config)
 
 
 def _check_backend(folder: ModelFolder) -> Iterator[Problem]:

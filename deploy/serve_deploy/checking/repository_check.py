@@ -21,6 +21,7 @@ from serve_deploy.model_config import (
     named_config_path,
     note_ensemble_requests,
 )
+from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
@@ -227,7 +228,8 @@ def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configurations; `own` is config.pbtxt."""
     from serve_deploy.onnx.session import open_model
 
-    if not folder.onnx_files or not (own or folder.named):
+    keeps_state = bool(folder.config.sequence_batching.state)  # which Triton compares with nothing
+    if not folder.onnx_files or not (own or folder.named or keeps_state):
         return
     file = folder.onnx_files[-1]
     try:
@@ -238,6 +240,7 @@ def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
         return
     if own:
         yield from check_against_model(folder.config, signature)
+    yield from compare_states(folder.config, signature)
     for name in folder.named:
         for problem in check_against_model(folder.under(name).config, signature):
             yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")

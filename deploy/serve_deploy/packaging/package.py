@@ -53,6 +53,8 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
+    if options.sequences.stateful and packager is not package_onnx_model:
+        raise UsageError("`stateful` is for ONNX models", hint="leave it out")
     return packager(source, _choose_name(source, options), options, progress)
 
 

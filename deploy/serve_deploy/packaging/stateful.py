@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
-from serve_deploy.implicit_state.chunks import CarriedOver, find_mapping, find_time_axes, record
+from serve_deploy.implicit_state.chunks import CarriedOver, MakeRecording, find_mapping, find_time_axes, record
 from serve_deploy.implicit_state.layout import State, StateLayout, learn_layout
 from serve_deploy.implicit_state.pairing import StatePair, find_pairs
 from serve_deploy.implicit_state.ties import find_ties
@@ -22,6 +23,7 @@ from serve_deploy.implicit_state.wrapping import (
     wrap_states,
 )
 from serve_deploy.model_config.sequence_batching import CONTROL_KINDS, ControlKind, SequenceControl, control_fits
+from serve_deploy.packaging.growing import GrowingInputs, draw_growing, learn_growth
 from serve_deploy.packaging.sample_variants import largest_group
 from serve_deploy.packaging.servable import Servable
 from serve_deploy.progress import Progress
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from serve_deploy.onnx.session import Array, Arrays, OpenedModel
     from serve_deploy.packaging.options import PackageOptions
     from serve_deploy.samples.files import Sample, Samples
+
+_BATCH_FIRST = "export the model with the batch as first dimension (batch_first)"
+_FREE = "export the model with a free batch (dynamic_axes)"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class StatefulModel:
     obstacle: str | None
     next_step: str | None
     proven_by: str
+    growing: GrowingInputs | None = None
 
     @property
     def own_states(self) -> tuple[State, ...]:
@@ -64,8 +70,10 @@ class StatefulModel:
 
     def make_step(self, number: int, step: int, length: int) -> Arrays:
         """What a client sends, and the controls that Triton adds, of one request of a sequence."""
-        chosen = int(np.random.default_rng([number, step]).integers(len(self.samples)))
         controls = _control_values(self.original.signature, self.controls, number + 1, step == 0, step == length - 1)
+        if self.growing:
+            return {**self.growing.make_step(number, step, length), **controls}
+        chosen = int(np.random.default_rng([number, step]).integers(len(self.samples)))
         return {**self.client_view(self.samples[chosen]), **controls}
 
     def client_view(self, arrays: Arrays) -> Sample:
@@ -93,14 +101,32 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     controls = _find_controls(signature, pairs, options)
     samples = _find_samples(original, pairs, controls, options)
     layout = learn_layout(original, pairs, samples)
-    layout, proven_by = _prove_mapping(original, layout, controls, samples, options)
+    growing = None
+    if any(state.grows is not None for state in layout.states):
+        growing = learn_growth(original, layout.states, layout.rows, samples)
+        first = {state.input: state.first for state in layout.states}
+        samples = tuple({**sample, **first, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
+    layout, proven_by = _prove_mapping(
+        original, layout, _recorders(original, layout, controls, samples, growing), options
+    )
     states, rewritten, more = _rewrite(original, layout, options)
     obstacle, next_step = _find_obstacle(original, layout, states, controls, options)
     stateful = StatefulModel(
         original, rewritten, states, controls, samples, options.samples is None,
-        _read_first(layout.states, options), obstacle, next_step, proven_by,
+        _read_first(layout.states, options), obstacle, next_step, proven_by, growing,
     )  # fmt: skip
-    return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more)), stateful
+    notes = (*servable.notes, *_describe_doubts(layout.states, growing))
+    return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more), notes=notes), stateful
+
+
+def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> Iterator[str]:
+    """What only the user can tell, or has to heed."""
+    named = [state for state in states if state.evidence == "names"]
+    if named:
+        pairs = ", ".join(f"{state.input} → {state.output}" for state in named)
+        yield f"{pairs}: only names tell these states from other tensors of their type and shape"
+    for name in growing.so_far if growing else ():
+        yield f"in each request '{name}' is as long as the sequence so far, so that a load test sends first ones only"
 
 
 # --- inputs that become constants -----------------------------------------------------------------------------------
@@ -187,38 +213,46 @@ def _find_samples(
     from serve_deploy.samples.generation import generate_samples
 
     generated = generate_samples(opened)
-    if not generated.samples:
+    whole = generated.samples or draw_growing(opened, pairs)
+    if not whole:
         raise VerificationError(
             f"{opened.model.path} accepted none of the {len(generated.attempts)} inputs tried, such as "
             f"{'; '.join(generated.attempts[:1])}",
             hint="give real inputs with `samples`",
         )
     if options.samples is None:
-        return generated.samples
+        return whole
     hidden = {pair.input.name for pair in pairs} | {control.input_name for control in controls}
     seen = tuple(spec for spec in opened.signature.inputs if spec.name not in hidden)
     given = largest_group(read_samples(options.samples, ModelSignature(seen, opened.signature.outputs)))
-    count = len(generated.samples)
-    return tuple({**generated.samples[index % count], **sample} for index, sample in enumerate(given))
+    return tuple({**whole[index % len(whole)], **sample} for index, sample in enumerate(given))
 
 
 # --- the mapping ----------------------------------------------------------------------------------------------------
 
 
-def _prove_mapping(
+def _recorders(
     opened: OpenedModel,
     layout: StateLayout,
     controls: Sequence[SequenceControl],
     samples: Samples,
-    options: PackageOptions,
+    growing: GrowingInputs | None,
+) -> list[MakeRecording]:
+    """Every way to record a sequence in pieces and in one go."""
+    if growing:
+        return [growing.record] if growing.takes_several else []
+    own = {state.input for state in layout.states}
+    filled = _control_values(opened.signature, controls, 1, False, False)
+    sent = [{name: array for name, array in {**sample, **filled}.items() if name not in own} for sample in samples]
+    inputs = [spec for spec in opened.signature.required_inputs if spec.name not in own]
+    return [partial(record, sent, axes) for axes in find_time_axes(inputs, layout.rows, opened.model.symbols)]
+
+
+def _prove_mapping(
+    opened: OpenedModel, layout: StateLayout, recorders: Sequence[MakeRecording], options: PackageOptions
 ) -> tuple[StateLayout, str]:
     """What runs prove of the mapping; UsageError where it is another than the one that was given."""
-    own = {state.input for state in layout.states}
-    inputs = [spec for spec in opened.signature.required_inputs if spec.name not in own]
-    axes = find_time_axes(inputs, layout.rows, opened.model.symbols)
-    filled = _control_values(opened.signature, controls, 1, False, False)
-    sent = [{name: array for name, array in ({**sample, **filled}).items() if name not in own} for sample in samples]
-    carried = find_mapping(opened.run, layout.states, [record(sent, each) for each in axes])
+    carried = find_mapping(opened.run, layout.states, recorders)
     if carried is None:
         return layout, ""
     given = dict(options.sequences.state)
@@ -326,9 +360,11 @@ def _find_obstacle(
     for state in layout.states:
         if state.grows is not None:
             return f"state '{state.input}' grows, and sequences of different lengths cannot share a batch", None
-    for state in layout.states:
-        if state.batch_axis is None:
-            return _explain_single(opened, state, served, controls)
+    hidden = {state.input for state in layout.states} | {control.input_name for control in controls}
+    sent = [spec for spec in opened.signature.required_inputs if spec.name not in hidden]
+    alone = [state for state in layout.states if state.batch_axis is None]
+    if alone or any(spec.name not in layout.rows for spec in sent):
+        return _explain_single(opened, alone[0] if alone else layout.states[0], sent)
     for each in served:
         if each.state.batch_axis != 0 and not each.batch_first:
             reason = (
@@ -338,12 +374,19 @@ def _find_obstacle(
     return None, None
 
 
-def _explain_single(
-    opened: OpenedModel, state: State, served: Sequence[ServedState], controls: Sequence[SequenceControl]
-) -> tuple[str, str | None]:
-    hidden = {each.state.input for each in served} | {control.input_name for control in controls}
-    for spec in opened.signature.required_inputs:
-        if spec.name not in hidden and not (spec.shape and spec.shape[0] == -1):
-            fixed = f"input '{spec.name}' is the same for all sequences of a batch: {spec}"
-            return fixed, f"`constant={spec.name}=…` with `fix` makes it a constant" if not spec.shape else None
+def _explain_single(opened: OpenedModel, state: State, sent: Sequence[TensorSpec]) -> tuple[str, str | None]:
+    """Why a model runs one sequence at a time, by its declared shapes."""
+    symbols = opened.model.symbols
+    batch = {name for name in symbols.get(state.input, ()) if name}
+    for spec in sent:
+        if not spec.shape:
+            reason = f"input '{spec.name}' is one number for all sequences of a batch"
+            return reason, f"`constant={spec.name}=…` with `fix` makes it a constant"
+        elsewhere = [axis for axis, name in enumerate(symbols.get(spec.name, ())) if axis and name in batch]
+        if elsewhere:
+            return f"input '{spec.name}' has its batch on axis {elsewhere[0]}", _BATCH_FIRST
+        if spec.shape[0] != -1:
+            return f"the first dimension of input '{spec.name}' is fixed to {spec.shape[0]}", _FREE
+    if -1 not in next(spec.shape for spec in opened.signature.inputs if spec.name == state.input):
+        return f"the shape of state '{state.input}' is fixed to one sequence: {list(state.shape)}", _FREE
     return f"state '{state.input}' has no axis on which sequences can be stacked", None

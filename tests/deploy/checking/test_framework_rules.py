@@ -124,5 +124,5 @@ def test_a_chart_takes_no_release_that_cannot_serve_the_file(tmp_path: Path) -> 
         package_model(MODELS / name, PackageOptions(repository=tmp_path, verify=False, release=release))
     models = [read_model_folder(tmp_path / name) for name in ("scorer", "openvino")]
     assert choose_release(models, "25.02")[0] == "25.02"
-    with pytest.raises(InvalidModelError, match="model scorer: .* Triton 26.07 has no TensorFlow backend"):
+    with pytest.raises(InvalidModelError, match=r"model scorer: .* Triton 26.07 has no TensorFlow backend"):
         choose_release(models, None)

@@ -53,11 +53,11 @@ def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> Writte
         members = [_make_member(step, staging, options, progress) for step in plan.steps]
         draft = _Draft.of(plan, members)
         written, moves = _write(draft, staging, release, options, progress)
+        if options.graph:
+            with destination_errors(options.graph):
+                draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
         if not options.dry_run:
             commit_models(moves)
-    if options.graph:
-        with destination_errors(options.graph):
-            draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
     return written
 
 

@@ -103,6 +103,14 @@ def test_a_classifier_can_return_the_class_alone() -> None:
     assert artefact.outputs == (Tensor("output__0", DataType.FP32, (-1, 1)),)
 
 
+@pytest.mark.parametrize(("task", "width"), [("binary", 1), ("multiclass", 3)])
+def test_a_classifier_can_be_served_for_its_raw_prediction(task: str, width: int) -> None:
+    """As a regressor, which has no classes to name."""
+    artefact = read(f"xgboost_{task}.json", is_classifier="false")
+    assert artefact.outputs == (Tensor("output__0", DataType.FP32, (-1, width)),)
+    assert "threshold" not in artefact.parameters
+
+
 def test_json_and_ubjson_say_the_same() -> None:
     """They hold one document in two writings."""
     one, other = read("xgboost_multiclass.json"), read("xgboost_multiclass.ubj")

@@ -25,6 +25,7 @@ from serve_deploy.chart.scaling import derive_scaling
 from serve_deploy.chart.sequences import derive_affinity, note_sequences
 from serve_deploy.chart.value_paths import DerivedValue, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
+from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.gpu_profiles import find_profile
 from serve_deploy.overrides import find_value, merge_values
@@ -99,6 +100,8 @@ def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[st
         problem = check_release(release, model.manifest.onnx_ir_version, model.manifest.onnx_opsets)
         if problem is not None:
             raise InvalidModelError(f"model {model.name}: {problem.message}", hint=problem.hint)
+        for unfit in check_artefacts(model, release) if model.manifest.framework else ():
+            raise InvalidModelError(f"model {model.name}: {unfit.field}: {unfit.message}", hint=unfit.fix)
     return release, origin
 
 

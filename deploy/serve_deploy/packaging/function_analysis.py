@@ -64,7 +64,7 @@ def analyse_function(model: PythonModel, options: PackageOptions, progress: Prog
             f'`max_batch_size={batch}`: the tensors of {model.source} do not begin with "batch"',
             hint="write it first in each of them, or leave the option out",
         )
-    backend = on_python(options.config).backend
+    backend = replace(on_python(options.config).backend, parameters=options.framework.named_parameters)
     if not options.runs_model:
         return Findings(signature=model.signature, batching=_believe(model, batch), backend=backend)
     progress(f"finding inputs that {model.source} accepts")

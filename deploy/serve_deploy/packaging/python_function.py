@@ -11,6 +11,7 @@ from pathlib import Path
 
 from serve_deploy.errors import UsageError
 from serve_deploy.manifest import Manifest, Verification
+from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
@@ -38,7 +39,9 @@ from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
 _TRITONS_OWN = re.compile(r"^class\s+TritonPythonModel\b", re.MULTILINE)
-_OF_ONNX = ("fix", "labels")
+_OF_ONNX = ("fix", "labels", "profiles", "engine_cache", "sequences")
+# A packed Python for the function, which the embedded Triton has not: it runs on this one.
+_ENVIRONMENT = "EXECUTION_ENV_PATH"
 
 
 def is_function_file(source: Path, _options: PackageOptions) -> bool:
@@ -81,7 +84,7 @@ def package_python_model(
                 progress(f"writing {name}")
                 files = {f"{version}/{path.partition('/')[2]}": content for path, content in model.files.items()}
                 write_shared(folder, {**files, **plan.files})
-                verification = _verify(folder, model, findings, options, progress) if options.verify else None
+                verification = _verify(folder, plan, model, findings, options, progress) if options.verify else None
                 manifest = manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *manifest.model_copy(update={"other_versions": ()}).needs)
@@ -96,6 +99,7 @@ def _require_applicable(options: PackageOptions) -> None:
         for name in ("optimization", "threads", "parallel_threads")
         if getattr(options.config, name) != getattr(plain.config, name)
     ]
+    given += ["signature"] if options.framework.signature else []
     if given:
         raise UsageError(f"`{given[0]}` has no meaning for a Python function", hint="leave it out")
 
@@ -124,10 +128,22 @@ def _describe(
 
 
 def _verify(
-    folder: Path, model: PythonModel, findings: Findings, options: PackageOptions, progress: Progress
+    folder: Path,
+    plan: ConfigPlan,
+    model: PythonModel,
+    findings: Findings,
+    options: PackageOptions,
+    progress: Progress,
 ) -> Verification:
     from serve_deploy.packaging.verification import Subject, verify_model
 
+    left_out: tuple[str, ...] = ()
+    config = type(plan.config)()
+    config.CopyFrom(plan.config)
+    if options.runtime in (None, "embedded") and _ENVIRONMENT in config.parameters:
+        del config.parameters[_ENVIRONMENT]
+        left_out = (_ENVIRONMENT,)
+        write_shared(folder, {CONFIG_NAME: format_config(config, {}).encode()})
     subject = Subject(
         repository=folder.parent,
         name=folder.name,
@@ -141,7 +157,8 @@ def _verify(
     verification = verify_model(subject, runtime=options.runtime, progress=progress)
     for compiled in folder.rglob("__pycache__"):
         shutil.rmtree(compiled)  # Triton's Python wrote it beside the files
-    return verification
+    write_shared(folder, plan.files)
+    return verification.model_copy(update={"left_out": left_out})
 
 
 def _hash_files(model: PythonModel) -> str:

@@ -65,7 +65,8 @@ def package_step(step: StepText, source: Path | PythonModel, options: PackageOpt
     made_from = source.source if isinstance(source, PythonModel) else step.source
     member = read_member(step, folder, made_from, is_new=True)
     if isinstance(source, PythonModel):
-        member = replace(member, run=run_as_served(folder.config, source.run, is_onnx=False), why="")
+        run = run_as_served(folder.config, source.run, is_onnx=False)
+        member = replace(member, run=run, why="", doubt=source.doubt)
     return replace(member, notes=tuple(f"step '{step.name}': {note}" for note in packaged.notes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +16,20 @@ from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
 from serve_deploy.pipelines.reference import own_shape, run_as_served, run_ensemble
+from serve_deploy.python_models.model import no_doubt
 from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
     from serve_deploy.pipelines.reference import Run
-    from serve_deploy.samples.files import Samples
+    from serve_deploy.samples.files import Array, Samples
 
 
 @dataclass(frozen=True)
 class Member:
     """A step with its model in a repository: `run` is None where the model cannot be run here, and `why` says why.
 
-    `run` takes and returns arrays as the model's clients see them.
+    `run` takes and returns arrays as the model's clients see them; `doubt` says what looks wrong about its inputs.
     """
 
     step: Step
@@ -37,6 +39,7 @@ class Member:
     why: str = ""
     samples: Samples = ()
     notes: tuple[str, ...] = ()
+    doubt: Callable[[Sequence[Mapping[str, Array]]], str] = no_doubt
 
     @property
     def manifest(self) -> Manifest | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, BatchingProof, Manifest, Pipeline, PipelineStep
 from serve_deploy.model_config import CONFIG_NAME, check_config, check_ensemble_members
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.pipelines.doubts import find_doubts
 from serve_deploy.pipelines.drawing import draw_graph
 from serve_deploy.pipelines.ensemble import build_ensemble_config, format_ensemble_config
 from serve_deploy.pipelines.file import read_pipeline
@@ -52,11 +53,11 @@ def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> Writte
         members = [_make_member(step, staging, options, progress) for step in plan.steps]
         draft = _Draft.of(plan, members)
         written, moves = _write(draft, staging, release, options, progress)
+        if options.graph:
+            with destination_errors(options.graph):
+                draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
         if not options.dry_run:
             commit_models(moves)
-    if options.graph:
-        with destination_errors(options.graph):
-            draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
     return written
 
 
@@ -149,7 +150,8 @@ def _write(
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     new = [(step.model, step.place) for step in plan.steps if step.place] + [(plan.name, plan.place)]
     moves = [Move(staging / name, place.destination, place.existing) for name, place in new]
-    return _conclude(draft, manifest, options, obstacle), moves
+    written = _conclude(draft, manifest, options, obstacle)
+    return replace(written, notes=(*written.notes, *find_doubts(draft.config, members, samples))), moves
 
 
 def _describe(draft: _Draft, release: str, samples: Samples) -> Manifest:

@@ -11,6 +11,7 @@ from function_files import BEST, write_function
 
 from serve_deploy.errors import DestinationError, InvalidModelError, ServeError, UsageError, VerificationError
 from serve_deploy.model_config import ConfigOptions, parse_config
+from serve_deploy.packaging.framework_options import BackendParameter, FrameworkOptions
 from serve_deploy.packaging.function_analysis import analyse_function
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
@@ -42,6 +43,16 @@ def test_a_function_becomes_a_model_of_the_repository(tmp_path: Path) -> None:
     note = f"Triton's image has Python and numpy only: install {manifest.requirements[0]} in it, as requirements.txt "
     assert packaged.notes == (f"{note}of its version folder lists",)
     assert read_model_folder(packaged.folder).needs == packaged.notes  # which serve chart says
+
+
+def test_a_packed_environment_is_named_in_the_configuration(tmp_path: Path) -> None:
+    """As a parameter of the backend, which the next version keeps."""
+    path = write_function(tmp_path, "def one(x: Floats) -> Floats:\n    return x\n")
+    parameter = BackendParameter("EXECUTION_ENV_PATH", "/envs/post.tar.gz")
+    package(path, tmp_path, framework=FrameworkOptions(parameters=(parameter,)))
+    folder = package(path, tmp_path, version=None).folder
+    config = parse_config((folder / "config.pbtxt").read_text())
+    assert config.parameters["EXECUTION_ENV_PATH"].string_value == "/envs/post.tar.gz"
 
 
 def test_each_version_calls_its_own_function(tmp_path: Path) -> None:
@@ -118,6 +129,7 @@ def test_a_function_that_accepts_nothing_asks_for_samples(tmp_path: Path) -> Non
     [
         ({"fix": True}, "`fix` has no meaning for a Python function"),
         ({"labels": "labels.txt"}, "`labels` has no meaning for a Python function"),
+        ({"profiles": ("l4",)}, "`profiles` has no meaning for a Python function"),
         ({"config": ConfigOptions(threads=2)}, "`threads` has no meaning for a Python function"),
         ({"max_batch_size": 4}, '`max_batch_size=4`: the tensors of post.py:f do not begin with "batch"'),
     ],

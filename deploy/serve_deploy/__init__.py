@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from serve_deploy.errors import TritonStartError as TritonStartError
     from serve_deploy.errors import UsageError as UsageError
     from serve_deploy.errors import VerificationError as VerificationError
+    from serve_deploy.exporters.export import ExportedModel as ExportedModel
+    from serve_deploy.exporters.export import export_model as export_model
     from serve_deploy.inference.options import InferenceOptions as InferenceOptions
     from serve_deploy.inference.ranking import ClassScore as ClassScore
     from serve_deploy.inference.request import InferenceOutput as InferenceOutput
@@ -157,6 +159,7 @@ _PLACES = {
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
     "EngineArgument": "language_models.engine_arguments",
+    "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
@@ -230,6 +233,7 @@ _PLACES = {
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
+    "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",

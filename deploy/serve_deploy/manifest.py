@@ -248,6 +248,18 @@ class Tuned(_Document):
     tool_version: str
 
 
+class Export(_Document):
+    """Where an ONNX file came from, and how its answers compare with the model's own, in the framework that made it."""
+
+    source: str
+    framework: str
+    framework_version: str
+    exporter: str
+    batch_sizes: tuple[int, ...] = ()
+    tensors: tuple[TensorParity, ...] = ()
+    random_outputs: tuple[str, ...] = ()
+
+
 class PipelineStep(_Document):
     """A step of a pipeline; `is_own` where the pipeline brought the model, and replaces it when it is written again."""
 
@@ -304,6 +316,8 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model that serve exported itself, from code.
+    export: Export | None = None
     # Of a model whose state Triton keeps between requests.
     state: StateProof | None = None
     # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.

@@ -27,6 +27,7 @@ def require_framework_options(artefact: Artefact, options: PackageOptions) -> No
     """UsageError for an option that has no meaning for another framework's model."""
     plain = ConfigOptions()
     wrong = [name for name in _ONNX_ONLY if getattr(options.config, name) != getattr(plain, name)]
+    wrong += ["profiles"] * bool(options.profiles)
     if options.fix or wrong:
         raise UsageError(
             f"`{wrong[0] if wrong else 'fix'}` is for ONNX models, and {artefact.source} is of {artefact.framework}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
+from serve_deploy.packaging.exported_model import find_python_object, package_exported_model
 from serve_deploy.packaging.framework_model import package_framework_model
 from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.onnx_model import package_onnx_model
@@ -72,6 +73,7 @@ def _is_anything(_source: Path, _options: PackageOptions) -> bool:
 # The first that takes a source packages it.
 _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
     (_is_language_model, package_language_model),
+    (lambda source, options: find_python_object(source, options) is not None, package_exported_model),
     (is_function_file, package_python_function),
     (_is_of_another_framework, package_framework_model),
     (_is_anything, package_onnx_model),
@@ -81,6 +83,8 @@ _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
 def _choose_name(source: Path, options: PackageOptions) -> str:
     if options.name is not None:
         return options.name
+    if (found := find_python_object(source, options)) is not None:
+        return default_model_name(Path(found.file_name))
     if source.name == "saved_model.pb":
         source = source.parent
     # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.

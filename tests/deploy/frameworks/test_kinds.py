@@ -135,10 +135,10 @@ def test_a_plan_tells_its_tensorrt_version(tmp_path: Path) -> None:
     ("name", "said", "advised"),
     [
         ("state_dict.pt", "holds weights or a pickled module, not a program", "torch.jit.trace"),
-        ("module.pt", "holds weights or a pickled module, not a program", "torch.onnx.export"),
+        ("module.pt", "holds weights or a pickled module, not a program", "load.py:model"),
         ("old_state_dict.pt", "is a Python pickle: a pickle runs whatever code is in it", "torch.jit.trace"),
         ("exported.pt2", "is an exported program that is not compiled", "aoti_compile_and_package"),
-        ("forest.pkl", "is a pickle of sklearn.ensemble._forest.RandomForestClassifier", "skl2onnx"),
+        ("forest.pkl", "is a pickle of sklearn.ensemble._forest.RandomForestClassifier", "load.py:model"),
         ("forest.joblib", "is a pickle of sklearn.ensemble._forest.RandomForestClassifier", "treelite"),
         ("xgboost_linear.json", "is boosted by 'gblinear'", "gbtree"),
         ("takes_int.pt", ": forward's argument 'steps' is int", "takes tensors only"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from simulated_bench import Truth, find_best, reached, tune_simulated
+from simulated_bench import Truth, Truths, Tuning, find_best, reached
 
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.repository.model_folder import read_model_folder
@@ -43,19 +43,22 @@ SPACE = {
 USERS = 64
 
 
-def measure_regret(seeds: int) -> None:
+def measure_regret(seeds: int, names: list[str]) -> None:
     """Print, for each truth, the share of the exhaustive best that was reached, and the share of its measurements."""
-    for name, (truth, slo) in TRUTHS.items():
+    for name in names:
+        truth, slo = TRUTHS[name]
+        truths = Truths.of(truth)
         goal = Goal("throughput", tuple(map(parse_gate, slo)))
         begun = time.monotonic()
-        best, configurations = find_best(truth, goal, USERS, SPACE)
+        best, configurations = find_best(truths, goal, USERS, SPACE)
         exhaustive = time.monotonic() - begun
         shares, measured = [], []
         for seed in range(seeds):
             options = TuneOptions(concurrency=USERS, max_batch_size=32, max_instances=4, max_delay_us=5000, seed=seed)
-            tuned = tune_simulated(truth, options, goal, seed)
-            shares.append(reached(truth, goal, tuned.candidate, tuned.concurrency, USERS) / best)
-            measured.append(tuned.measurements)
+            with tempfile.TemporaryDirectory() as folder:
+                result = Tuning(truths, options, goal, Path(folder) / "run.jsonl")()
+            shares.append(reached(truths, goal, result, USERS) / best)
+            measured.append(result.effort.measurements)
         print(
             f"{name}: {min(shares):.1%} at worst, {sum(shares) / seeds:.1%} on average of {best:,.0f}/s; "
             f"{max(measured)} measurements at most, exhaustive {configurations} "
@@ -101,6 +104,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     regret = commands.add_parser("regret")
     regret.add_argument("--seeds", type=int, default=10)
+    regret.add_argument("--only", choices=list(TRUTHS))
     for name in ("same", "fresh"):
         command = commands.add_parser(name)
         command.add_argument("repository", type=Path)
@@ -109,7 +113,7 @@ def main() -> None:
         command.add_argument("--slo", action="append", default=[])
     asked = parser.parse_args()
     if asked.command == "regret":
-        measure_regret(asked.seeds)
+        measure_regret(asked.seeds, [asked.only] if asked.only else list(TRUTHS))
     elif asked.command == "same":
         race_against_itself(asked.repository, asked.model, asked.runs)
     else:

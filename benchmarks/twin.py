@@ -1,7 +1,6 @@
 """Compare the twin with a real Triton: throughput, p50 and p99, at closed loops and at Poisson arrivals.
 
-    python benchmarks/twin.py [--seconds 8] [--only linear lock]
-    python benchmarks/twin.py [--seconds 8] --repository models
+    python benchmarks/twin.py [--seconds 8] [--only linear lock] [--repository models]
 
 Each model is measured at a handful of batch sizes first: how much its times vary by requests of so many rows from one
 user, or from as many as there are instances; their mean by Triton's own figures of batches of so many requests, which
@@ -9,8 +8,8 @@ cost more than the rows do. What a request costs outside of a model is measured 
 that the twin is told; the loads that follow are predicted. Poisson arrivals go up to 80 % of the highest throughput
 that was measured, and are the same ones in both. A difference beyond the limits is marked with an exclamation mark.
 
-The models of a repository are swept first, and their twins made of that, as `serve chart` does. On a busy machine, as
-root, `chrt -r 1` before the command gives this program and its server a core each, for as long as it lasts.
+The models of a repository come first; they are swept, and their twins made of that, as `serve chart` does. On a busy
+machine, as root, `chrt -r 1` before the command gives this program and its server a core each, for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -49,20 +48,36 @@ SHARES_OF_KNEE = (0.2, 0.4, 0.6, 0.8)
 LIMITS = {"throughput": 0.10, "p50": 0.15, "p99": 0.20}
 CODE = """
 import fcntl
+import mmap
 import time
 import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        self.lock = open({lock!r}, "w")
+        self.lock = open({lock!r}, "w+b")
+        self.lock.truncate(64)
+        self.at_work = mmap.mmap(self.lock.fileno(), 64)
+        self.number = int(args["model_instance_name"].rpartition("_")[2])
+
+    def work(self, seconds):
+        # Where the instances share something, it goes the slower the more of them are at it.
+        if not {shares}:
+            time.sleep(seconds)
+            return
+        self.at_work[self.number] = 1
+        while seconds > 0:
+            begun, busy = time.monotonic(), sum(self.at_work[:])
+            time.sleep(min(seconds * busy, 0.0005))
+            seconds -= (time.monotonic() - begun) / busy
+        self.at_work[self.number] = 0
 
     def execute(self, requests):
         tensors = [pb_utils.get_input_tensor_by_name(request, "IN") for request in requests]
         rows = sum(tensor.shape()[0] for tensor in tensors)
         if {locks}:
             fcntl.flock(self.lock, fcntl.LOCK_EX)
-        time.sleep({base} + {row} * rows)
+        self.work({base} + {row} * rows)
         if {locks}:
             fcntl.flock(self.lock, fcntl.LOCK_UN)
         return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", tensor.as_numpy())]) for tensor in tensors]
@@ -91,7 +106,7 @@ ensemble_scheduling {{ step [
 
 @dataclass(frozen=True)
 class Sleeper:
-    """A model that sleeps base + row × rows seconds, perhaps under a lock that its instances share."""
+    """A model that sleeps base + row × rows seconds, perhaps under a lock, or sharing its speed with them."""
 
     name: str
     base: float
@@ -100,6 +115,7 @@ class Sleeper:
     instances: int = 1
     batching: Batching | None = field(default_factory=Batching)
     locks: bool = False
+    shares: bool = False
 
     def write(self, repository: Path) -> None:
         """Its folder, and that of its double without a delay, which the service times are measured on."""
@@ -108,7 +124,7 @@ class Sleeper:
             folder = repository / name
             (folder / "1").mkdir(parents=True)
             lock = str(repository.parent / f"{name}.lock")
-            code = CODE.format(lock=lock, locks=self.locks, base=self.base, row=self.row)
+            code = CODE.format(lock=lock, locks=self.locks, shares=self.shares, base=self.base, row=self.row)
             (folder / "1" / "model.py").write_text(code)
             text = "" if batching is None else _batching_text(batching)
             config = CONFIG.format(largest=self.largest, instances=self.instances, batching=text)
@@ -123,6 +139,7 @@ SLEEPERS = (
     Sleeper("preferred", 0.010, 0.0005, batching=Batching(preferred_sizes=(4, 8))),
     Sleeper("two", 0.010, 0.0005, instances=2, batching=Batching(max_queue_delay_seconds=0.002)),
     Sleeper("lock", 0.006, 0.0005, instances=2, locks=True),
+    Sleeper("memory", 0.006, 0.001, instances=2, shares=True),
     Sleeper("first", 0.004, 0.0002, largest=8),
     Sleeper("second", 0.002, 0.0015, largest=4),
 )
@@ -167,7 +184,9 @@ def calibrate(server: TritonServer, sleeper: Sleeper, seconds: float) -> ServedM
             point = measure(server, name, ClosedLoop(busy), seconds, rows)
             inside = inside_seconds(point)
             spread = times_of(point.response).less(point.response.mean_us / 1e6 - inside)
-            measured[rows, busy] = spread.times((batched or inside) / spread.mean)
+            # Alone, instances that share their speed are quicker than the batches of all of them say.
+            mean = inside if sleeper.shares and busy == 1 else batched or inside
+            measured[rows, busy] = spread.times(mean / spread.mean)
             dispatch[rows, busy] = point.server[0].queue_us / 1e6
     return ServedModel(
         name=sleeper.name, service=ServiceTimes(measured), max_batch_size=sleeper.largest,
@@ -299,9 +318,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--repository", type=Path)
     arguments = parser.parse_args()
-    if arguments.repository:
-        sum_up(compare_repository(arguments.repository, arguments.seconds))
-        return
+    counts = compare_repository(arguments.repository, arguments.seconds) if arguments.repository else []
     wanted = set(arguments.only) or {sleeper.name for sleeper in SLEEPERS} - set(STEPS) | {"ensemble"}
     needed = wanted | (set(STEPS) if "ensemble" in wanted else set())
     sleepers = [sleeper for sleeper in SLEEPERS if sleeper.name in needed]
@@ -314,7 +331,7 @@ def main() -> None:
             text = ENSEMBLE.format(largest=4, first=STEPS[0], second=STEPS[1])
             (repository / "ensemble" / "config.pbtxt").write_text(text)
         with start_server(ServerOptions(repository=repository)) as server:
-            sum_up(run(server, sleepers, wanted, arguments.seconds))
+            sum_up([*counts, *run(server, sleepers, wanted, arguments.seconds)])
 
 
 def run(server: TritonServer, sleepers: list[Sleeper], wanted: set[str], seconds: float) -> list[tuple[int, int]]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from serve_cli import output
+from serve_cli.batching_report import describe_batching
+from serve_cli.framework_report import print_framework
 from serve_cli.language_model_report import print_language_model
 from serve_deploy.errors import ServeError
 from serve_deploy.releases import find_release
 
 if TYPE_CHECKING:
-    from serve_deploy.manifest import BatchingProof, Manifest, Verification
+    from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
     from serve_deploy.tensors.types import TensorSpec
 
@@ -23,6 +25,8 @@ def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
     for model in summary.packaged:
         if model.dry_run:
             output.stdout().print(model.config, end="", markup=False)
+            for path, text in model.named.items():
+                output.stdout().print(f"\n# {path}\n{text}", end="", markup=False)
         else:
             _print_model(model, verbose)
         if model.manifest.language_model:
@@ -55,15 +59,24 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
     if manifest.language_model:
         return
+    print_tensors(manifest)
+    if manifest.framework:
+        print_framework(manifest, verbose=verbose)
+        return
+    for line in (*_facts(manifest, verbose), *_states(manifest)):
+        console.print(line, markup=False)
+    _print_profiles(manifest)
+    if manifest.verification:
+        print_verification(manifest, manifest.verification)
+    else:
+        console.print(f"not verified: {output.in_flags(model.not_verified)}", markup=False)
+
+
+def print_tensors(manifest: Manifest) -> None:
+    """A table of the inputs and outputs."""
     output.print_table(
         ("tensor", "type", "shape"), [*_rows("input", manifest.inputs), *_rows("output", manifest.outputs)]
     )
-    for line in _facts(manifest, verbose):
-        console.print(line, markup=False)
-    if manifest.verification:
-        _print_verification(manifest, manifest.verification)
-    else:
-        console.print("not verified: --no-verify", markup=False)
 
 
 def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str, str]]:
@@ -73,53 +86,93 @@ def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str
 
 
 def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
+    if manifest.export:
+        yield from _describe_export(manifest.export)
     yield from describe_batching(manifest.batching)
     if verbose:
         if manifest.batching.verdict == "batchable":
             yield f"evidence: {manifest.batching.evidence}"
         yield from (f"tried {attempt}" for attempt in manifest.batching.attempts)
-    opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
-    accepts = "accepts it:" if manifest.runs_every_operator else "reads"
-    yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
+    if manifest.onnx_opsets:
+        opsets = ", ".join(f"{domain} opset {version}" for domain, version in manifest.onnx_opsets.items())
+        accepts = "accepts it:" if manifest.runs_every_operator else "reads"
+        yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
     yield f"{output.count(manifest.samples, 'sample')}{size}"
 
 
-def describe_batching(proof: BatchingProof) -> Iterator[str]:
-    """The verdict; then what was not run, what never varied, and what can be done, a line each."""
-    size = f"max_batch_size {proof.max_batch_size}"
-    if proof.verdict != "batchable":
-        answer = "no" if proof.verdict == "not_batchable" else "not proven"
-        yield f"batching: {answer} ({size}): {output.in_flags(proof.evidence)}"
-    elif proof.graph and proof.graph.verdict == "unknown":
-        yield f"batching: seen in runs at {proof.sizes_run} ({size}); the graph is not understood: {_cause(proof)}"
-    else:
-        yield f"batching: proven at {proof.sizes_run} ({size})"
-    if proof.sizes_not_run:
-        yield f"not run: batch {proof.sizes_not_run}"
-    for kind, names in (("input", proof.constant_inputs), ("output", proof.constant_outputs)):
-        yield from (f"{kind} '{name}' had the same values in every row" for name in names)
-    if proof.next_step:
-        yield f"to batch it: {output.in_flags(proof.next_step)}"
+def _describe_export(export: Export) -> Iterator[str]:
+    from serve_deploy.reports.figures import format_number
+
+    largest = max((tensor.largest_relative_difference for tensor in export.tensors), default=0.0)
+    at = f"at batch {', '.join(map(str, export.batch_sizes))}" if export.batch_sizes else "on each sample"
+    yield f"exported by {export.exporter} from {export.framework} {export.framework_version}"
+    apart = f"at most {format_number(100 * largest, 2)} % of the largest value apart"
+    yield f"the export answers as the model {at}: {apart}"
+    yield from (f"output '{name}' is random: its values were not compared" for name in export.random_outputs)
 
 
-def _cause(proof: BatchingProof) -> str:
-    causes = proof.graph.causes if proof.graph else ()
-    return ", ".join(f"{cause.operator} at {cause.node}" for cause in causes[:1]) or "no reason given"
+def _print_profiles(manifest: Manifest) -> None:
+    """What was written for each GPU; nothing where none was asked for."""
+    from serve_deploy.packaging.gpu_sizing import in_words
+
+    rows = [
+        (
+            each.path,
+            each.instances,
+            each.max_batch_size,
+            " ".join(filter(None, (each.accelerator, each.precision))) or "none",
+            f"{in_words(each.instances * each.instance_bytes)} of {in_words(each.gpu_bytes)}"
+            if each.instance_bytes is not None
+            else "",
+        )
+        for each in manifest.profiles
+    ]
+    if rows:
+        columns = ("configuration", "instances", "max_batch_size", "accelerator", "memory, estimated")
+        output.print_table(columns, rows)
 
 
-def _print_verification(manifest: Manifest, verification: Verification) -> None:
+def _states(manifest: Manifest) -> Iterator[str]:
+    """The state that Triton keeps, and what was proven of its sequences."""
+    from serve_deploy.implicit_state.pairing import EVIDENCE
+
+    proof = manifest.state
+    if proof is None:
+        return
+    for state in proof.states:
+        idle = "; no output was seen to depend on it" if state.is_idle else ""
+        grows = ", and grows" if -1 in state.shape else ""
+        size = [1 if size == -1 else size for size in state.shape]
+        pair = f"{state.model_input} → {state.model_output}"
+        yield f"state {pair} {state.data_type} {size}{grows}: {EVIDENCE[state.evidence]}{idle}"
+    batches = f"side by side in batches of up to {proof.largest_batch}" if proof.largest_batch > 1 else "one by one"
+    yield (
+        f"sequences: {proof.sequences} of {proof.steps} requests or more, {batches}, equal the model run with its "
+        "state in hand (in ONNX Runtime)"
+    )
+    grows = ", and more as it grows" if any(-1 in state.shape for state in proof.states) else ""
+    yield f"each sequence keeps {proof.bytes_per_sequence:,} bytes{grows}"
+
+
+def print_verification(manifest: Manifest, verification: Verification) -> None:
+    """What Triton answered, against what; how fast it loaded, and how far the outputs differ."""
     from serve_deploy.reports.figures import format_number
 
     console = output.stdout()
     triton = f"Triton {verification.triton_version} ({verification.runtime})"
     responses = output.count(verification.requests, "response")
     batches = f"in batches of up to {verification.largest_batch_executed}"
-    if verification.distinct_samples:
+    if verification.sequences:
+        responses += f" in {output.count(verification.sequences, 'sequence')}"
+    elif verification.distinct_samples:
         responses += f" to {output.count(verification.distinct_samples, 'sample')}"
     if verification.tensors:
         match = "matches" if verification.requests == 1 else "match"
-        console.print(f"verified with {triton}: {responses} {match} ONNX Runtime, {batches}", markup=False)
+        reference = "ONNX Runtime" if manifest.onnx_opsets else "the function itself"
+        if manifest.pipeline:
+            reference = "the same steps run without Triton"
+        console.print(f"verified with {triton}: {responses} {match} {reference}, {batches}", markup=False)
     else:
         # A model of random outputs alone is shown to load and answer, no more.
         console.print(f"not comparable: {responses} from {triton}, {batches}", markup=False)

@@ -35,8 +35,8 @@ def open_streams() -> None:
         except OSError:
             # The lowest free number is this one; else the next file or socket would become our stdout.
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = _open(_Stdout(1, "w", closefd=False), sys.stdout, line_buffering=os.isatty(1))
-    sys.stderr = _open(_Stderr(2, "w", closefd=False), sys.stderr, line_buffering=True)
+    sys.stdout = _open(_Stdout(io.FileIO(1, "w", closefd=False)), sys.stdout, line_buffering=os.isatty(1))
+    sys.stderr = _open(_Stderr(io.FileIO(2, "w", closefd=False)), sys.stderr, line_buffering=True)
 
 
 def flush_stdout() -> ServeError | None:
@@ -48,10 +48,10 @@ def flush_stdout() -> ServeError | None:
     return None
 
 
-def _open(raw: io.FileIO, replaced: object, *, line_buffering: bool) -> io.TextIOWrapper:
+def _open(buffer: io.BufferedWriter, replaced: object, *, line_buffering: bool) -> io.TextIOWrapper:
     encoding = getattr(replaced, "encoding", None) or "utf-8"
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        buffer,
         encoding=encoding,
         errors=_ERRORS,
         line_buffering=line_buffering,
@@ -66,24 +66,36 @@ def _spell(error: UnicodeError) -> tuple[str, int]:
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
-class _Stdout(io.FileIO):
+class _Checked(io.BufferedWriter):
+    """Failures are caught here: Ctrl-C within a `write` of FileIO would have the same bytes written once more."""
+
     def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            # What is still buffered must not fail once more when Python exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            if isinstance(error, BrokenPipeError):
-                raise ReaderGone("stdout was closed") from error
-            raise DestinationError(
-                f"the result cannot be written to stdout: {error.strerror}", hint="write to another file or disk"
-            ) from error
-
-
-class _Stderr(io.FileIO):
-    def write(self, data: Buffer, /) -> int:
-        try:
-            return super().write(data)
-        except OSError:
-            # There is nobody left to tell.
+            self._fail(error)
             return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, _error: OSError) -> None:
+        # What is still buffered must not fail once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+class _Stdout(_Checked):
+    def _fail(self, error: OSError) -> None:
+        super()._fail(error)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone("stdout was closed") from error
+        raise DestinationError(
+            f"the result cannot be written to stdout: {error.strerror}", hint="write to another file or disk"
+        ) from error
+
+
+class _Stderr(_Checked):
+    """There is nobody left to tell."""

@@ -110,10 +110,44 @@ class Verification(_Document):
     # Not compared by value, because the model itself is random there.
     random_outputs: tuple[str, ...] = ()
     distinct_samples: int = 0
+    # Of a model whose state Triton keeps: how many sequences the requests were of.
+    sequences: int = 0
     # What the configuration has and this machine had not, such as GPUs and TensorRT.
     left_out: tuple[str, ...] = ()
     # The ONNX Runtime that ran the model, where that is known: it may be another than the release's.
     onnxruntime_version: str | None = None
+    # What the answers were compared with; None where the model was loaded and asked, and nothing else was.
+    reference: str | None = "ONNX Runtime"
+
+
+class StateFinding(_Document):
+    """A state: its tensors in the served file and in the model, its shape for one sequence (-1 grows), and how it was
+    found: by the graph, runs, types, names, or as the user gave it."""
+
+    input_name: str
+    output_name: str
+    model_input: str
+    model_output: str
+    data_type: str
+    shape: tuple[int, ...]
+    evidence: Literal["graph", "runs", "types", "names", "given"]
+    # No output was seen to depend on it.
+    is_idle: bool = False
+
+
+class StateProof(_Document):
+    """The state that Triton keeps between the requests of a sequence, and sequences that were compared.
+
+    They were run in ONNX Runtime as Triton runs them, and compared with the model run with its state in hand.
+    """
+
+    states: tuple[StateFinding, ...]
+    evidence: str
+    sequences: int
+    steps: int
+    largest_batch: int
+    largest_difference: float
+    bytes_per_sequence: int
 
 
 class ReasonedValue(_Document):
@@ -173,13 +207,33 @@ class LanguageModel(_Document):
         return self.tensor_parallel * self.pipeline_parallel // self.nodes
 
 
+class FrameworkModel(_Document):
+    """A model of another framework than ONNX: what its file tells, and what of its tensors was `given` by the user.
+
+    `version` is that of the framework that wrote the file; None where the file does not tell. `tensors_from` is where
+    all that was not given comes from.
+    """
+
+    framework: str
+    backend: str
+    platform: str = ""
+    version: str | None = None
+    facts: tuple[ReasonedValue, ...] = ()
+    tensors_from: str = "the file"
+    given: tuple[str, ...] = ()
+    # Why no Triton loaded it; empty where one did.
+    not_verified: str = ""
+
+
 class Tuned(_Document):
     """What `tune` changed in the configuration, and why that is better: both were measured on fresh servers.
 
-    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better.
+    Values are by the field's path in config.pbtxt; `gain` is the score's: 0.1 is 10 % better. `called` is what the
+    requests went to: the model, an ensemble that runs it, or several models, separated by commas.
     """
 
     date: str
+    called: str = ""
     objective: str
     gates: tuple[str, ...] = ()
     server: str
@@ -192,6 +246,47 @@ class Tuned(_Document):
     p99_us_before: float
     p99_us: float
     tool_version: str
+
+
+class Export(_Document):
+    """Where an ONNX file came from, and how its answers compare with the model's own, in the framework that made it."""
+
+    source: str
+    framework: str
+    framework_version: str
+    exporter: str
+    batch_sizes: tuple[int, ...] = ()
+    tensors: tuple[TensorParity, ...] = ()
+    random_outputs: tuple[str, ...] = ()
+
+
+class PipelineStep(_Document):
+    """A step of a pipeline; `is_own` where the pipeline brought the model, and replaces it when it is written again."""
+
+    name: str
+    model: str
+    made_from: str
+    is_own: bool
+
+
+class Pipeline(_Document):
+    """How an ensemble was made: its steps, and its wires from `step.output` or an input to `step.input`."""
+
+    steps: tuple[PipelineStep, ...]
+    wires: tuple[tuple[str, str], ...]
+
+
+class ProfileConfig(_Document):
+    """One configuration for a GPU, or for the CPU, in numbers; `instance_bytes` is estimated, None where nothing is."""
+
+    profile: str
+    path: str
+    instances: int
+    max_batch_size: int
+    accelerator: str = ""
+    precision: str = ""
+    instance_bytes: int | None = None
+    gpu_bytes: int = 0
 
 
 class Manifest(_Document):
@@ -221,10 +316,31 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model that serve exported itself, from code.
+    export: Export | None = None
+    # Of a model whose state Triton keeps between requests.
+    state: StateProof | None = None
+    # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
+    profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
+    # Of a model that another backend than ONNX Runtime's serves; ONNX has no part in it.
+    framework: FrameworkModel | None = None
+    # Of an ensemble that `pipeline` wrote; ONNX has no part in it but through its members.
+    pipeline: Pipeline | None = None
+    # Of a Python function: the distributions that Triton's Python needs for it, as pip takes them.
+    requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its Python functions need of the image that serves them, as notes for the user."""
+        wanted = dict.fromkeys(name for each in (self, *self.other_versions) for name in each.requirements)
+        if not wanted:
+            return ()
+        files = "requirements.txt of its version folder lists"
+        return (f"Triton's image has Python and numpy only: install {', '.join(wanted)} in it, as {files}",)
 
 
 def read_manifest(model_folder: Path) -> Manifest | None:

@@ -16,6 +16,8 @@ from serve_deploy.tensors.types import DataType, ModelSignature
 
 # The newest release whose ONNX Runtime's limits were seen: a model is refused only where no container would take it.
 DEFAULT_RELEASE = "26.07"
+# The first with --model-config-name.
+NAMED_CONFIGS_SINCE = "24.05"
 
 
 @dataclass(frozen=True)

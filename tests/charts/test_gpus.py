@@ -84,3 +84,19 @@ def test_a_cpu_replica_takes_no_gpu(render: Render) -> None:
     assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in spec["containers"][0]["env"]
     assert "affinity" not in spec
     assert "tolerations" not in spec
+
+
+@pytest.mark.parametrize(
+    ("claim", "volume"),
+    [
+        ("", {"emptyDir": {"sizeLimit": "3Gi"}}),
+        ("engines", {"persistentVolumeClaim": {"claimName": "engines"}}),
+    ],
+)
+def test_engines_are_kept_on_a_volume(render: Render, claim: str, volume: dict[str, Any]) -> None:
+    """The replica's own, or one that all share, in the folder that the models' configurations name."""
+    cache = {"path": "/engines", "existingClaim": claim, "size": "3Gi"}
+    (deployment,) = select(render({"gpu": {"profile": "l4"}, "engineCache": cache}), "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    assert {"name": "engines", **volume} in spec["volumes"]
+    assert {"name": "engines", "mountPath": "/engines"} in spec["containers"][0]["volumeMounts"]

@@ -97,6 +97,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"gpu": {"profile": "l4", "mig": "1g.5gb"}}, "gpu.mig 1g.5gb is not a slice of gpu.profile l4 (it has none)"),
     ({"gpu": {"profile": "h100", "mig": "1g.5gb"}}, "(1g.10gb, 1g.20gb, 2g.20gb, 3g.40gb, 7g.80gb)"),
     ({"gpu": {"cloud": "gke"}}, "need a gpu.profile"),
+    (
+        {"engineCache": {"existingClaim": "engines"}},
+        "engineCache.existingClaim is engines, but",
+    ),
+    ({"engineCache": {"path": "/tmp"}}, "engineCache.path is /tmp, which is a volume already"),
     ({"multiNode": GROUP}, "multiNode.enabled needs GPUs"),
     ({"multiNode": GROUP, "gpu": {"count": 3}}, "= 16 GPUs, which gpu.count 3 a node does not divide"),
     ({"multiNode": GROUP, "gpu": {"count": 16}}, "fit on one node of gpu.count 16"),

@@ -325,9 +325,22 @@ def test_every_option_is_in_the_configuration(run: Command, model: Path, golden:
     golden("package/all_options.pbtxt", out)
 
 
+def test_a_gpus_configuration_has_a_reason_for_each_number(
+    run: Command, model: Path, golden: Callable[[str, str], None]
+) -> None:
+    """What is assumed and what is estimated says so; a golden file."""
+    code, out, err = run(
+        "package", model, "--dry-run", "--for", "h100-nvl", "--no-warmup", "--engine-cache", "/engines"
+    )
+    assert code == 0, err
+    golden("package/h100_nvl.pbtxt", out)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--for", "l5"], "--for l5 is not a GPU that serve knows"),
+        (["--for", "l4", "--triton", "24.04"], "does not have --model-config-name"),
         (["--preserve-ordering", "--priority-levels", "2"], "preserve_ordering does not work"),
         (["--preferred-batch-size", "9"], "9 is not between 1 and max_batch_size (8)"),
         (["--priority-levels", "2", "--default-priority", "3"], "3 is not between 1 and 2"),

@@ -162,3 +162,28 @@ def test_a_table_of_any_command_fits_its_terminal(
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= columns
     golden(f"terminal/table-{columns}.txt", shown)
+
+
+_INTERRUPTED = """
+import sys
+from serve_cli.streams import open_streams
+
+def interrupt(frame, event, function):
+    if event == "c_return" and "streams" in frame.f_code.co_filename and function.__name__ in ("write", "flush"):
+        sys.setprofile(None)
+        raise KeyboardInterrupt
+
+open_streams()
+sys.stdout.write("once")
+sys.setprofile(interrupt)
+try:
+    sys.stdout.flush()
+except KeyboardInterrupt:
+    sys.stdout.flush()
+"""
+
+
+def test_what_ctrl_c_finds_written_is_not_written_again() -> None:
+    """The result was out, and Ctrl-C came before Python knew: it stands there once."""
+    ended = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, check=True)
+    assert ended.stdout == "once"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from serve_deploy.model_config import format_config
+from serve_deploy.python_models.config import build_python_config
+from serve_deploy.python_models.model import PythonModel
+
 HEAD = """
 from __future__ import annotations
 
@@ -47,3 +51,12 @@ def write_function(folder: Path, code: str, name: str = "post.py", **beside: str
     path = folder / name
     path.write_text(HEAD + code)
     return path
+
+
+def write_python_model(repository: Path, name: str, model: PythonModel) -> Path:
+    """The model as Triton loads it, without manifest and proofs."""
+    config = build_python_config(name, model)
+    for path, content in {**model.files, "config.pbtxt": format_config(config, {}).encode()}.items():
+        (repository / name / path).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name / path).write_bytes(content)
+    return repository / name

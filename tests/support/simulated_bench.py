@@ -1,8 +1,9 @@
-"""A bench whose servers are simulated: the truth is known, measurements are noisy, and a tuning takes seconds."""
+"""A bench whose servers are simulated: the truth is known, measurements are noisy, and a whole tuning takes seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -13,19 +14,42 @@ import numpy as np
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.model_config import parse_config
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
+from serve_deploy.progress import silent
+from serve_deploy.tuning.bench import Bench
+from serve_deploy.tuning.candidates import (
+    BATCH,
+    DELAY,
+    INSTANCES,
+    PREFERRED,
+    Candidate,
+    join_path,
+    read_candidate,
+)
+from serve_deploy.tuning.checkpoint import Checkpoint
 from serve_deploy.tuning.measured import Executions, Measured
-from serve_deploy.tuning.measuring import Measuring
 from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.racing import Contestant, Racing
-from serve_deploy.tuning.ranking import choose_finalists, make_space, rank, simulated_point
-from serve_deploy.tuning.subject import Subject
-from serve_deploy.tuning.tune import make_twins
-from serve_deploy.twin import Batching, Outside, ServedModel, ServerModel, ServiceTimes, Stream, Times, simulate
+from serve_deploy.tuning.result import TuningResult
+from serve_deploy.tuning.subject import Part, Subject, Target
+from serve_deploy.tuning.tune import run_tuning
+from serve_deploy.tuning.twins import simulated_point
+from serve_deploy.twin import (
+    Batching,
+    Ensemble,
+    Outside,
+    ServedModel,
+    ServerModel,
+    ServiceTimes,
+    Step,
+    Stream,
+    Times,
+    simulate,
+)
 
 BASELINE = Candidate.of({BATCH: 4, DELAY: 0, PREFERRED: None, INSTANCES: 1})
 CONFIG = 'name: "m" backend: "python" max_batch_size: 4 dynamic_batching { } instance_group { count: 1 }'
+NOISE, INSTANCE_BYTES = 0.03, 50_000_000
+_PATHS = tuple(path for path, _ in BASELINE.values)
 
 
 @dataclass(frozen=True)
@@ -39,8 +63,8 @@ class Truth:
     largest: int = 32
     outside: float = 0.0002
 
-    def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
-        """The server that a candidate makes of it."""
+    def model(self, candidate: Candidate, noise: float = 1.0, name: str = "m") -> ServedModel:
+        """What a candidate makes of it."""
         times = {}
         for busy in (1, 2, 4, 8):
             slower = 1 + (self.contention - 1) * (busy - 1)
@@ -50,8 +74,8 @@ class Truth:
         if self.contention == 1.0:
             times = {(size, busy): each for (size, busy), each in times.items() if busy == 1}
         preferred = candidate[PREFERRED]
-        model = ServedModel(
-            name="m",
+        return ServedModel(
+            name=name,
             service=ServiceTimes(times),
             max_batch_size=candidate.number(BATCH),
             instances=candidate.number(INSTANCES),
@@ -60,95 +84,208 @@ class Truth:
                 preferred_sizes=preferred if isinstance(preferred, tuple) else (),
             ),
             exclusive=self.exclusive,
+            cores_used=1.0,
         )
-        return ServerModel(models=(model,), outside=Outside(times=Times.constant(self.outside)))
+
+
+@dataclass(frozen=True)
+class Truths:
+    """Models on one server: an ensemble "e" of one after the other, or, with `weights`, a mixed load on each.
+
+    A single one is called "m". More executions than `cores` slow each other.
+    """
+
+    models: Mapping[str, Truth]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    cores: float | None = None
+
+    @classmethod
+    def of(cls, truth: Truth) -> Truths:
+        """One model."""
+        return cls({"m": truth}, {"m": 1.0})
+
+    @property
+    def ensembles(self) -> tuple[Ensemble, ...]:
+        """The ensemble, if there is one."""
+        steps = (Step(name, () if index == 0 else (index - 1,)) for index, name in enumerate(self.models))
+        return () if self.weights else (Ensemble("e", tuple(steps)),)
+
+    @property
+    def targets(self) -> Mapping[str, float]:
+        """What is called."""
+        return self.weights or {"e": 1.0}
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """What stands before each model's paths."""
+        return {name: name if len(self.models) > 1 else "" for name in self.models}
+
+    @property
+    def baseline(self) -> Candidate:
+        """The same for each."""
+        return Candidate.join(BASELINE.placed(prefix) for prefix in self.prefixes.values())
+
+    def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
+        """The server that a candidate makes: of those models that it says something of."""
+        told = {name: candidate.of_model(prefix) for name, prefix in self.prefixes.items()}
+        models = tuple(self.models[name].model(own, noise, name) for name, own in told.items() if own.values)
+        outside = Outside(times=Times.constant(max(truth.outside for truth in self.models.values())))
+        whole = len(models) == len(self.models)
+        return ServerModel(models=models, ensembles=self.ensembles if whole else (), outside=outside, cores=self.cores)
+
+    def stream(self, server: ServerModel, load: Any, rows: int = 1) -> Stream:
+        """The requests to it."""
+        mix = self.targets if len(server.models) == len(self.models) else {server.models[0].name: 1.0}
+        return Stream(load=load, model=", ".join(mix), mix=mix, rows=rows)
 
     def point(
         self, candidate: Candidate, users: int, *, requests: int = 3000, noise: float = 1.0, seed: int = 0
     ) -> Any:
         """What a long measurement of it would say."""
-        result = simulate(
-            self.server(candidate, noise), ClosedLoop(users), requests=max(requests, users * 20), seed=seed
+        server, load = self.server(candidate, noise), ClosedLoop(users)
+        result = simulate(server, [self.stream(server, load)], requests=max(requests, users * 20), seed=seed)
+        return simulated_point(result, load, None)
+
+    def subject(self) -> Subject:
+        """As the tuning knows it."""
+        flows = tuple(SimpleNamespace(ensemble=each) for each in self.ensembles)
+        parts = tuple(
+            Part(_folder(name), BASELINE, truth.largest, self.prefixes[name]) for name, truth in self.models.items()
         )
-        return simulated_point(result, ClosedLoop(users), None)
+        subject = Subject(parts, tuple(Target(*pair) for pair in self.targets.items()))
+        subject.__dict__["flows"] = flows
+        return subject
+
+
+def _folder(name: str) -> Any:
+    return SimpleNamespace(name=name, config=parse_config(CONFIG))
 
 
 @dataclass
-class SimulatedBench:
-    """Measures a truth with noise from run to run; counts what it was asked for."""
+class SimulatedServed:
+    """A simulated server."""
 
-    truth: Truth
-    seed: int
-    noise: float = 0.03
-    measurements: int = 0
-    expected: Path | None = None
-    known: dict[tuple[Candidate, str], Measured] = field(default_factory=dict)
+    candidate: Candidate
+    bytes: int
+    endpoint: Any = None
+    start_seconds: float = 1.0
 
-    def measure(self, candidate: Candidate, shape: Any, purpose: str, *, rows: int = 1, **_: object) -> Measured:
-        """One noisy measurement."""
-        self.measurements += 1
-        drawn = float(np.random.default_rng([self.seed, self.measurements]).lognormal(0, self.noise))
-        server = self.truth.server(candidate, drawn)
-        users = shape.concurrency
-        result = simulate(
-            server, [Stream(load=shape, model="m", rows=rows)], requests=max(1500, users * 30), seed=self.measurements
-        )
+    def memory_bytes(self) -> int:
+        """A process, and one for each instance."""
+        return self.bytes
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+@dataclass
+class SimulatedServers:
+    """Serve every configuration of a truth; `fail` may raise what a server that does not start raises."""
+
+    truths: Truths
+    fail: Callable[[Candidate], None] = lambda _: None
+    description: str = "a simulated Triton"
+    staging: Path = Path()
+    are_parallel: bool = True
+
+    def serve(self, configs: Mapping[str, Any]) -> SimulatedServed:
+        """Start at once."""
+        own = {name: read_candidate(config, _PATHS) for name, config in configs.items()}
+        candidate = Candidate.join(each.placed(self.truths.prefixes[name]) for name, each in own.items())
+        self.fail(candidate)
+        return SimulatedServed(candidate, INSTANCE_BYTES * (1 + sum(each.number(INSTANCES) for each in own.values())))
+
+
+@dataclass
+class SimulatedBench(Bench):
+    """Measures a truth, with noise that depends on nothing but the seed, the candidate and the purpose.
+
+    `interrupt` is called with the number of each measurement before it is made.
+    """
+
+    seed: int = 0
+    noise: float = NOISE
+    interrupt: Callable[[int], None] = lambda _: None
+    _doing: str = ""
+
+    def prepare(self, _options: TuneOptions, _note: Callable[[str], None]) -> None:
+        """Answers are always right."""
+
+    def measure(self, candidate: Candidate, shape: Any, purpose: str, **how: Any) -> Measured:
+        """One measurement, or what the checkpoint has."""
+        self._doing = f"{self.seed} {candidate.values} {purpose}"
+        return super().measure(candidate, shape, purpose, **how)
+
+    def _measure(self, served: Any, about: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:
+        self.interrupt(self.measurements)
+        truths: Truths = self.servers.truths  # type: ignore[attr-defined]
+        seed = int.from_bytes(hashlib.sha256(self._doing.encode()).digest()[:4])
+        server = truths.server(served.candidate, float(np.random.default_rng(seed).lognormal(0, self.noise)))
+        users = shape.concurrency if isinstance(shape, ClosedLoop) else 100
+        result = simulate(server, [truths.stream(server, shape, rows)], requests=max(1500, users * 30), seed=seed)
         point = simulated_point(result, shape, None)
         point = point.model_copy(update={"load": point.load.model_copy(update={"batch_size": rows})})
-        (model,) = server.models
-        busy = 1 if users == 1 else candidate.number(INSTANCES)
-        waits = candidate.number(INSTANCES) if self.truth.exclusive and users > 1 else 1
+        slower = _slowdown(server, result.models)
         return Measured(
             point=point,
             executions=tuple(
-                Executions(batch_size=size, count=count, mean_seconds=model.service.at(size, busy).mean * waits)
-                for size, count in result.model.batch_sizes.items()
+                Executions(
+                    model=truths.prefixes[model.name],
+                    batch_size=size,
+                    count=count,
+                    mean_seconds=_execution_seconds(model, size, users) * slower,
+                )
+                for model, found in zip(server.models, result.models, strict=True)
+                for size, count in found.batch_sizes.items()
             ),
+            memory_bytes=served.memory_bytes(),
         )
 
-    def plan(self, _further: int) -> None:
-        """No estimate."""
 
-    def stop(self, _candidate: Candidate) -> None:
-        """Nothing runs."""
-
-    def stop_all(self) -> None:
-        """Nothing runs."""
+def _execution_seconds(model: ServedModel, size: int, users: int) -> float:
+    busy = 1 if users == 1 else model.instances
+    waits = model.instances if model.exclusive and users > 1 else 1
+    return model.service.at(size, busy).mean * waits
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What a simulated tuning chose, and at how many users."""
-
-    candidate: Candidate
-    concurrency: int
-    measurements: int
-    won: bool
+def _slowdown(server: ServerModel, found: Sequence[Any]) -> float:
+    """How much longer executions took in the mean, by how many there were at a time."""
+    busy = sum(model.mean_busy for model in found)
+    return max(1.0, busy / server.cores) if server.cores else 1.0
 
 
-def tune_simulated(truth: Truth, options: TuneOptions, goal: Goal, seed: int, noise: float = 0.03) -> Tuned:
-    """The whole of a tuning but for the servers: measure, simulate, race."""
-    subject: Any = Subject(SimpleNamespace(name="m", config=parse_config(CONFIG)), BASELINE, truth.largest)  # type: ignore[arg-type]
-    bench: Any = SimulatedBench(truth, seed, noise)
-    settings = Measuring(bench, subject, options, goal).measure_settings()
-    twins = make_twins(options, subject, goal, settings.services)
-    ranked = rank(twins, make_space(options, BASELINE, truth.largest, settings.counts))
-    predictions = (twins.predict(BASELINE), *choose_finalists(ranked, BASELINE, options.finalists))
-    racing = Racing(bench, subject, options, goal, twins.rate, settings.failed)
-    baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
-    winner = racing.pick(baseline, runners, racing.race(baseline, runners))
-    chosen = winner or baseline
-    return Tuned(chosen.candidate, chosen.concurrency, bench.measurements, winner is not None)
+@dataclass
+class Tuning:
+    """A whole tuning of a truth, but for the servers, as often as it is called."""
+
+    truths: Truths
+    options: TuneOptions
+    goal: Goal
+    checkpoint: Path
+    noise: float = NOISE
+    interrupt: Callable[[int], None] = lambda _: None
+    fail: Callable[[Candidate], None] = lambda _: None
+    notes: list[str] = field(default_factory=list)
+
+    def __call__(self) -> TuningResult:
+        """Go on from the checkpoint."""
+        bench = SimulatedBench(
+            self.truths.subject(), SimulatedServers(self.truths, self.fail),
+            Checkpoint(self.checkpoint, note=self.notes.append), None, silent, seed=self.options.seed,
+            noise=self.noise, interrupt=self.interrupt,
+        )  # type: ignore[arg-type]  # fmt: skip
+        return run_tuning(self.options, bench.subject, self.goal, bench, self.notes)
 
 
-def find_best(truth: Truth, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> tuple[float, int]:
+def find_best(truths: Truths, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> tuple[float, int]:
     """The best score that meets the goal, over every configuration and doubling users; and how many that were."""
     best, count = 0.0, 0
-    for values in product(*space.values()):
-        candidate = Candidate.of(dict(zip(space, values, strict=True)))
+    paths = [join_path(prefix, path) for prefix in truths.prefixes.values() for path in space]
+    for values in product(*(tuple(space.values()) * len(truths.models))):
+        candidate = Candidate.of(dict(zip(paths, values, strict=True)))
         users = 1
         while users <= limit:
-            point = truth.point(candidate, users)
+            point = truths.point(candidate, users)
             count += 1
             if goal.is_met(point):
                 best = max(best, goal.score(point))
@@ -156,9 +293,11 @@ def find_best(truth: Truth, goal: Goal, limit: int, space: Mapping[str, tuple[An
     return best, count
 
 
-def reached(truth: Truth, goal: Goal, candidate: Candidate, concurrency: int, limit: int) -> float:
-    """What a configuration truly reaches under the goal, at the best number of users about that of its race."""
-    _, point = find_concurrency(
-        lambda users: truth.point(candidate, users), goal, start=concurrency, limit=limit, budget=8
-    )
+def reached(truths: Truths, goal: Goal, result: TuningResult, limit: int) -> float:
+    """What the configuration found truly reaches under the goal, at the best number of users about that of its race."""
+    chosen = result.winner or result.baseline
+    raced = chosen.measured or chosen.predicted
+    candidate = Candidate.of(chosen.values)
+    start = raced.concurrency if raced and raced.concurrency else 1
+    _, point = find_concurrency(lambda users: truths.point(candidate, users), goal, start=start, limit=limit, budget=8)
     return goal.score(point) if goal.is_met(point) else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 _MODEL = """
@@ -55,5 +56,24 @@ def add_timed_model(
         f'name: "{name}"\nbackend: "python"\n{config}\n'
         'input { name: "x" data_type: TYPE_FP32 dims: [1] }\n'
         'output { name: "y" data_type: TYPE_FP32 dims: [1] }\n'
+    )
+    return folder
+
+
+def add_ensemble(repository: Path, name: str, members: tuple[str, ...], *, max_batch_size: int = 4) -> Path:
+    """Add an ensemble of timed models, one after the other."""
+    folder = repository / name
+    (folder / "1").mkdir(parents=True)
+    tensors = ["x", *(f"after_{member}" for member in members[:-1]), "y"]
+    steps = "\n".join(
+        f'step {{ model_name: "{member}" model_version: -1 input_map {{ key: "x" value: "{taken}" }} '
+        f'output_map {{ key: "y" value: "{given}" }} }}'
+        for member, (taken, given) in zip(members, pairwise(tensors), strict=True)
+    )
+    (folder / "config.pbtxt").write_text(
+        f'name: "{name}"\nplatform: "ensemble"\nmax_batch_size: {max_batch_size}\n'
+        'input { name: "x" data_type: TYPE_FP32 dims: [1] }\n'
+        'output { name: "y" data_type: TYPE_FP32 dims: [1] }\n'
+        f"ensemble_scheduling {{\n{steps}\n}}\n"
     )
     return folder

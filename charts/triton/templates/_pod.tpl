@@ -93,6 +93,10 @@ volumeMounts:
   {{- with include "triton.repositoryMounts" . | trim }}
   {{- . | nindent 2 }}
   {{- end }}
+  {{- with .Values.engineCache.path }}
+  - name: engines
+    mountPath: {{ . }}
+  {{- end }}
   {{- if include "triton.needsSsh" . }}
   - name: ssh
     mountPath: /var/run/ssh
@@ -116,6 +120,16 @@ volumeMounts:
     medium: Memory
     sizeLimit: {{ ternary .Values.multiNode.sharedMemory .Values.resources.sharedMemory .Values.multiNode.enabled }}
 {{- include "triton.repositoryVolumes" . }}
+{{- if .Values.engineCache.path }}
+- name: engines
+  {{- with .Values.engineCache.existingClaim }}
+  persistentVolumeClaim:
+    claimName: {{ . }}
+  {{- else }}
+  emptyDir:
+    sizeLimit: {{ .Values.engineCache.size }}
+  {{- end }}
+{{- end }}
 {{- if include "triton.needsSsh" . }}
 - name: ssh
   secret:

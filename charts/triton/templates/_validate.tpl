@@ -139,6 +139,13 @@
 {{- if and .Values.prePull.images (not .Values.prePull.enabled) -}}
 {{- $problems = append $problems "prePull.images names images, but prePull.enabled is false" -}}
 {{- end -}}
+{{- $engines := .Values.engineCache -}}
+{{- if and $engines.existingClaim (not $engines.path) -}}
+{{- $problems = append $problems (printf "engineCache.existingClaim is %s, but engineCache.path is empty: nothing would be mounted" $engines.existingClaim) -}}
+{{- end -}}
+{{- if has $engines.path (list "/tmp" "/dev/shm" "/mnt/models") -}}
+{{- $problems = append $problems (printf "engineCache.path is %s, which is a volume already; package with --engine-cache and another folder" $engines.path) -}}
+{{- end -}}
 {{- $multi := .Values.multiNode -}}
 {{- if $multi.enabled -}}
 {{- $count := include "triton.gpuCount" . | int -}}

@@ -39,6 +39,7 @@ def infer(options: InferenceOptions, save: Save = None, json: Json = False) -> N
     \b
     serve infer http://localhost:8000 -m digits -i @image.npy
     serve infer grpc://localhost:8001 -m digits -i image=@seven.png --json
+    serve infer http://localhost:8000 -m classify -i image=@cat.jpg
     serve infer http://localhost:8000 -m digits --repository models --json
     serve infer http://localhost:8000 -m sums -i 'a=[1, 2]' -i 'b=[3, 4]' -o out.npz
     serve infer http://localhost:8000 -m speech -i @chunk.npy --sequence-id 7 --sequence-start
@@ -58,7 +59,7 @@ def print_result(result: InferenceResult) -> None:
     errors = output.stderr()
     for note in result.notes:
         errors.print(note, markup=False)
-    values = [item for item in result.outputs if not item.classes]
+    values = [item for item in result.outputs if not item.classes and not item.part_of]
     if values:
         rows = [(item.name, item.data_type, list(item.shape), _shorten(item)) for item in values]
         output.print_table(("output", "type", "shape", "values"), rows)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
@@ -57,7 +59,7 @@ class MeasuredPod:
     """A replica as the sweeps saw it, under its objective, and how each number came about.
 
     `replayed` is the replica that the autoscaler is tried on: under independent arrivals where there is a twin.
-    `watts` is what a replica's GPUs drew at each rate, where that was measured of the only model.
+    `watts` is what a replica's GPUs draw at each rate, where that was measured of every model.
     """
 
     replica: MeasuredReplica
@@ -179,6 +181,20 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
         dropped=tuple(f"{name}, {text}" for name, pod in zip(names, pods, strict=True) for text in pod.dropped),
         cpu_cores=max(cores) if len(cores) == len(pods) else None,
         output=Output.mixed([(each.share, pod.output) for each, pod in zip(traffic, pods, strict=True)]),
+        watts=_mix_watts(pods, work, knee) if all(pod.watts for pod in pods) else (),
+    )
+
+
+def _mix_watts(pods: Sequence[MeasuredPod], work: Sequence[float], knee: float) -> tuple[tuple[float, float], ...]:
+    """What the GPUs draw while models take turns: by its share of the work, what each drew alone when as busy."""
+    levels = sorted({rate / pod.replica.knee_rate for pod in pods for rate, _ in pod.watts})
+
+    def draw(pod: MeasuredPod, level: float) -> float:
+        rates, powers = zip(*pod.watts, strict=True)
+        return float(np.interp(level * pod.replica.knee_rate, rates, powers))
+
+    return tuple(
+        (level * knee, sum(part * draw(pod, level) for part, pod in zip(work, pods, strict=True))) for level in levels
     )
 
 

@@ -100,7 +100,8 @@ def _describe_chart(text: bytes, plan: ChartPlan, models: Sequence[ModelFolder],
     check_name(name)
     description: dict[str, Any] = yaml.safe_load(text)
     names = ", ".join(model.name for model in models)
-    digests = {model.name: (model.config_sha256 or "completed by Triton")[:12] for model in models}
+    served = [model.under(plan.values.server.model_config_name) for model in models]
+    digests = {model.name: (model.config_sha256 or "completed by Triton")[:12] for model in served}
     annotations = description.get("annotations", {}) | {
         "triton-serve/configurations": json.dumps(digests, sort_keys=True)
     }

@@ -17,12 +17,15 @@ from serve_deploy.chart.language_models import (
     note_language_model,
 )
 from serve_deploy.chart.model_source import copies_locally, read_source
+from serve_deploy.chart.named_configs import choose_named, derive_engine_cache, note_engine_cache
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import derive_resources, derive_startup
 from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.scaling import derive_scaling
+from serve_deploy.chart.sequences import derive_affinity, note_sequences
 from serve_deploy.chart.value_paths import DerivedValue, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
+from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.gpu_profiles import find_profile
 from serve_deploy.overrides import find_value, merge_values
@@ -46,6 +49,8 @@ class ChartPlan:
 def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPlan:
     """Derive every value; UsageError or InvalidModelError for what cannot work."""
     release, release_origin = choose_release(models, options.release)
+    named = choose_named(models, options, release)
+    models = named.models
     source = read_source(options.source)
     language = find_language_model(models)
     start = Startup.of(models, copies=copies_locally(source), gpu=options.gpu is not None or language is not None)
@@ -60,7 +65,10 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *(derive_language_gpus(language, options) if language else _derive_gpu(models, options)),
         *derive_resources(models, source, scaling.cpu_cores),
         *derive_startup(start, scaling.cold_start),
+        *named.derived,
+        *derive_engine_cache(models),
         *(derive_weights(language) if language else ()),
+        *derive_affinity(models),
         *_derive_test(models),
         *scaling.derived,
         *_derive_revision(models, options),  # last: it reads every file
@@ -69,7 +77,12 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
     needs = (f"{model.name}: {need}" for model in models for need in model.needs)
     overridden = tuple(mark_overridden(derived, options.overrides))
     told = note_language_model(language) if language else ()
-    return ChartPlan(release, values, overridden, (*needs, *told, *scaling.notes))
+    return ChartPlan(
+        release,
+        values,
+        overridden,
+        (*needs, *told, *named.notes, *note_engine_cache(models), *note_sequences(models), *scaling.notes),
+    )
 
 
 def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:
@@ -87,6 +100,8 @@ def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[st
         problem = check_release(release, model.manifest.onnx_ir_version, model.manifest.onnx_opsets)
         if problem is not None:
             raise InvalidModelError(f"model {model.name}: {problem.message}", hint=problem.hint)
+        for unfit in check_artefacts(model, release) if model.manifest.framework else ():
+            raise InvalidModelError(f"model {model.name}: {unfit.field}: {unfit.message}", hint=unfit.fix)
     return release, origin
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from serve_deploy.chart.language_models import derive_shared_memory
 from serve_deploy.chart.model_source import copies_locally
+from serve_deploy.chart.named_configs import engine_bytes, engine_folders
 from serve_deploy.chart.value_paths import DerivedValue
 from serve_deploy.planning.result import ColdStart
 from serve_deploy.planning.startup import Startup
@@ -16,6 +17,8 @@ from serve_deploy.repository.model_folder import ModelFolder
 GIB, MIB = 2**30, 2**20
 SERVER_MEMORY_BYTES = GIB
 SHARED_MEMORY_BYTES = 256 * MIB
+# What the chart's default of 1 Gi for /tmp has left.
+SPARE_BYTES = 512 * MIB
 _FEWEST_TENTHS_OF_A_CORE = 5
 
 
@@ -24,7 +27,9 @@ def derive_resources(
 ) -> Iterator[DerivedValue]:
     """The cores that a sweep saw in use; memory that the models took when packaged; disk where models are copied."""
     packaged = [(model, model.manifest) for model in models if model.manifest]
-    measured = {model.name: each.verification.memory_bytes for model, each in packaged if each.verification}
+    # What was measured of an ensemble is what its members take.
+    plain = [(model, each.verification) for model, each in packaged if not model.members]
+    measured = {model.name: proof.memory_bytes for model, proof in plain if proof}
     languages = [each.language_model for _model, each in packaged if each.language_model]
     engines = {model.name for model, each in packaged if each.language_model}
     guessed = [model for model in models if model.name not in (*measured, *engines) and not model.members]
@@ -47,10 +52,21 @@ def derive_resources(
     yield _derive_cpu(cpu_cores)
     yield DerivedValue("resources.memory", _quantity(total), " + ".join(parts))
     yield from map(derive_shared_memory, languages)
-    if copies_locally(source):
+    yield from _derive_disk(models, copies=copies_locally(source))
+
+
+def _derive_disk(models: Sequence[ModelFolder], *, copies: bool) -> Iterator[DerivedValue]:
+    """Room for copied models and for TensorRT's engines, where the default has too little."""
+    engines = engine_bytes(models)
+    kept = f" + {_mib(engines)} of TensorRT engines (assumed)" if engines else ""
+    if copies:
         size = sum(model.size_bytes for model in models)
-        origin = f"1 Gi + 1.5 * {_mib(size)} of models, which each replica copies"
-        yield DerivedValue("resources.ephemeralStorage", _quantity(GIB + 1.5 * size), origin)
+        origin = f"1 Gi + 1.5 * {_mib(size)} of models, which each replica copies{kept}"
+        yield DerivedValue("resources.ephemeralStorage", _quantity(GIB + 1.5 * size + engines), origin)
+    elif engines > SPARE_BYTES:
+        yield DerivedValue("resources.ephemeralStorage", _quantity(2 * GIB + engines), f"2 Gi{kept}")
+        if not engine_folders(models):
+            yield DerivedValue("resources.temporary", _quantity(GIB + engines), f"1 Gi{kept}")
 
 
 def _derive_cpu(cores: float | None) -> DerivedValue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from serve_deploy.checking.language_model_rules import check_engine, engine_of, note_engine
 from serve_deploy.checking.manifest_rules import check_files, check_served
 from serve_deploy.manifest import MANIFEST_NAME
-from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble
+from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble, named_config_path
 from serve_deploy.model_config.backend_names import find_backend
 from serve_deploy.model_config.backend_rules import note_parameters
+from serve_deploy.model_config.framework_rules import note_framework
 from serve_deploy.model_config.problem import did_you_mean
+from serve_deploy.model_config.state_rules import check_state_traps
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, REPORT_CUSTOM_METRICS, ModelFolder
 from serve_deploy.tensors.types import DataType
@@ -26,7 +29,15 @@ def check_folder(folder: ModelFolder) -> tuple[Problem, ...]:
     if not folder.is_model and not _loose_files(folder):
         fix = "move it out of the repository"
         return (Problem("", "Triton loads every folder as a model, and this is not a model", fix),)
-    return tuple(problem for rule in _RULES for problem in rule(folder))
+    return (*(problem for rule in _RULES for problem in rule(folder)), *_check_named(folder))
+
+
+def _check_named(folder: ModelFolder) -> Iterator[Problem]:
+    """What is wrong with a configuration that is chosen by name: Triton does not fall back to config.pbtxt then."""
+    for name in folder.named:
+        under = folder.under(name)
+        for problem in (*(each for rule in _NAMED_RULES for each in rule(under)), *check_served(under, exact=False)):
+            yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")
 
 
 def note_folder(folder: ModelFolder) -> Iterator[str]:
@@ -42,6 +53,8 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         if group.count < 0:
             yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
     yield from note_parameters(config)
+    yield from note_framework(config)
+    yield from _note_named(folder)
     if config.backend == "vllm" and not folder.reports_custom_metrics:
         yield f"Triton's metrics do not show vLLM's load; to scale on its own, add {REPORT_CUSTOM_METRICS}"
     yield from note_engine(folder)
@@ -49,11 +62,28 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         return
     if manifest.language_model:
         yield f"never loaded when it was packaged: {manifest.language_model.not_verified}"
+    elif manifest.framework and manifest.verification is None:
+        yield f"never loaded when it was packaged: {manifest.framework.not_verified}"
     elif manifest.verification is None:
         yield "packaged without verification: its outputs were never compared with ONNX Runtime's"
     unknown = {*folder.versions} - {document.version for document in (manifest, *manifest.other_versions)}
     if unknown:
         yield f"version {', '.join(map(str, sorted(unknown)))} is not in the manifest: serve did not package it"
+
+
+def _note_named(folder: ModelFolder) -> Iterator[str]:
+    if folder.named:
+        yield f"read, not loaded: {', '.join(map(named_config_path, folder.named))}"
+    yield from _note_engines(folder, CONFIG_NAME)
+    for name in folder.named:
+        yield from _note_engines(folder.under(name), named_config_path(name))
+
+
+def _note_engines(folder: ModelFolder, file: str) -> Iterator[str]:
+    """Engines that versions would share: ONNX Runtime knows them by the names of nodes, not by their weights."""
+    if folder.engine_cache and len(folder.served_versions) > 1:
+        kept = f"{folder.engine_cache} keeps the TensorRT engines of several versions"
+        yield f"{file}: {kept}: one can be given another's weights"
 
 
 def _loose_files(folder: ModelFolder) -> list[str]:
@@ -79,6 +109,7 @@ def _check_name(folder: ModelFolder) -> Iterator[Problem]:
 
 def _check_config(folder: ModelFolder) -> Iterator[Problem]:
     yield from check_config(folder.config, folder.name)
+    yield from check_state_traps(folder.config)
 
 
 def _check_backend(folder: ModelFolder) -> Iterator[Problem]:
@@ -136,11 +167,14 @@ def _check_versions(folder: ModelFolder) -> Iterator[Problem]:
     for entry in sorted(folder.path.iterdir()):
         if entry.is_dir() and re.fullmatch(r"0[0-9]+", entry.name):
             yield Problem(entry.name, "Triton ignores a version with a leading zero", f"rename it to {int(entry.name)}")
+    if not folder.versions:
+        yield Problem("", "there is no version folder", _fix_missing_version(folder))
+
+
+def _check_policy(folder: ModelFolder) -> Iterator[Problem]:
     for version in folder.config.version_policy.specific.versions:
         if folder.versions and version not in folder.versions:
             yield Problem("version_policy", f"version {version} does not exist", "package it, or remove it here")
-    if not folder.versions:
-        yield Problem("", "there is no version folder", _fix_missing_version(folder))
 
 
 def _fix_missing_version(folder: ModelFolder) -> str:
@@ -158,12 +192,14 @@ def _check_model_files(folder: ModelFolder) -> Iterator[Problem]:
         yield Problem(f"{version}/{name}", "the model's file is missing", fix)
 
 
+_NAMED_RULES = (_check_config, _check_backend, _check_files_beside, _check_policy)
 _RULES: tuple[Callable[[ModelFolder], Iterator[Problem]], ...] = (
     _check_readable,
     _check_name,
     _check_config,
     _check_backend,
     _check_files_beside,
+    _check_policy,
     _check_versions,
     _check_model_files,
     check_engine,

@@ -29,15 +29,18 @@ def check_files(folder: ModelFolder) -> Iterator[Problem]:
             )
 
 
-def check_served(folder: ModelFolder) -> Iterator[Problem]:
-    """Whether configuration and labels, which all versions share, are those that each served one was packaged with."""
+def check_served(folder: ModelFolder, *, exact: bool = True) -> Iterator[Problem]:
+    """Whether configuration and labels, which all versions share, are those that each served one was packaged with.
+
+    Without `exact`, the batch may be smaller.
+    """
     manifest = folder.manifest
     if manifest is None or folder.config_text is None or CONFIG_NAME in folder.errors:
         return
     for document in (manifest, *manifest.other_versions):
         if document.version in folder.served_versions:
             yield from _compare_tensors(folder, document)
-            yield from _compare_batch(folder, document, newest=document is manifest)
+            yield from _compare_batch(folder, document, newest=exact and document is manifest)
             yield from _compare_labels(folder, document)
 
 

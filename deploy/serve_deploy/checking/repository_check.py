@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
+from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.checking.language_model_rules import engine_of
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
-from serve_deploy.model_config import CONFIG_NAME, Problem, check_against_model, check_ensemble_members
+from serve_deploy.model_config import (
+    CONFIG_NAME,
+    Problem,
+    check_against_model,
+    check_ensemble_members,
+    named_config_path,
+    note_ensemble_requests,
+)
+from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.triton.lacking import explain_lack
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.staging import find_unservable_names
 
@@ -24,15 +34,6 @@ if TYPE_CHECKING:
 
 _REFUSED = "Triton refuses it: "
 Verdict = Literal["well", "broken", "not_tried"]
-# What Triton says where this machine's Triton lacks something that the production container has.
-_LACKS = (
-    ("unable to find backend library", "this machine's Triton does not have the backend"),
-    ("needs the native onnxruntime backend", "it needs the native ONNX Runtime backend of the container"),
-    ("has kind KIND_GPU but", "this machine has no GPU"),
-    # Without a kind, the GPUs that are listed make it one of the CPU where they are not there.
-    ("has kind KIND_CPU but specifies", "this machine does not have the GPUs"),
-    ("openvino", "this machine's Triton does not have OpenVINO"),
-)
 
 
 @dataclass(frozen=True)
@@ -138,19 +139,20 @@ def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
     problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
+    problems += check_artefacts(folder, release)
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
-    marked = (words for state in refused for mark, words in _LACKS if mark in state.reason)
+    marked = (words for state in refused if (words := explain_lack(state.reason)))
     # What an ensemble is refused for quotes the reasons of its members.
     lacks = None if problems or folder.members else next(marked, None)
     if loaded and not problems and engine_of(folder) == "tensorrtllm":
         lacks = "it needs TensorRT-LLM and a GPU"
-    if loaded is None or (refused and not lacks):
-        problems += _compare_with_model(folder)
+    problems += _compare_with_model(folder, own=loaded is None or (bool(refused) and not lacks))
     if loaded and not lacks and not problems:
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
-    notes = [*note_folder(folder), *_note_needs(folder)]
+    configs = {name: other.config for name, other in folders.items()}
+    notes = [*note_folder(folder), *_note_needs(folder), *note_ensemble_requests(folder.config, configs)]
     if lacks:
         notes.append(f"not tried here: {lacks}")
     if loaded and folder.name in loaded.left_out:
@@ -161,9 +163,25 @@ def _check_model(
 
 
 def _check_members(folder: ModelFolder, folders: Mapping[str, ModelFolder]) -> list[Problem]:
+    """An ensemble and its members, as config.pbtxt has them and under each name that one of them has a file for."""
+    if not folder.members:
+        return []
+    problems = list(_check_together(folder, folders))
+    named = {
+        name for each in (folder.name, *folder.members) for name in (folders[each].named if each in folders else ())
+    }
+    for name in sorted(named):
+        under = {each: other.under(name) for each, other in folders.items()}
+        for problem in _check_together(under[folder.name], under):
+            if problem not in problems:
+                problems.append(replace(problem, field=f"with --model-config-name={name}: {problem.field}"))
+    return problems
+
+
+def _check_together(folder: ModelFolder, folders: Mapping[str, ModelFolder]) -> Iterator[Problem]:
     models = {name: other.config for name, other in folders.items() if other.is_model}
     served = {name: other.served_versions for name, other in folders.items()}
-    return list(check_ensemble_members(folder.name, folder.config, models, served))
+    yield from check_ensemble_members(folder.name, folder.config, models, served)
 
 
 def _check_release(folder: ModelFolder, release: str) -> Iterator[Problem]:
@@ -206,19 +224,26 @@ def _check_operators(folder: ModelFolder, model: OnnxModel, release: str) -> Inv
     return check_operators(release, uses, ir_version=model.ir_version, opsets=model.opsets)
 
 
-def _compare_with_model(folder: ModelFolder) -> Iterator[Problem]:
-    """What ONNX Runtime reports of the newest version against the configuration; silent where it does not load."""
+def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
+    """What ONNX Runtime reports of the newest version against the configurations; `own` is config.pbtxt."""
     from serve_deploy.onnx.session import open_model
 
-    if not folder.onnx_files:
+    keeps_state = bool(folder.config.sequence_batching.state)  # which Triton compares with nothing
+    if not folder.onnx_files or not (own or folder.named or keeps_state):
         return
     file = folder.onnx_files[-1]
     try:
-        signature = open_model(file).signature
+        signature = open_model(file, prepack=False).signature
     except InvalidModelError as error:
-        yield _file_problem(folder, file, error)
+        if own:
+            yield _file_problem(folder, file, error)
         return
-    yield from check_against_model(folder.config, signature)
+    if own:
+        yield from check_against_model(folder.config, signature)
+    yield from compare_states(folder.config, signature)
+    for name in folder.named:
+        for problem in check_against_model(folder.under(name).config, signature):
+            yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")
 
 
 def _file_problem(folder: ModelFolder, file: Path, error: InvalidModelError) -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import zip_longest
 from typing import Any
 
 from serve_deploy.endpoint.address import Endpoint
@@ -44,7 +45,15 @@ def send_request(
         raise EndpointError(f"{endpoint.url}: the reply is not an inference reply of Triton: {error}") from error
 
 
-def send_together(connection: GrpcConnection, model: Model, samples: Sequence[Sample]) -> list[Outputs]:
-    """Send all requests at once over one channel and wait for every reply, in the order of the samples."""
-    requests = [grpc_request(model, "", sample) for sample in samples]
+def send_together(
+    connection: GrpcConnection,
+    model: Model,
+    samples: Sequence[Sample],
+    parameters: Sequence[Mapping[str, Any]] = (),
+) -> list[Outputs]:
+    """Send all requests at once over one channel and wait for every reply, in the order of the samples.
+
+    `parameters` are those of each request, such as its sequence.
+    """
+    requests = [grpc_request(model, "", sample, parameters=own) for sample, own in zip_longest(samples, parameters)]
     return [grpc_outputs(reply) for reply in connection.call_together("ModelInfer", requests)]

@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,35 @@ def move_into_place(staged: Path, destination: Path, *, replace: bool, rename: R
             _swap_in_two_steps(staged, destination)
 
 
+def move_all(moves: Sequence[tuple[Path, Path, bool]], *, rename: Rename = rename_with_flags) -> None:
+    """Move staged folders to their destinations, each with whether it replaces one; an error takes back all of them."""
+    with interrupts_deferred():
+        done: list[tuple[Path, Path, bool]] = []
+        try:
+            for staged, destination, replace in moves:
+                move_into_place(staged, destination, replace=replace, rename=rename)
+                done.append((staged, destination, replace))
+        except BaseException:
+            for staged, destination, replace in reversed(done):
+                _take_back(staged, destination, replace=replace)
+            raise
+
+
+def _take_back(staged: Path, destination: Path, *, replace: bool) -> None:
+    """The old folder back in its place: it waits at `staged` where the two were exchanged, else aside."""
+    aside = _aside(staged, destination)
+    if staged.exists():
+        aside.parent.mkdir(exist_ok=True)
+        staged.rename(aside)
+    destination.rename(staged)
+    if replace:
+        aside.rename(destination)
+
+
+def _aside(staged: Path, destination: Path) -> Path:
+    return staged.parent / REPLACED / destination.name
+
+
 def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:
     with suppress(FileExistsError):
         if rename(staged, destination, _NO_REPLACE):
@@ -80,8 +109,8 @@ def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:
 def _swap_in_two_steps(staged: Path, destination: Path) -> None:
     # For file systems that cannot exchange two names at once. A kill between the two renames leaves the old folder
     # in staging, from where the next run puts it back.
-    aside = staged.parent / REPLACED / destination.name
-    aside.parent.mkdir()
+    aside = _aside(staged, destination)
+    aside.parent.mkdir(exist_ok=True)
     destination.rename(aside)
     try:
         staged.rename(destination)

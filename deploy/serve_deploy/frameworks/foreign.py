@@ -15,12 +15,17 @@ _MOST_BYTES = 1 << 20
 _RUNS_CODE = "a pickle runs whatever code is in it when it is loaded, and no backend of Triton's reads one"
 # What the first class of a pickle says about it, and what its library writes in its place.
 _IN_PLACE = (
-    ("sklearn", "export it to ONNX with skl2onnx, or a forest with treelite.sklearn.import_model(…).serialize(FILE)"),
+    (
+        "sklearn",
+        "load it in a Python file of yours, and name it: serve package load.py:model; or save a forest with"
+        " treelite.sklearn.import_model(…).serialize(FILE)",
+    ),
     ("xgboost", "load it where it was made, and save it with model.save_model('model.ubj')"),
     ("lightgbm", "load it where it was made, and save it with model.booster_.save_model('model.txt')"),
     (
         "torch",
-        "load it where it was made, and save torch.jit.trace(model, example) or export it with torch.onnx.export",
+        "load it in a Python file of yours, and name it: serve package load.py:model; or save"
+        " torch.jit.trace(model, example)",
     ),
     ("catboost", "load it where it was made, and save it with model.save_model('model.onnx', format='onnx')"),
 )

@@ -172,5 +172,5 @@ def _origins(read: Tensor | None, given: TensorSpec | None) -> Iterator[str]:
 def _missing(artefact: Artefact, what: str) -> InvalidModelError:
     example = artefact.suggestion or "x FP32 [-1, 4] -> y FP32 [-1, 2]"
     return InvalidModelError(
-        f"{artefact.source} does not tell {what}", hint=f"give it, as in `signature={example}`; -1 is any size"
+        f"{artefact.source} does not tell {what}", hint=f"give it, as in `signature='{example}'`; -1 is any size"
     )

@@ -44,14 +44,18 @@ def find_kind(path: Path) -> Kind | None:
     return None if path.is_dir() or not path.is_file() else _by_suffix(path)
 
 
-def read_artefact(path: Path, parameters: Parameters) -> Artefact:
-    """Read a model file or folder of any framework but ONNX; InvalidModelError where it is none, or not whole."""
+def read_artefact(path: Path, parameters: Parameters, *, any_name: bool = False) -> Artefact:
+    """Read a model file or folder of any framework but ONNX; InvalidModelError where it is none, or not whole.
+
+    With `any_name` its suffix may be that of something else.
+    """
     kind = find_kind(path)
     if kind is None:
         raise InvalidModelError(f"{path} is of no framework that serve knows", hint="export the model to ONNX")
     if not path.is_dir():
         _require_content(path, kind)
-        _require_suffix(path, kind)
+        if not any_name:
+            _require_suffix(path, kind)
     return kind.read(path, parameters)
 
 

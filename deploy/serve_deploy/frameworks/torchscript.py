@@ -69,7 +69,8 @@ def _require_code(path: Path, archive: Archive) -> None:
     if archive.has("data.pkl"):
         raise InvalidModelError(
             f"{path} holds weights or a pickled module, not a program: Triton's PyTorch backend cannot run it",
-            hint="load it in Python and save torch.jit.trace(model, example), or export it with torch.onnx.export",
+            hint="load it in a Python file of yours, and name it: serve package load.py:model; or save"
+            " torch.jit.trace(model, example)",
         )
     raise InvalidModelError(f"{path} is a zip archive, but not of PyTorch's", hint="name the model's file itself")
 

@@ -25,7 +25,8 @@ _LOOKS_LIKE_A_VALUE = tuple('@[{"-+.0123456789')
 def read_inputs(model: Model, given: Sequence[str], *, scale: Scale = "auto") -> tuple[dict[str, Array], list[str]]:
     """Read `NAME=VALUE` texts (a single input may leave its name out); also say what was done to pictures.
 
-    A value is @file (.npy, .npz, .json, a picture, or for strings any file), JSON, or plain text for strings.
+    A value is @file (.npy, .npz, .json, a picture, or any file where the input takes strings or bytes), JSON, or plain
+    text for strings.
     Raises UsageError, with the model's inputs, for whatever does not fit.
     """
     arrays: dict[str, Array] = {}
@@ -92,11 +93,17 @@ def _read_file(model: Model, tensor: TensorSpec, path: Path, scale: Scale) -> tu
                 return arrays[key], None
         if path.suffix == ".json":
             content = json.loads(path.read_text(encoding="utf-8"))
-            return (_as_strings(content) if tensor.data_type is DataType.BYTES else np.array(content)), None
+            if tensor.data_type is not DataType.BYTES:
+                return np.array(content), None
+            if isinstance(content, str | list):
+                return _as_strings(content), None
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"input {tensor.name}: {path} cannot be read: {error}", hint=model.input_list) from error
-    if tensor.data_type is DataType.BYTES:
-        return _as_strings(path.read_bytes()), None
+    dims = tensor.shape[1:] if model.max_batch_size else tensor.shape
+    if tensor.data_type is DataType.BYTES or (tensor.data_type is DataType.UINT8 and dims == (-1,)):
+        content = path.read_bytes()
+        array = _as_strings(content) if tensor.data_type is DataType.BYTES else np.frombuffer(content, np.uint8)
+        return array, f"{path.name}: {len(content):,} bytes as they are"
     if path.suffix.lower() in SUFFIXES:
         return _read_picture(model, tensor, path, scale)
     raise UsageError(f"input {tensor.name}: {path} is not a .npy, .npz, .json or picture file", hint=model.input_list)

@@ -26,7 +26,7 @@ class InferenceOptions:
     inputs: Annotated[
         tuple[str, ...],
         Option(
-            "@x.npy, @x.npz, @x.json, @picture.png, JSON, or text for strings; repeatable.",
+            "@x.npy, @x.npz, @x.json, @picture.png, any @file for strings, JSON, or text; repeatable.",
             metavar="[NAME=]VALUE",
             group=_INPUTS,
         ),

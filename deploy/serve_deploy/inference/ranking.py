@@ -52,6 +52,20 @@ def rank(row: Array, count: int, labels: Mapping[int, str]) -> tuple[ClassScore,
     return tuple(ClassScore(int(index), labels.get(int(index), ""), float(row[index])) for index in order)
 
 
+def pair_labels(labels: Array, scores: Array, indices: Array | None) -> tuple[tuple[ClassScore, ...], ...]:
+    """Rows of labels that a model returns itself, with their scores, in its order; without indices by their place."""
+    rows = []
+    for number, (names, values) in enumerate(zip(labels, scores, strict=True)):
+        places = range(len(names)) if indices is None else indices[number]
+        rows.append(
+            tuple(
+                ClassScore(int(place), name.decode("utf-8", "replace"), float(value))
+                for place, name, value in zip(places, names, values, strict=True)
+            )
+        )
+    return tuple(rows)
+
+
 def read_labels(classes: Array) -> dict[int, str]:
     """The labels by index, from what Triton's classification extension returns: `score:index:label`."""
     texts = [text.decode("utf-8", "replace").split(":", 2) for text in classes.flat]

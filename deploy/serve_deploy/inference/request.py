@@ -6,7 +6,7 @@ import io
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,15 @@ from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.atomic import write_atomically
 from serve_deploy.inference.missing_inputs import collect_inputs
 from serve_deploy.inference.options import InferenceOptions
-from serve_deploy.inference.ranking import ClassScore, can_be_labelled, can_be_ranked, rank, read_labels, split_rows
+from serve_deploy.inference.ranking import (
+    ClassScore,
+    can_be_labelled,
+    can_be_ranked,
+    pair_labels,
+    rank,
+    read_labels,
+    split_rows,
+)
 from serve_deploy.inference.sequence import sequence_parameters
 from serve_deploy.progress import Progress, silent
 
@@ -32,13 +40,17 @@ _LABELLED_CLASSES = 5
 
 @dataclass(frozen=True)
 class InferenceOutput:
-    """One output: its values (BF16 as float32, strings as bytes), and each row's highest classes where it has any."""
+    """One output: its values (BF16 as float32, strings as bytes), and each row's highest classes where it has any.
+
+    `part_of` names the output whose classes these values are in, where the model returns labels itself.
+    """
 
     name: str
     data_type: str
     shape: tuple[int, ...]
     data: Array
     classes: tuple[tuple[ClassScore, ...], ...] = ()
+    part_of: str = ""
 
     @property
     def readable(self) -> Array:
@@ -103,7 +115,8 @@ def infer(
         notes.append("classes without their labels: asking for those too would go on with the sequence")
     elif labelled:
         labels |= _ask_labels(model, answer, labelled, send)
-    outputs = tuple(_read_output(model, options, name, array, labels.get(name)) for name, array in answer.items())
+    read = [_read_output(model, options, name, array, labels.get(name)) for name, array in answer.items()]
+    outputs = _join_labels(read, options.top, batched=model.max_batch_size > 0)
     return InferenceResult(
         options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
     )
@@ -147,6 +160,28 @@ def _ask_labels(
     batched = model.max_batch_size > 0
     sizes = {name: split_rows(answer[name], batched=batched).shape[1] for name in names if answer[name].size}
     return {name: read_labels(classes) for name, classes in send(wanted=sizes).items()} if sizes else {}
+
+
+def _join_labels(outputs: list[InferenceOutput], top: int | None, *, batched: bool) -> tuple[InferenceOutput, ...]:
+    """Strings beside floats of the same shape are labels and their scores, and integers beside them the indices."""
+    for labels in outputs:
+        alike = [other for other in outputs if other.shape == labels.shape and other.shape and other.data.size]
+        scores = [other for other in alike if other.data.dtype.kind == "f"]
+        indices = [other for other in alike if other.data.dtype.kind in "iu"]
+        if labels.data_type != "BYTES" or len(scores) != 1 or len(indices) > 1 or top == 0:
+            continue
+        rows = [split_rows(other.data, batched=batched)[:, :top] for other in (labels, *scores, *indices)]
+        classes = pair_labels(rows[0], rows[1], rows[2] if indices else None)
+        parts = [other.name for other in (*scores, *indices)]
+        return tuple(
+            replace(output, classes=classes)
+            if output is labels
+            else replace(output, part_of=labels.name, classes=())
+            if output.name in parts
+            else output
+            for output in outputs
+        )
+    return tuple(outputs)
 
 
 def _read_output(

@@ -8,7 +8,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -117,7 +117,13 @@ class Session:
         if self.tokens and measurement.answers:
             generation = self.tokens.conclude(measurement.answers, lasted)
             point = point.model_copy(update={"generation": generation})
+        self._keep(point, measurement, ends)
+
+    def _keep(self, point: Point, _measurement: Measurement, _ends: Mapping[int, PeriodEnd]) -> None:
         self.points.append(point)
+
+    def _open_measurement(self, start: float) -> Measurement:
+        return Measurement(start, self.tokens.begin(start) if self.tokens else None)
 
     def _prepare(self, shape: LoadShape) -> bool:
         failure = self.seat.workers.prepare(Prepare(shape, self._connections_each))
@@ -145,8 +151,7 @@ class Session:
         )
 
     def _carry_out(self, plan: PeriodPlan, pulse: Pulse) -> tuple[Measurement, dict[int, PeriodEnd]]:
-        answers = self.tokens.begin(plan.start) if self.tokens else None
-        measurement, ends = Measurement(plan.start, answers), dict[int, PeriodEnd]()
+        measurement, ends = self._open_measurement(plan.start), dict[int, PeriodEnd]()
         for worker, message in self.seat.workers.measure(plan):
             if isinstance(message, SampleBlock):
                 measurement.add(worker, message)
@@ -172,12 +177,15 @@ class Session:
     def _statistics(self) -> dict[str, list[Document]]:
         if self.control is None:
             return {}
-        names = {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
         try:
-            return {name: self.control.statistics(name, version) for name, version in names.items()}
+            return {name: self.control.statistics(name, version) for name, version in self._executing().items()}
         except EndpointError as error:
             self._note(f"no statistics from the server: {error.message}")
             return {}
+
+    def _executing(self) -> dict[str, str]:
+        """The versions of the models that execute requests, by name."""
+        return {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

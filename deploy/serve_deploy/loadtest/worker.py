@@ -20,6 +20,7 @@ from typing import Any
 from serve_deploy.arrivals.schedule import Schedule, split_evenly
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
+from serve_deploy.loadtest.interleaved import CODES, Interleaved, InterleavedExchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
 from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
 from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
@@ -150,7 +151,7 @@ class Worker:
     def _flush(self, period: ClosedPeriod | OpenPeriod) -> None:
         block = self._exchange.recorder.take(period.in_flight, self._exchange.count_pieces())
         self._send(block)
-        outcomes = set(array("d", block.rows)[3::4])
+        outcomes = {outcome % CODES for outcome in array("d", block.rows)[3::4]}
         if outcomes and self._losses().issuperset(outcomes):
             self._lost_flushes += 1
         elif SUCCEEDED in outcomes:
@@ -181,7 +182,8 @@ class Worker:
 
 def _open_exchange(job: Job) -> Exchange:
     if not isinstance(job.source, Prompting):
-        return Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
+        opened = InterleavedExchange if isinstance(job.source, Interleaved) else Exchange
+        return opened(job.source.open(job.worker, job.workers), job.timeout_seconds)
     from serve_deploy.loadtest.clients.generation_exchange import GenerationExchange
 
     prompter = job.source.open(job.worker, job.workers)

@@ -34,18 +34,18 @@ ACCELERATORS = {"gpu": ("tensorrt", "cuda"), "cpu": ("openvino",)}
 class Optimization:
     """An execution accelerator of Triton's ONNX Runtime backend, with the keys that Triton passes on to it."""
 
-    accelerator: Literal["tensorrt", "openvino"]
+    accelerator: Literal["tensorrt", "cuda", "openvino"]
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_optimization(text: str) -> Optimization:
-    """Read `openvino`, `tensorrt`, `tensorrt:fp16` or `tensorrt:fp16,trt_engine_cache_enable=1`."""
+    """Read `openvino`, `cuda`, `tensorrt`, `tensorrt:fp16` or `tensorrt:fp16,trt_engine_cache_enable=1`."""
     name, _, rest = text.partition(":")
-    if name == "openvino" and not rest:
-        return Optimization("openvino")
+    if name in ("openvino", "cuda") and not rest:
+        return Optimization("openvino" if name == "openvino" else "cuda")
     if name != "tensorrt":
         raise UsageError(
-            f"`optimization={text}` is not an accelerator of Triton's", hint="use tensorrt[:fp16] or openvino"
+            f"`optimization={text}` is not an accelerator of Triton's", hint="use tensorrt[:fp16], cuda or openvino"
         )
     parameters = dict(_parse_parameter(item) for item in rest.split(",") if item)
     return Optimization("tensorrt", parameters)

@@ -6,6 +6,7 @@ from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy
+from serve_deploy.model_config.sequence_batching import sequence_message
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 # A message in protobuf's JSON form: a field of None is not set, an empty message is.
@@ -18,7 +19,8 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     require_batch_axis(signature, max_batch_size)
-    batched = max_batch_size > 0
+    batched, sequences = max_batch_size > 0, options.sequences
+    hidden = sequences.served_by_triton if sequences else frozenset()
     message = {
         "name": options.name,
         "backend": options.backend.name,
@@ -27,13 +29,16 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
         "version_policy": version_policy_message(options.version_policy),
         "input": [
             {**_tensor(spec, batched=batched), "optional": spec.optional}
-            for spec in client_inputs(signature, max_batch_size)
+            for spec in client_inputs(signature, max_batch_size, optional=options.backend.batches_optional)
+            if spec.name not in hidden
         ],
         "output": [
             {**_tensor(spec, batched=batched), "label_filename": options.label_files.get(spec.name)}
             for spec in signature.outputs
+            if spec.name not in hidden
         ],
-        "dynamic_batching": _dynamic_batching(max_batch_size, options),
+        "dynamic_batching": None if sequences else _dynamic_batching(max_batch_size, options),
+        "sequence_batching": sequence_message(sequences, options, batched=batched) if sequences else None,
         "instance_group": [_instances(options)],
         "parameters": _parameters(options),
         "optimization": _optimization(options),
@@ -43,9 +48,9 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
     return ParseDict(message, ModelConfig())
 
 
-def client_inputs(signature: ModelSignature, max_batch_size: int) -> tuple[TensorSpec, ...]:
-    """The inputs to list: Triton allows optional ones (initializers with a default) only without batching."""
-    return tuple(spec for spec in signature.inputs if max_batch_size == 0 or not spec.optional)
+def client_inputs(signature: ModelSignature, max_batch_size: int, *, optional: bool = False) -> tuple[TensorSpec, ...]:
+    """The inputs to list; of ONNX, Triton allows optional ones (initializers with a default) only without batching."""
+    return tuple(spec for spec in signature.inputs if optional or max_batch_size == 0 or not spec.optional)
 
 
 def require_batch_axis(signature: ModelSignature, max_batch_size: int) -> None:
@@ -145,9 +150,10 @@ def _parameters(options: ConfigOptions) -> Message:
 def _optimization(options: ConfigOptions) -> Message | None:
     if options.optimization is None:
         return None
-    device = "gpu" if options.optimization.accelerator == "tensorrt" else "cpu"
+    device = "cpu" if options.optimization.accelerator == "openvino" else "gpu"
     if device == "gpu" and options.kind == "cpu":
-        raise UsageError("TensorRT runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
+        name = {"tensorrt": "TensorRT", "cuda": "CUDA"}[options.optimization.accelerator]
+        raise UsageError(f"{name} runs only on GPUs, but the instances are on the CPU", hint="leave out `cpu`")
     item = {"name": options.optimization.accelerator, "parameters": dict(options.optimization.parameters)}
     return {"execution_accelerators": {f"{device}_execution_accelerator": [item]}}
 

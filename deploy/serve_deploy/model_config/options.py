@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.accelerators import Optimization, parse_optimization
+from serve_deploy.model_config.sequence_batching import SequenceBatching
 from serve_deploy.option import Made, Option
 
 InstanceKind = Literal["cpu", "gpu"]
@@ -137,13 +138,17 @@ class WarmupInput:
 
 @dataclass(frozen=True)
 class BackendSettings:
-    """What serves the model, its parameters, and why, by path in config.pbtxt; `runs` is what an instance is."""
+    """What serves the model, its parameters, and why, by path in config.pbtxt; `runs` is what an instance is.
+
+    `batches_optional` says that it can batch while an input is left out.
+    """
 
     name: str = "onnxruntime"
     platform: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     runs: str = "ONNX Runtime session"
+    batches_optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +169,7 @@ class ConfigOptions:
         Optimization | None,
         Option(
             "An accelerator; tensorrt also takes its keys, as in tensorrt:fp16,trt_engine_cache_enable=1.",
-            metavar="tensorrt[:fp16]|openvino",
+            metavar="tensorrt[:fp16]|cuda|openvino",
             group=_DEVICES,
             read=parse_optimization,
         ),
@@ -194,6 +199,7 @@ class ConfigOptions:
     label_files: Mapping[str, str] = field(default_factory=dict)
     warmup: tuple[WarmupInput, ...] = ()
     warmup_batch_sizes: tuple[int, ...] = (1,)
+    sequences: SequenceBatching | None = None
 
     @property
     def kind(self) -> InstanceKind | None:

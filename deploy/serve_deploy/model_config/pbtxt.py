@@ -12,6 +12,7 @@ from serve_deploy.errors import InvalidModelError
 from serve_deploy.model_config.problem import did_you_mean
 
 CONFIG_NAME = "config.pbtxt"
+CONFIGS_FOLDER = "configs"
 _COMMENT_COLUMN = 48
 # What other tools call Triton's types.
 _TYPES = {
@@ -22,7 +23,7 @@ _TYPES = {
 _WRITTEN_ZEROS = frozenset(
     {
         "max_batch_size", "input.reshape.shape", "output.reshape.shape",
-        "dynamic_batching.max_queue_delay_microseconds",
+        "dynamic_batching.max_queue_delay_microseconds", "sequence_batching.control_input.control.kind",
         "dynamic_batching.default_queue_policy.timeout_action",
         "dynamic_batching.default_queue_policy.default_timeout_microseconds",
         "dynamic_batching.default_queue_policy.max_queue_size",
@@ -36,6 +37,11 @@ def format_config(config: Any, reasons: Mapping[str, str]) -> str:
     A path with an index or key (`input[0].dims`, `parameters[execution_mode]`) goes before the same without.
     """
     return "".join(f"{line}\n" for line in _message_lines(config, ("",), "", reasons))
+
+
+def named_config_path(name: str) -> str:
+    """Where a model's folder has the configuration that `--model-config-name` chooses by this name."""
+    return f"{CONFIGS_FOLDER}/{name}.pbtxt"
 
 
 def parse_config(text: str, source: Path | str = CONFIG_NAME) -> Any:

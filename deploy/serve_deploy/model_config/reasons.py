@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.model_config.options import ConfigOptions
+from serve_deploy.model_config.sequence_batching import explain_sequences
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def explain_config(
         else "only for the queue policy: each request runs alone"
     )
     reasons |= _explain_instances(options)
+    reasons |= explain_sequences(options.sequences) if options.sequences else {}
     policy = options.queue_policy
     if policy and policy.default_timeout_us:
         reasons[f"{_POLICY}.default_timeout_microseconds"] = _CHOSEN

@@ -76,6 +76,11 @@ class OpenedModel:
             outputs=_specs(self.session.get_outputs()),
         )
 
+    @property
+    def symbols(self) -> Mapping[str, tuple[str | None, ...]]:
+        """The names of each input's free dims."""
+        return self.model.symbols
+
     def run(self, inputs: Arrays, *, timeout_seconds: float | None = None) -> dict[str, Array]:
         """Every output that is a tensor, BF16 and FP8 as float32, INT4 as int8.
 

@@ -14,10 +14,13 @@ from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.progress import Progress
 from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
     from serve_deploy.batch_axis import GraphWitness
+    from serve_deploy.manifest import StateProof
     from serve_deploy.onnx.session import OpenedModel
+    from serve_deploy.packaging.stateful import StatefulModel
     from serve_deploy.samples.files import Sample, Samples
     from serve_deploy.samples.graph_hints import InputHints
     from serve_deploy.samples.landmarks import Landmarks
@@ -28,16 +31,25 @@ _MOST_BYTES = 8 << 20
 _FEWEST_TO_COMPARE = 2
 
 
+@dataclass(frozen=True)
+class StatefulAnalysis:
+    """A model whose state Triton keeps, and what was proven of its sequences."""
+
+    model: StatefulModel
+    proof: StateProof
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelAnalysis(Findings):
     """Findings on an ONNX model; `returned` has the shapes that the first sample's outputs really had."""
 
     opened: OpenedModel
     returned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    stateful: StatefulAnalysis | None = None
 
 
 @dataclass(frozen=True)
-class _Graph:
+class Graph:
     """What the graph tells of inputs, of the values it compares them with, and of the batch axis."""
 
     hints: Mapping[str, InputHints]
@@ -57,7 +69,7 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
     name, signature = opened.model.path.name, opened.signature
     attempts: tuple[str, ...] = ()
     progress(f"reading the graph of {name}")
-    graph = _read_graph(opened)
+    graph = read_graph(opened)
     if options.samples:
         found = _read_samples(options.samples, signature)
     else:
@@ -66,7 +78,7 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
         found, attempts = generated.samples, generated.attempts
     progress(f"proving whether {name} batches")
     more = (lambda: generate_samples(opened, hints=graph.hints).samples) if options.samples else None
-    proof = _prove(opened, graph, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
+    proof = prove_batches(opened, graph, found, options.max_batch_size, more).model_copy(update={"attempts": attempts})
     if options.samples and not proof.max_batch_size:
         found = _read_samples(options.samples, signature, split=False)
     kept = keep_samples(found)
@@ -88,7 +100,7 @@ def analyse_model(opened: OpenedModel, options: PackageOptions, progress: Progre
     )
 
 
-def _read_graph(opened: OpenedModel) -> _Graph:
+def read_graph(opened: OpenedModel) -> Graph:
     """Look at the graph once: it may be large, and is not kept."""
     from serve_deploy.batch_axis import trace_batch_axis
     from serve_deploy.samples.graph_hints import read_hints
@@ -97,7 +109,7 @@ def _read_graph(opened: OpenedModel) -> _Graph:
     proto = opened.parse()
     hints = read_hints(proto)
     batched = [tensor.name for tensor in opened.signature.required_inputs]
-    return _Graph(hints, read_landmarks(proto, hints), trace_batch_axis(proto, batched))
+    return Graph(hints, read_landmarks(proto, hints), trace_batch_axis(proto, batched))
 
 
 def _believe(opened: OpenedModel, max_batch_size: int, samples: Path | None) -> ModelAnalysis:
@@ -139,9 +151,9 @@ def _run_first(opened: OpenedModel, kept: Samples, given: Path | None) -> dict[s
         ) from error
 
 
-def _prove(
+def prove_batches(
     opened: OpenedModel,
-    graph: _Graph,
+    graph: Graph,
     samples: Samples,
     requested: int | None,
     more: Callable[[], Samples] | None,
@@ -182,7 +194,7 @@ def keep_samples(samples: Samples) -> Samples:
     kept: list[Sample] = []
     size = 0
     for sample in samples[:_MOST_SAMPLES]:
-        size += sum(array.nbytes for array in sample.values())
+        size += sum(map(count_bytes, sample.values()))
         if len(kept) >= _FEWEST_SAMPLES and size > _MOST_BYTES:
             break
         kept.append(sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.model_config import (
     CONFIG_NAME,
+    CONFIGS_FOLDER,
     ConfigOptions,
     build_model_config,
     check_against_model,
@@ -18,11 +19,13 @@ from serve_deploy.model_config import (
     format_config,
 )
 from serve_deploy.model_config.optimization import with_shape_profile
+from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.heritage import Heritage
 from serve_deploy.packaging.labels import Labels, choose_labels, keep_labels
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.profiles import NamedPlan, note_named
 from serve_deploy.packaging.settings import describe_changes, describe_settings
 from serve_deploy.repository.model_folder import ModelFolder
 
@@ -31,7 +34,7 @@ from serve_deploy.repository.model_folder import ModelFolder
 class ConfigPlan:
     """The configuration, its text with reasons, every file beside the version folders by its relative path.
 
-    `labels` are the version's own, `settings` what the user set.
+    `labels` are the version's own, `settings` what the user set, `named` the configurations for GPUs.
     """
 
     config: Any
@@ -40,26 +43,43 @@ class ConfigPlan:
     files: Mapping[str, bytes]
     notes: tuple[str, ...]
     settings: Mapping[str, Any]
+    named: tuple[NamedPlan, ...] = ()
 
 
-def plan_config(name: str, findings: Findings, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
-    """Build and check the configuration, or take over a newer version's; raises what Triton would raise, before it."""
+def plan_config(
+    name: str,
+    findings: Findings,
+    options: PackageOptions,
+    heritage: Heritage,
+    plan_named: Callable[[ConfigOptions], tuple[NamedPlan, ...]] | None = None,
+) -> ConfigPlan:
+    """Build and check the configuration, or take over a newer version's; raises what Triton would raise, before it.
+
+    `plan_named` makes those for GPUs from the options that this one is made from.
+    """
     if heritage.newer:
         return _join(heritage.version, findings, heritage.newer)
-    plan = _build(name, findings, options, heritage)
+    plan = _build(name, findings, options, heritage, plan_named)
     if not options.force:
         _require_same_labels(plan, heritage)
     return replace(plan, notes=(*_describe_changes(plan, heritage), *plan.notes))
 
 
-def _build(name: str, findings: Findings, options: PackageOptions, heritage: Heritage) -> ConfigPlan:
+def _build(
+    name: str,
+    findings: Findings,
+    options: PackageOptions,
+    heritage: Heritage,
+    plan_named: Callable[[ConfigOptions], tuple[NamedPlan, ...]] | None,
+) -> ConfigPlan:
     from serve_deploy.samples.files import encode_samples
 
     signature, batch = findings.signature, findings.batching.max_batch_size
     labels = choose_labels(options.labels, findings.metadata, signature)
     labels, label_notes = keep_labels(_kept_labels(heritage), labels, signature)
     label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
-    warmup = build_warmup(signature, batch, findings.samples[0]) if options.warmup and findings.samples else ()
+    warms = options.warmup and findings.samples and not findings.sequences
+    warmup = build_warmup(signature, batch, findings.samples[0]) if warms else ()
     settings = replace(
         options.config,
         name=name,
@@ -68,20 +88,28 @@ def _build(name: str, findings: Findings, options: PackageOptions, heritage: Her
         warmup=warmup,
         # A batch that the model was never seen to run might keep it from loading.
         warmup_batch_sizes=tuple(sorted({1, min(batch, max(findings.batching.batch_sizes, default=1)) or 1})),
+        sequences=findings.sequences,
     )
-    settings, notes = _with_profile(settings, findings)
+    named = plan_named(settings) if plan_named else ()
+    settings = _with_profile(settings, findings)
     config = build_model_config(signature, batch, settings)
     for problem in (*check_config(config, name), *check_against_model(config, signature)):
         raise UsageError(f"Triton would refuse {problem.field}: {problem.message}", hint=problem.fix)
     given = options.max_batch_size is not None
     reasons = explain_config(config, signature, findings.batching, settings, batch_size_given=given)
     text = format_config(config, reasons)
-    files = {CONFIG_NAME: text.encode()}
+    files = {CONFIG_NAME: text.encode(), **{each.summary.path: each.text.encode() for each in named}}
     files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
+    files |= findings.state_files
     if findings.samples:
         files[SAMPLES_NAME] = encode_samples(findings.samples)
-    return ConfigPlan(config, text, labels, files, (*label_notes, *notes), heritage.settings)
+    notes = (
+        *label_notes,
+        *_note_profile(settings, named, findings),
+        *note_named(named, settings.version_policy),
+    )
+    return ConfigPlan(config, text, labels, files, notes, heritage.settings, named)
 
 
 def _kept_labels(heritage: Heritage) -> Labels:
@@ -124,7 +152,10 @@ def _describe_changes(plan: ConfigPlan, heritage: Heritage) -> Iterator[str]:
 def _join(version: int, findings: Findings, newer: ModelFolder) -> ConfigPlan:
     """The configuration that is there, with its files; DestinationError where the older version does not fit it."""
     newest = max(newer.versions)
-    for problem in check_against_model(newer.config, findings.signature):
+    for problem in (
+        *check_against_model(newer.config, findings.signature),
+        *compare_states(newer.config, findings.signature),
+    ):
         raise DestinationError(
             f"version {version} does not fit the configuration of version {newest}, which all versions share: "
             f"{problem.field}: {problem.message}",
@@ -150,7 +181,7 @@ def _join(version: int, findings: Findings, newer: ModelFolder) -> ConfigPlan:
 def _shared_files(folder: ModelFolder) -> Iterator[tuple[str, bytes]]:
     named = {CONFIG_NAME, *(tensor.label_filename for tensor in folder.config.output)}
     for path, file in folder.files.items():
-        if path in named or path.startswith((f"{WARMUP_FOLDER}/", "initial_state/")):
+        if path in named or path.startswith((f"{WARMUP_FOLDER}/", f"{CONFIGS_FOLDER}/", "initial_state/")):
             yield path, file.read_bytes()
     if folder.samples:
         yield SAMPLES_NAME, folder.samples.read_bytes()
@@ -160,21 +191,27 @@ def _label_file(index: int, count: int) -> str:
     return "labels.txt" if count == 1 else f"labels_{index}.txt"
 
 
-def _with_profile(settings: ConfigOptions, findings: Findings) -> tuple[ConfigOptions, tuple[str, ...]]:
+def _with_profile(settings: ConfigOptions, findings: Findings) -> ConfigOptions:
     if settings.optimization is None:
-        return settings, ()
+        return settings
     batch = findings.batching.max_batch_size
-    shapes = [{name: array.shape for name, array in sample.items()} for sample in findings.samples]
-    profile = with_shape_profile(settings.optimization, findings.signature, batch, shapes)
-    settings = replace(settings, optimization=profile)
-    free = any(-1 in (spec.shape[1:] if batch else spec.shape) for spec in findings.signature.inputs)
-    if profile.accelerator != "tensorrt" or not free:
-        return settings, ()
-    if not any(key.startswith("trt_profile") for key in profile.parameters):
-        return settings, ("no TensorRT shape profile, because there are no samples: give some with `samples`",)
-    if not findings.samples_are_generated:
-        return settings, ()
-    return settings, (
-        "the TensorRT shape profile comes from generated samples: give real ones with `samples`, or TensorRT rebuilds "
-        "its engine for shapes outside the profile",
-    )
+    profile = with_shape_profile(settings.optimization, findings.signature, batch, findings.shapes)
+    return replace(settings, optimization=profile)
+
+
+def _note_profile(settings: ConfigOptions, named: Sequence[NamedPlan], findings: Findings) -> Iterator[str]:
+    """Where TensorRT's shapes come from, if they are free besides the batch."""
+    asked = settings.optimization
+    tensorrt = asked and asked.accelerator == "tensorrt"
+    batched = findings.batching.max_batch_size > 0
+    free = any(-1 in (spec.shape[1:] if batched else spec.shape) for spec in findings.signature.inputs)
+    if not free or not (tensorrt or any(each.summary.accelerator == "tensorrt" for each in named)):
+        return
+    given = asked and any(key.startswith("trt_profile") for key in asked.parameters)
+    if not findings.samples and not given:
+        yield "no TensorRT shape profile, because there are no samples: give some with `samples`"
+    elif findings.samples_are_generated:
+        yield (
+            "the TensorRT shape profile comes from generated samples: give real ones with `samples`, or TensorRT "
+            "rebuilds its engine for shapes outside the profile"
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config.options import BackendSettings
+from serve_deploy.model_config.sequence_batching import SequenceBatching
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Tensors, batching, samples, the file's own metadata, and what serves it."""
+    """Tensors, batching, samples, the file's own metadata, and what serves it.
+
+    Where Triton keeps a state, `sequences` says how, samples are without it, `state_shapes` are what each request then
+    has beside a sample, and `state_files` what stands in the model's folder.
+    """
 
     signature: ModelSignature
     batching: BatchingProof
@@ -24,3 +29,16 @@ class Findings:
     samples_are_generated: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     backend: BackendSettings = field(default_factory=BackendSettings)
+    sequences: SequenceBatching | None = None
+    state_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    state_files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> list[dict[str, tuple[int, ...]]]:
+        """The shapes of all inputs in each sample."""
+        return [{**self.state_shapes, **{name: array.shape for name, array in each.items()}} for each in self.samples]
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The inputs and outputs that no client sees."""
+        return self.sequences.served_by_triton if self.sequences else frozenset()

@@ -59,7 +59,7 @@ def require_applicable(options: PackageOptions, *, several: bool = False) -> Non
         if several and _is_given(options.language_model, name):
             raise UsageError(f"`{name}` is for a single model", hint="package them one by one")
     plain = PackageOptions()
-    for name in ("samples", "max_batch_size", "fix", "labels", "runtime", "warmup"):
+    for name in ("samples", "max_batch_size", "fix", "labels", "runtime", "warmup", "profiles", "engine_cache"):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(f"`{name}` has no meaning with `backend={options.backend}`", hint="leave it out")
     if replace(options.config, version_policy=None) != ConfigOptions():

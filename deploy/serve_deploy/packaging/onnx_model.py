@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from serve_deploy.errors import InvalidModelError, ServeError
-from serve_deploy.manifest import Manifest, Verification
+from serve_deploy.errors import InvalidModelError, ServeError, UsageError
+from serve_deploy.manifest import Export, Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
+from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.heritage import inherit
+from serve_deploy.packaging.named_configs import plan_named
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package_manifest import contradicted_outputs, describe_package
 from serve_deploy.packaging.packaged import PackagedModel
@@ -33,11 +36,19 @@ from serve_deploy.repository.model_repository import (
 )
 
 
-def package_onnx_model(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
-    """Package one ONNX file; on any error, and on Ctrl-C, the repository is as it was before."""
+def package_onnx_model(
+    source: Path, name: str, options: PackageOptions, progress: Progress, *, export: Export | None = None
+) -> PackagedModel:
+    """Package one ONNX file; on any error, and on Ctrl-C, the repository is as it was before.
+
+    `export` says what the file was made from.
+    """
     from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
+    if options.framework != FrameworkOptions():
+        named = "signature" if options.framework.signature else "parameters"
+        raise UsageError(f"`{named}` is for other frameworks: {source} is ONNX", hint="leave it out")
     destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
@@ -49,19 +60,55 @@ def package_onnx_model(source: Path, name: str, options: PackageOptions, progres
         with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
             servable = make_servable(opened, release=release, fix=options.fix, runs_model=options.runs_model)
             servable, analysis = _analyse(servable, options, progress)
-            plan = plan_config(name, analysis, options, heritage)
+            naming = partial(plan_named, analysis=analysis, options=options, existing=existing)
+            plan = plan_config(name, analysis, options, heritage, naming)
             require_same_tensors(plan.config, version, existing, force=options.force)
             manifest = describe_package(opened.model, version, analysis, plan, release, servable)
+            if export is not None:
+                manifest = manifest.model_copy(update={"export": export, "source_name": export.source})
             if folder is not None:
                 progress(f"writing {name}")
                 manifest = _write(folder, analysis, plan, manifest, options, progress)
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+    return PackagedModel(
+        name=name,
+        version=version,
+        source=source,
+        folder=destination,
+        dry_run=options.dry_run,
+        config=plan.text,
+        manifest=manifest,
+        notes=notes,
+        named={each.summary.path: each.text for each in plan.named},
+        not_verified=_not_verified(manifest, options),
+    )
+
+
+def _not_verified(manifest: Manifest, options: PackageOptions) -> str:
+    """Why no Triton served the model; "" where one did."""
+    if manifest.verification is not None or not options.verify:
+        return "" if options.verify else "`verify=False`"
+    from serve_deploy.packaging.sequence_verification import NOT_VERIFIED
+
+    return NOT_VERIFIED
 
 
 def _analyse(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, ModelAnalysis]:
     """Analyse the model; with `fix`, a batch fixed to 1 is freed where the proof then holds."""
+    if options.sequences.stateful:
+        from serve_deploy.packaging.stateful import make_stateful
+        from serve_deploy.packaging.stateful_analysis import analyse_stateful
+
+        changed, stateful = make_stateful(servable, options, progress)
+        analysis = analyse_stateful(stateful, options, progress)
+        if analysis.batching.max_batch_size or not stateful.is_moved:
+            return changed, analysis
+        # The batch was moved in vain: the file stays as it is.
+        alone = replace(options, max_batch_size=0)
+        changed, stateful = make_stateful(servable, alone, progress)
+        again = analyse_stateful(stateful, alone, progress)
+        return changed, replace(again, batching=analysis.batching)
     freed = _free_batch(servable, options)
     if freed is not None:
         try:
@@ -119,9 +166,17 @@ def _write(
 
 def _verify(
     folder: Path, plan: ConfigPlan, analysis: ModelAnalysis, options: PackageOptions, progress: Progress
-) -> Verification:
+) -> Verification | None:
     from serve_deploy.packaging.verification import Subject, verify_model
 
+    if analysis.stateful:
+        from serve_deploy.packaging.sequence_verification import choose_runtime, verify_sequences
+
+        runtime = choose_runtime(options.runtime)
+        if runtime is None:
+            return None
+        write_shared(folder, plan.files)
+        return verify_sequences(folder, analysis, analysis.stateful, runtime, progress)
     left_out: tuple[str, ...] = ()
     config = plan.config
     if options.runtime in (None, "embedded"):

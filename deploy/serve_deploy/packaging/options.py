@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
+from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
+from serve_deploy.packaging.profile_names import read_profiles
+from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName
 
@@ -50,7 +53,10 @@ class PackageOptions:
     ] = 1
     samples: Annotated[
         Path | None,
-        Option("Real inputs: .npz, a folder of .npy, or KServe JSON; by default they are generated.", group=_MODEL),
+        Option(
+            "Real inputs: .npz, a folder of .npy, KServe JSON, or of a string input any files; by default made up.",
+            group=_MODEL,
+        ),
     ] = None
     max_batch_size: Annotated[
         int | None,
@@ -77,9 +83,18 @@ class PackageOptions:
         Option("The Triton to verify with; by default the first that works here.", group=_VERIFICATION),
     ] = None
     config: Annotated[ConfigOptions, Made(ConfigOptions)] = field(default_factory=ConfigOptions)
+    profiles: Annotated[tuple[str, ...] | None, Made(read_profiles)] = None
+    engine_cache: Annotated[
+        Path,
+        Option(
+            "Where TensorRT keeps engines on the server, a folder that exists there.", metavar="DIR", group="Devices"
+        ),
+    ] = Path("/tmp")  # noqa: S108 - the one folder that is writable in every container; the chart mounts another
     language_model: Annotated[LanguageModelOptions, Made(LanguageModelOptions)] = field(
         default_factory=LanguageModelOptions
     )
+    framework: Annotated[FrameworkOptions, Made(FrameworkOptions)] = field(default_factory=FrameworkOptions)
+    sequences: Annotated[StatefulOptions, Made(StatefulOptions)] = field(default_factory=StatefulOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
     keep_settings: Annotated[
         bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)

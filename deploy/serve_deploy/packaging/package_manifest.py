@@ -10,6 +10,7 @@ from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
 from serve_deploy.packaging.servable import Servable
+from serve_deploy.tensors.wire import count_bytes
 from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ def describe_package(
         labels=dict(plan.labels),
         settings=dict(plan.settings),
         fixes=servable.fixes,
+        profiles=tuple(each.summary for each in plan.named),
         samples=len(analysis.samples),
-        sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in analysis.samples), default=0),
+        state=analysis.stateful.proof if analysis.stateful else None,
+        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in analysis.samples), default=0),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.manifest import Manifest
@@ -10,7 +11,11 @@ from serve_deploy.manifest import Manifest
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """What was written where, the configuration with its reasons, what was proven, and what the user should know."""
+    """What was written where, the configuration with its reasons, what was proven, and what the user should know.
+
+    `named` has the text of each configuration for a GPU by its path in the folder. `not_verified` says why no Triton
+    served the model, where none did.
+    """
 
     name: str
     version: int
@@ -20,6 +25,8 @@ class PackagedModel:
     config: str
     manifest: Manifest
     notes: tuple[str, ...]
+    named: Mapping[str, str] = field(default_factory=dict)
+    not_verified: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def largest_group(samples: Sequence[Sample]) -> list[Sample]:
 
 def are_equal(one: Sample, other: Sample) -> bool:
     """Whether two samples hold the same values; NaN equals NaN."""
-    return all(same(one[name], other[name]) for name in one)
+    return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 def constant_inputs(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def vary_samples(samples: Sequence[Sample], landmarks: Landmarks = NO_LANDMARKS)
 
 def can_blend(one: Sample, other: Sample) -> bool:
     """Whether two samples have the same inputs in the same shapes."""
-    return all(name in other and other[name].shape == array.shape for name, array in one.items())
+    return one.keys() == other.keys() and all(other[name].shape == array.shape for name, array in one.items())
 
 
 def blend(one: Sample, other: Sample, share: float) -> Sample:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from serve_deploy.tensors.wire import count_bytes
+
 Array = np.ndarray[Any, Any]
 Sample = Mapping[str, Array]
 
@@ -37,7 +39,7 @@ class Row:
 
     @property
     def size_bytes(self) -> int:
-        return sum(array.nbytes for array in (*self.sample.values(), *self.outputs.values()))
+        return sum(map(count_bytes, (*self.sample.values(), *self.outputs.values())))
 
 
 Stack = tuple[Row, ...]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import random as random_numbers
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from serve_deploy.errors import EndpointError, InvalidModelError, ServeError, TritonStartError, VerificationError
-from serve_deploy.manifest import TensorParity, Verification
+from serve_deploy.errors import EndpointError, InvalidModelError, VerificationError
+from serve_deploy.manifest import Verification
 from serve_deploy.packaging.sample_variants import are_equal, blend, can_blend
+from serve_deploy.packaging.verification_server import (
+    as_client_sees,
+    blame,
+    require_ready,
+    start_to_verify,
+    summarize,
+)
 from serve_deploy.progress import Progress, silent
 from serve_deploy.tensors.closeness import SERVED, Difference, are_close, compare, element_scale
-from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
-from serve_deploy.tensors.wire import encode_text
-from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer, start_server
+from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
+from serve_deploy.triton import RuntimeName, ServerOptions, TritonServer
 from serve_deploy.triton.log import read_models
 
 if TYPE_CHECKING:
@@ -29,7 +34,6 @@ _OWN_SECONDS = 30.0
 _ROUNDS = 5
 _ROUND_SECONDS = 2.0
 _MOST_BYTES = 256 << 20
-_DEATH_SECONDS = 0.5
 _FEWEST_DISTINCT = 8  # samples that batches are made of, so that each row has many neighbours
 _SHARES = (0.5, 0.25, 0.75)
 _SEED = 0
@@ -37,7 +41,11 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Subject:
-    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one."""
+    """The model to verify, in a repository of its own: `samples` are whole, with 1 on the batch axis if it has one.
+
+    `run` is what it is compared with, `reference` what that is called. `cuts_strings`: the backend ends strings at NUL.
+    Of an ensemble, `members` are the models whose batches count, and `stacks` are requests of several rows.
+    """
 
     repository: Path
     name: str
@@ -46,6 +54,11 @@ class Subject:
     samples: Sequence[Arrays]
     run: Run
     batch_noise: float = 0.0
+    reference: str = "ONNX Runtime"
+    cuts_strings: bool = True
+    members: tuple[str, ...] = ()
+    stacks: Sequence[Arrays] = ()
+    advice: str = "`max_batch_size=0` runs every request alone, `verify=False` skips this"
 
 
 @dataclass(frozen=True)
@@ -78,9 +91,9 @@ class _Judge:
                 wrong.append(f"'{name}' has {outputs[name].ndim} dimensions instead of {own.ndim}")
         if wrong:
             raise VerificationError(
-                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match ONNX Runtime: "
-                + "; ".join(wrong),
-                hint="nothing was written; `max_batch_size=0` runs every request alone, `verify=False` skips this",
+                f"{self.subject.name}: Triton's response to a sample sent {manner} does not match "
+                f"{self.subject.reference}: " + "; ".join(wrong),
+                hint=f"nothing was written; {self.subject.advice}",
             )
         return differences
 
@@ -101,25 +114,28 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
     TritonStartError where there is no Triton.
     """
     cases = _run_alone(subject)
-    judge = _Judge(subject, _find_random(subject, cases), _measure(cases))
+    stacks = [_Case(stack, _own_outputs(subject, stack)) for stack in subject.stacks]
+    judge = _Judge(subject, _find_random(subject, cases), _measure([*cases, *stacks]))
     options = ServerOptions(repository=subject.repository, auto_complete=False, runtime=runtime)
-    with _start(options, progress) as server:
-        _require_ready(server, subject.name)
-        progress(f"comparing {subject.name} with ONNX Runtime")
+    with start_to_verify(options, progress) as server:
+        require_ready(server, subject.name)
+        progress(f"comparing {subject.name} with {subject.reference}")
         try:
-            requests, differences, largest_batch = _exchange(server, judge, cases)
+            requests, differences, largest_batch = _exchange(server, judge, cases, stacks)
         except (VerificationError, EndpointError) as error:
-            raise _blame(server, error) from error
-        logged = read_models(server.log_text()).get(subject.name)
+            raise blame(server, error) from error
+        logged = read_models(server.log_text())
+        # The members of an ensemble load side by side.
+        seconds = [logged[name].load_seconds or 0.0 for name in (subject.name, *subject.members) if name in logged]
         return Verification(
             runtime=server.runtime,
             triton_version=server.version,
             requests=requests,
             largest_batch_executed=largest_batch,
-            tensors=_summarize(differences),
+            tensors=summarize(differences),
             random_outputs=tuple(sorted(judge.random)),
             distinct_samples=len(cases),
-            load_seconds=logged.load_seconds if logged else 0.0,
+            load_seconds=max(seconds, default=0.0),
             memory_bytes=server.memory_bytes(),
         )
 
@@ -158,20 +174,11 @@ def _run_blends(subject: Subject, cases: Sequence[_Case], started: float) -> lis
 def _own_outputs(subject: Subject, sample: Arrays) -> Arrays:
     """What the model itself returns, as a client sees it."""
     outputs = subject.run(sample)
+    batched, cut = subject.max_batch_size > 0, subject.cuts_strings
     return {
-        spec.name: _as_client_sees(outputs[spec.name], spec, batched=subject.max_batch_size > 0)
+        spec.name: as_client_sees(outputs[spec.name], spec, batched=batched, cuts_strings=cut)
         for spec in subject.signature.outputs
     }
-
-
-def _as_client_sees(array: Array, spec: TensorSpec, *, batched: bool) -> Array:
-    if spec.data_type is DataType.BYTES:
-        # Triton's strings end at the first NUL.
-        cut = np.empty(array.shape, dtype=object)
-        cut.reshape(-1)[:] = [encode_text(text).split(b"\0")[0] for text in array.flat]
-        array = cut
-    # Triton has no rank 0, nor any beside the batch axis: it serves these as [1].
-    return np.asarray(array).reshape((*array.shape, 1) if array.ndim == int(batched) else array.shape)
 
 
 def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
@@ -182,41 +189,14 @@ def _find_random(subject: Subject, cases: Sequence[_Case]) -> frozenset[str]:
     return frozenset(name for name, own in cases[0].expected.items() if not are_close(again[name], own, SERVED))
 
 
-def _start(options: ServerOptions, progress: Progress) -> TritonServer:
-    try:
-        return start_server(options, progress=progress)
-    except TritonStartError as error:
-        hint = error.hint or "see its last lines above"
-        raise TritonStartError(error.message, hint=f"{hint}; or package with `verify=False`") from error
-
-
-def _require_ready(server: TritonServer, name: str) -> None:
-    states = [state for state in server.model_states() if state.name == name]
-    for state in states:
-        if state.state != "READY":
-            raise InvalidModelError(f"Triton refuses to load {name}: {state.reason or 'it does not say why'}")
-    if not states:
-        raise InvalidModelError(f"Triton does not see {name} in its repository")
-
-
-def _blame(server: TritonServer, error: ServeError) -> ServeError:
-    """A server that died answers nothing wrong."""
-    code = server.wait(_DEATH_SECONDS)
-    if code is None:
-        return error
-    return TritonStartError(
-        f"Triton ended with exit code {code} while it served the model; its last lines:\n{server.last_lines()}"
-    )
-
-
 def _exchange(
-    server: TritonServer, judge: _Judge, cases: Sequence[_Case]
+    server: TritonServer, judge: _Judge, cases: Sequence[_Case], stacks: Sequence[_Case]
 ) -> tuple[int, list[tuple[str, Difference]], int]:
     """Send every case alone, then all of them at once until batches form: requests, differences, largest batch."""
     from serve_deploy.packaging.verification_client import VerificationClient
 
     subject = judge.subject
-    with VerificationClient(server.grpc_url, subject.name) as client:
+    with VerificationClient(server.grpc_url, subject.name, subject.members) as client:
         started = time.monotonic()
         differences = [
             difference
@@ -236,32 +216,19 @@ def _exchange(
             largest_batch = client.largest_batch()
             if largest_batch > 1:
                 break
-    return requests, differences, largest_batch
+        for case, outputs in zip(stacks, client.infer_together([case.sample for case in stacks]), strict=True):
+            differences += judge.compare(outputs, case, noise=subject.batch_noise, manner="in a batch")
+    return requests + len(stacks), differences, largest_batch
 
 
 def _crowd(cases: Sequence[_Case], max_batch_size: int, one_seconds: float) -> list[_Case]:
     """So many cases that batches form, within two seconds and 256 MB of requests."""
     if not cases:
         return []
-    largest_bytes = max(sum(array.nbytes for array in case.sample.values()) for case in cases)
+    largest_bytes = max(sum(map(count_bytes, case.sample.values())) for case in cases)
     count = min(
         max(16, 4 * max_batch_size),
         max(4, int(_ROUND_SECONDS / one_seconds)),
         max(4, _MOST_BYTES // (largest_bytes + 1)),
     )
     return [cases[index % len(cases)] for index in range(count)]
-
-
-def _summarize(differences: Iterable[tuple[str, Difference]]) -> tuple[TensorParity, ...]:
-    """The largest difference of each tensor over all requests, in order of first appearance."""
-    by_name: dict[str, list[Difference]] = {}
-    for name, difference in differences:
-        by_name.setdefault(name, []).append(difference)
-    return tuple(
-        TensorParity(
-            name=name,
-            largest_absolute_difference=max(difference.absolute for difference in seen),
-            largest_relative_difference=max(difference.relative for difference in seen),
-        )
-        for name, seen in by_name.items()
-    )

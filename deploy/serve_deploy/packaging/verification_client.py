@@ -20,15 +20,23 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 600
 
+# What is said of samples that were run without Triton before.
+_TAKEN = " that runs without it"
+
 
 class VerificationClient:
-    """A connection for one model, over gRPC: it has no size limit and takes any tensor name."""
+    """A connection for one model, over gRPC: it has no size limit and takes any tensor name.
 
-    def __init__(self, grpc_url: str, name: str) -> None:
+    An ensemble executes each request alone: the batches that count are those of its `members`.
+    """
+
+    def __init__(self, grpc_url: str, name: str, members: Sequence[str] = (), *, taken: str = _TAKEN) -> None:
         endpoint = parse_endpoint(grpc_url)
+        self._taken = taken
         self._connection = GrpcConnection(endpoint, _TIMEOUT_SECONDS)
         self._control = ControlPlane(endpoint, timeout_seconds=_TIMEOUT_SECONDS)
         self._model = self._control.describe_model(name)
+        self._batching = members or (name,)
 
     def __enter__(self) -> Self:
         return self
@@ -41,20 +49,20 @@ class VerificationClient:
         """One request; VerificationError where Triton refuses it."""
         return self.infer_together([sample])[0]
 
-    def infer_together(self, samples: Sequence[Arrays]) -> list[Outputs]:
+    def infer_together(self, samples: Sequence[Arrays], parameters: Sequence[Mapping[str, Any]] = ()) -> list[Outputs]:
         """Send all requests at once and wait for every answer, in the order of the samples."""
         requests = [Sample(with_served_ranks(self._model.inputs, sample)) for sample in samples]
         try:
-            return send_together(self._connection, self._model, requests)
+            return send_together(self._connection, self._model, requests, parameters)
         except EndpointError as error:
             raise VerificationError(
-                f"Triton refuses a sample that ONNX Runtime takes: {getattr(error, 'reason', error.message)}",
+                f"Triton refuses a sample{self._taken}: {getattr(error, 'reason', error.message)}",
                 hint="nothing was written; look at the request with serve run and serve infer",
             ) from error
 
     def largest_batch(self) -> int:
         """The largest batch that Triton has executed so far."""
-        statistics = self._control.statistics(self._model.name)
+        statistics = [each for name in self._batching for each in self._control.statistics(name)]
         return max(
             (int(batch["batch_size"]) for model in statistics for batch in model.get("batch_stats", [])), default=0
         )

@@ -51,7 +51,8 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
     planned = []
     for fleet in fleets:
         progress(f"planning {fleet.profile}")
-        cold_start = find_cold_start(models, options.cold_start_seconds, started, gpu=fleet.has_gpu)
+        served = [model.under(fleet.profile) for model in models]
+        cold_start = find_cold_start(served, options.cold_start_seconds, started, gpu=fleet.has_gpu)
         planned.append(plan_profile(fleet, cold_start, conditions))
     _require_one(planned)
     return DeploymentPlan(
@@ -78,6 +79,7 @@ def _read_fleets(options: PlanOptions, models: Sequence[ModelFolder]) -> list[Fl
 def _read_fleet(
     profile: str, sweeps: Sequence[ProfileSweep], options: PlanOptions, models: Sequence[ModelFolder]
 ) -> Fleet:
+    models = [model.under(profile) for model in models]
     reports = [sweep.report for sweep in sweeps]
     files = {sweep.report.target.model: sweep.source for sweep in sweeps}
     if models:

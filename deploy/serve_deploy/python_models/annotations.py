@@ -21,11 +21,15 @@ _STRINGS = ("bytes_", "str_")
 
 @dataclass(frozen=True)
 class FunctionSignature:
-    """A function's tensors, whether their first axis is the batch, and which inputs it takes as `str`, not `bytes`."""
+    """A function's tensors, whether their first axis is the batch, and which inputs it takes as `str`, not `bytes`.
+
+    `symbols` names the free dims of each input.
+    """
 
     tensors: ModelSignature
     batched: bool
     text_inputs: tuple[str, ...]
+    symbols: Mapping[str, tuple[str | None, ...]]
 
 
 def read_annotations(function: Callable[..., Any], where: str) -> FunctionSignature:
@@ -48,14 +52,19 @@ def read_annotations(function: Callable[..., Any], where: str) -> FunctionSignat
             hint='write "batch" first in every tensor, or in none',
         )
     signature = ModelSignature(tuple(tensor.spec for tensor in inputs), tuple(tensor.spec for tensor in outputs))
-    return FunctionSignature(signature, batches.pop(), tuple(t.spec.name for t in inputs if t.is_text))
+    text = tuple(tensor.spec.name for tensor in inputs if tensor.is_text)
+    return FunctionSignature(signature, batches.pop(), text, {t.spec.name: t.symbols for t in inputs})
 
 
 @dataclass(frozen=True)
 class _Tensor:
     spec: TensorSpec
-    batched: bool
+    symbols: tuple[str | None, ...]
     is_text: bool
+
+    @property
+    def batched(self) -> bool:
+        return self.symbols[:1] == (BATCH,)
 
 
 def _read_parameter(parameter: inspect.Parameter, hints: Mapping[str, Any], where: str) -> _Tensor:
@@ -99,10 +108,10 @@ def _read_tensor(name: str, hint: Any, what: str, *, optional: bool) -> _Tensor:
         raise InvalidModelError(f"{what} has no shape", hint=_EXAMPLE)
     array, *dims = typing.get_args(hint)
     element = _element(array, what)
-    batched = bool(dims) and dims[0] == BATCH
+    symbols = tuple(dim if isinstance(dim, str) else None for dim in dims)
     shape = tuple(_read_dim(dim, what) for dim in dims)
     data_type = DataType.BYTES if element in _STRINGS else _SERVED[element]
-    return _Tensor(TensorSpec(name, data_type, shape, optional), batched, element == "str_")
+    return _Tensor(TensorSpec(name, data_type, shape, optional), symbols, element == "str_")
 
 
 def _element(array: Any, what: str) -> str:

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from serve_deploy.manifest import BatchingProof
 from serve_deploy.model_config import ConfigOptions, build_model_config, explain_config
-from serve_deploy.python_models.model import BACKEND, PythonModel
-from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.model_config.options import BackendSettings, Devices
+from serve_deploy.python_models.model import PythonModel
 
-_REASONS = {
-    "backend": "Triton runs 1/model.py in its Python backend",
-    "instance_group.count": "one Python process; each further one needs its own memory, and a core to be of use",
-    "parameters": "read by 1/model.py",
-    "parameters[function]": "the file in 1/function and its function",
-    "parameters[text]": "inputs that the function takes as text, not as bytes",
-    "parameters[merge_requests]": "false: each request is a call of its own",
-    "input.optional": "the function has a default for it",
-}
+# The Python backend, as it runs the adapter.
+PYTHON_BACKEND = BackendSettings(
+    name="python",
+    reasons={
+        "backend": "Triton runs model.py of the version in its Python backend",
+        "input.optional": "the function has a default for it",
+        "parameters": "read by the Python backend",
+    },
+    runs="Python worker",
+    batches_optional=True,
+)
+
+
+def on_python(options: ConfigOptions) -> ConfigOptions:
+    """The options for the Python backend; on the CPU where the user chose no device."""
+    if options.kind:
+        return replace(options, backend=PYTHON_BACKEND)
+    reasons = {**PYTHON_BACKEND.reasons, "instance_group.kind": "the function is taken to compute on the CPU"}
+    return replace(options, devices=Devices("cpu"), backend=replace(PYTHON_BACKEND, reasons=reasons))
 
 
 def build_python_config(name: str, model: PythonModel, options: ConfigOptions | None = None) -> Any:
-    """The ModelConfig of a Python model, for `format_config`; unlike ONNX it may batch with optional inputs."""
-    inputs = tuple(replace(spec, optional=False) for spec in model.signature.inputs)
-    signature = ModelSignature(inputs, model.signature.outputs)
-    config = build_model_config(signature, model.max_batch_size, replace(options or ConfigOptions(), name=name))
-    config.backend = BACKEND
-    for tensor, spec in zip(config.input, model.signature.inputs, strict=True):
-        tensor.optional = spec.optional
-    for key, value in model.parameters.items():
-        config.parameters[key].string_value = value
-    return config
+    """The ModelConfig of a Python model, for `format_config`."""
+    settings = replace(on_python(options or ConfigOptions()), name=name)
+    return build_model_config(model.signature, model.max_batch_size, settings)
 
 
 def explain_python_config(
     config: Any, model: PythonModel, batching: BatchingProof, options: ConfigOptions | None = None
-) -> dict[str, str]:
+) -> Mapping[str, str]:
     """The reason for each line of `build_python_config`, by path."""
-    return {**explain_config(config, model.signature, batching, options or ConfigOptions()), **_REASONS}
+    return explain_config(config, model.signature, batching, on_python(options or ConfigOptions()))

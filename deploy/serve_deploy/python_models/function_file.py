@@ -12,7 +12,7 @@ from serve_deploy.python_models.model import PythonModel
 from serve_deploy.python_models.requirements import find_requirements
 from serve_deploy.python_models.source_code import SourceCode, choose_function, read_source
 from serve_deploy.python_models.staged_function import StagedFunction
-from serve_deploy.python_models.written import lay_out, parameters_of
+from serve_deploy.python_models.written import Call, lay_out
 
 DEFAULT_MAX_BATCH_SIZE = 8
 
@@ -30,15 +30,20 @@ def read_function_file(
     name = choose_function(code, function, path.name)
     carried = dict(_carry(path, code))
     beside = {Path(file).parts[0].removesuffix(".py") for file in carried if file.endswith(".py")}
-    requirements = find_requirements(_all_imports(code, carried), beside, path.name)
+    sources = [read_source(content.decode("utf-8"), file) for file, content in carried.items() if file.endswith(".py")]
+    requirements = find_requirements(
+        [module for source in sources for module in source.imports],
+        [module for source in sources for module in source.optional],
+        beside,
+        path.name,
+    )
     staged = StagedFunction(carried, path.name, name)
     with staged.inside():
         found = read_annotations(staged.function, staged.place)
     batch = max_batch_size if found.batched else 0
     run = staged.bind(found.tensors, batched=batch > 0, text=found.text_inputs)
-    files = lay_out(carried, requirements)
-    parameters = parameters_of(path.name, name, found.text_inputs)
-    return PythonModel(staged.place, found.tensors, batch, files, run, parameters, requirements)
+    files = lay_out(carried, Call(path.name, name, found.text_inputs), requirements)
+    return PythonModel(staged.place, found.tensors, batch, files, run, requirements, symbols=found.symbols)
 
 
 def _read(path: Path) -> str:
@@ -74,7 +79,7 @@ def _carry(path: Path, code: SourceCode) -> Iterator[tuple[str, bytes]]:
 
 
 def _named_files(folder: Path, code: SourceCode) -> Iterator[Path]:
-    for module in code.imports:
+    for module in (*code.imports, *code.optional):
         place = folder.joinpath(*module.split("."))
         if place.with_suffix(".py").is_file():
             yield place.with_suffix(".py")
@@ -91,10 +96,3 @@ def _named_files(folder: Path, code: SourceCode) -> Iterator[Path]:
             yield named
         elif text.endswith("/") and named.is_dir():
             yield from (file for file in sorted(named.rglob("*")) if file.is_file())
-
-
-def _all_imports(code: SourceCode, carried: dict[str, bytes]) -> Iterator[str]:
-    yield from code.imports
-    for name, content in carried.items():
-        if name.endswith(".py"):
-            yield from read_source(content.decode("utf-8"), name).imports

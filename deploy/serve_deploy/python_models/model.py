@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.tensors.types import ModelSignature
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Arrays = Mapping[str, Array]
 
-BACKEND = "python"
+
+def no_doubt(_inputs: Sequence[Arrays]) -> str:
+    """Nothing is known that could look wrong."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class PythonModel:
     model's folder. `requirements` are the distributions that it imports, as pip takes them. `run` calls the function
     here, without Triton: strings go in as `bytes` or `str` objects and come out as `bytes`; it raises
     InvalidModelError where the function refuses. `samples` are requests of one row, where the step brings some.
+    `symbols` names the free dims of each input. Without `merges`, each request is a call of its own, since the shape of
+    its results is, too. `doubt` says what looks wrong about inputs that are what the step gets; "" where nothing does.
     """
 
     source: str
@@ -32,6 +37,8 @@ class PythonModel:
     max_batch_size: int
     files: Mapping[str, bytes]
     run: Callable[[Arrays], Arrays]
-    parameters: Mapping[str, str]
     requirements: tuple[str, ...] = ()
     samples: tuple[Arrays, ...] = ()
+    symbols: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    merges: bool = True
+    doubt: Callable[[Sequence[Arrays]], str] = no_doubt

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from serve_deploy.python_models.model import no_doubt
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
@@ -25,3 +26,4 @@ class SettledStep:
     batches: bool = True
     merges: bool = True
     samples: tuple[Arrays, ...] = ()
+    doubt: Callable[[Sequence[Arrays]], str] = no_doubt

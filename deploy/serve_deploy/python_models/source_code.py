@@ -11,10 +11,14 @@ from serve_deploy.errors import InvalidModelError
 
 @dataclass(frozen=True)
 class SourceCode:
-    """The public functions at the top of a file, the modules that it imports, and its strings that could name files."""
+    """The public functions at the top of a file, the modules that it imports, and its strings that could name files.
+
+    `optional` are modules that it does without where they are missing.
+    """
 
     functions: tuple[str, ...]
     imports: tuple[str, ...]
+    optional: tuple[str, ...]
     strings: tuple[str, ...]
 
 
@@ -26,16 +30,34 @@ def read_source(text: str, name: str) -> SourceCode:
         where = f"{name}, line {error.lineno}" if isinstance(error, SyntaxError) else name
         raise InvalidModelError(f"{where}: this is not Python {_version()}: {error.args[0]}") from error
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
-    imports: dict[str, None] = {}
-    strings: dict[str, None] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imports |= dict.fromkeys(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            imports[node.module] = None
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            strings[node.value] = None
-    return SourceCode(tuple(functions), tuple(imports), tuple(strings))
+    imports, optional = dict[str, None](), dict[str, None]()
+    _collect_imports(tree, imports, optional)
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    strings = dict.fromkeys(text for text in texts if isinstance(text, str))
+    return SourceCode(
+        tuple(functions), tuple(imports), tuple(name for name in optional if name not in imports), tuple(strings)
+    )
+
+
+def _collect_imports(node: ast.AST, imports: dict[str, None], optional: dict[str, None]) -> None:
+    """Sort the modules that are imported below a node by whether the file needs them."""
+    if isinstance(node, ast.Import):
+        imports.update(dict.fromkeys(alias.name for alias in node.names))
+    elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+        imports[node.module] = None
+    elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        for other in node.orelse:
+            _collect_imports(other, imports, optional)
+    else:
+        tried = node.body if isinstance(node, ast.Try) and any(map(_forgives, node.handlers)) else []
+        for child in ast.iter_child_nodes(node):
+            _collect_imports(child, optional if child in tried else imports, optional)
+
+
+def _forgives(handler: ast.ExceptHandler) -> bool:
+    """Whether the file goes on where an import fails."""
+    caught = "Exception" if handler.type is None else ast.unparse(handler.type)
+    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
 
 
 def _version() -> str:

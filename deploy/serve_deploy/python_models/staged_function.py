@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,20 +55,22 @@ class StagedFunction:
         def run(arrays: Arrays) -> Arrays:
             with self.inside():
                 try:
-                    return caller(arrays)
-                except (RefusedError, SystemExit) as error:
+                    # Copies, as in Triton: a function may write into what it gets.
+                    return caller({name: array.copy() for name, array in arrays.items()})
+                except RefusedError as error:
                     raise InvalidModelError(f"{self.place}: {error}") from error
 
         return run
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """Its own modules can be imported, and nobody else's of the same names; what it prints is no result of ours."""
+        """Its own modules can be imported, and nobody else's of the same names; what it prints is lost."""
         before = set(sys.modules)
         sys.modules.update(self._modules)
         sys.path.insert(0, str(self.folder))
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # rows of a proof are meant to be odd
                 yield
         finally:
             with contextlib.suppress(ValueError):

@@ -19,7 +19,7 @@ from serve_deploy.python_models.source_code import read_source
 from serve_deploy.python_models.staged_function import StagedFunction
 from serve_deploy.python_models.tokenize_step import settle_tokenize
 from serve_deploy.python_models.top_k_step import settle_top_k
-from serve_deploy.python_models.written import lay_out, parameters_of
+from serve_deploy.python_models.written import Call, lay_out
 
 _FOLDER = Path(__file__).parent / "standard"
 
@@ -52,16 +52,17 @@ def standard_step(name: str, settings: Mapping[str, object], folder: Path) -> Py
     settled = step.settle(settings, folder)
     file = f"{step.file}.py"
     source = (_FOLDER / file).read_bytes()
-    requirements = find_requirements(read_source(source.decode(), file).imports, (), file)
+    requirements = find_requirements(read_source(source.decode(), file).imports, (), (), file)
     own = {file: source, "settings.json": json.dumps(settled.settings, indent=1).encode(), **settled.files}
     batch = DEFAULT_MAX_BATCH_SIZE if settled.batches else 0
     return PythonModel(
         source=f"standard step {name}",
         signature=settled.signature,
         max_batch_size=batch,
-        files=lay_out(own, requirements),
+        files=lay_out(own, Call(file, step.file, merges=settled.merges), requirements),
         run=StagedFunction(own, file, step.file).bind(settled.signature, batched=batch > 0, text=()),
-        parameters=parameters_of(file, step.file, (), merges=settled.merges),
         requirements=requirements,
         samples=settled.samples,
+        merges=settled.merges,
+        doubt=settled.doubt,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -13,6 +14,9 @@ from serve_deploy.errors import UsageError
 from serve_deploy.python_models.settled_step import SettledStep
 from serve_deploy.python_models.step_settings import StepSettings, read_beside, read_settings
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
+
+if TYPE_CHECKING:
+    from serve_deploy.python_models.model import Arrays
 
 _STEP = "top_k"
 _FORMS = "give one label on each line, or JSON: a list, an object of index and label, or a config.json with id2label"
@@ -52,7 +56,21 @@ def settle_top_k(given: Mapping[str, object], folder: Path) -> SettledStep:
         (TensorSpec(settings.input, data_type, (-1, classes or -1)),),
         tuple(TensorSpec(name, kind, (-1, settings.k)) for name, kind in kinds),
     )
-    return SettledStep(signature, {"k": settings.k, "labels": labels, "activation": settings.activation})
+    read = {"k": settings.k, "labels": labels, "activation": settings.activation}
+    return SettledStep(signature, read, doubt=partial(_doubt, settings.activation))
+
+
+def _doubt(activation: str, inputs: Sequence[Arrays]) -> str:
+    """Probabilities that are made probabilities once more all come out nearly equal."""
+    import numpy as np
+
+    values = [array.astype(np.float64) for arrays in inputs for array in arrays.values()]
+    if activation == "none" or not values or any((array < 0).any() or (array > 1).any() for array in values):
+        return ""
+    summed = all(np.allclose(array.sum(axis=-1), 1, atol=1e-3) for array in values)
+    if activation == "softmax" and not summed:
+        return ""
+    return f"its inputs are probabilities already, of which `activation: {activation}` makes others: use `none`"
 
 
 def _read_labels(given: str | tuple[str, ...] | None, folder: Path) -> list[str]:

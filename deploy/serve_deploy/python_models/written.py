@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 REQUIREMENTS_NAME = "requirements.txt"
@@ -10,19 +12,20 @@ _ADAPTER = Path(__file__).parent / "adapter"
 _VERSION = "1"
 
 
-def lay_out(function_files: Mapping[str, bytes], requirements: Sequence[str]) -> dict[str, bytes]:
-    """Every file by its path in the model's folder, as version 1."""
-    adapter = {f"{_VERSION}/{name}": (_ADAPTER / name).read_bytes() for name in ("model.py", "serve_calling.py")}
-    own = {f"{_VERSION}/function/{path}": content for path, content in function_files.items()}
+@dataclass(frozen=True)
+class Call:
+    """Which function of which file is called, which inputs as `str`, and whether requests may share a call."""
+
+    file: str
+    function: str
+    text: tuple[str, ...] = ()
+    merges: bool = True
+
+
+def lay_out(function_files: Mapping[str, bytes], call: Call, requirements: Sequence[str]) -> dict[str, bytes]:
+    """Every file by its path in the model's folder, as version 1: each version says itself what is called."""
+    adapter = {name: (_ADAPTER / name).read_bytes() for name in ("model.py", "serve_calling.py")}
+    own = {f"function/{path}": content for path, content in function_files.items()}
     listed = {REQUIREMENTS_NAME: "".join(f"{line}\n" for line in requirements).encode()} if requirements else {}
-    return {**adapter, **own, **listed}
-
-
-def parameters_of(file: str, function: str, text: Sequence[str], *, merges: bool = True) -> dict[str, str]:
-    """What config.pbtxt tells the adapter."""
-    told = {"function": f"{file}:{function}"}
-    if text:
-        told["text"] = ",".join(text)
-    if not merges:
-        told["merge_requests"] = "false"
-    return told
+    version = {**adapter, "function.json": json.dumps(asdict(call), indent=1).encode(), **own, **listed}
+    return {f"{_VERSION}/{path}": content for path, content in version.items()}

@@ -6,7 +6,7 @@ import mmap
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.files.staging import STAGING_PREFIX
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
-from serve_deploy.model_config import CONFIG_NAME, is_ensemble, parse_config
+from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, is_ensemble, named_config_path, parse_config
 from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
+from serve_deploy.model_config.framework_rules import fil_file
 from serve_deploy.onnx.header import read_versions
 from serve_deploy.releases import check_release
 
@@ -25,7 +26,8 @@ MODEL_NAME = "model.onnx"
 MODEL_FILES = {
     "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
     "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
-    "vllm": "model.json",
+    "torch_aoti": "model.pt2", "tensorflow": "model.savedmodel", "tensorflow_savedmodel": "model.savedmodel",
+    "tensorflow_graphdef": "model.graphdef", "openvino": "model.xml", "vllm": "model.json",
 }  # fmt: skip
 # What turns vLLM's own metrics on, in its configuration.
 REPORT_CUSTOM_METRICS = 'parameters { key: "REPORT_CUSTOM_METRICS" value { string_value: "true" } }'
@@ -34,12 +36,20 @@ _TELLING_FILES = ("model.plan", MODEL_NAME, "model.xml", "model.pt", "model.py")
 
 
 @dataclass(frozen=True)
+class NamedConfig:
+    """A configuration that Triton takes in place of config.pbtxt where it is asked for by name."""
+
+    text: str | None
+    config: Any
+
+
+@dataclass(frozen=True)
 class ModelFolder:
     """A model's folder as it was read.
 
     `config` is a ModelConfig, empty where there is no config.pbtxt that can be read; `errors` says by file name why
-    the configuration or the manifest cannot be read, and under "" why the folder cannot. `identity` changes when
-    another run replaces the folder.
+    a configuration or the manifest cannot be read, and under "" why the folder cannot. `identity` changes when
+    another run replaces the folder. `named` has the configurations in configs/ that can be read, by name.
     """
 
     path: Path
@@ -49,6 +59,20 @@ class ModelFolder:
     config: Any
     manifest: Manifest | None
     errors: Mapping[str, InvalidModelError]
+    named: Mapping[str, NamedConfig] = field(default_factory=dict)
+
+    def under(self, name: str) -> ModelFolder:
+        """The folder as Triton reads it with `--model-config-name`; itself where it has no configuration of that name.
+
+        One that cannot be read is an error of config.pbtxt then: Triton does not fall back.
+        """
+        found, broken = self.named.get(name), self.errors.get(named_config_path(name))
+        others = {file: error for file, error in self.errors.items() if file in ("", MANIFEST_NAME)}
+        if broken:
+            return replace(self, config=parse_config(""), errors=others | {CONFIG_NAME: broken}, named={})
+        if found:
+            return replace(self, config=found.config, config_text=found.text, errors=others, named={})
+        return self
 
     @property
     def name(self) -> str:
@@ -66,9 +90,11 @@ class ModelFolder:
             return ""
         if self.config.default_model_filename:
             return str(self.config.default_model_filename)
-        named = self.config.backend or self.config.platform
-        if named or not self.versions:
-            return MODEL_FILES.get(named, "") if named else MODEL_NAME
+        if self.config.backend == "fil":
+            return fil_file(self.config)
+        named = self.config.platform if self.config.platform in MODEL_FILES else self.config.backend
+        if named or self.config.platform or not self.versions:
+            return MODEL_FILES.get(named, "") if named or self.config.platform else MODEL_NAME
         first = self.path / str(self.versions[0])
         return next((name for name in _TELLING_FILES if (first / name).exists()), MODEL_NAME)
 
@@ -91,17 +117,21 @@ class ModelFolder:
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """What its ONNX models need of the image that serves them, as notes for the user."""
+        """What its ONNX models and Python functions need of the image that serves them, as notes for the user."""
         from serve_deploy.onnx.model import list_needs, read_model
 
         normalizing = [file for file in self.onnx_files if _mentions(file, b"StringNormalizer")]
-        return tuple(dict.fromkeys(need for file in normalizing for need in list_needs(read_model(file))))
+        known = self.manifest.needs if self.manifest else ()
+        return tuple(dict.fromkeys((*known, *(need for file in normalizing for need in list_needs(read_model(file))))))
 
     @property
     def missing_files(self) -> tuple[int, ...]:
         """The versions without the model's file."""
-        name = self.file_name
-        return tuple(each for each in self.versions if name and not (self.path / str(each) / name).exists())
+        # With a file for each compute capability, the one of no GPU in particular may be missing.
+        names = tuple(self.config.cc_model_filenames.values()) or tuple(filter(None, [self.file_name]))
+        return tuple(
+            each for each in self.versions if not all((self.path / str(each) / name).exists() for name in names)
+        )
 
     @property
     def onnx_files(self) -> tuple[Path, ...]:
@@ -178,6 +208,14 @@ class ModelFolder:
         accelerators = self.config.optimization.execution_accelerators.gpu_execution_accelerator
         return any(accelerator.name == "tensorrt" for accelerator in accelerators)
 
+    @property
+    def engine_cache(self) -> str:
+        """The folder where TensorRT keeps this model's engines; "" where it keeps none, or in its working folder."""
+        accelerators = self.config.optimization.execution_accelerators.gpu_execution_accelerator
+        parameters = next((dict(each.parameters) for each in accelerators if each.name == "tensorrt"), {})
+        kept = parameters.get("trt_engine_cache_enable", "").lower() in ("1", "true")
+        return parameters.get("trt_engine_cache_path", "") if kept else ""
+
     @cached_property
     def _config_json(self) -> dict[str, Any]:
         from google.protobuf.json_format import MessageToDict
@@ -194,26 +232,29 @@ def read_model_folder(path: Path) -> ModelFolder:
         versions = list_versions(path)
     except OSError as error:
         return ModelFolder(path, identity, (), None, parse_config(""), None, {"": _unreadable(path, error)})
-    text, config = _read_config(path / CONFIG_NAME, errors)
+    text, config = _read_config(path, CONFIG_NAME, errors)
+    files = sorted((path / CONFIGS_FOLDER).glob("*.pbtxt"))
+    read = {file.stem: NamedConfig(*_read_config(path, named_config_path(file.stem), errors)) for file in files}
+    named = {name: each for name, each in read.items() if named_config_path(name) not in errors}
     manifest = None
     try:
         manifest = read_manifest(path)
     except InvalidModelError as error:
         errors[MANIFEST_NAME] = error
-    return ModelFolder(path, identity, versions, text, config, manifest, errors)
+    return ModelFolder(path, identity, versions, text, config, manifest, errors, named)
 
 
-def _read_config(path: Path, errors: dict[str, InvalidModelError]) -> tuple[str | None, Any]:
-    text = None
+def _read_config(folder: Path, name: str, errors: dict[str, InvalidModelError]) -> tuple[str | None, Any]:
+    text, path = None, folder / name
     try:
         text = path.read_text(encoding="utf-8")
         return text, parse_config(text, path)
     except FileNotFoundError:
         pass
     except InvalidModelError as error:
-        errors[CONFIG_NAME] = error
+        errors[name] = error
     except (OSError, UnicodeDecodeError) as error:
-        errors[CONFIG_NAME] = _unreadable(path, error)
+        errors[name] = _unreadable(path, error)
     return text, parse_config("")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.copying import copy_file, link_tree
-from serve_deploy.files.moving import move_into_place
+from serve_deploy.files.moving import move_all, move_into_place
 from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, FileDigest, Manifest
-from serve_deploy.model_config import CONFIG_NAME, VersionPolicy
+from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, VersionPolicy
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_NAME, ModelFolder, read_model_folder
 
@@ -78,9 +78,10 @@ def choose_version(existing: ModelFolder | None, requested: int | None, *, force
             f"{existing.path / str(version)} already exists",
             hint="`version=next` adds a version beside it, `force=True` replaces it",
         )
-    if existing and not force and not is_older(version, existing) and _config_was_edited(existing):
+    edited = None if existing is None or force or is_older(version, existing) else _find_edited(existing)
+    if existing and edited:
         raise DestinationError(
-            f"{existing.path / CONFIG_NAME} was written or edited by hand, and packaging would replace it",
+            f"{existing.path / edited} was written or edited by hand, and packaging would replace it",
             hint="keep a copy of it and use `force=True`, or choose another `name`",
         )
     return version
@@ -91,10 +92,12 @@ def is_older(version: int, existing: ModelFolder | None) -> bool:
     return existing is not None and existing.config_text is not None and version < max(existing.versions, default=0)
 
 
-def _config_was_edited(existing: ModelFolder) -> bool:
-    files = existing.manifest.files if existing.manifest else ()
-    written = {file.sha256 for file in files if file.path == CONFIG_NAME}
-    return existing.config_text is not None and hash_file(existing.path / CONFIG_NAME) not in written
+def _find_edited(existing: ModelFolder) -> str | None:
+    """The configuration that is not as serve wrote it; those in configs/ that it never wrote are kept."""
+    written = {file.path: file.sha256 for file in existing.manifest.files} if existing.manifest else {}
+    named = [path for path in written if path.startswith(f"{CONFIGS_FOLDER}/") and (existing.path / path).is_file()]
+    paths = [CONFIG_NAME] * (existing.config_text is not None) + named
+    return next((path for path in paths if hash_file(existing.path / path) != written.get(path)), None)
 
 
 def check_policy(policy: VersionPolicy | None, version: int, existing: ModelFolder | None) -> tuple[str, ...]:
@@ -117,6 +120,13 @@ def require_same_tensors(config: Any, version: int, existing: ModelFolder | None
         return
     if CONFIG_NAME in existing.errors:
         raise existing.errors[CONFIG_NAME]
+    files = [existing.file_name, existing.with_version(version, config).file_name]
+    if files[0] != files[1]:
+        raise DestinationError(
+            f"version {version} of {config.name} is a {files[1]} and version {max(others)} a {files[0]}, "
+            "and all versions share one configuration",
+            hint="choose another `name`, or use `force=True` if the old versions are not served any more",
+        )
     for kind in ("input", "output"):
         old, new = (
             {(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in getattr(written, kind)}
@@ -197,6 +207,28 @@ def commit_version(staged: Path, destination: Path, existing: ModelFolder | None
     return merged
 
 
+@dataclass(frozen=True)
+class Move:
+    """A staged model, whole and with its manifest, its place, and what was there when the run began."""
+
+    staged: Path
+    destination: Path
+    existing: ModelFolder | None
+
+
+def commit_models(moves: Sequence[Move]) -> None:
+    """Give several staged models their places in one repository: all of them, or on any error none.
+
+    A kill leaves the first ones in place: the last should be the one that needs the others.
+    """
+    parent = moves[0].destination.parent
+    with folder_lock(parent):
+        for move in moves:
+            _require_unchanged(move.destination, move.existing)
+        with destination_errors(parent):
+            move_all([(move.staged, move.destination, move.existing is not None) for move in moves])
+
+
 def _require_unchanged(destination: Path, existing: ModelFolder | None) -> None:
     now = read_existing(destination)
     if (now and now.identity) != (existing and existing.identity):
@@ -207,12 +239,17 @@ def _require_unchanged(destination: Path, existing: ModelFolder | None) -> None:
 
 def _keep_others(existing: ModelFolder, staged: Path, version: int) -> None:
     """Link what is not ours to replace: other versions, and files that serve did not write."""
-    ours = {CONFIG_NAME, MANIFEST_NAME, SAMPLES_NAME, WARMUP_FOLDER, str(version)}
-    if existing.manifest:
-        ours |= {file.path for file in existing.manifest.files if "/" not in file.path}
+    ours = {CONFIG_NAME, CONFIGS_FOLDER, MANIFEST_NAME, SAMPLES_NAME, WARMUP_FOLDER, str(version)}
+    written = {file.path for file in existing.manifest.files} if existing.manifest else set()
+    ours |= {path for path in written if "/" not in path}
     for entry in sorted(existing.path.iterdir()):
         if entry.name not in ours and not (staged / entry.name).exists():
             link_tree(entry, staged / entry.name)
+    for entry in sorted((existing.path / CONFIGS_FOLDER).glob("*")):
+        kept = staged / CONFIGS_FOLDER / entry.name
+        if f"{CONFIGS_FOLDER}/{entry.name}" not in written and not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
+            link_tree(entry, kept)
 
 
 def merge_manifests(new: Manifest, old: Manifest | None, present: Collection[int] | None = None) -> Manifest:

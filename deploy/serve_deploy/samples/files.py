@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.tensors.casting import cast_array
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
+from serve_deploy.tensors.wire import encode_text
 
 Array = np.ndarray[Any, Any]
 Sample = dict[str, Array]
@@ -28,6 +29,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: equal sample
 
 def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -> Samples:
     """Read samples from .npz, .npy, a folder of .npy or KServe v2 JSON; UsageError says what does not fit the model.
+
+    Of a model whose one input is a string, any other file is a sample, as its bytes.
 
     With `split`, arrays whose every input carries the same leading N (all first dims free) become N samples of 1.
     """
@@ -52,6 +55,15 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
     return tuple(row for sample in samples for row in _split_rows(sample))
 
 
+def read_arrays(path: Path, names: Sequence[str]) -> tuple[Sample, ...]:
+    """The arrays of a file of samples as they are, for a model of which only the inputs' names are known."""
+    signature = ModelSignature(tuple(TensorSpec(name, DataType.FP32, ()) for name in names), ())
+    try:
+        return tuple(_read_folder(path, signature) if path.is_dir() else _read_file(path, signature))
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise UsageError(f"samples: {path} cannot be read: {error}") from error
+
+
 def _split_rows(sample: Sample) -> Samples:
     """Cut a sample of N rows into N samples of one, if every input is equally long."""
     lengths = {array.shape[0] for array in sample.values()}
@@ -63,6 +75,7 @@ def _split_rows(sample: Sample) -> Samples:
 # --- the user's files ----------------------------------------------------------------------------------------------
 
 _FORMATS = "give a .npz, .npy or KServe v2 .json file, or a folder of .npy files"
+_ARRAYS = (".npy", ".npz", ".json", ".jsonl")
 
 
 def _read_file(path: Path, signature: ModelSignature) -> list[Sample]:
@@ -75,7 +88,23 @@ def _read_file(path: Path, signature: ModelSignature) -> list[Sample]:
             return [{_only_input(path, signature): np.load(path, allow_pickle=False)}]
         case ".json" | ".jsonl":
             return _read_json(path)
-    raise UsageError(f"samples: {path} is not in a known format", hint=_FORMATS)
+    text = _only_text(signature)
+    if text is None:
+        raise UsageError(f"samples: {path} is not in a known format", hint=_FORMATS)
+    return [_read_bytes(path, text)]
+
+
+def _only_text(signature: ModelSignature) -> TensorSpec | None:
+    """The only required input, where that is one string a row; else None."""
+    first, *others = signature.required_inputs or (None,)
+    is_text = first is not None and not others and first.data_type is DataType.BYTES
+    return first if first and is_text and all(dim in (1, -1) for dim in first.shape) else None
+
+
+def _read_bytes(path: Path, text: TensorSpec) -> Sample:
+    array = np.empty((1,) * len(text.shape), dtype=object)
+    array.reshape(-1)[:] = [path.read_bytes()]
+    return {text.name: array}
 
 
 def _read_npz(path: Path) -> Sample:
@@ -111,6 +140,10 @@ def _by_index(arrays: Sample) -> list[Sample]:
 
 def _read_folder(path: Path, signature: ModelSignature) -> list[Sample]:
     files = {p.stem: p for p in sorted(path.glob("*.npy"))}
+    text = _only_text(signature)
+    others = [p for p in sorted(path.iterdir()) if p.is_file() and p.suffix not in _ARRAYS and p.name[0] != "."]
+    if not files and others and text:
+        return [_read_bytes(file, text) for file in others]
     if not files:
         folders = sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: (len(p.name), p.name))
         if not folders:
@@ -202,12 +235,22 @@ def encode_samples(samples: Iterable[Mapping[str, Array]]) -> bytes:
             for name, array in sample.items():
                 member = zipfile.ZipInfo(f"{index}/{name}.npy", _EPOCH)
                 member.compress_type = zipfile.ZIP_DEFLATED
-                # Unicode arrays drop trailing NULs, which Triton cuts strings at anyway; they need no pickle.
-                plain = array.astype(str) if array.dtype == object else np.asarray(array, order="C")
+                plain = _without_objects(array) if array.dtype == object else np.asarray(array, order="C")
                 member.file_size = plain.nbytes
                 with archive.open(member, "w") as file:
                     np.save(file, plain, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _without_objects(array: Array) -> Array:
+    """Strings as arrays that need no pickle: a single one that is no text as its bytes, others as Unicode.
+
+    Unicode arrays drop trailing NULs, which Triton's native backends cut strings at anyway.
+    """
+    content = encode_text(array.item()) if array.size == 1 else b""
+    if not content or (content[-1] and content.decode("utf-8", "replace").encode() == content):
+        return array.astype(str)
+    return np.frombuffer(content, f"V{len(content)}").reshape(array.shape)
 
 
 def load_samples(path: Path) -> Samples:
@@ -216,7 +259,10 @@ def load_samples(path: Path) -> Samples:
         groups = _by_index(_read_npz(path))
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise InvalidModelError(f"{path} cannot be read as samples: {error}", hint="package the model again") from error
-    return tuple(
-        {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in sample.items()}
-        for sample in groups
-    )
+    return tuple({name: _with_objects(array) for name, array in sample.items()} for sample in groups)
+
+
+def _with_objects(array: Array) -> Array:
+    if array.dtype.kind == "V":
+        return _as_text(np.array(array.tobytes(), dtype=object).reshape(array.shape))
+    return array.astype(object) if array.dtype.kind == "U" else array

@@ -6,16 +6,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.onnx.session import Array, OpenedModel
+from serve_deploy.onnx.session import Array, Arrays, OpenedModel
 from serve_deploy.samples.files import Samples
 from serve_deploy.samples.graph_hints import InputHints, read_hints
 from serve_deploy.samples.shapes import Sizes, adapt_sizes, find_free_dims, propose_sizes
 from serve_deploy.samples.values import MANNERS, Draw, draw_values
 from serve_deploy.tensors.closeness import SAME_ANSWER, are_close
+from serve_deploy.tensors.types import ModelSignature
 
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 60.0
@@ -40,6 +42,19 @@ class _Guess:
     manner: str
 
 
+class Runnable(Protocol):
+    """What samples are tried on; `symbols` names the free dims of each input."""
+
+    @property
+    def signature(self) -> ModelSignature: ...
+
+    @property
+    def symbols(self) -> Mapping[str, tuple[str | None, ...]]: ...
+
+    def run(self, inputs: Arrays, *, timeout_seconds: float | None = None) -> Arrays:
+        """Raises InvalidModelError where the model refuses."""
+
+
 def generate_samples(
     opened: OpenedModel, count: int = 4, *, seed: int = 0, hints: Mapping[str, InputHints] | None = None
 ) -> GeneratedSamples:
@@ -51,14 +66,19 @@ def generate_samples(
     return _Search(opened, count, seed, read_hints(opened.parse()) if hints is None else hints).run()
 
 
+def search_samples(runnable: Runnable, count: int = 4, *, seed: int = 0) -> GeneratedSamples:
+    """The same for what has no graph to look into."""
+    return _Search(runnable, count, seed, {}).run()
+
+
 class _Search:
     """The guesses still to try, the best found so far, and what was tried."""
 
-    def __init__(self, opened: OpenedModel, count: int, seed: int, hints: Mapping[str, InputHints]) -> None:
+    def __init__(self, opened: Runnable, count: int, seed: int, hints: Mapping[str, InputHints]) -> None:
         self.opened, self.count, self.seed, self.hints = opened, count, seed, hints
         self.inputs = opened.signature.required_inputs
         self.outputs = opened.signature.outputs
-        self.free = find_free_dims(self.inputs, opened.model.symbols, self.hints)
+        self.free = find_free_dims(self.inputs, opened.symbols, self.hints)
         sizes = list(propose_sizes(self.free))
         self.queue = deque(
             _Guess(s, manner) for manner in MANNERS[:-1] for s in (sizes if manner == "varied" else sizes[:3])
@@ -134,9 +154,7 @@ def _describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
 
 
-def _most_different(
-    samples: Samples, outputs: list[dict[str, Array]], count: int
-) -> tuple[Samples, list[dict[str, Array]]]:
+def _most_different(samples: Samples, outputs: list[Arrays], count: int) -> tuple[Samples, list[Arrays]]:
     """The samples whose outputs were each seen least often before, in their order."""
     seen: Counter[bytes] = Counter()
     rarity = []

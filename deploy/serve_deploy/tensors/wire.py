@@ -36,6 +36,11 @@ def decode_tensor(data_type: DataType, content: bytes, shape: tuple[int, ...]) -
     return np.frombuffer(content, np.dtype(data_type.numpy_name).newbyteorder("<")).reshape(shape)
 
 
+def count_bytes(array: Array) -> int:
+    """How much an array holds: of strings their text, not the pointers to it."""
+    return sum(map(len, map(encode_text, array.flat))) if array.dtype == object else array.nbytes
+
+
 def encode_text(item: object) -> bytes:
     """One element of a string tensor as bytes; what was no UTF-8 when it was read comes out as it was."""
     return item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogateescape")

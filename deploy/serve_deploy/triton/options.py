@@ -37,6 +37,9 @@ class ServerOptions:
     explicit: Annotated[
         bool, Option("Load only what `models` names, and models requested later through the API.", group=_MODELS)
     ] = False
+    model_config_name: Annotated[
+        str, Option("Use configs/NAME.pbtxt of each model that has one, such as l4.", metavar="NAME", group=_MODELS)
+    ] = ""
     watch: Annotated[bool, Option("Reload models whose files change.", group=_MODELS)] = False
     # False makes Triton refuse a configuration that it would have to complete.
     auto_complete: bool = True

@@ -104,5 +104,6 @@ def server_arguments(
         f"--exit-timeout-secs={options.exit_timeout_seconds}",
         *([] if options.auto_complete else ["--disable-auto-complete-config"]),
         *(f"--load-model={model}" for model in models if is_explicit),
+        *([f"--model-config-name={options.model_config_name}"] if options.model_config_name else []),
         *options.extra_arguments,
     )

@@ -16,6 +16,7 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
 from serve_deploy.files.temporary import remove_temporary
+from serve_deploy.model_config import CONFIGS_FOLDER, named_config_path
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import find_newer_models
@@ -294,6 +295,14 @@ def _check_models(options: ServerOptions) -> None:
         if name != "*" and not (repository / name).is_dir():
             there = ", ".join(sorted(path.name for path in repository.glob("[!.]*") if path.is_dir())) or "no models"
             raise UsageError(f"`models={name}`: {repository} has no such model", hint=f"it has: {there}")
+    wanted = options.model_config_name
+    names = {path.stem for path in repository.glob(f"[!.]*/{CONFIGS_FOLDER}/*.pbtxt")}
+    if wanted and wanted not in names:
+        listed = ", ".join(sorted(names)) or "none; serve package --for writes them"
+        raise UsageError(
+            f"`model_config_name={wanted}`: no model of {repository} has {named_config_path(wanted)}",
+            hint=f"there are: {listed}",
+        )
 
 
 def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: str, spawn: Spawn) -> ServerProcess:

@@ -1,19 +1,23 @@
-"""Write the winner into the repository: its lines in config.pbtxt with their reasons, its evidence in the manifest."""
+"""Write the winner into the repository: its lines in config.pbtxt with their reasons, its evidence in the manifests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 from serve_deploy.errors import ServeError
 from serve_deploy.files.copying import link_tree
-from serve_deploy.files.moving import move_into_place
+from serve_deploy.files.moving import move_all
 from serve_deploy.files.staging import destination_errors, folder_lock
 from serve_deploy.manifest import MANIFEST_NAME, FileDigest, Manifest, Tuned
 from serve_deploy.model_config import CONFIG_NAME, format_config, parse_config
 from serve_deploy.reports.figures import format_change
+from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import digest_files, read_existing, staged_model
 from serve_deploy.tuning.candidates import (
     ACCELERATOR,
@@ -23,9 +27,9 @@ from serve_deploy.tuning.candidates import (
     PREFERRED,
     THREADS,
     Candidate,
-    configure,
+    split_path,
 )
-from serve_deploy.tuning.result import Confirmation, TuningResult
+from serve_deploy.tuning.result import Confirmation, FieldChange, TuningResult
 from serve_deploy.tuning.subject import Subject
 from serve_deploy.tuning.tables import describe_load
 
@@ -44,35 +48,46 @@ def apply_winner(result: TuningResult, subject: Subject) -> TuningResult:
     """Write the winner, if there is one; a note says what kept it from being written, or what it lacks."""
     if result.winner is None or result.confirmation is None:
         return result
-    evidence = _collect_evidence(result, result.confirmation)
+    winner = Candidate.of(result.winner.values)
     try:
-        notes = _write(result, subject, Candidate.of(result.winner.values), evidence)
+        notes = _write(_Evidence(result, result.confirmation), subject, winner)
     except ServeError as error:
         return result.model_copy(update={"notes": (*result.notes, f"not written: {error.message}")})
     return result.model_copy(update={"notes": (*result.notes, *notes), "applied": True})
 
 
-def _write(result: TuningResult, subject: Subject, candidate: Candidate, evidence: Tuned) -> tuple[str, ...]:
-    folder = subject.folder
-    config = configure(subject.config, candidate)
-    with staged_model(folder.path.parent, folder.name) as staged, folder_lock(folder.path.parent):
-        now = read_existing(folder.path)
-        if now is None or now.config_text != folder.config_text or now.versions != folder.versions:
-            raise ServeError(f"{folder.path} changed during this run")
-        with destination_errors(folder.path):
-            for entry in sorted(folder.path.iterdir()):
-                if entry.name not in (CONFIG_NAME, MANIFEST_NAME):
-                    link_tree(entry, staged / entry.name)
-            text = write_tuned_text(folder.config_text or "", config, explain_lines(result))
-            (staged / CONFIG_NAME).write_text(text, encoding="utf-8")
-            if folder.manifest is not None:
-                digests = {file.path: file for file in digest_files(staged) if file.path == CONFIG_NAME}
-                manifest = _with_evidence(folder.manifest, evidence, digests)
-                (staged / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            move_into_place(staged, folder.path, replace=True)
-    return (
-        () if folder.manifest else (f"{folder.name} has no {MANIFEST_NAME}: the evidence stands in {CONFIG_NAME} only",)
+def _write(evidence: _Evidence, subject: Subject, winner: Candidate) -> tuple[str, ...]:
+    """Stage every model that changes, then swap in all of them or none."""
+    configs, folders = subject.configs(winner), subject.folders
+    changed = [folders[name] for name, config in configs.items() if config != folders[name].config]
+    repository = subject.parts[0].folder.path.parent
+    with ExitStack() as stack:
+        staged = [stack.enter_context(staged_model(repository, folder.name)) for folder in changed]
+        stack.enter_context(folder_lock(repository))
+        for folder, place in zip(changed, staged, strict=True):
+            _stage(folder, configs[folder.name], place, evidence.of_model(folder.name))
+        move_all([(place, folder.path, True) for folder, place in zip(changed, staged, strict=True)])
+    return tuple(
+        f"{folder.name} has no {MANIFEST_NAME}: the evidence stands in {CONFIG_NAME} only"
+        for folder in changed
+        if folder.manifest is None
     )
+
+
+def _stage(folder: ModelFolder, config: Any, staged: Path, evidence: _Evidence) -> None:
+    now = read_existing(folder.path)
+    if now is None or now.config_text != folder.config_text or now.versions != folder.versions:
+        raise ServeError(f"{folder.path} changed during this run")
+    with destination_errors(folder.path):
+        for entry in sorted(folder.path.iterdir()):
+            if entry.name not in (CONFIG_NAME, MANIFEST_NAME):
+                link_tree(entry, staged / entry.name)
+        text = write_tuned_text(folder.config_text or "", config, evidence.comments())
+        (staged / CONFIG_NAME).write_text(text, encoding="utf-8")
+        if folder.manifest is not None:
+            digests = {file.path: file for file in digest_files(staged) if file.path == CONFIG_NAME}
+            manifest = _with_evidence(folder.manifest, evidence.tuned(), digests)
+            (staged / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _with_evidence(manifest: Manifest, evidence: Tuned, digests: Mapping[str, FileDigest]) -> Manifest:
@@ -86,28 +101,43 @@ def _with_evidence(manifest: Manifest, evidence: Tuned, digests: Mapping[str, Fi
     )
 
 
-def _collect_evidence(result: TuningResult, confirmed: Confirmation) -> Tuned:
-    return Tuned(
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        objective=result.objective,
-        gates=result.gates,
-        server=result.server,
-        before={change.path: change.before for change in result.changes},
-        after={change.path: change.after for change in result.changes},
-        load=describe_load(confirmed.winner),
-        gain=confirmed.gain,
-        throughput_before=confirmed.baseline.throughput,
-        throughput=confirmed.winner.throughput,
-        p99_us_before=confirmed.baseline.p99_us,
-        p99_us=confirmed.winner.p99_us,
-        tool_version=result.tool_version,
-    )
+@dataclass(frozen=True)
+class _Evidence:
+    """What was changed and measured; `changes` are those of one model, by paths without it."""
 
+    result: TuningResult
+    confirmed: Confirmation
+    changes: tuple[FieldChange, ...] = ()
 
-def explain_lines(result: TuningResult) -> dict[str, str]:
-    """The comment beside each changed line, by its path as `format_config` knows it."""
-    gain = f"; {result.objective} {format_change(result.confirmation.gain)} in all" if result.confirmation else ""
-    return {_line_path(change.path): f"{change.reason}{gain}" for change in result.changes}
+    def of_model(self, name: str) -> _Evidence:
+        own = [(split_path(change.path), change) for change in self.result.changes]
+        changes = (change.model_copy(update={"path": path}) for (model, path), change in own if model in ("", name))
+        return replace(self, changes=tuple(changes))
+
+    def comments(self) -> dict[str, str]:
+        """The comment beside each changed line, by its path as `format_config` knows it."""
+        gain = f"; {self.result.objective} {format_change(self.confirmed.gain)} in all"
+        return {_line_path(change.path): f"{change.reason}{gain}" for change in self.changes}
+
+    def tuned(self) -> Tuned:
+        """For the manifest."""
+        result, confirmed = self.result, self.confirmed
+        return Tuned(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            called=result.model,
+            objective=result.objective,
+            gates=result.gates,
+            server=result.server,
+            before={change.path: change.before for change in self.changes},
+            after={change.path: change.after for change in self.changes},
+            load=describe_load(confirmed.winner),
+            gain=confirmed.gain,
+            throughput_before=confirmed.baseline.throughput,
+            throughput=confirmed.winner.throughput,
+            p99_us_before=confirmed.baseline.p99_us,
+            p99_us=confirmed.winner.p99_us,
+            tool_version=result.tool_version,
+        )
 
 
 def _line_path(path: str) -> str:

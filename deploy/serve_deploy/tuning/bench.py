@@ -11,19 +11,20 @@ from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import EndpointError, Interrupted, InvalidModelError, ServeError
 from serve_deploy.loadtest import run_loadtest
+from serve_deploy.loadtest.interleaving import run_interleaved
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.tuning.answers import keep_answers, keep_samples
-from serve_deploy.tuning.candidates import Candidate, configure
+from serve_deploy.tuning.answers import Questions, keep_answers, keep_member_samples, keep_samples
+from serve_deploy.tuning.candidates import Candidate
 from serve_deploy.tuning.checkpoint import Checkpoint
-from serve_deploy.tuning.measured import Measured, grown_executions
+from serve_deploy.tuning.measured import Measured, MixedPoint, grown_executions
 from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.servers import Served, Servers
-from serve_deploy.tuning.subject import Subject
+from serve_deploy.tuning.subject import Subject, Target
 
 _CONTROL_SECONDS = 30.0
 _WARMUP_SHARE = 0.3
@@ -31,10 +32,9 @@ _WARMUP_SHARE = 0.3
 
 @dataclass(frozen=True)
 class RequestSource:
-    """What is sent: a file of samples, or what the metadata says."""
+    """What is sent: a file of samples."""
 
-    data: Path | None
-    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    data: Path
     seed: int = 0
 
 
@@ -45,14 +45,15 @@ class Bench:
     subject: Subject
     servers: Servers
     checkpoint: Checkpoint
-    requests: RequestSource
     workers: Workers
     progress: Progress
     clock: Callable[[], float] = time.monotonic
     measurements: int = 0
     measuring_seconds: float = 0.0
     starts: list[float] = field(default_factory=list)
-    expected: Path | None = None
+    # What each model and ensemble is sent, and what it answers where that can be compared.
+    requests: dict[str, RequestSource] = field(default_factory=dict)
+    expected: dict[str, Path] = field(default_factory=dict)
     # How many measurements will have been made when the present stage ends at the latest, for the estimate.
     planned: int = 0
     _begun: float | None = None
@@ -76,7 +77,8 @@ class Bench:
         served = self.serve(candidate)
         self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
         try:
-            measured = self._measure(served, shape, seconds=seconds, rows=rows, validate=validate)
+            about = self.subject.of(candidate)
+            measured = self._measure(served, about, shape, seconds=seconds, rows=rows, validate=validate)
         except EndpointError as error:
             raise self._fall(candidate, error) from error
         self.measurements += 1
@@ -84,7 +86,7 @@ class Bench:
         return measured
 
     def prepare(self, options: TuneOptions, note: Callable[[str], None]) -> None:
-        """Serve the file's own configuration, and keep what it is sent and what it answers; InvalidModelError."""
+        """Serve the files' own configurations, and keep what they are sent and answer; InvalidModelError."""
         try:
             served = self.serve(self.subject.baseline)
         except Fallen as fallen:
@@ -92,9 +94,19 @@ class Bench:
                 f"{self.subject.name} does not load as its file says: {fallen}",
                 hint="serve check explains what is wrong",
             ) from fallen
-        path, samples = keep_samples(self.subject, options, served, self.servers.staging)
-        self.requests = RequestSource(path, (), options.seed)
-        self.expected = keep_answers(self.subject, served, samples, self.servers.staging, note)
+        questions = Questions(served, self.servers.staging, note)
+        flows = {flow.name: flow for flow in self.subject.flows}
+        inner: dict[str, Path] = {}
+        for target in self.subject.targets:
+            path, samples = keep_samples(self.subject.folders[target.name], options, questions)
+            self.requests[target.name] = RequestSource(path, options.seed)
+            answers = keep_answers(target.name, samples, questions)
+            if answers is not None:
+                self.expected[target.name] = answers
+            if target.name in flows:
+                inner |= keep_member_samples(flows[target.name], samples, questions)
+        for name, path in inner.items():
+            self.requests.setdefault(name, RequestSource(path, options.seed))
 
     def plan(self, further: int) -> None:
         """Say how many measurements a stage makes at most."""
@@ -123,7 +135,7 @@ class Bench:
                 self.stop_all()
             self.progress(f"starting a server: {candidate.describe(self.subject.baseline)}")
             try:
-                self._serving[candidate] = self.servers.serve(configure(self.subject.config, candidate))
+                self._serving[candidate] = self.servers.serve(self.subject.configs(candidate))
             except ServeError as error:
                 if isinstance(error, Interrupted):
                     raise
@@ -149,42 +161,65 @@ class Bench:
         for candidate in list(self._serving):
             self.stop(candidate)
 
-    def _measure(self, served: Served, shape: LoadShape, *, seconds: float, rows: int, validate: bool) -> Measured:
+    def _measure(
+        self, served: Served, about: Subject, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+    ) -> Measured:
         begun = self.clock()
-        before = self._statistics(served)
-        options = self._options(served, shape, seconds=seconds, rows=rows, validate=validate)
-        report = run_loadtest(options, workers=self.workers)
-        if report.ended_by == "interrupt":
-            raise KeyboardInterrupt
-        point = _only_point(report, is_judged=validate)
-        after = self._statistics(served)
+        before = self._statistics(served, about)
+        options = [
+            self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate)
+            for target in about.targets
+        ]
+        point = self._load(options, about)
+        after = self._statistics(served, about)
         self.measuring_seconds += min(seconds, self.clock() - begun)
         return Measured(
-            point=point.model_copy(update={"timeline": ()}),
-            executions=grown_executions(before, after),
+            point=point,
+            executions=tuple(
+                each
+                for part in about.parts
+                for each in grown_executions(before[part.name], after[part.name], part.prefix)
+            ),
             memory_bytes=served.memory_bytes(),
         )
 
+    def _load(self, options: list[LoadTestOptions], about: Subject) -> MixedPoint:
+        """One load test, or one of several models whose requests keep the ratio of their weights."""
+        shares: tuple[tuple[Point, ...], ...] = ()
+        if len(options) == 1:
+            report = run_loadtest(options[0], workers=self.workers)
+        else:
+            report, shares = run_interleaved(options, list(about.weights.values()), workers=self.workers)
+        if report.ended_by == "interrupt":
+            raise KeyboardInterrupt
+        point = _only_point(report, is_judged=options[0].validate)
+        parts = zip(about.weights, shares[0], strict=True) if shares else ()
+        return _without_timeline(point, "", tuple(_without_timeline(each, model) for model, each in parts))
+
     def _options(
-        self, served: Served, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+        self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool
     ) -> LoadTestOptions:
+        requests = self.requests[target.name]
         return LoadTestOptions(
             endpoint=served.endpoint,
-            model=self.subject.name,
+            model=target.name,
             loads=(shape,),
             duration_seconds=seconds,
             warmup_seconds=seconds * _WARMUP_SHARE,
             batch_size=rows,
-            data=self.requests.data,
-            shapes=self.requests.shapes if self.requests.data is None else (),
-            expected=self.expected if validate else None,
-            validate=validate,
-            seed=self.requests.seed,
+            data=requests.data,
+            expected=self.expected.get(target.name) if validate else None,
+            validate=validate and target.name in self.expected,
+            seed=requests.seed,
         )
 
-    def _statistics(self, served: Served) -> list[dict[str, object]]:
+    def _statistics(self, served: Served, about: Subject) -> dict[str, list[dict[str, object]]]:
         with ControlPlane(served.endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
-            return control.statistics(self.subject.name)
+            return {part.name: control.statistics(part.name) for part in about.parts}
+
+
+def _without_timeline(point: Point, model: str, parts: tuple[MixedPoint, ...] = ()) -> MixedPoint:
+    return MixedPoint(**{**dict(point), "timeline": (), "model": model, "parts": parts})
 
 
 def _only_point(report: LoadTestReport, *, is_judged: bool) -> Point:

@@ -1,10 +1,13 @@
-"""A candidate: fields of a configuration with other values than the file's; and how they are written into one. Pure."""
+"""A candidate: fields of a configuration with other values than the file's; and how they are written into one. Pure.
+
+Where several models are tuned together, a path has its model in front: `encoder:max_batch_size`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +61,24 @@ class Candidate:
         value = self[path]
         return int(value) if isinstance(value, int | float) else 0
 
+    def of_model(self, model: str) -> Candidate:
+        """What it says of one model, by paths without the model; of "" all paths that have none."""
+        return Candidate(tuple((field, value) for field, value in _fields_of(self.values, model)))
+
+    def placed(self, model: str) -> Candidate:
+        """The same values by paths with the model in front; without a model as they are."""
+        return Candidate.of({join_path(model, path): value for path, value in self.values})
+
+    @classmethod
+    def join(cls, candidates: Iterable[Candidate]) -> Candidate:
+        """One candidate with the values of all."""
+        return cls.of(dict(pair for each in candidates for pair in each.values))
+
+    def largest(self, field: str) -> int:
+        """The largest whole number that any model has in this field; 0 where none is set."""
+        found = [value for path, value in self.values if split_path(path)[1] == field and isinstance(value, int)]
+        return max(found, default=0)
+
     @property
     def setting(self) -> Setting:
         """What decides how long an execution takes, beside the size of the batch and how many execute."""
@@ -69,7 +90,34 @@ class Candidate:
             return "current configuration"
         old = dict(baseline.values) if baseline else {}
         changed = [(path, value) for path, value in self.values if not baseline or old.get(path) != value]
-        return ", ".join(describe_value(path, value) for path, value in sorted(changed, key=_by_importance))
+        by_model: dict[str, list[tuple[str, Value]]] = {}
+        for path, value in changed:
+            model, field = split_path(path)
+            by_model.setdefault(model, []).append((field, value))
+        return "; ".join(
+            (f"{model}: " if model else "")
+            + ", ".join(describe_value(*each) for each in sorted(own, key=_by_importance))
+            for model, own in by_model.items()
+        )
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """The model in front of a path ("" where there is none), and the field of its configuration."""
+    model, separator, field = path.partition(":")
+    # The name of a parameter may have a colon.
+    return (model, field) if separator and not path.startswith("parameters.") else ("", path)
+
+
+def join_path(model: str, field: str) -> str:
+    """A path with its model in front."""
+    return f"{model}:{field}" if model else field
+
+
+def _fields_of(values: Iterable[tuple[str, Value]], model: str) -> Iterator[tuple[str, Value]]:
+    for path, value in values:
+        owner, field = split_path(path)
+        if owner == model:
+            yield field, value
 
 
 def _by_importance(item: tuple[str, Value]) -> tuple[int, str]:
@@ -78,7 +126,10 @@ def _by_importance(item: tuple[str, Value]) -> tuple[int, str]:
 
 
 def describe_value(path: str, value: Value) -> str:
-    """Such as "delay 500 µs" or "2 instances"."""
+    """Such as "delay 500 µs", "2 instances" or "encoder: 2 instances"."""
+    model, path = split_path(path)
+    if model:
+        return f"{model}: {describe_value(path, value)}"
     if path == INSTANCES:
         return "1 instance" if value == 1 else f"{value} instances"
     name = _NAMES.get(path, path)

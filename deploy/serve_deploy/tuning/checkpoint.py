@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -33,12 +33,17 @@ def state_folder(given: Path | None = None) -> Path:
     return given or (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state") / "serve"
 
 
-def fingerprint(options: TuneOptions, folder: ModelFolder) -> str:
+def fingerprint(options: TuneOptions, folders: Collection[ModelFolder]) -> str:
     """The same for runs that measure the same on this machine."""
-    files = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in folder.files.items()}
+    files = [
+        (folder.name, name, path.stat().st_size, path.stat().st_mtime_ns)
+        for folder in folders
+        for name, path in sorted(folder.files.items())
+    ]
+    texts = [folder.config_text for folder in folders]
     asked = {each.name: str(getattr(options, each.name)) for each in fields(options) if each.name not in _IRRELEVANT}
     asked["repository"] = str(options.repository.resolve())
-    what = [__version__, platform.node(), os.cpu_count(), asked, sorted(files.items()), folder.config_text]
+    what = [__version__, platform.node(), os.cpu_count(), asked, files, texts]
     return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:16]
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from serve_deploy.reports.figures import format_change, format_plainly, format_share
-from serve_deploy.tuning.candidates import Candidate, describe_value
+from serve_deploy.reports.figures import format_change, format_number, format_plainly, format_share
+from serve_deploy.tuning.candidates import BATCH, Candidate, describe_value, join_path, split_path
+from serve_deploy.tuning.measured import Executions, MixedPoint
 from serve_deploy.tuning.objective import Goal, describe_score, names
 from serve_deploy.tuning.race import Race, Runner
 from serve_deploy.tuning.racing import CONFIRMATIONS, Contestant
-from serve_deploy.tuning.ranking import Prediction, Twins
-from serve_deploy.tuning.result import Confirmation, FieldChange, FieldEffect, Figures, TunedCandidate, Verdict
+from serve_deploy.tuning.result import (
+    Confirmation,
+    FieldChange,
+    FieldEffect,
+    Figures,
+    PartFigures,
+    TunedCandidate,
+    Verdict,
+)
+from serve_deploy.tuning.together import SLOWER, Together
+from serve_deploy.tuning.twins import Prediction, Twins
 
 # Below this the twin does not tell an effect from none.
 _LEAST_EFFECT = 0.005
@@ -23,8 +33,6 @@ def measured_figures(contestant: Contestant, goal: Goal, rate: float | None) -> 
     if not contestant.found:
         return None
     point = contestant.point
-    executed = [each for found in contestant.found for each in found.executions]
-    count = sum(each.count for each in executed)
     return Figures(
         concurrency=None if rate else contestant.concurrency,
         request_rate=rate,
@@ -32,10 +40,29 @@ def measured_figures(contestant: Contestant, goal: Goal, rate: float | None) -> 
         throughput=point.throughput,
         p50_us=point.response.p50_us,
         p99_us=point.response.p99_us,
-        mean_batch_size=sum(each.batch_size * each.count for each in executed) / count if count else 0.0,
+        mean_batch_size=_mean_batch_size(each for found in contestant.found for each in found.executions),
         server_cpu_cores=point.server_cpu_cores,
         memory_bytes=contestant.memory_bytes,
         meets=goal.is_met(point) and contestant.fits,
+        parts=_part_figures(point),
+    )
+
+
+def _mean_batch_size(executed: Iterable[Executions]) -> float:
+    pairs = [(each.batch_size, each.count) for each in executed]
+    count = sum(pair[1] for pair in pairs)
+    return sum(size * number for size, number in pairs) / count if count else 0.0
+
+
+def _part_figures(point: MixedPoint) -> tuple[PartFigures, ...]:
+    return tuple(
+        PartFigures(
+            model=part.model,
+            throughput=part.throughput,
+            p50_us=part.response.p50_us,
+            p99_us=part.response.p99_us,
+        )
+        for part in point.parts
     )
 
 
@@ -49,10 +76,16 @@ def predicted_figures(prediction: Prediction, rate: float | None) -> Figures:
         throughput=point.throughput,
         p50_us=point.response.p50_us,
         p99_us=point.response.p99_us,
-        mean_batch_size=point.server[0].average_batch_size,
+        mean_batch_size=_mean_of(point),
         server_cpu_cores=point.server_cpu_cores,
         meets=prediction.meets,
+        parts=_part_figures(point),
     )
+
+
+def _mean_of(point: MixedPoint) -> float:
+    executions = sum(each.executions for each in point.server)
+    return sum(each.inferences for each in point.server) / executions if executions else 0.0
 
 
 def describe_contestant(
@@ -117,7 +150,7 @@ def reach_verdict(
             f"score {format_change(confirmed.gain)}" if goal.objective == "latency" else format_change(confirmed.gain)
         )
         return "better", f"{told}: {figures} against {against} ({better}), on fresh servers"
-    missed = "" if confirmed.winner.meets else f", and it misses {names(goal.gates)}"
+    missed = "" if confirmed.winner.meets else f", and it misses {names(goal)}"
     return "not confirmed", f"{told} won the race, but not on a fresh server: {figures} against {against}{missed}"
 
 
@@ -125,7 +158,7 @@ def _explain_none(
     goal: Goal, baseline: Contestant, runners: Sequence[Contestant], race: Race, min_gain: float
 ) -> tuple[Verdict, str]:
     if not baseline.fits:
-        asked = names(goal.gates) or "the limits"
+        asked = names(goal) or "the limits"
         return "no configuration meets the gates", f"no configuration that was tried meets {asked}"
     ran = [each for each in race.runners if each.differences]
     if not ran:
@@ -147,11 +180,37 @@ def explain_changes(winner: Candidate, baseline: Candidate, twins: Twins) -> Ite
         if value == before:
             continue
         without = Candidate.of({**dict(winner.values), path: before})
-        effect = 1 - twins.predict(without).score / own if without.setting in twins.services and own else None
-        reason = f"tuned, was: {describe_value(path, before)}"
+        effect = 1 - twins.predict(without).score / own if twins.knows(without) and own else None
+        reason = f"tuned, was: {describe_value(split_path(path)[1], before)}"
         if effect is not None and effect >= _LEAST_EFFECT:
             reason += f"; with that {format_share(effect)} worse, by simulation"
         yield FieldChange(path=path, before=before, after=value, effect=effect, reason=reason)
+
+
+def explain_ensembles(old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[FieldChange]:
+    """The ensembles whose max_batch_size became smaller with their members', by name."""
+    for name, before in old.items():
+        after = new[name]
+        if after != before:
+            yield FieldChange(
+                path=join_path(name, BATCH),
+                before=before,
+                after=after,
+                reason=f"no more than its members take, was: {describe_value(BATCH, before)}",
+            )
+
+
+def describe_together(together: Together) -> str:
+    """What was measured of all models at once, beside what the twin says of it."""
+    slower = (
+        f"executions took {together.slowdown:.2f} times as long as alone"
+        if together.slowdown > SLOWER
+        else "executions took no longer than alone"
+    )
+    return (
+        f"all at work, {together.users} at a time, serve {format_number(together.measured)}/s, by the twin "
+        f"{format_number(together.simulated)}/s; {slower}"
+    )
 
 
 def find_effects(ranked: Sequence[Prediction], baseline: Candidate) -> Iterator[FieldEffect]:

@@ -7,11 +7,31 @@ from typing import Any
 
 from serve_deploy.reports.document import Document
 from serve_deploy.reports.point import Point
+from serve_deploy.reports.pooling import pool_repeats
+
+
+class MixedPoint(Point):
+    """A load-test point; of several models under a mixed load with the same of each, which says its `model`."""
+
+    model: str = ""
+    parts: tuple[MixedPoint, ...] = ()
+
+
+def pool_points(points: Sequence[MixedPoint]) -> MixedPoint:
+    """Repeats of one load together, and so of each model of a mix."""
+    whole = pool_repeats(points)
+    parts = zip(*(point.parts for point in points), strict=True)
+    # What was copied from the first point has its type.
+    return whole.model_copy(update={"parts": tuple(map(pool_points, parts))})  # type: ignore[return-value]
 
 
 class Executions(Document):
-    """Executions of one batch size: how many, and the mean time that an instance was taken by one."""
+    """Executions of one batch size: how many, and the mean time that an instance was taken by one.
 
+    `model` is "" where only one is tuned.
+    """
+
+    model: str = ""
     batch_size: int
     count: int
     mean_seconds: float
@@ -20,7 +40,7 @@ class Executions(Document):
 class Measured(Document):
     """A load-test point without its timeline, the executions behind it, and the server's memory after it."""
 
-    point: Point
+    point: MixedPoint
     executions: tuple[Executions, ...] = ()
     memory_bytes: int | None = None
 
@@ -36,12 +56,14 @@ class Measured(Document):
         return sum(each.batch_size * each.count for each in self.executions) / count if count else 0.0
 
 
-def grown_executions(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> tuple[Executions, ...]:
-    """What happened between two answers of Triton's statistics (`model_stats`), by batch size."""
+def grown_executions(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], model: str = ""
+) -> tuple[Executions, ...]:
+    """What happened between two answers of Triton's statistics of a model (`model_stats`), by batch size."""
     old, new = _by_size(before), _by_size(after)
     grown = {size: [now - then for now, then in zip(new[size], old.get(size, (0, 0)), strict=True)] for size in new}
     return tuple(
-        Executions(batch_size=size, count=count, mean_seconds=nanoseconds / count / 1e9)
+        Executions(model=model, batch_size=size, count=count, mean_seconds=nanoseconds / count / 1e9)
         for size, (count, nanoseconds) in sorted(grown.items())
         if count > 0
     )

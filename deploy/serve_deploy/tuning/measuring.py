@@ -30,7 +30,7 @@ from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.result import SettingMeasured
 from serve_deploy.tuning.search import FEW, TRIALS, count_combinations, search_settings
 from serve_deploy.tuning.service import Service, fit_service
-from serve_deploy.tuning.subject import Subject
+from serve_deploy.tuning.subject import Part
 
 _MOST_INSTANCES = 8
 # Further instances are tried as long as the last ones brought so much.
@@ -76,8 +76,8 @@ class Settings:
 class Measuring:
     """Measures the settings of one model, one after the other."""
 
-    def __init__(self, bench: Bench, subject: Subject, options: TuneOptions, goal: Goal) -> None:
-        self._bench, self._subject, self._options, self._goal = bench, subject, options, goal
+    def __init__(self, bench: Bench, part: Part, options: TuneOptions, goal: Goal) -> None:
+        self._bench, self._part, self._options, self._goal = bench, part, part.choose(options), goal
         # How long one user waits with the file's setting, alone and in full batches, in µs.
         self._alone: list[float] = []
 
@@ -87,7 +87,7 @@ class Measuring:
         InvalidModelError where not even the file's own can be measured.
         """
         found = Settings()
-        own = self._subject.baseline.setting
+        own = self._part.baseline.setting
         others = tuple(dict.fromkeys(self._list_settings()))
         asked = self._asked_choices()
         further = min(count_combinations(asked), max(TRIALS, FEW)) if asked else 0
@@ -96,14 +96,14 @@ class Measuring:
             self._measure(setting, found)
         if own not in found.services:
             reason = next(iter(found.failed.values()), "")
-            raise InvalidModelError(f"{self._subject.name} could not be measured as its file says: {reason}")
+            raise InvalidModelError(f"{self._part.name} could not be measured as its file says: {reason}")
         if asked:
             search_settings(asked, lambda values: self._score(values, found), seed=self._options.seed)
         return found
 
     def _score(self, values: Mapping[str, Value], found: Settings) -> float | None:
         """The most that was measured of a setting under any load."""
-        setting = Candidate.of({**dict(self._subject.baseline.values), **values}).setting
+        setting = Candidate.of({**dict(self._part.baseline.values), **values}).setting
         if setting not in found.scores:
             self._measure(setting, found)
         return found.scores.get(setting)
@@ -112,16 +112,17 @@ class Measuring:
         levels = self._measure_setting(setting, found)
         if not levels:
             return
-        service = fit_service(levels, self._subject.largest_batch)
+        service = fit_service(levels, self._part.largest_batch)
         found.services[setting] = service
         found.counts[setting] = self._instance_counts(levels)
         found.scores[setting] = max(self._goal.score(each.point) for periods in levels.values() for each in periods)
-        found.evidence += [_describe(setting, count, service, periods) for count, periods in levels.items()]
+        model = self._part.prefix
+        found.evidence += [_describe(model, setting, count, service, each) for count, each in levels.items()]
 
     def _list_settings(self) -> Iterator[Setting]:
         """Each that differs from the file's in its threads or in its execution mode."""
-        baseline = self._subject.baseline
-        if not self._subject.is_onnx or self._options.keep_threads:
+        baseline = self._part.baseline
+        if not self._part.is_onnx or self._options.keep_threads:
             return
         half = max(1, (os.cpu_count() or 1) // 2)
         asked = dict(self._options.vary)
@@ -131,7 +132,7 @@ class Measuring:
 
     def _asked_choices(self) -> dict[str, tuple[Value, ...]]:
         """What `vary` names of fields that the twin cannot simulate, each with the file's own value too."""
-        baseline = self._subject.baseline
+        baseline = self._part.baseline
         return {
             path: tuple(dict.fromkeys((baseline[path], *values)))
             for path, values in self._options.vary
@@ -147,7 +148,7 @@ class Measuring:
     def _measure_setting(self, setting: Setting, found: Settings) -> dict[int, list[Measured]]:
         """Its measurements by instance count: twice as many as long as that helps."""
         levels: dict[int, list[Measured]] = {}
-        own = self._subject.baseline.number(INSTANCES)
+        own = self._part.baseline.number(INSTANCES)
         most = max(self._options.max_instances or _MOST_INSTANCES, own)
         best, count = 0.0, 1
         while count <= most:
@@ -168,13 +169,13 @@ class Measuring:
 
     def _probe(self, setting: Setting, count: int) -> Candidate:
         """The configuration that shows every batch size: the largest one, without a delay."""
-        values: dict[str, Any] = {**dict(self._subject.baseline.values), **dict(setting), INSTANCES: count}
-        if self._subject.largest_batch:
-            values |= {BATCH: self._subject.largest_batch, DELAY: 0, PREFERRED: None}
-        return Candidate.of(values)
+        values: dict[str, Any] = {**dict(self._part.baseline.values), **dict(setting), INSTANCES: count}
+        if self._part.largest_batch:
+            values |= {BATCH: self._part.largest_batch, DELAY: 0, PREFERRED: None}
+        return Candidate.of(values).placed(self._part.prefix)
 
     def _measure_level(self, candidate: Candidate, count: int, *, thorough: bool) -> list[Measured]:
-        largest = max(self._subject.largest_batch, 1)
+        largest = max(self._part.largest_batch, 1)
         periods: list[Measured] = []
 
         def measure(users: int, rows: int = 1) -> None:
@@ -204,9 +205,12 @@ class Measuring:
             raise Fallen(f"not pursued: a request takes {max(slower):.1f} times as long as with the current setting")
 
 
-def _describe(setting: Setting, count: int, service: Service, periods: Sequence[Measured]) -> SettingMeasured:
+def _describe(
+    model: str, setting: Setting, count: int, service: Service, periods: Sequence[Measured]
+) -> SettingMeasured:
     sizes = tuple(sorted(size for size, level in service.times.measured if level == count))
     return SettingMeasured(
+        model=model,
         setting=dict(setting),
         instances=count,
         batch_sizes=sizes,

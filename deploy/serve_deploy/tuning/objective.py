@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from serve_deploy.reports.gates import Gate, evaluate_gate
-from serve_deploy.reports.point import Point
+from serve_deploy.errors import UsageError
+from serve_deploy.reports.gates import Gate, evaluate_gate, parse_gate
+from serve_deploy.reports.point import GateResult, Point
+from serve_deploy.tuning.measured import MixedPoint
 from serve_deploy.tuning.options import Objective
 
 # So far below its threshold a time must lie before it is believed to hold on another day.
@@ -20,10 +22,19 @@ _COLLAPSE = 0.9
 
 @dataclass(frozen=True)
 class Goal:
-    """An objective with its gates. A score is better when it is higher."""
+    """An objective with its gates. A score is better when it is higher.
+
+    Of several models under a mixed load, each has to hold the gates, and `own_gates` has further ones by model.
+    """
 
     objective: Objective
     gates: tuple[Gate, ...] = ()
+    own_gates: tuple[tuple[str, Gate], ...] = ()
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether there is any gate."""
+        return bool(self.gates or self.own_gates)
 
     def score(self, point: Point) -> float:
         """Inferences/s, or 1 / p99 in seconds, or inferences in a second of the server's CPU; 0 where there is none."""
@@ -33,14 +44,23 @@ class Goal:
             return 1e6 / point.response.p99_us if point.response.p99_us else 0.0
         return point.throughput / point.server_cpu_cores if point.server_cpu_cores else 0.0
 
-    def is_met(self, point: Point) -> bool:
+    def is_met(self, point: MixedPoint) -> bool:
         """Whether every gate holds; one that the load generator leaves open does not."""
-        return point.succeeded > 0 and all(evaluate_gate(gate, point).passed for gate in self.gates)
+        return point.succeeded > 0 and all(result.passed for _, result in self._judge(point))
 
-    def missed(self, point: Point) -> tuple[str, ...]:
+    def missed(self, point: MixedPoint) -> tuple[str, ...]:
         """What the gates say that do not hold."""
-        results = [evaluate_gate(gate, point) for gate in self.gates]
-        return tuple(f"{result.expression}: {result.explanation}" for result in results if not result.passed)
+        return tuple(
+            (f"{model}: " if model else "") + f"{result.expression}: {result.explanation}"
+            for model, result in self._judge(point)
+            if not result.passed
+        )
+
+    def _judge(self, point: MixedPoint) -> Iterator[tuple[str, GateResult]]:
+        for part in point.parts or (point,):
+            own = (gate for model, gate in self.own_gates if model == part.model)
+            for gate in (*self.gates, *own):
+                yield (part.model if point.parts else ""), evaluate_gate(gate, part)
 
     @property
     def with_margin(self) -> Goal:
@@ -51,23 +71,39 @@ class Goal:
         """The goal with upper bounds of times that are so many times as large."""
         return replace(
             self,
-            gates=tuple(
-                replace(gate, threshold=gate.threshold * factor)
-                if gate.quantity == "time" and gate.comparison in ("<", "<=")
-                else gate
-                for gate in self.gates
-            ),
+            gates=tuple(_scale(gate, factor) for gate in self.gates),
+            own_gates=tuple((model, _scale(gate, factor)) for model, gate in self.own_gates),
         )
 
 
+def _scale(gate: Gate, factor: float) -> Gate:
+    if gate.quantity != "time" or gate.comparison not in ("<", "<="):
+        return gate
+    return replace(gate, threshold=gate.threshold * factor)
+
+
+def read_goal(objective: Objective, gates: Sequence[str], models: Collection[str]) -> Goal:
+    """Read gates such as `p99<50ms`, and, where several models are called, `model:p99<50ms` for one of them."""
+    shared, own = list[Gate](), list[tuple[str, Gate]]()
+    for text in gates:
+        model, separator, rest = text.partition(":")
+        if separator and model not in models:
+            raise UsageError(f"`slo={text}`: {model} is not tuned", hint=f"name one of {', '.join(models)}, or none")
+        if separator and len(models) > 1:
+            own.append((model, parse_gate(rest)))
+        else:
+            shared.append(parse_gate(rest if separator else text))
+    return Goal(objective, tuple(shared), tuple(own))
+
+
 def find_concurrency(
-    measure: Callable[[int], Point], goal: Goal, *, start: int, limit: int, budget: int = 6
-) -> tuple[int, Point]:
+    measure: Callable[[int], MixedPoint], goal: Goal, *, start: int, limit: int, budget: int = 6
+) -> tuple[int, MixedPoint]:
     """The most users at which the gates hold and the score is as good as the best; doubled or halved from `start` on.
 
     Where the gates hold at no number, the last one tried.
     """
-    tried: dict[int, Point] = {}
+    tried: dict[int, MixedPoint] = {}
     users = max(1, min(start, limit))
     while users not in tried and len(tried) < budget:
         tried[users] = measure(users)
@@ -100,6 +136,7 @@ def describe_score(objective: Objective, score: float) -> str:
     return f"{format_time_us(1e6 / score)} of CPU an inference" if score else "cost not known"
 
 
-def names(gates: Sequence[Gate]) -> str:
+def names(goal: Goal) -> str:
     """The gates, as they were given."""
-    return " and ".join(gate.expression for gate in gates)
+    own = (f"{model}:{gate.expression}" for model, gate in goal.own_gates)
+    return " and ".join([*(gate.expression for gate in goal.gates), *own])

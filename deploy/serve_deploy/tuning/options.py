@@ -16,6 +16,7 @@ from serve_deploy.endpoint.address import (
     TokenFile,
     read_endpoint,
 )
+from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.tensors.shape_text import parse_shape
 from serve_deploy.triton.options import RuntimeName
@@ -29,6 +30,18 @@ def _read_release(text: str) -> str:
     from serve_deploy.releases import find_release
 
     return find_release(text).name
+
+
+def read_weight(text: str) -> tuple[str, float]:
+    """Read `model=3`; UsageError where the number is not above 0."""
+    name, _, number = text.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = 0.0
+    if not name or not 0 < weight < float("inf"):
+        raise UsageError(f"`weights={text}` does not say how many requests go to which model", hint="such as `a=3`")
+    return name, weight
 
 
 def read_remote(
@@ -69,8 +82,13 @@ class TuneOptions:
     repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")] = Path("models")
     models: Annotated[
         tuple[str, ...],
-        Option("The model to tune; needed where the repository has several.", metavar="NAME", group=_GOAL),
+        Option("Model or ensemble to tune; repeatable: models that share a server.", metavar="NAME", group=_GOAL),
     ] = ()
+    weights: Annotated[
+        tuple[tuple[str, float], ...],
+        Option("Of several models: so many requests go to this one, to the others 1 each; repeatable.",
+               metavar="NAME=NUMBER", group=_GOAL, read=read_weight),
+    ] = ()  # fmt: skip
     objective: Annotated[
         Objective,
         Option(

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.reports.point import Point
-from serve_deploy.reports.pooling import pool_repeats
 from serve_deploy.tuning.bench import Bench
 from serve_deploy.tuning.candidates import BATCH, Candidate
-from serve_deploy.tuning.measured import Measured
+from serve_deploy.tuning.measured import Measured, MixedPoint, pool_points
 from serve_deploy.tuning.measuring import period_seconds
 from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import FEWEST_ROUNDS, Fallen, Race, Restarted, run_race
-from serve_deploy.tuning.ranking import Prediction
 from serve_deploy.tuning.subject import Subject
+from serve_deploy.tuning.twins import Prediction
 
 CONFIRMATIONS = 3
 _RESTARTS = 2
@@ -43,9 +41,9 @@ class Contestant:
     restarts: int = 0
 
     @property
-    def point(self) -> Point:
+    def point(self) -> MixedPoint:
         """All of its rounds together."""
-        return pool_repeats([each.point for each in self.found])
+        return pool_points([each.point for each in self.found])
 
     @property
     def memory_bytes(self) -> int | None:
@@ -89,11 +87,11 @@ class Racing:
         loads = sorted({each.concurrency for each in contestants}, reverse=True)
         for each in contestants:
             for users in (users for users in loads if users > each.concurrency and each.fits):
-                if not self.goal.gates or self.goal.is_met(self._try(each, users)):
+                if not self.goal.is_bound or self.goal.is_met(self._try(each, users)):
                     each.concurrency = users
                     break
 
-    def _try(self, contestant: Contestant, users: int) -> Point:
+    def _try(self, contestant: Contestant, users: int) -> MixedPoint:
         purpose, seconds = f"choosing loads, {users} at a time", self._seconds(contestant)
         return self.bench.measure(contestant.candidate, ClosedLoop(users), purpose, seconds=seconds).point
 
@@ -108,9 +106,9 @@ class Racing:
 
     def _compare_answers(self, contestant: Contestant) -> None:
         """Fallen where answers under load, in batches, are not the file's configuration's to the same requests."""
-        if self.bench.expected is None or self._is_baseline(contestant):
+        if not self.bench.expected or self._is_baseline(contestant):
             return
-        users = min(self.options.concurrency, 2 * max(contestant.candidate.number(BATCH), 1))
+        users = min(self.options.concurrency, 2 * max(contestant.candidate.largest(BATCH), 1))
         checked = self.bench.measure(
             contestant.candidate,
             ClosedLoop(users),
@@ -133,7 +131,7 @@ class Racing:
         if self.rate:
             return
         goal, start = self.goal.with_margin, contestant.prediction.concurrency or 1
-        if not goal.gates:
+        if not goal.is_bound:
             # More users wait longer, which nobody minds here.
             contestant.concurrency = start
             return

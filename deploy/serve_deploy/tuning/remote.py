@@ -1,8 +1,9 @@
-"""A running Triton in explicit mode: configurations are given to it in place of the file's, and taken back.
+"""A running Triton in explicit mode: configurations are given to it in place of the files', and taken back.
 
 An override stays with a plain load, and goes when the model is unloaded. Before the first one, a journal in the state
-folder says what is about to happen; it is removed once the file's configuration has been read back. Whoever finds the
-journal of a run that is gone puts the model back.
+folder says what is about to happen; it is removed once the files' configurations have been read back. Whoever finds
+the journal of a run that is gone puts the models back. Each model has a journal, and each says all that were tuned
+together: an ensemble loads only with members that take its batches.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def describe_restored(restored: Restored) -> str:
     """What was done for a run that is gone."""
     if restored.problem:
         return f"an earlier run left {restored.model} at {restored.url} otherwise configured: {restored.problem}"
-    return f"{restored.model} at {restored.url} has its file's configuration again, which an earlier run had replaced"
+    has = "have their files' configurations" if ", " in restored.model else "has its file's configuration"
+    return f"{restored.model} at {restored.url} {has} again, which an earlier run had replaced"
 
 
 @dataclass
@@ -70,26 +72,46 @@ class RemoteServed:
 
 @dataclass
 class RemoteServers:
-    """One server, which serves one configuration after the other."""
+    """One server, which serves one candidate after the other."""
 
     endpoint: Endpoint
-    model: str
+    folders: Mapping[str, ModelFolder]
     staging: Path
     description: str
     are_parallel: bool = False
+    _loaded: dict[str, Document] = field(default_factory=dict)
 
-    def serve(self, config: Any) -> RemoteServed:
-        """Load the model with a configuration, and read it back."""
-        wanted, begun = _as_json(config), time.monotonic()
+    def serve(self, configs: Mapping[str, Any]) -> RemoteServed:
+        """Load the models with these configurations, and read them back."""
+        begun = time.monotonic()
+        wanted = {name: _as_json(config) for name, config in configs.items()}
         with ControlPlane(self.endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
-            try:
-                control.load_model(self.model, wanted)
-            except RefusedError as error:
-                raise InvalidModelError(f"Triton did not load it: {error.reason}") from error
-            served = control.model_config(self.model)
-        if not _is_served(wanted, served):
-            raise InvalidModelError("the server does not serve the configuration that it was given")
+            # While a member changes its ensembles are away: they may not load with it.
+            for name in self._ensembles():
+                self._loaded.pop(name, None)
+                _unload(control, name)
+            for name, config in wanted.items():
+                if self._loaded.get(name) != config:
+                    self._load(control, name, config)
         return RemoteServed(self.endpoint, time.monotonic() - begun)
+
+    def _ensembles(self) -> list[str]:
+        return [name for name, folder in reversed(list(self.folders.items())) if folder.members]
+
+    def _load(self, control: ControlPlane, name: str, wanted: Document) -> None:
+        self._loaded.pop(name, None)
+        try:
+            control.load_model(name, wanted)
+        except RefusedError as error:
+            raise InvalidModelError(f"Triton did not load {name}: {error.reason}") from error
+        if not _is_served(wanted, control.model_config(name)):
+            raise InvalidModelError(f"the server does not serve the configuration of {name} that it was given")
+        self._loaded[name] = wanted
+
+
+def _unload(control: ControlPlane, name: str) -> None:
+    with suppress(RefusedError):  # one that did not load cannot be unloaded
+        control.unload_model(name)
 
 
 def _as_json(config: Any) -> Document:
@@ -107,20 +129,21 @@ def _is_served(wanted: Document, served: Document) -> bool:
 
 
 @contextmanager
-def remote_servers(endpoint: Endpoint, folder: ModelFolder, state: Path) -> Iterator[RemoteServers]:
-    """The running server; at the end, however it comes, the model has its file's configuration again.
+def remote_servers(endpoint: Endpoint, folders: Mapping[str, ModelFolder], state: Path) -> Iterator[RemoteServers]:
+    """The running server; at the end, however it comes, the models have their files' configurations again.
 
     UsageError where the server serves another configuration than the repository's file, EndpointError where it cannot
-    be asked, or where the model could not be put back.
+    be asked, or where the models could not be put back.
     """
     with ControlPlane(endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
         version = str(control.server_metadata().get("version", ""))
-        before = control.model_config(folder.name)
-    _require_same(endpoint, folder, before)
+        before = {name: control.model_config(name) for name in folders}
+    for name, folder in folders.items():
+        _require_same(endpoint, folder, before[name])
     place = make_temporary("tune")
     try:
-        with _journal(state, endpoint, folder.name, before):
-            yield RemoteServers(endpoint, folder.name, place, f"Triton {version} at {endpoint.url}")
+        with _journals(state, endpoint, before):
+            yield RemoteServers(endpoint, folders, place, f"Triton {version} at {endpoint.url}")
     finally:
         remove_temporary(place)
 
@@ -142,28 +165,44 @@ def _journal_folder(state: Path) -> Path:
     return state / "overrides"
 
 
+def _journal_path(state: Path, url: str, model: str) -> Path:
+    name = hashlib.sha256(f"{url} {model}".encode()).hexdigest()[:16]
+    return _journal_folder(state) / f"{name}.json"
+
+
 @contextmanager
-def _journal(state: Path, endpoint: Endpoint, model: str, before: Document) -> Iterator[None]:
-    """Hold the journal while the server may have a configuration of ours; put the model back at the end."""
-    folder = _journal_folder(state)
-    name = hashlib.sha256(f"{endpoint.url} {model}".encode()).hexdigest()[:16]
-    path = folder / f"{name}.json"
-    with destination_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if not _try_lock(handle):
-            raise DestinationError(f"{model} at {endpoint.url} is being tuned by another run", hint="wait for its end")
-        with destination_errors(path):
-            os.truncate(handle, 0)
-            os.write(handle, json.dumps({"url": endpoint.url, "model": model, "before": before}).encode())
-            os.fsync(handle)
+def _journals(state: Path, endpoint: Endpoint, before: Mapping[str, Document]) -> Iterator[None]:
+    """Hold the journals while the server may have configurations of ours; put the models back at the end.
+
+    `before` has every model's configuration, members before the ensembles that run them.
+    """
+    content = json.dumps({"url": endpoint.url, "models": before}).encode()
+    with ExitStack() as held:
+        paths = [held.enter_context(_journal(state, endpoint.url, model, content)) for model in before]
         try:
             yield
         finally:
             with interrupts_deferred():
-                put_back(endpoint, model, before)
-                path.unlink(missing_ok=True)
+                put_back(endpoint, before)
+                for path in paths:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _journal(state: Path, url: str, model: str, content: bytes) -> Iterator[Path]:
+    """A journal that is written and locked."""
+    path = _journal_path(state, url, model)
+    with destination_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _try_lock(handle):
+            raise DestinationError(f"{model} at {url} is being tuned by another run", hint="wait for its end")
+        with destination_errors(path):
+            os.truncate(handle, 0)
+            os.write(handle, content)
+            os.fsync(handle)
+        yield path
     finally:
         os.close(handle)
 
@@ -178,32 +217,35 @@ def _try_lock(handle: int) -> bool:
 
 def put_back(
     endpoint: Endpoint,
-    model: str,
-    before: Document,
+    before: Mapping[str, Document],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Load the model as its file says, and read that back; EndpointError where the server does not do so."""
+    """Load the models as their files say, and read that back; EndpointError where the server does not do so.
+
+    `before` has their configurations, members before the ensembles that run them.
+    """
     deadline = clock() + _RESTORE_SECONDS
     problem = ""
     while True:
         try:
             with ControlPlane(endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
-                with suppress(RefusedError):  # one that did not load cannot be unloaded
-                    control.unload_model(model)
-                control.load_model(model)
-                if control.model_config(model) == before:
+                for model in reversed(list(before)):
+                    _unload(control, model)
+                for model in before:
+                    control.load_model(model)
+                if all(control.model_config(model) == config for model, config in before.items()):
                     return
-            problem = "its configuration is not the one that it had before: the file was changed meanwhile"
+            problem = "the configuration is not the one that was there before: a file was changed meanwhile"
         except EndpointError as error:
             problem = error.message
         if clock() >= deadline:
             break
         sleep(_POLL_SECONDS)
     raise EndpointError(
-        f"{model} at {endpoint.url} could not be put back: {problem}",
-        hint="serve tune --restore tries again; unloading and loading the model there does the same",
+        f"{', '.join(before)} at {endpoint.url} could not be put back: {problem}",
+        hint="serve tune --restore tries again; unloading and loading there does the same",
     )
 
 
@@ -214,10 +256,12 @@ def restore_overrides(state: Path, endpoint: Endpoint | None = None) -> tuple[Re
     """
     folder = _journal_folder(state)
     found = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return tuple(restored for path in found if (restored := _restore(path, endpoint)))
+    restored = (_restore(state, path, endpoint) for path in found)
+    # Models that were tuned together are said once.
+    return tuple(dict.fromkeys(each for each in restored if each))
 
 
-def _restore(path: Path, endpoint: Endpoint | None) -> Restored | None:
+def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | None:
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -227,20 +271,22 @@ def _restore(path: Path, endpoint: Endpoint | None) -> Restored | None:
             return None
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
-            url, model, before = str(entry["url"]), str(entry["model"]), entry["before"]
+            url, before = str(entry["url"]), dict(entry.get("models") or {entry["model"]: entry["before"]})
         except (ValueError, KeyError, TypeError):
             # Killed while it was written: before the first override.
             path.unlink(missing_ok=True)
             return None
+        models = ", ".join(before)
         target = endpoint if endpoint is not None and endpoint.url == url else parse_endpoint(url)
         try:
             with ControlPlane(target, timeout_seconds=_ANSWER_SECONDS) as control:
                 control.server_metadata()
             with interrupts_deferred():
-                put_back(target, model, before)
-                path.unlink(missing_ok=True)
+                put_back(target, before)
+                for each in (path, *(_journal_path(state, url, model) for model in before)):
+                    each.unlink(missing_ok=True)
         except EndpointError as error:
-            return Restored(url, model, error.message)
-        return Restored(url, model)
+            return Restored(url, models, error.message)
+        return Restored(url, models)
     finally:
         os.close(handle)

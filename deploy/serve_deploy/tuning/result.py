@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from serve_deploy.reports.document import Document
 
 Verdict = Literal["better", "nothing better", "not confirmed", "no configuration meets the gates"]
 
 
+class PartFigures(Document):
+    """What one model of a mixed load reached; times in microseconds."""
+
+    model: str
+    throughput: float
+    p50_us: float
+    p99_us: float
+
+
 class Figures(Document):
     """What a configuration reached: at so many users, or at a rate; times in microseconds.
 
-    `memory_bytes` and `server_cpu_cores` are None where the server runs elsewhere or was simulated.
+    `parts` has each model of a mixed load. `memory_bytes` and `server_cpu_cores` are None where the server runs
+    elsewhere or was simulated.
     """
 
     concurrency: int | None = None
@@ -25,6 +37,7 @@ class Figures(Document):
     server_cpu_cores: float | None = None
     memory_bytes: int | None = None
     meets: bool
+    parts: tuple[PartFigures, ...] = ()
 
 
 class FieldChange(Document):
@@ -65,8 +78,12 @@ class FieldEffect(Document):
 
 
 class SettingMeasured(Document):
-    """The evidence behind the twin: mean execution times by instances and batch size, in microseconds."""
+    """The evidence behind the twin: mean execution times by instances and batch size, in microseconds.
 
+    `model` is "" where only one is tuned.
+    """
+
+    model: str = ""
     setting: dict[str, Any]
     instances: int
     batch_sizes: tuple[int, ...]
@@ -105,7 +122,10 @@ class TuningResult(Document):
 
     tool_version: str
     kind: Literal["tuning"] = "tuning"
+    # What is called; several are separated by commas.
     model: str
+    # How often each of several is called, in proportion.
+    weights: dict[str, float] = Field(default_factory=dict)
     repository: str
     server: str
     objective: str

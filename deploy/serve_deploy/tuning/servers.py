@@ -1,9 +1,9 @@
-"""The servers that candidates run on: each has one of its own, of any runtime, on a copy of the model's folder."""
+"""The servers that candidates run on: each has one of its own, of any runtime, on copies of the models' folders."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ _CACHE_BYTES = 256 << 20
 
 
 class Served(Protocol):
-    """A server that serves one configuration of the model."""
+    """A server that serves one candidate."""
 
     endpoint: Endpoint
     # None where it was not started, but changed.
@@ -37,7 +37,7 @@ class Served(Protocol):
 
 
 class Servers(Protocol):
-    """Serves configurations of one model."""
+    """Serves configurations of the models that are tuned."""
 
     description: str
     # A folder for what is sent and expected.
@@ -45,8 +45,8 @@ class Servers(Protocol):
     # Whether several can be served at the same time.
     are_parallel: bool
 
-    def serve(self, config: Any) -> Served:
-        """Serve a configuration; ServeError where Triton does not."""
+    def serve(self, configs: Mapping[str, Any]) -> Served:
+        """Serve models with these configurations, members before their ensembles; ServeError where Triton does not."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class LocalServed:
 class LocalServers:
     """Starts a server for each configuration, on copies (hard links) in a folder that goes when we go."""
 
-    folder: ModelFolder
+    folders: Mapping[str, ModelFolder]
     staging: Path
     runtime: RuntimeName | None
     release: str | None
@@ -83,15 +83,16 @@ class LocalServers:
     version: str = ""
     _count: int = 0
 
-    def serve(self, config: Any) -> LocalServed:
-        """Start a server that loads nothing but the model."""
+    def serve(self, configs: Mapping[str, Any]) -> LocalServed:
+        """Start a server that loads nothing but these models."""
         self._count += 1
         repository = self.staging / str(self._count)
-        self._lay_out(repository, config)
-        cached = config.response_cache.enable
+        for name, config in configs.items():
+            self._lay_out(repository, self.folders[name], config)
+        cached = any(config.response_cache.enable for config in configs.values())
         options = ServerOptions(
             repository=repository,
-            models=(self.folder.name,),
+            models=tuple(configs),
             runtime=self.runtime,
             release=self.release,
             extra_arguments=(f"--cache-config=local,size={_CACHE_BYTES}",) if cached else (),
@@ -106,23 +107,26 @@ class LocalServers:
             server.stop(drain=False)
             raise
 
-    def _lay_out(self, repository: Path, config: Any) -> None:
-        target = repository / self.folder.name
+    def _lay_out(self, repository: Path, folder: ModelFolder, config: Any) -> None:
+        target = repository / folder.name
         with destination_errors(self.staging):
             target.mkdir(parents=True)
-            for entry in sorted(self.folder.path.iterdir()):
+            for entry in sorted(folder.path.iterdir()):
                 if entry.name not in (CONFIG_NAME, MANIFEST_NAME, SAMPLES_NAME):
                     link_tree(entry, target / entry.name)
             (target / CONFIG_NAME).write_text(format_config(config, {}), encoding="utf-8")
 
 
 @contextmanager
-def local_servers(folder: ModelFolder, runtime: RuntimeName | None, release: str | None) -> Iterator[LocalServers]:
+def local_servers(
+    folders: Mapping[str, ModelFolder], runtime: RuntimeName | None, release: str | None
+) -> Iterator[LocalServers]:
     """Servers on copies beside the repository, or in the temporary folder where nothing can be written there."""
+    repository = next(iter(folders.values())).path.parent
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(staging_folder(folder.path.parent, beside=True))
+            place = stack.enter_context(staging_folder(repository, beside=True))
         except DestinationError:
             place = make_temporary("tune")
             stack.callback(remove_temporary, place)
-        yield LocalServers(folder, place, runtime, release)
+        yield LocalServers(folders, place, runtime, release)

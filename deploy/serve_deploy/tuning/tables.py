@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from serve_deploy.reports.figures import format_change, format_number, format_time_us
 from serve_deploy.text_table import fit, hang
-from serve_deploy.tuning.candidates import describe_value
+from serve_deploy.tuning.candidates import describe_value, split_path
 from serve_deploy.tuning.result import Figures, TunedCandidate, TuningResult
 
 RACE_COLUMNS = ("configuration", "load", "inferences/s", "p50", "p99", "memory", "by the twin", "gain", "")
@@ -35,9 +35,14 @@ def render_table(result: TuningResult, width: int | None = None) -> str:
             fit(("left out", "reason"), [(each.description, each.reason) for each in result.failed], width or _PAGE),
         ]
     if result.applied:
-        parts += ["", f"written into {result.repository}/{result.model}"]
+        parts += ["", f"written into {_written(result)}"]
     parts += ["", *(hang("note: ", note, width or _PAGE) for note in result.notes), *_effort(result, width)]
     return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines()) + "\n"
+
+
+def _written(result: TuningResult) -> str:
+    changed = dict.fromkeys(split_path(change.path)[0] or result.model for change in result.changes)
+    return ", ".join(f"{result.repository}/{model}" for model in changed)
 
 
 def race_row(each: TunedCandidate) -> tuple[str, ...]:

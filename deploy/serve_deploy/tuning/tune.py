@@ -3,64 +3,71 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from serve_deploy.errors import UsageError
+from serve_deploy.arrivals.shapes import ClosedLoop
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
-from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.apply import apply_winner
-from serve_deploy.tuning.bench import Bench, RequestSource
-from serve_deploy.tuning.candidates import SCHEDULING, Setting
+from serve_deploy.tuning.bench import Bench
+from serve_deploy.tuning.candidates import SCHEDULING, Candidate
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.conclusion import (
     describe_contestant,
     describe_failures,
     describe_prediction,
+    describe_together,
     explain_changes,
+    explain_ensembles,
     find_effects,
     judge_confirmation,
     reach_verdict,
 )
-from serve_deploy.tuning.measuring import Measuring, Settings
-from serve_deploy.tuning.objective import Goal
+from serve_deploy.tuning.joint import rank_together
+from serve_deploy.tuning.measured import Measured, MixedPoint
+from serve_deploy.tuning.measuring import period_seconds
+from serve_deploy.tuning.objective import Goal, read_goal
 from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.parts import PartSettings, choose_rate, make_twins, measure_parts
+from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, Racing
-from serve_deploy.tuning.ranking import Prediction, Twins, choose_finalists, make_space, rank
+from serve_deploy.tuning.ranking import choose_finalists
 from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
-from serve_deploy.tuning.result import Effort, TuningResult
+from serve_deploy.tuning.result import Effort, FieldChange, TuningResult
 from serve_deploy.tuning.search import require_search
 from serve_deploy.tuning.servers import Servers, local_servers
-from serve_deploy.tuning.service import Service
 from serve_deploy.tuning.subject import Subject, read_subject
+from serve_deploy.tuning.together import fullest, measure_together
+from serve_deploy.tuning.twins import Prediction, Twins
 from serve_deploy.version import __version__
 
 _KEPT = 20
 
 
 def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
-    """Find the configuration that serves a model best for an objective, and show that it does.
+    """Find the configuration that serves models best for an objective, and show that it does.
 
-    UsageError says what cannot be tuned, InvalidModelError that the model does not load as it is. A run that is cut
+    UsageError says what cannot be tuned, InvalidModelError that a model does not load as it is. A run that is cut
     short goes on where it was when it is called again with the same options.
     """
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
-    require_search({path: values for path, values in options.vary if path not in SCHEDULING})
-    goal = Goal(options.objective, tuple(parse_gate(text) for text in options.slo))
     subject = read_subject(options)
+    for part in subject.parts:
+        require_search({path: values for path, values in part.choose(options).vary if path not in SCHEDULING})
+    goal = read_goal(options.objective, options.slo, [target.name for target in subject.targets])
     state = state_folder(options.state)
     restored = restore_overrides(state, options.endpoint)
     notes = [*map(describe_restored, restored)]
-    path = state / "tune" / f"{subject.name}-{fingerprint(options, subject.folder)}.jsonl"
-    checkpoint = Checkpoint(path, fresh=options.fresh, note=notes.append)
+    name = f"{'+'.join(subject.weights)}-{fingerprint(options, subject.folders.values())}.jsonl"
+    checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
     with _open_servers(options, subject, state) as servers, Workers(1) as workers:
-        requests = RequestSource(options.data, options.shapes, options.seed)
-        bench = Bench(subject, servers, checkpoint, requests, workers, progress)
+        bench = Bench(subject, servers, checkpoint, workers, progress)
         result = run_tuning(options, subject, goal, bench, notes)
     return apply_winner(result, subject) if options.apply else result
 
@@ -75,31 +82,19 @@ def run_tuning(options: TuneOptions, subject: Subject, goal: Goal, bench: Bench,
 
 def _open_servers(options: TuneOptions, subject: Subject, state: Path) -> AbstractContextManager[Servers]:
     if options.endpoint is None:
-        return local_servers(subject.folder, options.runtime, options.release)
+        return local_servers(subject.folders, options.runtime, options.release)
     if options.max_memory_mb or options.runtime or options.objective == "cost":
         raise UsageError(
             "`url` excludes `max_memory_mb`, `runtime` and `objective=cost`: of a running server memory and CPU are "
             "not seen",
             hint="leave them out, or leave out `url` to tune on servers of our own",
         )
-    return remote_servers(options.endpoint, subject.folder, state)
+    return remote_servers(options.endpoint, subject.folders, state)
 
 
 def restore(options: TuneOptions) -> tuple[Restored, ...]:
     """Put back what runs that were killed left on running servers."""
     return restore_overrides(state_folder(options.state), options.endpoint)
-
-
-def make_twins(options: TuneOptions, subject: Subject, goal: Goal, services: Mapping[Setting, Service]) -> Twins:
-    """The twins of a model's settings; for latency without a rate, at half of what the baseline serves."""
-    twins = Twins(
-        subject.name, services, goal.with_margin, options.concurrency, options.rate,
-        batches=subject.largest_batch > 1, seed=options.seed,
-    )  # fmt: skip
-    if options.objective != "latency" or options.rate is not None:
-        return twins
-    own = replace(twins, goal=Goal("throughput")).predict(subject.baseline)
-    return replace(twins, rate=float(f"{own.point.throughput / 2:.2g}"))
 
 
 @dataclass
@@ -114,8 +109,9 @@ class _Run:
 
     def go(self) -> TuningResult:
         self.bench.prepare(self.options, self.notes.append)
-        settings = Measuring(self.bench, self.subject, self.options, self.goal).measure_settings()
-        twins, ranked = self._simulate(settings)
+        settings = measure_parts(self.bench, self.subject, self.options, self.goal)
+        twins = self._make_twins(settings)
+        ranked = self._rank(twins, settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
         finalists = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, self.options.finalists)
         predictions = (twins.predict(self.subject.baseline), *finalists)
@@ -135,6 +131,7 @@ class _Run:
         return TuningResult(
             tool_version=__version__,
             model=self.subject.name,
+            weights=self.subject.weights,
             repository=str(self.options.repository),
             server=self.bench.servers.description,
             objective=self.options.objective,
@@ -143,33 +140,61 @@ class _Run:
             explanation=explanation,
             baseline=describe_contestant(baseline, None, self.goal, twins, own),
             winner=won,
-            changes=tuple(explain_changes(winner.candidate, own, twins)) if winner and won else (),
+            changes=self._changes(winner.candidate, twins) if winner and won else (),
             race=tuple(rows),
             rounds=race.rounds,
             ranked=tuple(describe_prediction(each, twins.rate, own) for each in ranked[:_KEPT]),
             effects=tuple(find_effects(ranked, own)),
-            measured_settings=tuple(settings.evidence),
+            measured_settings=settings.evidence,
             confirmation=confirmed,
-            failed=tuple(describe_failures(settings.failed, own)),
+            failed=tuple(describe_failures(racing.failed, own)),
             notes=tuple(self.notes),
             effort=self._effort(len(ranked)),
         )
 
-    def _simulate(self, settings: Settings) -> tuple[Twins, tuple[Prediction, ...]]:
-        begun = time.monotonic()
-        self.bench.progress("simulating every configuration")
-        twins = make_twins(self.options, self.subject, self.goal, settings.services)
+    def _changes(self, winner: Candidate, twins: Twins) -> tuple[FieldChange, ...]:
+        configs = self.subject.configs(winner)
+        old = {folder.name: folder.max_batch_size for folder in self.subject.ensembles}
+        new = {name: int(configs[name].max_batch_size) for name in old}
+        return *explain_changes(winner, self.subject.baseline, twins), *explain_ensembles(old, new)
+
+    def _make_twins(self, settings: PartSettings) -> Twins:
+        twins = make_twins(self.options, self.subject, self.goal, settings)
+        if len(self.subject.parts) > 1:
+            twins = self._run_together(twins, settings)
+        twins = choose_rate(twins, self.options, self.subject.baseline)
         if twins.rate is not None and self.options.rate is None:
             self.notes.append(
                 f"latency is compared at {format_plainly(twins.rate)} requests/s, "
                 "half of what the current configuration serves by simulation"
             )
-        space = make_space(self.options, self.subject.baseline, self.subject.largest_batch, settings.counts)
-        ranked = rank(twins, space)
-        self.simulating_seconds = time.monotonic() - begun
-        return twins, ranked
+        return twins
 
-    def _affordable(self, ranked: Sequence[Prediction], settings: Settings) -> list[Prediction]:
+    def _run_together(self, twins: Twins, settings: PartSettings) -> Twins:
+        def measure(candidate: Candidate, users: int, expected: MixedPoint) -> Measured:
+            seconds = period_seconds(self.options, [expected])
+            purpose = f"measuring all, {users} at a time"
+            return self.bench.measure(candidate, ClosedLoop(users), purpose, seconds=seconds)
+
+        self.bench.plan(2)
+        everything = fullest(settings.spaces)
+        try:
+            fitted, found = measure_together(twins, everything, measure)
+        except Fallen as fallen:
+            raise InvalidModelError(f"{self.subject.name} could not be measured together: {fallen}") from fallen
+        finally:
+            self.bench.stop(everything)
+        self.notes.append(describe_together(found))
+        return fitted
+
+    def _rank(self, twins: Twins, settings: PartSettings) -> tuple[Prediction, ...]:
+        begun = time.monotonic()
+        self.bench.progress("simulating every configuration")
+        ranked = rank_together(twins, settings.spaces)
+        self.simulating_seconds = time.monotonic() - begun
+        return ranked
+
+    def _affordable(self, ranked: Sequence[Prediction], settings: PartSettings) -> list[Prediction]:
         """Those whose memory, as far as it was measured, stays within the limit."""
         most = (self.options.max_memory_mb or 0) * 1_000_000
         return [each for each in ranked if not most or settings.memory_bytes(each.candidate) <= most]

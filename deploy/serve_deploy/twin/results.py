@@ -43,6 +43,7 @@ class StreamResult:
     """What the requests of one stream saw that were sent in the period; `response` is from send to answer.
 
     `throughput` is answers a second that came in the period, and `mean_in_flight` the mean from send to answer.
+    `parts` has the same of each model of a mix.
     """
 
     model: str
@@ -53,6 +54,7 @@ class StreamResult:
     response: Durations
     mean_in_flight: float
     presence: Presence = field(repr=False)
+    parts: tuple[StreamResult, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

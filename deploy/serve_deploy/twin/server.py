@@ -100,9 +100,13 @@ class ServerModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """The requests of one kind: their load, the model or ensemble that they call, rows in each, and their priority."""
+    """The requests of one kind: their load, the model or ensemble that they call, rows in each, and their priority.
+
+    With `mix` (models or ensembles by weight) they call these in turn; `model` is then a name for all of them.
+    """
 
     load: LoadShape
     model: str
+    mix: Mapping[str, float] = field(default_factory=dict)
     rows: int = 1
     priority: int = 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serve_deploy.arrivals.mixing import interleave
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
 from serve_deploy.errors import UsageError
 from serve_deploy.twin.batcher import make_station
@@ -69,7 +71,8 @@ class Run:
         self._nodes: dict[str, Node] = dict(self.stations)
         self._ensembles = {each.name: EnsembleNode(each, self._nodes, self.requests) for each in server.ensembles}
         self._nodes |= self._ensembles
-        self._targets = [stream.model for stream in streams]
+        self._targets = [_targets(stream) for stream in streams]
+        self._names = [stream.model for stream in streams]
         way = Way(server.outside, np.random.default_rng([seed, 1 << 20]))
         self._streams = [self._make_stream(stream, span, way, seed + index) for index, stream in enumerate(streams)]
         self._way = way
@@ -77,8 +80,8 @@ class Run:
     def _make_stream(self, stream: Stream, span: Span, way: Way, seed: int) -> OpenStream | ClosedStream:
         if not isinstance(stream.load, ClosedLoop):
             return OpenStream(stream.load, stream.priority, span, seed)
-        node, users = self._nodes[stream.model], stream.load.concurrency
-        return ClosedStream(users, stream.priority, span, node, way, self._clock, self.requests)
+        nodes, users = [self._nodes[name] for name in _targets(stream)], stream.load.concurrency
+        return ClosedStream(users, stream.priority, span, nodes, way, self._clock, self.requests)
 
     def go(self) -> None:
         """Let everything happen, and note when each request ended."""
@@ -103,15 +106,26 @@ class Run:
 
     def stream_result(self, index: int, start: float, end: float) -> StreamResult:
         """What a stream saw."""
-        stream = self._streams[index]
-        numbers, sent = stream.numbers, stream.sent
+        stream, targets = self._streams[index], np.array(self._targets[index])
+        called = np.resize(targets, len(stream.numbers))
+        names = np.unique(targets).tolist()
+        parts = [self._requests_result(name, stream, called == name, start, end) for name in names]
+        if len(parts) == 1:
+            return replace(parts[0], model=self._names[index])
+        whole = self._requests_result(self._names[index], stream, np.ones(len(called), np.bool_), start, end)
+        return replace(whole, parts=tuple(parts))
+
+    def _requests_result(
+        self, name: str, stream: OpenStream | ClosedStream, which: NDArray[np.bool_], start: float, end: float
+    ) -> StreamResult:
+        numbers, sent = stream.numbers[which], stream.sent[which]
         ended = self._ended[numbers]
         counted = (sent >= start) & (sent < end)
         succeeded = counted & ~np.isnan(ended)
         answered = (ended >= start) & (ended <= end)
         presence = Presence(np.sort(sent), np.sort(self._gone[numbers]))
         return StreamResult(
-            model=self._targets[index],
+            model=name,
             sent=int(counted.sum()),
             succeeded=int(succeeded.sum()),
             rejected=int(counted.sum() - succeeded.sum()),
@@ -151,10 +165,19 @@ class Run:
         )
 
     def _open_arrivals(self) -> Iterator[tuple[Seconds, NDArray[np.int64], Action]]:
-        for stream, target in zip(self._streams, self._targets, strict=True):
+        for stream, targets in zip(self._streams, self._targets, strict=True):
             if isinstance(stream, OpenStream):
-                times = stream.enter(self._way, self.requests)
-                yield times, stream.numbers, self._nodes[target].arrive
+                times, turns = stream.enter(self._way, self.requests), len(targets)
+                for turn, target in enumerate(targets):
+                    yield times[turn::turns], stream.numbers[turn::turns], self._nodes[target].arrive
+
+
+def _targets(stream: Stream) -> list[str]:
+    """What the stream's requests call, one after the other and then again."""
+    if not stream.mix:
+        return [stream.model]
+    names = list(stream.mix)
+    return [names[turn] for turn in interleave(list(stream.mix.values()))]
 
 
 def _in_order(arrivals: Sequence[tuple[Seconds, NDArray[np.int64], Action]]) -> Iterator[tuple[float, int, Action]]:
@@ -180,7 +203,7 @@ def _rows_by_model(server: ServerModel, streams: Sequence[Stream]) -> dict[str, 
     rows = {model.name: 1 for model in server.models}
     asked: dict[str, int] = {}
     for stream in streams:
-        for name in members.get(stream.model, {stream.model}):
+        for name in set().union(*(members.get(target, {target}) for target in _targets(stream))):
             if name not in rows:
                 raise UsageError(f"the server has no {name}")
             if asked.setdefault(name, stream.rows) != stream.rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,13 +78,14 @@ class OpenStream:
 
 
 class ClosedStream:
-    """Users that send their next request as soon as they are answered."""
+    """Users that send their next request as soon as they are answered, to one node after the other."""
 
     def __init__(
-        self, users: int, priority: int, span: Span, node: Node, way: Way, clock: Clock, requests: Requests
+        self, users: int, priority: int, span: Span, nodes: Sequence[Node], way: Way, clock: Clock, requests: Requests
     ) -> None:
         self._users, self._priority = users, priority
-        self._span, self._arrive, self._way = span, node.arrive, way
+        self._span, self._way = span, way
+        self._arrivals = [node.arrive for node in nodes]
         self._clock, self._requests = clock, requests
         self._sent: list[float] = []
         self._numbers: list[int] = []
@@ -108,6 +110,6 @@ class ClosedStream:
             return
         arrival = self._way.arrival(now)
         number = self._requests.add(arrival, self._send, self._priority)
+        self._clock.at(arrival, self._arrivals[len(self._sent) % len(self._arrivals)], number)
         self._sent.append(now)
         self._numbers.append(number)
-        self._clock.at(arrival, self._arrive, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from dataclasses import replace
@@ -13,7 +14,7 @@ import onnx
 import pytest
 import yaml
 from batching_models import parse_graph
-from repositories import add_ensemble, add_model, make_manifest
+from repositories import TENSORS, add_ensemble, add_model, make_manifest
 from sweeps import TARGET, point, report
 
 from serve_deploy.chart.build import build_chart, check_name
@@ -86,6 +87,85 @@ def test_engine_builds_take_their_time(tmp_path: Path) -> None:
     assert (values.probes.startup_budget_seconds, values.autoscaling.cold_start_seconds) == (1210, 721)
 
 
+L4 = (
+    TENSORS.replace("max_batch_size: 8", "max_batch_size: 4")
+    + """instance_group { kind: KIND_GPU count: 3 }
+optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt"
+    parameters { key: "trt_engine_cache_enable" value: "1" }
+    parameters { key: "trt_engine_cache_path" value: "FOLDER/digits-l4" } } } }"""
+)
+
+
+def add_named(repository: Path, name: str, text: str, folder: str = "/tmp") -> None:
+    """Give the digits a configuration of their own for a GPU, whose engines are kept in the folder."""
+    model = "digits"
+    file = repository / model / "configs" / f"{name}.pbtxt"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f'name: "{model}" {text.replace("FOLDER", folder)}')
+
+
+def test_the_gpus_own_configuration_is_the_one_that_counts(repository: Path) -> None:
+    """Triton is started with its name; instances, engines and the digest are those of that file."""
+    add_named(repository, "l4", L4)
+    add_model(repository, "plain")
+    planned, models = plan(repository, gpu="l4")
+    assert planned.values.server.model_config_name == "l4"
+    assert origins(planned)["server.modelConfigName"] == "configs/l4.pbtxt of digits; config.pbtxt of plain"
+    assert planned.values.probes.startup_budget_seconds == 1210
+    described = yaml.safe_load(build_chart(planned, models, "demo")["Chart.yaml"])["annotations"]
+    digests = json.loads(described["triton-serve/configurations"])
+    assert digests["digits"] == (models[0].under("l4").config_sha256 or "")[:12] != (models[0].config_sha256 or "")[:12]
+    assert "files/models/digits/configs/l4.pbtxt" in build_chart(planned, models, "demo")
+
+
+def test_without_a_gpu_the_configuration_for_the_cpu_is_taken(repository: Path) -> None:
+    """Where there is one; a GPU's is left alone."""
+    add_named(repository, "l4", L4)
+    assert plan(repository)[0].values.server.model_config_name == ""
+    add_named(repository, "cpu", TENSORS)
+    assert plan(repository)[0].values.server.model_config_name == "cpu"
+    assert plan(repository, overrides={"server": {"modelConfigName": "l4"}})[0].values.server.model_config_name == "l4"
+
+
+def test_a_gpu_that_no_model_is_configured_for_is_noted(repository: Path) -> None:
+    """config.pbtxt serves then, which may not be what was meant."""
+    add_named(repository, "l4", L4)
+    notes = plan(repository, gpu="h100")[0].notes
+    assert "no model has configs/h100.pbtxt; there are: l4" in notes
+
+
+def test_a_slice_of_a_gpu_is_noted(repository: Path) -> None:
+    """The file is sized for all of its memory."""
+    add_named(repository, "h100", L4)
+    notes = plan(repository, gpu="h100", overrides={"gpu": {"mig": "1g.10gb"}})[0].notes
+    assert any("1g.10gb is a slice of it" in note for note in notes)
+
+
+def test_a_release_without_the_choice_takes_the_portable_one(repository: Path) -> None:
+    """--model-config-name came with 24.05."""
+    add_named(repository, "l4", L4)
+    planned, _ = plan(repository, gpu="l4", release="24.04")
+    assert planned.values.server.model_config_name == ""
+    assert planned.values.probes.startup_budget_seconds < 1000
+
+
+@pytest.mark.parametrize(("folder", "mounted"), [("/tmp", ""), ("/engines", "/engines")])
+def test_engines_outside_tmp_get_a_volume(repository: Path, folder: str, mounted: str) -> None:
+    """/tmp is one already."""
+    add_named(repository, "l4", L4, folder)
+    assert plan(repository, gpu="l4")[0].values.engine_cache.path == mounted
+
+
+def test_large_engines_get_room(repository: Path) -> None:
+    """Twice the model is assumed, in /tmp and in the pod's local storage."""
+    add_named(repository, "l4", L4)
+    with (repository / "digits" / "1" / "weights.bin").open("wb") as file:
+        file.truncate(1 << 30)
+    values = plan(repository, gpu="l4", source="pvc://models")[0].values
+    # 2 Gi more than the chart's 1 Gi and 2 Gi, in steps of 256 Mi
+    assert (values.resources.temporary, values.resources.ephemeral_storage) == ("3328Mi", "4352Mi")
+
+
 def test_ensemble_filters_the_top_level(tmp_path: Path) -> None:
     """All models are loaded, but only what clients call is scaled on; the empty version folder is carried."""
     add_model(tmp_path)
@@ -110,6 +190,16 @@ def test_helm_test_sends_the_models_own_sample(repository: Path) -> None:
     assert request.model == "digits"
     assert '"shape":[1,1,8,8]' in request.body
     assert request.expect == '"probabilities"'
+
+
+def test_a_client_of_sequences_stays_with_a_pod(tmp_path: Path) -> None:
+    """The pod keeps their state; `helm test` sends a sequence of one request."""
+    add_model(tmp_path / "models", config="sequence_batching {}")
+    planned, _ = plan(tmp_path / "models")
+    assert planned.values.service.session_affinity == "ClientIP"
+    (request,) = planned.values.test.requests
+    assert '"sequence_start":true,"sequence_end":true' in request.body
+    assert any("the state of a sequence is lost when its pod ends" in note for note in planned.notes)
 
 
 def test_unmeasured_targets_say_how_to_measure(repository: Path) -> None:

@@ -65,3 +65,43 @@ def test_a_backend_of_ones_own_is_no_slip(tmp_path: Path) -> None:
     assert "backend" in [problem.field for problem in check_folder(read_model_folder(tmp_path))]
     (tmp_path / "libtriton_onnxruntimes.so").touch()
     assert "backend" not in [problem.field for problem in check_folder(read_model_folder(tmp_path))]
+
+
+ENGINES = """optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt"
+    parameters { key: "trt_engine_cache_enable" value: "true" }
+    parameters { key: "trt_engine_cache_path" value: "/engines/m" } } } } version_policy { all {} }"""
+
+
+def test_engines_that_versions_share_are_noted(tmp_path: Path) -> None:
+    """ONNX Runtime would give one version an engine with the weights of another; the file is named."""
+    for folder in ("1", "configs"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "config.pbtxt").write_text('backend: "onnxruntime"')
+    (tmp_path / "configs" / "l4.pbtxt").write_text(f'backend: "onnxruntime" {ENGINES}')
+    assert "/engines/m" not in " ".join(note_folder(read_model_folder(tmp_path)))
+    (tmp_path / "2").mkdir()
+    (note,) = (note for note in note_folder(read_model_folder(tmp_path)) if "/engines/m" in note)
+    assert note.startswith("configs/l4.pbtxt: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("max_batch: 4", "configs/l4.pbtxt"),
+        ('backend: "onnx"', "configs/l4.pbtxt: backend"),
+        ("max_batch_size: -1", "configs/l4.pbtxt: max_batch_size"),
+        ('output { name: "y" data_type: TYPE_FP32 dims: [1] label_filename: "no.txt" }',
+         "configs/l4.pbtxt: output[0].label_filename"),
+        ("version_policy { specific { versions: 3 } }", "configs/l4.pbtxt: version_policy"),
+        ('name: "other"', "configs/l4.pbtxt: name"),
+    ],
+)  # fmt: skip
+def test_every_configuration_is_judged_by_all_rules(tmp_path: Path, text: str, field: str) -> None:
+    """And the problem names the file that it is in."""
+    folder = tmp_path / "m"
+    for name in ("1", "configs"):
+        (folder / name).mkdir(parents=True)
+    (folder / "1" / "model.onnx").touch()
+    (folder / "config.pbtxt").write_text('backend: "onnxruntime"')
+    (folder / "configs" / "l4.pbtxt").write_text(text)
+    assert field in [problem.field for problem in check_folder(read_model_folder(folder))]

@@ -138,3 +138,25 @@ def test_picture_scale(tmp_path: Path, scale: str, expected: float) -> None:
     model = _model(TensorSpec("image", DataType.FP32, (3, 2, 2)))
     arrays, _ = read_inputs(model, [f"@{tmp_path / 'white.png'}"], scale=scale)
     assert arrays["image"][0, 0, 0] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("file", ["cat.jpg", "note.txt", "document.json"])
+def test_a_file_goes_as_its_bytes_where_bytes_are_taken(tmp_path: Path, file: str) -> None:
+    """A model that decodes pictures itself gets the file, not pixels; so does one that takes documents."""
+    content = b'{"a": 1}' if file.endswith("json") else b"\xff\xd8 any bytes\0"
+    (tmp_path / file).write_bytes(content)
+    arrays, notes = read_inputs(_TEXT, [f"text=@{tmp_path / file}"])
+    assert arrays["text"].tolist() == [[content]]
+    assert notes == [f"text: {file}: {len(content)} bytes as they are"]
+
+
+def test_a_file_goes_as_numbers_where_a_free_row_of_uint8_is_taken(tmp_path: Path) -> None:
+    """Models that decode in TensorFlow or DALI take a file's bytes as UINT8 [-1]."""
+    (tmp_path / "cat.jpg").write_bytes(b"\xff\xd8\0")
+    for model in (
+        _model(TensorSpec("x", DataType.UINT8, (-1, -1)), batch=4),
+        _model(TensorSpec("x", DataType.UINT8, (-1,))),
+    ):
+        arrays, _notes = read_inputs(model, [f"@{tmp_path / 'cat.jpg'}"])
+        assert arrays["x"].reshape(-1).tolist() == [255, 216, 0]
+        assert (arrays["x"].dtype, arrays["x"].ndim) == (np.uint8, len(model.inputs[0].shape))

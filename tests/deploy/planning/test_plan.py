@@ -286,10 +286,25 @@ def test_tokens_are_what_a_language_model_is_paid_for(planned: Planner) -> None:
     assert "Triton's vLLM backend" in "".join(found.notes)
 
 
+def called_sums(found: LoadTestReport) -> LoadTestReport:
+    return found.model_copy(update={"target": TARGET.model_copy(update={"model": "sums"})})
+
+
+def test_the_power_of_a_pod_is_its_models_by_their_work(planned: Planner) -> None:
+    """Half of the time like one model, whose 50 W are those of 100/s, and half like another with 200 W: 125 W."""
+    sweeps = [report(*with_watts(SWEEP, 50, 70, 90, 95)), called_sums(report(*with_watts(SWEEP, 200, 200, 200, 200)))]
+
+    def energy(reports: Sequence[LoadTestReport]) -> float | None:
+        pod = tuple(ProfileSweep("l4", each) for each in reports)
+        return curve(planned(sweeps=pod, reports={}, mix={"digits": 1, "sums": 1}), "day").energy_kwh
+
+    assert energy(sweeps) == pytest.approx(0.125 * 24)
+    assert energy([sweeps[0], called_sums(report())]) is None
+
+
 def test_models_of_one_profile_share_a_pod(planned: Planner, tmp_path: Path) -> None:
     """Two models alike, each with half of the requests, take what one of them takes."""
-    other = report().model_copy(update={"target": TARGET.model_copy(update={"model": "sums"})})
-    sweeps = tuple(ProfileSweep("l4", each) for each in (report(), other))
+    sweeps = tuple(ProfileSweep("l4", each) for each in (report(), called_sums(report())))
     (both,) = planned(sweeps=sweeps, reports={}, mix={"digits": 1, "sums": 1}).profiles
     assert [(model.model, model.share) for model in both.models] == [("digits", 0.5), ("sums", 0.5)]
     assert both.curves == planned().profiles[0].curves

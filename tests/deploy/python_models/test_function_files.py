@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def test_annotations_become_tensors(tmp_path: Path) -> None:
         TensorSpec("name", DataType.BYTES, (-1,)),
         TensorSpec("total", DataType.FP32, (-1, 2)),
     )
-    assert (model.max_batch_size, model.parameters) == (8, {"function": "post.py:best", "text": "prefix"})
+    call = {"file": "post.py", "function": "best", "text": ["prefix"], "merges": True}
+    assert (model.max_batch_size, json.loads(model.files["1/function.json"])) == (8, call)
 
 
 def test_it_runs_here_as_in_triton(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_what_the_file_names_goes_with_it(tmp_path: Path) -> None:
     files = read_function_file(write_function(tmp_path, code)).files
     carried = {path.removeprefix("1/function/") for path in files if path.startswith("1/function/")}
     assert carried == {"post.py", "helper.py", "other.py", "table.csv", "data/big.txt"}
-    assert {"1/model.py", "1/serve_calling.py"} == {path for path in files if path.count("/") == 1}
+    assert {"1/model.py", "1/serve_calling.py", "1/function.json"} == {path for path in files if path.count("/") == 1}
 
 
 def test_helpers_of_the_same_name_stay_apart(tmp_path: Path) -> None:
@@ -125,7 +127,35 @@ def test_requirements_are_what_is_imported(tmp_path: Path) -> None:
     code = "import json, os.path\nimport helper\nfrom PIL import Image\n" + _IDENTITY
     model = read_function_file(write_function(tmp_path, code, helper_py="import yaml"))
     assert model.requirements == (f"pillow=={PIL.__version__}", f"PyYAML=={yaml.__version__}")
-    assert model.files["requirements.txt"].decode().splitlines() == list(model.requirements)
+    assert model.files["1/requirements.txt"].decode().splitlines() == list(model.requirements)
+
+
+def test_an_import_that_may_fail_is_no_requirement(tmp_path: Path) -> None:
+    """What is only for type checkers, or tried for, need not be there; tried for and there, it counts."""
+    import PIL
+
+    code = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nowhere\n"
+        "try:\n    import PIL\n    import nowhere_else\nexcept ImportError:\n    nowhere_else = None\n" + _IDENTITY
+    )
+    assert read_function_file(write_function(tmp_path, code)).requirements == (f"pillow=={PIL.__version__}",)
+
+
+def test_a_shared_namespace_is_told_apart(tmp_path: Path) -> None:
+    """Several distributions have a google in them; what is imported decides."""
+    import google.protobuf
+
+    code = "def same(x: Floats) -> Floats:\n    from google.protobuf import message\n    return x\n"
+    found = read_function_file(write_function(tmp_path, code)).requirements
+    assert found == (f"protobuf=={google.protobuf.__version__}",)
+
+
+def test_a_function_may_write_into_its_inputs(tmp_path: Path) -> None:
+    """What was given stays as it was."""
+    code = "def doubled(x: Floats) -> Floats:\n    x *= 2\n    return x\n"
+    ones = np.ones((1, 3), np.float32)
+    answer = read_function_file(write_function(tmp_path, code)).run({"x": ones})
+    assert (answer["output"][0, 0], ones[0, 0]) == (2, 1)
 
 
 REFUSED = {
@@ -177,7 +207,10 @@ REFUSED = {
     "no Python": ("def f(x\n", "post.py, line 12: this is not Python"),
     "raises at load": ("1 / 0\n" + _IDENTITY, "post.py cannot be loaded: ZeroDivisionError: division by zero"),
     "exits at load": ("import sys\nsys.exit(3)\n" + _IDENTITY, "post.py cannot be loaded: SystemExit: 3"),
-    "missing module": ("import nowhere_to_be_found\n" + _IDENTITY, "post.py imports nowhere_to_be_found, which is not"),
+    "missing module": (
+        "import nowhere_to_be_found\n" + _IDENTITY,
+        "post.py imports nowhere_to_be_found, which is neither installed here nor a file beside it",
+    ),
     "serve itself": ("import serve_deploy\n" + _IDENTITY, "post.py imports serve, which is not where Triton runs it"),
     "a file unnamed": (
         'NAME = "names"\n(Path(__file__).parent / f"{NAME}.txt").read_text()\n' + _IDENTITY,
@@ -219,11 +252,12 @@ RETURNED = {
     "x.tolist()": "'output' is a list, not an array",
     "x.astype(np.float64)": "'output' is float64 instead of float32",
     "x[:, :2]": r"'output' has shape \[2, 2\] instead of \[-1, 3\]",
-    "x[:1]": "'output' has 1 rows for 2 given",
+    "x[:1]": "'output' has 1 row for 2 given",
     "(x, x)": "the function returned 2 arrays instead of 1",
+    "x.astype('>f8')": "'output' is float64 instead of float32",
     "None": "'output' is a NoneType, not an array",
     "x.missing": "AttributeError: 'numpy.ndarray' object has no attribute 'missing'",
-    "exit(2)": "2",
+    "exit(2)": "SystemExit: 2",
 }
 
 

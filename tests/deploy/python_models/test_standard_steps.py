@@ -13,7 +13,11 @@ from PIL import Image
 from tokenizer_files import byte_bpe, word_piece, write_tokenizer
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.python_models.decode_image_step import DecodeImageSettings
 from serve_deploy.python_models.standard_steps import standard_step
+from serve_deploy.python_models.step_settings import StepSettings
+from serve_deploy.python_models.tokenize_step import TokenizeSettings
+from serve_deploy.python_models.top_k_step import TopKSettings
 
 HERE = Path()
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -168,11 +172,16 @@ PREPROCESSORS = {
         {"size": [30, 30], "filter": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]},
     ),
     "ConvNext": (
-        {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 28}, "do_normalize": False},
+        {
+            "image_processor_type": "ConvNextImageProcessor",
+            "size": {"shortest_edge": 28},
+            "resample": 3,
+            "do_normalize": False,
+        },
         {"size": 32, "crop": 28, "filter": "bicubic", "mean": 0.0},
     ),
     "a large ConvNext": (
-        {"image_processor_type": "ConvNextImageProcessor", "do_rescale": False, "do_normalize": False},
+        {"image_processor_type": "ConvNextImageProcessor", "resample": 2, "do_rescale": False, "do_normalize": False},
         {"size": [384, 384], "crop": None, "scale": 1.0},
     ),
 }  # fmt: skip
@@ -192,11 +201,23 @@ def test_transformers_settings_are_read(tmp_path: Path, case: str) -> None:
     assert read["crop_as"] == "transformers"
 
 
+_PUBLISHED = np.load(Path(__file__).parents[2] / "support" / "published" / "preprocessors.npz")
+
+
+@pytest.mark.parametrize("processor", sorted({name.partition("/")[0] for name in _PUBLISHED.files if "/" in name}))
+def test_pixels_equal_those_of_transformers(tmp_path: Path, processor: str) -> None:
+    """Bit for bit what its processors with the PIL backend returned (scripts/preprocessor_examples.py)."""
+    (tmp_path / "preprocessor_config.json").write_text(str(_PUBLISHED[f"{processor}/config"]))
+    found = decode({"preprocessor": "preprocessor_config.json"}, _PUBLISHED["picture"].tobytes(), folder=tmp_path)
+    np.testing.assert_array_equal(found, _PUBLISHED[f"{processor}/pixels"])
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"image_processor_type": "DetrImageProcessor"}, "is for DetrImageProcessor, which this step does not know"),
         ({}, "does not say its image_processor_type"),
+        ({"image_processor_type": "BeitImageProcessor"}, "does not say `do_center_crop`, in which versions of"),
         ({"image_processor_type": "ViTImageProcessor", "do_pad": True}, "`do_pad` is not among what this step does"),
         ({"image_processor_type": "ViTImageProcessor", "size": {"longest_edge": 3}}, "a size of longest_edge is not"),
         ({"image_processor_type": "ViTImageProcessor", "resample": 9}, "`resample` is 9, not a filter of Pillow's"),
@@ -226,7 +247,7 @@ def test_ids_are_those_of_the_tokenizer(tmp_path: Path) -> None:
     assert both["input_ids"][1].tolist() == wanted[1] + [0] * (lengths[0] - lengths[1])
     assert both["attention_mask"].sum(axis=1).tolist() == lengths
     assert {array.dtype.name for array in both.values()} == {"int64"}
-    assert model.parameters["merge_requests"] == "false"
+    assert json.loads(model.files["1/function.json"])["merges"] is False
 
 
 def test_a_fixed_length_cuts_and_fills(tmp_path: Path) -> None:
@@ -238,7 +259,7 @@ def test_a_fixed_length_cuts_and_fills(tmp_path: Path) -> None:
     assert {name: (array.shape, array.dtype.name) for name, array in answer.items()} == {
         "input_ids": ((2, 12), "int32")
     }
-    assert "merge_requests" not in model.parameters
+    assert json.loads(model.files["1/function.json"])["merges"] is True
 
 
 def test_pairs_are_two_inputs(tmp_path: Path) -> None:
@@ -336,8 +357,34 @@ def test_fewer_classes_than_asked_for_are_refused() -> None:
         standard_step("top_k", {}, HERE).run({"logits": np.zeros((1, 3), np.float32)})
 
 
+@pytest.mark.parametrize(
+    ("activation", "rows", "is_doubted"),
+    [
+        ("softmax", [[0.25, 0.75], [1, 0]], True),
+        ("softmax", [[0.25, 0.75], [0.5, 0.9]], False),
+        ("softmax", [[-1, 2]], False),
+        ("sigmoid", [[0.5, 0.9]], True),
+        ("none", [[0.25, 0.75]], False),
+    ],
+)
+def test_probabilities_need_no_softmax(activation: str, rows: list[list[float]], is_doubted: bool) -> None:
+    """What a model's own softmax returned would come out nearly equal for all classes, so that is said."""
+    model = standard_step("top_k", {"k": 2, "activation": activation}, HERE)
+    doubt = model.doubt([{"logits": np.array([row], np.float32)} for row in rows])
+    assert doubt.startswith("its inputs are probabilities already") is is_doubted
+
+
 def test_an_unknown_step_is_refused() -> None:
     """The steps that there are, are named."""
     with pytest.raises(UsageError, match="there is no standard step 'resize'") as refusal:
         standard_step("resize", {}, HERE)
     assert refusal.value.hint == "there are decode_image, tokenize, top_k"
+
+
+@pytest.mark.parametrize("settings", [DecodeImageSettings, TokenizeSettings, TopKSettings])
+def test_every_setting_is_documented(settings: type[StepSettings]) -> None:
+    """docs/functions.md lists each of them, under the heading of its step."""
+    step = {DecodeImageSettings: "decode_image", TokenizeSettings: "tokenize", TopKSettings: "top_k"}[settings]
+    text = (Path(__file__).parents[3] / "docs" / "functions.md").read_text(encoding="utf-8")
+    section = text.partition(f"### `{step}`")[2].partition("\n##")[0]
+    assert [name for name in settings.model_fields if f"`{name}`" not in section] == []

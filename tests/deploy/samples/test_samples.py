@@ -162,3 +162,25 @@ def test_refuses_to_load_something_else(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidModelError, match="cannot be read as samples"):
         load_samples(tmp_path / "samples.npz")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8\0\xd9", b"RIFF\xff\0\0", b"text\0"])
+def test_keeps_bytes_that_are_no_text(content: bytes, tmp_path: Path) -> None:
+    """A picture comes back byte for byte, with NULs at its end."""
+    sample = {"image": np.array([[content.decode("utf-8", "surrogateescape")]], dtype=object)}
+    (tmp_path / "kept.npz").write_bytes(encode_samples([sample]))
+    loaded = load_samples(tmp_path / "kept.npz")[0]["image"]
+    assert (loaded.shape, loaded.item().encode("utf-8", "surrogateescape")) == ((1, 1), content)
+
+
+def test_any_file_is_a_sample_of_a_model_that_takes_files(tmp_path: Path) -> None:
+    """A folder of pictures, or one of them, where the only input is a string."""
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG")
+    (tmp_path / ".hidden").write_bytes(b"")
+    samples = read_samples(tmp_path, TEXT)
+    found = [sample["text"].item().encode("utf-8", "surrogateescape") for sample in samples]
+    assert (found, samples[0]["text"].shape) == ([b"\xff\xd8", b"\x89PNG"], (1, 1))
+    assert len(read_samples(tmp_path / "a.jpg", TEXT)) == 1
+    with pytest.raises(UsageError, match=r"a\.jpg is not in a known format"):
+        read_samples(tmp_path / "a.jpg", IMAGE)

@@ -16,7 +16,7 @@ from serve_deploy.tuning.candidates import BATCH, Candidate
 from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.ranking import simulated_point
+from serve_deploy.tuning.twins import simulated_point
 from serve_deploy.twin import ServedModel, ServerModel, ServiceTimes, simulate
 
 CANDIDATE = Candidate.of({BATCH: 8})
@@ -70,11 +70,11 @@ def test_another_question_is_another_run(tmp_path: Path) -> None:
     add_model(tmp_path)
     folder = read_model_folder(tmp_path / "digits")
     asked = TuneOptions(repository=tmp_path, models=("digits",))
-    own = fingerprint(asked, folder)
-    assert fingerprint(TuneOptions(repository=tmp_path, models=("digits",), fresh=True), folder) == own
-    assert fingerprint(TuneOptions(repository=tmp_path, models=("digits",), slo=("p99<5ms",)), folder) != own
+    own = fingerprint(asked, [folder])
+    assert fingerprint(TuneOptions(repository=tmp_path, models=("digits",), fresh=True), [folder]) == own
+    assert fingerprint(TuneOptions(repository=tmp_path, models=("digits",), slo=("p99<5ms",)), [folder]) != own
     os.utime(tmp_path / "digits" / "1" / "model.onnx", (1, 1))
-    assert fingerprint(asked, read_model_folder(tmp_path / "digits")) != own
+    assert fingerprint(asked, [read_model_folder(tmp_path / "digits")]) != own
 
 
 def test_the_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

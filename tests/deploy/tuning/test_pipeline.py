@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
-import pytest
-from simulated_bench import BASELINE, Truth, reached, tune_simulated
+from pathlib import Path
+from typing import Any
 
+import pytest
+from simulated_bench import Truth, Truths, Tuning, reached
+
+from serve_deploy.errors import InvalidModelError
 from serve_deploy.reports.gates import parse_gate
-from serve_deploy.tuning.candidates import BATCH, INSTANCES
+from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
 from serve_deploy.tuning.objective import Goal
 from serve_deploy.tuning.options import TuneOptions
 
-OPTIONS = TuneOptions(concurrency=32, max_batch_size=16, max_instances=2, max_delay_us=250, finalists=2, max_rounds=8)
+SHARED_BASE = Truth(base=0.010, row=0.0005, largest=16)
 
 
 def _goal(*slo: str) -> Goal:
     return Goal("throughput", tuple(map(parse_gate, slo)))
 
 
+def _tuning(truth: Truth, goal: Goal, state: Path, **options: Any) -> Tuning:
+    small = {"concurrency": 32, "max_batch_size": 16, "max_instances": 2, "max_delay_us": 250, "finalists": 2}
+    asked = TuneOptions(**{**small, "max_rounds": 8, **options})
+    return Tuning(Truths.of(truth), asked, goal, state / "run.jsonl")
+
+
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_shared_base_is_found(seed: int) -> None:
+def test_a_shared_base_is_found(tmp_path: Path, seed: int) -> None:
     """10 ms + 0.5 ms a row: two instances of 16 rows in 18 ms are 1,778/s, and few measurements find them."""
-    truth, goal = Truth(base=0.010, row=0.0005, largest=16), _goal("p99<60ms")
-    tuned = tune_simulated(truth, OPTIONS, goal, seed)
-    assert (tuned.candidate[BATCH], tuned.candidate[INSTANCES], tuned.won) == (16, 2, True)
-    assert reached(truth, goal, tuned.candidate, tuned.concurrency, 32) > 0.95 * 32 / 0.018
-    assert tuned.measurements < 60
+    goal = _goal("p99<60ms")
+    result = _tuning(SHARED_BASE, goal, tmp_path, seed=seed)()
+    assert result.verdict == "better", result.explanation
+    assert result.winner
+    assert (result.winner.values[BATCH], result.winner.values[INSTANCES]) == (16, 2)
+    assert reached(Truths.of(SHARED_BASE), goal, result, 32) > 0.95 * 32 / 0.018
+    assert result.effort.measurements < 66
 
 
-def test_memory_bound_instances_stay_alone() -> None:
+def test_memory_bound_instances_stay_alone(tmp_path: Path) -> None:
     """Two instances that each take three times as long together serve far less than one."""
-    tuned = tune_simulated(Truth(base=0.010, row=0.0005, contention=3.0, largest=16), OPTIONS, _goal(), 0)
-    assert (tuned.candidate[BATCH], tuned.candidate[INSTANCES]) == (16, 1)
+    truth = Truth(base=0.010, row=0.0005, contention=3.0, largest=16)
+    winner = _tuning(truth, _goal(), tmp_path)().winner
+    assert winner
+    assert (winner.values[BATCH], winner.values[INSTANCES]) == (16, 1)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_where_nothing_helps_the_file_stays(seed: int) -> None:
+def test_where_nothing_helps_the_file_stays(tmp_path: Path, seed: int) -> None:
     """Rows that take their time one after the other, whatever is configured."""
-    tuned = tune_simulated(Truth(base=0.0, row=0.002, exclusive=True, outside=0.0, largest=16), OPTIONS, _goal(), seed)
-    assert (tuned.candidate, tuned.won) == (BASELINE, False)
+    truth = Truth(base=0.0, row=0.002, exclusive=True, outside=0.0, largest=16)
+    result = _tuning(truth, _goal(), tmp_path, seed=seed)()
+    assert (result.verdict, result.winner, result.changes) == ("nothing better", None, ())
+
+
+def test_a_gate_that_nothing_meets_is_said(tmp_path: Path) -> None:
+    """An execution of 10 ms answers nobody within 5."""
+    result = _tuning(SHARED_BASE, _goal("p99<5ms"), tmp_path)()
+    assert result.verdict == "no configuration meets the gates"
+
+
+def test_a_memory_limit_keeps_instances_out(tmp_path: Path) -> None:
+    """A server of two instances takes 150 MB here; below that limit the winner has one."""
+    result = _tuning(SHARED_BASE, _goal(), tmp_path, max_memory_mb=149)()
+    assert result.verdict == "better", result.explanation
+    assert result.winner
+    assert result.winner.values[INSTANCES] == 1
+
+
+def test_a_configuration_that_does_not_start_is_left_out(tmp_path: Path) -> None:
+    """It is recorded with the reason, and the best of the others wins."""
+
+    def fail(candidate: Candidate) -> None:
+        if candidate[INSTANCES] == 2:
+            raise InvalidModelError("no room for two")
+
+    tuning = _tuning(SHARED_BASE, _goal(), tmp_path)
+    tuning.fail = fail
+    result = tuning()
+    assert {each.reason for each in result.failed} == {"no room for two"}
+    assert result.winner
+    assert (result.winner.values[BATCH], result.winner.values[INSTANCES]) == (16, 1)

@@ -9,8 +9,9 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
 from serve_deploy.tuning.measured import Executions, Measured, grown_executions
 from serve_deploy.tuning.objective import Goal, find_concurrency
-from serve_deploy.tuning.ranking import Space, Twins, choose_finalists, rank, simulated_point
-from serve_deploy.tuning.service import fit_service
+from serve_deploy.tuning.ranking import Space, choose_finalists, rank
+from serve_deploy.tuning.service import Service, fit_service
+from serve_deploy.tuning.twins import PartTwin, Twins, simulated_point
 from serve_deploy.twin import Batching, Outside, ServedModel, ServerModel, ServiceTimes, Times, simulate
 
 BASELINE = Candidate.of({BATCH: 4, DELAY: 0, PREFERRED: None, INSTANCES: 1})
@@ -34,16 +35,17 @@ def _measure(base: float, row: float, users: int, instances: int, *, locked: boo
     )
 
 
-def _twins(
-    base: float, row: float, *, locked: bool = False, slo: tuple[str, ...] = (), levels: tuple[int, ...] = (1, 2)
-):
+def _service(base: float, row: float, *, locked: bool = False, levels: tuple[int, ...] = (1, 2)) -> Service:
     measured = {
         count: [_measure(base, row, users, count, locked=locked) for users in (1, 8, 32, 128) if users >= count]
         for count in levels
     }
-    service = fit_service(measured, LARGEST)
+    return fit_service(measured, LARGEST)
+
+
+def _twins(base: float, row: float, *, locked: bool = False, slo: tuple[str, ...] = ()) -> Twins:
     goal = Goal("throughput", tuple(map(parse_gate, slo)))
-    return Twins("m", {(): service}, goal, 64, None, batches=True)
+    return Twins((PartTwin("m", "", {(): _service(base, row, locked=locked)}),), {"m": 1.0}, goal, 64)
 
 
 SPACE = Space(BASELINE, (4, 16, 32), {(): (1, 2)}, 250)
@@ -51,7 +53,7 @@ SPACE = Space(BASELINE, (4, 16, 32), {(): (1, 2)}, 250)
 
 def test_service_times_are_those_that_were_measured() -> None:
     """Within a per cent at every size, for one instance and for two."""
-    service = _twins(0.010, 0.001).services[()]
+    service = _service(0.010, 0.001)
     for size in (1, 2, 4, 8, 16, 32):
         for busy in (1, 2):
             assert service.times.at(size, busy).mean == pytest.approx(0.010 + 0.001 * size, rel=0.01)
@@ -59,7 +61,7 @@ def test_service_times_are_those_that_were_measured() -> None:
 
 def test_time_outside_the_model_is_found() -> None:
     """What a lone user waits for beyond the execution."""
-    assert _twins(0.010, 0.001).services[()].outside.times.mean == pytest.approx(0.0002, rel=0.05)
+    assert _service(0.010, 0.001).outside.times.mean == pytest.approx(0.0002, rel=0.05)
 
 
 def test_batching_pays_where_a_base_is_shared() -> None:

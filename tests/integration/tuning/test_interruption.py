@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from timed_models import add_timed_model
@@ -19,7 +21,7 @@ from serve_deploy.tuning import servers
 
 SMALL = [
     "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",
-    "--max-rounds", "4", "--period", "0.1", "--runtime", "embedded", "--json",
+    "--max-rounds", "8", "--period", "0.1", "--runtime", "embedded", "--json",
 ]  # fmt: skip
 
 
@@ -29,7 +31,7 @@ def _lines(state: Path) -> int:
 
 def test_the_next_run_goes_on(tmp_path: Path, serve) -> None:
     """After Ctrl-C everything that was measured is used, and no folder is left beside the repository."""
-    add_timed_model(tmp_path / "models", base=0.004, row=0.0002)
+    add_timed_model(tmp_path / "models", base=0.003, row=0.001)
     environment = os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")}
     run = subprocess.Popen(
         [sys.executable, "-m", "serve_cli", "tune", str(tmp_path / "models"), *SMALL], env=environment,
@@ -53,12 +55,12 @@ def test_the_next_run_goes_on(tmp_path: Path, serve) -> None:
 
 def test_a_server_that_dies_costs_its_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A candidate whose server ends is recorded with the reason, and the run comes to its end."""
-    add_timed_model(tmp_path / "models", base=0.004, row=0.0002)
+    add_timed_model(tmp_path / "models", base=0.003, row=0.001)
     serve_as_before = servers.LocalServers.serve
 
-    def serve_and_kill(self: servers.LocalServers, config: object) -> servers.LocalServed:
-        served = serve_as_before(self, config)
-        if config.instance_group[0].count == 2:  # type: ignore[attr-defined]
+    def serve_and_kill(self: servers.LocalServers, configs: Mapping[str, Any]) -> servers.LocalServed:
+        served = serve_as_before(self, configs)
+        if configs["timed"].instance_group[0].count == 2:
             assert isinstance(served.server, TritonServer)
             os.kill(served.server.pid, signal.SIGKILL)
         return served

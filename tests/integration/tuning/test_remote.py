@@ -29,7 +29,7 @@ SMALL = [
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that gains from batches."""
     folder = tmp_path_factory.mktemp("remote") / "models"
-    add_timed_model(folder, base=0.004, row=0.0002)
+    add_timed_model(folder, base=0.003, row=0.001)
     return folder
 
 
@@ -72,7 +72,7 @@ def test_a_running_server_is_tuned_and_put_back(repository: Path, server: Triton
         TuneOptions(
             repository=repository, endpoint=parse_endpoint(server.http_url),
             state=tmp_path / "state", concurrency=8, max_batch_size=8, max_instances=1, max_delay_us=0, finalists=1,
-            max_rounds=4, period_seconds=0.1,
+            max_rounds=8, period_seconds=0.1,
         )
     )  # fmt: skip
     assert result.verdict == "better", result.explanation
@@ -87,7 +87,7 @@ def test_an_override_goes_over_grpc_too(server: TritonServer) -> None:
         seen = control.model_config("timed")
         control.load_model("timed", {**seen, "instance_group": [{"count": 2, "kind": "KIND_CPU"}]})
     assert _config(server)["instance_group"][0]["count"] == 2
-    put_back(endpoint, "timed", seen)
+    put_back(endpoint, {"timed": seen})
     assert _config(server) == before
 
 

@@ -21,7 +21,18 @@ from serve_deploy.chart.values.base import Annotations, Labels, Objects, Values
 from serve_deploy.chart.values.observability import Monitoring, Test, Tracing
 from serve_deploy.chart.values.repository import ExternalSecret, ModelRepository, ModelSelection
 from serve_deploy.chart.values.scaling import Autoscaling, DisruptionBudget
-from serve_deploy.chart.values.server import Gpu, Image, Lifecycle, MultiNode, Pod, PrePull, Probes, Resources, Server
+from serve_deploy.chart.values.server import (
+    EngineCache,
+    Gpu,
+    Image,
+    Lifecycle,
+    MultiNode,
+    Pod,
+    PrePull,
+    Probes,
+    Resources,
+    Server,
+)
 
 
 class ChartValues(Values):
@@ -36,6 +47,7 @@ class ChartValues(Values):
     autoscaling: Autoscaling = Autoscaling()
     image: Image = Image()
     server: Server = Server()
+    engine_cache: EngineCache = EngineCache()
     probes: Probes = Probes()
     lifecycle: Lifecycle = Lifecycle()
     service: Service = Service()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serve_deploy.chart.values.base import Labels, Object, Objects, Port, Quantity, Values
+from serve_deploy.chart.values.base import DnsLabel, Labels, Object, Objects, Port, Quantity, Values
 from serve_deploy.gpu_profiles import CLOUDS, PROFILES
 
 ProfileName = Literal["", *PROFILES]  # type: ignore[valid-type]
@@ -94,6 +94,17 @@ class Resources(Values):
     """Request and limit of local storage. Models from S3, GCS, Azure and http(s) are copied there, so it must be at least their size."""  # noqa: E501
     temporary: Quantity | None = None
     """Size of /tmp, the only writable folder; by default 1Gi, or ephemeralStorage if Triton copies models there."""
+
+
+class EngineCache(Values):
+    """Where TensorRT keeps the engines that it builds; without it, those in /tmp live as long as the replica."""
+
+    path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._-]+)+)?$")] = ""
+    """Folder to mount, the one above `trt_engine_cache_path` of the models' configurations (`serve package --engine-cache`); empty mounts none."""  # noqa: E501
+    existing_claim: DnsLabel = ""
+    """Name of an existing ReadWriteMany PersistentVolumeClaim that all replicas share, so that later ones build no engine. Let one replica fill it first: nothing locks its files. Empty means a folder that lives as long as the replica."""  # noqa: E501
+    size: Quantity = "2Gi"
+    """Size of the replica's own folder."""
 
 
 class Probes(Values):

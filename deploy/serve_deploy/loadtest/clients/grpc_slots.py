@@ -45,7 +45,7 @@ class CallSlot(Stream):
 
     def send(self, intended: float) -> None:
         """Send the next request; `intended` is when that was meant to happen."""
-        self._request = request = self.next_request()
+        self.request = request = self.next_request()
         self.intended = intended
         self.is_busy = True
         self._repetition = None
@@ -85,7 +85,7 @@ class CallSlot(Stream):
         if self._parts is None or self._check is None:
             return None
         try:
-            wrong = self._check(read_message(b"".join(self._parts)), self._request.expected)
+            wrong = self._check(read_message(b"".join(self._parts)), self.request.expected)
         except zlib.error as error:
             return "protocol", f"the reply cannot be decompressed: {error}"
         return ("wrong_output", wrong) if wrong else None
@@ -130,7 +130,7 @@ class CallSlot(Stream):
         except OSError as error:
             self.on_lost("reset", str(error))
         else:
-            self._start(self._request)
+            self._start(self.request)
 
     def give_up(self) -> None:
         """Stop waiting for the reply; the call is cancelled."""

@@ -1,0 +1,156 @@
+"""Find a model's states: the inputs that an output gives the next value of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.implicit_state.names import is_called_state, match_by_name
+from serve_deploy.model_config.problem import did_you_mean
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
+
+Evidence = Literal["graph", "runs", "types", "names", "given"]
+EVIDENCE: Mapping[Evidence, str] = {
+    "graph": "in the graph the same operators take the one and make the other",
+    "runs": "a sequence in pieces ends as in one go",
+    "types": "nothing else has its type and shape",
+    "names": "by their names alone",
+    "given": "given, and nothing else tells",
+}
+# What a user gives: the output of each input; "" for an input that is no state.
+Given = Mapping[str, str]
+Ties = Collection[tuple[str, str]]
+_HINT = "`state` names it: IN=OUT, or IN= where clients send it"
+
+
+@dataclass(frozen=True)
+class StatePair:
+    """A state: the input it goes into, the output its next value comes out of, and how that is known."""
+
+    input: TensorSpec
+    output: TensorSpec
+    evidence: Evidence
+
+
+def find_pairs(signature: ModelSignature, given: Given, ties: Ties) -> tuple[StatePair, ...]:
+    """The states, in the order of the inputs: as given, else by names and by what the graph ties together.
+
+    InvalidModelError where there is none, UsageError where a name does not settle which output it is.
+    """
+    _check_given(signature, given)
+    ties = frozenset(_single_ties(signature, ties))
+    _check_ties(given, ties)
+    outputs = {spec.name: spec for spec in signature.outputs}
+    chosen: dict[str, str] = {}
+    for spec in signature.required_inputs:
+        name = given.get(spec.name)
+        if name is None:
+            free = [output for output in signature.outputs if output.name not in given.values()]
+            name = _choose(spec, [output for output in free if could_follow(output, spec)], ties)
+        if name:
+            _refuse_second(spec.name, name, chosen)
+            chosen[spec.name] = name
+    if not chosen:
+        raise InvalidModelError(
+            f"no state was found: no output is called or computed like the next value of an input. {_list(signature)}",
+            hint="`state` names each: IN=OUT; a model without a state is packaged without `stateful`",
+        )
+    pairs = [(spec, outputs[chosen[spec.name]]) for spec in signature.required_inputs if spec.name in chosen]
+    return tuple(StatePair(one, other, _judge(one, other, signature, given, ties)) for one, other in pairs)
+
+
+def could_follow(output: TensorSpec, state: TensorSpec) -> bool:
+    """Whether an output could be the next value of a state: the same type, and dims that are equal or free."""
+    return (
+        output.data_type is state.data_type
+        and len(output.shape) == len(state.shape) > 0
+        and all(-1 in dims or dims[0] == dims[1] for dims in zip(output.shape, state.shape, strict=True))
+    )
+
+
+def _check_given(signature: ModelSignature, given: Given) -> None:
+    inputs = {spec.name: spec for spec in signature.inputs}
+    outputs = {spec.name: spec for spec in signature.outputs}
+    for entering, leaving in given.items():
+        for kind, name, known in (("input", entering, inputs), ("output", leaving, outputs)):
+            if name and name not in known:
+                hint = did_you_mean(name, known) or f"the model has: {', '.join(known)}"
+                raise UsageError(f"`state={entering}={leaving}`: the model has no {kind} '{name}'", hint=hint)
+        if leaving and not could_follow(outputs[leaving], inputs[entering]):
+            raise UsageError(
+                f"`state={entering}={leaving}`: {inputs[entering]} cannot become {outputs[leaving]}",
+                hint="both need the same type, and equal dims where these are fixed",
+            )
+
+
+def _single_ties(signature: ModelSignature, ties: Ties) -> Iterator[tuple[str, str]]:
+    """The ties of each output to one input that it could follow: a window takes in its last values and the new ones."""
+    for output in signature.outputs:
+        tied = [spec for spec in signature.inputs if (spec.name, output.name) in ties and could_follow(output, spec)]
+        named = [spec for spec in tied if output.name in match_by_name(spec.name, (output.name,))]
+        chosen = tied if len(tied) == 1 else named
+        if len(chosen) == 1:
+            yield chosen[0].name, output.name
+
+
+def _check_ties(given: Given, ties: Ties) -> None:
+    """UsageError where the graph ties a state to another output than the one that was given."""
+    for entering, leaving in given.items():
+        tied = [name for one, name in ties if one == entering]
+        if leaving and tied and leaving not in tied:
+            raise UsageError(
+                f"`state={entering}={leaving}`: in the graph, '{entering}' goes on as {_either(tied)}",
+                hint=f"`state={entering}={tied[0]}`",
+            )
+
+
+def _choose(state: TensorSpec, outputs: Sequence[TensorSpec], ties: Ties) -> str:
+    """The one output that follows the input, "" where it is no state; UsageError where more than one could."""
+    names = tuple(output.name for output in outputs)
+    by_name = match_by_name(state.name, names)
+    tied = tuple(name for name in names if (state.name, name) in ties)
+    both = tuple(name for name in by_name if name in tied)
+    found = both or by_name or tied
+    if len(found) == 1 and not (by_name and tied and not both):
+        return found[0]
+    if found:
+        raise UsageError(f"input '{state.name}' could go on as {_either(dict.fromkeys((*by_name, *tied)))}", hint=_HINT)
+    if is_called_state(state.name):
+        raise UsageError(
+            f"input '{state.name}' is called like a state, but no output is called like its next value"
+            + (f"; by type and shape it could be {_either(names)}" if names else ""),
+            hint=_HINT,
+        )
+    return ""
+
+
+def _refuse_second(entering: str, leaving: str, chosen: Mapping[str, str]) -> None:
+    for other, output in chosen.items():
+        if output == leaving:
+            raise UsageError(
+                f"output '{leaving}' would be the next value of both '{other}' and '{entering}'", hint=_HINT
+            )
+
+
+def _judge(one: TensorSpec, other: TensorSpec, signature: ModelSignature, given: Given, ties: Ties) -> Evidence:
+    if (one.name, other.name) in ties:
+        return "graph"
+    rivals = [output for output in signature.outputs if could_follow(output, one)]
+    rivals += [spec for spec in signature.required_inputs if could_follow(other, spec)]
+    if len(rivals) == 2:
+        return "types"
+    return "given" if one.name in given else "names"
+
+
+def _either(names: Collection[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
+
+
+def _list(signature: ModelSignature) -> str:
+    return " ".join(_describe("Inputs", signature.inputs)) + " " + " ".join(_describe("Outputs", signature.outputs))
+
+
+def _describe(kind: str, specs: Sequence[TensorSpec]) -> Iterator[str]:
+    yield f"{kind}: {'; '.join(map(str, specs))}."

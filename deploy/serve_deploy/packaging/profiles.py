@@ -1,0 +1,256 @@
+"""A configuration for each kind of GPU, and for the CPU, beside the one that serves everywhere.
+
+Triton takes configs/NAME.pbtxt in place of config.pbtxt when it is started with `--model-config-name=NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.gpu_profiles import PROFILES, GpuProfile
+from serve_deploy.manifest import BatchingProof, ProfileConfig
+from serve_deploy.model_config import (
+    ConfigOptions,
+    build_model_config,
+    explain_config,
+    format_config,
+    named_config_path,
+)
+from serve_deploy.model_config.accelerators import Optimization
+from serve_deploy.model_config.optimization import with_shape_profile
+from serve_deploy.model_config.options import Devices, VersionPolicy
+from serve_deploy.packaging.gpu_sizing import GpuSizing, MemoryNeed, in_words, size_for_gpu
+from serve_deploy.packaging.profile_names import CPU
+from serve_deploy.releases import NAMED_CONFIGS_SINCE, find_release
+from serve_deploy.tensors.types import ModelSignature
+
+_NOT_RUN = "never run on that GPU: serve tune on one finds better numbers"
+_GPU = "optimization.execution_accelerators.gpu_execution_accelerator"
+_BF16_CAPABILITY = _TF32_CAPABILITY = (8, 0)
+
+
+def check_profiles(profiles: Sequence[str], release: str) -> None:
+    """UsageError where the release's Triton has no way to choose a configuration."""
+    if profiles and find_release(release).name < NAMED_CONFIGS_SINCE:
+        raise UsageError(
+            f"`profiles`: Triton {release} does not have --model-config-name, which chooses between them",
+            hint=f"use `release={NAMED_CONFIGS_SINCE}` or later",
+        )
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What every profile's configuration is made from; `cache_folder` is None where no engine may be kept.
+
+    `settings` are those of config.pbtxt, with what the user asked for in `optimization`.
+    """
+
+    signature: ModelSignature
+    batching: BatchingProof
+    settings: ConfigOptions
+    need: MemoryNeed
+    precision: str
+    shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
+    cache_folder: str | None = None
+    batch_size_given: bool = False
+
+
+@dataclass(frozen=True)
+class NamedPlan:
+    """One configuration, its text with reasons, and its line in the manifest."""
+
+    config: Any
+    text: str
+    summary: ProfileConfig
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A configuration before it is built: its options, batch and reasons."""
+
+    settings: ConfigOptions
+    batch: int
+    header: tuple[str, ...]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def plan_profile(name: str, basis: Basis) -> NamedPlan:
+    """The configuration for one GPU or the CPU; InvalidModelError where that GPU cannot hold the model's weights."""
+    if name == CPU:
+        draft = _draft_cpu(basis)
+        return _finish(name, basis, draft)
+    gpu = PROFILES[name]
+    if basis.need.weights_bytes > gpu.usable_bytes:
+        raise InvalidModelError(
+            f"the weights take {in_words(basis.need.weights_bytes)}, and {name} has {in_words(gpu.usable_bytes)}",
+            hint=f"leave {name} out of `profiles`",
+        )
+    asked = basis.settings.optimization
+    tensorrt = asked is None or asked.accelerator != "cuda"
+    sizing = size_for_gpu(
+        gpu,
+        basis.need,
+        basis.batching.max_batch_size,
+        instances=basis.settings.instances,
+        tensorrt=tensorrt,
+    )
+    plan = _finish(name, basis, _draft_gpu(name, gpu, basis, sizing), sizing)
+    if sizing.fits:
+        return plan
+    each = f"{sizing.instances} × {in_words(sizing.instance_bytes)}"
+    note = f"{name} may be too small: {each} (estimated) of {in_words(gpu.usable_bytes)}"
+    return replace(plan, notes=(note,))
+
+
+def _draft_cpu(basis: Basis) -> _Draft:
+    settings, asked = basis.settings, basis.settings.optimization
+    openvino = asked if asked and asked.accelerator == "openvino" else None
+    return _Draft(
+        replace(settings, devices=Devices("cpu"), optimization=openvino),
+        basis.batching.max_batch_size,
+        (_header(CPU, "a CPU, even where there is a GPU"),),
+        {"instance_group.kind": "never on a GPU"},
+    )
+
+
+def _draft_gpu(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing) -> _Draft:
+    asked = basis.settings.optimization
+    if asked and asked.accelerator == "cuda":
+        optimization, reasons = asked, {_GPU: "ONNX Runtime's own CUDA kernels, chosen by the user"}
+    else:
+        given = asked.parameters if asked and asked.accelerator == "tensorrt" else {}
+        optimization, reasons = _tensorrt(name, gpu, basis, sizing, given)
+    warmups = tuple(sorted({min(size, max(sizing.max_batch_size, 1)) for size in basis.settings.warmup_batch_sizes}))
+    settings = replace(
+        basis.settings,
+        devices=Devices("gpu"),
+        instances=sizing.instances,
+        optimization=optimization,
+        warmup_batch_sizes=warmups,
+    )
+    memory = f"{gpu.usable_gib:g} GiB of memory, compute capability {gpu.compute_capability}"
+    estimate = basis.need.describe(sizing.max_batch_size, sizing.workspace_bytes)
+    header = (
+        _header(name, f"{name}: {memory}"),
+        f"# An instance is estimated at {in_words(sizing.instance_bytes)}: {estimate}.",
+        f"# {_NOT_RUN[0].upper()}{_NOT_RUN[1:]}.",
+    )
+    return _Draft(settings, sizing.max_batch_size, header, reasons | _explain_sizing(name, gpu, basis, sizing))
+
+
+def _header(name: str, what: str) -> str:
+    return f"# For {what}. Triton takes this file with --model-config-name={name}."
+
+
+def _explain_sizing(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing) -> dict[str, str]:
+    share = f"{sizing.instances} × {in_words(sizing.instance_bytes)} of {in_words(gpu.usable_bytes)} (estimated)"
+    if basis.settings.instances is not None:
+        count = f"chosen by the user; {share}"
+    elif sizing.instances > 1:
+        count = f"assumed: one copies while the other computes; {share}"
+    else:
+        count = f"{name} may not hold two; {share}"
+    reasons = {"instance_group.kind": "only on a GPU", "instance_group.count": f"on each GPU, {count}"}
+    if sizing.max_batch_size < basis.batching.max_batch_size:
+        proven = basis.batching.max_batch_size
+        reasons["max_batch_size"] = f"{proven} may not fit into {in_words(gpu.usable_bytes)} (estimated); {share}"
+    return reasons
+
+
+def _tensorrt(
+    name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing, given: Mapping[str, str]
+) -> tuple[Optimization, dict[str, str]]:
+    parameters: dict[str, str] = {
+        "precision_mode": _supported(basis.precision, gpu),
+        "max_workspace_size_bytes": str(sizing.workspace_bytes),
+    }
+    key = f"{_GPU}.parameters[{{}}]".format
+    reasons = {
+        "optimization": "assumed to be fastest: TensorRT compiles the model for this GPU when it loads",
+        key("precision_mode"): _explain_precision(basis.precision, gpu),
+        key("max_workspace_size_bytes"): f"a power of two in a sixteenth of {name}'s memory (assumed)",
+    }
+    if basis.cache_folder:
+        parameters |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": _engine_folder(name, basis)}
+        reasons[key("trt_engine_cache_enable")] = "building an engine takes minutes: a restart finds it there"
+        reasons[key("trt_engine_cache_path")] = (
+            "of these weights on this GPU alone: ONNX Runtime does not tell other weights' engines apart"
+        )
+    if chosen := given.get("precision_mode"):
+        _require_supported(chosen, name, gpu)
+        reasons[key("precision_mode")] = "chosen by the user; its answers were not compared with the model's"
+    if given:
+        reasons["optimization"] = "chosen by the user"
+    whole = Optimization("tensorrt", {**parameters, **given})
+    return with_shape_profile(whole, basis.signature, sizing.max_batch_size, basis.shapes), reasons
+
+
+def _explain_precision(precision: str, gpu: GpuProfile) -> str:
+    if _supported(precision, gpu) != precision:
+        return f"the model computes in {precision}, which this GPU does not"
+    if precision != "FP32":
+        return "as the model computes"
+    products = ", products in TF32" if _capability(gpu) >= _TF32_CAPABILITY else ""
+    faster = "FP16 is faster and changes answers: serve package --optimize tensorrt:fp16"
+    return f"as the model computes{products}; {faster}"
+
+
+def _engine_folder(name: str, basis: Basis) -> str:
+    # ONNX Runtime creates one folder and no parent (tensorrt_execution_provider.cc).
+    return f"{basis.cache_folder}-{name}"
+
+
+def _supported(precision: str, gpu: GpuProfile) -> str:
+    return "FP32" if precision == "BF16" and _capability(gpu) < _BF16_CAPABILITY else precision
+
+
+def _require_supported(precision: str, name: str, gpu: GpuProfile) -> None:
+    if _supported(precision, gpu) != precision:
+        raise UsageError(
+            f"`optimization`: {name} (compute capability {gpu.compute_capability}) has no {precision}",
+            hint=f"leave {name} out of `profiles`, or choose fp16",
+        )
+
+
+def _capability(gpu: GpuProfile) -> tuple[int, ...]:
+    return tuple(map(int, gpu.compute_capability.split(".")))
+
+
+def _finish(name: str, basis: Basis, draft: _Draft, sizing: GpuSizing | None = None) -> NamedPlan:
+    settings = draft.settings
+    config = build_model_config(basis.signature, draft.batch, settings)
+    explained = explain_config(
+        config, basis.signature, basis.batching, settings, batch_size_given=basis.batch_size_given
+    )
+    text = "".join(f"{line}\n" for line in draft.header) + format_config(config, {**explained, **draft.reasons})
+    optimization = settings.optimization
+    summary = ProfileConfig(
+        profile=name,
+        path=named_config_path(name),
+        instances=settings.instances or 1,
+        max_batch_size=draft.batch,
+        accelerator=optimization.accelerator if optimization else "",
+        precision=optimization.parameters.get("precision_mode", "") if optimization else "",
+        instance_bytes=sizing.instance_bytes if sizing else None,
+        gpu_bytes=PROFILES[name].usable_bytes if sizing else 0,
+    )
+    return NamedPlan(config, text, summary)
+
+
+def note_named(plans: tuple[NamedPlan, ...], policy: VersionPolicy | None) -> Iterator[str]:
+    """What the user should know of them."""
+    for plan in plans:
+        yield from plan.notes
+    if any(plan.summary.accelerator == "tensorrt" for plan in plans):
+        yield "the GPUs' configurations were not run: TensorRT builds its engine when the model first loads there"
+        if not serves_one(policy):
+            yield "no engine is kept: several versions are served, and one would be given the other's engine"
+
+
+def serves_one(policy: VersionPolicy | None) -> bool:
+    """Whether one version is served: a second would find the first one's engine under its own name."""
+    return policy is None or policy.latest == 1 or len(policy.specific) == 1

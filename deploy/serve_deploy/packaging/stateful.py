@@ -1,0 +1,144 @@
+"""A model whose state Triton keeps: find the state, and make the file that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serve_deploy.errors import UsageError
+from serve_deploy.implicit_state.layout import State, learn_layout
+from serve_deploy.implicit_state.pairing import find_pairs
+from serve_deploy.implicit_state.ties import find_ties
+from serve_deploy.implicit_state.wrapping import ServedState
+from serve_deploy.model_config.sequence_batching import SequenceControl
+from serve_deploy.packaging.fixes.constant_inputs import fix_inputs
+from serve_deploy.packaging.growing import GrowingInputs, learn_growth
+from serve_deploy.packaging.sequence_controls import control_values, find_controls
+from serve_deploy.packaging.servable import Servable
+from serve_deploy.packaging.served_states import find_obstacle, rewrite_states
+from serve_deploy.packaging.state_mapping import find_state_samples, list_recorders, prove_mapping
+from serve_deploy.progress import Progress
+from serve_deploy.tensors.casting import cast_array
+
+if TYPE_CHECKING:
+    from serve_deploy.onnx.session import Array, Arrays, OpenedModel
+    from serve_deploy.packaging.options import PackageOptions
+    from serve_deploy.samples.files import Sample, Samples
+
+
+@dataclass(frozen=True)
+class StatefulModel:
+    """`original` is run with its state in hand, `opened` is the file that is served.
+
+    `samples` are whole requests to `original`; `obstacle` says why sequences cannot share a batch, if they cannot.
+    """
+
+    original: OpenedModel
+    opened: OpenedModel
+    states: tuple[ServedState, ...]
+    controls: tuple[SequenceControl, ...]
+    samples: Samples
+    samples_are_generated: bool
+    first: Mapping[str, Array]
+    obstacle: str | None
+    next_step: str | None
+    proven_by: str
+    growing: GrowingInputs | None = None
+
+    @property
+    def own_states(self) -> tuple[State, ...]:
+        """The states of `original`."""
+        return tuple(each.state for each in self.states)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether a copy was made only for sequences to share a batch."""
+        return any(each.batch_first for each in self.states)
+
+    def make_step(self, number: int, step: int, length: int) -> Arrays:
+        """What a client sends, and the controls that Triton adds, of one request of a sequence."""
+        controls = control_values(self.original.signature, self.controls, number + 1, step == 0, step == length - 1)
+        if self.growing:
+            return {**self.growing.make_step(number, step, length), **controls}
+        chosen = int(np.random.default_rng([number, step]).integers(len(self.samples)))
+        return {**self.client_view(self.samples[chosen]), **controls}
+
+    def client_view(self, arrays: Arrays) -> Sample:
+        """Only what a client sends or receives."""
+        hidden = {name for state in self.own_states for name in (state.input, state.output)}
+        hidden |= {control.input_name for control in self.controls}
+        return {name: array for name, array in arrays.items() if name not in hidden}
+
+    def to_served(self, sample: Arrays) -> Sample:
+        """A request to `original` as the served file takes it."""
+        kept = {each.state.input: each for each in self.states}
+        return {
+            kept[name].input if name in kept else name: kept[name].to_served(array) if name in kept else array
+            for name, array in sample.items()
+        }
+
+
+def make_stateful(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, StatefulModel]:
+    """Find the states and rewrite a copy where Triton needs it and `fix` allows it; raises where neither will do."""
+    constants = dict(options.sequences.constant)
+    if constants and not options.fix:
+        raise UsageError("`constant` changes a copy of the model: it needs `fix`")
+    original, fixes = fix_inputs(servable.opened, constants)
+    signature, name = original.signature, original.model.path.name
+    progress(f"finding the state of {name}")
+    proto = original.parse()
+    pairs = find_pairs(signature, dict(options.sequences.state), find_ties(proto))
+    controls = find_controls(signature, {pair.input.name for pair in pairs}, dict(options.sequences.control))
+    samples = find_state_samples(original, pairs, controls, options)
+    layout = learn_layout(original, pairs, samples)
+    growing = None
+    if any(state.grows is not None for state in layout.states):
+        growing = learn_growth(original, layout.states, layout.rows, samples)
+        first = {state.input: state.first for state in layout.states}
+        samples = tuple({**sample, **first, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
+    layout, proven_by = prove_mapping(
+        original, layout, list_recorders(original, layout, controls, samples, growing), options
+    )
+    states, rewritten, more = rewrite_states(original, layout, options)
+    obstacle, next_step = find_obstacle(original, layout, states, controls, options)
+    stateful = StatefulModel(
+        original, rewritten, states, controls, samples, options.samples is None,
+        _read_first(layout.states, options.sequences.initial_files), obstacle, next_step, proven_by, growing,
+    )  # fmt: skip
+    notes = (*servable.notes, *_describe_doubts(layout.states, growing))
+    return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more), notes=notes), stateful
+
+
+def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> Iterator[str]:
+    """What only the user can tell, or has to heed."""
+    named = [state for state in states if state.evidence == "names"]
+    if named:
+        pairs = ", ".join(f"{state.input} → {state.output}" for state in named)
+        yield f"{pairs}: only names tell these states from other tensors of their type and shape"
+    for name in growing.so_far if growing else ():
+        yield f"in each request '{name}' is as long as the sequence so far, so that a load test sends first ones only"
+
+
+def _read_first(states: Sequence[State], files: Mapping[str, Path]) -> dict[str, Array]:
+    """The first value of each state of the model as it was exported."""
+    known = {state.input for state in states}
+    for name in files:
+        if name not in known:
+            raise UsageError(f"`initial_state`: '{name}' is no state of the model", hint=f"it has: {', '.join(known)}")
+    return {state.input: _load_first(state, files) if state.input in files else state.first for state in states}
+
+
+def _load_first(state: State, files: Mapping[str, Path]) -> Array:
+    path = files[state.input]
+    try:
+        array = cast_array(np.load(path, allow_pickle=False), state.data_type)
+        return array.reshape(state.first.shape)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"`initial_state`: {path} cannot be the first value of '{state.input}', which is "
+            f"{state.data_type.value} {list(state.first.shape)}: {error}"
+        ) from error

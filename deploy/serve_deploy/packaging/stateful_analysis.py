@@ -1,0 +1,150 @@
+"""What must be known about a model with a state: whether its sequences can share a batch, and that none is mixed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from serve_deploy.errors import UsageError
+from serve_deploy.implicit_state.pairing import EVIDENCE
+from serve_deploy.implicit_state.proof import (
+    SequencesProven,
+    count_steps,
+    find_idle_states,
+    prove_sequences,
+    record_sequences,
+)
+from serve_deploy.implicit_state.wrapping import ServedState
+from serve_deploy.manifest import BatchingProof, StateFinding, StateProof
+from serve_deploy.model_config.sequence_batching import INITIAL_STATE_FOLDER, SequenceBatching, StateTensor
+from serve_deploy.packaging.analysis import ModelAnalysis, StatefulAnalysis, keep_samples, prove_batches, read_graph
+from serve_deploy.packaging.stateful import StatefulModel
+from serve_deploy.progress import Progress
+
+if TYPE_CHECKING:
+    from serve_deploy.packaging.options import PackageOptions
+
+_DEFAULT_CANDIDATES = 256
+_DEFAULT_IDLE_US = 10_000_000
+_MOST_SEQUENCES = 6
+
+
+def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress: Progress) -> ModelAnalysis:
+    """Prove the batch over inputs and states, then whole sequences side by side in batches of it."""
+    opened = stateful.opened
+    progress(f"proving whether sequences of {opened.model.path.name} share a batch")
+    batching = _prove_batch(stateful, options)
+    progress("comparing sequences with the state in hand")
+    proven = _prove_sequences(stateful, batching.max_batch_size)
+    kept = keep_samples(tuple(stateful.client_view(sample) for sample in stateful.samples))
+    sequences = _plan_sequences(stateful, options, batched=batching.max_batch_size > 0)
+    whole = stateful.to_served(stateful.samples[0])
+    hidden = sequences.served_by_triton
+    return ModelAnalysis(
+        opened=opened,
+        signature=opened.signature,
+        batching=batching,
+        samples=kept,
+        samples_are_generated=stateful.samples_are_generated,
+        metadata=opened.model.metadata,
+        returned={name: array.shape for name, array in opened.run(whole).items() if name not in hidden},
+        stateful=StatefulAnalysis(stateful, _record(stateful, proven)),
+        sequences=sequences,
+        state_shapes={name: array.shape for name, array in whole.items() if name in hidden},
+        state_files=initial_state_files(stateful, sequences),
+    )
+
+
+def _prove_batch(stateful: StatefulModel, options: PackageOptions) -> BatchingProof:
+    requested = options.max_batch_size
+    if stateful.obstacle is None:
+        samples = tuple(map(stateful.to_served, stateful.samples))
+        try:
+            proof = prove_batches(stateful.opened, read_graph(stateful.opened), samples, requested, None)
+        except UsageError as error:
+            raise UsageError(error.message, hint="leave the option out") from error
+        return proof.model_copy(update={"next_step": None})
+    if requested:
+        raise UsageError(
+            f"`max_batch_size={requested}`: sequences cannot share a batch: {stateful.obstacle}",
+            hint=stateful.next_step or "leave the option out",
+        )
+    return BatchingProof(
+        verdict="not_batchable", max_batch_size=0, evidence=stateful.obstacle, next_step=stateful.next_step
+    )
+
+
+def _prove_sequences(stateful: StatefulModel, max_batch_size: int) -> SequencesProven:
+    run, states = stateful.original.run, stateful.own_states
+    count = min(max(2, max_batch_size), _MOST_SEQUENCES)
+    steps = count_steps(run, states, stateful.make_step, count)
+    sequences = record_sequences(run, states, stateful.make_step, count, steps, stateful.first)
+    proven = prove_sequences(stateful.opened.run, stateful.states, sequences, max_batch_size, stateful.first)
+    return replace(proven, without_influence=find_idle_states(run, states, sequences[0], stateful.first))
+
+
+def _plan_sequences(stateful: StatefulModel, options: PackageOptions, *, batched: bool) -> SequenceBatching:
+    asked = options.sequences
+    return SequenceBatching(
+        states=tuple(_describe_state(each, asked.initial_files, batched=batched) for each in stateful.states),
+        controls=stateful.controls,
+        strategy=asked.sequence_strategy or "oldest",
+        max_candidate_sequences=asked.max_candidate_sequences or _DEFAULT_CANDIDATES,
+        max_sequence_idle_us=asked.max_sequence_idle_us or _DEFAULT_IDLE_US,
+        given=frozenset(name for name, value in vars(asked).items() if value),
+    )
+
+
+def _describe_state(each: ServedState, files: Mapping[str, object], *, batched: bool) -> StateTensor:
+    state = each.state
+    return StateTensor(
+        each.input,
+        each.output,
+        state.data_type,
+        each.shape[1:] if batched else each.shape,
+        each.first_shape[1:] if batched else each.first_shape,
+        each.input if state.input in files else None,
+        f"the next {state.input}: {EVIDENCE[state.evidence]}",
+    )
+
+
+def initial_state_files(stateful: StatefulModel, sequences: SequenceBatching) -> dict[str, bytes]:
+    """The files in `initial_state/`, by their path in the model's folder."""
+    from serve_deploy.tensors.wire import encode_tensor
+
+    served = {each.input: each for each in stateful.states}
+    return {
+        f"{INITIAL_STATE_FOLDER}/{tensor.first_file}": encode_tensor(
+            tensor.data_type, served[tensor.input_name].to_served(stateful.first[served[tensor.input_name].state.input])
+        )
+        for tensor in sequences.states
+        if tensor.first_file
+    }
+
+
+def _record(stateful: StatefulModel, proven: SequencesProven) -> StateProof:
+    return StateProof(
+        states=tuple(
+            StateFinding(
+                input_name=each.input,
+                output_name=each.output,
+                model_input=each.state.input,
+                model_output=each.state.output,
+                data_type=each.state.data_type.value,
+                shape=each.shape,
+                evidence=each.state.evidence,
+                is_idle=each.state.input in proven.without_influence,
+            )
+            for each in stateful.states
+        ),
+        evidence=stateful.proven_by,
+        sequences=proven.sequences,
+        steps=proven.steps,
+        largest_batch=proven.largest_batch,
+        largest_difference=proven.largest_difference,
+        bytes_per_sequence=sum(
+            prod(each.first_shape) * (each.state.data_type.size_bytes or 0) for each in stateful.states
+        ),
+    )

@@ -1,0 +1,64 @@
+"""What a user may decide about a pipeline, beside its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from serve_deploy.errors import UsageError
+from serve_deploy.option import Option
+from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.triton.options import RuntimeName
+
+_PIPELINE, _VERIFICATION = "Pipeline", "Verification"
+_GRAPH_SUFFIXES = (".mmd", ".svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """Which file becomes an ensemble, where, and how that is verified; `graph` is drawn before anything is written."""
+
+    file: Annotated[Path, Option("The pipeline: its steps, and where it is not clear, how they join.", metavar="FILE")]
+    repository: Annotated[
+        Path,
+        Option("The model repository to write into, and whose models the steps name.", metavar="DIR", group=_PIPELINE),
+    ] = Path("models")
+    name: Annotated[
+        str | None, Option("The ensemble's name; by default the one in the file.", metavar="NAME", group=_PIPELINE)
+    ] = None
+    samples: Annotated[
+        Path | None,
+        Option(
+            "Real requests: .npz, a folder of .npy, or KServe JSON; by default those of its first models.",
+            group=_PIPELINE,
+        ),
+    ] = None
+    graph: Annotated[
+        Path | None,
+        Option(
+            "Draw the pipeline as Mermaid text or as an SVG picture.",
+            metavar="FILE.mmd|FILE.svg",
+            group=_PIPELINE,
+        ),
+    ] = None
+    release: Annotated[
+        str | None,
+        Option(
+            f"Triton container release to package for; by default {DEFAULT_RELEASE}.", metavar="RELEASE",
+            group=_PIPELINE,
+        ),
+    ] = None  # fmt: skip
+    verify: Annotated[bool, Option("Do not serve the result with a real Triton.", group=_VERIFICATION)] = True
+    runtime: Annotated[
+        RuntimeName | None,
+        Option("The Triton to verify with; by default the first that works here.", group=_VERIFICATION),
+    ] = None
+    force: Annotated[bool, Option("Replace the ensemble and the members that it brings.")] = False
+    dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
+
+    def __post_init__(self) -> None:
+        if self.graph is not None and self.graph.suffix not in _GRAPH_SUFFIXES:
+            raise UsageError(
+                f"`graph={self.graph}`: its ending says no format", hint="end it with .mmd (Mermaid) or .svg"
+            )

@@ -1,0 +1,96 @@
+"""Requests to a pipeline: the user's, else those that its first models were packaged with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serve_deploy.errors import ServeError, UsageError
+from serve_deploy.pipelines.graph import REQUEST, End, Wiring
+from serve_deploy.pipelines.members import Member
+from serve_deploy.pipelines.unify import Unified
+from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.wire import count_bytes
+
+if TYPE_CHECKING:
+    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.samples.files import Array, Sample, Samples
+
+_MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20
+
+
+def find_samples(
+    path: Path | None, wiring: Wiring, unified: Unified, members: Mapping[str, Member], run: Run
+) -> Samples:
+    """Requests of one row that every step accepts; none where nothing is known of some input.
+
+    UsageError where a sample of the user's is refused by a step.
+    """
+    if path is not None:
+        given = _read(path, unified)[:_MOST_SAMPLES]
+        for sample in given:
+            _try(path, sample, run)
+        return given
+    found = _from_members(wiring, unified, members)
+    return tuple(sample for sample in found if _runs(sample, run))
+
+
+def stack_rows(samples: Samples, max_batch_size: int) -> Samples:
+    """Requests of two rows and of as many as a request may have, where the samples stack."""
+    stacks = []
+    for size in sorted({2, max_batch_size}) if max_batch_size > 1 and samples else ():
+        rows = [samples[index % len(samples)] for index in range(size)]
+        shapes = [{name: array.shape for name, array in row.items()} for row in rows]
+        if all(shape == shapes[0] for shape in shapes) and all(s[:1] == (1,) for s in shapes[0].values()):
+            stacks.append({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+    return tuple(stacks)
+
+
+def _read(path: Path, unified: Unified) -> Samples:
+    from serve_deploy.samples.files import read_samples
+
+    return read_samples(path, ModelSignature(unified.inputs, unified.outputs), split=unified.max_batch_size > 0)
+
+
+def _try(path: Path, sample: Sample, run: Run) -> None:
+    try:
+        run(sample)
+    except ServeError as error:
+        raise UsageError(
+            f"`samples`: a step refuses a sample of {path}: {error.message}", hint="check its shapes and values"
+        ) from error
+
+
+def _runs(sample: Sample, run: Run) -> bool:
+    try:
+        run(sample)
+    except ServeError:
+        return False
+    return True
+
+
+def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member]) -> Samples:
+    """For each input the arrays of a model that reads it; as many requests as the model with most samples has."""
+    arrays: dict[str, Sequence[Array]] = {}
+    for spec in unified.inputs:
+        for reader in wiring.readers(End(REQUEST, spec.name)):
+            samples = members[reader.step].samples
+            there = [each[reader.tensor] for each in samples if reader.tensor in each]
+            fitting = [array for array in there if spec.fits(array.shape)]
+            if fitting:
+                arrays[spec.name] = fitting
+                break
+    if any(spec.name not in arrays for spec in unified.inputs if not spec.optional) or not arrays:
+        return ()
+    count = min(_MOST_SAMPLES, max(map(len, arrays.values())))
+    made = [{name: each[index % len(each)] for name, each in arrays.items()} for index in range(count)]
+    kept: list[Sample] = []
+    for sample in made:
+        size = sum(count_bytes(array) for each in (*kept, sample) for array in each.values())
+        if len(kept) > 1 and size > _MOST_BYTES:
+            break
+        kept.append(sample)
+    return tuple(kept)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Guides": {
         "docs/packaging": "", "docs/functions": "", "docs/pipelines": "", "docs/profiles": "", "docs/frameworks": "",
+        "docs/stateful": "",
         "docs/language-models": "", "docs/running": "",
         "docs/loadtest": "", "docs/generation": "", "docs/tuning": "", "docs/planning": "", "docs/ci": "",
         "docs/chart": "", "docs/troubleshooting": "", "docs/autoscaling": "", "docs/python": "",

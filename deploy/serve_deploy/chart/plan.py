@@ -22,6 +22,7 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import derive_resources, derive_startup
 from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.scaling import derive_scaling
+from serve_deploy.chart.sequences import derive_affinity, note_sequences
 from serve_deploy.chart.value_paths import DerivedValue, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.checking.framework_rules import check_artefacts
@@ -67,6 +68,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *named.derived,
         *derive_engine_cache(models),
         *(derive_weights(language) if language else ()),
+        *derive_affinity(models),
         *_derive_test(models),
         *scaling.derived,
         *_derive_revision(models, options),  # last: it reads every file
@@ -76,7 +78,10 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
     overridden = tuple(mark_overridden(derived, options.overrides))
     told = note_language_model(language) if language else ()
     return ChartPlan(
-        release, values, overridden, (*needs, *told, *named.notes, *note_engine_cache(models), *scaling.notes)
+        release,
+        values,
+        overridden,
+        (*needs, *told, *named.notes, *note_engine_cache(models), *note_sequences(models), *scaling.notes),
     )
 
 

@@ -75,5 +75,5 @@ def _join(options: PackageOptions, given: Settings, newer: ModelFolder) -> Packa
         )
     release = options.release or (manifest.triton_release if manifest else None)
     # The state that Triton keeps is part of the shared configuration.
-    kept = {name: value for name, value in (manifest.settings if manifest else {}).items() if name == "sequences"}
+    kept = {name: value for name, value in (manifest.settings if manifest else {}).items() if name == "stateful"}
     return replace(apply_settings(options, kept), max_batch_size=newer.max_batch_size, release=release)

@@ -24,7 +24,7 @@ _DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes", "s
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
 _OWN = ("release", "max_batch_size", "profiles", "engine_cache")
 _KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences", "signature", "parameters"}
-_POLICY, _SEQUENCES = "queue_policy", "sequences"
+_POLICY, _STATEFUL = "queue_policy", "stateful"
 # Which options set a field of the configuration.
 _SETTERS = {
     "max_batch_size": ("max_batch_size",),
@@ -38,7 +38,7 @@ _SETTERS = {
         "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering", "queue_policy", "priority_levels",
         "default_priority_level",
     ),
-    "sequence_batching": ("sequences", "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering"),
+    "sequence_batching": ("stateful", "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering"),
     "response_cache": ("response_cache",),
     "model_warmup": ("warmup",),
 }  # fmt: skip
@@ -72,7 +72,7 @@ def _given_sequences(options: PackageOptions) -> Settings:
     given = _stateful_options().dump_python(
         options.sequences, mode="json", exclude_defaults=True, exclude={"initial_state"}
     )
-    return {_SEQUENCES: given}
+    return {_STATEFUL: given}
 
 
 def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Settings:
@@ -82,9 +82,10 @@ def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Setting
     given = given_settings(options)
     kept = {name: value for name, value in manifest.settings.items() if name in _KNOWN and name not in given}
     # The parts of these are options of their own.
-    for name in (_POLICY, _SEQUENCES):
-        if before := manifest.settings.get(name):
-            kept[name] = {**before, **given.get(name, {})}
+    for name in (_POLICY, _STATEFUL):
+        before, now = manifest.settings.get(name), given.get(name, {})
+        if before and {**before, **now} != now:
+            kept[name] = {**before, **now}
     return kept
 
 
@@ -92,7 +93,7 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     """The options with what is kept; InvalidModelError where the manifest was changed to something else."""
     try:
         before = _config_options().validate_python({k: v for k, v in kept.items() if k in _CONFIG})
-        sequences = _stateful_options().validate_python(kept.get(_SEQUENCES, {}))
+        sequences = _stateful_options().validate_python(kept.get(_STATEFUL, {}))
     except ValidationError as error:
         raise InvalidModelError(
             f"{MANIFEST_NAME}: `settings` cannot be read: {say_plainly(error.errors()[0]['msg'])}",
@@ -101,8 +102,8 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
     own: dict[str, Any] = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
     own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
-    if _SEQUENCES in kept:
-        own[_SEQUENCES] = replace(sequences, initial_state=options.sequences.initial_state)
+    if _STATEFUL in kept:
+        own["sequences"] = replace(sequences, initial_state=options.sequences.initial_state)
     return replace(options, config=config, framework=_apply_framework(options.framework, kept), **own)
 
 

@@ -69,6 +69,14 @@ def states(packaged: PackagedModel) -> dict[str, str]:
 # --- the mapping ----------------------------------------------------------------------------------------------------
 
 
+def test_pytorchs_own_export_is_understood(package: Packaging) -> None:
+    """Two layers, batch first, the state's batch on axis 1."""
+    tagger = onnx.load(Path(__file__).parents[3] / "examples" / "recurrent" / "tagger.onnx")
+    packaged = package(tagger, fix=True)
+    assert states(packaged) == {"h0": "hn", "c0": "cn"}
+    assert packaged.manifest.batching.max_batch_size == 8
+
+
 @pytest.mark.parametrize("names", [(("h", "hn"), ("c", "cn")), (("a", "p"), ("b", "q"))])
 def test_runs_prove_the_states_of_a_model_with_a_time_axis(
     package: Packaging, names: tuple[tuple[str, str], ...]

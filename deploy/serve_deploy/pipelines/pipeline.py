@@ -28,6 +28,7 @@ from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
 from serve_deploy.pipelines.sampling import find_samples
 from serve_deploy.pipelines.verify import Trial, find_obstacle, list_models, verify_pipeline
 from serve_deploy.progress import Progress, silent
+from serve_deploy.python_models.model import PythonModel
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
@@ -50,7 +51,7 @@ def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> Writte
     release = find_release(options.release or DEFAULT_RELEASE).name
     plan = plan_pipeline(text, options)
     with staging_folder(options.repository, beside=True) as staging:
-        members = [_make_member(step, staging, options, progress) for step in plan.steps]
+        members = _make_members(plan, staging, options, progress)
         draft = _Draft.of(plan, members)
         written, moves = _write(draft, staging, release, options, progress)
         if options.graph:
@@ -61,7 +62,19 @@ def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> Writte
     return written
 
 
-def _make_member(step: PlannedStep, staging: Path, options: PipelineOptions, progress: Progress) -> Member:
+def _make_members(plan: Plan, staging: Path, options: PipelineOptions, progress: Progress) -> list[Member]:
+    """In the file's order; functions are made last, since they batch as the models do."""
+    made: dict[str, Member] = {}
+    for step in sorted(plan.steps, key=lambda each: isinstance(each.source, PythonModel)):
+        sizes = [member.step.max_batch_size for member in made.values() if member.step.max_batch_size]
+        batch = plan.text.max_batch_size or (min(sizes) if sizes and isinstance(step.source, PythonModel) else None)
+        made[step.text.name] = _make_member(step, batch, staging, options, progress)
+    return [made[step.text.name] for step in plan.steps]
+
+
+def _make_member(
+    step: PlannedStep, batch: int | None, staging: Path, options: PipelineOptions, progress: Progress
+) -> Member:
     if isinstance(step.source, ModelFolder):
         return read_member(step.text, step.source, str(step.source.path), is_new=False)
     package = PackageOptions(
@@ -71,6 +84,9 @@ def _make_member(step: PlannedStep, staging: Path, options: PipelineOptions, pro
         verify=options.verify and not options.dry_run,
         runtime=options.runtime,
     )
+    # A size that is given is believed where nothing is verified: no more than needed is given.
+    if not isinstance(step.source, PythonModel) or step.source.max_batch_size not in (0, batch):
+        package = replace(package, max_batch_size=batch)
     if isinstance(step.source, Path):
         package = with_settings(package, step.text.settings, options.file.parent)
     return package_step(step.text, step.source, package, progress)

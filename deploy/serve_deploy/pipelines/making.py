@@ -19,6 +19,9 @@ from serve_deploy.python_models.model import PythonModel
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
+# Of a model whose largest batch is not known yet: that of no other step is above it.
+_ANY_BATCH = 2**31 - 1
+
 
 def look_ahead(text: StepText, source: Path, name: str) -> Step | None:
     """What can be said of a model file before it is packaged, which takes longer; None where that is not known."""
@@ -30,12 +33,12 @@ def look_ahead(text: StepText, source: Path, name: str) -> Step | None:
         signature = open_model(source, prepack=False).signature
     except ServeError:
         return None  # said when it is packaged
-    batches = not signature.batch_obstacle and text.settings.get("max_batch_size") != 0
+    largest = text.settings.get("max_batch_size", _ANY_BATCH) if not signature.batch_obstacle else 0
     inputs, outputs = (
-        tuple(_as_clients_see(spec, batches=batches) for spec in specs)
+        tuple(_as_clients_see(spec, batches=largest > 0) for spec in specs)
         for specs in (signature.inputs, signature.outputs)
     )
-    return Step(text.name, name, text.source, ModelSignature(inputs, outputs), int(batches), text.inputs)
+    return Step(text.name, name, text.source, ModelSignature(inputs, outputs), largest, text.inputs)
 
 
 def _as_clients_see(spec: TensorSpec, *, batches: bool) -> TensorSpec:
@@ -101,4 +104,5 @@ def foresee(text: StepText, model: PythonModel, name: str) -> Step:
 
     config = build_python_config(name, model)
     signature = ModelSignature(client_tensors(config, "input"), client_tensors(config, "output"))
-    return Step(text.name, name, model.source, signature, model.max_batch_size, text.inputs)
+    largest = _ANY_BATCH if model.max_batch_size else 0
+    return Step(text.name, name, model.source, signature, largest, text.inputs)

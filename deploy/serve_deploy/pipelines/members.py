@@ -11,7 +11,6 @@ from serve_deploy.errors import InvalidModelError, ServeError, UsageError
 from serve_deploy.manifest import Manifest
 from serve_deploy.model_config import is_ensemble
 from serve_deploy.model_config.client_tensors import client_tensors
-from serve_deploy.model_config.ensemble_graph import is_decoupled
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
@@ -82,7 +81,6 @@ def read_member(text: StepText, folder: ModelFolder, made_from: str, *, is_new: 
             hint="list them in its config.pbtxt, or package the model with serve package",
         )
     inputs, outputs = client_tensors(config, "input"), client_tensors(config, "output")
-    models = {folder.name: config}
     step = Step(
         name=text.name,
         model=folder.name,
@@ -91,8 +89,6 @@ def read_member(text: StepText, folder: ModelFolder, made_from: str, *, is_new: 
         max_batch_size=folder.max_batch_size,
         given=text.inputs,
         batching=folder.manifest.batching if folder.manifest else None,
-        is_decoupled=is_decoupled(folder.name, models),
-        keeps_sequences=config.HasField("sequence_batching"),
     )
     run, why = find_run(folder)
     return Member(step, folder, is_new, run, why, _read_samples(folder))

@@ -247,3 +247,99 @@ def test_what_cannot_be_compared_is_written_and_says_so(bench: Bench) -> None:
     )
     assert written.not_verified == "foreign runs in Triton alone (tensorrt)"
     assert written.manifest.verification is None
+
+
+def test_functions_batch_as_the_models_do(bench: Bench) -> None:
+    """A function alone takes 8 rows; beside a model that takes 32, the pipeline takes 32."""
+    text = "name: two\nsteps: {double: {model: double.onnx, max_batch_size: 32}, halve: {function: halve.py}}"
+    assert [member.max_batch_size for member in bench.write(text).members] == [32, 32]
+
+
+def test_a_batch_of_the_file_is_that_of_every_new_member(bench: Bench) -> None:
+    """Unless a step says otherwise, and then it is refused."""
+    written = bench.write("max_batch_size: 12" + dedent(_TWO))
+    assert [member.max_batch_size for member in written.members] == [12, 12]
+    assert written.manifest.batching.max_batch_size == 12
+    error = bench.refuse("max_batch_size: 12\nsteps: {a: {model: double.onnx, max_batch_size: 4}}")
+    assert "12 is above the 4 of the step 'a' (double.onnx)" in error.message
+
+
+def test_a_pipeline_that_would_run_itself_is_refused(bench: Bench) -> None:
+    """Through another one, which is in the repository."""
+    bench.write()
+    bench.write("name: outer\nsteps: {inner: {model: two}}\noutputs: {z: inner.half}")
+    error = bench.refuse("name: two\nsteps: {outer: {model: outer}}\noutputs: {half: outer.z}", force=True)
+    assert "the ensembles run each other in a circle: 'two' → 'outer' → 'two'" in error.message
+
+
+def test_a_model_may_be_two_steps(bench: Bench) -> None:
+    """One of the repository."""
+    bench.write("name: one\nsteps: {double: {model: double.onnx}}")
+    text = "name: twice\nsteps: {a: {model: one_double}, b: {model: one_double, inputs: {x: a.y}}}"
+    written = bench.write(text)
+    assert [(member.step, member.model) for member in written.members] == [("a", "one_double"), ("b", "one_double")]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("sequence_batching { }", "foreign keeps sequences"),
+        ("model_transaction_policy { decoupled: true }", "foreign may answer a request many times"),
+    ],
+)
+def test_a_model_without_one_answer_to_one_request_is_not_compared(bench: Bench, config: str, reason: str) -> None:
+    """Also one that would run here."""
+    bench.write("name: one\nsteps: {double: {model: double.onnx, name: foreign}}")
+    path = bench.repository / "foreign" / "config.pbtxt"
+    path.write_text(path.read_text().partition("dynamic_batching")[0] + config)
+    (bench.repository / "foreign" / "manifest.json").unlink()
+    assert bench.write("name: two\nsteps: {last: {model: foreign}}").not_verified == reason
+
+
+def test_names_with_dots_are_inputs_where_no_step_has_the_name(bench: Bench) -> None:
+    """PyTorch's exporter calls inputs input.1."""
+    model = doubling_model()
+    model.graph.input[0].name = "input.1"
+    model.graph.node[0].input[:] = ["input.1", "input.1"]
+    onnx.save(model, bench.folder / "dotted.onnx")
+    steps = "steps: {a: {model: dotted.onnx}, b: {model: dotted.onnx, inputs: {input.1: input.1}}}"
+    text = f"{steps}\noutputs: {{a: a.y, b: b.y}}"
+    assert [tensor.name for tensor in bench.write(text).manifest.inputs] == ["input.1"]
+
+
+def test_labels_of_a_model_are_those_of_a_step_that_names_them(bench: Bench) -> None:
+    """From the model's metadata, or from its folder in the repository; what has none is refused."""
+    digits = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
+    text = f"""
+        name: digits
+        steps:
+          classifier: {{model: "{digits}"}}
+          best: {{standard: top_k, k: 1, activation: none, labels: classifier.probabilities}}
+    """
+    for again in (text, text.replace("name: digits", "name: again").replace(str(digits), "digits_classifier")):
+        assert b'"seven"' in read_settings(bench.write(again))
+    error = bench.refuse(
+        text.replace("name: digits", "name: other").replace(
+            "labels: classifier.probabilities", "labels: classifier.logits"
+        )
+    )
+    assert error.message.endswith("has no labels for 'logits'")
+    assert error.hint == "it has labels for: classifier.probabilities"
+
+
+def read_settings(written: WrittenPipeline) -> bytes:
+    """What the step `best` reads in Triton."""
+    folder = written.folder.parent / f"{written.name}_best" / "1" / "function"
+    return (folder / "settings.json").read_bytes()
+
+
+def test_a_sample_that_a_step_refuses_is_left_out_and_noted(bench: Bench) -> None:
+    """Of those that a model was packaged with."""
+    bench.add(
+        "halve.py",
+        _HALVE.replace("return Half", "if (y > 9).any(): raise ValueError('too large')\n        return Half"),
+    )
+    np.savez(bench.folder / "some.npz", x=np.array([[1, 1, 1], [9, 9, 9]], np.float32))
+    text = "name: two\nsteps: {double: {model: double.onnx, samples: some.npz}, halve: {function: halve.py}}"
+    notes = bench.write(text).notes
+    assert [note for note in notes if note.startswith("1 of 2 samples are left out, since a step refuses them: ")]

@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # What the sidebar shows, in this order; a title of its own where the page's heading says too little there.
 CONTENTS = {
     "Guides": {
-        "docs/packaging": "", "docs/functions": "", "docs/pipelines": "", "docs/profiles": "",
-        "docs/language-models": "", "docs/running": "",
+        "docs/packaging": "", "docs/functions": "", "docs/pipelines": "", "docs/profiles": "", "docs/frameworks": "",
+        "docs/stateful": "",
+        "docs/language-models": "", "docs/running": "", "docs/repositories": "",
         "docs/loadtest": "", "docs/generation": "", "docs/tuning": "", "docs/planning": "", "docs/ci": "",
         "docs/chart": "", "docs/troubleshooting": "", "docs/autoscaling": "", "docs/python": "",
     },

@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Their ```console blocks are typed, in order, in an empty folder that holds examples/.
 SESSIONS = [
-    "README.md", "docs/packaging.md", "docs/profiles.md", "docs/language-models.md", "docs/running.md",
-    "docs/loadtest.md",
+    "README.md", "docs/packaging.md", "docs/profiles.md", "docs/frameworks.md", "docs/language-models.md",
+    "docs/stateful.md",
+    "docs/running.md", "docs/loadtest.md",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY, READY_SECONDS = "READY", 60

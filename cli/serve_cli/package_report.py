@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from serve_cli import output
+from serve_cli.batching_report import describe_batching
+from serve_cli.framework_report import print_framework
 from serve_cli.language_model_report import print_language_model
 from serve_deploy.errors import ServeError
 from serve_deploy.releases import find_release
 
 if TYPE_CHECKING:
-    from serve_deploy.manifest import BatchingProof, Manifest, Verification
+    from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
     from serve_deploy.tensors.types import TensorSpec
 
@@ -58,6 +60,9 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
     if manifest.language_model:
         return
     print_tensors(manifest)
+    if manifest.framework:
+        print_framework(manifest, verbose=verbose)
+        return
     for line in (*_facts(manifest, verbose), *_states(manifest)):
         console.print(line, markup=False)
     _print_profiles(manifest)
@@ -81,6 +86,8 @@ def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str
 
 
 def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
+    if manifest.export:
+        yield from _describe_export(manifest.export)
     yield from describe_batching(manifest.batching)
     if verbose:
         if manifest.batching.verdict == "batchable":
@@ -92,6 +99,17 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
         yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
     yield f"{output.count(manifest.samples, 'sample')}{size}"
+
+
+def _describe_export(export: Export) -> Iterator[str]:
+    from serve_deploy.reports.figures import format_number
+
+    largest = max((tensor.largest_relative_difference for tensor in export.tensors), default=0.0)
+    at = f"at batch {', '.join(map(str, export.batch_sizes))}" if export.batch_sizes else "on each sample"
+    yield f"exported by {export.exporter} from {export.framework} {export.framework_version}"
+    apart = f"at most {format_number(100 * largest, 2)} % of the largest value apart"
+    yield f"the export answers as the model {at}: {apart}"
+    yield from (f"output '{name}' is random: its values were not compared" for name in export.random_outputs)
 
 
 def _print_profiles(manifest: Manifest) -> None:
@@ -113,29 +131,6 @@ def _print_profiles(manifest: Manifest) -> None:
     if rows:
         columns = ("configuration", "instances", "max_batch_size", "accelerator", "memory, estimated")
         output.print_table(columns, rows)
-
-
-def describe_batching(proof: BatchingProof) -> Iterator[str]:
-    """The verdict; then what was not run, what never varied, and what can be done, a line each."""
-    size = f"max_batch_size {proof.max_batch_size}"
-    if proof.verdict != "batchable":
-        answer = "no" if proof.verdict == "not_batchable" else "not proven"
-        yield f"batching: {answer} ({size}): {output.in_flags(proof.evidence)}"
-    elif proof.graph and proof.graph.verdict == "unknown":
-        yield f"batching: seen in runs at {proof.sizes_run} ({size}); the graph is not understood: {_cause(proof)}"
-    else:
-        yield f"batching: proven at {proof.sizes_run} ({size})"
-    if proof.sizes_not_run:
-        yield f"not run: batch {proof.sizes_not_run}"
-    for kind, names in (("input", proof.constant_inputs), ("output", proof.constant_outputs)):
-        yield from (f"{kind} '{name}' had the same values in every row" for name in names)
-    if proof.next_step:
-        yield f"to batch it: {output.in_flags(proof.next_step)}"
-
-
-def _cause(proof: BatchingProof) -> str:
-    causes = proof.graph.causes if proof.graph else ()
-    return ", ".join(f"{cause.operator} at {cause.node}" for cause in causes[:1]) or "no reason given"
 
 
 def _states(manifest: Manifest) -> Iterator[str]:

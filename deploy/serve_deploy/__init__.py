@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from serve_deploy.errors import TritonStartError as TritonStartError
     from serve_deploy.errors import UsageError as UsageError
     from serve_deploy.errors import VerificationError as VerificationError
+    from serve_deploy.exporters.export import ExportedModel as ExportedModel
+    from serve_deploy.exporters.export import export_model as export_model
     from serve_deploy.inference.options import InferenceOptions as InferenceOptions
     from serve_deploy.inference.ranking import ClassScore as ClassScore
     from serve_deploy.inference.request import InferenceOutput as InferenceOutput
@@ -71,13 +73,17 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest.loads import Search as Search
     from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
+    from serve_deploy.manifest import StateProof as StateProof
     from serve_deploy.manifest import read_manifest as read_manifest
     from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.packaging.framework_options import BackendParameter as BackendParameter
+    from serve_deploy.packaging.framework_options import FrameworkOptions as FrameworkOptions
     from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
     from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
@@ -85,6 +91,7 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
+    from serve_deploy.packaging.stateful_options import StatefulOptions as StatefulOptions
     from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
     from serve_deploy.pipelines.pipeline import pipeline as pipeline
     from serve_deploy.pipelines.result import PipelineMember as PipelineMember
@@ -101,6 +108,9 @@ if TYPE_CHECKING:
     from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
+    from serve_deploy.python_models.function_file import read_function_file as read_function_file
+    from serve_deploy.python_models.model import PythonModel as PythonModel
+    from serve_deploy.python_models.standard_steps import standard_step as standard_step
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.generation import Generation as Generation
@@ -113,6 +123,9 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
+    from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
+    from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
+    from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -132,6 +145,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
+    "BackendParameter": "packaging.framework_options",
     "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
@@ -147,10 +161,14 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
+    "DiffOptions": "repository_changes.options",
     "EngineArgument": "language_models.engine_arguments",
+    "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
+    "FrameworkModel": "manifest",
+    "FrameworkOptions": "packaging.framework_options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
     "GenerationOptions": "loadtest.generation_options",
@@ -182,12 +200,14 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
+    "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
     "Removal": "cluster.removal",
     "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
+    "RepositoryChanges": "repository_changes.comparison",
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.rollback",
     "RollbackOptions": "cluster.options",
@@ -199,6 +219,8 @@ _PLACES = {
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
     "Simulated": "twin.results",
+    "StateProof": "manifest",
+    "StatefulOptions": "packaging.stateful_options",
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
@@ -216,6 +238,8 @@ _PLACES = {
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
+    "diff": "repository_changes.comparison:compare_repositories",
+    "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",
@@ -223,6 +247,7 @@ _PLACES = {
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
+    "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
     "read_plan": "planning.saved",
@@ -239,6 +264,7 @@ _PLACES = {
     "save_outputs": "inference.request",
     "simulate": "twin.simulation",
     "split_load": "loadtest",
+    "standard_step": "python_models.standard_steps",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",

@@ -116,6 +116,8 @@ class Verification(_Document):
     left_out: tuple[str, ...] = ()
     # The ONNX Runtime that ran the model, where that is known: it may be another than the release's.
     onnxruntime_version: str | None = None
+    # What the answers were compared with; None where the model was loaded and asked, and nothing else was.
+    reference: str | None = "ONNX Runtime"
 
 
 class StateFinding(_Document):
@@ -205,6 +207,24 @@ class LanguageModel(_Document):
         return self.tensor_parallel * self.pipeline_parallel // self.nodes
 
 
+class FrameworkModel(_Document):
+    """A model of another framework than ONNX: what its file tells, and what of its tensors was `given` by the user.
+
+    `version` is that of the framework that wrote the file; None where the file does not tell. `tensors_from` is where
+    all that was not given comes from.
+    """
+
+    framework: str
+    backend: str
+    platform: str = ""
+    version: str | None = None
+    facts: tuple[ReasonedValue, ...] = ()
+    tensors_from: str = "the file"
+    given: tuple[str, ...] = ()
+    # Why no Triton loaded it; empty where one did.
+    not_verified: str = ""
+
+
 class Tuned(_Document):
     """What `tune` changed in the configuration, and why that is better: both were measured on fresh servers.
 
@@ -226,6 +246,18 @@ class Tuned(_Document):
     p99_us_before: float
     p99_us: float
     tool_version: str
+
+
+class Export(_Document):
+    """Where an ONNX file came from, and how its answers compare with the model's own, in the framework that made it."""
+
+    source: str
+    framework: str
+    framework_version: str
+    exporter: str
+    batch_sizes: tuple[int, ...] = ()
+    tensors: tuple[TensorParity, ...] = ()
+    random_outputs: tuple[str, ...] = ()
 
 
 class PipelineStep(_Document):
@@ -284,18 +316,31 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model that serve exported itself, from code.
+    export: Export | None = None
     # Of a model whose state Triton keeps between requests.
     state: StateProof | None = None
     # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
     profiles: tuple[ProfileConfig, ...] = ()
     # Of a model that vLLM or TensorRT-LLM serves; its tensors are text, and ONNX has no part in it.
     language_model: LanguageModel | None = None
+    # Of a model that another backend than ONNX Runtime's serves; ONNX has no part in it.
+    framework: FrameworkModel | None = None
     # Of an ensemble that `pipeline` wrote; ONNX has no part in it but through its members.
     pipeline: Pipeline | None = None
     # Of a Python function: the distributions that Triton's Python needs for it, as pip takes them.
     requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its Python functions need of the image that serves them, as notes for the user."""
+        wanted = dict.fromkeys(name for each in (self, *self.other_versions) for name in each.requirements)
+        if not wanted:
+            return ()
+        files = "requirements.txt of its version folder lists"
+        return (f"Triton's image has Python and numpy only: install {', '.join(wanted)} in it, as {files}",)
 
 
 def read_manifest(model_folder: Path) -> Manifest | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_cli.package_report import describe_batching
+from serve_cli.batching_report import describe_batching
 from serve_deploy.manifest import BatchingProof, GraphCause, GraphFinding
 
 CAUSE = GraphCause(node="/x", operator="my.Op", effect="unknown", reason="is no operator of ONNX")

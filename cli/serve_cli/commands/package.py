@@ -15,8 +15,9 @@ from serve_deploy.packaging.options import PackageOptions
 Models = Annotated[
     list[Path],
     typer.Argument(
-        metavar="MODEL.onnx",
-        help="ONNX files, or functions as post.py:NAME; with --backend a checkpoint's folder or hub ID.",
+        metavar="MODEL",
+        help="ONNX files, models of other frameworks; functions, PyTorch modules and scikit-learn estimators as "
+        "FILE.py:NAME; with --backend a checkpoint's folder or hub ID.",
         show_default=False,
     ),
 ]
@@ -32,17 +33,22 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidenc
         "profiles": "--for",
         "checkpoint_config": "--model-config",
         "engine_arguments": "--engine-arg",
+        "parameters": "--parameter",
     },
 )
 def package(models: Models, options: PackageOptions, verbose: Verbose = False, json: Json = False) -> None:
-    """Write a Triton model repository from ONNX files, prove its numbers, and show that Triton serves it correctly.
+    """Write a Triton model repository from model files, prove its numbers, and show that Triton serves it correctly.
 
     \b
     serve package digits.onnx
     serve package digits.onnx -o models --samples images.npz --version next
     serve package detector.onnx --max-batch-size 16 --optimize tensorrt:fp16 --no-verify
+    serve package model.pt --signature 'x FP32 [-1,4] -> y FP32 [-1,2]' --max-batch-size 8
+    serve package forest.ubj resnet.savedmodel encoder.xml
     serve package meta-llama/Llama-3.1-8B --backend vllm --gpu-profile l4
     serve package post.py:labels --samples texts.npz
+    serve package net.py:model --samples images.npz
+    serve package digits.onnx --for l4,h100-nvl,cpu
     """
     from serve_deploy.packaging.package import package as package_models
 

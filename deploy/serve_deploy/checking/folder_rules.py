@@ -15,7 +15,9 @@ from serve_deploy.manifest import MANIFEST_NAME
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble, named_config_path
 from serve_deploy.model_config.backend_names import find_backend
 from serve_deploy.model_config.backend_rules import note_parameters
+from serve_deploy.model_config.framework_rules import note_framework
 from serve_deploy.model_config.problem import did_you_mean
+from serve_deploy.model_config.state_rules import check_state_traps
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, REPORT_CUSTOM_METRICS, ModelFolder
 from serve_deploy.tensors.types import DataType
@@ -51,6 +53,7 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         if group.count < 0:
             yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
     yield from note_parameters(config)
+    yield from note_framework(config)
     yield from _note_named(folder)
     if config.backend == "vllm" and not folder.reports_custom_metrics:
         yield f"Triton's metrics do not show vLLM's load; to scale on its own, add {REPORT_CUSTOM_METRICS}"
@@ -59,6 +62,8 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         return
     if manifest.language_model:
         yield f"never loaded when it was packaged: {manifest.language_model.not_verified}"
+    elif manifest.framework and manifest.verification is None:
+        yield f"never loaded when it was packaged: {manifest.framework.not_verified}"
     elif manifest.verification is None:
         yield "packaged without verification: its outputs were never compared with ONNX Runtime's"
     unknown = {*folder.versions} - {document.version for document in (manifest, *manifest.other_versions)}
@@ -104,6 +109,7 @@ def _check_name(folder: ModelFolder) -> Iterator[Problem]:
 
 def _check_config(folder: ModelFolder) -> Iterator[Problem]:
     yield from check_config(folder.config, folder.name)
+    yield from check_state_traps(folder.config)
 
 
 def _check_backend(folder: ModelFolder) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from serve_deploy.checking.folder_rules import check_folder, note_folder
+from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.checking.language_model_rules import engine_of
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
@@ -18,10 +19,13 @@ from serve_deploy.model_config import (
     check_against_model,
     check_ensemble_members,
     named_config_path,
+    note_ensemble_requests,
 )
+from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.triton.lacking import explain_lack
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.staging import find_unservable_names
 
@@ -30,15 +34,6 @@ if TYPE_CHECKING:
 
 _REFUSED = "Triton refuses it: "
 Verdict = Literal["well", "broken", "not_tried"]
-# What Triton says where this machine's Triton lacks something that the production container has.
-_LACKS = (
-    ("unable to find backend library", "this machine's Triton does not have the backend"),
-    ("needs the native onnxruntime backend", "it needs the native ONNX Runtime backend of the container"),
-    ("has kind KIND_GPU but", "this machine has no GPU"),
-    # Without a kind, the GPUs that are listed make it one of the CPU where they are not there.
-    ("has kind KIND_CPU but specifies", "this machine does not have the GPUs"),
-    ("openvino", "this machine's Triton does not have OpenVINO"),
-)
 
 
 @dataclass(frozen=True)
@@ -144,9 +139,10 @@ def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
     problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
+    problems += check_artefacts(folder, release)
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
-    marked = (words for state in refused for mark, words in _LACKS if mark in state.reason)
+    marked = (words for state in refused if (words := explain_lack(state.reason)))
     # What an ensemble is refused for quotes the reasons of its members.
     lacks = None if problems or folder.members else next(marked, None)
     if loaded and not problems and engine_of(folder) == "tensorrtllm":
@@ -155,7 +151,8 @@ def _check_model(
     if loaded and not lacks and not problems:
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
-    notes = [*note_folder(folder), *_note_needs(folder)]
+    configs = {name: other.config for name, other in folders.items()}
+    notes = [*note_folder(folder), *_note_needs(folder), *note_ensemble_requests(folder.config, configs)]
     if lacks:
         notes.append(f"not tried here: {lacks}")
     if loaded and folder.name in loaded.left_out:
@@ -231,7 +228,8 @@ def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configurations; `own` is config.pbtxt."""
     from serve_deploy.onnx.session import open_model
 
-    if not folder.onnx_files or not (own or folder.named):
+    keeps_state = bool(folder.config.sequence_batching.state)  # which Triton compares with nothing
+    if not folder.onnx_files or not (own or folder.named or keeps_state):
         return
     file = folder.onnx_files[-1]
     try:
@@ -242,6 +240,7 @@ def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
         return
     if own:
         yield from check_against_model(folder.config, signature)
+    yield from compare_states(folder.config, signature)
     for name in folder.named:
         for problem in check_against_model(folder.under(name).config, signature):
             yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")

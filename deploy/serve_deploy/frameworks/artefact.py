@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -18,7 +19,7 @@ from serve_deploy.tensors.types import DataType
 # What malformed bytes make the readers raise: of `struct`, slices, JSON, text, zip archives and nesting without end.
 _MALFORMED = (
     ValueError, LookupError, TypeError, AttributeError, struct.error, EOFError, RecursionError, OverflowError,
-    zipfile.BadZipFile, zlib.error, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError,
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ class Artefact:
     by_position: bool = False
     rows_are_independent: str | None = None
     max_batch_size: int | None = None
+    tensors_from: str = "the file"
     suggestion: str = ""
     notes: tuple[str, ...] = ()
 
@@ -72,9 +74,11 @@ def reading(path: Path, what: str) -> Iterator[None]:
         yield
     except InvalidModelError:
         raise
-    except OSError as error:
-        raise InvalidModelError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except (*_MALFORMED, RuntimeError) as error:
+    except (*_MALFORMED, RuntimeError, OSError) as error:
+        # An archive whose directory points before its beginning makes the seek itself fail.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            reason = (error.strerror or str(error)).lower()
+            raise InvalidModelError(f"{path} cannot be read: {reason}", hint="check the file and its folder") from error
         raise InvalidModelError(
             f"{path} is {what}, but a corrupt one or cut short", hint="export or download it again"
         ) from error

@@ -15,7 +15,7 @@ from serve_deploy.frameworks.fil import Trees, describe_trees
 # Names of features stand in one line; a longer one is no line of a model.
 _LONGEST_LINE = 64 << 20
 _MULTICLASS = ("multiclass", "multiclassova")
-_BINARY = ("binary", "cross_entropy")
+_BINARY = ("binary", "cross_entropy", "cross_entropy_lambda")
 
 
 def read_lightgbm(path: Path, parameters: Mapping[str, str]) -> Artefact:
@@ -62,6 +62,9 @@ def _read(path: Path) -> tuple[dict[str, str], int]:
             elif line.startswith("is_linear=") and line.strip() != "is_linear=0":
                 header["is_linear"] = "1"
         else:
+            raise EOFError
+        # The parameters of the training follow, where the file has them.
+        if "parameters:\n" in (rest := list(stream)) and "end of parameters\n" not in rest:
             raise EOFError
     if trees != len(header["tree_sizes"].split()):
         raise EOFError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError
@@ -26,9 +27,6 @@ def read_python_model(path: Path) -> Artefact:
     if "execute" not in methods:
         raise InvalidModelError(f"{source}: {CLASS_NAME} has no execute", hint="execute answers the requests: write it")
     config = parse_config(_read_config(path)) if path.is_dir() else parse_config("")
-    facts = [ReasonedValue(name="methods", value=", ".join(sorted(methods)), reason=f"of {CLASS_NAME}")]
-    if config.input or config.output:
-        facts.append(ReasonedValue(name="configured", value=CONFIG_NAME, reason="its tensors were read"))
     return Artefact(
         framework="Python",
         backend="python",
@@ -36,7 +34,8 @@ def read_python_model(path: Path) -> Artefact:
         files=_version_files(path, source),
         inputs=_tensors(config, "input"),
         outputs=_tensors(config, "output"),
-        facts=tuple(facts),
+        facts=(ReasonedValue(name="methods", value=", ".join(sorted(methods)), reason=f"of {CLASS_NAME}"),),
+        tensors_from=f"its {CONFIG_NAME}",
         parameters={key: value.string_value for key, value in config.parameters.items()},
         reasons={
             "backend": f"a Python process runs {CLASS_NAME}",
@@ -69,11 +68,12 @@ def _read_methods(source: Path) -> list[str]:
     if source.stat().st_size > _MOST_BYTES:
         raise ValueError("too large")
     try:
-        tree = ast.parse(source.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in strings; they are the model's own business
+            tree = ast.parse(source.read_bytes())
     except SyntaxError as error:
-        raise InvalidModelError(
-            f"{source} is not valid Python: {error.msg}, line {error.lineno}", hint="correct it"
-        ) from error
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise InvalidModelError(f"{source} is not valid Python: {error.msg}{where}", hint="correct it") from error
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == CLASS_NAME:
             return [each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]

@@ -18,6 +18,7 @@ from serve_deploy.model_config.backend_rules import (
 )
 from serve_deploy.model_config.batch_io_rules import check_batch_inputs, check_batch_outputs
 from serve_deploy.model_config.ensemble_rules import check_ensemble_fields, check_ensemble_flow
+from serve_deploy.model_config.framework_rules import check_framework
 from serve_deploy.model_config.problem import Problem
 from serve_deploy.model_config.scheduling_rules import (
     check_cache,
@@ -85,5 +86,6 @@ RULES: tuple[Rule, ...] = (
     check_accelerators,
     check_parameters,
     check_batch_strategy,
+    check_framework,
     check_warmup,
 )

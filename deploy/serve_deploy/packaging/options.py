@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
+from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.profile_names import read_profiles
 from serve_deploy.packaging.stateful_options import StatefulOptions
@@ -92,6 +93,7 @@ class PackageOptions:
     language_model: Annotated[LanguageModelOptions, Made(LanguageModelOptions)] = field(
         default_factory=LanguageModelOptions
     )
+    framework: Annotated[FrameworkOptions, Made(FrameworkOptions)] = field(default_factory=FrameworkOptions)
     sequences: Annotated[StatefulOptions, Made(StatefulOptions)] = field(default_factory=StatefulOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
     keep_settings: Annotated[

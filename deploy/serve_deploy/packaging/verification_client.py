@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 600
 
+# What is said of samples that were run without Triton before.
+_TAKEN = " that runs without it"
+
 
 class VerificationClient:
     """A connection for one model, over gRPC: it has no size limit and takes any tensor name.
@@ -27,8 +30,9 @@ class VerificationClient:
     An ensemble executes each request alone: the batches that count are those of its `members`.
     """
 
-    def __init__(self, grpc_url: str, name: str, members: Sequence[str] = ()) -> None:
+    def __init__(self, grpc_url: str, name: str, members: Sequence[str] = (), *, taken: str = _TAKEN) -> None:
         endpoint = parse_endpoint(grpc_url)
+        self._taken = taken
         self._connection = GrpcConnection(endpoint, _TIMEOUT_SECONDS)
         self._control = ControlPlane(endpoint, timeout_seconds=_TIMEOUT_SECONDS)
         self._model = self._control.describe_model(name)
@@ -52,7 +56,7 @@ class VerificationClient:
             return send_together(self._connection, self._model, requests, parameters)
         except EndpointError as error:
             raise VerificationError(
-                f"Triton refuses a sample that runs without it: {getattr(error, 'reason', error.message)}",
+                f"Triton refuses a sample{self._taken}: {getattr(error, 'reason', error.message)}",
                 hint="nothing was written; look at the request with serve run and serve infer",
             ) from error
 

@@ -13,6 +13,7 @@ from serve_deploy.pipelines.graph import Step, Wiring, refuse
 from serve_deploy.pipelines.making import foresee, look_ahead, make_python_model
 from serve_deploy.pipelines.members import find_source, read_member
 from serve_deploy.pipelines.options import PipelineOptions
+from serve_deploy.pipelines.step_labels import take_labels
 from serve_deploy.pipelines.unify import Unified, unify
 from serve_deploy.pipelines.wiring import wire_steps
 from serve_deploy.python_models.model import PythonModel
@@ -84,7 +85,7 @@ def join(text: PipelineText, steps: Sequence[Step]) -> Joined:
 def _plan_step(step: StepText, pipeline: str, text: PipelineText, options: PipelineOptions) -> PlannedStep:
     name = step.model_name or f"{pipeline}_{step.name}"
     if step.kind != "model":
-        model = make_python_model(step, text.path)
+        model = make_python_model(take_labels(step, text, options.repository), text.path)
         return PlannedStep(step, model, name, _look(name, options), foresee(step, model, name))
     file = find_source(step, text.path, options.repository)
     if file is not None:

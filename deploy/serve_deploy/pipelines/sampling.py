@@ -11,6 +11,7 @@ import numpy as np
 from serve_deploy.errors import ServeError, UsageError
 from serve_deploy.pipelines.graph import REQUEST, End, Wiring
 from serve_deploy.pipelines.members import Member
+from serve_deploy.pipelines.plan import Joined
 from serve_deploy.pipelines.unify import Unified
 from serve_deploy.tensors.types import ModelSignature
 from serve_deploy.tensors.wire import count_bytes
@@ -23,19 +24,23 @@ _MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20
 
 
 def find_samples(
-    path: Path | None, wiring: Wiring, unified: Unified, members: Mapping[str, Member], run: Run
-) -> Samples:
-    """Requests of one row that every step accepts; none where nothing is known of some input.
+    path: Path | None, joined: Joined, members: Mapping[str, Member], run: Run | None
+) -> tuple[Samples, tuple[str, ...]]:
+    """Requests of one row that every step accepts, none where nothing is known of some input; and what was left out.
 
-    UsageError where a sample of the user's is refused by a step.
+    Without `run` nobody knows what the steps accept. UsageError where one refuses a sample of the user's.
     """
     if path is not None:
-        given = _read(path, unified)[:_MOST_SAMPLES]
+        given = _read(path, joined.unified)[:_MOST_SAMPLES]
         for sample in given:
-            _try(path, sample, run)
-        return given
-    found = _from_members(wiring, unified, members)
-    return tuple(sample for sample in found if _runs(sample, run))
+            if refusal := _refusal(sample, run):
+                message = f"`samples`: a step refuses a sample of {path}: {refusal}"
+                raise UsageError(message, hint="check its shapes and values")
+        return given, ()
+    found = [(sample, _refusal(sample, run)) for sample in _from_members(joined.wiring, joined.unified, members)]
+    refusals = [refusal for _sample, refusal in found if refusal]
+    said = f"{len(refusals)} of {len(found)} samples are left out, since a step refuses them: "
+    return tuple(sample for sample, refusal in found if not refusal), tuple(f"{said}{each}" for each in refusals[:1])
 
 
 def stack_rows(samples: Samples, max_batch_size: int) -> Samples:
@@ -55,21 +60,14 @@ def _read(path: Path, unified: Unified) -> Samples:
     return read_samples(path, ModelSignature(unified.inputs, unified.outputs), split=unified.max_batch_size > 0)
 
 
-def _try(path: Path, sample: Sample, run: Run) -> None:
+def _refusal(sample: Sample, run: Run | None) -> str:
+    """What a step says against a sample; empty where all take it."""
     try:
-        run(sample)
+        if run is not None:
+            run(sample)
     except ServeError as error:
-        raise UsageError(
-            f"`samples`: a step refuses a sample of {path}: {error.message}", hint="check its shapes and values"
-        ) from error
-
-
-def _runs(sample: Sample, run: Run) -> bool:
-    try:
-        run(sample)
-    except ServeError:
-        return False
-    return True
+        return error.message
+    return ""
 
 
 def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member]) -> Samples:

@@ -17,6 +17,7 @@ from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_ma
 from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, is_ensemble, named_config_path, parse_config
 from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
+from serve_deploy.model_config.framework_rules import fil_file
 from serve_deploy.onnx.header import read_versions
 from serve_deploy.releases import check_release
 
@@ -25,7 +26,8 @@ MODEL_NAME = "model.onnx"
 MODEL_FILES = {
     "onnxruntime": MODEL_NAME, "onnxruntime_onnx": MODEL_NAME, "python": "model.py",
     "tensorrt": "model.plan", "tensorrt_plan": "model.plan", "pytorch": "model.pt", "pytorch_libtorch": "model.pt",
-    "vllm": "model.json",
+    "torch_aoti": "model.pt2", "tensorflow": "model.savedmodel", "tensorflow_savedmodel": "model.savedmodel",
+    "tensorflow_graphdef": "model.graphdef", "openvino": "model.xml", "vllm": "model.json",
 }  # fmt: skip
 # What turns vLLM's own metrics on, in its configuration.
 REPORT_CUSTOM_METRICS = 'parameters { key: "REPORT_CUSTOM_METRICS" value { string_value: "true" } }'
@@ -88,9 +90,11 @@ class ModelFolder:
             return ""
         if self.config.default_model_filename:
             return str(self.config.default_model_filename)
-        named = self.config.backend or self.config.platform
-        if named or not self.versions:
-            return MODEL_FILES.get(named, "") if named else MODEL_NAME
+        if self.config.backend == "fil":
+            return fil_file(self.config)
+        named = self.config.platform if self.config.platform in MODEL_FILES else self.config.backend
+        if named or self.config.platform or not self.versions:
+            return MODEL_FILES.get(named, "") if named or self.config.platform else MODEL_NAME
         first = self.path / str(self.versions[0])
         return next((name for name in _TELLING_FILES if (first / name).exists()), MODEL_NAME)
 
@@ -113,17 +117,21 @@ class ModelFolder:
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """What its ONNX models need of the image that serves them, as notes for the user."""
+        """What its ONNX models and Python functions need of the image that serves them, as notes for the user."""
         from serve_deploy.onnx.model import list_needs, read_model
 
         normalizing = [file for file in self.onnx_files if _mentions(file, b"StringNormalizer")]
-        return tuple(dict.fromkeys(need for file in normalizing for need in list_needs(read_model(file))))
+        known = self.manifest.needs if self.manifest else ()
+        return tuple(dict.fromkeys((*known, *(need for file in normalizing for need in list_needs(read_model(file))))))
 
     @property
     def missing_files(self) -> tuple[int, ...]:
         """The versions without the model's file."""
-        name = self.file_name
-        return tuple(each for each in self.versions if name and not (self.path / str(each) / name).exists())
+        # With a file for each compute capability, the one of no GPU in particular may be missing.
+        names = tuple(self.config.cc_model_filenames.values()) or tuple(filter(None, [self.file_name]))
+        return tuple(
+            each for each in self.versions if not all((self.path / str(each) / name).exists() for name in names)
+        )
 
     @property
     def onnx_files(self) -> tuple[Path, ...]:

@@ -120,6 +120,13 @@ def require_same_tensors(config: Any, version: int, existing: ModelFolder | None
         return
     if CONFIG_NAME in existing.errors:
         raise existing.errors[CONFIG_NAME]
+    files = [existing.file_name, existing.with_version(version, config).file_name]
+    if files[0] != files[1]:
+        raise DestinationError(
+            f"version {version} of {config.name} is a {files[1]} and version {max(others)} a {files[0]}, "
+            "and all versions share one configuration",
+            hint="choose another `name`, or use `force=True` if the old versions are not served any more",
+        )
     for kind in ("input", "output"):
         old, new = (
             {(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in getattr(written, kind)}

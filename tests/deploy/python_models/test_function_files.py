@@ -252,7 +252,7 @@ RETURNED = {
     "x.tolist()": "'output' is a list, not an array",
     "x.astype(np.float64)": "'output' is float64 instead of float32",
     "x[:, :2]": r"'output' has shape \[2, 2\] instead of \[-1, 3\]",
-    "x[:1]": "'output' has 1 rows for 2 given",
+    "x[:1]": "'output' has 1 row for 2 given",
     "(x, x)": "the function returned 2 arrays instead of 1",
     "x.astype('>f8')": "'output' is float64 instead of float32",
     "None": "'output' is a NoneType, not an array",

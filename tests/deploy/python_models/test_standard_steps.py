@@ -172,11 +172,16 @@ PREPROCESSORS = {
         {"size": [30, 30], "filter": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]},
     ),
     "ConvNext": (
-        {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 28}, "do_normalize": False},
+        {
+            "image_processor_type": "ConvNextImageProcessor",
+            "size": {"shortest_edge": 28},
+            "resample": 3,
+            "do_normalize": False,
+        },
         {"size": 32, "crop": 28, "filter": "bicubic", "mean": 0.0},
     ),
     "a large ConvNext": (
-        {"image_processor_type": "ConvNextImageProcessor", "do_rescale": False, "do_normalize": False},
+        {"image_processor_type": "ConvNextImageProcessor", "resample": 2, "do_rescale": False, "do_normalize": False},
         {"size": [384, 384], "crop": None, "scale": 1.0},
     ),
 }  # fmt: skip
@@ -196,11 +201,23 @@ def test_transformers_settings_are_read(tmp_path: Path, case: str) -> None:
     assert read["crop_as"] == "transformers"
 
 
+_PUBLISHED = np.load(Path(__file__).parents[2] / "support" / "published" / "preprocessors.npz")
+
+
+@pytest.mark.parametrize("processor", sorted({name.partition("/")[0] for name in _PUBLISHED.files if "/" in name}))
+def test_pixels_equal_those_of_transformers(tmp_path: Path, processor: str) -> None:
+    """Bit for bit what its processors with the PIL backend returned (scripts/preprocessor_examples.py)."""
+    (tmp_path / "preprocessor_config.json").write_text(str(_PUBLISHED[f"{processor}/config"]))
+    found = decode({"preprocessor": "preprocessor_config.json"}, _PUBLISHED["picture"].tobytes(), folder=tmp_path)
+    np.testing.assert_array_equal(found, _PUBLISHED[f"{processor}/pixels"])
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"image_processor_type": "DetrImageProcessor"}, "is for DetrImageProcessor, which this step does not know"),
         ({}, "does not say its image_processor_type"),
+        ({"image_processor_type": "BeitImageProcessor"}, "does not say `do_center_crop`, in which versions of"),
         ({"image_processor_type": "ViTImageProcessor", "do_pad": True}, "`do_pad` is not among what this step does"),
         ({"image_processor_type": "ViTImageProcessor", "size": {"longest_edge": 3}}, "a size of longest_edge is not"),
         ({"image_processor_type": "ViTImageProcessor", "resample": 9}, "`resample` is 9, not a filter of Pillow's"),

@@ -123,6 +123,9 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
+    from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
+    from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
+    from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -158,6 +161,7 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
+    "DiffOptions": "repository_changes.options",
     "EngineArgument": "language_models.engine_arguments",
     "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
@@ -203,6 +207,7 @@ _PLACES = {
     "Removal": "cluster.removal",
     "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
+    "RepositoryChanges": "repository_changes.comparison",
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.rollback",
     "RollbackOptions": "cluster.options",
@@ -233,6 +238,7 @@ _PLACES = {
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
+    "diff": "repository_changes.comparison:compare_repositories",
     "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",

@@ -19,6 +19,8 @@ _TENSORRTS = (
 )  # fmt: skip
 _FIRST_KNOWN, _LAST_KNOWN = "24.04", "26.05"
 _LAST_TENSORFLOW = "25.02"
+# Of XGBoost: the first whose UBJSON is listed, the border of the JSON that is, and the first with lists in it.
+_FIRST_LISTED_UBJ, _LISTED_JSON, _LISTS_BASE_SCORE = (2, 1), (1, 7), (3, 0)
 _FIRST_UBJ, _FIRST_TREELITE_4, _FIRST_AOTI, _FIRST_AOTI_NAMES = "24.10", "24.03", "26.03", "26.05"
 
 
@@ -75,9 +77,20 @@ def _check_fil(artefact: Artefact, release: str) -> Iterator[str]:
             f"Triton {release} does not read checkpoints of Treelite 4: {_FIRST_TREELITE_4} is the first that does",
             hint=f"use `release={_FIRST_TREELITE_4}` or later",
         )
-    if artefact.framework == "XGBoost" and artefact.version and int(artefact.version.split(".")[0]) >= 3:
+    if artefact.framework == "XGBoost" and artefact.version:
+        yield from _note_xgboost(model_type, artefact.version, release)
+
+
+def _note_xgboost(model_type: str, version: str, release: str) -> Iterator[str]:
+    """What NVIDIA's table does not list, and may work."""
+    if model_type == "xgboost_ubj" and _minor(version) < _FIRST_LISTED_UBJ:
+        yield f"NVIDIA lists UBJSON from XGBoost 2.1 on, and this is of {version}: if it does not load, save it as JSON"
+    if model_type == "xgboost_json" and (_minor(version) < _LISTED_JSON) == (release >= _FIRST_TREELITE_4):
+        which = "from 1.7 on" if release >= _FIRST_TREELITE_4 else "before 1.7"
+        yield f"for Triton {release}, NVIDIA lists JSON of XGBoost {which}, and this is of {version}"
+    if _minor(version) >= _LISTS_BASE_SCORE:
         yield (
-            f"XGBoost {artefact.version} writes base_score as a list, which the Treelite of an older Triton may refuse;"
+            f"XGBoost {version} writes base_score as a list, which the Treelite of an older Triton may refuse;"
             " from which release on it is read is not known here"
         )
 

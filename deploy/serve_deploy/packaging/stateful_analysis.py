@@ -93,6 +93,7 @@ def _plan_sequences(stateful: StatefulModel, options: PackageOptions, *, batched
         strategy=asked.sequence_strategy or "oldest",
         max_candidate_sequences=asked.max_candidate_sequences or _DEFAULT_CANDIDATES,
         max_sequence_idle_us=asked.max_sequence_idle_us or _DEFAULT_IDLE_US,
+        single=frozenset() if batched else stateful.rows,
         given=frozenset(name for name, value in vars(asked).items() if value),
     )
 

@@ -38,6 +38,25 @@ def test_a_release_that_is_too_old_is_refused(name: str, last_that_does_not: str
     assert f"`release={first_that_does}`" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "release", "said"),
+    [
+        ("xgboost_binary.json", "2.0.3", "26.07", ""),
+        ("xgboost_binary.json", "1.6.2", "26.07", "NVIDIA lists JSON of XGBoost from 1.7 on, and this is of 1.6.2"),
+        ("xgboost_binary.json", "2.0.3", "24.02", "NVIDIA lists JSON of XGBoost before 1.7, and this is of 2.0.3"),
+        ("xgboost_binary.json", "1.6.2", "24.02", ""),
+        ("xgboost_binary.ubj", "2.1.0", "24.10", ""),
+        ("xgboost_binary.ubj", "1.7.6", "24.10", "NVIDIA lists UBJSON from XGBoost 2.1 on, and this is of 1.7.6"),
+        ("xgboost_binary.ubj", "3.2.0", "24.10", "XGBoost 3.2.0 writes base_score as a list"),
+    ],
+)
+def test_versions_of_xgboost_that_are_not_listed_are_noted(name: str, version: str, release: str, said: str) -> None:
+    """They may load all the same."""
+    notes = check_fit(replace(read_artefact(MODELS / name, {}), version=version), release)
+    assert len(notes) == bool(said)
+    assert said in "".join(notes)
+
+
 def test_tensorflow_is_refused_after_its_last_release() -> None:
     """ONNX is the way out of it."""
     artefact = read_artefact(MODELS / "scorer.savedmodel", {})

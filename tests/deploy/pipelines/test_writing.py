@@ -305,3 +305,41 @@ def test_names_with_dots_are_inputs_where_no_step_has_the_name(bench: Bench) -> 
     steps = "steps: {a: {model: dotted.onnx}, b: {model: dotted.onnx, inputs: {input.1: input.1}}}"
     text = f"{steps}\noutputs: {{a: a.y, b: b.y}}"
     assert [tensor.name for tensor in bench.write(text).manifest.inputs] == ["input.1"]
+
+
+def test_labels_of_a_model_are_those_of_a_step_that_names_them(bench: Bench) -> None:
+    """From the model's metadata, or from its folder in the repository; what has none is refused."""
+    digits = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
+    text = f"""
+        name: digits
+        steps:
+          classifier: {{model: "{digits}"}}
+          best: {{standard: top_k, k: 1, activation: none, labels: classifier.probabilities}}
+    """
+    for again in (text, text.replace("name: digits", "name: again").replace(str(digits), "digits_classifier")):
+        assert b'"seven"' in read_settings(bench.write(again))
+    error = bench.refuse(
+        text.replace("name: digits", "name: other").replace(
+            "labels: classifier.probabilities", "labels: classifier.logits"
+        )
+    )
+    assert error.message.endswith("has no labels for 'logits'")
+    assert error.hint == "it has labels for: classifier.probabilities"
+
+
+def read_settings(written: WrittenPipeline) -> bytes:
+    """What the step `best` reads in Triton."""
+    folder = written.folder.parent / f"{written.name}_best" / "1" / "function"
+    return (folder / "settings.json").read_bytes()
+
+
+def test_a_sample_that_a_step_refuses_is_left_out_and_noted(bench: Bench) -> None:
+    """Of those that a model was packaged with."""
+    bench.add(
+        "halve.py",
+        _HALVE.replace("return Half", "if (y > 9).any(): raise ValueError('too large')\n        return Half"),
+    )
+    np.savez(bench.folder / "some.npz", x=np.array([[1, 1, 1], [9, 9, 9]], np.float32))
+    text = "name: two\nsteps: {double: {model: double.onnx, samples: some.npz}, halve: {function: halve.py}}"
+    notes = bench.write(text).notes
+    assert [note for note in notes if note.startswith("1 of 2 samples are left out, since a step refuses them: ")]

@@ -86,7 +86,10 @@ def package_framework_model(source: Path, name: str, options: PackageOptions, pr
                 manifest = manifest.model_copy(update={"files": digest_files(folder)})
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *artefact.notes)
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+    unverified = manifest.framework.not_verified if manifest.framework else ""
+    return PackagedModel(
+        name, version, source, destination, options.dry_run, plan.text, manifest, notes, not_verified=unverified
+    )
 
 
 def _ask_python_model(artefact: Artefact, options: PackageOptions, progress: Progress) -> Artefact:

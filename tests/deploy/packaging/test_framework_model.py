@@ -133,6 +133,7 @@ def test_what_is_contradicted_leaves_nothing_behind(write: Callable[..., Package
     ("source", "fields", "said"),
     [
         ("openvino.xml", {"fix": True}, "`fix` is for ONNX models"),
+        ("openvino.xml", {"profiles": ("l4",)}, "`profiles` is for ONNX models"),
         ("openvino.xml", {"config": ConfigOptions(threads=2)}, "`threads` is for ONNX models"),
         ("openvino.xml", {"config": ConfigOptions(devices=Devices("gpu"))}, "runs on CPUs only"),
         ("openvino.xml", {"signature": "features FP16 [-1, 4]"}, "input 'features' is FP16 here"),
@@ -192,7 +193,7 @@ def test_a_signature_is_not_for_onnx(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(doubling_model().SerializeToString())
     options = PackageOptions(repository=tmp_path / "models", framework=FrameworkOptions(signature=SIGNATURE))
-    with pytest.raises(UsageError, match="`signature` is for other frameworks"):
+    with pytest.raises(UsageError, match="`signature` is for files of other frameworks"):
         package_model(path, options)
 
 

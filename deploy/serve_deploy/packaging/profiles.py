@@ -27,7 +27,8 @@ from serve_deploy.packaging.profile_names import CPU
 from serve_deploy.releases import NAMED_CONFIGS_SINCE, find_release
 from serve_deploy.tensors.types import ModelSignature
 
-_NOT_RUN = "never run on that GPU: serve tune on one finds better numbers"
+_NOT_RUN = "Never run on that GPU: there, serve tune --model-config-name={} finds better numbers."
+_TUNED = "found by serve tune"
 _GPU = "optimization.execution_accelerators.gpu_execution_accelerator"
 _BF16_CAPABILITY = _TF32_CAPABILITY = (8, 0)
 
@@ -45,7 +46,8 @@ def check_profiles(profiles: Sequence[str], release: str) -> None:
 class Basis:
     """What every profile's configuration is made from; `cache_folder` is None where no engine may be kept.
 
-    `settings` are those of config.pbtxt, with what the user asked for in `optimization`.
+    `settings` are those of config.pbtxt, with what the user asked for in `optimization`; `tuned` is what `serve tune`
+    found on the profile's own machine.
     """
 
     signature: ModelSignature
@@ -56,6 +58,13 @@ class Basis:
     shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
     cache_folder: str | None = None
     batch_size_given: bool = False
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def largest_batch(self) -> int:
+        """What was proven, or the smaller one that was tuned."""
+        proven = self.batching.max_batch_size
+        return min(proven, int(self.tuned.get("max_batch_size", proven)))
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def plan_profile(name: str, basis: Basis) -> NamedPlan:
     sizing = size_for_gpu(
         gpu,
         basis.need,
-        basis.batching.max_batch_size,
+        basis.largest_batch,
         instances=basis.settings.instances,
         tensorrt=tensorrt,
     )
@@ -110,8 +119,8 @@ def _draft_cpu(basis: Basis) -> _Draft:
     settings, asked = basis.settings, basis.settings.optimization
     openvino = asked if asked and asked.accelerator == "openvino" else None
     return _Draft(
-        replace(settings, devices=Devices("cpu"), optimization=openvino),
-        basis.batching.max_batch_size,
+        replace(_fit(settings, basis.largest_batch), devices=Devices("cpu"), optimization=openvino),
+        basis.largest_batch,
         (_header(CPU, "a CPU, even where there is a GPU"),),
         {"instance_group.kind": "never on a GPU"},
     )
@@ -124,22 +133,30 @@ def _draft_gpu(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing) -> _
     else:
         given = asked.parameters if asked and asked.accelerator == "tensorrt" else {}
         optimization, reasons = _tensorrt(name, gpu, basis, sizing, given)
-    warmups = tuple(sorted({min(size, max(sizing.max_batch_size, 1)) for size in basis.settings.warmup_batch_sizes}))
     settings = replace(
-        basis.settings,
+        _fit(basis.settings, sizing.max_batch_size),
         devices=Devices("gpu"),
         instances=sizing.instances,
         optimization=optimization,
-        warmup_batch_sizes=warmups,
     )
     memory = f"{gpu.usable_gib:g} GiB of memory, compute capability {gpu.compute_capability}"
     estimate = basis.need.describe(sizing.max_batch_size, sizing.workspace_bytes)
     header = (
         _header(name, f"{name}: {memory}"),
         f"# An instance is estimated at {in_words(sizing.instance_bytes)}: {estimate}.",
-        f"# {_NOT_RUN[0].upper()}{_NOT_RUN[1:]}.",
+        *(() if basis.tuned else (f"# {_NOT_RUN.format(name)}",)),
     )
     return _Draft(settings, sizing.max_batch_size, header, reasons | _explain_sizing(name, gpu, basis, sizing))
+
+
+def _fit(settings: ConfigOptions, batch: int) -> ConfigOptions:
+    """The options without what lies beyond the largest batch, and makes Triton refuse the model."""
+    warmups = {min(size, max(batch, 1)) for size in settings.warmup_batch_sizes}
+    return replace(
+        settings,
+        warmup_batch_sizes=tuple(sorted(warmups)),
+        preferred_batch_sizes=tuple(size for size in settings.preferred_batch_sizes if size <= batch),
+    )
 
 
 def _header(name: str, what: str) -> str:
@@ -149,15 +166,16 @@ def _header(name: str, what: str) -> str:
 def _explain_sizing(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing) -> dict[str, str]:
     share = f"{sizing.instances} × {in_words(sizing.instance_bytes)} of {in_words(gpu.usable_bytes)} (estimated)"
     if basis.settings.instances is not None:
-        count = f"chosen by the user; {share}"
+        count = f"{_TUNED if 'instances' in basis.tuned else 'chosen by the user'}; {share}"
     elif sizing.instances > 1:
         count = f"assumed: one copies while the other computes; {share}"
     else:
         count = f"{name} may not hold two; {share}"
     reasons = {"instance_group.kind": "only on a GPU", "instance_group.count": f"on each GPU, {count}"}
-    if sizing.max_batch_size < basis.batching.max_batch_size:
-        proven = basis.batching.max_batch_size
-        reasons["max_batch_size"] = f"{proven} may not fit into {in_words(gpu.usable_bytes)} (estimated); {share}"
+    if sizing.max_batch_size < basis.largest_batch:
+        reasons["max_batch_size"] = (
+            f"{basis.largest_batch} may not fit into {in_words(gpu.usable_bytes)} (estimated); {share}"
+        )
     return reasons
 
 
@@ -226,7 +244,8 @@ def _finish(name: str, basis: Basis, draft: _Draft, sizing: GpuSizing | None = N
     explained = explain_config(
         config, basis.signature, basis.batching, settings, batch_size_given=basis.batch_size_given
     )
-    text = "".join(f"{line}\n" for line in draft.header) + format_config(config, {**explained, **draft.reasons})
+    reasons = {**explained, **_explain_tuned(basis), **draft.reasons}
+    text = "".join(f"{line}\n" for line in draft.header) + format_config(config, reasons)
     optimization = settings.optimization
     summary = ProfileConfig(
         profile=name,
@@ -239,6 +258,20 @@ def _finish(name: str, basis: Basis, draft: _Draft, sizing: GpuSizing | None = N
         gpu_bytes=PROFILES[name].usable_bytes if sizing else 0,
     )
     return NamedPlan(config, text, summary)
+
+
+def _explain_tuned(basis: Basis) -> dict[str, str]:
+    paths = {
+        "max_queue_delay_us": "dynamic_batching.max_queue_delay_microseconds",
+        "preferred_batch_sizes": "dynamic_batching.preferred_batch_size",
+        "instances": "instance_group.count",
+        "threads": "parameters[intra_op_thread_count]",
+    }
+    reasons = {path: _TUNED for name, path in paths.items() if name in basis.tuned}
+    if (wanted := basis.tuned.get("max_batch_size")) is not None:
+        beyond = f"; {wanted} is not proven: serve package --max-batch-size {wanted}"
+        reasons["max_batch_size"] = _TUNED + (beyond if wanted > basis.largest_batch else "")
+    return reasons
 
 
 def note_named(plans: tuple[NamedPlan, ...], policy: VersionPolicy | None) -> Iterator[str]:

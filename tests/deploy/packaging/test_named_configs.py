@@ -183,6 +183,13 @@ def test_a_batch_that_may_not_fit_is_lowered_with_its_reason() -> None:
     assert "batch_size: 8" not in plan_profile("l4", small).text.replace("max_batch_size", "")
 
 
+def test_what_a_smaller_batch_does_not_take_is_left_out() -> None:
+    """Preferred sizes and warm-ups beyond it make Triton refuse the model."""
+    small = replace(basis(GIB), need=MemoryNeed(GIB, 4 * GIB), settings=ConfigOptions(preferred_batch_sizes=(2, 8)))
+    assert list(plan_profile("l4", small).config.dynamic_batching.preferred_batch_size) == [2]
+    assert list(plan_profile("h100", small).config.dynamic_batching.preferred_batch_size) == [2, 8]
+
+
 def test_the_manifest_lists_them_and_their_digests(pack: Pack) -> None:
     """In numbers, and as files that a check compares."""
     found = manifest(pack(profiles=("l4", "cpu")))

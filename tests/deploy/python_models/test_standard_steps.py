@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from tokenizer_files import byte_bpe, word_piece, write_tokenizer
 
+from serve_deploy import python_models
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.python_models.decode_image_step import DecodeImageSettings
 from serve_deploy.python_models.standard_steps import standard_step
@@ -20,6 +22,8 @@ from serve_deploy.python_models.tokenize_step import TokenizeSettings
 from serve_deploy.python_models.top_k_step import TopKSettings
 
 HERE = Path()
+_ROOM = Path(python_models.__file__).parent
+_WRITTEN = [*_ROOM.glob("adapter/*.py"), *_ROOM.glob("standard/*.py")]
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -388,3 +392,9 @@ def test_every_setting_is_documented(settings: type[StepSettings]) -> None:
     text = (Path(__file__).parents[3] / "docs" / "functions.md").read_text(encoding="utf-8")
     section = text.partition(f"### `{step}`")[2].partition("\n##")[0]
     assert [name for name in settings.model_fields if f"`{name}`" not in section] == []
+
+
+@pytest.mark.parametrize("file", sorted(_WRITTEN, key=lambda file: file.name), ids=lambda file: file.name)
+def test_what_is_written_is_python_that_every_container_has(file: Path) -> None:
+    """Triton's containers had Python 3.10 until the end of 2024."""
+    ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 10))

@@ -238,6 +238,14 @@ def test_an_input_called_start_is_filled_by_triton(package: Packaging) -> None:
     assert [tensor.name for tensor in packaged.manifest.inputs] == ["x"]
 
 
+def test_a_control_with_a_batch_needs_one(package: Packaging) -> None:
+    """Triton would refuse the model; one sequence at a time is a batch of 1."""
+    with pytest.raises(UsageError, match="only in a model that batches") as refused:
+        package(CONTROLLED, max_batch_size=0)
+    assert refused.value.hint == "`max_batch_size=1` runs one sequence at a time"
+    assert package(CONTROLLED, max_batch_size=1).manifest.batching.max_batch_size == 1
+
+
 def test_the_strategy_and_its_limits_are_the_users(package: Packaging) -> None:
     """With reasons beside them."""
     options = StatefulOptions(stateful=True, max_candidate_sequences=16, max_sequence_idle_us=2_000_000)

@@ -139,7 +139,8 @@ def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
     problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
-    problems += check_artefacts(folder, release)
+    artefacts = check_artefacts(folder, release)
+    problems += artefacts.problems
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
     marked = (words for state in refused if (words := explain_lack(state.reason)))
@@ -152,7 +153,12 @@ def _check_model(
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
     configs = {name: other.config for name, other in folders.items()}
-    notes = [*note_folder(folder), *_note_needs(folder), *note_ensemble_requests(folder.config, configs)]
+    notes = [
+        *note_folder(folder),
+        *artefacts.notes,
+        *_note_needs(folder),
+        *note_ensemble_requests(folder.config, configs),
+    ]
     if lacks:
         notes.append(f"not tried here: {lacks}")
     if loaded and folder.name in loaded.left_out:

@@ -142,7 +142,8 @@ def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
     problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
-    problems += check_artefacts(folder, release)
+    artefacts = check_artefacts(folder, release)
+    problems += artefacts.problems
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
     marked = (words for state in refused if (words := explain_lack(state.reason)))
@@ -157,6 +158,7 @@ def _check_model(
     configs = {name: other.config for name, other in folders.items()}
     notes = [
         *note_folder(folder, loaded.config_name if loaded else ""),
+        *artefacts.notes,
         *_note_needs(folder),
         *note_ensemble_requests(folder.config, configs),
     ]

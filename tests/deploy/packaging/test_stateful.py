@@ -146,7 +146,7 @@ def test_a_batch_on_axis_1_is_moved_only_with_fix(package: Packaging) -> None:
     assert together.manifest.batching.max_batch_size == 8
     assert batching(together)["state"][0]["dims"] == ["1", "6"]  # type: ignore[index]
     assert together.manifest.fixes == (
-        "state 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
+        "states 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
     )
 
 

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Guides": {
         "docs/packaging": "", "docs/functions": "", "docs/pipelines": "", "docs/profiles": "", "docs/frameworks": "",
-        "docs/language-models": "", "docs/running": "",
+        "docs/stateful": "",
+        "docs/language-models": "", "docs/running": "", "docs/repositories": "",
         "docs/loadtest": "", "docs/generation": "", "docs/tuning": "", "docs/planning": "", "docs/ci": "",
         "docs/chart": "", "docs/troubleshooting": "", "docs/autoscaling": "", "docs/python": "",
     },

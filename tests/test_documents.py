@@ -19,6 +19,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md",
 # Their ```console blocks are typed, in order, in an empty folder that holds examples/.
 SESSIONS = [
     "README.md", "docs/packaging.md", "docs/profiles.md", "docs/frameworks.md", "docs/language-models.md",
+    "docs/stateful.md",
     "docs/running.md", "docs/loadtest.md",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -15,7 +15,7 @@ from serve_deploy.errors import ServeError
 from serve_deploy.releases import find_release
 
 if TYPE_CHECKING:
-    from serve_deploy.manifest import Manifest, Verification
+    from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
     from serve_deploy.tensors.types import TensorSpec
 
@@ -86,6 +86,8 @@ def _rows(kind: str, tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[str, str
 
 
 def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
+    if manifest.export:
+        yield from _describe_export(manifest.export)
     yield from describe_batching(manifest.batching)
     if verbose:
         if manifest.batching.verdict == "batchable":
@@ -97,6 +99,17 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
         yield f"Triton {manifest.triton_release} {accepts} IR version {manifest.onnx_ir_version}, {opsets}"
     size = f", up to {manifest.sample_bytes:,} bytes each" if manifest.samples else ""
     yield f"{output.count(manifest.samples, 'sample')}{size}"
+
+
+def _describe_export(export: Export) -> Iterator[str]:
+    from serve_deploy.reports.figures import format_number
+
+    largest = max((tensor.largest_relative_difference for tensor in export.tensors), default=0.0)
+    at = f"at batch {', '.join(map(str, export.batch_sizes))}" if export.batch_sizes else "on each sample"
+    yield f"exported by {export.exporter} from {export.framework} {export.framework_version}"
+    apart = f"at most {format_number(100 * largest, 2)} % of the largest value apart"
+    yield f"the export answers as the model {at}: {apart}"
+    yield from (f"output '{name}' is random: its values were not compared" for name in export.random_outputs)
 
 
 def _print_profiles(manifest: Manifest) -> None:

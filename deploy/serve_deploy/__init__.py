@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from serve_deploy.errors import TritonStartError as TritonStartError
     from serve_deploy.errors import UsageError as UsageError
     from serve_deploy.errors import VerificationError as VerificationError
+    from serve_deploy.exporters.export import ExportedModel as ExportedModel
+    from serve_deploy.exporters.export import export_model as export_model
     from serve_deploy.inference.options import InferenceOptions as InferenceOptions
     from serve_deploy.inference.ranking import ClassScore as ClassScore
     from serve_deploy.inference.request import InferenceOutput as InferenceOutput
@@ -64,6 +66,11 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
+    from serve_deploy.live_models.models import read_models as read_models
+    from serve_deploy.live_models.models import watch_models as watch_models
+    from serve_deploy.live_models.options import ModelsOptions as ModelsOptions
+    from serve_deploy.live_models.served import ServedModels as ServedModels
+    from serve_deploy.live_models.served import ServedVersion as ServedVersion
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
     from serve_deploy.loadtest import split_load as split_load
@@ -74,6 +81,7 @@ if TYPE_CHECKING:
     from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
+    from serve_deploy.manifest import StateProof as StateProof
     from serve_deploy.manifest import read_manifest as read_manifest
     from serve_deploy.model_config.options import ConfigOptions as ConfigOptions
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
@@ -88,6 +96,7 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
+    from serve_deploy.packaging.stateful_options import StatefulOptions as StatefulOptions
     from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
     from serve_deploy.pipelines.pipeline import pipeline as pipeline
     from serve_deploy.pipelines.result import PipelineMember as PipelineMember
@@ -104,6 +113,9 @@ if TYPE_CHECKING:
     from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
+    from serve_deploy.python_models.function_file import read_function_file as read_function_file
+    from serve_deploy.python_models.model import PythonModel as PythonModel
+    from serve_deploy.python_models.standard_steps import standard_step as standard_step
     from serve_deploy.rendering import render as render_report  # noqa: F401
     from serve_deploy.rendering.saved_reports import write_report as write_report
     from serve_deploy.reports.generation import Generation as Generation
@@ -116,6 +128,9 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
+    from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
+    from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
+    from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -151,7 +166,9 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
+    "DiffOptions": "repository_changes.options",
     "EngineArgument": "language_models.engine_arguments",
+    "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
@@ -176,6 +193,7 @@ _PLACES = {
     "Manifest": "manifest",
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
+    "ModelsOptions": "live_models.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
@@ -188,23 +206,29 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
+    "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
     "Removal": "cluster.removal",
     "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
+    "RepositoryChanges": "repository_changes.comparison",
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.rollback",
     "RollbackOptions": "cluster.options",
     "Search": "loadtest.loads",
     "ServeError": "errors",
     "ServedModel": "twin.server",
+    "ServedModels": "live_models.served",
+    "ServedVersion": "live_models.served",
     "ServerModel": "twin.server",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
     "Simulated": "twin.results",
+    "StateProof": "manifest",
+    "StatefulOptions": "packaging.stateful_options",
     "StatusOptions": "cluster.options",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
@@ -222,6 +246,8 @@ _PLACES = {
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
+    "diff": "repository_changes.comparison:compare_repositories",
+    "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",
@@ -229,8 +255,10 @@ _PLACES = {
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "read_fleet": "cluster.fleet",
+    "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
+    "read_models": "live_models.models",
     "read_plan": "planning.saved",
     "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
@@ -245,9 +273,11 @@ _PLACES = {
     "save_outputs": "inference.request",
     "simulate": "twin.simulation",
     "split_load": "loadtest",
+    "standard_step": "python_models.standard_steps",
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",
+    "watch_models": "live_models.models",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from serve_deploy.tensors.types import TensorSpec
 MANIFEST_NAME = "manifest.json"
 SAMPLES_NAME = "samples.npz"
 FORMAT_VERSION = 1
+# What was set for single profiles, among the settings.
+PROFILE_SETTINGS = "profile_settings"
 
 
 class _Document(BaseModel):
@@ -248,6 +250,18 @@ class Tuned(_Document):
     tool_version: str
 
 
+class Export(_Document):
+    """Where an ONNX file came from, and how its answers compare with the model's own, in the framework that made it."""
+
+    source: str
+    framework: str
+    framework_version: str
+    exporter: str
+    batch_sizes: tuple[int, ...] = ()
+    tensors: tuple[TensorParity, ...] = ()
+    random_outputs: tuple[str, ...] = ()
+
+
 class PipelineStep(_Document):
     """A step of a pipeline; `is_own` where the pipeline brought the model, and replaces it when it is written again."""
 
@@ -275,6 +289,13 @@ class ProfileConfig(_Document):
     precision: str = ""
     instance_bytes: int | None = None
     gpu_bytes: int = 0
+    # None until `tune` was run with it.
+    tuned: Tuned | None = None
+
+    def tuned_to(self, evidence: Tuned, settings: Mapping[str, Any]) -> ProfileConfig:
+        """With what `tune` wrote, and its evidence."""
+        counts = {name: settings[name] for name in ("instances", "max_batch_size") if name in settings}
+        return self.model_copy(update={**counts, "tuned": evidence})
 
 
 class Manifest(_Document):
@@ -304,6 +325,8 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model that serve exported itself, from code.
+    export: Export | None = None
     # Of a model whose state Triton keeps between requests.
     state: StateProof | None = None
     # Beside config.pbtxt, which serves everywhere; none of these ran where it is for.
@@ -318,6 +341,15 @@ class Manifest(_Document):
     requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its Python functions need of the image that serves them, as notes for the user."""
+        wanted = dict.fromkeys(name for each in (self, *self.other_versions) for name in each.requirements)
+        if not wanted:
+            return ()
+        files = "requirements.txt of its version folder lists"
+        return (f"Triton's image has Python and numpy only: install {', '.join(wanted)} in it, as {files}",)
 
 
 def read_manifest(model_folder: Path) -> Manifest | None:

@@ -216,9 +216,12 @@ def test_infer_sends_a_file_as_it_is(
 
 def test_a_function_file_is_packaged_and_verified(serve, tmp_path: Path) -> None:
     """`serve package` writes the example as a model that a real Triton answers from, and nothing beside it."""
-    ended = serve("package", f"{_EXAMPLE}:verdict", "-o", tmp_path / "models")
+    packed = "EXECUTION_ENV_PATH=/envs/post.tar.gz"
+    ended = serve("package", f"{_EXAMPLE}:verdict", "-o", tmp_path / "models", "--parameter", packed)
     assert ended.returncode == 0, ended.stderr
     assert "match the function itself, in batches of up to" in ended.stdout
+    assert "verified without EXECUTION_ENV_PATH: not available here" in ended.stdout
+    assert "/envs/post.tar.gz" in (tmp_path / "models" / "verdict" / "config.pbtxt").read_text()
     written = {file.name for file in (tmp_path / "models" / "verdict" / "1").rglob("*")}
     assert written == {"model.py", "serve_calling.py", "function.json", "function", "verdict.py", "words.txt"}
     assert serve("check", tmp_path / "models", "--no-load").returncode == 0

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from batching_models import parse_graph
 from broken_configs import GOOD
+from framework_artefacts import PLAN
 from onnx_models import add_to_repository, doubling_model
 
 from serve_deploy.checking.options import CheckOptions
@@ -63,7 +64,8 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckedModel]
     )
     folder = add_to_repository(repository, "plan", doubling_model(), GOOD)
     (folder / "config.pbtxt").write_text(f'platform: "tensorrt_plan" {GOOD}')
-    (folder / "1" / "model.onnx").rename(folder / "1" / "model.plan")
+    (folder / "1" / "model.onnx").unlink()
+    (folder / "1" / "model.plan").write_bytes(PLAN[:24] + bytes((10, 5, 0, 18)) + PLAN[28:])
     add_to_repository(repository, "on_gpu", doubling_model(), GOOD + " instance_group { kind: KIND_GPU }")
     add_to_repository(repository, "on_gpus_of_any_kind", doubling_model(), GOOD + " instance_group { gpus: 3 }")
     strings = 'input { name: "x" data_type: TYPE_STRING dims: -1 } output { name: "y" data_type: TYPE_STRING dims: -1 }'

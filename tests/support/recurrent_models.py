@@ -20,7 +20,10 @@ def parse(graph: str) -> onnx.ModelProto:
 
 
 def recurrent_model(
-    operator: str = "LSTM", states: Sequence[tuple[str, str]] = (("h", "hn"), ("c", "cn")), time: int | str = "time"
+    operator: str = "LSTM",
+    states: Sequence[tuple[str, str]] = (("h", "hn"), ("c", "cn")),
+    time: int | str = "time",
+    batch: int | str = "batch",
 ) -> onnx.ModelProto:
     """x [B,T,4] → y [B,T,6], its states [1,B,6] as torch.nn.LSTM and GRU export them: the batch on axis 1."""
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
@@ -37,11 +40,11 @@ def recurrent_model(
         helper.make_node("Transpose", ["sequence"], ["y"], perm=[1, 0, 2]),
     ]
     axes = numpy_helper.from_array(np.array([1]), "directions")
-    state = (TensorProto.FLOAT, [1, "batch", HIDDEN])
+    state = (TensorProto.FLOAT, [1, batch, HIDDEN])
     return build_model(
         nodes,
-        [("x", TensorProto.FLOAT, ["batch", time, FEATURES]), *((name, *state) for name in inputs)],
-        [("y", TensorProto.FLOAT, ["batch", time, HIDDEN]), *((name, *state) for name in outputs)],
+        [("x", TensorProto.FLOAT, [batch, time, FEATURES]), *((name, *state) for name in inputs)],
+        [("y", TensorProto.FLOAT, [batch, time, HIDDEN]), *((name, *state) for name in outputs)],
         initializers=[*weights, axes],
     )
 
@@ -87,6 +90,13 @@ WITH_SCALAR = """(float[B,3] x, float rate, float[B,3] state) => (float[B,3] y, 
     state_out = Add(a, x)
     y = Tanh(state_out)
 }"""
+# As torch.nn's recurrent layers are without batch_first: a batch on axis 1 of everything.
+TIME_FIRST = """(float[T,B,3] x, float[1,B,3] state) => (float[T,B,3] y, float[1,B,3] state_out) {
+    first = Constant<value_ints=[0]>()
+    sum = ReduceSum<keepdims=1>(x, first)
+    state_out = Add(state, sum)
+    y = Add(x, state)
+}"""
 # Names that say nothing, and states that could be either.
 NAMELESS = """(float[B,3] x, float[B,5] a, float[B,5] b) => (float[B,3] y, float[B,5] d, float[B,5] e) {
     half = Constant<value_float=0.5>()
@@ -110,4 +120,19 @@ CACHE = """(float[B,step,4] x, float[B,1,past,4] past_key_values_0_key, float[B,
     shares = Softmax<axis=3>(scores)
     read = MatMul(shares, present_0_value)
     y = Squeeze(read, head)
+}"""
+# Running sums over all steps so far, of those that a mask keeps; run in one go it gives the same.
+CAUSAL_CACHE = """(float[B,step,4] x, float[B,all] attention_mask, float[B,past,4] past_values)
+=> (float[B,step,4] y, float[B,all,4] present_values) {
+    present_values = Concat<axis=1>(past_values, x)
+    last = Constant<value_ints=[2]>()
+    mask = Unsqueeze(attention_mask, last)
+    kept = Mul(present_values, mask)
+    one = Constant<value_int=1>()
+    sums = CumSum(kept, one)
+    count = Shape<start=1, end=2>(x)
+    start = Neg(count)
+    stop = Constant<value_ints=[1000000]>()
+    axis = Constant<value_ints=[1]>()
+    y = Slice(sums, start, stop, axis)
 }"""

@@ -16,8 +16,8 @@ Models = Annotated[
     list[Path],
     typer.Argument(
         metavar="MODEL",
-        help="ONNX files, models of other frameworks, functions as post.py:NAME; with --backend a checkpoint's folder "
-        "or hub ID.",
+        help="ONNX files, models of other frameworks; functions, PyTorch modules and scikit-learn estimators as "
+        "FILE.py:NAME; with --backend a checkpoint's folder or hub ID.",
         show_default=False,
     ),
 ]
@@ -47,6 +47,8 @@ def package(models: Models, options: PackageOptions, verbose: Verbose = False, j
     serve package forest.ubj resnet.savedmodel encoder.xml
     serve package meta-llama/Llama-3.1-8B --backend vllm --gpu-profile l4
     serve package post.py:labels --samples texts.npz
+    serve package net.py:model --samples images.npz
+    serve package digits.onnx --for l4,h100-nvl,cpu
     """
     from serve_deploy.packaging.package import package as package_models
 

@@ -22,8 +22,10 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import derive_resources, derive_startup
 from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.scaling import derive_scaling
+from serve_deploy.chart.sequences import derive_affinity, note_sequences
 from serve_deploy.chart.value_paths import DerivedValue, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
+from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.gpu_profiles import find_profile
 from serve_deploy.overrides import find_value, merge_values
@@ -66,6 +68,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *named.derived,
         *derive_engine_cache(models),
         *(derive_weights(language) if language else ()),
+        *derive_affinity(models),
         *_derive_test(models),
         *scaling.derived,
         *_derive_revision(models, options),  # last: it reads every file
@@ -75,7 +78,10 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
     overridden = tuple(mark_overridden(derived, options.overrides))
     told = note_language_model(language) if language else ()
     return ChartPlan(
-        release, values, overridden, (*needs, *told, *named.notes, *note_engine_cache(models), *scaling.notes)
+        release,
+        values,
+        overridden,
+        (*needs, *told, *named.notes, *note_engine_cache(models), *note_sequences(models), *scaling.notes),
     )
 
 
@@ -94,6 +100,8 @@ def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[st
         problem = check_release(release, model.manifest.onnx_ir_version, model.manifest.onnx_opsets)
         if problem is not None:
             raise InvalidModelError(f"model {model.name}: {problem.message}", hint=problem.hint)
+        for unfit in check_artefacts(model, release).problems if model.manifest.framework else ():
+            raise InvalidModelError(f"model {model.name}: {unfit.field}: {unfit.message}", hint=unfit.fix)
     return release, origin
 
 

@@ -27,7 +27,9 @@ def derive_resources(
 ) -> Iterator[DerivedValue]:
     """The cores that a sweep saw in use; memory that the models took when packaged; disk where models are copied."""
     packaged = [(model, model.manifest) for model in models if model.manifest]
-    measured = {model.name: each.verification.memory_bytes for model, each in packaged if each.verification}
+    # What was measured of an ensemble is what its members take.
+    plain = [(model, each.verification) for model, each in packaged if not model.members]
+    measured = {model.name: proof.memory_bytes for model, proof in plain if proof}
     languages = [each.language_model for _model, each in packaged if each.language_model]
     engines = {model.name for model, each in packaged if each.language_model}
     guessed = [model for model in models if model.name not in (*measured, *engines) and not model.members]

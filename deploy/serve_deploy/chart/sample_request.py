@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LONGEST_BODY = 4000
 _WITHOUT_JSON = ("FP16", "BF16")
+_SEQUENCE = 2**40  # of one request; no number that a client would begin with
 
 
 def sample_request(model: ModelFolder) -> dict[str, str] | None:
@@ -25,7 +26,10 @@ def sample_request(model: ModelFolder) -> dict[str, str] | None:
     if not samples or any(types.get(name, "FP16") in _WITHOUT_JSON for name in samples[0]):
         return None
     inputs = [_tensor(name, types[name], array) for name, array in samples[0].items()]
-    body = json.dumps({"inputs": inputs}, separators=(",", ":"), ensure_ascii=False)
+    document: dict[str, Any] = {"inputs": inputs}
+    if model.config.HasField("sequence_batching"):
+        document["parameters"] = {"sequence_id": _SEQUENCE, "sequence_start": True, "sequence_end": True}
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
     if len(body) > LONGEST_BODY:
         return None
     return {"model": model.name, "body": body, "expect": f'"{model.manifest.outputs[0].name}"'}

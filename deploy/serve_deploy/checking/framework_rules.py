@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.frameworks.artefact import Artefact
-from serve_deploy.frameworks.kinds import read_artefact
+from serve_deploy.frameworks.artefact import Artefact, Tensor
+from serve_deploy.frameworks.kinds import find_kind, read_artefact
 from serve_deploy.frameworks.release_fit import check_fit
 from serve_deploy.model_config import CONFIG_NAME, Problem
-from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.model_config.framework_rules import backend_of
 from serve_deploy.repository.model_folder import ModelFolder
-from serve_deploy.tensors.types import TensorSpec
 
 _READ = ("tensorrt", "pytorch", "tensorflow", "openvino", "fil")
+# Backends whose tensors have the types of the model; OpenVINO's converts, and LibTorch asks for none.
+_TYPED = ("tensorflow", "fil")
 
 
-def check_artefacts(folder: ModelFolder, release: str) -> Iterator[Problem]:
-    """Read each version's file without its framework; nothing is said of files that are missing."""
+@dataclass(frozen=True)
+class ArtefactFindings:
+    """What is wrong with a model's files, and what is not known or may be wrong."""
+
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_artefacts(folder: ModelFolder, release: str) -> ArtefactFindings:
+    """Read each version's file without its framework; nothing is said of files that are missing, or not known."""
     if backend_of(folder.config) not in _READ or folder.config.runtime or CONFIG_NAME in folder.errors:
-        return
-    parameters = {key: value.string_value for key, value in folder.config.parameters.items()}
+        return ArtefactFindings()
+    problems, notes = [], []
     for version in folder.versions:
         path = folder.path / str(version) / folder.file_name
-        if not folder.file_name or not path.exists():
+        if not folder.file_name or not path.exists() or _is_for_openvino_alone(folder, path) or not find_kind(path):
             continue
         where = path.relative_to(folder.path).as_posix()
         try:
-            artefact = read_artefact(path, parameters)
-            check_fit(artefact, release)
+            artefact = read_artefact(path, _parameters(folder), any_name=True)
+            notes += [f"{where}: {note}" for note in check_fit(artefact, release)]
         except (InvalidModelError, UsageError) as error:
             message = error.message.removeprefix(str(path)).strip()
-            yield Problem(where, message, error.hint or "package the model again")
+            problems.append(Problem(where, message, error.hint or "package the model again"))
         else:
-            yield from _compare(folder, artefact, path)
+            problems += _compare(folder, artefact, path)
+    return ArtefactFindings(tuple(problems), tuple(notes))
+
+
+def _parameters(folder: ModelFolder) -> dict[str, str]:
+    given = {key: value.string_value for key, value in folder.config.parameters.items()}
+    return {"predict_proba": "false", **given} if backend_of(folder.config) == "fil" else given
+
+
+def _is_for_openvino_alone(folder: ModelFolder, path: Path) -> bool:
+    """Whether OpenVINO's backend reads another framework's format."""
+    return backend_of(folder.config) == "openvino" and path.suffix != ".xml"
 
 
 def _compare(folder: ModelFolder, artefact: Artefact, path: Path) -> Iterator[Problem]:
@@ -44,28 +65,37 @@ def _compare(folder: ModelFolder, artefact: Artefact, path: Path) -> Iterator[Pr
         message = f"{path.name} is of {artefact.framework}, which the backend {artefact.backend} serves"
         yield Problem("backend", message, f'write backend: "{artefact.backend}"')
         return
+    if artefact.by_position:
+        return
     for kind, read in (("input", artefact.inputs), ("output", artefact.outputs)):
-        try:
-            configured = client_tensors(folder.config, kind)
-        except ValueError:  # a type that is none: said by the rules on tensors
-            continue
         known = {tensor.name: tensor for tensor in read or ()}
-        for index, spec in enumerate(configured):
-            tensor = known.get(spec.name)
-            if tensor is None:
-                if known and not artefact.by_position and spec.name != "treeshap_output":
-                    message = f"the model has no {kind} '{spec.name}'"
-                    yield Problem(f"{kind}[{index}].name", message, f"it has {', '.join(known)}")
-                continue
-            if tensor.data_type not in (None, spec.data_type):
-                own = tensor.data_type.config_name if tensor.data_type else ""
-                message = f"'{spec.name}' is {spec.data_type.config_name} here, {own} in the model"
-                yield Problem(f"{kind}[{index}].data_type", message, f"write {own}")
-            if tensor.shape is not None and not _fit(spec, tensor.shape):
-                message = f"'{spec.name}' is {list(spec.shape)} here, {list(tensor.shape)} in the model"
-                yield Problem(f"{kind}[{index}].dims", message, "write the model's, without the batch if it batches")
+        for index, configured in enumerate(getattr(folder.config, kind)):
+            where = f"{kind}[{index}]"
+            if configured.name in known:
+                yield from _compare_tensor(folder, where, configured, known[configured.name])
+            elif known and configured.name != "treeshap_output":
+                message = f"the model has no {kind} '{configured.name}'"
+                yield Problem(f"{where}.name", message, f"it has {', '.join(known)}")
 
 
-def _fit(spec: TensorSpec, shape: tuple[int, ...]) -> bool:
-    """Whether the two may be the same tensor: sizes are equal where both are fixed."""
-    return spec.fits(shape) or TensorSpec(spec.name, spec.data_type, shape).fits(spec.shape)
+def _compare_tensor(folder: ModelFolder, where: str, configured: Any, tensor: Tensor) -> Iterator[Problem]:
+    from tritonclient.grpc.model_config_pb2 import DataType
+
+    backend, here = backend_of(folder.config), DataType.Name(configured.data_type)
+    own = tensor.data_type.config_name if tensor.data_type else here
+    if own != here and configured.data_type and backend in _TYPED:
+        yield Problem(f"{where}.data_type", f"'{tensor.name}' is {here} here, {own} in the model", f"write {own}")
+    if tensor.shape is None or "RESHAPE_IO_LAYERS" in folder.config.parameters:
+        return
+    dims = configured.reshape.shape if configured.HasField("reshape") else configured.dims
+    shape = [*([-1] if folder.max_batch_size else []), *dims]
+    # The probabilities of two classes may be those of class 1 alone.
+    alone = backend == "fil" and where.startswith("output") and shape == [-1, 1] and tensor.shape == (-1, 2)
+    if not alone and not _may_be_the_same(shape, tensor.shape):
+        message = f"'{tensor.name}' is {shape} here, {list(tensor.shape)} in the model"
+        yield Problem(f"{where}.dims", message, "write the model's, without the batch if it batches")
+
+
+def _may_be_the_same(one: list[int], other: tuple[int, ...]) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(-1 in pair or pair[0] == pair[1] for pair in pairs)

@@ -19,7 +19,9 @@ from serve_deploy.model_config import (
     check_against_model,
     check_ensemble_members,
     named_config_path,
+    note_ensemble_requests,
 )
+from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
@@ -73,6 +75,7 @@ class _Loaded:
     version: str
     states: tuple[ModelState, ...]
     left_out: tuple[str, ...] = ()
+    config_name: str = ""
 
 
 def check_repository(options: CheckOptions, *, progress: Progress = silent) -> RepositoryCheck:
@@ -124,20 +127,23 @@ def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: P
 def _start(options: CheckOptions, folders: Mapping[str, ModelFolder], without: set[str], progress: Progress) -> _Loaded:
     from serve_deploy.triton import start_server
 
-    server_options = ServerOptions(repository=options.repository, runtime=options.runtime)
+    server_options = ServerOptions(
+        repository=options.repository, runtime=options.runtime, model_config_name=options.model_config_name
+    )
     if without:
         names = tuple(name for name in folders if name not in without)
         server_options = replace(server_options, explicit=True, models=names)
     with start_server(server_options, progress=progress) as server:
         states = tuple(state for state in server.model_states() if state.name not in without)
-        return _Loaded(server.runtime, server.version, states)
+        return _Loaded(server.runtime, server.version, states, config_name=options.model_config_name)
 
 
 def _check_model(
     folder: ModelFolder, release: str, folders: Mapping[str, ModelFolder], loaded: _Loaded | None
 ) -> CheckedModel:
     problems = [*check_folder(folder), *_check_release(folder, release), *_check_members(folder, folders)]
-    problems += check_artefacts(folder, release)
+    artefacts = check_artefacts(folder, release)
+    problems += artefacts.problems
     states = tuple(state for state in loaded.states if state.name == folder.name) if loaded else ()
     refused = [state for state in states if state.state != "READY"]
     marked = (words for state in refused if (words := explain_lack(state.reason)))
@@ -149,7 +155,13 @@ def _check_model(
     if loaded and not lacks and not problems:
         problems += _explain_refusal(states, refused)
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
-    notes = [*note_folder(folder), *_note_needs(folder)]
+    configs = {name: other.config for name, other in folders.items()}
+    notes = [
+        *note_folder(folder, loaded.config_name if loaded else ""),
+        *artefacts.notes,
+        *_note_needs(folder),
+        *note_ensemble_requests(folder.config, configs),
+    ]
     if lacks:
         notes.append(f"not tried here: {lacks}")
     if loaded and folder.name in loaded.left_out:
@@ -225,7 +237,8 @@ def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
     """What ONNX Runtime reports of the newest version against the configurations; `own` is config.pbtxt."""
     from serve_deploy.onnx.session import open_model
 
-    if not folder.onnx_files or not (own or folder.named):
+    keeps_state = bool(folder.config.sequence_batching.state)  # which Triton compares with nothing
+    if not folder.onnx_files or not (own or folder.named or keeps_state):
         return
     file = folder.onnx_files[-1]
     try:
@@ -236,6 +249,7 @@ def _compare_with_model(folder: ModelFolder, *, own: bool) -> Iterator[Problem]:
         return
     if own:
         yield from check_against_model(folder.config, signature)
+    yield from compare_states(folder.config, signature)
     for name in folder.named:
         for problem in check_against_model(folder.under(name).config, signature):
             yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")

@@ -40,8 +40,8 @@ def describe_trees(path: Path, trees: Trees, given: Mapping[str, str]) -> Artefa
     if trees.features < 1:
         raise InvalidModelError(f"{path} has no features, so there is nothing to serve", hint="train and save it again")
     parameters, reasons = _parameters(trees, given)
-    probabilities = parameters.get("predict_proba") == "true"
-    size = trees.classes if probabilities else 1
+    classifies, probabilities = (parameters.get(name) == "true" for name in ("is_classifier", "predict_proba"))
+    size = _output_size(trees, classifies=classifies, probabilities=probabilities)
     facts = {
         "features": trees.features,
         "classes": trees.classes or None,
@@ -69,7 +69,7 @@ def describe_trees(path: Path, trees: Trees, given: Mapping[str, str]) -> Artefa
             "output.name": "FIL's own name",
             "input.data_type": "FIL computes in FP32",
             "output.data_type": "FIL computes in FP32",
-            "output.dims": _explain_output(trees, probabilities),
+            "output.dims": _explain_output(trees, size, classifies=classifies),
             "parameters": "read by the FIL backend",
         },
         rows_are_independent="each row passes through the trees by itself",
@@ -78,33 +78,40 @@ def describe_trees(path: Path, trees: Trees, given: Mapping[str, str]) -> Artefa
     )
 
 
+def _output_size(trees: Trees, *, classifies: bool, probabilities: bool) -> int:
+    """Numbers in each row of the answer."""
+    if classifies:
+        return max(trees.classes, 2) if probabilities else 1
+    return trees.classes if trees.classes > 2 else 1
+
+
 def _parameters(trees: Trees, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    classifier = trees.classes > 0
-    derived = {"model_type": (trees.model_type, "what the file is"), "is_classifier": (
-        str(classifier).lower(), f"the objective is {trees.objective}")}  # fmt: skip
-    if classifier:
-        threshold = "a row is of class 1 above it" if trees.classes == 2 else "FIL wants it of every classifier"
+    """All parameters, and the reasons of those that are derived."""
+    for name in ("is_classifier", "output_class", "predict_proba"):
+        if given.get(name, "false") not in ("true", "false"):
+            raise UsageError(f"`parameters={name}={given[name]}` is neither true nor false", hint="write one of them")
+    if given.get("model_type", trees.model_type) != trees.model_type:
+        raise UsageError(
+            f"`parameters=model_type={given['model_type']}`, but the file says {trees.model_type}", hint="leave it out"
+        )
+    classifies = given.get("is_classifier", given.get("output_class", str(trees.classes > 0).lower()))
+    if given.get("predict_proba") == "true" and classifies == "false":
+        raise UsageError("`parameters=predict_proba=true`, but a regressor has no classes", hint="leave it out")
+    derived = {"model_type": (trees.model_type, "what the file is")}
+    derived["is_classifier"] = (classifies, f"the objective is {trees.objective}")
+    if classifies == "true":
+        threshold = "FIL wants it of every classifier" if trees.classes > 2 else "a row is of class 1 above it"
         proba = "the objective gives probabilities" if trees.gives_probabilities else "the objective gives classes"
         derived["threshold"] = ("0.5", threshold)
         derived["predict_proba"] = (str(trees.gives_probabilities).lower(), f"{proba}; false returns the class alone")
-    wrong = next((name for name in ("model_type", "is_classifier") if given.get(name, derived[name][0]) !=
-                  derived[name][0]), None)  # fmt: skip
-    if wrong is not None:
-        raise UsageError(
-            f"`parameters={wrong}={given[wrong]}`, but the file says {derived[wrong][0]}", hint="leave it out"
-        )
-    if given.get("predict_proba", "false") not in ("true", "false"):
-        raise UsageError(f"`parameters=predict_proba={given['predict_proba']}` is neither true nor false")
-    if given.get("predict_proba") == "true" and not classifier:
-        raise UsageError("`parameters=predict_proba=true`, but a regressor has no classes", hint="leave it out")
     values = {name: value for name, (value, _reason) in derived.items()} | dict(given)
     reasons = {f"parameters[{name}]": reason for name, (_value, reason) in derived.items() if name not in given}
     return values, reasons
 
 
-def _explain_output(trees: Trees, probabilities: bool) -> str:
-    if probabilities and trees.classes == 2:
+def _explain_output(trees: Trees, size: int, *, classifies: bool) -> str:
+    if size == 2:
         return "the probabilities of class 0 and class 1"
-    if probabilities:
-        return f"a probability for each of the {trees.classes} classes"
-    return "the class" if trees.classes else "the prediction"
+    if size > 2:
+        return f"a number for each of the {trees.classes} classes"
+    return "the class" if classifies else "the prediction"

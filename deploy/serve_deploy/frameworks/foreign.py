@@ -15,16 +15,47 @@ _MOST_BYTES = 1 << 20
 _RUNS_CODE = "a pickle runs whatever code is in it when it is loaded, and no backend of Triton's reads one"
 # What the first class of a pickle says about it, and what its library writes in its place.
 _IN_PLACE = (
-    ("sklearn", "export it to ONNX with skl2onnx, or a forest with treelite.sklearn.import_model(…).serialize(FILE)"),
+    (
+        "sklearn",
+        "load it in a Python file of yours, and name it: serve package load.py:model; or save a forest with"
+        " treelite.sklearn.import_model(…).serialize(FILE)",
+    ),
     ("xgboost", "load it where it was made, and save it with model.save_model('model.ubj')"),
     ("lightgbm", "load it where it was made, and save it with model.booster_.save_model('model.txt')"),
     (
         "torch",
-        "load it where it was made, and save torch.jit.trace(model, example) or export it with torch.onnx.export",
+        "load it in a Python file of yours, and name it: serve package load.py:model; or save"
+        " torch.jit.trace(model, example)",
     ),
     ("catboost", "load it where it was made, and save it with model.save_model('model.onnx', format='onnx')"),
 )
 _TO_ONNX = "load it where it was made, and export it to ONNX"
+
+
+# What other files of tree models begin with, what they are, and what to do in their place.
+_MAGICS = (
+    (
+        b"binf",
+        "XGBoost's old binary format, which tells nothing of the model",
+        "load it with an XGBoost that still reads it, and save it with model.save_model('model.ubj')",
+    ),
+    (
+        b"CBM1",
+        "a CatBoost model, which no backend of Triton's serves",
+        "export it to ONNX: model.save_model('model.onnx', format='onnx')",
+    ),
+)
+
+
+def is_unserved(_path: Path, head: bytes) -> bool:
+    """Whether a file is a model of a format that is known, and not served."""
+    return any(head.startswith(magic) for magic, _what, _hint in _MAGICS)
+
+
+def refuse_unserved(path: Path, head: bytes) -> NoReturn:
+    """InvalidModelError with what the file is."""
+    what, hint = next((what, hint) for magic, what, hint in _MAGICS if head.startswith(magic))
+    raise InvalidModelError(f"{path} is {what}", hint=hint)
 
 
 def is_pickle(head: bytes) -> bool:

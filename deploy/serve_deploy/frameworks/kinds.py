@@ -44,14 +44,18 @@ def find_kind(path: Path) -> Kind | None:
     return None if path.is_dir() or not path.is_file() else _by_suffix(path)
 
 
-def read_artefact(path: Path, parameters: Parameters) -> Artefact:
-    """Read a model file or folder of any framework but ONNX; InvalidModelError where it is none, or not whole."""
+def read_artefact(path: Path, parameters: Parameters, *, any_name: bool = False) -> Artefact:
+    """Read a model file or folder of any framework but ONNX; InvalidModelError where it is none, or not whole.
+
+    With `any_name` its suffix may be that of something else.
+    """
     kind = find_kind(path)
     if kind is None:
         raise InvalidModelError(f"{path} is of no framework that serve knows", hint="export the model to ONNX")
     if not path.is_dir():
         _require_content(path, kind)
-        _require_suffix(path, kind)
+        if not any_name:
+            _require_suffix(path, kind)
     return kind.read(path, parameters)
 
 
@@ -142,8 +146,12 @@ def _refuse_pickle(path: Path, _parameters: Parameters) -> Artefact:
     foreign.refuse_pickle(path, read_head(path, 1 << 20))
 
 
+def _refuse_unserved(path: Path, _parameters: Parameters) -> Artefact:
+    foreign.refuse_unserved(path, read_head(path))
+
+
 def _match(pattern: bytes) -> Callable[[Path, bytes], bool]:
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.DOTALL)
     return lambda _path, head: compiled.match(head) is not None
 
 
@@ -157,6 +165,7 @@ _KINDS = (
     Kind("XGBoost's JSON", (".json",), _match(rb'\s*\{\s*"(learner|version|Config|Model)"'), read_xgboost_json),
     Kind("XGBoost's UBJSON", (".ubj",), _match(rb"\{(L.{7}|l.{3}|I.|[iU]).(learner|version|Config|Model)"),
          read_xgboost_ubj),
+    Kind("a model of trees", (), foreign.is_unserved, _refuse_unserved, is_served=False),
     Kind("a LightGBM model", (".txt",), _match(rb"tree\r?\nversion="), read_lightgbm),
     Kind("a Treelite checkpoint", (".tl",), lambda _path, head: looks_like_treelite(head), read_treelite),
     Kind("a pickle", (".pkl", ".pickle", ".joblib"), lambda _path, head: foreign.is_pickle(head), _refuse_pickle,

@@ -15,7 +15,7 @@ from serve_deploy.frameworks.fil import Trees, describe_trees
 # Names of features stand in one line; a longer one is no line of a model.
 _LONGEST_LINE = 64 << 20
 _MULTICLASS = ("multiclass", "multiclassova")
-_BINARY = ("binary", "cross_entropy")
+_BINARY = ("binary", "cross_entropy", "cross_entropy_lambda")
 
 
 def read_lightgbm(path: Path, parameters: Mapping[str, str]) -> Artefact:

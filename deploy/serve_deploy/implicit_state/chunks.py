@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, permutations, product
+from itertools import islice, pairwise, permutations
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from serve_deploy.tensors.closeness import COMPUTED_ELSEWHERE, are_close
 from serve_deploy.tensors.types import TensorSpec
 
 STEPS = 50
-_MOST_MAPPINGS = 24
+_SHORT = 4
+_SMALL_GROUP, _MOST_MAPPINGS = 4, 32
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Recording:
 
     steps: Sequence[Arrays]
     whole: Arrays
+
+
+# A recording of so many steps.
+MakeRecording = Callable[[int], Recording]
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def find_time_axes(
     yield from groups.values()
 
 
-def record(samples: Sequence[Arrays], axes: Mapping[str, int], count: int = STEPS) -> Recording:
+def record(samples: Sequence[Arrays], axes: Mapping[str, int], count: int) -> Recording:
     """A sequence of samples, joined along time; what has no time is that of the first sample."""
     chosen = [samples[index % len(samples)] for index in range(count)]
     steps = [{name: sample[name] if name in axes else samples[0][name] for name in sample} for sample in chosen]
@@ -61,48 +66,59 @@ def record(samples: Sequence[Arrays], axes: Mapping[str, int], count: int = STEP
     return Recording(steps, whole)
 
 
-def find_mapping(run: Run, states: Sequence[State], recordings: Sequence[Recording]) -> CarriedOver | None:
+def find_mapping(run: Run, states: Sequence[State], recorders: Sequence[MakeRecording]) -> CarriedOver | None:
     """The mapping that runs prove, the given one first; None where the model has no time axis, or runs do not tell.
 
-    A mapping is proven where the sequence in pieces ends as in one go, and does not where a state is lost, nor where
-    two states that could be taken for each other are.
+    A mapping is proven where a sequence in 50 pieces ends as in one go, and a short one does not with any of the other
+    mappings, nor where the states are lost.
     """
-    for recording in recordings:
+    for make in recorders:
         try:
-            wanted = run({**recording.whole, **{state.input: state.first for state in states}})
+            own = _find_fitting(run, states, _in_one_go(run, states, make(_SHORT)))
+            if own is not None and _ends_alike(run, own, _in_one_go(run, states, make(STEPS))):
+                return CarriedOver({state.input: state.output for state in own}, STEPS)
         except InvalidModelError:
             continue
-        fitting = [own for own in _mappings(states) if _ends_alike(run, own, recording, wanted)]
-        if len(fitting) == 1 and not _ends_alike(run, fitting[0], recording, wanted, forget=True):
-            return CarriedOver({state.input: state.output for state in fitting[0]}, len(recording.steps))
     return None
+
+
+def _in_one_go(run: Run, states: Sequence[State], recording: Recording) -> tuple[Recording, Arrays]:
+    """The recording, and what the model answers to the whole of it."""
+    return recording, run({**recording.whole, **{state.input: state.first for state in states}})
+
+
+def _find_fitting(run: Run, states: Sequence[State], short: tuple[Recording, Arrays]) -> Sequence[State] | None:
+    fitting = [own for own in _mappings(states) if _ends_alike(run, own, short)]
+    if len(fitting) != 1 or _ends_alike(run, fitting[0], short, forget=True):
+        return None
+    return fitting[0]
 
 
 def _mappings(states: Sequence[State]) -> Iterator[tuple[State, ...]]:
     """The states as they are, then with outputs exchanged between those of one type and shape."""
-    groups: dict[object, list[State]] = defaultdict(list)
-    for state in states:
-        groups[state.data_type, state.shape].append(state)
-    exchanged = ([list(order) for order in permutations(group)] for group in groups.values())
-    for orders in islice(product(*exchanged), _MOST_MAPPINGS):
-        outputs = {
-            state.input: other.output
-            for group, order in zip(groups.values(), orders, strict=True)
-            for state, other in zip(group, order, strict=True)
-        }
-        yield tuple(replace(state, output=outputs[state.input]) for state in states)
+    yield tuple(states)
+    groups: dict[object, list[int]] = defaultdict(list)
+    for index, state in enumerate(states):
+        groups[state.data_type, state.shape].append(index)
+    for order in islice(_exchanges(list(groups.values())), _MOST_MAPPINGS):
+        yield tuple(replace(state, output=states[order.get(index, index)].output) for index, state in enumerate(states))
 
 
-def _ends_alike(
-    run: Run, states: Sequence[State], recording: Recording, wanted: Arrays, *, forget: bool = False
-) -> bool:
+def _exchanges(groups: Sequence[Sequence[int]]) -> Iterator[dict[int, int]]:
+    """Every other order of a small group; of a large one, each neighbour exchanged with the next."""
+    for group in groups:
+        if len(group) <= _SMALL_GROUP:
+            yield from (dict(zip(group, order, strict=True)) for order in islice(permutations(group), 1, None))
+        else:
+            yield from ({one: other, other: one} for one, other in pairwise(group))
+
+
+def _ends_alike(run: Run, states: Sequence[State], recorded: tuple[Recording, Arrays], *, forget: bool = False) -> bool:
     """Whether the last states and all outputs of the pieces are those of the whole; `forget` loses every state."""
+    recording, wanted = recorded
+    pieces = [[step] for step in recording.steps] if forget else [recording.steps]
     try:
-        steps = [
-            outputs
-            for piece in (([step] for step in recording.steps) if forget else [recording.steps])
-            for outputs in unroll(run, states, piece)
-        ]
+        steps = [outputs for piece in pieces for outputs in unroll(run, states, piece)]
     except InvalidModelError:
         return False
     carried = {state.output for state in states}

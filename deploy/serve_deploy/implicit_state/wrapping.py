@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,16 +94,6 @@ def wrap_states(proto: ModelProto, states: Sequence[State], *, batch_first: bool
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     return tuple(served)
-
-
-def fix_inputs(proto: ModelProto, values: Mapping[str, Array]) -> None:
-    """Turn inputs into constants, in place."""
-    from onnx import numpy_helper
-
-    kept = [value for value in proto.graph.input if value.name not in values]
-    del proto.graph.input[:]
-    proto.graph.input.extend(kept)
-    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in values.items())
 
 
 def _all_names(proto: ModelProto) -> set[str]:

@@ -12,6 +12,7 @@ from serve_deploy.model_config.ensemble_graph import (
     check_ensemble_streams,
     order_steps,
 )
+from serve_deploy.model_config.ensemble_requests import check_ensemble_requests
 from serve_deploy.model_config.problem import Problem, did_you_mean
 
 
@@ -102,6 +103,7 @@ def check_ensemble_members(
         if member.input and member.output and step.model_name != name:
             yield from _check_batch(config, step.model_name, member)
             yield from _check_mapping(where, step, member, tensors)
+    yield from check_ensemble_requests(config, models)
     yield from check_ensemble_cycle(name, config, models)
     yield from check_ensemble_streams(config, models)
 

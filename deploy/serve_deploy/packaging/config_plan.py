@@ -19,6 +19,7 @@ from serve_deploy.model_config import (
     format_config,
 )
 from serve_deploy.model_config.optimization import with_shape_profile
+from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.heritage import Heritage
@@ -151,7 +152,10 @@ def _describe_changes(plan: ConfigPlan, heritage: Heritage) -> Iterator[str]:
 def _join(version: int, findings: Findings, newer: ModelFolder) -> ConfigPlan:
     """The configuration that is there, with its files; DestinationError where the older version does not fit it."""
     newest = max(newer.versions)
-    for problem in check_against_model(newer.config, findings.signature):
+    for problem in (
+        *check_against_model(newer.config, findings.signature),
+        *compare_states(newer.config, findings.signature),
+    ):
         raise DestinationError(
             f"version {version} does not fit the configuration of version {newest}, which all versions share: "
             f"{problem.field}: {problem.message}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
@@ -12,6 +13,7 @@ from serve_deploy.model_config.build import require_batch_axis
 from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.progress import Progress
+from serve_deploy.python_models.adapter.serve_calling import BadResultError
 from serve_deploy.python_models.config import on_python
 from serve_deploy.python_models.model import PythonModel
 from serve_deploy.tensors.types import ModelSignature
@@ -52,8 +54,8 @@ class _AsItIs(_WithAllInputs):
 def analyse_function(model: PythonModel, options: PackageOptions, progress: Progress) -> Findings:
     """Find inputs, and prove that the rows of a batch stay apart, as the function's types say they do.
 
-    InvalidModelError where they do not, or where the function raises on what the user gave; VerificationError where it
-    accepts nothing.
+    InvalidModelError where they do not, where the function raises on what the user gave, or where it returns something
+    else than it says; VerificationError where it accepts nothing.
     """
     batch = model.max_batch_size if options.max_batch_size is None else options.max_batch_size
     if batch and not model.max_batch_size:
@@ -62,13 +64,17 @@ def analyse_function(model: PythonModel, options: PackageOptions, progress: Prog
             f'`max_batch_size={batch}`: the tensors of {model.source} do not begin with "batch"',
             hint="write it first in each of them, or leave the option out",
         )
-    backend = on_python(options.config).backend
+    backend = replace(on_python(options.config).backend, parameters=options.framework.named_parameters)
     if not options.runs_model:
         return Findings(signature=model.signature, batching=_believe(model, batch), backend=backend)
     progress(f"finding inputs that {model.source} accepts")
-    samples, attempts = _find_samples(model, options)
-    progress(f"proving whether {model.source} batches")
-    proof = _prove(model, samples, batch).model_copy(update={"attempts": attempts})
+    strict = replace(model, run=partial(_run_strictly, model))
+    try:
+        samples, attempts = _find_samples(strict, options)
+        progress(f"proving whether {model.source} batches")
+        proof = _prove(strict, samples, batch).model_copy(update={"attempts": attempts})
+    except _WrongResult as wrong:
+        raise wrong.error from wrong.error.__cause__
     return Findings(
         signature=model.signature,
         batching=proof,
@@ -76,6 +82,23 @@ def analyse_function(model: PythonModel, options: PackageOptions, progress: Prog
         samples_are_generated=options.samples is None,
         backend=backend,
     )
+
+
+class _WrongResult(Exception):
+    """A result that no other input would make right: neither the search nor the proof goes on after it."""
+
+    def __init__(self, error: InvalidModelError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _run_strictly(model: PythonModel, arrays: Arrays) -> Arrays:
+    try:
+        return model.run(arrays)
+    except InvalidModelError as error:
+        if isinstance(error.__cause__, BadResultError):
+            raise _WrongResult(error) from error
+        raise
 
 
 def _believe(model: PythonModel, batch: int) -> BatchingProof:

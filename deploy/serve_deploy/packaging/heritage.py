@@ -74,4 +74,6 @@ def _join(options: PackageOptions, given: Settings, newer: ModelFolder) -> Packa
             hint=f"leave it out, or package version {newest} with it",
         )
     release = options.release or (manifest.triton_release if manifest else None)
-    return replace(options, max_batch_size=newer.max_batch_size, release=release)
+    # The state that Triton keeps is part of the shared configuration.
+    kept = {name: value for name, value in (manifest.settings if manifest else {}).items() if name == "stateful"}
+    return replace(apply_settings(options, kept), max_batch_size=newer.max_batch_size, release=release)

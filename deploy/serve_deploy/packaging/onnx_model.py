@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from serve_deploy.errors import InvalidModelError, ServeError, UsageError
-from serve_deploy.manifest import Manifest, Verification
+from serve_deploy.errors import InvalidModelError, ServeError
+from serve_deploy.manifest import Export, Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
-from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.heritage import inherit
 from serve_deploy.packaging.named_configs import plan_named
 from serve_deploy.packaging.options import PackageOptions
@@ -36,14 +35,16 @@ from serve_deploy.repository.model_repository import (
 )
 
 
-def package_onnx_model(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
-    """Package one ONNX file; on any error, and on Ctrl-C, the repository is as it was before."""
+def package_onnx_model(
+    source: Path, name: str, options: PackageOptions, progress: Progress, *, export: Export | None = None
+) -> PackagedModel:
+    """Package one ONNX file; on any error, and on Ctrl-C, the repository is as it was before.
+
+    `export` says what the file was made from.
+    """
     from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
-    if options.framework != FrameworkOptions():
-        named = "signature" if options.framework.signature else "parameters"
-        raise UsageError(f"`{named}` is for other frameworks: {source} is ONNX", hint="leave it out")
     destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
@@ -59,6 +60,8 @@ def package_onnx_model(source: Path, name: str, options: PackageOptions, progres
             plan = plan_config(name, analysis, options, heritage, naming)
             require_same_tensors(plan.config, version, existing, force=options.force)
             manifest = describe_package(opened.model, version, analysis, plan, release, servable)
+            if export is not None:
+                manifest = manifest.model_copy(update={"export": export, "source_name": export.source})
             if folder is not None:
                 progress(f"writing {name}")
                 manifest = _write(folder, analysis, plan, manifest, options, progress)

@@ -9,7 +9,9 @@ from pathlib import Path
 from serve_deploy.errors import Interrupted, ServeError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
+from serve_deploy.packaging.exported_model import find_python_object, package_exported_model
 from serve_deploy.packaging.framework_model import package_framework_model
+from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
@@ -52,6 +54,11 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
+    if options.sequences.stateful and packager is not package_onnx_model:
+        raise UsageError("`stateful` is for ONNX models", hint="leave it out")
+    if options.framework != FrameworkOptions() and packager is not package_framework_model:
+        name = "signature" if options.framework.signature else "parameters"
+        raise UsageError(f"`{name}` is for files of other frameworks, and {source} is none", hint="leave it out")
     return packager(source, _choose_name(source, options), options, progress)
 
 
@@ -70,6 +77,7 @@ def _is_anything(_source: Path, _options: PackageOptions) -> bool:
 # The first that takes a source packages it.
 _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
     (_is_language_model, package_language_model),
+    (lambda source, options: find_python_object(source, options) is not None, package_exported_model),
     (is_function_file, package_python_function),
     (_is_of_another_framework, package_framework_model),
     (_is_anything, package_onnx_model),
@@ -79,6 +87,8 @@ _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
 def _choose_name(source: Path, options: PackageOptions) -> str:
     if options.name is not None:
         return options.name
+    if (found := find_python_object(source, options)) is not None:
+        return default_model_name(Path(found.file_name))
     if source.name == "saved_model.pb":
         source = source.parent
     # A folder's or a hub ID's name has no ending: the dot in Llama-3.1-8B is one of its own.

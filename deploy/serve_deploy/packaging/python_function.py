@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from serve_deploy.errors import UsageError
 from serve_deploy.manifest import Manifest, Verification
+from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
@@ -28,7 +30,6 @@ from serve_deploy.repository.model_repository import (
     choose_version,
     commit_version,
     digest_files,
-    hash_file,
     require_same_tensors,
     staged_model,
     write_shared,
@@ -38,7 +39,9 @@ from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
 _TRITONS_OWN = re.compile(r"^class\s+TritonPythonModel\b", re.MULTILINE)
-_OF_ONNX = ("fix", "labels")
+_OF_ONNX = ("fix", "labels", "profiles", "engine_cache", "sequences")
+# A packed Python for the function, which the embedded Triton has not: it runs on this one.
+_ENVIRONMENT = "EXECUTION_ENV_PATH"
 
 
 def is_function_file(source: Path, _options: PackageOptions) -> bool:
@@ -54,31 +57,37 @@ def is_function_file(source: Path, _options: PackageOptions) -> bool:
 
 def package_python_function(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
     """Package one function; on any error, and on Ctrl-C, the repository is as it was before."""
-    _require_applicable(options)
     match = _SOURCE.fullmatch(str(source))
     file, function = (Path(match["file"]), match["function"]) if match else (source, None)
+    progress(f"reading {source.name}")
+    return package_python_model(read_function_file(file, function), source, name, options, progress)
+
+
+def package_python_model(
+    model: PythonModel, source: Path, name: str, options: PackageOptions, progress: Progress
+) -> PackagedModel:
+    """Package a function or a standard step that is read already; `source` is what the result says it comes from."""
+    _require_applicable(options)
     destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
     options = heritage.options
     with heritage.explained():
         notes = () if heritage.newer else check_policy(options.config.version_policy, version, existing)
-        progress(f"reading {source.name}")
-        model = read_function_file(file, function)
         findings = analyse_function(model, options, progress)
         options = replace(options, config=on_python(options.config))
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = _describe(file, version, model, findings, plan, options)
+        manifest = _describe(version, model, findings, plan, options)
         with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")
                 files = {f"{version}/{path.partition('/')[2]}": content for path, content in model.files.items()}
                 write_shared(folder, {**files, **plan.files})
-                verification = _verify(folder, model, findings, options, progress) if options.verify else None
+                verification = _verify(folder, plan, model, findings, options, progress) if options.verify else None
                 manifest = manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
                 manifest = commit_version(folder, destination, existing, manifest)
-    notes += (*plan.notes, *_note_requirements(model))
+    notes += (*plan.notes, *manifest.model_copy(update={"other_versions": ()}).needs)
     return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
 
 
@@ -90,12 +99,13 @@ def _require_applicable(options: PackageOptions) -> None:
         for name in ("optimization", "threads", "parallel_threads")
         if getattr(options.config, name) != getattr(plain.config, name)
     ]
+    given += ["signature"] if options.framework.signature else []
     if given:
         raise UsageError(f"`{given[0]}` has no meaning for a Python function", hint="leave it out")
 
 
 def _describe(
-    file: Path, version: int, model: PythonModel, findings: Findings, plan: ConfigPlan, options: PackageOptions
+    version: int, model: PythonModel, findings: Findings, plan: ConfigPlan, options: PackageOptions
 ) -> Manifest:
     return Manifest(
         tool_version=__version__,
@@ -103,7 +113,7 @@ def _describe(
         version=version,
         triton_release=options.release or DEFAULT_RELEASE,
         source_name=model.source,
-        source_sha256=hash_file(file),
+        source_sha256=_hash_files(model),
         files=(),
         onnx_ir_version=0,
         onnx_opsets={},
@@ -118,10 +128,22 @@ def _describe(
 
 
 def _verify(
-    folder: Path, model: PythonModel, findings: Findings, options: PackageOptions, progress: Progress
+    folder: Path,
+    plan: ConfigPlan,
+    model: PythonModel,
+    findings: Findings,
+    options: PackageOptions,
+    progress: Progress,
 ) -> Verification:
     from serve_deploy.packaging.verification import Subject, verify_model
 
+    left_out: tuple[str, ...] = ()
+    config = type(plan.config)()
+    config.CopyFrom(plan.config)
+    if options.runtime in (None, "embedded") and _ENVIRONMENT in config.parameters:
+        del config.parameters[_ENVIRONMENT]
+        left_out = (_ENVIRONMENT,)
+        write_shared(folder, {CONFIG_NAME: format_config(config, {}).encode()})
     subject = Subject(
         repository=folder.parent,
         name=folder.name,
@@ -135,11 +157,11 @@ def _verify(
     verification = verify_model(subject, runtime=options.runtime, progress=progress)
     for compiled in folder.rglob("__pycache__"):
         shutil.rmtree(compiled)  # Triton's Python wrote it beside the files
-    return verification
+    write_shared(folder, plan.files)
+    return verification.model_copy(update={"left_out": left_out})
 
 
-def _note_requirements(model: PythonModel) -> tuple[str, ...]:
-    if not model.requirements:
-        return ()
-    needs = ", ".join(model.requirements)
-    return (f"Triton's container has Python and numpy only: there it needs {needs}, as its requirements.txt lists",)
+def _hash_files(model: PythonModel) -> str:
+    """The sha256 of all its files: what a function imports from beside it is its source, too."""
+    content = (part for path in sorted(model.files) for part in (path.encode(), b"\0", model.files[path]))
+    return hashlib.sha256(b"".join(content)).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.manifest import MANIFEST_NAME, Manifest
+from serve_deploy.manifest import MANIFEST_NAME, PROFILE_SETTINGS, Manifest
 from serve_deploy.model_config import ConfigOptions
 from serve_deploy.packaging.framework_options import BackendParameter, FrameworkOptions
 from serve_deploy.packaging.options import PackageOptions
@@ -22,9 +22,9 @@ Settings = dict[str, Any]
 # These follow from the model.
 _DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes", "sequences"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
-_OWN = ("release", "max_batch_size", "profiles", "engine_cache")
+_OWN = ("release", "max_batch_size", "profiles", PROFILE_SETTINGS, "engine_cache")
 _KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences", "signature", "parameters"}
-_POLICY, _SEQUENCES = "queue_policy", "sequences"
+_POLICY, _STATEFUL = "queue_policy", "stateful"
 # Which options set a field of the configuration.
 _SETTERS = {
     "max_batch_size": ("max_batch_size",),
@@ -38,7 +38,7 @@ _SETTERS = {
         "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering", "queue_policy", "priority_levels",
         "default_priority_level",
     ),
-    "sequence_batching": ("sequences", "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering"),
+    "sequence_batching": ("stateful", "max_queue_delay_us", "preferred_batch_sizes", "preserve_ordering"),
     "response_cache": ("response_cache",),
     "model_warmup": ("warmup",),
 }  # fmt: skip
@@ -52,6 +52,7 @@ def given_settings(options: PackageOptions) -> Settings:
         "release": options.release,
         "max_batch_size": options.max_batch_size,
         "profiles": None if options.profiles is None else list(options.profiles),
+        PROFILE_SETTINGS: {name: dict(each) for name, each in options.profile_settings.items()} or None,
         "engine_cache": cache if cache != str(PackageOptions.engine_cache) else None,
         "signature": options.framework.signature,
         "parameters": options.framework.named_parameters or None,
@@ -72,7 +73,7 @@ def _given_sequences(options: PackageOptions) -> Settings:
     given = _stateful_options().dump_python(
         options.sequences, mode="json", exclude_defaults=True, exclude={"initial_state"}
     )
-    return {_SEQUENCES: given}
+    return {_STATEFUL: given}
 
 
 def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Settings:
@@ -82,17 +83,27 @@ def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Setting
     given = given_settings(options)
     kept = {name: value for name, value in manifest.settings.items() if name in _KNOWN and name not in given}
     # The parts of these are options of their own.
-    for name in (_POLICY, _SEQUENCES):
-        if before := manifest.settings.get(name):
-            kept[name] = {**before, **given.get(name, {})}
+    for name in (_POLICY, _STATEFUL):
+        before, now = manifest.settings.get(name), given.get(name, {})
+        if before and {**before, **now} != now:
+            kept[name] = {**before, **now}
+    if of_profiles := kept.get(PROFILE_SETTINGS):
+        kept[PROFILE_SETTINGS] = _kept_of_profiles(of_profiles, given)
     return kept
+
+
+def _kept_of_profiles(settings: Mapping[str, Settings], given: Settings) -> dict[str, Settings]:
+    """What single profiles were set to, but for what is given now for all of them."""
+    return {
+        profile: {name: value for name, value in own.items() if name not in given} for profile, own in settings.items()
+    }
 
 
 def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
     """The options with what is kept; InvalidModelError where the manifest was changed to something else."""
     try:
         before = _config_options().validate_python({k: v for k, v in kept.items() if k in _CONFIG})
-        sequences = _stateful_options().validate_python(kept.get(_SEQUENCES, {}))
+        sequences = _stateful_options().validate_python(kept.get(_STATEFUL, {}))
     except ValidationError as error:
         raise InvalidModelError(
             f"{MANIFEST_NAME}: `settings` cannot be read: {say_plainly(error.errors()[0]['msg'])}",
@@ -100,9 +111,10 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
         ) from error
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
     own: dict[str, Any] = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
-    own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
-    if _SEQUENCES in kept:
-        own[_SEQUENCES] = replace(sequences, initial_state=options.sequences.initial_state)
+    made = (("profiles", tuple), (PROFILE_SETTINGS, dict), ("engine_cache", Path))
+    own |= {name: make(kept[name]) for name, make in made if name in kept}
+    if _STATEFUL in kept:
+        own["sequences"] = replace(sequences, initial_state=options.sequences.initial_state)
     return replace(options, config=config, framework=_apply_framework(options.framework, kept), **own)
 
 
@@ -113,6 +125,13 @@ def _apply_framework(framework: FrameworkOptions, kept: Settings) -> FrameworkOp
         parameters = tuple(BackendParameter(*item) for item in kept["parameters"].items())
         framework = replace(framework, parameters=parameters)
     return framework
+
+
+def with_profile_settings(config: ConfigOptions, settings: Mapping[str, Any]) -> ConfigOptions:
+    """The options with what was set for one profile alone."""
+    known = {name: value for name, value in settings.items() if name in _CONFIG}
+    own = _config_options().validate_python(known)
+    return replace(config, **{name: getattr(own, name) for name in known})
 
 
 @cache

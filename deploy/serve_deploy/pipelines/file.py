@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,6 @@ StepKind = Literal["model", "function", "standard"]
 _KINDS: tuple[StepKind, ...] = ("model", "function", "standard")
 _STEP_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _COMMON = ("name", "inputs")
-# What a step may set of the model file that it packages; the rest is for serve package.
-PACKAGE_SETTINGS = ("samples", "max_batch_size", "fix", "labels")
 _EXAMPLE = "write it as `classifier: {model: resnet18.onnx}`"
 
 
@@ -81,8 +79,8 @@ def _read_step(name: Any, values: Any) -> StepText:
     kind = kinds[0]
     settings = {key: value for key, value in values.items() if key not in (*_COMMON, kind)}
     if kind != "standard":
-        known = (*_COMMON, kind, *(PACKAGE_SETTINGS if kind == "model" else ()))
-        _refuse_unknown(values, known, f"{where}: ")
+        _refuse_unknown(values, (*_COMMON, kind, *(_PACKAGING if kind == "model" else ())), f"{where}: ")
+        settings = {key: _PACKAGING[key](value, f"{where}: {key}") for key, value in settings.items()}
     source = _text(values[kind], f"{where}: {kind}")
     if not source:
         raise UsageError(f"{where}: {kind} is empty", hint=_EXAMPLE)
@@ -125,7 +123,7 @@ def _read_references(values: Any, where: str) -> Mapping[str, str]:
 
 
 def _read_size(value: Any, where: str) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31):
         return value
     raise UsageError(f"{where}: {value!s} is not a batch size", hint="give a whole number; 0 is no batching")
 
@@ -136,13 +134,25 @@ def _text(value: Any, where: str) -> str | None:
     raise UsageError(f"{where}: {value!s} is not text", hint="put it in quotes")
 
 
+def _yes_or_no(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UsageError(f"{where}: {value!s} is neither true nor false", hint="write true or false")
+
+
+# What a step may set of the model file that it packages; the rest is for serve package.
+_PACKAGING: Mapping[str, Callable[[Any, str], Any]] = {
+    "samples": _text, "max_batch_size": _read_size, "fix": _yes_or_no, "labels": _text,
+}  # fmt: skip
+
+
 def _mapping(value: Any, where: str, hint: str) -> Mapping[Any, Any]:
     if isinstance(value, Mapping):
         return value
     raise UsageError(f"{where} is empty" if value is None else f"{where} is not a mapping of keys to values", hint=hint)
 
 
-def _refuse_unknown(values: Iterable[Any], known: tuple[str, ...], where: str) -> None:
+def _refuse_unknown(values: Iterable[Any], known: Sequence[str], where: str) -> None:
     for key in values:
         if key not in known:
             hint = did_you_mean(str(key), known) or f"it may have: {', '.join(known)}"

@@ -29,8 +29,6 @@ class Step:
     max_batch_size: int
     given: Mapping[str, str] = field(default_factory=dict)
     batching: BatchingProof | None = None
-    is_decoupled: bool = False
-    keeps_sequences: bool = False
 
     def output(self, name: str) -> TensorSpec | None:
         """The output of that name, if there is one."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from serve_deploy.errors import ServeError
-from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, BatchingProof, Manifest
-from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.pipelines.file import StepText
@@ -18,11 +16,11 @@ from serve_deploy.pipelines.members import Member, read_member, with_step
 from serve_deploy.pipelines.reference import run_as_served
 from serve_deploy.progress import Progress
 from serve_deploy.python_models.model import PythonModel
-from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import read_model_folder
-from serve_deploy.repository.model_repository import digest_files, write_shared
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
-from serve_deploy.version import __version__
+
+# Of a model whose largest batch is not known yet: that of no other step is above it.
+_ANY_BATCH = 2**31 - 1
 
 
 def look_ahead(text: StepText, source: Path, name: str) -> Step | None:
@@ -35,85 +33,55 @@ def look_ahead(text: StepText, source: Path, name: str) -> Step | None:
         signature = open_model(source, prepack=False).signature
     except ServeError:
         return None  # said when it is packaged
-    batches = not signature.batch_obstacle and text.settings.get("max_batch_size") != 0
+    largest = text.settings.get("max_batch_size", _ANY_BATCH) if not signature.batch_obstacle else 0
     inputs, outputs = (
-        tuple(_as_clients_see(spec, batches=batches) for spec in specs)
+        tuple(_as_clients_see(spec, batches=largest > 0) for spec in specs)
         for specs in (signature.inputs, signature.outputs)
     )
-    return Step(text.name, name, text.source, ModelSignature(inputs, outputs), int(batches), text.inputs)
+    return Step(text.name, name, text.source, ModelSignature(inputs, outputs), largest, text.inputs)
 
 
 def _as_clients_see(spec: TensorSpec, *, batches: bool) -> TensorSpec:
     return replace(spec, shape=spec.shape if len(spec.shape) > int(batches) else (*spec.shape, 1))
 
 
-def package_step(text: StepText, source: Path, options: PackageOptions, file: Path, progress: Progress) -> Member:
-    """Package a step's model file into the repository of the options, which is a staging folder of this run.
+def package_step(step: StepText, source: Path | PythonModel, options: PackageOptions, progress: Progress) -> Member:
+    """Package a step's model file or Python model into the repository of the options, a staging folder of this run.
 
     Packaging locks the folder that it writes to, and the staging folder is locked already: it gets one below.
     """
     from serve_deploy.packaging.package import package_model
+    from serve_deploy.packaging.python_function import package_python_model
 
-    given: dict[str, Any] = dict(text.settings)
+    below = replace(options, repository=options.repository / ".packaging")
+    name = str(options.name)
+    try:
+        if isinstance(source, PythonModel):
+            packaged = package_python_model(source, Path(source.source), name, below, progress)
+        else:
+            packaged = package_model(source, below, progress=progress)
+    except ServeError as error:
+        raise with_step(error, step.name) from error
+    packaged.folder.rename(options.repository / name)
+    below.repository.rmdir()
+    folder = read_model_folder(options.repository / name)
+    made_from = source.source if isinstance(source, PythonModel) else step.source
+    member = read_member(step, folder, made_from, is_new=True)
+    if isinstance(source, PythonModel):
+        run = run_as_served(folder.config, source.run, is_onnx=False)
+        member = replace(member, run=run, why="", doubt=source.doubt)
+    return replace(member, notes=tuple(f"step '{step.name}': {note}" for note in packaged.notes))
+
+
+def with_settings(options: PackageOptions, settings: Mapping[str, Any], beside: Path) -> PackageOptions:
+    """The options with what a step sets; files stand beside the pipeline file."""
+    given = dict(settings)
     if given.get("samples"):
-        given["samples"] = file.parent / str(given["samples"])
+        given["samples"] = beside / str(given["samples"])
     if given.get("labels"):
         output, separator, name = str(given["labels"]).rpartition("=")
-        given["labels"] = f"{output}{separator}{file.parent / name}"
-    try:
-        below = options.repository / ".packaging"
-        packaged = package_model(source, replace(options, repository=below, **given), progress=progress)
-    except ServeError as error:
-        raise with_step(error, text.name) from error
-    packaged.folder.rename(options.repository / packaged.name)
-    below.rmdir()
-    folder = read_model_folder(options.repository / packaged.name)
-    member = read_member(text, folder, text.source, is_new=True)
-    return replace(member, notes=tuple(f"step '{text.name}': {note}" for note in packaged.notes))
-
-
-def write_python_step(text: StepText, model: PythonModel, options: PackageOptions) -> Member:
-    """Write a step's Python model into the repository of the options, which is a staging one."""
-    from serve_deploy.python_models.config import build_python_config, explain_python_config
-    from serve_deploy.samples.files import encode_samples
-
-    name = options.name or text.name
-    config = build_python_config(name, model)
-    batching = BatchingProof(
-        verdict="undecided",
-        max_batch_size=model.max_batch_size,
-        evidence=f"{model.source} says by its types that it takes rows"
-        if model.max_batch_size
-        else "one row by its types",
-    )
-    files = {
-        CONFIG_NAME: format_config(config, explain_python_config(config, model, batching)).encode(),
-        **model.files,
-        **({SAMPLES_NAME: encode_samples(model.samples)} if model.samples else {}),
-    }
-    folder = options.repository / name
-    folder.mkdir()
-    write_shared(folder, files)
-    manifest = Manifest(
-        tool_version=__version__,
-        name=name,
-        version=1,
-        triton_release=options.release or DEFAULT_RELEASE,
-        source_name=model.source,
-        source_sha256=hashlib.sha256(b"".join(model.files[path] for path in sorted(model.files))).hexdigest(),
-        files=digest_files(folder),
-        onnx_ir_version=0,
-        onnx_opsets={},
-        inputs=client_tensors(config, "input"),
-        outputs=client_tensors(config, "output"),
-        batching=batching,
-        samples=len(model.samples),
-    )
-    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    member = read_member(text, read_model_folder(folder), model.source, is_new=True)
-    return replace(
-        member, run=run_as_served(config, model.run, is_onnx=False), why="", samples=tuple(map(dict, model.samples))
-    )
+        given["labels"] = f"{output}{separator}{beside / name}"
+    return replace(options, **given)
 
 
 def make_python_model(text: StepText, file: Path) -> PythonModel:
@@ -136,4 +104,5 @@ def foresee(text: StepText, model: PythonModel, name: str) -> Step:
 
     config = build_python_config(name, model)
     signature = ModelSignature(client_tensors(config, "input"), client_tensors(config, "output"))
-    return Step(text.name, name, model.source, signature, model.max_batch_size, text.inputs)
+    largest = _ANY_BATCH if model.max_batch_size else 0
+    return Step(text.name, name, model.source, signature, largest, text.inputs)

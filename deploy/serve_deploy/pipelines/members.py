@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,24 +11,24 @@ from serve_deploy.errors import InvalidModelError, ServeError, UsageError
 from serve_deploy.manifest import Manifest
 from serve_deploy.model_config import is_ensemble
 from serve_deploy.model_config.client_tensors import client_tensors
-from serve_deploy.model_config.ensemble_graph import is_decoupled
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
-from serve_deploy.pipelines.reference import run_as_served, run_ensemble
+from serve_deploy.pipelines.reference import own_shape, run_as_served, run_ensemble
+from serve_deploy.python_models.model import no_doubt
 from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
     from serve_deploy.pipelines.reference import Run
-    from serve_deploy.samples.files import Samples
+    from serve_deploy.samples.files import Array, Samples
 
 
 @dataclass(frozen=True)
 class Member:
     """A step with its model in a repository: `run` is None where the model cannot be run here, and `why` says why.
 
-    `run` takes and returns arrays as the model's clients see them.
+    `run` takes and returns arrays as the model's clients see them; `doubt` says what looks wrong about its inputs.
     """
 
     step: Step
@@ -37,6 +38,7 @@ class Member:
     why: str = ""
     samples: Samples = ()
     notes: tuple[str, ...] = ()
+    doubt: Callable[[Sequence[Mapping[str, Array]]], str] = no_doubt
 
     @property
     def manifest(self) -> Manifest | None:
@@ -79,7 +81,6 @@ def read_member(text: StepText, folder: ModelFolder, made_from: str, *, is_new: 
             hint="list them in its config.pbtxt, or package the model with serve package",
         )
     inputs, outputs = client_tensors(config, "input"), client_tensors(config, "output")
-    models = {folder.name: config}
     step = Step(
         name=text.name,
         model=folder.name,
@@ -88,8 +89,6 @@ def read_member(text: StepText, folder: ModelFolder, made_from: str, *, is_new: 
         max_batch_size=folder.max_batch_size,
         given=text.inputs,
         batching=folder.manifest.batching if folder.manifest else None,
-        is_decoupled=is_decoupled(folder.name, models),
-        keeps_sequences=config.HasField("sequence_batching"),
     )
     run, why = find_run(folder)
     return Member(step, folder, is_new, run, why, _read_samples(folder))
@@ -104,8 +103,27 @@ def find_run(folder: ModelFolder) -> tuple[Run | None, str]:
 
         file = folder.onnx_files[-1]
         return run_as_served(folder.config, open_model(file).run, is_onnx=True), ""
+    if run := _open_function(folder):
+        return run_as_served(folder.config, run, is_onnx=False), ""
     backend = folder.config.backend or folder.config.platform or "an unknown backend"
     return None, f"{folder.name} runs in Triton alone ({backend})"
+
+
+def _open_function(folder: ModelFolder) -> Run | None:
+    """The function of a Python model that serve wrote, in the shapes that the model itself sees."""
+    from serve_deploy.python_models.written_function import open_function
+
+    if folder.config.backend != "python" or not folder.served_versions:
+        return None
+    inputs, outputs = (
+        tuple(replace(spec, shape=own_shape(spec.shape, tensor, folder.max_batch_size)) for spec, tensor in pairs)
+        for pairs in (
+            zip(client_tensors(folder.config, kind), getattr(folder.config, kind), strict=True)
+            for kind in ("input", "output")
+        )
+    )
+    version = folder.path / str(folder.served_versions[-1])
+    return open_function(version, ModelSignature(inputs, outputs), batched=folder.max_batch_size > 0)
 
 
 def _find_ensemble_run(folder: ModelFolder) -> tuple[Run | None, str]:

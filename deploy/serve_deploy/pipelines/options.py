@@ -12,14 +12,7 @@ from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.triton.options import RuntimeName
 
 _PIPELINE, _VERIFICATION = "Pipeline", "Verification"
-GRAPH_SUFFIXES = (".mmd", ".svg")
-
-
-def _read_graph(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in GRAPH_SUFFIXES:
-        raise UsageError(f"`graph={text}`: its ending says no format", hint="end it with .mmd (Mermaid) or .svg")
-    return path
+_GRAPH_SUFFIXES = (".mmd", ".svg")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +40,6 @@ class PipelineOptions:
             "Draw the pipeline as Mermaid text or as an SVG picture.",
             metavar="FILE.mmd|FILE.svg",
             group=_PIPELINE,
-            read=_read_graph,
         ),
     ] = None
     release: Annotated[
@@ -64,3 +56,9 @@ class PipelineOptions:
     ] = None
     force: Annotated[bool, Option("Replace the ensemble and the members that it brings.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
+
+    def __post_init__(self) -> None:
+        if self.graph is not None and self.graph.suffix not in _GRAPH_SUFFIXES:
+            raise UsageError(
+                f"`graph={self.graph}`: its ending says no format", hint="end it with .mmd (Mermaid) or .svg"
+            )

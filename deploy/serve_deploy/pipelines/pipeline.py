@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from serve_deploy.files.staging import destination_errors, staging_folder
 from serve_deploy.files.temporary import remove_abandoned
-from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, BatchingProof, Manifest, Pipeline, PipelineStep
-from serve_deploy.model_config import CONFIG_NAME, check_config, check_ensemble_members
+from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.pipelines.doubts import find_doubts
+from serve_deploy.pipelines.draft import Draft, describe_pipeline
 from serve_deploy.pipelines.drawing import draw_graph
-from serve_deploy.pipelines.ensemble import build_ensemble_config, format_ensemble_config
 from serve_deploy.pipelines.file import read_pipeline
-from serve_deploy.pipelines.graph import refuse
-from serve_deploy.pipelines.making import package_step, write_python_step
+from serve_deploy.pipelines.making import package_step, with_settings
 from serve_deploy.pipelines.members import Member, read_member
 from serve_deploy.pipelines.options import PipelineOptions
-from serve_deploy.pipelines.plan import Joined, Plan, PlannedStep, join, plan_pipeline
+from serve_deploy.pipelines.plan import Plan, PlannedStep, plan_pipeline
 from serve_deploy.pipelines.reference import run_ensemble
 from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
-from serve_deploy.pipelines.sampling import find_samples
-from serve_deploy.pipelines.verify import Trial, find_obstacle, list_models, verify_pipeline
+from serve_deploy.pipelines.sampling import find_reaching, find_samples, refusal_of
+from serve_deploy.pipelines.verify import Trial, find_obstacle, verify_pipeline
 from serve_deploy.progress import Progress, silent
 from serve_deploy.python_models.model import PythonModel
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
-from serve_deploy.tensors.wire import count_bytes
-from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
-    from serve_deploy.samples.files import Samples
-
-Verdict = Literal["batchable", "not_batchable", "undecided"]
-# git and object stores keep no empty folder, and Triton wants a version.
-_VERSION_FILE = "1/.gitkeep"
+    pass
 
 
 def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> WrittenPipeline:
@@ -50,18 +42,41 @@ def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> Writte
     release = find_release(options.release or DEFAULT_RELEASE).name
     plan = plan_pipeline(text, options)
     with staging_folder(options.repository, beside=True) as staging:
-        members = [_make_member(step, staging, options, progress) for step in plan.steps]
-        draft = _Draft.of(plan, members)
+        members = _make_members(plan, staging, options, progress)
+        draft = Draft.of(plan, members)
         written, moves = _write(draft, staging, release, options, progress)
+        if options.graph:
+            with destination_errors(options.graph):
+                draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
         if not options.dry_run:
             commit_models(moves)
-    if options.graph:
-        with destination_errors(options.graph):
-            draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
     return written
 
 
-def _make_member(step: PlannedStep, staging: Path, options: PipelineOptions, progress: Progress) -> Member:
+def _make_members(plan: Plan, staging: Path, options: PipelineOptions, progress: Progress) -> list[Member]:
+    """In the file's order; functions are made last, since they batch as the models do."""
+    made: dict[str, Member] = {}
+    for step in sorted(plan.steps, key=lambda each: isinstance(each.source, PythonModel)):
+        sizes = [member.step.max_batch_size for member in made.values() if member.step.max_batch_size]
+        batch = plan.text.max_batch_size or (min(sizes) if sizes and isinstance(step.source, PythonModel) else None)
+        made[step.text.name] = _make_member(_with_samples(step, plan, made, options), batch, staging, options, progress)
+    return [made[step.text.name] for step in plan.steps]
+
+
+def _with_samples(step: PlannedStep, plan: Plan, made: Mapping[str, Member], options: PipelineOptions) -> PlannedStep:
+    """A function with what reaches it in the pipeline, where that is known: made-up inputs it may well refuse."""
+    if not isinstance(step.source, PythonModel) or step.source.samples or not plan.joined or not step.foreseen:
+        return step
+    reaching = find_reaching(options.samples, plan.joined, made, step.foreseen)
+    own = {spec.name: len(spec.shape) for spec in step.source.signature.inputs}
+    samples = [{name: array.reshape(array.shape[: own[name]]) for name, array in each.items()} for each in reaching]
+    accepted = tuple(sample for sample in samples if not refusal_of(sample, step.source.run))
+    return replace(step, source=replace(step.source, samples=accepted))
+
+
+def _make_member(
+    step: PlannedStep, batch: int | None, staging: Path, options: PipelineOptions, progress: Progress
+) -> Member:
     if isinstance(step.source, ModelFolder):
         return read_member(step.text, step.source, str(step.source.path), is_new=False)
     package = PackageOptions(
@@ -71,71 +86,25 @@ def _make_member(step: PlannedStep, staging: Path, options: PipelineOptions, pro
         verify=options.verify and not options.dry_run,
         runtime=options.runtime,
     )
-    if isinstance(step.source, PythonModel):
-        progress(f"writing {step.model}")
-        return write_python_step(step.text, step.source, package)
-    return package_step(step.text, step.source, package, options.file, progress)
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """The ensemble as it will be: its configuration, and the labels of its outputs."""
-
-    plan: Plan
-    members: Sequence[Member]
-    joined: Joined
-    labels: Mapping[str, tuple[str, ...]]
-    config: Any
-    text: str
-
-    @classmethod
-    def of(cls, plan: Plan, members: Sequence[Member]) -> _Draft:
-        """Join the members that were made, and check the result by the rules of `serve check`."""
-        steps = [member.step for member in members]
-        joined = join(plan.text, steps)
-        labels = dict(_find_labels(joined, members))
-        files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
-        config = build_ensemble_config(plan.name, joined.wiring, joined.unified, steps, files)
-        models = list_models(members)
-        configs = {name: folder.config for name, folder in models.items()}
-        served = {name: folder.served_versions for name, folder in models.items()}
-        found = (*check_config(config, plan.name), *check_ensemble_members(plan.name, config, configs, served))
-        refuse(plan.text.path, found)
-        return cls(plan, members, joined, labels, config, format_ensemble_config(config, joined.unified, steps))
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """What stands in the ensemble's folder beside its samples."""
-        named = {tensor.label_filename: self.labels.get(tensor.name, ()) for tensor in self.config.output}
-        labels = {file: "".join(f"{each}\n" for each in names).encode() for file, names in named.items() if file}
-        return {CONFIG_NAME: self.text.encode(), _VERSION_FILE: b"", **labels}
-
-
-def _find_labels(joined: Joined, members: Sequence[Member]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    folders = {member.step.name: member.folder for member in members}
-    for name, end in joined.wiring.outputs.items():
-        if names := folders[end.step].labels.get(end.tensor):
-            yield name, names
-
-
-def _label_file(index: int, count: int) -> str:
-    return "labels.txt" if count == 1 else f"labels_{index}.txt"
+    # A size that is given is believed where nothing is verified: no more than needed is given.
+    if not isinstance(step.source, PythonModel) or step.source.max_batch_size not in (0, batch):
+        package = replace(package, max_batch_size=batch)
+    if isinstance(step.source, Path):
+        package = with_settings(package, step.text.settings, options.file.parent)
+    return package_step(step.text, step.source, package, progress)
 
 
 def _write(
-    draft: _Draft, staging: Path, release: str, options: PipelineOptions, progress: Progress
+    draft: Draft, staging: Path, release: str, options: PipelineOptions, progress: Progress
 ) -> tuple[WrittenPipeline, list[Move]]:
     """Write the ensemble into its staged folder and verify it there; the result, and what is left to move."""
     from serve_deploy.samples.files import encode_samples
 
     plan, members = draft.plan, draft.members
     obstacle = find_obstacle(members)
-    runs = {member.step.model: member.run for member in members if member.run}
-    run = run_ensemble(draft.config, runs)
-    samples: Samples = ()
-    if not obstacle:
-        by_step = {member.step.name: member for member in members}
-        samples = find_samples(options.samples, draft.joined.wiring, draft.joined.unified, by_step, run)
+    run = run_ensemble(draft.config, {member.step.model: member.run for member in members if member.run})
+    by_step = {member.step.name: member for member in members}
+    samples, left_out = find_samples(options.samples, draft.joined, by_step, None if obstacle else run)
     folder = staging / plan.name
     progress(f"writing {plan.name}")
     with destination_errors(options.repository):
@@ -145,52 +114,18 @@ def _write(
     if options.verify and not options.dry_run and not obstacle:
         trial = Trial(staging, plan.name, draft.joined.unified, samples, run)
         verification = verify_pipeline(trial, members, options, progress)
-    manifest = _describe(draft, release, samples).model_copy(
+    manifest = describe_pipeline(draft, release, samples).model_copy(
         update={"files": digest_files(folder), "verification": verification}
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     new = [(step.model, step.place) for step in plan.steps if step.place] + [(plan.name, plan.place)]
     moves = [Move(staging / name, place.destination, place.existing) for name, place in new]
-    return _conclude(draft, manifest, options, obstacle), moves
+    doubts = () if obstacle else find_doubts(draft.config, members, samples)
+    written = _conclude(draft, manifest, options, obstacle)
+    return replace(written, notes=(*written.notes, *left_out, *doubts)), moves
 
 
-def _describe(draft: _Draft, release: str, samples: Samples) -> Manifest:
-    unified, file = draft.joined.unified, draft.plan.text.path
-    proofs = [member.step.batching for member in draft.members]
-    proven = all(proof is not None and proof.verdict == "batchable" for proof in proofs)
-    verdict: Verdict = "not_batchable" if not unified.max_batch_size else "batchable" if proven else "undecided"
-    return Manifest(
-        tool_version=__version__,
-        name=draft.plan.name,
-        version=1,
-        triton_release=release,
-        source_name=file.name,
-        source_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        files=(),
-        onnx_ir_version=0,
-        onnx_opsets={},
-        inputs=unified.inputs,
-        outputs=unified.outputs,
-        batching=BatchingProof(verdict=verdict, max_batch_size=unified.max_batch_size, evidence=unified.batch_reason),
-        labels=dict(draft.labels),
-        samples=len(samples),
-        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in samples), default=0),
-        pipeline=Pipeline(
-            steps=tuple(
-                PipelineStep(
-                    name=member.step.name,
-                    model=member.step.model,
-                    made_from=member.step.made_from,
-                    is_own=member.is_new,
-                )
-                for member in draft.members
-            ),
-            wires=tuple((str(wire.source), str(wire.target)) for wire in draft.joined.wiring.wires),
-        ),
-    )
-
-
-def _conclude(draft: _Draft, manifest: Manifest, options: PipelineOptions, obstacle: str) -> WrittenPipeline:
+def _conclude(draft: Draft, manifest: Manifest, options: PipelineOptions, obstacle: str) -> WrittenPipeline:
     skipped = "`dry_run`" if options.dry_run else "`verify=False`" if not options.verify else ""
     return WrittenPipeline(
         name=draft.plan.name,

@@ -13,6 +13,7 @@ from serve_deploy.pipelines.graph import Step, Wiring, refuse
 from serve_deploy.pipelines.making import foresee, look_ahead, make_python_model
 from serve_deploy.pipelines.members import find_source, read_member
 from serve_deploy.pipelines.options import PipelineOptions
+from serve_deploy.pipelines.step_labels import take_labels
 from serve_deploy.pipelines.unify import Unified, unify
 from serve_deploy.pipelines.wiring import wire_steps
 from serve_deploy.python_models.model import PythonModel
@@ -42,21 +43,22 @@ class PlannedStep:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The ensemble's name and place, and its steps in the file's order."""
-
-    text: PipelineText
-    name: str
-    place: Place
-    steps: tuple[PlannedStep, ...]
-
-
-@dataclass(frozen=True)
 class Joined:
     """A pipeline whose every tensor fits."""
 
     wiring: Wiring
     unified: Unified
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ensemble's name and place, and its steps in the file's order; `joined` where every step is foreseen."""
+
+    text: PipelineText
+    name: str
+    place: Place
+    steps: tuple[PlannedStep, ...]
+    joined: Joined | None = None
 
 
 def plan_pipeline(text: PipelineText, options: PipelineOptions) -> Plan:
@@ -65,11 +67,8 @@ def plan_pipeline(text: PipelineText, options: PipelineOptions) -> Plan:
     place = _look(name, options)
     steps = tuple(_plan_step(step, name, text, options) for step in text.steps)
     _refuse_same_names(text, name, steps)
-    plan = Plan(text, name, place, steps)
-    foreseen = [step.foreseen for step in steps]
-    if all(foreseen):
-        join(text, [step for step in foreseen if step])
-    return plan
+    foreseen = [step.foreseen for step in steps if step.foreseen]
+    return Plan(text, name, place, steps, join(text, foreseen) if len(foreseen) == len(steps) else None)
 
 
 def join(text: PipelineText, steps: Sequence[Step]) -> Joined:
@@ -84,7 +83,7 @@ def join(text: PipelineText, steps: Sequence[Step]) -> Joined:
 def _plan_step(step: StepText, pipeline: str, text: PipelineText, options: PipelineOptions) -> PlannedStep:
     name = step.model_name or f"{pipeline}_{step.name}"
     if step.kind != "model":
-        model = make_python_model(step, text.path)
+        model = make_python_model(take_labels(step, text, options.repository), text.path)
         return PlannedStep(step, model, name, _look(name, options), foresee(step, model, name))
     file = find_source(step, text.path, options.repository)
     if file is not None:

@@ -44,6 +44,11 @@ def run_as_served(config: Any, run: Run, *, is_onnx: bool) -> Run:
     return served
 
 
+def own_shape(shape: Sequence[int], tensor: Any, max_batch_size: int) -> tuple[int, ...]:
+    """What the model itself has for the shape that clients see: another where the configuration reshapes it."""
+    return (*shape[: int(max_batch_size > 0)], *tensor.reshape.shape) if tensor.HasField("reshape") else tuple(shape)
+
+
 def _to_own(array: Array, tensor: Any, max_batch_size: int) -> Array:
     return _reshape(array, tensor.dims, tensor.reshape.shape, max_batch_size) if tensor.HasField("reshape") else array
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.pipelines.graph import REQUEST, End, Wiring
+from serve_deploy.pipelines.graph import REQUEST, End, Step, Wiring
 from serve_deploy.pipelines.members import Member
+from serve_deploy.pipelines.plan import Joined
 from serve_deploy.pipelines.unify import Unified
 from serve_deploy.tensors.types import ModelSignature
 from serve_deploy.tensors.wire import count_bytes
@@ -23,19 +24,55 @@ _MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20
 
 
 def find_samples(
-    path: Path | None, wiring: Wiring, unified: Unified, members: Mapping[str, Member], run: Run
-) -> Samples:
-    """Requests of one row that every step accepts; none where nothing is known of some input.
+    path: Path | None, joined: Joined, members: Mapping[str, Member], run: Run | None
+) -> tuple[Samples, tuple[str, ...]]:
+    """Requests of one row that every step accepts, none where nothing is known of some input; and what was left out.
 
-    UsageError where a sample of the user's is refused by a step.
+    Without `run` nobody knows what the steps accept. UsageError where one refuses a sample of the user's.
     """
     if path is not None:
-        given = _read(path, unified)[:_MOST_SAMPLES]
+        given = _read(path, joined.unified)[:_MOST_SAMPLES]
         for sample in given:
-            _try(path, sample, run)
-        return given
-    found = _from_members(wiring, unified, members)
-    return tuple(sample for sample in found if _runs(sample, run))
+            if refusal := refusal_of(sample, run):
+                message = f"`samples`: a step refuses a sample of {path}: {refusal}"
+                raise UsageError(message, hint="check its shapes and values")
+        return given, ()
+    found = [(sample, refusal_of(sample, run)) for sample in _from_members(joined.wiring, joined.unified, members)]
+    refusals = [refusal for _sample, refusal in found if refusal]
+    said = f"{len(refusals)} of {len(found)} samples are left out, since a step refuses them: "
+    return tuple(sample for sample, refusal in found if not refusal), tuple(f"{said}{each}" for each in refusals[:1])
+
+
+def find_reaching(path: Path | None, joined: Joined, members: Mapping[str, Member], step: Step) -> Samples:
+    """What reaches a step, as its clients see it: the requests run through the members above it.
+
+    None where the requests are not known, or do not come through. UsageError where the user's do not fit.
+    """
+    wiring, unified = joined.wiring, joined.unified
+    requests = _from_members(wiring, unified, members) if path is None else _read(path, unified)[:_MOST_SAMPLES]
+    reached = (_run_above(request, wiring, members, step) for request in requests)
+    return tuple(sample for sample in reached if sample)
+
+
+def _run_above(request: Sample, wiring: Wiring, members: Mapping[str, Member], step: Step) -> Sample:
+    tensors = {End(REQUEST, name): array for name, array in request.items()}
+    waiting = [member for member in members.values() if member.run]
+    while ready := next((member for member in waiting if _collect(tensors, wiring, member.step)), None):
+        waiting.remove(ready)
+        try:
+            answer = ready.run(_collect(tensors, wiring, ready.step)) if ready.run else {}
+        except ServeError:
+            return {}
+        tensors |= {End(ready.step.name, name): array for name, array in answer.items()}
+    return _collect(tensors, wiring, step)
+
+
+def _collect(tensors: Mapping[End, Array], wiring: Wiring, step: Step) -> Sample:
+    """The inputs of a step; nothing where one that it needs is not there."""
+    wires = [wire for wire in wiring.wires if wire.target.step == step.name]
+    given = {wire.target.tensor: tensors[wire.source] for wire in wires if wire.source in tensors}
+    needed = step.signature.required_inputs
+    return given if all(spec.name in given and spec.fits(given[spec.name].shape) for spec in needed) else {}
 
 
 def stack_rows(samples: Samples, max_batch_size: int) -> Samples:
@@ -55,21 +92,14 @@ def _read(path: Path, unified: Unified) -> Samples:
     return read_samples(path, ModelSignature(unified.inputs, unified.outputs), split=unified.max_batch_size > 0)
 
 
-def _try(path: Path, sample: Sample, run: Run) -> None:
+def refusal_of(sample: Sample, run: Run | None) -> str:
+    """What a step says against a sample; empty where all take it."""
     try:
-        run(sample)
+        if run is not None:
+            run(sample)
     except ServeError as error:
-        raise UsageError(
-            f"`samples`: a step refuses a sample of {path}: {error.message}", hint="check its shapes and values"
-        ) from error
-
-
-def _runs(sample: Sample, run: Run) -> bool:
-    try:
-        run(sample)
-    except ServeError:
-        return False
-    return True
+        return error.message
+    return ""
 
 
 def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member]) -> Samples:
@@ -77,7 +107,7 @@ def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member
     arrays: dict[str, Sequence[Array]] = {}
     for spec in unified.inputs:
         for reader in wiring.readers(End(REQUEST, spec.name)):
-            samples = members[reader.step].samples
+            samples = members[reader.step].samples if reader.step in members else ()
             there = [each[reader.tensor] for each in samples if reader.tensor in each]
             fitting = [array for array in there if spec.fits(array.shape)]
             if fitting:

@@ -39,14 +39,12 @@ class Trial:
 
 def find_obstacle(members: Sequence[Member]) -> str:
     """Why a pipeline cannot be compared with its steps; empty where it can be."""
-    for member in members:
-        if member.run is None:
-            return member.why
-        if member.step.is_decoupled:
-            return f"'{member.step.name}' may answer a request many times"
-        if member.step.keeps_sequences:
-            return f"'{member.step.name}' keeps sequences"
-    return ""
+    for name, folder in list_models(members).items():
+        if folder.is_decoupled:
+            return f"{name} may answer a request many times"
+        if folder.config.HasField("sequence_batching"):
+            return f"{name} keeps sequences"
+    return next((member.why for member in members if member.run is None), "")
 
 
 def verify_pipeline(

@@ -65,9 +65,16 @@ class _Work:
             elif source := self.resolve(reference, input_field(step.name, own)):
                 self.wires.append(Wire(source, End(step.name, own)))
 
+    @property
+    def input_names(self) -> set[str]:
+        """What the steps call their inputs."""
+        return {tensor.name for step in self.steps.values() for tensor in step.signature.inputs}
+
     def resolve(self, reference: str, where: str) -> End | None:
         """`decode.image` is a step's output, a name without a dot an input of the pipeline."""
         name, dot, tensor = reference.partition(".")
+        if dot and name not in self.steps and reference in self.input_names:
+            return End(REQUEST, reference)  # such as input.1 of PyTorch's exporter
         if not reference or (dot and name not in self.steps):
             fix = did_you_mean(name, self.steps) or f"the steps are: {', '.join(self.steps)}"
             self.problems.append(Problem(where, f"there is no step '{name}', which '{reference}' names", fix))
@@ -172,6 +179,11 @@ def _choose_outputs(text: PipelineText, steps: Sequence[Step], work: _Work) -> d
 
 def _find_clashes(wiring: Wiring, text: PipelineText) -> Iterator[Problem]:
     """Inputs, outputs and tensors between steps share one name space in an ensemble."""
+    between = {wiring.tensor_name(wire.source) for wire in wiring.wires if wire.source.step != REQUEST}
+    for name in between & set(wiring.inputs) - set(wiring.outputs):
+        readers = " and ".join(f"'{reader}'" for reader in wiring.readers(End(REQUEST, name)))
+        message = f"what {readers} takes from the request and a step's output are both called '{name}'"
+        yield Problem(f"steps.{name.partition('.')[0]}", message, "give the step another name")
     for name, end in wiring.outputs.items():
         if name in wiring.inputs:
             readers = " and ".join(f"'{reader}'" for reader in wiring.readers(End(REQUEST, name)))

@@ -32,12 +32,12 @@ class Startup:
 
     @classmethod
     def of(cls, models: Sequence[ModelFolder], *, copies: bool, gpu: bool) -> Startup:
-        """Add up what the manifests measured, on this machine, and assume the rest."""
-        proofs = [model.manifest.verification for model in models if model.manifest]
+        """Add up what the manifests measured, on this machine, of all but ensembles, and assume the rest."""
+        plain = [model for model in models if not model.members]
+        proofs = [model.manifest.verification for model in plain if model.manifest]
         loads = [proof.load_seconds for proof in proofs if proof]
         languages = [model.manifest.language_model for model in models if model.manifest]
         assumed = [language.load_seconds for language in languages if language]
-        plain = [model for model in models if not model.members]
         return cls(
             node_seconds=GPU_NODE_SECONDS if gpu else NODE_SECONDS,
             fetch_seconds=sum(model.size_bytes for model in models) / FETCH_BYTES_PER_SECOND if copies else 0.0,

@@ -17,6 +17,7 @@ PYTHON_BACKEND = BackendSettings(
     reasons={
         "backend": "Triton runs model.py of the version in its Python backend",
         "input.optional": "the function has a default for it",
+        "parameters": "read by the Python backend",
     },
     runs="Python worker",
     batches_optional=True,

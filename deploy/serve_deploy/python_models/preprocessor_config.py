@@ -16,8 +16,8 @@ _DOES = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
 _WITHOUT_EFFECT = ("do_convert_rgb", "do_reduce_labels")
 
 
-def _processor(size: int, resample: int, **others: Any) -> dict[str, Any]:
-    """A class of transformers by its defaults; what is not said is as in most of them."""
+def _processor(size: int, resample: int | None, **others: Any) -> dict[str, Any]:
+    """A class of transformers by its defaults, None where its versions differ; what is not said is as in most."""
     plain = {"square": True, "crop_size": 224, "do_center_crop": False, "image_mean": _HALF, "image_std": _HALF}
     return {
         **plain, "size": size, "resample": resample, "do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255,
@@ -29,10 +29,10 @@ _CLIP = _processor(224, 3, square=False, do_center_crop=True, image_mean=_CLIP_M
 _MOBILENET = _processor(256, 2, square=False, do_center_crop=True)
 # The processors that resize, crop, scale and normalise and do nothing else.
 _PROCESSORS = {
-    "Beit": _processor(224, 3),
+    "Beit": _processor(224, 3, do_center_crop=None),
     "Bit": _CLIP,
     "CLIP": _CLIP,
-    "ConvNext": _processor(384, 3, square=False, crop_pct=224 / 256),
+    "ConvNext": _processor(384, None, square=False, crop_pct=224 / 256),
     "DeiT": _processor(256, 3, do_center_crop=True),
     "MobileNetV1": _MOBILENET,
     "MobileNetV2": _MOBILENET,
@@ -47,6 +47,10 @@ def read_preprocessor(config: Mapping[str, Any], file: str) -> dict[str, Any]:
     """
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
     known = {**_find_processor(kind, file), **{name: value for name, value in config.items() if value is not None}}
+    open_values = [name for name, value in known.items() if value is None]
+    if open_values:
+        message = f"decode_image: {file} does not say `{open_values[0]}`, in which versions of transformers differ"
+        raise UsageError(message, hint="write it there")
     others = [name for name, value in config.items() if name.startswith("do_") and value is True]
     unknown = [name for name in others if name not in (*_DOES, *_WITHOUT_EFFECT)]
     if unknown:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,15 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
     if not split or not stackable:
         return tuple(samples)
     return tuple(row for sample in samples for row in _split_rows(sample))
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> tuple[Sample, ...]:
+    """The arrays of a file of samples as they are, for a model of which only the inputs' names are known."""
+    signature = ModelSignature(tuple(TensorSpec(name, DataType.FP32, ()) for name in names), ())
+    try:
+        return tuple(_read_folder(path, signature) if path.is_dir() else _read_file(path, signature))
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise UsageError(f"samples: {path} cannot be read: {error}") from error
 
 
 def _split_rows(sample: Sample) -> Samples:
@@ -240,7 +249,7 @@ def _without_objects(array: Array) -> Array:
     """
     content = encode_text(array.item()) if array.size == 1 else b""
     if not content or (content[-1] and content.decode("utf-8", "replace").encode() == content):
-        return array.astype(str)
+        return _as_text(array).astype(str)
     return np.frombuffer(content, f"V{len(content)}").reshape(array.shape)
 
 

@@ -192,6 +192,16 @@ def test_helm_test_sends_the_models_own_sample(repository: Path) -> None:
     assert request.expect == '"probabilities"'
 
 
+def test_a_client_of_sequences_stays_with_a_pod(tmp_path: Path) -> None:
+    """The pod keeps their state; `helm test` sends a sequence of one request."""
+    add_model(tmp_path / "models", config="sequence_batching {}")
+    planned, _ = plan(tmp_path / "models")
+    assert planned.values.service.session_affinity == "ClientIP"
+    (request,) = planned.values.test.requests
+    assert '"sequence_start":true,"sequence_end":true' in request.body
+    assert any("the state of a sequence is lost when its pod ends" in note for note in planned.notes)
+
+
 def test_unmeasured_targets_say_how_to_measure(repository: Path) -> None:
     """One request an instance, between 2 and 8 replicas, and the command that would tell better."""
     planned, _ = plan(repository)

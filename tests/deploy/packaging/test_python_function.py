@@ -11,6 +11,7 @@ from function_files import BEST, write_function
 
 from serve_deploy.errors import DestinationError, InvalidModelError, ServeError, UsageError, VerificationError
 from serve_deploy.model_config import ConfigOptions, parse_config
+from serve_deploy.packaging.framework_options import BackendParameter, FrameworkOptions
 from serve_deploy.packaging.function_analysis import analyse_function
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
@@ -19,6 +20,7 @@ from serve_deploy.packaging.python_function import is_function_file
 from serve_deploy.progress import silent
 from serve_deploy.python_models.function_file import read_function_file
 from serve_deploy.python_models.standard_steps import standard_step
+from serve_deploy.repository.model_folder import read_model_folder
 
 _UNVERIFIED = PackageOptions(verify=False)
 
@@ -38,10 +40,19 @@ def test_a_function_becomes_a_model_of_the_repository(tmp_path: Path) -> None:
     assert (manifest.batching.verdict, manifest.source_name, manifest.samples) == ("batchable", "post.py:best", 8)
     assert manifest.requirements == tuple((packaged.folder / "1" / "requirements.txt").read_text().split())
     assert {file.path for file in manifest.files} >= {"1/model.py", "1/function/post.py", "1/function/names.txt"}
-    assert packaged.notes == (
-        f"Triton's container has Python and numpy only: there it needs {manifest.requirements[0]}, as its "
-        "requirements.txt lists",
-    )
+    note = f"Triton's image has Python and numpy only: install {manifest.requirements[0]} in it, as requirements.txt "
+    assert packaged.notes == (f"{note}of its version folder lists",)
+    assert read_model_folder(packaged.folder).needs == packaged.notes  # which serve chart says
+
+
+def test_a_packed_environment_is_named_in_the_configuration(tmp_path: Path) -> None:
+    """As a parameter of the backend, which the next version keeps."""
+    path = write_function(tmp_path, "def one(x: Floats) -> Floats:\n    return x\n")
+    parameter = BackendParameter("EXECUTION_ENV_PATH", "/envs/post.tar.gz")
+    package(path, tmp_path, framework=FrameworkOptions(parameters=(parameter,)))
+    folder = package(path, tmp_path, version=None).folder
+    config = parse_config((folder / "config.pbtxt").read_text())
+    assert config.parameters["EXECUTION_ENV_PATH"].string_value == "/envs/post.tar.gz"
 
 
 def test_each_version_calls_its_own_function(tmp_path: Path) -> None:
@@ -78,6 +89,23 @@ def test_a_function_that_mixes_rows_is_refused(tmp_path: Path, case: str) -> Non
     assert not (tmp_path / "models" / "post").exists()
 
 
+RETURNED = {
+    "another type": ("x.astype(np.float64)", "'output' is float64 instead of float32"),
+    "another shape": ("x[:, :2]", r"'output' has shape \[1, 2\] instead of \[-1, 3\]"),
+    "one row for all": ("x[:1]", "'output' has 1 row for [0-9]+ given"),
+    "no array": ("x.tolist()", "'output' is a list, not an array"),
+}
+
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_a_function_that_returns_something_else_is_refused_at_once(tmp_path: Path, case: str) -> None:
+    """No further inputs are tried for what none of them would make right."""
+    returned, message = RETURNED[case]
+    path = write_function(tmp_path, f"def f(x: Floats) -> Floats:\n    return {returned}\n")
+    with pytest.raises(InvalidModelError, match=rf"post\.py:f: {message}"):
+        package(path, tmp_path)
+
+
 def test_a_function_that_accepts_nothing_asks_for_samples(tmp_path: Path) -> None:
     """The last word is what it raised; with real inputs it is packaged."""
     code = (
@@ -101,6 +129,7 @@ def test_a_function_that_accepts_nothing_asks_for_samples(tmp_path: Path) -> Non
     [
         ({"fix": True}, "`fix` has no meaning for a Python function"),
         ({"labels": "labels.txt"}, "`labels` has no meaning for a Python function"),
+        ({"profiles": ("l4",)}, "`profiles` has no meaning for a Python function"),
         ({"config": ConfigOptions(threads=2)}, "`threads` has no meaning for a Python function"),
         ({"max_batch_size": 4}, '`max_batch_size=4`: the tensors of post.py:f do not begin with "batch"'),
     ],

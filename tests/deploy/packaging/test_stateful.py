@@ -9,16 +9,19 @@ import onnx
 import pytest
 from recurrent_models import (
     BATCH_FIRST,
+    CACHE,
+    CAUSAL_CACHE,
     CONTROLLED,
     MIXES_ROWS,
     NAMELESS,
     SORTED_OTHERWISE,
+    TIME_FIRST,
     WITH_SCALAR,
     parse,
     recurrent_model,
 )
 
-from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
 from serve_deploy.model_config import ConfigOptions, parse_config
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import PackagedModel, package_model
@@ -64,6 +67,14 @@ def states(packaged: PackagedModel) -> dict[str, str]:
 
 
 # --- the mapping ----------------------------------------------------------------------------------------------------
+
+
+def test_pytorchs_own_export_is_understood(package: Packaging) -> None:
+    """Two layers, batch first, the state's batch on axis 1."""
+    tagger = onnx.load(Path(__file__).parents[3] / "examples" / "recurrent" / "tagger.onnx")
+    packaged = package(tagger, fix=True)
+    assert states(packaged) == {"h0": "hn", "c0": "cn"}
+    assert packaged.manifest.batching.max_batch_size == 8
 
 
 @pytest.mark.parametrize("names", [(("h", "hn"), ("c", "cn")), (("a", "p"), ("b", "q"))])
@@ -135,7 +146,7 @@ def test_a_batch_on_axis_1_is_moved_only_with_fix(package: Packaging) -> None:
     assert together.manifest.batching.max_batch_size == 8
     assert batching(together)["state"][0]["dims"] == ["1", "6"]  # type: ignore[index]
     assert together.manifest.fixes == (
-        "state 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
+        "states 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
     )
 
 
@@ -169,6 +180,36 @@ def test_a_scalar_becomes_a_constant_of_a_copy(package: Packaging) -> None:
         package(WITH_SCALAR, sequences=fixed)
 
 
+# --- states that grow -----------------------------------------------------------------------------------------------
+
+
+def test_a_cache_starts_empty_only_with_fix(package: Packaging) -> None:
+    """Triton's first state has one entry, which the copy does not show the model."""
+    with pytest.raises(InvalidModelError, match="starts empty, which Triton cannot keep"):
+        package(CACHE)
+    packaged = package(CACHE, fix=True)
+    assert "grows, and sequences of different lengths cannot share a batch" in packaged.manifest.batching.evidence
+    (first, _) = batching(packaged)["state"]  # type: ignore[misc]
+    assert (first["dims"], first["initial_state"][0]["dims"]) == (["1", "1", "-1", "4"], ["1", "1", "1", "4"])
+    assert packaged.manifest.state
+    assert packaged.manifest.state.steps == 50
+
+
+def test_a_mask_grows_with_its_sequence(package: Packaging) -> None:
+    """Clients send it; what is proven has it as long as the sequence so far."""
+    packaged = package(CAUSAL_CACHE, fix=True)
+    assert [tensor.name for tensor in packaged.manifest.inputs] == ["x", "attention_mask"]
+    assert packaged.manifest.state
+    assert {state.evidence for state in packaged.manifest.state.states} == {"runs"}
+    assert any("'attention_mask' is as long as the sequence so far" in note for note in packaged.notes)
+
+
+def test_growing_sequences_do_not_share_a_batch(package: Packaging) -> None:
+    """Triton would take shorter ones for longer ones."""
+    with pytest.raises(UsageError, match="`max_batch_size=4`: sequences cannot share a batch"):
+        package(CACHE, fix=True, max_batch_size=4)
+
+
 # --- the configuration ----------------------------------------------------------------------------------------------
 
 
@@ -195,6 +236,14 @@ def test_an_input_called_start_is_filled_by_triton(package: Packaging) -> None:
     assert control == {"name": "START", "control": [{"fp32_false_true": [0.0, 1.0]}]}
     assert "kind: CONTROL_SEQUENCE_START" in packaged.config
     assert [tensor.name for tensor in packaged.manifest.inputs] == ["x"]
+
+
+def test_a_control_with_a_batch_needs_one(package: Packaging) -> None:
+    """Triton would refuse the model; one sequence at a time is a batch of 1."""
+    with pytest.raises(UsageError, match="only in a model that batches") as refused:
+        package(CONTROLLED, max_batch_size=0)
+    assert refused.value.hint == "`max_batch_size=1` runs one sequence at a time"
+    assert package(CONTROLLED, max_batch_size=1).manifest.batching.max_batch_size == 1
 
 
 def test_the_strategy_and_its_limits_are_the_users(package: Packaging) -> None:
@@ -230,3 +279,49 @@ def test_options_for_states_need_one() -> None:
     """They are not forgotten silently."""
     with pytest.raises(UsageError, match="`max_candidate_sequences` needs `stateful`"):
         StatefulOptions(max_candidate_sequences=4)
+
+
+def test_an_older_version_joins_the_states_that_are_there(package: Packaging) -> None:
+    """It keeps the configuration; another state does not fit it."""
+    package(BATCH_FIRST, version=2)
+    packaged = package(BATCH_FIRST, version=1, sequences=StatefulOptions())
+    assert packaged.manifest.other_versions[0].state
+    with pytest.raises(DestinationError, match="does not fit the configuration of version 2"):
+        package(BATCH_FIRST.replace("state", "memory"), version=1, sequences=StatefulOptions())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (WITH_SCALAR, "input 'rate' is one number for all sequences of a batch"),
+        (TIME_FIRST, "input 'x' has its batch on axis 1"),
+    ],
+)
+def test_why_sequences_run_one_by_one_is_said(package: Packaging, model: onnx.ModelProto | str, words: str) -> None:
+    """With the next step."""
+    packaged = package(model, fix=True)
+    assert packaged.manifest.batching.max_batch_size == 0
+    assert words in packaged.manifest.batching.evidence
+    assert packaged.manifest.batching.next_step
+
+
+def test_a_batch_that_was_exported_as_1_is_freed_only_with_fix(package: Packaging) -> None:
+    """As PyTorch exports it without dynamic axes."""
+    model = recurrent_model(batch=1)
+    assert "the first dimension of input 'x' is fixed to 1" in package(model).manifest.batching.evidence
+    packaged = package(model, fix=True)
+    assert packaged.manifest.batching.max_batch_size == 8
+    assert packaged.manifest.fixes[0] == "made the batch of 'x', 'h', 'c' free, which was fixed to 1"
+
+
+def test_a_request_has_one_row_where_sequences_run_one_by_one(package: Packaging) -> None:
+    """Triton then refuses more of them, before the model does."""
+    packaged = package(recurrent_model())
+    assert [tensor.shape for tensor in packaged.manifest.inputs] == [(1, -1, 4)]
+
+
+def test_only_onnx_models_have_a_state_to_keep(tmp_path: Path) -> None:
+    """A Python function keeps none."""
+    (tmp_path / "f.py").write_text("def f(x): return x\n")
+    with pytest.raises(UsageError, match="`stateful` is for ONNX models"):
+        package_model(tmp_path / "f.py", PackageOptions(sequences=StatefulOptions(stateful=True)))

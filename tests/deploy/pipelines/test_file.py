@@ -26,6 +26,8 @@ BAD = {
     "a_step_of_nothing": "steps: {decode: }",
     "a_step_of_two_kinds": "steps: {decode: {model: a, function: b.py}}",
     "an_unknown_key_of_a_step": "steps: {decode: {model: a.onnx, sample: b.npz}}",
+    "a_batch_of_a_step_that_is_too_large": "steps: {decode: {model: a.onnx, max_batch_size: 3000000000}}",
+    "a_fix_in_words": "steps: {decode: {model: a.onnx, fix: maybe}}",
     "a_number_as_a_model": "steps: {decode: {model: 5}}",
     "an_empty_model": "steps: {decode: {model: ''}}",
     "inputs_as_a_list": "steps: {decode: {model: a, inputs: [x]}}",

@@ -19,11 +19,23 @@ Arrays = Mapping[str, Array]
 
 
 class RefusedError(Exception):
-    """What the function cannot do, in words for whoever asked; `of_request`: other inputs could be answered."""
+    """Why there is no answer, in words for whoever asked, and whether the fault is one of the request.
 
-    def __init__(self, message: str, *, of_request: bool = False) -> None:
-        super().__init__(message)
-        self.of_request = of_request
+    That is a ValueError of the function, Python's word for an argument that will not do; all else is a fault of its
+    own.
+    """
+
+    of_request = False
+
+
+class BadInputError(RefusedError):
+    """The function, or the type of an input, does not take what was sent."""
+
+    of_request = True
+
+
+class BadResultError(RefusedError):
+    """The function did not return what it says it returns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +63,7 @@ class Caller:
         try:
             returned = self.function(**arguments)
         except (Exception, SystemExit) as error:
-            # Python's word for an argument that will not do; all else is a fault of the function.
-            raise RefusedError(_say(error), of_request=isinstance(error, ValueError)) from error
+            raise (BadInputError if isinstance(error, ValueError) else RefusedError)(_say(error)) from error
         rows = len(next(iter(arrays.values()))) if self.batched and arrays else None
         return {
             tensor.name: _give(tensor, value, rows)
@@ -65,11 +76,11 @@ class Caller:
         if isinstance(returned, Mapping):
             missing = [tensor.name for tensor in self.outputs if tensor.name not in returned]
             if missing:
-                raise RefusedError(f"the function did not return '{missing[0]}'")
+                raise BadResultError(f"the function did not return '{missing[0]}'")
             return [returned[tensor.name] for tensor in self.outputs]
         values = returned if isinstance(returned, tuple) else (returned,)
         if len(values) != len(self.outputs):
-            raise RefusedError(f"the function returned {len(values)} arrays instead of {len(self.outputs)}")
+            raise BadResultError(f"the function returned {len(values)} arrays instead of {len(self.outputs)}")
         return values
 
 
@@ -131,8 +142,7 @@ def _take(type_name: str, name: str, array: Array) -> Array:
         try:
             items = [item.decode() for item in items]
         except UnicodeDecodeError as error:
-            message = f"'{name}' is not UTF-8 text: {error.reason} at byte {error.start}"
-            raise RefusedError(message, of_request=True) from None
+            raise BadInputError(f"'{name}' is not UTF-8 text: {error.reason} at byte {error.start}") from None
     return _objects(items, array.shape)
 
 
@@ -144,21 +154,21 @@ def _objects(items: Sequence[Any], shape: tuple[int, ...]) -> Array:
 
 def _give(tensor: Tensor, value: Any, rows: int | None) -> Array:
     if not isinstance(value, np.ndarray | np.generic):
-        raise RefusedError(f"'{tensor.name}' is {_a(type(value).__name__)}, not an array")
+        raise BadResultError(f"'{tensor.name}' is {_a(type(value).__name__)}, not an array")
     array = np.asarray(value)
     if tensor.type in ("bytes", "str"):
         array = _give_strings(tensor, array)
     elif array.dtype.name != tensor.type:
-        raise RefusedError(f"'{tensor.name}' is {array.dtype.name} instead of {tensor.type}")
+        raise BadResultError(f"'{tensor.name}' is {array.dtype.name} instead of {tensor.type}")
     else:
         array = np.ascontiguousarray(array, dtype=tensor.type)  # in this machine's byte order
     fits = len(array.shape) == len(tensor.shape) and all(
         dim in (-1, size) for dim, size in zip(tensor.shape, array.shape, strict=True)
     )
     if not fits:
-        raise RefusedError(f"'{tensor.name}' has shape {list(array.shape)} instead of {list(tensor.shape)}")
+        raise BadResultError(f"'{tensor.name}' has shape {list(array.shape)} instead of {list(tensor.shape)}")
     if rows is not None and len(array) != rows:
-        raise RefusedError(f"'{tensor.name}' has {len(array)} rows for {rows} given")
+        raise BadResultError(f"'{tensor.name}' has {len(array)} row{'s' * (len(array) != 1)} for {rows} given")
     return array
 
 
@@ -167,7 +177,7 @@ def _give_strings(tensor: Tensor, array: Array) -> Array:
     wrong = next((item for item in items if not isinstance(item, str | bytes)), None)
     if array.dtype.kind not in "OUS" or wrong is not None:
         what = array.dtype.name if array.dtype.kind not in "OUS" else _a(type(wrong).__name__)
-        raise RefusedError(f"'{tensor.name}' has {what} where strings are declared")
+        raise BadResultError(f"'{tensor.name}' has {what} where strings are declared")
     return _objects(
         [item.encode("utf-8", "surrogateescape") if isinstance(item, str) else item for item in items], array.shape
     )

@@ -223,11 +223,18 @@ def test_samples_that_a_step_refuses_are_named(bench: Bench) -> None:
     assert "too large" in error.message
 
 
-def test_a_pipeline_without_requests_is_not_called_verified(bench: Bench) -> None:
-    """Nothing is written, and real requests are asked for."""
+def test_requests_are_made_for_a_model_that_keeps_none(bench: Bench) -> None:
+    """From its graph."""
     bench.write("name: one\nsteps: {double: {model: double.onnx}}")
     (bench.repository / "one_double" / "samples.npz").unlink()
-    error = bench.refuse("name: two\nsteps: {double: {model: one_double}}", verify=True)
+    assert bench.write("name: two\nsteps: {double: {model: one_double}}").manifest.samples > 0
+
+
+def test_a_pipeline_without_requests_is_not_called_verified(bench: Bench) -> None:
+    """Nothing is written, and real requests are asked for."""
+    bench.write("name: one\nsteps: {halve: {function: halve.py}}")
+    (bench.repository / "one_halve" / "samples.npz").unlink()
+    error = bench.refuse("name: two\nsteps: {halve: {model: one_halve}}", verify=True)
     assert isinstance(error, VerificationError)
     assert error.hint is not None
     assert "`samples`" in error.hint

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.checking.language_model_rules import engine_of
+from serve_deploy.checking.manifest_rules import note_members
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
@@ -153,6 +154,7 @@ def _check_model(
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
     configs = {name: other.config for name, other in folders.items()}
     notes = [*note_folder(folder), *_note_needs(folder), *note_ensemble_requests(folder.config, configs)]
+    notes += note_members(folder, folders)
     if lacks:
         notes.append(f"not tried here: {lacks}")
     if loaded and folder.name in loaded.left_out:

@@ -51,6 +51,14 @@ class Plan:
     place: Place
     steps: tuple[PlannedStep, ...]
 
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Models that the pipeline brought when it was written before, and does not use any more."""
+        manifest = self.place.existing.manifest if self.place.existing else None
+        before = manifest.pipeline.steps if manifest and manifest.pipeline else ()
+        used = {step.model for step in self.steps}
+        return tuple(step.model for step in before if step.is_own and step.model not in used)
+
 
 @dataclass(frozen=True)
 class Joined:

@@ -39,6 +39,14 @@ class Scorer(torch.nn.Module):
 class Chooser(torch.nn.Module):
     def forward(self, features: torch.Tensor, steps: int):
         return features * steps
+
+class Joiner(torch.nn.Module):
+    def forward(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"sum": tensors["a"] + tensors["b"]}
+
+class Echo(torch.nn.Module):
+    def forward(self, words: list[str], features: torch.Tensor) -> tuple[list[str], torch.Tensor]:
+        return words, features
 """
 
 
@@ -52,12 +60,17 @@ def make_torch() -> None:
     source = FOLDER / "scorer.py"
     source.write_text(_TORCH_MODEL, encoding="utf-8")
     sys.path.insert(0, str(FOLDER))
-    from scorer import Chooser, Scorer  # type: ignore[import-not-found]
+    from scorer import Chooser, Echo, Joiner, Scorer  # type: ignore[import-not-found]
 
     model, example = Scorer().eval(), (torch.zeros(2, 4), torch.ones(2, 3))
     torch.jit.trace(model, example).save(FOLDER / "traced.pt")
     torch.jit.script(model).save(FOLDER / "scripted.pt")
     torch.jit.script(Chooser()).save(FOLDER / "takes_int.pt")
+    torch.jit.script(Joiner()).save(FOLDER / "takes_dictionary.pt")
+    torch.jit.script(Echo()).save(FOLDER / "takes_strings.pt")
+    recurrent = torch.nn.GRU(2, 1)
+    torch.jit.script(recurrent).save(FOLDER / "without_forward.pt")
+    torch.jit.trace(torch.nn.LSTM(2, 1), torch.zeros(3, 1, 2)).save(FOLDER / "returns_nested.pt")
     torch.save(model.state_dict(), FOLDER / "state_dict.pt")
     torch.save(model.state_dict(), FOLDER / "old_state_dict.pt", _use_new_zipfile_serialization=False)
     torch.save(model, FOLDER / "module.pt")

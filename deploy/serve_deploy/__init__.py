@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
+    from serve_deploy.live_models.models import read_models as read_models
+    from serve_deploy.live_models.models import watch_models as watch_models
+    from serve_deploy.live_models.options import ModelsOptions as ModelsOptions
+    from serve_deploy.live_models.served import ServedModels as ServedModels
+    from serve_deploy.live_models.served import ServedVersion as ServedVersion
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
     from serve_deploy.loadtest import split_load as split_load
@@ -123,6 +128,9 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
+    from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
+    from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
+    from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -158,6 +166,7 @@ _PLACES = {
     "DestinationError": "errors",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
+    "DiffOptions": "repository_changes.options",
     "EngineArgument": "language_models.engine_arguments",
     "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
@@ -184,6 +193,7 @@ _PLACES = {
     "Manifest": "manifest",
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
+    "ModelsOptions": "live_models.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
@@ -203,12 +213,15 @@ _PLACES = {
     "Removal": "cluster.removal",
     "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
+    "RepositoryChanges": "repository_changes.comparison",
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.rollback",
     "RollbackOptions": "cluster.options",
     "Search": "loadtest.loads",
     "ServeError": "errors",
     "ServedModel": "twin.server",
+    "ServedModels": "live_models.served",
+    "ServedVersion": "live_models.served",
     "ServerModel": "twin.server",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
@@ -233,6 +246,7 @@ _PLACES = {
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "deploy": "cluster.deployment",
+    "diff": "repository_changes.comparison:compare_repositories",
     "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
@@ -244,6 +258,7 @@ _PLACES = {
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
+    "read_models": "live_models.models",
     "read_plan": "planning.saved",
     "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
@@ -262,6 +277,7 @@ _PLACES = {
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",
+    "watch_models": "live_models.models",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",

@@ -170,6 +170,10 @@ class SimulatedServed:
     endpoint: Any = None
     start_seconds: float = 1.0
 
+    def is_alive(self) -> bool:
+        """What goes wrong on the bench is the end of a server."""
+        return False
+
     def memory_bytes(self) -> int:
         """A process, and one for each instance."""
         return self.bytes

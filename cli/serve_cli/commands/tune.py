@@ -13,7 +13,7 @@ import typer
 from serve_cli import output
 from serve_cli.options import ENDPOINT_FLAGS, Json
 from serve_cli.taking import takes_options
-from serve_deploy.errors import DestinationError, EndpointError, Interrupted, ThresholdError
+from serve_deploy.errors import DestinationError, EndpointError, ThresholdError
 from serve_deploy.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -71,11 +71,8 @@ def tune(options: TuneOptions, outputs: Outputs = None, restore: Restore = False
     output.name_flags({"outputs": "--output"})
     files = tuple(outputs or ())
     check_destinations(files)
-    try:
-        with output.progress() as progress:
-            result = run(options, progress=progress if sys.stderr.isatty() else _tell_stages())
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command goes on with what was measured") from None
+    with output.progress() as progress:
+        result = run(options, progress=progress if sys.stderr.isatty() else _tell_stages())
     output.emit(result, as_json=json, render=print_result)
     write_results(result, files)
     if options.apply and result.verdict == "better" and not result.applied:

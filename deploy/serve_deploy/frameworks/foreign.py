@@ -32,6 +32,32 @@ _IN_PLACE = (
 _TO_ONNX = "load it where it was made, and export it to ONNX"
 
 
+# What other files of tree models begin with, what they are, and what to do in their place.
+_MAGICS = (
+    (
+        b"binf",
+        "XGBoost's old binary format, which tells nothing of the model",
+        "load it with an XGBoost that still reads it, and save it with model.save_model('model.ubj')",
+    ),
+    (
+        b"CBM1",
+        "a CatBoost model, which no backend of Triton's serves",
+        "export it to ONNX: model.save_model('model.onnx', format='onnx')",
+    ),
+)
+
+
+def is_unserved(_path: Path, head: bytes) -> bool:
+    """Whether a file is a model of a format that is known, and not served."""
+    return any(head.startswith(magic) for magic, _what, _hint in _MAGICS)
+
+
+def refuse_unserved(path: Path, head: bytes) -> NoReturn:
+    """InvalidModelError with what the file is."""
+    what, hint = next((what, hint) for magic, what, hint in _MAGICS if head.startswith(magic))
+    raise InvalidModelError(f"{path} is {what}", hint=hint)
+
+
 def is_pickle(head: bytes) -> bool:
     """Whether a file begins as a pickle does, compressed as joblib does or plain."""
     if head[:2] in _PICKLES:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.frameworks.artefact import Artefact, Tensor
+from serve_deploy.model_config.framework_rules import position_in_name
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 _FORM = "write it as NAME TYPE [DIMS], …  -> NAME TYPE [DIMS], …, such as 'x FP32 [-1, 4] -> y FP32 [-1, 2]'"
 _TENSOR = re.compile(r"\s*(\S+)\s+([A-Za-z0-9_]+)\s*\[([^\]]*)\]\s*(,|$)")
-_POSITION = re.compile(r".+?__(\d+)")
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,16 @@ def _in_order(
 
 def _positions(kind: str, given: tuple[TensorSpec, ...], names: dict[str, Tensor]) -> list[int]:
     """Where Triton looks for each tensor: by NAME__0 if all are called so, else in the order of the configuration."""
-    found = [_POSITION.fullmatch(spec.name) for spec in given]
-    if all(found):
-        positions = [int(match[1]) for match in found if match]
+    found = [position_in_name(spec.name) for spec in given]
+    positions = [position for position in found if position is not None]
+    if len(positions) == len(given):
         if sorted(positions) != list(range(len(given))):
             raise UsageError(
                 f"`signature`: the {kind}s are numbered {', '.join(map(str, positions))}",
                 hint="count from 0, each once",
             )
         return positions
-    if any(found) or any(spec.name in names for spec in given):
+    if positions or any(spec.name in names for spec in given):
         raise UsageError(
             f"`signature`: Triton would take the {kind}s by their order, whatever their names say",
             hint=f"call all of them NAME__0, NAME__1, …, or all as in the model: {', '.join(names)}",

@@ -146,8 +146,12 @@ def _refuse_pickle(path: Path, _parameters: Parameters) -> Artefact:
     foreign.refuse_pickle(path, read_head(path, 1 << 20))
 
 
+def _refuse_unserved(path: Path, _parameters: Parameters) -> Artefact:
+    foreign.refuse_unserved(path, read_head(path))
+
+
 def _match(pattern: bytes) -> Callable[[Path, bytes], bool]:
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.DOTALL)
     return lambda _path, head: compiled.match(head) is not None
 
 
@@ -161,6 +165,7 @@ _KINDS = (
     Kind("XGBoost's JSON", (".json",), _match(rb'\s*\{\s*"(learner|version|Config|Model)"'), read_xgboost_json),
     Kind("XGBoost's UBJSON", (".ubj",), _match(rb"\{(L.{7}|l.{3}|I.|[iU]).(learner|version|Config|Model)"),
          read_xgboost_ubj),
+    Kind("a model of trees", (), foreign.is_unserved, _refuse_unserved, is_served=False),
     Kind("a LightGBM model", (".txt",), _match(rb"tree\r?\nversion="), read_lightgbm),
     Kind("a Treelite checkpoint", (".tl",), lambda _path, head: looks_like_treelite(head), read_treelite),
     Kind("a pickle", (".pkl", ".pickle", ".joblib"), lambda _path, head: foreign.is_pickle(head), _refuse_pickle,

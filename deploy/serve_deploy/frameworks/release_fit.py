@@ -19,6 +19,8 @@ _TENSORRTS = (
 )  # fmt: skip
 _FIRST_KNOWN, _LAST_KNOWN = "24.04", "26.05"
 _LAST_TENSORFLOW = "25.02"
+# Of XGBoost: the first whose UBJSON is listed, the border of the JSON that is, and the first with lists in it.
+_FIRST_LISTED_UBJ, _LISTED_JSON, _LISTS_BASE_SCORE = (2, 1), (1, 7), (3, 0)
 _FIRST_UBJ, _FIRST_TREELITE_4, _FIRST_AOTI, _FIRST_AOTI_NAMES = "24.10", "24.03", "26.03", "26.05"
 
 
@@ -35,21 +37,23 @@ def check_fit(artefact: Artefact, release: str) -> tuple[str, ...]:
 
 
 def _check_tensorrt(artefact: Artefact, release: str) -> Iterator[str]:
-    needed = "needs the TensorRT that built it, unless it was built version-compatible"
-    there = tensorrt_of(release)
-    if artefact.version is None:
-        yield f"the header of the plan tells no TensorRT version; a plan {needed}"
+    there, built = tensorrt_of(release), artefact.version
+    needs = "a plan needs the TensorRT that built it, unless it was built version-compatible"
+    if built is None:
+        yield f"the header of the plan tells no TensorRT version; {needs}"
     elif there is None:
-        yield (
-            f"the plan was built by TensorRT {artefact.version}; which one Triton {release} has is not known here, and"
-            f" a plan {needed}"
-        )
-    elif _minor(artefact.version) != _minor(there):
-        fitting = [since for since, version in _TENSORRTS if _minor(version) == _minor(artefact.version)]
-        fix = f"use `release={fitting[0]}`, or build it" if fitting else "build it"
+        yield f"TensorRT {built} built the plan; which one Triton {release} has is not known here, and {needs}"
+    elif _minor(built)[0] != _minor(there)[0]:
+        fitting = [since for since, version in _TENSORRTS if _minor(version)[0] == _minor(built)[0]]
+        fix = f"use `release={fitting[-1]}`, or build it" if fitting else "build it"
         raise InvalidModelError(
-            f"{artefact.source} was built by TensorRT {artefact.version}, and Triton {release} has {there}",
+            f"{artefact.source} was built by TensorRT {built}, and Triton {release} has {there}",
             hint=f"{fix} again with TensorRT {there}: trtexec of tritonserver:{release}-py3",
+        )
+    elif _minor(built) != _minor(there):
+        yield (
+            f"TensorRT {built} built the plan, and Triton {release} has {there}: it loads only if it was built"
+            " version-compatible, and the server has --backend-config=tensorrt,version-compatible=true"
         )
 
 
@@ -75,9 +79,20 @@ def _check_fil(artefact: Artefact, release: str) -> Iterator[str]:
             f"Triton {release} does not read checkpoints of Treelite 4: {_FIRST_TREELITE_4} is the first that does",
             hint=f"use `release={_FIRST_TREELITE_4}` or later",
         )
-    if artefact.framework == "XGBoost" and artefact.version and int(artefact.version.split(".")[0]) >= 3:
+    if artefact.framework == "XGBoost" and artefact.version:
+        yield from _note_xgboost(model_type, artefact.version, release)
+
+
+def _note_xgboost(model_type: str, version: str, release: str) -> Iterator[str]:
+    """What NVIDIA's table does not list, and may work."""
+    if model_type == "xgboost_ubj" and _minor(version) < _FIRST_LISTED_UBJ:
+        yield f"NVIDIA lists UBJSON from XGBoost 2.1 on, and this is of {version}: if it does not load, save it as JSON"
+    if model_type == "xgboost_json" and (_minor(version) < _LISTED_JSON) == (release >= _FIRST_TREELITE_4):
+        which = "from 1.7 on" if release >= _FIRST_TREELITE_4 else "before 1.7"
+        yield f"for Triton {release}, NVIDIA lists JSON of XGBoost {which}, and this is of {version}"
+    if _minor(version) >= _LISTS_BASE_SCORE:
         yield (
-            f"XGBoost {artefact.version} writes base_score as a list, which the Treelite of an older Triton may refuse;"
+            f"XGBoost {version} writes base_score as a list, which the Treelite of an older Triton may refuse;"
             " from which release on it is read is not known here"
         )
 

@@ -33,15 +33,15 @@ def read_torchscript(path: Path) -> Artefact:
     with reading(path, "a TorchScript archive"):
         archive = Archive(path)
         _require_code(path, archive)
-        arguments, returns = _read_forward(archive)
+        arguments, returns = _read_forward(path, archive)
         traced = tuple(_read_traced(archive.read("traced_inputs.pkl"))) if archive.has("traced_inputs.pkl") else ()
         values = {
             "archive_version": archive.read("version").decode().strip(),
-            "made_by": "torch.jit.trace" if traced else "torch.jit.script",
+            **({"made_by": "torch.jit.trace"} if traced else {}),
             "returns": returns,
         }
         inputs = None if _takes_dictionary(arguments) else tuple(_inputs(path, arguments, traced))
-        outputs = _count_outputs(returns)
+        outputs = _count_outputs(path, returns)
     return Artefact(
         framework="TorchScript",
         backend="pytorch",
@@ -75,7 +75,7 @@ def _require_code(path: Path, archive: Archive) -> None:
     raise InvalidModelError(f"{path} is a zip archive, but not of PyTorch's", hint="name the model's file itself")
 
 
-def _read_forward(archive: Archive) -> tuple[list[tuple[str, str]], str]:
+def _read_forward(path: Path, archive: Archive) -> tuple[list[tuple[str, str]], str]:
     """Names and types of forward's arguments, and its return type, as they stand in the code."""
     module = _main_class(archive.read("data.pkl")).split(".")
     code = archive.read("code/" + "/".join(module[:-1]) + ".py").decode("utf-8")
@@ -83,7 +83,10 @@ def _read_forward(archive: Archive) -> tuple[list[tuple[str, str]], str]:
     body = re.split(rf"^class {re.escape(module[-1])}\b", code, maxsplit=1, flags=re.MULTILINE)[1]
     found = _HEADER.search(re.split(r"^class ", body, maxsplit=1, flags=re.MULTILINE)[0])
     if found is None:
-        raise ValueError("no forward")
+        raise InvalidModelError(
+            f"{path} has no method forward of its own, which Triton's PyTorch backend calls",
+            hint="wrap the model in a module with a forward of tensors, and trace or script that",
+        )
     function = ast.parse(f"{found[0].strip()}\n  pass").body[0]
     if not isinstance(function, ast.FunctionDef) or function.returns is None:
         raise ValueError("no function")
@@ -141,12 +144,19 @@ def _inputs(
             )
 
 
-def _count_outputs(returns: str) -> int | None:
+def _count_outputs(path: Path, returns: str) -> int | None:
     """How many outputs forward returns; None where only running it tells."""
     kind = ast.parse(returns, mode="eval").body
-    if isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name) and kind.value.id == "Tuple":
-        return len(kind.slice.elts) if isinstance(kind.slice, ast.Tuple) else 1
-    return 1 if returns in ("Tensor", _TEXTS) else None
+    if not isinstance(kind, ast.Subscript) or ast.unparse(kind.value) != "Tuple":
+        return 1 if returns in ("Tensor", _TEXTS) else None
+    items = [ast.unparse(item) for item in (kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice])]
+    wrong = next((item for item in items if item not in ("Tensor", _TEXTS)), None)
+    if wrong is not None:
+        raise InvalidModelError(
+            f"{path}: forward returns {returns}, and Triton's PyTorch backend takes no {wrong} within a tuple",
+            hint="wrap the model in a module whose forward returns its tensors side by side, and export that",
+        )
+    return len(items)
 
 
 def _suggest(
@@ -155,7 +165,7 @@ def _suggest(
     known = traced if len(traced) == len(inputs) else ()
     left = []
     for index, tensor in enumerate(inputs):
-        shape = [-1, *known[index][1][1:]] if known else [-1, 3, 224, 224]
+        shape = [-1, *known[index][1][1:]] if known else [-1] if tensor.data_type is DataType.BYTES else [-1, 4]
         left.append(f"{tensor.name} {(tensor.data_type or DataType.FP32).value} {shape}")
     right = [f"OUTPUT__{index} FP32 [-1, 10]" for index in range(outputs or 1)]
     return f"{', '.join(left)} -> {', '.join(right)}"

@@ -14,14 +14,17 @@ _STATE = re.compile(
 _SHORT = re.compile(r"(h|c|hx|cx|hidden|cell|states?)")
 
 
-def match_by_name(name: str, outputs: tuple[str, ...]) -> tuple[str, ...]:
-    """The outputs that are called like the next value of input `name`, such as hn of h0, and stateN of state."""
+def match_by_name(name: str, outputs: tuple[str, ...], *, any_word: bool = False) -> tuple[str, ...]:
+    """The outputs that are called like the next value of input `name`, such as hn of h0, and stateN of state.
+
+    With `any_word`, also where no word says that it is a state, as in count and count_out.
+    """
     for stems in (_stems, _short_stems):
         wanted = stems(name, _INPUT_MARKS)
         matching = tuple(
             output
             for output in outputs
-            if stems(output, _OUTPUT_MARKS) & wanted and (_is_state(name) or _is_state(output))
+            if stems(output, _OUTPUT_MARKS) & wanted and (any_word or _is_state(name) or _is_state(output))
         )
         if matching:
             return matching

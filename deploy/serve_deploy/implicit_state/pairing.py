@@ -9,7 +9,7 @@ from typing import Literal
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.implicit_state.names import is_called_state, match_by_name
 from serve_deploy.model_config.problem import did_you_mean
-from serve_deploy.tensors.types import ModelSignature, TensorSpec
+from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Evidence = Literal["graph", "runs", "types", "names", "given"]
 EVIDENCE: Mapping[Evidence, str] = {
@@ -55,16 +55,24 @@ def find_pairs(signature: ModelSignature, given: Given, ties: Ties) -> tuple[Sta
     if not chosen:
         raise InvalidModelError(
             f"no state was found: no output is called or computed like the next value of an input. {_list(signature)}",
-            hint="`state` names each: IN=OUT; a model without a state is packaged without `stateful`",
+            hint=" ".join(_suggest(signature)) or "`state` names each: IN=OUT; without a state, leave `stateful` out",
         )
     pairs = [(spec, outputs[chosen[spec.name]]) for spec in signature.required_inputs if spec.name in chosen]
     return tuple(StatePair(one, other, _judge(one, other, signature, given, ties)) for one, other in pairs)
 
 
+def _suggest(signature: ModelSignature) -> Iterator[str]:
+    """The states that names alone suggest, where no word in them says that they are states."""
+    for spec in signature.required_inputs:
+        fitting = tuple(output.name for output in signature.outputs if could_follow(output, spec))
+        for name in match_by_name(spec.name, fitting, any_word=True):
+            yield f"if it is one: `state={spec.name}={name}`"
+
+
 def could_follow(output: TensorSpec, state: TensorSpec) -> bool:
     """Whether an output could be the next value of a state: the same type, and dims that are equal or free."""
     return (
-        output.data_type is state.data_type
+        output.data_type is state.data_type is not DataType.BYTES
         and len(output.shape) == len(state.shape) > 0
         and all(-1 in dims or dims[0] == dims[1] for dims in zip(output.shape, state.shape, strict=True))
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy
-from serve_deploy.model_config.sequence_batching import sequence_message
+from serve_deploy.model_config.sequence_batching import as_clients_send, sequence_message
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 # A message in protobuf's JSON form: a field of None is not set, an empty message is.
@@ -28,7 +28,7 @@ def build_model_config(signature: ModelSignature, max_batch_size: int, options: 
         "max_batch_size": max_batch_size,
         "version_policy": version_policy_message(options.version_policy),
         "input": [
-            {**_tensor(spec, batched=batched), "optional": spec.optional}
+            {**_tensor(as_clients_send(spec, sequences), batched=batched), "optional": spec.optional}
             for spec in client_inputs(signature, max_batch_size, optional=options.backend.batches_optional)
             if spec.name not in hidden
         ],

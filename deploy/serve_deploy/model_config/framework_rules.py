@@ -6,7 +6,6 @@ README.md; openvino_backend, src/openvino.cc; tensorrt_backend, src/tensorrt.cc.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,12 +19,17 @@ FIL_FILES = {
 _FIL_TENSORS = {"input": ("input__0",), "output": ("output__0", "treeshap_output")}
 _FIL_RENAMED = {"algo": "layout", "threads_per_tree": "chunk_size", "output_class": "is_classifier"}
 _FIL_REMOVED = ("storage_type", "blocks_per_sm")
-_INDEXED = re.compile(r".+?__[0-9]+")
 
 
 def fil_file(config: Any) -> str:
     """What FIL calls the model's file; "" for an unknown type."""
     return FIL_FILES.get(_parameters(config).get("model_type", "xgboost"), "")
+
+
+def position_in_name(name: str) -> int | None:
+    """The N of NAME__N as PyTorch's backend reads it, behind the first two underscores; None where there is none."""
+    _name, underscores, digits = name.partition("__")
+    return int(digits) if underscores and digits.isascii() and digits.isdigit() else None
 
 
 def backend_of(config: Any) -> str:
@@ -55,7 +59,7 @@ def note_framework(config: Any) -> Iterator[str]:
             if old in parameters:
                 yield f"parameters[{old}] is read by nobody since Triton 25.09"
     if backend == "pytorch" and config.platform != "torch_aoti":
-        indexed = [bool(_INDEXED.fullmatch(tensor.name)) for tensor in config.output]
+        indexed = [position_in_name(tensor.name) is not None for tensor in config.output]
         if any(indexed) and not all(indexed):
             yield "not all outputs are called NAME__0, NAME__1, …: Triton takes them in the order of their listing"
     if backend == "openvino" and config.max_batch_size > 1 and parameters.get("ENABLE_BATCH_PADDING") != "YES":

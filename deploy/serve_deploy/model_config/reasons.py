@@ -91,6 +91,10 @@ def explain_config(
         for index, tensor in enumerate(getattr(config, kind)):
             spec = shapes[kind, tensor.name]
             reasons[f"{kind}[{index}].dims"] = _explain_dims(spec, batched=config.max_batch_size > 0)
+            if options.sequences and kind == "input" and spec.name in options.sequences.single:
+                reasons[f"{kind}[{index}].dims"] = (
+                    "the first is 1: a request is of one sequence; the rest as in the model"
+                )
     return {**reasons, **options.backend.reasons}
 
 

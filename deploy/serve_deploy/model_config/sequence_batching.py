@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from serve_deploy.errors import UsageError
-from serve_deploy.tensors.types import DataType
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 SequenceStrategy = Literal["oldest", "direct"]
 ControlKind = Literal["START", "END", "READY", "CORRID"]
@@ -45,7 +45,10 @@ class SequenceControl:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceBatching:
-    """How a model's sequences are served; `given` names the options that the user set."""
+    """How a model's sequences are served; `given` names the options that the user set.
+
+    `single` are the inputs that have their batch first in a model that runs one sequence at a time.
+    """
 
     states: tuple[StateTensor, ...]
     controls: tuple[SequenceControl, ...] = ()
@@ -53,12 +56,20 @@ class SequenceBatching:
     max_candidate_sequences: int
     max_sequence_idle_us: int
     given: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
 
     @property
     def served_by_triton(self) -> frozenset[str]:
         """The model's inputs and outputs that no client sees."""
         names = [name for state in self.states for name in (state.input_name, state.output_name)]
         return frozenset((*names, *(control.input_name for control in self.controls)))
+
+
+def as_clients_send(spec: TensorSpec, sequences: SequenceBatching | None) -> TensorSpec:
+    """An input with a batch of 1 where each request is one row of one sequence."""
+    if sequences is None or spec.name not in sequences.single:
+        return spec
+    return replace(spec, shape=(1, *spec.shape[1:]))
 
 
 def control_fits(kind: ControlKind, data_type: DataType) -> bool:

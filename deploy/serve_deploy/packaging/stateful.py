@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serve_deploy.errors import UsageError
-from serve_deploy.implicit_state.layout import State, learn_layout
-from serve_deploy.implicit_state.pairing import find_pairs
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.implicit_state.layout import State, StateLayout, learn_layout
+from serve_deploy.implicit_state.pairing import StatePair, find_pairs
 from serve_deploy.implicit_state.ties import find_ties
 from serve_deploy.implicit_state.wrapping import ServedState
 from serve_deploy.model_config.sequence_batching import SequenceControl
@@ -35,6 +36,7 @@ class StatefulModel:
     """`original` is run with its state in hand, `opened` is the file that is served.
 
     `samples` are whole requests to `original`; `obstacle` says why sequences cannot share a batch, if they cannot.
+    `rows` are the inputs that have their batch first.
     """
 
     original: OpenedModel
@@ -47,6 +49,7 @@ class StatefulModel:
     obstacle: str | None
     next_step: str | None
     proven_by: str
+    rows: frozenset[str] = frozenset()
     growing: GrowingInputs | None = None
 
     @property
@@ -95,6 +98,11 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     controls = find_controls(signature, {pair.input.name for pair in pairs}, dict(options.sequences.control))
     samples = find_state_samples(original, pairs, controls, options)
     layout = learn_layout(original, pairs, samples)
+    if options.fix and options.max_batch_size != 0 and not layout.rows:
+        freed = _free_batch(original, layout, samples)
+        if freed:
+            original, layout, fix = freed
+            fixes = [*fixes, fix]
     growing = None
     if any(state.grows is not None for state in layout.states):
         growing = learn_growth(original, layout.states, layout.rows, samples)
@@ -106,11 +114,47 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     states, rewritten, more = rewrite_states(original, layout, options)
     obstacle, next_step = find_obstacle(original, layout, states, controls, options)
     stateful = StatefulModel(
-        original, rewritten, states, controls, samples, options.samples is None,
-        _read_first(layout.states, options.sequences.initial_files), obstacle, next_step, proven_by, growing,
-    )  # fmt: skip
+        original=original,
+        opened=rewritten,
+        states=states,
+        controls=controls,
+        samples=samples,
+        samples_are_generated=options.samples is None,
+        first=_read_first(layout.states, options.sequences.initial_files),
+        obstacle=obstacle,
+        next_step=next_step,
+        proven_by=proven_by,
+        rows=layout.rows,
+        growing=growing,
+    )
     notes = (*servable.notes, *_describe_doubts(layout.states, growing))
     return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more), notes=notes), stateful
+
+
+def _free_batch(
+    opened: OpenedModel, layout: StateLayout, samples: Samples
+) -> tuple[OpenedModel, StateLayout, str] | None:
+    """A copy of a model exported for a batch of 1 that runs several rows, where one can be made."""
+    from serve_deploy.packaging.fixes.fixed_batch import free_batch
+
+    evidence = {(state.input, state.output): state.evidence for state in layout.states}
+    states = {state.input for state in layout.states}
+    declared = {spec.name: spec.shape for spec in opened.signature.required_inputs}
+    if any(-1 in declared[name] for name in states) or all(declared[n][:1] != (1,) for n in declared.keys() - states):
+        return None
+    for axis in (1, 0):
+        places = {name: axis for pair in evidence for name in pair}
+        freed = free_batch(opened, places)
+        if freed is None:
+            continue
+        copy, fix = freed
+        specs = {spec.name: spec for spec in (*copy.signature.inputs, *copy.signature.outputs)}
+        pairs = [StatePair(specs[one], specs[other], known) for (one, other), known in evidence.items()]
+        with suppress(InvalidModelError, UsageError):
+            learnt = learn_layout(copy, pairs, samples)
+            if learnt.rows:
+                return copy, learnt, fix
+    return None
 
 
 def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> Iterator[str]:

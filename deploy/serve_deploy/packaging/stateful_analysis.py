@@ -36,6 +36,7 @@ def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress:
     opened = stateful.opened
     progress(f"proving whether sequences of {opened.model.path.name} share a batch")
     batching = _prove_batch(stateful, options)
+    _require_controls(stateful, batching)
     progress("comparing sequences with the state in hand")
     proven = _prove_sequences(stateful, batching.max_batch_size)
     kept = keep_samples(tuple(stateful.client_view(sample) for sample in stateful.samples))
@@ -76,6 +77,20 @@ def _prove_batch(stateful: StatefulModel, options: PackageOptions) -> BatchingPr
     )
 
 
+def _require_controls(stateful: StatefulModel, batching: BatchingProof) -> None:
+    """A control is [1], with the batch before it where the model batches (onnxruntime_backend: Validate…Control)."""
+    rank = 2 if batching.max_batch_size else 1
+    shapes = {spec.name: spec.shape for spec in stateful.original.signature.inputs}
+    why = "`max_batch_size` is 0" if batching.verdict == "batchable" else batching.evidence
+    for control in stateful.controls:
+        if len(shapes[control.input_name]) != rank:
+            raise UsageError(
+                f"Triton fills '{control.input_name}' {list(shapes[control.input_name])} only in a model that batches, "
+                f"and this one does not: {why}",
+                hint=batching.next_step or "`max_batch_size=1` runs one sequence at a time",
+            )
+
+
 def _prove_sequences(stateful: StatefulModel, max_batch_size: int) -> SequencesProven:
     run, states = stateful.original.run, stateful.own_states
     count = min(max(2, max_batch_size), _MOST_SEQUENCES)
@@ -93,6 +108,7 @@ def _plan_sequences(stateful: StatefulModel, options: PackageOptions, *, batched
         strategy=asked.sequence_strategy or "oldest",
         max_candidate_sequences=asked.max_candidate_sequences or _DEFAULT_CANDIDATES,
         max_sequence_idle_us=asked.max_sequence_idle_us or _DEFAULT_IDLE_US,
+        single=frozenset() if batched else stateful.rows,
         given=frozenset(name for name, value in vars(asked).items() if value),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.control import ControlPlane
-from serve_deploy.errors import EndpointError, Interrupted, InvalidModelError, ServeError
+from serve_deploy.errors import DestinationError, EndpointError, Interrupted, InvalidModelError, ServeError
 from serve_deploy.loadtest import run_loadtest
 from serve_deploy.loadtest.interleaving import run_interleaved
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -28,6 +28,8 @@ from serve_deploy.tuning.subject import Subject, Target
 
 _CONTROL_SECONDS = 30.0
 _WARMUP_SHARE = 0.3
+# A candidate whose server ends so often by itself is out.
+_ENDS = 2
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,16 @@ class Bench:
         before = self.checkpoint.measurement(candidate, purpose)
         if before is not None:
             return before
-        self._require_standing(candidate)
-        served = self.serve(candidate)
-        self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
-        try:
-            about = self.subject.of(candidate)
-            measured = self._measure(served, about, shape, seconds=seconds, rows=rows, validate=validate)
-        except EndpointError as error:
-            raise self._fall(candidate, error) from error
+        about, measured = self.subject.of(candidate), None
+        while measured is None:
+            served = self.serve(candidate)
+            self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
+            try:
+                measured = self._measure(served, about, shape, seconds=seconds, rows=rows, validate=validate)
+            except EndpointError as error:
+                if served.is_alive():
+                    raise self._fall(candidate, error) from error
+                self._note_end(candidate, error)
         self.measurements += 1
         self.checkpoint.keep(candidate, purpose, measured)
         return measured
@@ -136,13 +140,30 @@ class Bench:
             self.progress(f"starting a server: {candidate.describe(self.subject.baseline)}")
             try:
                 self._serving[candidate] = self.servers.serve(self.subject.configs(candidate))
+            except (Interrupted, DestinationError):
+                raise
             except ServeError as error:
-                if isinstance(error, Interrupted):
-                    raise
+                if isinstance(error, EndpointError) and not self.servers.are_parallel:
+                    self._note_end(candidate, error)
                 raise self._fall(candidate, error) from error
             if (started := self._serving[candidate].start_seconds) is not None:
                 self.starts.append(started)
         return self._serving[candidate]
+
+    def _note_end(self, candidate: Candidate, error: EndpointError) -> None:
+        """A server that ended may have been killed: it is started again, once, where it is ours.
+
+        Fallen where it ends again under the candidate; EndpointError where it is not ours to start.
+        """
+        is_first = self.checkpoint.note_end(candidate, error.message) < _ENDS
+        fallen = None if is_first else self._fall(candidate, error)
+        self.stop(candidate)
+        if not self.servers.are_parallel:
+            raise EndpointError(
+                f"the server ended: {error.message}", hint="start it again; then the same command goes on"
+            ) from error
+        if fallen:
+            raise fallen
 
     def _fall(self, candidate: Candidate, error: ServeError) -> Fallen:
         self.stop(candidate)

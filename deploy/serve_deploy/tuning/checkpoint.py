@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import fields
@@ -17,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from serve_deploy.files.moving import interrupts_deferred
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.tuning.candidates import Candidate
 from serve_deploy.tuning.measured import Measured
@@ -48,13 +50,16 @@ def fingerprint(options: TuneOptions, folders: Collection[ModelFolder]) -> str:
 
 
 class Checkpoint:
-    """Measurements and failures by candidate and purpose; `problem` says why they cannot be kept on disk any more."""
+    """Measurements and failures by candidate and purpose; what the disk has no room for waits until it has."""
 
     def __init__(self, path: Path, *, fresh: bool = False, note: Callable[[str], None] = lambda _: None) -> None:
         self._path, self._note = path, note
         self._measured: dict[str, Measured] = {}
         self._failed: dict[str, str] = {}
-        self._is_kept = True
+        self._ended: Counter[str] = Counter()
+        self._unwritten: list[bytes] = []
+        # Why not everything is on disk.
+        self.problem: str | None = None
         if fresh:
             path.unlink(missing_ok=True)
         self._read()
@@ -68,7 +73,9 @@ class Checkpoint:
         for line in lines:
             with suppress(ValueError, KeyError, TypeError, ValidationError):
                 entry = json.loads(line)
-                if "failed" in entry:
+                if "ended" in entry:
+                    self._ended[entry["key"]] += 1
+                elif "failed" in entry:
                     self._failed[entry["key"]] = str(entry["failed"])
                 else:
                     self._measured[entry["key"]] = Measured.model_validate(entry["measured"])
@@ -93,20 +100,33 @@ class Checkpoint:
         self._failed[key] = reason
         self._append({"key": key, "failed": reason})
 
+    def note_end(self, candidate: Candidate, reason: str) -> int:
+        """Note that a candidate's server ended by itself; how often that has happened."""
+        key = _key(candidate, "")
+        self._ended[key] += 1
+        self._append({"key": key, "ended": reason})
+        return self._ended[key]
+
     def _append(self, entry: dict[str, Any]) -> None:
-        if not self._is_kept:
-            return
+        # A line that a kill or a full disk tore ends here.
+        self._unwritten.append(b"\n" + json.dumps(entry).encode())
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # A line that a kill or a full disk tore ends here.
-            with self._path.open("ab") as file:
-                file.write(b"\n" + json.dumps(entry).encode())
-                file.flush()
-                os.fsync(file.fileno())
+            with interrupts_deferred():
+                self._write()
         except OSError as error:
-            self._is_kept = False
-            reason = (error.strerror or str(error)).lower()
-            self._note(f"measurements cannot be kept in {self._path}: {reason}; a run that is cut short starts again")
+            problem = f"measurements could not be kept in {self._path}: {(error.strerror or str(error)).lower()}"
+            if self.problem is None:
+                self._note(problem)
+            self.problem = problem
+
+    def _write(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(b"".join(self._unwritten))
+            file.flush()
+            os.fsync(file.fileno())
+        self._unwritten.clear()
+        self.problem = None
 
     def finish(self) -> None:
         """Forget everything: the run is done, and the next one measures anew."""

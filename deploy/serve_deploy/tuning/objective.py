@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from serve_deploy.errors import UsageError
@@ -12,12 +12,14 @@ from serve_deploy.reports.point import GateResult, Point
 from serve_deploy.tuning.measured import MixedPoint
 from serve_deploy.tuning.options import Objective
 
-# So far below its threshold a time must lie before it is believed to hold on another day.
-MARGIN = 0.9
+# So far below its threshold a time must lie before a load is raced; the rounds show whether that is enough.
+MARGIN = 0.97
 # Of numbers of users that are as good as equal the largest is taken: by the best of noisy scores, two configurations
 # that are the same would run under different loads.
 _AS_GOOD = 0.97
 _COLLAPSE = 0.9
+# Numbers of users this close need none between them.
+_NEAR = 1.2
 
 
 @dataclass(frozen=True)
@@ -99,30 +101,43 @@ def read_goal(objective: Objective, gates: Sequence[str], models: Collection[str
 def find_concurrency(
     measure: Callable[[int], MixedPoint], goal: Goal, *, start: int, limit: int, budget: int = 6
 ) -> tuple[int, MixedPoint]:
-    """The most users at which the gates hold and the score is as good as the best; doubled or halved from `start` on.
+    """The most users at which the gates hold and the score is as good as the best.
 
-    Where the gates hold at no number, the last one tried.
+    From `start` on they are doubled or halved until the gates hold at one number and not at the next, and then found
+    between these. Where the gates hold at no number, the last one tried.
     """
     tried: dict[int, MixedPoint] = {}
-    users = max(1, min(start, limit))
-    while users not in tried and len(tried) < budget:
+    users: int | None = max(1, min(start, limit))
+    while users is not None and len(tried) < budget:
         tried[users] = measure(users)
-        best = max((goal.score(point) for point in tried.values() if goal.is_met(point)), default=0.0)
-        falls = goal.score(tried[users]) < _COLLAPSE * best
-        following = users // 2 if falls or not goal.is_met(tried[users]) else min(users * 2, limit)
-        if following in tried or following < 1:
-            middle = round(math.sqrt(users * max(1, following)))
-            if middle not in tried and len(tried) < budget:
-                tried[middle] = measure(middle)
-            break
-        users = following
-    held = {users: point for users, point in tried.items() if goal.is_met(point)}
+        users = _next_users(tried, goal, limit)
+    held = _held(tried, goal)
     if not held:
         last = next(reversed(tried))
         return last, tried[last]
     best = max(map(goal.score, held.values()))
     chosen = max(users for users, point in held.items() if goal.score(point) >= _AS_GOOD * best)
     return chosen, held[chosen]
+
+
+def _held(tried: Mapping[int, MixedPoint], goal: Goal) -> dict[int, MixedPoint]:
+    return {users: point for users, point in tried.items() if goal.is_met(point)}
+
+
+def _next_users(tried: Mapping[int, MixedPoint], goal: Goal, limit: int) -> int | None:
+    """The number of users to try next; None where nothing is left to find."""
+    held = _held(tried, goal)
+    best = max(map(goal.score, held.values()), default=0.0)
+    bears = {users for users, point in held.items() if goal.score(point) >= _COLLAPSE * best}
+    too_many = min((users for users in tried if users not in bears and users > min(bears, default=0)), default=None)
+    if too_many is None:
+        following = min(max(bears) * 2, limit)
+        return None if following in tried else following
+    if not bears:
+        return too_many // 2 or None
+    most = max(users for users in bears if users < too_many)
+    middle = round(math.sqrt(most * too_many))
+    return middle if too_many > _NEAR * most and middle not in tried else None
 
 
 def describe_score(objective: Objective, score: float) -> str:

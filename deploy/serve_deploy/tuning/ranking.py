@@ -13,6 +13,9 @@ from serve_deploy.tuning.twins import Prediction, Twins
 _DELAYS_US = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 # How many of the best without a delay are tried with delays and preferred sizes.
 _REFINED = 12
+# Of how many of the best, with different instances or settings, batch sizes between powers of two are tried.
+_SHARPENED = 3
+_LEAST_STEP = 16
 # Predictions that differ by less are the same.
 _SAME = 0.02
 
@@ -25,6 +28,8 @@ class Space:
     batch_sizes: tuple[int, ...]
     instances: Mapping[Setting, tuple[int, ...]]
     max_delay_us: int
+    # Whether sizes between these may be tried.
+    is_open: bool = True
     # Instead of those that follow from the execution times.
     delays_us: tuple[int, ...] = ()
     preferred: tuple[Value, ...] = ()
@@ -36,6 +41,12 @@ class Space:
                 for size in self.batch_sizes or (None,):
                     batching: dict[str, Value] = {} if size is None else {BATCH: size, DELAY: 0, PREFERRED: None}
                     yield Candidate.of({**dict(self.baseline.values), **dict(setting), INSTANCES: count, **batching})
+
+    def between(self, candidate: Candidate, step: int) -> Iterator[Candidate]:
+        """One of these with batches that are so much smaller and larger."""
+        for size in (candidate.number(BATCH) - step, candidate.number(BATCH) + step):
+            if 1 <= size <= max(self.batch_sizes):
+                yield Candidate.of({**dict(candidate.values), BATCH: size})
 
     def refined(self, candidate: Candidate, execution_seconds: float) -> Iterator[Candidate]:
         """One of these with each delay that is not far beyond an execution, and with preferred sizes."""
@@ -64,6 +75,7 @@ def make_space(
         tuple(sorted(size for size in sizes if size <= largest_batch)),
         counts,
         options.max_delay_us,
+        is_open=bool(largest_batch) and BATCH not in dict(options.vary),
         delays_us=_numbers(options, DELAY),
         preferred=next((values for path, values in options.vary if path == PREFERRED), ()),
     )
@@ -83,7 +95,27 @@ def rank(twins: Twins, space: Space) -> tuple[Prediction, ...]:
         for prediction in plain[:_REFINED]
         for candidate in space.refined(prediction.candidate, part.execution_seconds(prediction.candidate))
     ]
-    return in_order([*plain, *refined], space.baseline)
+    found = in_order([*plain, *refined], space.baseline)
+    if not space.is_open:
+        return found
+    sharpened = [each for start in _of_each_kind(found) for each in _sharpen(twins, space, start)]
+    return in_order([*found, *sharpened], space.baseline)
+
+
+def _of_each_kind(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """The best few that differ in their instances or settings."""
+    kinds = {(each.candidate.setting, each.candidate[INSTANCES]): each for each in reversed([*predictions])}
+    yield from list(reversed(kinds.values()))[:_SHARPENED]
+
+
+def _sharpen(twins: Twins, space: Space, start: Prediction) -> Iterator[Prediction]:
+    """Batch sizes about the best one, in ever smaller steps: a deadline rarely allows a power of two."""
+    best, step = start, start.candidate.number(BATCH) // 2
+    while step * _LEAST_STEP >= start.candidate.number(BATCH) > 0 and step:
+        found = [twins.predict(each) for each in space.between(best.candidate, step)]
+        yield from found
+        best = in_order([best, *found], space.baseline)[0]
+        step //= 2
 
 
 def in_order(predictions: Iterable[Prediction], baseline: Candidate) -> tuple[Prediction, ...]:
@@ -102,13 +134,37 @@ def _changes(candidate: Candidate, baseline: Candidate) -> int:
 
 
 def choose_finalists(ranked: Sequence[Prediction], baseline: Candidate, most: int) -> tuple[Prediction, ...]:
-    """The best few that differ in more than their delay: the twin may be wrong about one kind only."""
+    """The best few that differ in more than their delay, or much in their batch: the twin may be wrong of one kind."""
     chosen: list[Prediction] = []
     kinds: set[object] = set()
     for each in ranked:
-        kind = tuple(pair for pair in each.candidate.values if split_path(pair[0])[1] not in (DELAY, PREFERRED))
+        kind = tuple(_kind(*pair) for pair in each.candidate.values)
         if each.candidate == baseline or kind in kinds or len(chosen) >= most:
             continue
         kinds.add(kind)
         chosen.append(each)
     return tuple(chosen)
+
+
+def add_boldest(
+    finalists: Sequence[Prediction], twins: Twins, spaces: Mapping[str, Space], most: int
+) -> tuple[Prediction, ...]:
+    """The finalists, the last of them replaced by the best without a margin to the gates, where that is another one.
+
+    The twin is a few per cent wrong: what it says misses a gate by so little may hold it.
+    """
+    space = next(iter(spaces.values()))
+    if len(spaces) > 1 or not space.is_open or not twins.goal.is_bound or not finalists or most < 2:
+        return tuple(finalists)
+    first = twins.predict(finalists[0].candidate)
+    boldest = in_order([first, *_sharpen(twins, space, first)], space.baseline)[0]
+    if boldest.candidate in [space.baseline, *(each.candidate for each in finalists)]:
+        return tuple(finalists)
+    return (*finalists[: most - 1], boldest)
+
+
+def _kind(path: str, value: Value) -> tuple[str, Value]:
+    field = split_path(path)[1]
+    if field in (DELAY, PREFERRED):
+        return path, None
+    return path, value.bit_length() if field == BATCH and isinstance(value, int) else value

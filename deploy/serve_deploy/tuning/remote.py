@@ -62,6 +62,15 @@ class RemoteServed:
     endpoint: Endpoint
     start_seconds: float | None
 
+    def is_alive(self) -> bool:
+        """Whether the server answers."""
+        try:
+            with ControlPlane(self.endpoint, timeout_seconds=_ANSWER_SECONDS) as control:
+                control.server_metadata()
+        except EndpointError:
+            return False
+        return True
+
     def memory_bytes(self) -> int | None:
         """Not to be seen from here."""
         return None

@@ -29,6 +29,9 @@ class Served(Protocol):
     # None where it was not started, but changed.
     start_seconds: float | None
 
+    def is_alive(self) -> bool:
+        """Whether the server still runs."""
+
     def memory_bytes(self) -> int | None:
         """Resident memory of the server; None where that cannot be seen."""
 
@@ -60,6 +63,10 @@ class LocalServed:
 
     def __post_init__(self) -> None:
         self.endpoint = parse_endpoint(self.server.http_url)
+
+    def is_alive(self) -> bool:
+        """Whether the server still runs."""
+        return self.server.poll() is None
 
     def memory_bytes(self) -> int | None:
         """Resident memory of the server and its models' processes."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serve_deploy.arrivals.shapes import ClosedLoop
-from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.errors import Interrupted, InvalidModelError, UsageError
+from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
@@ -36,7 +38,7 @@ from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.parts import PartSettings, choose_rate, make_twins, measure_parts
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, Racing
-from serve_deploy.tuning.ranking import choose_finalists
+from serve_deploy.tuning.ranking import add_boldest, choose_finalists
 from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
 from serve_deploy.tuning.result import Effort, FieldChange, TuningResult
 from serve_deploy.tuning.search import require_search
@@ -52,8 +54,8 @@ _KEPT = 20
 def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     """Find the configuration that serves models best for an objective, and show that it does.
 
-    UsageError says what cannot be tuned, InvalidModelError that a model does not load as it is. A run that is cut
-    short goes on where it was when it is called again with the same options.
+    UsageError says what cannot be tuned, InvalidModelError that a model does not load as it is, Interrupted that the
+    user ended the run. One that is cut short goes on where it was when it is called again with the same options.
     """
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
@@ -68,7 +70,11 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
     with _open_servers(options, subject, state) as servers, Workers(1) as workers:
         bench = Bench(subject, servers, checkpoint, workers, progress)
-        result = run_tuning(options, subject, goal, bench, notes)
+        try:
+            result = run_tuning(options, subject, goal, bench, notes)
+        except KeyboardInterrupt:
+            kept = checkpoint.problem or "the same command goes on with what was measured"
+            raise Interrupted(f"interrupted; {kept}") from None
     return apply_winner(result, subject) if options.apply else result
 
 
@@ -93,7 +99,8 @@ def _open_servers(options: TuneOptions, subject: Subject, state: Path) -> Abstra
 
 
 def restore(options: TuneOptions) -> tuple[Restored, ...]:
-    """Put back what runs that were killed left on running servers."""
+    """Put back what runs that were killed left on running servers, and remove their folders."""
+    remove_abandoned(Path(tempfile.gettempdir()))
     return restore_overrides(state_folder(options.state), options.endpoint)
 
 
@@ -113,8 +120,7 @@ class _Run:
         twins = self._make_twins(settings)
         ranked = self._rank(twins, settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
-        finalists = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, self.options.finalists)
-        predictions = (twins.predict(self.subject.baseline), *finalists)
+        predictions = (twins.predict(self.subject.baseline), *self._finalists(twins, ranked, settings))
         baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
         race = racing.race(baseline, runners)
         winner = racing.pick(baseline, runners, race)
@@ -193,6 +199,11 @@ class _Run:
         ranked = rank_together(twins, settings.spaces)
         self.simulating_seconds = time.monotonic() - begun
         return ranked
+
+    def _finalists(self, twins: Twins, ranked: Sequence[Prediction], settings: PartSettings) -> tuple[Prediction, ...]:
+        most = self.options.finalists
+        chosen = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, most)
+        return add_boldest(chosen, replace(twins, goal=self.goal), settings.spaces, most)
 
     def _affordable(self, ranked: Sequence[Prediction], settings: PartSettings) -> list[Prediction]:
         """Those whose memory, as far as it was measured, stays within the limit."""

@@ -114,7 +114,9 @@ class Twins:
         server = self.server(candidate)
         if self.rate is not None:
             return self._judge(candidate, 0, self.simulate(candidate, server, PoissonRate(self.rate)))
-        start = min(self.limit, sum(2 * model.max_batch_size * model.instances for model in server.models))
+        # With as many users every instance executes a full batch; with twice as many the next one waits already.
+        full = sum(model.max_batch_size * model.instances for model in server.models)
+        start = min(self.limit, full if self.goal.is_bound else 2 * full)
         users, point = find_concurrency(
             lambda users: self.simulate(candidate, server, ClosedLoop(users)), self.goal, start=start, limit=self.limit
         )

@@ -108,6 +108,7 @@ def test_what_is_missing_is_named_with_an_example_that_can_be_copied(text: str |
         (TRACED, "features FP32 [-1, 4], other FP32 [-1, 3]", "Triton would take the inputs by their order"),
         (TRACED, f"{INPUTS} -> y__1 FP32 [-1, 3], z FP32 [1]", "Triton would take the outputs by their order"),
         (TRACED, f"{INPUTS} -> y__1 FP32 [-1, 3], z__2 FP32 [1]", "the outputs are numbered 1, 2"),
+        (TRACED, f"{INPUTS} -> y__0 FP32 [-1, 3], z__a__1 FP32 [1]", "Triton would take the outputs by their order"),
         (TRACED, f"{INPUTS} -> a FP32 [1], b FP32 [1], c FP32 [1]", "lists 3 outputs, and"),
     ],
 )

@@ -41,6 +41,30 @@ def test_a_script_tells_names_alone() -> None:
     assert {fact.name: fact.value for fact in artefact.facts}["returns"] == "Tuple[Tensor, Tensor]"
 
 
+def test_a_dictionary_of_tensors_tells_no_names() -> None:
+    """Its keys are the names, and stand nowhere."""
+    artefact = read("takes_dictionary.pt")
+    assert (artefact.inputs, artefact.outputs) == (None, None)
+
+
+def test_lists_of_strings_are_inputs_and_outputs_too() -> None:
+    """LibTorch's backend takes strings so."""
+    artefact = read("takes_strings.pt")
+    assert artefact.inputs == (Tensor("words", DataType.BYTES), Tensor("features"))
+    assert artefact.suggestion.startswith("words BYTES [-1], features FP32 [-1, 4] -> OUTPUT__0")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"binf\0\0\0?", "is XGBoost's old binary format"), (b"CBM1\x10\0", "is a CatBoost model")],
+)
+def test_other_models_of_trees_are_known_by_name(content: bytes, said: str, tmp_path: Path) -> None:
+    """With what to save in their place."""
+    path = tmp_path / "trees.model"
+    path.write_bytes(content)
+    assert refuse(path)[0].startswith(said)
+
+
 def test_a_compiled_archive_tells_what_it_was_compiled_for() -> None:
     """Its tensors are in machine code."""
     artefact = read("compiled.pt2")
@@ -141,6 +165,8 @@ def test_a_plan_tells_its_tensorrt_version(tmp_path: Path) -> None:
         ("forest.pkl", "is a pickle of sklearn.ensemble._forest.RandomForestClassifier", "load.py:model"),
         ("forest.joblib", "is a pickle of sklearn.ensemble._forest.RandomForestClassifier", "treelite"),
         ("xgboost_linear.json", "is boosted by 'gblinear'", "gbtree"),
+        ("without_forward.pt", "has no method forward of its own", "with a forward of tensors"),
+        ("returns_nested.pt", ": forward returns Tuple[Tensor, Tuple[Tensor, Tensor]]", "side by side"),
         ("takes_int.pt", ": forward's argument 'steps' is int", "takes tensors only"),
     ],
 )

@@ -38,6 +38,25 @@ def test_a_release_that_is_too_old_is_refused(name: str, last_that_does_not: str
     assert f"`release={first_that_does}`" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "release", "said"),
+    [
+        ("xgboost_binary.json", "2.0.3", "26.07", ""),
+        ("xgboost_binary.json", "1.6.2", "26.07", "NVIDIA lists JSON of XGBoost from 1.7 on, and this is of 1.6.2"),
+        ("xgboost_binary.json", "2.0.3", "24.02", "NVIDIA lists JSON of XGBoost before 1.7, and this is of 2.0.3"),
+        ("xgboost_binary.json", "1.6.2", "24.02", ""),
+        ("xgboost_binary.ubj", "2.1.0", "24.10", ""),
+        ("xgboost_binary.ubj", "1.7.6", "24.10", "NVIDIA lists UBJSON from XGBoost 2.1 on, and this is of 1.7.6"),
+        ("xgboost_binary.ubj", "3.2.0", "24.10", "XGBoost 3.2.0 writes base_score as a list"),
+    ],
+)
+def test_versions_of_xgboost_that_are_not_listed_are_noted(name: str, version: str, release: str, said: str) -> None:
+    """They may load all the same."""
+    notes = check_fit(replace(read_artefact(MODELS / name, {}), version=version), release)
+    assert len(notes) == bool(said)
+    assert said in "".join(notes)
+
+
 def test_tensorflow_is_refused_after_its_last_release() -> None:
     """ONNX is the way out of it."""
     artefact = read_artefact(MODELS / "scorer.savedmodel", {})
@@ -48,12 +67,14 @@ def test_tensorflow_is_refused_after_its_last_release() -> None:
 
 
 def test_a_plan_needs_the_tensorrt_that_built_it(plan: Artefact) -> None:
-    """By its major and minor version."""
+    """Another minor version may do, where the plan was built for that; another major one never does."""
     assert check_fit(plan, "25.10") == ()
+    (note,) = check_fit(plan, "25.11")
+    assert "Triton 25.11 has 10.14.1: it loads only if it was built version-compatible" in note
     with pytest.raises(InvalidModelError) as refused:
-        check_fit(plan, "25.11")
-    assert "was built by TensorRT 10.13.3.9, and Triton 25.11 has 10.14.1" in refused.value.message
-    assert "`release=25.08`" in (refused.value.hint or "")
+        check_fit(plan, "24.04")
+    assert "was built by TensorRT 10.13.3.9, and Triton 24.04 has 8.6.3" in refused.value.message
+    assert "`release=26.04`" in (refused.value.hint or "")
 
 
 @pytest.mark.parametrize(("version", "release"), [("10.13.3.9", "26.07"), ("10.13.3.9", "24.03"), (None, "25.10")])

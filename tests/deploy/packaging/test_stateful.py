@@ -146,7 +146,7 @@ def test_a_batch_on_axis_1_is_moved_only_with_fix(package: Packaging) -> None:
     assert together.manifest.batching.max_batch_size == 8
     assert batching(together)["state"][0]["dims"] == ["1", "6"]  # type: ignore[index]
     assert together.manifest.fixes == (
-        "state 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
+        "states 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
     )
 
 
@@ -238,6 +238,14 @@ def test_an_input_called_start_is_filled_by_triton(package: Packaging) -> None:
     assert [tensor.name for tensor in packaged.manifest.inputs] == ["x"]
 
 
+def test_a_control_with_a_batch_needs_one(package: Packaging) -> None:
+    """Triton would refuse the model; one sequence at a time is a batch of 1."""
+    with pytest.raises(UsageError, match="only in a model that batches") as refused:
+        package(CONTROLLED, max_batch_size=0)
+    assert refused.value.hint == "`max_batch_size=1` runs one sequence at a time"
+    assert package(CONTROLLED, max_batch_size=1).manifest.batching.max_batch_size == 1
+
+
 def test_the_strategy_and_its_limits_are_the_users(package: Packaging) -> None:
     """With reasons beside them."""
     options = StatefulOptions(stateful=True, max_candidate_sequences=16, max_sequence_idle_us=2_000_000)
@@ -285,7 +293,6 @@ def test_an_older_version_joins_the_states_that_are_there(package: Packaging) ->
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (recurrent_model(batch=1), "the first dimension of input 'x' is fixed to 1"),
         (WITH_SCALAR, "input 'rate' is one number for all sequences of a batch"),
         (TIME_FIRST, "input 'x' has its batch on axis 1"),
     ],
@@ -296,6 +303,21 @@ def test_why_sequences_run_one_by_one_is_said(package: Packaging, model: onnx.Mo
     assert packaged.manifest.batching.max_batch_size == 0
     assert words in packaged.manifest.batching.evidence
     assert packaged.manifest.batching.next_step
+
+
+def test_a_batch_that_was_exported_as_1_is_freed_only_with_fix(package: Packaging) -> None:
+    """As PyTorch exports it without dynamic axes."""
+    model = recurrent_model(batch=1)
+    assert "the first dimension of input 'x' is fixed to 1" in package(model).manifest.batching.evidence
+    packaged = package(model, fix=True)
+    assert packaged.manifest.batching.max_batch_size == 8
+    assert packaged.manifest.fixes[0] == "made the batch of 'x', 'h', 'c' free, which was fixed to 1"
+
+
+def test_a_request_has_one_row_where_sequences_run_one_by_one(package: Packaging) -> None:
+    """Triton then refuses more of them, before the model does."""
+    packaged = package(recurrent_model())
+    assert [tensor.shape for tensor in packaged.manifest.inputs] == [(1, -1, 4)]
 
 
 def test_only_onnx_models_have_a_state_to_keep(tmp_path: Path) -> None:

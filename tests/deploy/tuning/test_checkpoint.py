@@ -62,7 +62,7 @@ def test_a_full_disk_is_said_once_and_the_run_goes_on(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert checkpoint.measurement(CANDIDATE, "round 2") == MEASURED
-    assert [("cannot be kept" in note, "too large" in note) for note in notes] == [(True, True)]
+    assert [("could not be kept" in note, "too large" in note) for note in notes] == [(True, True)]
 
 
 def test_another_question_is_another_run(tmp_path: Path) -> None:

@@ -48,7 +48,6 @@ def test_the_next_run_goes_on(tmp_path: Path, serve) -> None:
     done = serve("tune", tmp_path / "models", *SMALL, env=environment, timeout=170)
     result = json.loads(done.stdout)
     assert result["effort"]["resumed_measurements"] == before >= 4
-    assert result["verdict"] == "better", result["explanation"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "state"]
     assert _lines(tmp_path / "state") == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.onnx.graph import attributes
@@ -15,40 +16,41 @@ _BATCH = "batch"
 _ALLOWZERO = "allowzero"
 
 
-def free_batch(opened: OpenedModel) -> tuple[OpenedModel, str] | None:
-    """A copy with a free first dimension in every input and output, and a sentence on it.
+def free_batch(opened: OpenedModel, axes: Mapping[str, int] | None = None) -> tuple[OpenedModel, str] | None:
+    """A copy with a free batch in every input and output, and a sentence on it; the batch is first but for `axes`.
 
-    None where no input is fixed to 1, or where something else than a 1 is first.
+    None where no input is fixed to 1, or where something else than a 1 is there.
     """
     from serve_deploy.packaging.fixes.model_fixes import reopen
 
     proto = opened.parse()
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
-    if not any(map(_is_fixed, inputs)) or not all(map(_can_be_free, (*inputs, *proto.graph.output))):
+    places = [(value, (axes or {}).get(value.name, 0)) for value in (*inputs, *proto.graph.output)]
+    if not any(_is_fixed(*place) for place in places[: len(inputs)]) or not all(_can_be_free(*p) for p in places):
         return None
     reshaped = _free_reshapes(proto)
-    for value in (*inputs, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = _BATCH
+    for value, axis in places:
+        value.type.tensor_type.shape.dim[axis].dim_param = _BATCH
     del proto.graph.value_info[:]  # the shapes of values inside say 1 as well
     names = ", ".join(f"'{value.name}'" for value in inputs)
     reshapes = f", also in {reshaped} Reshape{'s' if reshaped > 1 else ''}" if reshaped else ""
     return reopen(opened, proto), f"made the batch of {names} free, which was fixed to 1{reshapes}"
 
 
-def _first_dim(value: Any) -> Any:
+def _batch_dim(value: Any, axis: int) -> Any:
     dims = value.type.tensor_type.shape.dim
-    return dims[0] if dims else None
+    return dims[axis] if axis < len(dims) else None
 
 
-def _is_fixed(value: Any) -> bool:
-    dim = _first_dim(value)
+def _is_fixed(value: Any, axis: int = 0) -> bool:
+    dim = _batch_dim(value, axis)
     return dim is not None and dim.HasField("dim_value") and dim.dim_value == 1
 
 
-def _can_be_free(value: Any) -> bool:
-    dim = _first_dim(value)
-    return dim is not None and (_is_fixed(value) or not dim.HasField("dim_value") or dim.dim_value < 0)
+def _can_be_free(value: Any, axis: int) -> bool:
+    dim = _batch_dim(value, axis)
+    return dim is not None and (_is_fixed(value, axis) or not dim.HasField("dim_value") or dim.dim_value < 0)
 
 
 def _free_reshapes(proto: ModelProto) -> int:

@@ -1,0 +1,1 @@
+"""What differs between two model repositories: what a running Triton does with it, and whether clients break."""

@@ -1,0 +1,157 @@
+"""Compare two model repositories: `serve diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serve_deploy.errors import InvalidModelError, ThresholdError, UsageError
+from serve_deploy.model_config import CONFIG_NAME, parse_config
+from serve_deploy.model_config.ensemble_graph import is_decoupled
+from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.repository_changes.change import ClientEffect, ModelChange, TritonPlan
+from serve_deploy.repository_changes.client_effects import ClientView, list_effects
+from serve_deploy.repository_changes.client_view import view_model
+from serve_deploy.repository_changes.file_changes import FileChanges, compare_files
+from serve_deploy.repository_changes.options import DiffOptions, FailOn
+from serve_deploy.repository_changes.triton_plans import plan_models
+
+_GONE = ClientEffect(True, "", "it is not served any more: requests get 404")
+_RELOADING = ("reload", "refuse", "take_down")
+
+
+@dataclass(frozen=True)
+class RepositoryChanges:
+    """Every model of either repository; in explicit mode Triton acts once it is asked to `load` or `unload` these."""
+
+    old: Path
+    new: Path
+    models: tuple[ModelChange, ...]
+    load: tuple[str, ...]
+    unload: tuple[str, ...]
+
+    @property
+    def breaking(self) -> tuple[ModelChange, ...]:
+        """The models whose clients break."""
+        return tuple(model for model in self.models if model.breaks)
+
+    @property
+    def changed(self) -> tuple[ModelChange, ...]:
+        """The models with which Triton does anything, or whose clients notice anything."""
+        return tuple(model for model in self.models if model.action != "nothing" or model.effects)
+
+
+def compare_repositories(options: DiffOptions) -> RepositoryChanges:
+    """Read both repositories, and say what a Triton that serves the old one does with the new one.
+
+    UsageError where one of them is no repository, or only one is a single model's folder.
+    """
+    old, new = _read(options.old, options), _read(options.new, options)
+    if _is_model(options.old) and _is_model(options.new):
+        name = options.new.resolve().name
+        old, new = ({name: _without_name(*each.values())} for each in (old, new))
+    elif _is_model(options.old) or _is_model(options.new):
+        model, other = sorted((options.old, options.new), key=_is_model, reverse=True)
+        raise UsageError(
+            f"{model} is a model's folder, but {other} is a repository", hint="name two repositories, or two models"
+        )
+    files = {name: _compare(old[name], new[name], options) for name in old.keys() & new.keys()}
+    plans = plan_models(old, new, files)
+    changes = tuple(_describe(name, plan, old, new, files) for name, plan in plans.items())
+    asked = [name for name, plan in plans.items() if name not in files or files[name].are_any]
+    return RepositoryChanges(
+        options.old,
+        options.new,
+        changes,
+        load=tuple(name for name in asked if name in new and plans[name].action not in ("nothing", "refuse")),
+        unload=tuple(name for name in asked if plans[name].action == "unload"),
+    )
+
+
+def require_acceptable(changes: RepositoryChanges, fail_on: FailOn) -> None:
+    """Raise ThresholdError where the change does what `fail_on` names."""
+    names = ", ".join(model.name for model in changes.breaking)
+    if fail_on != "never" and changes.breaking:
+        raise ThresholdError(f"clients break: {names}", hint="`fail_on=never` only reports")
+    acted = [
+        model.name
+        for model in changes.models
+        if model.action in _RELOADING or (model.action != "nothing" and fail_on == "change")
+    ]
+    if fail_on in ("reload", "change") and acted:
+        raise ThresholdError(
+            f"Triton does not leave as it is: {', '.join(acted)}",
+            hint="`fail_on=breaking` allows what breaks no client",
+        )
+
+
+def _is_model(path: Path) -> bool:
+    return (path / CONFIG_NAME).exists() or (path.is_dir() and any(each.name.isdigit() for each in path.iterdir()))
+
+
+def _without_name(folder: ModelFolder) -> ModelFolder:
+    """The same model in whatever folder."""
+    config = type(folder.config)()
+    config.CopyFrom(folder.config)
+    config.ClearField("name")
+    return replace(folder, config=config)
+
+
+def _read(path: Path, options: DiffOptions) -> dict[str, ModelFolder]:
+    folders = [path.resolve()] if _is_model(path) else [each for each in list_folders(path) if each.name[0] != "."]
+    read = (_with_config(read_model_folder(folder), options.config_name) for folder in folders)
+    return {folder.name: folder for folder in read if folder.is_model}
+
+
+def _config_file(folder: ModelFolder, config_name: str | None) -> str:
+    named = f"configs/{config_name}.pbtxt"
+    return named if config_name and (folder.path / named).exists() else CONFIG_NAME
+
+
+def _with_config(folder: ModelFolder, config_name: str | None) -> ModelFolder:
+    name = _config_file(folder, config_name)
+    if name == CONFIG_NAME:
+        return folder
+    path = folder.path / name
+    errors = {file: error for file, error in folder.errors.items() if file != CONFIG_NAME}
+    try:
+        text = path.read_text(encoding="utf-8")
+        return replace(folder, config_text=text, config=parse_config(text, path), errors=errors)
+    except InvalidModelError as error:
+        return replace(folder, errors={**errors, name: error})
+
+
+def _compare(old: ModelFolder, new: ModelFolder, options: DiffOptions) -> FileChanges:
+    files = compare_files(old.path, new.path, _config_file(new, options.config_name))
+    return replace(files, all_newer=options.replaced and files.are_any)
+
+
+def _describe(
+    name: str,
+    plan: TritonPlan,
+    old: Mapping[str, ModelFolder],
+    new: Mapping[str, ModelFolder],
+    files: Mapping[str, FileChanges],
+) -> ModelChange:
+    effects: tuple[ClientEffect, ...] = ()
+    notes: tuple[str, ...] = ()
+    if plan.action in ("unload", "take_down"):
+        effects = (_GONE,)
+    elif name in files and plan.action not in ("refuse", "load"):
+        before, after = _view(name, old), _view(name, new)
+        effects = (*list_effects(before, after), *_list_new_answers(plan, files[name]))
+        if before.inputs is None or after.inputs is None:
+            notes = ("its tensors are not in the configuration, so they were not compared",)
+    return ModelChange(name, plan.action, plan.reasons, plan.versions, effects, notes)
+
+
+def _view(name: str, folders: Mapping[str, ModelFolder]) -> ClientView:
+    configs = {each: folder.config for each, folder in folders.items()}
+    return view_model(folders[name], is_decoupled=is_decoupled(name, configs))
+
+
+def _list_new_answers(plan: TritonPlan, files: FileChanges) -> Iterator[ClientEffect]:
+    for each in plan.versions:
+        if each.action == "reloaded" and files.versions.get(each.version):
+            yield ClientEffect(False, f"version {each.version}", "its files changed: its answers may differ")

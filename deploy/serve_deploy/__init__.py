@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
+    from serve_deploy.live_models.models import read_models as read_models
+    from serve_deploy.live_models.models import watch_models as watch_models
+    from serve_deploy.live_models.options import ModelsOptions as ModelsOptions
+    from serve_deploy.live_models.served import ServedModels as ServedModels
+    from serve_deploy.live_models.served import ServedVersion as ServedVersion
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
     from serve_deploy.loadtest import split_load as split_load
@@ -188,6 +193,7 @@ _PLACES = {
     "Manifest": "manifest",
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
+    "ModelsOptions": "live_models.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
@@ -214,6 +220,8 @@ _PLACES = {
     "Search": "loadtest.loads",
     "ServeError": "errors",
     "ServedModel": "twin.server",
+    "ServedModels": "live_models.served",
+    "ServedVersion": "live_models.served",
     "ServerModel": "twin.server",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
@@ -250,6 +258,7 @@ _PLACES = {
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
+    "read_models": "live_models.models",
     "read_plan": "planning.saved",
     "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
@@ -268,6 +277,7 @@ _PLACES = {
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",
+    "watch_models": "live_models.models",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",

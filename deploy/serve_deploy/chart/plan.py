@@ -100,7 +100,7 @@ def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[st
         problem = check_release(release, model.manifest.onnx_ir_version, model.manifest.onnx_opsets)
         if problem is not None:
             raise InvalidModelError(f"model {model.name}: {problem.message}", hint=problem.hint)
-        for unfit in check_artefacts(model, release) if model.manifest.framework else ():
+        for unfit in check_artefacts(model, release).problems if model.manifest.framework else ():
             raise InvalidModelError(f"model {model.name}: {unfit.field}: {unfit.message}", hint=unfit.fix)
     return release, origin
 

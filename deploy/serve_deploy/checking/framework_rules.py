@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,33 @@ _READ = ("tensorrt", "pytorch", "tensorflow", "openvino", "fil")
 _TYPED = ("tensorflow", "fil")
 
 
-def check_artefacts(folder: ModelFolder, release: str) -> Iterator[Problem]:
+@dataclass(frozen=True)
+class ArtefactFindings:
+    """What is wrong with a model's files, and what is not known or may be wrong."""
+
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_artefacts(folder: ModelFolder, release: str) -> ArtefactFindings:
     """Read each version's file without its framework; nothing is said of files that are missing, or not known."""
     if backend_of(folder.config) not in _READ or folder.config.runtime or CONFIG_NAME in folder.errors:
-        return
+        return ArtefactFindings()
+    problems, notes = [], []
     for version in folder.versions:
         path = folder.path / str(version) / folder.file_name
         if not folder.file_name or not path.exists() or _is_for_openvino_alone(folder, path) or not find_kind(path):
             continue
+        where = path.relative_to(folder.path).as_posix()
         try:
             artefact = read_artefact(path, _parameters(folder), any_name=True)
-            check_fit(artefact, release)
+            notes += [f"{where}: {note}" for note in check_fit(artefact, release)]
         except (InvalidModelError, UsageError) as error:
             message = error.message.removeprefix(str(path)).strip()
-            yield Problem(path.relative_to(folder.path).as_posix(), message, error.hint or "package the model again")
+            problems.append(Problem(where, message, error.hint or "package the model again"))
         else:
-            yield from _compare(folder, artefact, path)
+            problems += _compare(folder, artefact, path)
+    return ArtefactFindings(tuple(problems), tuple(notes))
 
 
 def _parameters(folder: ModelFolder) -> dict[str, str]:

@@ -90,11 +90,11 @@ def running(what: str) -> Iterator[None]:
             yield
     except ServeError:
         raise
-    except ModuleNotFoundError as error:
-        raise InvalidModelError(
-            f"{what}: the package {error.name} is not installed", hint=_install_hint(error.name or "")
-        ) from error
     except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            raise InvalidModelError(
+                f"{what}: the package {error.name} is not installed", hint=_install_hint(error.name)
+            ) from error
         raise InvalidModelError(f"{what}: {last_line(error)}", hint=_find_line(error)) from error
 
 

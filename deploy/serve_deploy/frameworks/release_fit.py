@@ -37,21 +37,23 @@ def check_fit(artefact: Artefact, release: str) -> tuple[str, ...]:
 
 
 def _check_tensorrt(artefact: Artefact, release: str) -> Iterator[str]:
-    needed = "needs the TensorRT that built it, unless it was built version-compatible"
-    there = tensorrt_of(release)
-    if artefact.version is None:
-        yield f"the header of the plan tells no TensorRT version; a plan {needed}"
+    there, built = tensorrt_of(release), artefact.version
+    needs = "a plan needs the TensorRT that built it, unless it was built version-compatible"
+    if built is None:
+        yield f"the header of the plan tells no TensorRT version; {needs}"
     elif there is None:
-        yield (
-            f"the plan was built by TensorRT {artefact.version}; which one Triton {release} has is not known here, and"
-            f" a plan {needed}"
-        )
-    elif _minor(artefact.version) != _minor(there):
-        fitting = [since for since, version in _TENSORRTS if _minor(version) == _minor(artefact.version)]
-        fix = f"use `release={fitting[0]}`, or build it" if fitting else "build it"
+        yield f"TensorRT {built} built the plan; which one Triton {release} has is not known here, and {needs}"
+    elif _minor(built)[0] != _minor(there)[0]:
+        fitting = [since for since, version in _TENSORRTS if _minor(version)[0] == _minor(built)[0]]
+        fix = f"use `release={fitting[-1]}`, or build it" if fitting else "build it"
         raise InvalidModelError(
-            f"{artefact.source} was built by TensorRT {artefact.version}, and Triton {release} has {there}",
+            f"{artefact.source} was built by TensorRT {built}, and Triton {release} has {there}",
             hint=f"{fix} again with TensorRT {there}: trtexec of tritonserver:{release}-py3",
+        )
+    elif _minor(built) != _minor(there):
+        yield (
+            f"TensorRT {built} built the plan, and Triton {release} has {there}: it loads only if it was built"
+            " version-compatible, and the server has --backend-config=tensorrt,version-compatible=true"
         )
 
 

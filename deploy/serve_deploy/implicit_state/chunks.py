@@ -74,15 +74,20 @@ def find_mapping(run: Run, states: Sequence[State], recorders: Sequence[MakeReco
     """
     for make in recorders:
         try:
-            own = _find_fitting(run, states, make(_SHORT))
-            if own is not None and _ends_alike(run, own, make(STEPS)):
+            own = _find_fitting(run, states, _in_one_go(run, states, make(_SHORT)))
+            if own is not None and _ends_alike(run, own, _in_one_go(run, states, make(STEPS))):
                 return CarriedOver({state.input: state.output for state in own}, STEPS)
         except InvalidModelError:
             continue
     return None
 
 
-def _find_fitting(run: Run, states: Sequence[State], short: Recording) -> Sequence[State] | None:
+def _in_one_go(run: Run, states: Sequence[State], recording: Recording) -> tuple[Recording, Arrays]:
+    """The recording, and what the model answers to the whole of it."""
+    return recording, run({**recording.whole, **{state.input: state.first for state in states}})
+
+
+def _find_fitting(run: Run, states: Sequence[State], short: tuple[Recording, Arrays]) -> Sequence[State] | None:
     fitting = [own for own in _mappings(states) if _ends_alike(run, own, short)]
     if len(fitting) != 1 or _ends_alike(run, fitting[0], short, forget=True):
         return None
@@ -108,9 +113,9 @@ def _exchanges(groups: Sequence[Sequence[int]]) -> Iterator[dict[int, int]]:
             yield from ({one: other, other: one} for one, other in pairwise(group))
 
 
-def _ends_alike(run: Run, states: Sequence[State], recording: Recording, *, forget: bool = False) -> bool:
+def _ends_alike(run: Run, states: Sequence[State], recorded: tuple[Recording, Arrays], *, forget: bool = False) -> bool:
     """Whether the last states and all outputs of the pieces are those of the whole; `forget` loses every state."""
-    wanted = run({**recording.whole, **{state.input: state.first for state in states}})
+    recording, wanted = recorded
     pieces = [[step] for step in recording.steps] if forget else [recording.steps]
     try:
         steps = [outputs for piece in pieces for outputs in unroll(run, states, piece)]

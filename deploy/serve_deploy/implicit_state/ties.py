@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 # Where a state goes in, and at which output its next value comes out.
-_RECURRENT = {"LSTM": {5: 1, 6: 2}, "GRU": {5: 1}, "RNN": {5: 1}}
+_LSTM = {5: 1, 6: 2}
+_RECURRENT = {"LSTM": _LSTM, "DynamicQuantizeLSTM": _LSTM, "GRU": {5: 1}, "RNN": {5: 1}}
 # What only moves values: all of them take what they move as first input, Concat as all.
 _MOVERS = {
     "Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split", "Expand",

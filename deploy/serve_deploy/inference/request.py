@@ -116,7 +116,7 @@ def infer(
     elif labelled:
         labels |= _ask_labels(model, answer, labelled, send)
     read = [_read_output(model, options, name, array, labels.get(name)) for name, array in answer.items()]
-    outputs = _join_labels(read, options.top, batched=model.max_batch_size > 0)
+    outputs = join_labels(read, options.top, batched=model.max_batch_size > 0)
     return InferenceResult(
         options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
     )
@@ -162,7 +162,7 @@ def _ask_labels(
     return {name: read_labels(classes) for name, classes in send(wanted=sizes).items()} if sizes else {}
 
 
-def _join_labels(outputs: list[InferenceOutput], top: int | None, *, batched: bool) -> tuple[InferenceOutput, ...]:
+def join_labels(outputs: list[InferenceOutput], top: int | None, *, batched: bool) -> tuple[InferenceOutput, ...]:
     """Strings beside floats of the same shape are labels and their scores, and integers beside them the indices."""
     for labels in outputs:
         alike = [other for other in outputs if other.shape == labels.shape and other.shape and other.data.size]

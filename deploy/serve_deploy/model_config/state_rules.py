@@ -19,6 +19,9 @@ def check_state_traps(config: Any) -> Iterator[Problem]:
     """Every rule on the states of a configuration alone."""
     states = config.sequence_batching.state
     yield from _check_order(states)
+    if states and any(warmup.batch_size for warmup in config.model_warmup):
+        message = "a warm-up request has no state: the model does not load, or takes Triton down"
+        yield Problem("model_warmup", message, "remove it")
     inputs, outputs = ({tensor.name for tensor in tensors} for tensors in (config.input, config.output))
     for index, state in enumerate(states):
         where = f"{_STATE}[{index}]"

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serve_deploy.errors import UsageError
+from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.files.copying import copy_file
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.frameworks.artefact import Artefact, Tensor
@@ -28,7 +28,7 @@ from serve_deploy.packaging.framework_plan import (
     require_framework_options,
 )
 from serve_deploy.packaging.framework_verification import NotVerified, ask_model_for_config, verify_load
-from serve_deploy.packaging.heritage import inherit
+from serve_deploy.packaging.heritage import Heritage, inherit
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import PackagedModel
 from serve_deploy.progress import Progress
@@ -68,6 +68,7 @@ def package_framework_model(source: Path, name: str, options: PackageOptions, pr
         progress(f"reading {source.name}")
         artefact = read_artefact(source, options.framework.named_parameters)
         require_framework_options(artefact, options)
+        _require_same_file(artefact, heritage)
         notes += check_fit(artefact, release)
         artefact = _ask_python_model(artefact, options, progress)
         given = parse_signature(options.framework.signature) if options.framework.signature else None
@@ -86,7 +87,21 @@ def package_framework_model(source: Path, name: str, options: PackageOptions, pr
                 manifest = manifest.model_copy(update={"files": digest_files(folder)})
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *artefact.notes)
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+    unverified = manifest.framework.not_verified if manifest.framework else ""
+    return PackagedModel(
+        name, version, source, destination, options.dry_run, plan.text, manifest, notes, not_verified=unverified
+    )
+
+
+def _require_same_file(artefact: Artefact, heritage: Heritage) -> None:
+    """DestinationError where the configuration that an older version joins is for another kind of file."""
+    newer = heritage.newer
+    if newer and newer.file_name not in {name.split("/")[0] for name in artefact.files}:
+        raise DestinationError(
+            f"version {heritage.version} would be a {next(iter(artefact.files))}, and the configuration of version"
+            f" {max(newer.versions)}, which all versions share, is for a {newer.file_name}",
+            hint="choose another `name`",
+        )
 
 
 def _ask_python_model(artefact: Artefact, options: PackageOptions, progress: Progress) -> Artefact:

@@ -15,7 +15,8 @@ from serve_deploy.model_config.options import BackendSettings, Devices
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.tensors.types import ModelSignature
 
-_ONNX_ONLY = ("threads", "parallel_threads", "optimization")
+_ONNX_ONLY = ("fix", "profiles", "engine_cache", "sequences")
+_ONNX_RUNTIME_ONLY = ("threads", "parallel_threads", "optimization")
 _GIVEN = "given by the user"
 _RUNS = {
     "fil": "copy of the trees", "tensorrt": "execution context of the plan", "python": "Python process",
@@ -25,12 +26,12 @@ _RUNS = {
 
 def require_framework_options(artefact: Artefact, options: PackageOptions) -> None:
     """UsageError for an option that has no meaning for another framework's model."""
-    plain = ConfigOptions()
-    wrong = [name for name in _ONNX_ONLY if getattr(options.config, name) != getattr(plain, name)]
-    wrong += ["profiles"] * bool(options.profiles)
-    if options.fix or wrong:
+    plain, plain_config = PackageOptions(), ConfigOptions()
+    wrong = [name for name in _ONNX_ONLY if getattr(options, name) != getattr(plain, name)]
+    wrong += [name for name in _ONNX_RUNTIME_ONLY if getattr(options.config, name) != getattr(plain_config, name)]
+    if wrong:
         raise UsageError(
-            f"`{wrong[0] if wrong else 'fix'}` is for ONNX models, and {artefact.source} is of {artefact.framework}",
+            f"`{wrong[0]}` is for ONNX models, and {artefact.source} is of {artefact.framework}",
             hint="leave it out; `parameters` sets what the backend reads",
         )
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.model_config import (
@@ -18,8 +18,10 @@ from serve_deploy.model_config import (
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.gpu_sizing import MemoryNeed
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.profile_basis import Basis
 from serve_deploy.packaging.profile_names import CPU
-from serve_deploy.packaging.profiles import Basis, NamedPlan, check_profiles, plan_profile, serves_one
+from serve_deploy.packaging.profiles import NamedPlan, check_profiles, plan_profile, serves_one
+from serve_deploy.packaging.settings import with_profile_settings
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import hash_file
@@ -44,7 +46,7 @@ def plan_named(
     if existing and not options.force:
         _require_ours(names, existing)
     basis = _read_basis(settings, analysis, options, gpus=set(names) != {CPU})
-    plans = [plan_profile(name, basis) for name in names]
+    plans = [plan_profile(name, _tuned(basis, options.profile_settings.get(name, {}))) for name in names]
     for plan in plans:
         for problem in (
             *check_config(plan.config, settings.name),
@@ -54,6 +56,10 @@ def plan_named(
                 f"Triton would refuse {plan.summary.path}: {problem.field}: {problem.message}", hint=problem.fix
             )
     return tuple(plans)
+
+
+def _tuned(basis: Basis, settings: Mapping[str, Any]) -> Basis:
+    return replace(basis, settings=with_profile_settings(basis.settings, settings), tuned=settings)
 
 
 def _require_ours(names: tuple[str, ...], existing: ModelFolder) -> None:

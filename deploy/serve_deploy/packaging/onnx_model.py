@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from serve_deploy.errors import InvalidModelError, ServeError, UsageError
+from serve_deploy.errors import InvalidModelError, ServeError
 from serve_deploy.manifest import Export, Manifest, Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
 from serve_deploy.model_config.optimization import without_accelerators
 from serve_deploy.packaging.analysis import ModelAnalysis, analyse_model
 from serve_deploy.packaging.config_plan import ConfigPlan, plan_config
 from serve_deploy.packaging.destination import look_at_destination
-from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.heritage import inherit
 from serve_deploy.packaging.named_configs import plan_named
 from serve_deploy.packaging.options import PackageOptions
@@ -46,9 +45,6 @@ def package_onnx_model(
     from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
-    if options.framework != FrameworkOptions():
-        named = "signature" if options.framework.signature else "parameters"
-        raise UsageError(f"`{named}` is for other frameworks: {source} is ONNX", hint="leave it out")
     destination, existing = look_at_destination(name, options.repository)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)

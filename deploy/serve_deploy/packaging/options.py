@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
@@ -84,6 +85,8 @@ class PackageOptions:
     ] = None
     config: Annotated[ConfigOptions, Made(ConfigOptions)] = field(default_factory=ConfigOptions)
     profiles: Annotated[tuple[str, ...] | None, Made(read_profiles)] = None
+    # What `tune` found for each, by the names of the options; kept from the version before.
+    profile_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     engine_cache: Annotated[
         Path,
         Option(

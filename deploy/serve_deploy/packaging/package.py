@@ -11,6 +11,7 @@ from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
 from serve_deploy.packaging.exported_model import find_python_object, package_exported_model
 from serve_deploy.packaging.framework_model import package_framework_model
+from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.language_model import package_language_model, require_applicable
 from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
@@ -55,6 +56,9 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
     if options.sequences.stateful and packager is not package_onnx_model:
         raise UsageError("`stateful` is for ONNX models", hint="leave it out")
+    if options.framework != FrameworkOptions() and packager not in (package_framework_model, package_python_function):
+        name = "signature" if options.framework.signature else "parameters"
+        raise UsageError(f"`{name}` is for files of other frameworks, and {source} is none", hint="leave it out")
     return packager(source, _choose_name(source, options), options, progress)
 
 

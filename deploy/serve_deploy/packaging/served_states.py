@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from serve_deploy.packaging.options import PackageOptions
 
 _BATCH_FIRST = "export the model with the batch as first dimension (batch_first)"
+_MOST_NAMES = 4
 _FREE = "export the model with a free batch (dynamic_axes)"
 
 
@@ -62,13 +63,18 @@ def _describe_fixes(served: Sequence[ServedState], mixed: bool) -> Iterator[str]
     padded = [each for each in served if each.padded]
     if moved:
         axes = sorted({each.state.batch_axis for each in moved if each.state.batch_axis})
-        names = ", ".join(f"'{each.state.input}'" for each in moved)
-        yield f"state {names}: moved the batch from axis {axes[0]} to axis 0, where Triton stacks states"
+        where = f"axis {axes[0]}" if len(axes) == 1 else f"axes {' and '.join(map(str, axes))}"
+        yield f"{_name_all(moved)}: moved the batch from {where} to axis 0, where Triton stacks states"
     if padded:
-        names = f"'{padded[0].state.input}'" + (f" and {len(padded) - 1} others" if len(padded) > 1 else "")
-        yield f"state {names}: starts with one entry that the model does not see, since Triton's cannot be empty"
+        yield f"{_name_all(padded)}: starts with an entry that the model does not see, since Triton's cannot be empty"
     if mixed:
         yield "renamed the states, since Triton pairs them by sorted name"
+
+
+def _name_all(served: Sequence[ServedState]) -> str:
+    names = [f"'{each.state.input}'" for each in served]
+    listed = ", ".join(names) if len(names) <= _MOST_NAMES else f"{names[0]} and {len(names) - 1} others"
+    return f"state {listed}" if len(names) == 1 else f"states {listed}"
 
 
 def find_obstacle(

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from serve_deploy.errors import InvalidModelError
-from serve_deploy.manifest import MANIFEST_NAME, Manifest
+from serve_deploy.manifest import MANIFEST_NAME, PROFILE_SETTINGS, Manifest
 from serve_deploy.model_config import ConfigOptions
 from serve_deploy.packaging.framework_options import BackendParameter, FrameworkOptions
 from serve_deploy.packaging.options import PackageOptions
@@ -22,7 +22,7 @@ Settings = dict[str, Any]
 # These follow from the model.
 _DERIVED = {"name", "backend", "label_files", "warmup", "warmup_batch_sizes", "sequences"}
 _CONFIG = tuple(field.name for field in fields(ConfigOptions) if field.name not in _DERIVED)
-_OWN = ("release", "max_batch_size", "profiles", "engine_cache")
+_OWN = ("release", "max_batch_size", "profiles", PROFILE_SETTINGS, "engine_cache")
 _KNOWN = {*_CONFIG, *_OWN, "warmup", "labels", "sequences", "signature", "parameters"}
 _POLICY, _STATEFUL = "queue_policy", "stateful"
 # Which options set a field of the configuration.
@@ -52,6 +52,7 @@ def given_settings(options: PackageOptions) -> Settings:
         "release": options.release,
         "max_batch_size": options.max_batch_size,
         "profiles": None if options.profiles is None else list(options.profiles),
+        PROFILE_SETTINGS: {name: dict(each) for name, each in options.profile_settings.items()} or None,
         "engine_cache": cache if cache != str(PackageOptions.engine_cache) else None,
         "signature": options.framework.signature,
         "parameters": options.framework.named_parameters or None,
@@ -86,7 +87,16 @@ def kept_settings(options: PackageOptions, manifest: Manifest | None) -> Setting
         before, now = manifest.settings.get(name), given.get(name, {})
         if before and {**before, **now} != now:
             kept[name] = {**before, **now}
+    if of_profiles := kept.get(PROFILE_SETTINGS):
+        kept[PROFILE_SETTINGS] = _kept_of_profiles(of_profiles, given)
     return kept
+
+
+def _kept_of_profiles(settings: Mapping[str, Settings], given: Settings) -> dict[str, Settings]:
+    """What single profiles were set to, but for what is given now for all of them."""
+    return {
+        profile: {name: value for name, value in own.items() if name not in given} for profile, own in settings.items()
+    }
 
 
 def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
@@ -101,7 +111,8 @@ def apply_settings(options: PackageOptions, kept: Settings) -> PackageOptions:
         ) from error
     config = replace(options.config, **{name: getattr(before, name) for name in _CONFIG if name in kept})
     own: dict[str, Any] = {name: kept[name] for name in ("release", "max_batch_size", "warmup") if name in kept}
-    own |= {name: make(kept[name]) for name, make in (("profiles", tuple), ("engine_cache", Path)) if name in kept}
+    made = (("profiles", tuple), (PROFILE_SETTINGS, dict), ("engine_cache", Path))
+    own |= {name: make(kept[name]) for name, make in made if name in kept}
     if _STATEFUL in kept:
         own["sequences"] = replace(sequences, initial_state=options.sequences.initial_state)
     return replace(options, config=config, framework=_apply_framework(options.framework, kept), **own)
@@ -114,6 +125,13 @@ def _apply_framework(framework: FrameworkOptions, kept: Settings) -> FrameworkOp
         parameters = tuple(BackendParameter(*item) for item in kept["parameters"].items())
         framework = replace(framework, parameters=parameters)
     return framework
+
+
+def with_profile_settings(config: ConfigOptions, settings: Mapping[str, Any]) -> ConfigOptions:
+    """The options with what was set for one profile alone."""
+    known = {name: value for name, value in settings.items() if name in _CONFIG}
+    own = _config_options().validate_python(known)
+    return replace(config, **{name: getattr(own, name) for name in known})
 
 
 @cache

@@ -36,6 +36,7 @@ def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress:
     opened = stateful.opened
     progress(f"proving whether sequences of {opened.model.path.name} share a batch")
     batching = _prove_batch(stateful, options)
+    _require_controls(stateful, batching)
     progress("comparing sequences with the state in hand")
     proven = _prove_sequences(stateful, batching.max_batch_size)
     kept = keep_samples(tuple(stateful.client_view(sample) for sample in stateful.samples))
@@ -74,6 +75,20 @@ def _prove_batch(stateful: StatefulModel, options: PackageOptions) -> BatchingPr
     return BatchingProof(
         verdict="not_batchable", max_batch_size=0, evidence=stateful.obstacle, next_step=stateful.next_step
     )
+
+
+def _require_controls(stateful: StatefulModel, batching: BatchingProof) -> None:
+    """A control is [1], with the batch before it where the model batches (onnxruntime_backend: Validate…Control)."""
+    rank = 2 if batching.max_batch_size else 1
+    shapes = {spec.name: spec.shape for spec in stateful.original.signature.inputs}
+    why = "`max_batch_size` is 0" if batching.verdict == "batchable" else batching.evidence
+    for control in stateful.controls:
+        if len(shapes[control.input_name]) != rank:
+            raise UsageError(
+                f"Triton fills '{control.input_name}' {list(shapes[control.input_name])} only in a model that batches, "
+                f"and this one does not: {why}",
+                hint=batching.next_step or "`max_batch_size=1` runs one sequence at a time",
+            )
 
 
 def _prove_sequences(stateful: StatefulModel, max_batch_size: int) -> SequencesProven:

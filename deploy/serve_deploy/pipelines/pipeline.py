@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from serve_deploy.pipelines.options import PipelineOptions
 from serve_deploy.pipelines.plan import Plan, PlannedStep, plan_pipeline
 from serve_deploy.pipelines.reference import run_ensemble
 from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
-from serve_deploy.pipelines.sampling import find_samples
+from serve_deploy.pipelines.sampling import find_reaching, find_samples, refusal_of
 from serve_deploy.pipelines.verify import Trial, find_obstacle, verify_pipeline
 from serve_deploy.progress import Progress, silent
 from serve_deploy.python_models.model import PythonModel
@@ -58,8 +59,19 @@ def _make_members(plan: Plan, staging: Path, options: PipelineOptions, progress:
     for step in sorted(plan.steps, key=lambda each: isinstance(each.source, PythonModel)):
         sizes = [member.step.max_batch_size for member in made.values() if member.step.max_batch_size]
         batch = plan.text.max_batch_size or (min(sizes) if sizes and isinstance(step.source, PythonModel) else None)
-        made[step.text.name] = _make_member(step, batch, staging, options, progress)
+        made[step.text.name] = _make_member(_with_samples(step, plan, made, options), batch, staging, options, progress)
     return [made[step.text.name] for step in plan.steps]
+
+
+def _with_samples(step: PlannedStep, plan: Plan, made: Mapping[str, Member], options: PipelineOptions) -> PlannedStep:
+    """A function with what reaches it in the pipeline, where that is known: made-up inputs it may well refuse."""
+    if not isinstance(step.source, PythonModel) or step.source.samples or not plan.joined or not step.foreseen:
+        return step
+    reaching = find_reaching(options.samples, plan.joined, made, step.foreseen)
+    own = {spec.name: len(spec.shape) for spec in step.source.signature.inputs}
+    samples = [{name: array.reshape(array.shape[: own[name]]) for name, array in each.items()} for each in reaching]
+    accepted = tuple(sample for sample in samples if not refusal_of(sample, step.source.run))
+    return replace(step, source=replace(step.source, samples=accepted))
 
 
 def _make_member(

@@ -43,21 +43,22 @@ class PlannedStep:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The ensemble's name and place, and its steps in the file's order."""
-
-    text: PipelineText
-    name: str
-    place: Place
-    steps: tuple[PlannedStep, ...]
-
-
-@dataclass(frozen=True)
 class Joined:
     """A pipeline whose every tensor fits."""
 
     wiring: Wiring
     unified: Unified
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ensemble's name and place, and its steps in the file's order; `joined` where every step is foreseen."""
+
+    text: PipelineText
+    name: str
+    place: Place
+    steps: tuple[PlannedStep, ...]
+    joined: Joined | None = None
 
 
 def plan_pipeline(text: PipelineText, options: PipelineOptions) -> Plan:
@@ -66,11 +67,8 @@ def plan_pipeline(text: PipelineText, options: PipelineOptions) -> Plan:
     place = _look(name, options)
     steps = tuple(_plan_step(step, name, text, options) for step in text.steps)
     _refuse_same_names(text, name, steps)
-    plan = Plan(text, name, place, steps)
-    foreseen = [step.foreseen for step in steps]
-    if all(foreseen):
-        join(text, [step for step in foreseen if step])
-    return plan
+    foreseen = [step.foreseen for step in steps if step.foreseen]
+    return Plan(text, name, place, steps, join(text, foreseen) if len(foreseen) == len(steps) else None)
 
 
 def join(text: PipelineText, steps: Sequence[Step]) -> Joined:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.pipelines.graph import REQUEST, End, Wiring
+from serve_deploy.pipelines.graph import REQUEST, End, Step, Wiring
 from serve_deploy.pipelines.members import Member
 from serve_deploy.pipelines.plan import Joined
 from serve_deploy.pipelines.unify import Unified
@@ -33,14 +33,46 @@ def find_samples(
     if path is not None:
         given = _read(path, joined.unified)[:_MOST_SAMPLES]
         for sample in given:
-            if refusal := _refusal(sample, run):
+            if refusal := refusal_of(sample, run):
                 message = f"`samples`: a step refuses a sample of {path}: {refusal}"
                 raise UsageError(message, hint="check its shapes and values")
         return given, ()
-    found = [(sample, _refusal(sample, run)) for sample in _from_members(joined.wiring, joined.unified, members)]
+    found = [(sample, refusal_of(sample, run)) for sample in _from_members(joined.wiring, joined.unified, members)]
     refusals = [refusal for _sample, refusal in found if refusal]
     said = f"{len(refusals)} of {len(found)} samples are left out, since a step refuses them: "
     return tuple(sample for sample, refusal in found if not refusal), tuple(f"{said}{each}" for each in refusals[:1])
+
+
+def find_reaching(path: Path | None, joined: Joined, members: Mapping[str, Member], step: Step) -> Samples:
+    """What reaches a step, as its clients see it: the requests run through the members above it.
+
+    None where the requests are not known, or do not come through. UsageError where the user's do not fit.
+    """
+    wiring, unified = joined.wiring, joined.unified
+    requests = _from_members(wiring, unified, members) if path is None else _read(path, unified)[:_MOST_SAMPLES]
+    reached = (_run_above(request, wiring, members, step) for request in requests)
+    return tuple(sample for sample in reached if sample)
+
+
+def _run_above(request: Sample, wiring: Wiring, members: Mapping[str, Member], step: Step) -> Sample:
+    tensors = {End(REQUEST, name): array for name, array in request.items()}
+    waiting = [member for member in members.values() if member.run]
+    while ready := next((member for member in waiting if _collect(tensors, wiring, member.step)), None):
+        waiting.remove(ready)
+        try:
+            answer = ready.run(_collect(tensors, wiring, ready.step)) if ready.run else {}
+        except ServeError:
+            return {}
+        tensors |= {End(ready.step.name, name): array for name, array in answer.items()}
+    return _collect(tensors, wiring, step)
+
+
+def _collect(tensors: Mapping[End, Array], wiring: Wiring, step: Step) -> Sample:
+    """The inputs of a step; nothing where one that it needs is not there."""
+    wires = [wire for wire in wiring.wires if wire.target.step == step.name]
+    given = {wire.target.tensor: tensors[wire.source] for wire in wires if wire.source in tensors}
+    needed = step.signature.required_inputs
+    return given if all(spec.name in given and spec.fits(given[spec.name].shape) for spec in needed) else {}
 
 
 def stack_rows(samples: Samples, max_batch_size: int) -> Samples:
@@ -60,7 +92,7 @@ def _read(path: Path, unified: Unified) -> Samples:
     return read_samples(path, ModelSignature(unified.inputs, unified.outputs), split=unified.max_batch_size > 0)
 
 
-def _refusal(sample: Sample, run: Run | None) -> str:
+def refusal_of(sample: Sample, run: Run | None) -> str:
     """What a step says against a sample; empty where all take it."""
     try:
         if run is not None:
@@ -75,7 +107,7 @@ def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member
     arrays: dict[str, Sequence[Array]] = {}
     for spec in unified.inputs:
         for reader in wiring.readers(End(REQUEST, spec.name)):
-            samples = members[reader.step].samples
+            samples = members[reader.step].samples if reader.step in members else ()
             there = [each[reader.tensor] for each in samples if reader.tensor in each]
             fitting = [array for array in there if spec.fits(array.shape)]
             if fitting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError
@@ -15,6 +15,7 @@ from serve_deploy.python_models.staged_function import StagedFunction
 from serve_deploy.python_models.written import Call, lay_out
 
 DEFAULT_MAX_BATCH_SIZE = 8
+_RENAME = "give the file another name, such as post.py"
 
 
 def read_function_file(
@@ -25,12 +26,12 @@ def read_function_file(
     The file is run once, from a copy beside which only what goes with it stands. `max_batch_size` is that of a
     function whose tensors begin with "batch".
     """
-    text = _read(path)
-    code = read_source(text, path.name)
+    code = read_source(_read(path), path.name)
     name = choose_function(code, function, path.name)
     carried = dict(_carry(path, code))
     beside = {Path(file).parts[0].removesuffix(".py") for file in carried if file.endswith(".py")}
-    sources = [read_source(content.decode("utf-8"), file) for file, content in carried.items() if file.endswith(".py")]
+    sources = [read_source(content, file) for file, content in carried.items() if file.endswith(".py")]
+    _refuse_hiding(beside)
     requirements = find_requirements(
         [module for source in sources for module in source.imports],
         [module for source in sources for module in source.optional],
@@ -46,20 +47,23 @@ def read_function_file(
     return PythonModel(staged.place, found.tensors, batch, files, run, requirements, symbols=found.symbols)
 
 
-def _read(path: Path) -> str:
-    if path.stem in sys.stdlib_module_names or not path.stem.isidentifier():
-        raise InvalidModelError(
-            f"{path.name} cannot be imported by its name"
-            if not path.stem.isidentifier()
-            else f"{path.name} hides Python's own module {path.stem}",
-            hint="give the file another name, such as post.py",
-        )
+def _read(path: Path) -> bytes:
+    if not path.stem.isidentifier():
+        raise InvalidModelError(f"{path.name} cannot be imported by its name", hint=_RENAME)
+    return _read_bytes(path)
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
         raise InvalidModelError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidModelError(f"{path} is not a Python file: it is not UTF-8 text") from error
+
+
+def _refuse_hiding(modules: Iterable[str]) -> None:
+    hiding = sorted(module for module in modules if module in sys.stdlib_module_names)
+    if hiding:
+        raise InvalidModelError(f"{hiding[0]}.py hides Python's own module {hiding[0]}", hint=_RENAME)
 
 
 def _carry(path: Path, code: SourceCode) -> Iterator[tuple[str, bytes]]:
@@ -71,10 +75,10 @@ def _carry(path: Path, code: SourceCode) -> Iterator[tuple[str, bytes]]:
         if relative in seen:
             continue
         seen.add(relative)
-        content = file.read_bytes()
+        content = _read_bytes(file)
         yield relative, content
         if file.suffix == ".py":
-            found = code if file == path else read_source(content.decode("utf-8"), relative)
+            found = code if file == path else read_source(content, relative)
             waiting += _named_files(folder, found)
 
 

@@ -13,6 +13,8 @@ from serve_deploy.errors import InvalidModelError
 class SourceCode:
     """The public functions at the top of a file, the modules that it imports, and its strings that could name files.
 
+    What is imported from a module is listed as `module.name`, since it may be a module, too.
+
     `optional` are modules that it does without where they are missing.
     """
 
@@ -22,10 +24,10 @@ class SourceCode:
     strings: tuple[str, ...]
 
 
-def read_source(text: str, name: str) -> SourceCode:
-    """Read a Python file's text; InvalidModelError where it is not Python."""
+def read_source(content: bytes, name: str) -> SourceCode:
+    """Read a Python file; InvalidModelError where it is not Python."""
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(content)
     except (SyntaxError, ValueError) as error:
         where = f"{name}, line {error.lineno}" if isinstance(error, SyntaxError) else name
         raise InvalidModelError(f"{where}: this is not Python {_version()}: {error.args[0]}") from error
@@ -44,7 +46,7 @@ def _collect_imports(node: ast.AST, imports: dict[str, None], optional: dict[str
     if isinstance(node, ast.Import):
         imports.update(dict.fromkeys(alias.name for alias in node.names))
     elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-        imports[node.module] = None
+        imports.update(dict.fromkeys([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]))
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         for other in node.orelse:
             _collect_imports(other, imports, optional)

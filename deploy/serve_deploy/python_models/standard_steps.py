@@ -52,7 +52,7 @@ def standard_step(name: str, settings: Mapping[str, object], folder: Path) -> Py
     settled = step.settle(settings, folder)
     file = f"{step.file}.py"
     source = (_FOLDER / file).read_bytes()
-    requirements = find_requirements(read_source(source.decode(), file).imports, (), (), file)
+    requirements = find_requirements(read_source(source, file).imports, (), (), file)
     own = {file: source, "settings.json": json.dumps(settled.settings, indent=1).encode(), **settled.files}
     batch = DEFAULT_MAX_BATCH_SIZE if settled.batches else 0
     return PythonModel(

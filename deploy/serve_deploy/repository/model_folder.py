@@ -49,7 +49,8 @@ class ModelFolder:
 
     `config` is a ModelConfig, empty where there is no config.pbtxt that can be read; `errors` says by file name why
     a configuration or the manifest cannot be read, and under "" why the folder cannot. `identity` changes when
-    another run replaces the folder. `named` has the configurations in configs/ that can be read, by name.
+    another run replaces the folder. `named` has the configurations in configs/ that can be read, by name, and
+    `config_path` is where the one that counts stands.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class ModelFolder:
     manifest: Manifest | None
     errors: Mapping[str, InvalidModelError]
     named: Mapping[str, NamedConfig] = field(default_factory=dict)
+    config_path: str = CONFIG_NAME
 
     def under(self, name: str) -> ModelFolder:
         """The folder as Triton reads it with `--model-config-name`; itself where it has no configuration of that name.
@@ -71,12 +73,18 @@ class ModelFolder:
         if broken:
             return replace(self, config=parse_config(""), errors=others | {CONFIG_NAME: broken}, named={})
         if found:
-            return replace(self, config=found.config, config_text=found.text, errors=others, named={})
+            path, config = named_config_path(name), found.config
+            return replace(self, config=config, config_text=found.text, errors=others, named={}, config_path=path)
         return self
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def named_as(self) -> str:
+        """By which name the configuration that counts is chosen; "" for config.pbtxt."""
+        return "" if self.config_path == CONFIG_NAME else Path(self.config_path).stem
 
     @property
     def is_model(self) -> bool:

@@ -249,7 +249,7 @@ def _without_objects(array: Array) -> Array:
     """
     content = encode_text(array.item()) if array.size == 1 else b""
     if not content or (content[-1] and content.decode("utf-8", "replace").encode() == content):
-        return array.astype(str)
+        return _as_text(array).astype(str)
     return np.frombuffer(content, f"V{len(content)}").reshape(array.shape)
 
 

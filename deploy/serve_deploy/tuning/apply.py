@@ -14,8 +14,8 @@ from serve_deploy.errors import ServeError
 from serve_deploy.files.copying import link_tree
 from serve_deploy.files.moving import move_all
 from serve_deploy.files.staging import destination_errors, folder_lock
-from serve_deploy.manifest import MANIFEST_NAME, FileDigest, Manifest, Tuned
-from serve_deploy.model_config import CONFIG_NAME, format_config, parse_config
+from serve_deploy.manifest import MANIFEST_NAME, PROFILE_SETTINGS, FileDigest, Manifest, Tuned
+from serve_deploy.model_config import format_config, parse_config
 from serve_deploy.reports.figures import format_change
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import digest_files, read_existing, staged_model
@@ -68,7 +68,7 @@ def _write(evidence: _Evidence, subject: Subject, winner: Candidate) -> tuple[st
             _stage(folder, configs[folder.name], place, evidence.of_model(folder.name))
         move_all([(place, folder.path, True) for folder, place in zip(changed, staged, strict=True)])
     return tuple(
-        f"{folder.name} has no {MANIFEST_NAME}: the evidence stands in {CONFIG_NAME} only"
+        f"{folder.name} has no {MANIFEST_NAME}: the evidence stands in {folder.config_path} only"
         for folder in changed
         if folder.manifest is None
     )
@@ -76,29 +76,33 @@ def _write(evidence: _Evidence, subject: Subject, winner: Candidate) -> tuple[st
 
 def _stage(folder: ModelFolder, config: Any, staged: Path, evidence: _Evidence) -> None:
     now = read_existing(folder.path)
-    if now is None or now.config_text != folder.config_text or now.versions != folder.versions:
+    if now is None or now.under(folder.named_as).config_text != folder.config_text or now.versions != folder.versions:
         raise ServeError(f"{folder.path} changed during this run")
     with destination_errors(folder.path):
         for entry in sorted(folder.path.iterdir()):
-            if entry.name not in (CONFIG_NAME, MANIFEST_NAME):
+            if entry.name != MANIFEST_NAME:
                 link_tree(entry, staged / entry.name)
         text = write_tuned_text(folder.config_text or "", config, evidence.comments())
-        (staged / CONFIG_NAME).write_text(text, encoding="utf-8")
+        # A link shares its content with the file that is still served.
+        (staged / folder.config_path).unlink(missing_ok=True)
+        (staged / folder.config_path).write_text(text, encoding="utf-8")
         if folder.manifest is not None:
-            digests = {file.path: file for file in digest_files(staged) if file.path == CONFIG_NAME}
-            manifest = _with_evidence(folder.manifest, evidence.tuned(), digests)
+            digests = {file.path: file for file in digest_files(staged) if file.path == folder.config_path}
+            manifest = _with_evidence(folder.manifest, evidence.tuned(), digests, folder.named_as)
             (staged / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _with_evidence(manifest: Manifest, evidence: Tuned, digests: Mapping[str, FileDigest]) -> Manifest:
+def _with_evidence(manifest: Manifest, evidence: Tuned, digests: Mapping[str, FileDigest], name: str) -> Manifest:
+    """The manifest with what was found, for the configuration of that name, or for config.pbtxt."""
     kept = {_SETTINGS[path]: value for path, value in evidence.after.items() if path in _SETTINGS and value is not None}
-    return manifest.model_copy(
-        update={
-            "files": tuple(digests.get(file.path, file) for file in manifest.files),
-            "settings": {**manifest.settings, **kept},
-            "tuned": evidence,
-        }
-    )
+    files = tuple(digests.get(file.path, file) for file in manifest.files)
+    if not name:
+        settings = {**manifest.settings, **kept}
+        return manifest.model_copy(update={"files": files, "settings": settings, "tuned": evidence})
+    of_all = manifest.settings.get(PROFILE_SETTINGS, {})
+    settings = {**manifest.settings, PROFILE_SETTINGS: {**of_all, name: {**of_all.get(name, {}), **kept}}}
+    profiles = tuple(each.tuned_to(evidence, kept) if each.profile == name else each for each in manifest.profiles)
+    return manifest.model_copy(update={"files": files, "settings": settings, "profiles": profiles})
 
 
 @dataclass(frozen=True)

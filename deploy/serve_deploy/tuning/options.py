@@ -114,6 +114,11 @@ class TuneOptions:
     max_memory_mb: Annotated[
         int | None, Option("Most memory that the server may use, in MB.", metavar="MB", minimum=1, group=_GOAL)
     ] = None
+    model_config_name: Annotated[
+        str,
+        Option("Tune configs/NAME.pbtxt of each model that has one, on a machine that it is for.", metavar="NAME",
+               group=_SPACE),
+    ] = ""  # fmt: skip
     max_batch_size: Annotated[
         int | None, Option("Largest max_batch_size to try; by default 64, or the file's.", minimum=1, group=_SPACE)
     ] = None

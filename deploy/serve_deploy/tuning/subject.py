@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.model_config import CONFIG_NAME, is_onnx
+from serve_deploy.model_config import CONFIG_NAME, is_onnx, named_config_path
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.tuning.candidates import (
     ACCELERATOR,
@@ -142,6 +142,7 @@ def read_subject(options: TuneOptions) -> Subject:
     folders: dict[str, ModelFolder] = {}
     for folder in called:
         _add_with_members(folder, folders, ())
+    folders = _choose_named(folders, options.model_config_name)
     members = [folder for folder in folders.values() if not folder.members]
     names = [folder.name for folder in members]
     for path, _ in options.vary:
@@ -153,6 +154,18 @@ def read_subject(options: TuneOptions) -> Subject:
         targets=_weigh(called, options),
         ensembles=tuple(folder for folder in folders.values() if folder.members),
     )
+
+
+def _choose_named(folders: dict[str, ModelFolder], name: str) -> dict[str, ModelFolder]:
+    """Each model with its configuration of that name, where it has one; UsageError where none has."""
+    chosen = {each: folder.under(name) for each, folder in folders.items()} if name else folders
+    if name and all(folder.config_path == CONFIG_NAME for folder in chosen.values()):
+        there = sorted({each for folder in folders.values() for each in folder.named})
+        raise UsageError(
+            f"`model_config_name={name}`: none of {', '.join(folders)} has {named_config_path(name)}",
+            hint=f"there are: {', '.join(there) or 'none; serve package --for writes them'}",
+        )
+    return chosen
 
 
 def _find_models(options: TuneOptions) -> tuple[ModelFolder, ...]:

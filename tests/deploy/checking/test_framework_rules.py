@@ -70,7 +70,7 @@ def test_what_triton_serves_is_not_complained_of(config: str, source: str, name:
     folder = write(tmp_path, config, source, name)
     if folder.config.backend == "openvino":
         shutil.copy(MODELS / "openvino.bin", folder.path / "1" / "model.bin")
-    assert list(check_artefacts(folder, "25.02")) == []
+    assert check_artefacts(folder, "25.02").problems == ()
     assert [p for p in check_folder(folder) if p.field.startswith("1/")] == []
 
 
@@ -101,7 +101,7 @@ def test_what_triton_serves_is_not_complained_of(config: str, source: str, name:
 )  # fmt: skip
 def test_what_triton_would_refuse_is_named(config: str, source: str, name: str, said: str, tmp_path: Path) -> None:
     """By the file or the field."""
-    (problem,) = check_artefacts(write(tmp_path, config, source, name), "24.05")
+    (problem,) = check_artefacts(write(tmp_path, config, source, name), "24.05").problems
     assert f"{problem.field}: {problem.message}".startswith(said)
     assert problem.fix
 
@@ -116,6 +116,17 @@ def test_plans_for_several_gpus_stand_for_the_one_of_none(tmp_path: Path) -> Non
     assert check_folder(read_model_folder(folder)) == ()
     (folder / "1" / "h100.plan").unlink()
     assert [problem.message for problem in check_folder(read_model_folder(folder))] == ["the model's file is missing"]
+
+
+def test_a_plan_of_another_minor_version_is_noted(tmp_path: Path) -> None:
+    """It may have been built version-compatible, which the file does not tell."""
+    folder = tmp_path / "model"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.plan").write_bytes(PLAN)
+    (folder / "config.pbtxt").write_text('backend: "tensorrt"', encoding="utf-8")
+    found = check_artefacts(read_model_folder(folder), "26.05")
+    assert found.problems == ()
+    assert found.notes[0].startswith("1/model.plan: TensorRT 10.13.3.9 built the plan, and Triton 26.05 has 10.16.1")
 
 
 def test_a_chart_takes_no_release_that_cannot_serve_the_file(tmp_path: Path) -> None:

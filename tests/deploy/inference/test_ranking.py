@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from serve_deploy.errors import UsageError
 from serve_deploy.inference.ranking import rank, read_labels, split_rows
+from serve_deploy.inference.request import InferenceOutput, join_labels
 from serve_deploy.inference.sequence import sequence_parameters
 
 _ROWS = st.one_of(
@@ -71,3 +72,37 @@ def test_what_does_not_fit_the_model_is_refused(asked: SimpleNamespace, model: S
     """Before anything is sent."""
     with pytest.raises(UsageError, match=message):
         sequence_parameters(asked, model)
+
+
+def _output(name: str, data: np.ndarray) -> InferenceOutput:
+    types = {"O": "BYTES", "f": "FP32", "i": "INT64"}
+    return InferenceOutput(name, types[data.dtype.kind], data.shape, data)
+
+
+_LABELS = _output("names", np.array([[b"b", b"a"], [b"a", b"c"]], object))
+_SCORES = _output("p", np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
+
+
+def test_labels_that_a_model_returns_are_joined_with_their_scores() -> None:
+    """By their shapes, whatever they are called; without indices a class is known by its place."""
+    labels, scores = join_labels([_LABELS, _SCORES], None, batched=True)
+    assert [[(score.index, score.label) for score in row] for row in labels.classes] == [
+        [(0, "b"), (1, "a")], [(0, "a"), (1, "c")],
+    ]  # fmt: skip
+    assert (scores.part_of, [row[0].score for row in labels.classes]) == (
+        "names",
+        [pytest.approx(0.9), pytest.approx(0.8)],
+    )
+    indices = _output("place", np.array([[4, 2], [2, 7]]))
+    labels, _scores, _indices = join_labels([_LABELS, _SCORES, indices], 1, batched=True)
+    assert [[score.index for score in row] for row in labels.classes] == [[4], [2]]
+
+
+@pytest.mark.parametrize(
+    ("others", "top"),
+    [([], None), ([_SCORES], 0), ([_SCORES, _SCORES], None), ([_output("p", np.zeros((2, 3), np.float32))], None)],
+)
+def test_strings_without_scores_of_their_own_stay_strings(others: list[InferenceOutput], top: int | None) -> None:
+    """Nothing beside them, two that could be meant, another shape, or no classes wanted."""
+    outputs = join_labels([_LABELS, *others], top, batched=True)
+    assert [(output.classes, output.part_of) for output in outputs] == [((), "")] * len(outputs)

@@ -45,11 +45,12 @@ def test_states_in_order_with_zeros_are_in_order() -> None:
         (state(), 'max_batch_size: 8 input { name: "h" }', "'h' is listed as an input, too"),
         (state(dims="[-1]"), "max_batch_size: 8", "'h' grows: sequences of different lengths"),
         (state(dims="[0]"), "max_batch_size: 0", "every request will fail"),
+        (state(), "max_batch_size: 8 model_warmup { batch_size: 1 }", "a warm-up request has no state"),
         (state(more=""), "max_batch_size: 8", "'h' has no initial_state: it starts from uninitialised memory"),
     ],
 )
 def test_a_trap_is_named(states: str, rest: str, words: str) -> None:
-    """Each of them loads in Triton."""
+    """Each of them loads in Triton, but for the warm-up."""
     (problem,) = check_state_traps(config(states, rest))
     assert words in problem.message
     assert problem.fix

@@ -122,6 +122,14 @@ def test_a_version_of_another_kind_is_refused(write: Callable[..., PackagedModel
         write("xgboost_binary.ubj", name="trees", version=2)
 
 
+def test_an_older_version_joins_its_own_kind_of_file_alone(write: Callable[..., PackagedModel]) -> None:
+    """The configuration stays that of the newest."""
+    write("xgboost_binary.json", name="trees", version=3)
+    assert write("xgboost_binary.json", name="trees", version=1).version == 1
+    with pytest.raises(DestinationError, match=r"version 2 would be a xgboost.ubj, .* is for a xgboost.json"):
+        write("xgboost_binary.ubj", name="trees", version=2)
+
+
 def test_what_is_contradicted_leaves_nothing_behind(write: Callable[..., PackagedModel], tmp_path: Path) -> None:
     """Neither a model nor a repository."""
     with pytest.raises(InvalidModelError, match="does not tell the shape of input 'features'"):
@@ -133,6 +141,7 @@ def test_what_is_contradicted_leaves_nothing_behind(write: Callable[..., Package
     ("source", "fields", "said"),
     [
         ("openvino.xml", {"fix": True}, "`fix` is for ONNX models"),
+        ("openvino.xml", {"profiles": ("l4",)}, "`profiles` is for ONNX models"),
         ("openvino.xml", {"config": ConfigOptions(threads=2)}, "`threads` is for ONNX models"),
         ("openvino.xml", {"config": ConfigOptions(devices=Devices("gpu"))}, "runs on CPUs only"),
         ("openvino.xml", {"signature": "features FP16 [-1, 4]"}, "input 'features' is FP16 here"),
@@ -192,7 +201,7 @@ def test_a_signature_is_not_for_onnx(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(doubling_model().SerializeToString())
     options = PackageOptions(repository=tmp_path / "models", framework=FrameworkOptions(signature=SIGNATURE))
-    with pytest.raises(UsageError, match="`signature` is for other frameworks"):
+    with pytest.raises(UsageError, match="`signature` is for files of other frameworks"):
         package_model(path, options)
 
 

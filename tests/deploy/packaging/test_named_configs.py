@@ -22,8 +22,9 @@ from serve_deploy.packaging.gpu_sizing import GIB, MemoryNeed
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
 from serve_deploy.packaging.packaged import PackagedModel
+from serve_deploy.packaging.profile_basis import Basis
 from serve_deploy.packaging.profile_names import read_profiles
-from serve_deploy.packaging.profiles import Basis, plan_profile
+from serve_deploy.packaging.profiles import plan_profile
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Pack = Callable[..., PackagedModel]
@@ -140,6 +141,12 @@ def test_a_precision_that_was_asked_for_holds_on_every_gpu(pack: Pack) -> None:
         assert (given["precision_mode"], given["trt_engine_cache_enable"]) == ("FP16", "0")
 
 
+def test_a_workspace_of_the_users_counts_for_the_memory(pack: Pack) -> None:
+    """With 12 GiB of it, an L4 holds one instance."""
+    asked = parse_optimization(f"tensorrt:max_workspace_size_bytes={12 * GIB}")
+    assert read(pack(profiles=("l4",), config={"optimization": asked}), "l4").instance_group[0].count == 1
+
+
 def test_a_gpu_without_the_precision_is_refused(pack: Pack) -> None:
     """BF16 came with compute capability 8.0; a T4 has 7.5."""
     with pytest.raises(UsageError, match=r"t4 \(compute capability 7.5\) has no BF16"):
@@ -181,6 +188,13 @@ def test_a_batch_that_may_not_fit_is_lowered_with_its_reason() -> None:
     assert "8 may not fit into 22 GiB (estimated)" in plan_profile("l4", small).text
     assert "max_batch_size: 8" in plan_profile("h100", small).text
     assert "batch_size: 8" not in plan_profile("l4", small).text.replace("max_batch_size", "")
+
+
+def test_what_a_smaller_batch_does_not_take_is_left_out() -> None:
+    """Preferred sizes and warm-ups beyond it make Triton refuse the model."""
+    small = replace(basis(GIB), need=MemoryNeed(GIB, 4 * GIB), settings=ConfigOptions(preferred_batch_sizes=(2, 8)))
+    assert list(plan_profile("l4", small).config.dynamic_batching.preferred_batch_size) == [2]
+    assert list(plan_profile("h100", small).config.dynamic_batching.preferred_batch_size) == [2, 8]
 
 
 def test_the_manifest_lists_them_and_their_digests(pack: Pack) -> None:

@@ -41,7 +41,7 @@ class Leaky:
     @property
     def model(self) -> onnx.ModelProto:
         """Every state leaks and weighs differently, so that none can stand for another."""
-        shapes = ["B,2,3" if axis == 0 else "2,B,3" for axis in self.axes]
+        shapes = [("B,2,3", "2,B,3", "2,1,B,3")[axis] for axis in self.axes]
         ins = ", ".join(f"float[{shape}] {name}" for shape, (name, _) in zip(shapes, self.names, strict=True))
         outs = [f"float[{shape}] {name}" for shape, (_, name) in zip(shapes, self.names, strict=True)]
         body = []
@@ -49,7 +49,7 @@ class Leaky:
             body.append(f"""
                 leak{index} = Constant<value_float={0.95 - 0.13 * index}>()
                 weight{index} = Constant<value_float={0.2 + 0.3 * index}>()
-                at{index} = Constant<value_ints=[{1 - axis}]>()
+                at{index} = Constant<value_ints={([1], [0], [0, 1])[axis]}>()
                 kept{index} = Mul({entering}, leak{index})
                 new{index} = Unsqueeze(x, at{index})
                 {leaving} = Add(kept{index}, new{index})
@@ -68,7 +68,7 @@ def leaky_models(draw: st.DrawFn) -> Leaky:
     """Up to four states of one naming convention."""
     stems = draw(st.lists(st.sampled_from(STEMS), min_size=1, max_size=4, unique=True))
     entering, leaving = draw(st.sampled_from(FORMS))
-    axes = draw(st.lists(st.sampled_from((0, 1)), min_size=len(stems), max_size=len(stems)))
+    axes = draw(st.lists(st.sampled_from((0, 1, 2)), min_size=len(stems), max_size=len(stems)))
     names = tuple((entering.format(stem), leaving.format(stem)) for stem in stems)
     return Leaky(names, tuple(axes), draw(st.booleans()))
 

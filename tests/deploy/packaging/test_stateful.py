@@ -146,7 +146,7 @@ def test_a_batch_on_axis_1_is_moved_only_with_fix(package: Packaging) -> None:
     assert together.manifest.batching.max_batch_size == 8
     assert batching(together)["state"][0]["dims"] == ["1", "6"]  # type: ignore[index]
     assert together.manifest.fixes == (
-        "state 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
+        "states 'h', 'c': moved the batch from axis 1 to axis 0, where Triton stacks states",
     )
 
 
@@ -236,6 +236,14 @@ def test_an_input_called_start_is_filled_by_triton(package: Packaging) -> None:
     assert control == {"name": "START", "control": [{"fp32_false_true": [0.0, 1.0]}]}
     assert "kind: CONTROL_SEQUENCE_START" in packaged.config
     assert [tensor.name for tensor in packaged.manifest.inputs] == ["x"]
+
+
+def test_a_control_with_a_batch_needs_one(package: Packaging) -> None:
+    """Triton would refuse the model; one sequence at a time is a batch of 1."""
+    with pytest.raises(UsageError, match="only in a model that batches") as refused:
+        package(CONTROLLED, max_batch_size=0)
+    assert refused.value.hint == "`max_batch_size=1` runs one sequence at a time"
+    assert package(CONTROLLED, max_batch_size=1).manifest.batching.max_batch_size == 1
 
 
 def test_the_strategy_and_its_limits_are_the_users(package: Packaging) -> None:

@@ -90,10 +90,13 @@ def test_what_the_file_names_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("ONE = 1\n")
     (tmp_path / "table.csv").write_text("1,2")
     (tmp_path / "secret.key").write_text("")
-    code = 'import helper\nDATA = Path(__file__).parent / "data/"\n' + _IDENTITY
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "one.py").write_text("")
+    (tmp_path / "parts" / "two.py").write_text("")
+    code = 'import helper\nfrom parts import one\nDATA = Path(__file__).parent / "data/"\n' + _IDENTITY
     files = read_function_file(write_function(tmp_path, code)).files
     carried = {path.removeprefix("1/function/") for path in files if path.startswith("1/function/")}
-    assert carried == {"post.py", "helper.py", "other.py", "table.csv", "data/big.txt"}
+    assert carried == {"post.py", "helper.py", "other.py", "table.csv", "data/big.txt", "parts/one.py"}
     assert {"1/model.py", "1/serve_calling.py", "1/function.json"} == {path for path in files if path.count("/") == 1}
 
 
@@ -230,6 +233,13 @@ def test_what_cannot_be_served_is_refused_by_name(tmp_path: Path, case: str) -> 
     assert "\n" not in refusal.value.message
 
 
+def test_a_helper_hides_no_module_of_pythons(tmp_path: Path) -> None:
+    """In Triton its folder comes first, so that others would import it, too."""
+    path = write_function(tmp_path, "import queue\n" + _IDENTITY, queue_py="")
+    with pytest.raises(InvalidModelError, match=r"queue\.py hides Python's own module queue"):
+        read_function_file(path)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("json.py", "json.py hides Python's own module json"), ("post-2.py", "post-2.py cannot be imported by its name")],
@@ -292,5 +302,5 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidModelError, match=r"post\.py cannot be read: No such file or directory"):
         read_function_file(tmp_path / "post.py")
     (tmp_path / "post.py").write_bytes(HEAD.encode() + b"\xff")
-    with pytest.raises(InvalidModelError, match="is not a Python file: it is not UTF-8 text"):
+    with pytest.raises(InvalidModelError, match=r"post\.py, line .*can't decode byte 0xff"):
         read_function_file(tmp_path / "post.py")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from tokenizer_files import byte_bpe, word_piece, write_tokenizer
 
+from serve_deploy import python_models
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.python_models.decode_image_step import DecodeImageSettings
 from serve_deploy.python_models.standard_steps import standard_step
@@ -20,6 +22,8 @@ from serve_deploy.python_models.tokenize_step import TokenizeSettings
 from serve_deploy.python_models.top_k_step import TopKSettings
 
 HERE = Path()
+_ROOM = Path(python_models.__file__).parent
+_WRITTEN = [*_ROOM.glob("adapter/*.py"), *_ROOM.glob("standard/*.py")]
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -74,6 +78,33 @@ def test_a_crop_larger_than_the_picture_is_filled_with_black(library: str, befor
     found = decode({"crop": [5, 8], "crop_as": library, "type": "uint8"}, encode(Image.new("RGB", (5, 5), "white")))
     columns = np.flatnonzero(found[0, 0, 0])
     assert (columns[0], len(columns)) == (before, 5)
+
+
+@pytest.mark.parametrize(
+    ("picture_size", "frame", "rows", "columns"),
+    [
+        ((40, 20), [20, 20], (5, 15), (0, 20)),
+        ((10, 33), [33, 13], (0, 33), (1, 11)),
+        ((8, 8), [15, 20], (0, 15), (2, 17)),
+    ],
+)
+def test_a_picture_can_keep_its_shape_in_a_filled_frame(
+    picture_size: tuple[int, int], frame: list[int], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """As YOLO's letterbox: as large as it fits, in the middle, an odd pixel more below or on the right."""
+    image = picture(*picture_size)
+    found = decode({"size": frame, "pad": 114, "type": "uint8", "layout": "nhwc"}, encode(image))[0]
+    wanted = np.full((*frame, 3), 114)
+    size = (columns[1] - columns[0], rows[1] - rows[0])
+    wanted[slice(*rows), slice(*columns)] = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("settings", [{"pad": 0}, {"size": 20, "pad": 0}, {"size": [20, 20], "crop": 10, "pad": 0}])
+def test_a_frame_needs_a_size_and_nothing_else(settings: dict[str, Any]) -> None:
+    """What would not be a frame is refused."""
+    with pytest.raises(UsageError, match=r"`pad` needs a `size` of \[height, width\], and no `crop`"):
+        standard_step("decode_image", settings, HERE)
 
 
 def test_the_picture_stands_as_it_was_taken() -> None:
@@ -388,3 +419,9 @@ def test_every_setting_is_documented(settings: type[StepSettings]) -> None:
     text = (Path(__file__).parents[3] / "docs" / "functions.md").read_text(encoding="utf-8")
     section = text.partition(f"### `{step}`")[2].partition("\n##")[0]
     assert [name for name in settings.model_fields if f"`{name}`" not in section] == []
+
+
+@pytest.mark.parametrize("file", sorted(_WRITTEN, key=lambda file: file.name), ids=lambda file: file.name)
+def test_what_is_written_is_python_that_every_container_has(file: Path) -> None:
+    """Triton's containers had Python 3.10 until the end of 2024."""
+    ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 10))

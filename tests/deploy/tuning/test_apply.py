@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from batching_models import save
+from onnx_models import doubling_model
 from repositories import add_model
 
 from serve_deploy import TuneOptions
+from serve_deploy.checking.folder_rules import check_folder
+from serve_deploy.errors import UsageError
 from serve_deploy.manifest import read_manifest
 from serve_deploy.model_config import parse_config
+from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.package import package_model
+from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.tuning.apply import apply_winner, write_tuned_text
 from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate, configure
@@ -120,3 +131,42 @@ def test_a_file_on_one_line_is_written_anew(tmp_path: Path) -> None:
     assert parse_config(text) == config
     assert "max_batch_size: 8" in text
     assert "# tuned" in text
+
+
+def test_a_configuration_for_a_gpu_is_tuned_alone(tmp_path: Path) -> None:
+    """Its file, its digest, and what the next version keeps; config.pbtxt stays as it is, also through a link."""
+    source = save(doubling_model(), tmp_path)
+    options = PackageOptions(repository=tmp_path / "models", name="m", verify=False, profiles=("l4", "cpu"))
+    folder = package_model(source, options).folder
+    before = {name: (folder / name).read_text() for name in ("config.pbtxt", "configs/cpu.pbtxt", "configs/l4.pbtxt")}
+    kept_inode = folder.rename(tmp_path / "old")
+    shutil.copytree(kept_inode, folder, copy_function=os.link)
+    subject = read_subject(TuneOptions(repository=tmp_path / "models", model_config_name="cpu"))
+
+    assert apply_winner(_result(tmp_path / "models", batch=4, instances=3), subject).applied
+    tuned = (folder / "configs/cpu.pbtxt").read_text()
+    assert "max_batch_size: 4" in tuned
+    assert "tuned to 3" in tuned
+    assert {name: (folder / name).read_text() for name in ("config.pbtxt", "configs/l4.pbtxt")} == {
+        name: before[name] for name in ("config.pbtxt", "configs/l4.pbtxt")
+    }
+    assert (kept_inode / "configs/cpu.pbtxt").read_text() == before["configs/cpu.pbtxt"]
+    assert not check_folder(read_model_folder(folder))
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert [(each.profile, each.instances, bool(each.tuned)) for each in manifest.profiles] == [
+        ("l4", 2, False), ("cpu", 3, True),
+    ]  # fmt: skip
+    assert manifest.tuned is None
+
+    package_model(source, replace(options, version=None, profiles=None))
+    again = parse_config((folder / "configs/cpu.pbtxt").read_text())
+    assert (again.max_batch_size, again.instance_group[0].count) == (4, 3)
+    assert "count: 3" not in (folder / "configs/l4.pbtxt").read_text()
+
+
+def test_a_name_that_no_model_has_is_refused(tmp_path: Path) -> None:
+    """config.pbtxt would be tuned without a word."""
+    add_model(tmp_path)
+    with pytest.raises(UsageError, match=r"none of digits has configs/l4\.pbtxt"):
+        read_subject(TuneOptions(repository=tmp_path, model_config_name="l4"))

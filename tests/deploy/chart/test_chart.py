@@ -184,9 +184,9 @@ def test_an_ensemble_takes_what_its_members_take(tmp_path: Path) -> None:
     alone = plan(tmp_path)[0].values
     folder = add_ensemble(tmp_path, "pipeline", "digits")
     (folder / MANIFEST_NAME).write_text(make_manifest("pipeline", load_seconds=50).model_dump_json())
-    planned = plan(tmp_path)[0].values
-    assert planned.resources.memory == alone.resources.memory
-    assert planned.probes.startup_budget_seconds == alone.probes.startup_budget_seconds
+    planned, _models = plan(tmp_path)
+    assert "1.25 * 100 Mi measured" in origins(planned)["resources.memory"]
+    assert planned.values.probes.startup_budget_seconds == alone.probes.startup_budget_seconds
 
 
 def test_ensemble_without_its_member_is_refused(tmp_path: Path) -> None:

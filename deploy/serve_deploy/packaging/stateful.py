@@ -169,7 +169,7 @@ def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> 
 
 def _read_first(states: Sequence[State], files: Mapping[str, Path]) -> dict[str, Array]:
     """The first value of each state of the model as it was exported."""
-    known = {state.input for state in states}
+    known = [state.input for state in states]
     for name in files:
         if name not in known:
             raise UsageError(f"`initial_state`: '{name}' is no state of the model", hint=f"it has: {', '.join(known)}")
@@ -181,8 +181,10 @@ def _load_first(state: State, files: Mapping[str, Path]) -> Array:
     try:
         array = cast_array(np.load(path, allow_pickle=False), state.data_type)
         return array.reshape(state.first.shape)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"`initial_state`: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise UsageError(
-            f"`initial_state`: {path} cannot be the first value of '{state.input}', which is "
-            f"{state.data_type.value} {list(state.first.shape)}: {error}"
+            f"`initial_state`: {path} is not a first value of '{state.input}': {error}",
+            hint=f"it is {state.data_type.value} {list(state.first.shape)}",
         ) from error

@@ -229,6 +229,28 @@ def test_a_sequence_starts_from_a_file(package: Packaging, tmp_path: Path) -> No
     assert (packaged.folder / "initial_state" / name).read_bytes() == start.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"initial_state": (("h", "/nowhere.npy"),)}, "/nowhere.npy cannot be read: No such file"),
+        ({"initial_state": (("hn", "h.npy"),)}, "'hn' is no state of the model"),
+        ({"initial_state": (("h", "h.npy"),)}, "h.npy is not a first value of 'h'"),
+        ({"constant": (("x", "1"),)}, "has a size that is not fixed"),
+        ({"constant": (("rate", "1"),)}, "the model has no input 'rate'"),
+        ({"control": (("START", "x"),)}, "Triton cannot fill x FP32"),
+        ({"control": (("START", "first"),)}, "the model has no input 'first'"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_model_is_refused(
+    package: Packaging, options: dict[str, tuple[tuple[str, str], ...]], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what would fit."""
+    monkeypatch.chdir(package.folder)
+    np.save("h.npy", np.zeros(5, np.float32))
+    with pytest.raises(UsageError, match=words):
+        package(recurrent_model(), fix=True, sequences=StatefulOptions(stateful=True, **options))  # type: ignore[arg-type]
+
+
 def test_an_input_called_start_is_filled_by_triton(package: Packaging) -> None:
     """Clients do not send it."""
     packaged = package(CONTROLLED)

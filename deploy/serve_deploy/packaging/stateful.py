@@ -13,7 +13,7 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.implicit_state.layout import State, StateLayout, learn_layout
 from serve_deploy.implicit_state.pairing import StatePair, find_pairs
-from serve_deploy.implicit_state.ties import find_ties
+from serve_deploy.implicit_state.ties import find_ties, find_weighed
 from serve_deploy.implicit_state.wrapping import ServedState
 from serve_deploy.model_config.sequence_batching import SequenceControl
 from serve_deploy.packaging.fixes.constant_inputs import fix_inputs
@@ -94,7 +94,7 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     signature, name = original.signature, original.model.path.name
     progress(f"finding the state of {name}")
     proto = original.parse()
-    pairs = find_pairs(signature, dict(options.sequences.state), find_ties(proto))
+    pairs = find_pairs(signature, dict(options.sequences.state), find_ties(proto), find_weighed(proto))
     controls = find_controls(signature, {pair.input.name for pair in pairs}, dict(options.sequences.control))
     samples = find_state_samples(original, pairs, controls, options)
     layout = learn_layout(original, pairs, samples)

@@ -11,6 +11,7 @@ from recurrent_models import (
     BATCH_FIRST,
     CACHE,
     CAUSAL_CACHE,
+    CELL,
     CONTROLLED,
     MIXES_ROWS,
     NAMELESS,
@@ -94,6 +95,18 @@ def test_the_graph_proves_the_states_of_a_single_step(package: Packaging) -> Non
     packaged = package(recurrent_model(time=1))
     assert packaged.manifest.state
     assert {state.evidence for state in packaged.manifest.state.states} == {"graph"}
+
+
+def test_the_old_value_of_a_cell_goes_on_in_its_new_one(package: Packaging) -> None:
+    """So that the other state is the only one left; exchanged, they are refused."""
+    packaged = package(CELL)
+    assert packaged.manifest.state
+    assert [(state.model_output, state.evidence) for state in packaged.manifest.state.states] == [
+        ("h_out", "left"),
+        ("c_out", "weighed"),
+    ]
+    with pytest.raises(UsageError, match="the old value of 'c' is weighed into it"):
+        package(CELL, sequences=StatefulOptions(stateful=True, state=(("h", "c_out"), ("c", "h_out"))))
 
 
 @pytest.mark.parametrize("time", ["time", 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_a_name_that_no_model_has_is_refused(repository: Path) -> None:
     with pytest.raises(UsageError, match=r"no model of .* has configs/l5\.pbtxt") as refused:
         start_server(ServerOptions(repository=repository, runtime="embedded", model_config_name="l5"))
     assert refused.value.hint == "there are: cpu, l4"
+
+
+def test_the_check_loads_the_one_that_is_named(repository: Path, tmp_path: Path) -> None:
+    """And says which ones it only read."""
+    shutil.copytree(repository / "named", tmp_path / "models" / "named")
+    (tmp_path / "models/named/manifest.json").unlink()
+    found = check_repository(CheckOptions(repository=tmp_path / "models", model_config_name="cpu"))
+    (model,) = found.models
+    assert model.verdict == "well"
+    assert "read, not loaded: config.pbtxt, configs/l4.pbtxt" in model.notes
+    (model,) = check_repository(CheckOptions(repository=tmp_path / "models", model_config_name="l4")).models
+    assert "not tried here: this machine has no GPU" in model.notes
 
 
 def test_the_check_reads_them_all(repository: Path) -> None:

@@ -40,8 +40,8 @@ def _check_named(folder: ModelFolder) -> Iterator[Problem]:
             yield replace(problem, field=f"{named_config_path(name)}: {problem.field}")
 
 
-def note_folder(folder: ModelFolder) -> Iterator[str]:
-    """What is not wrong with a model's folder, but worth knowing."""
+def note_folder(folder: ModelFolder, loaded_name: str = "") -> Iterator[str]:
+    """What is not wrong with a model's folder, but worth knowing; `loaded_name` is that of the configuration loaded."""
     config, manifest = folder.config, folder.manifest
     if folder.is_model and CONFIG_NAME not in folder.errors and not is_ensemble(config) and config.backend != "vllm":
         guess = "and then decides by shapes alone whether the model batches"
@@ -54,7 +54,7 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
             yield f"instance_group[{index}].count is {group.count}: Triton takes its default instead"
     yield from note_parameters(config)
     yield from note_framework(config)
-    yield from _note_named(folder)
+    yield from _note_named(folder, loaded_name)
     if config.backend == "vllm" and not folder.reports_custom_metrics:
         yield f"Triton's metrics do not show vLLM's load; to scale on its own, add {REPORT_CUSTOM_METRICS}"
     yield from note_engine(folder)
@@ -71,9 +71,12 @@ def note_folder(folder: ModelFolder) -> Iterator[str]:
         yield f"version {', '.join(map(str, sorted(unknown)))} is not in the manifest: serve did not package it"
 
 
-def _note_named(folder: ModelFolder) -> Iterator[str]:
+def _note_named(folder: ModelFolder, loaded_name: str) -> Iterator[str]:
+    read = [named_config_path(name) for name in folder.named if name != loaded_name]
+    if loaded_name in folder.named:
+        read.insert(0, CONFIG_NAME)
     if folder.named:
-        yield f"read, not loaded: {', '.join(map(named_config_path, folder.named))}"
+        yield f"read, not loaded: {', '.join(read)}"
     yield from _note_engines(folder, CONFIG_NAME)
     for name in folder.named:
         yield from _note_engines(folder.under(name), named_config_path(name))

@@ -16,7 +16,10 @@ _PACKAGE_AGAIN = "package that version again, or serve it under another name"
 
 def check_files(folder: ModelFolder) -> Iterator[Problem]:
     """Whether the files are still those of the manifest."""
-    documents = (folder.manifest, *folder.manifest.other_versions) if folder.manifest else ()
+    others = folder.manifest.other_versions if folder.manifest else ()
+    # A version that is gone as a whole was removed on purpose, as serve prune does.
+    there = [document for document in others if document.version in folder.versions]
+    documents = (folder.manifest, *there) if folder.manifest else ()
     for file in (file for document in documents for file in document.files):
         path = folder.path / file.path
         if not path.is_file():

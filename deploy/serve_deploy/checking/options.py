@@ -25,6 +25,11 @@ class CheckOptions:
             group=_CHECK,
         ),
     ] = None
+    model_config_name: Annotated[
+        str,
+        Option("Load configs/NAME.pbtxt of each model that has one, on a machine that it is for.", metavar="NAME",
+               group=_CHECK),
+    ] = ""  # fmt: skip
     load: Annotated[bool, Option("Only read the files: start no Triton.", group=_CHECK)] = True
     runtime: Annotated[
         RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_CHECK)

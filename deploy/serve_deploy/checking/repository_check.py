@@ -75,6 +75,7 @@ class _Loaded:
     version: str
     states: tuple[ModelState, ...]
     left_out: tuple[str, ...] = ()
+    config_name: str = ""
 
 
 def check_repository(options: CheckOptions, *, progress: Progress = silent) -> RepositoryCheck:
@@ -126,13 +127,15 @@ def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: P
 def _start(options: CheckOptions, folders: Mapping[str, ModelFolder], without: set[str], progress: Progress) -> _Loaded:
     from serve_deploy.triton import start_server
 
-    server_options = ServerOptions(repository=options.repository, runtime=options.runtime)
+    server_options = ServerOptions(
+        repository=options.repository, runtime=options.runtime, model_config_name=options.model_config_name
+    )
     if without:
         names = tuple(name for name in folders if name not in without)
         server_options = replace(server_options, explicit=True, models=names)
     with start_server(server_options, progress=progress) as server:
         states = tuple(state for state in server.model_states() if state.name not in without)
-        return _Loaded(server.runtime, server.version, states)
+        return _Loaded(server.runtime, server.version, states, config_name=options.model_config_name)
 
 
 def _check_model(
@@ -154,7 +157,7 @@ def _check_model(
     verdict: Verdict = "broken" if problems else "not_tried" if lacks or loaded is None else "well"
     configs = {name: other.config for name, other in folders.items()}
     notes = [
-        *note_folder(folder),
+        *note_folder(folder, loaded.config_name if loaded else ""),
         *artefacts.notes,
         *_note_needs(folder),
         *note_ensemble_requests(folder.config, configs),

@@ -49,10 +49,12 @@ class GpuSizing:
 
 
 def size_for_gpu(
-    gpu: GpuProfile, need: MemoryNeed, proven: int, *, instances: int | None = None, tensorrt: bool = True
+    gpu: GpuProfile, need: MemoryNeed, proven: int, workspace: int, *, instances: int | None = None
 ) -> GpuSizing:
-    """The proven batch, halved until it fits; two instances where the GPU holds them, or as many as were asked for."""
-    workspace = workspace_bytes(gpu) if tensorrt else 0
+    """The proven batch, halved until it fits; two instances where the GPU holds them, or as many as were asked for.
+
+    `workspace` is TensorRT's, in bytes.
+    """
     room = gpu.usable_bytes * _USABLE_SHARE
     batch, least = proven, instances or 1
     while batch > 1 and least * need.of_instance(batch, workspace) > room:
@@ -62,8 +64,8 @@ def size_for_gpu(
     return GpuSizing(count, batch, workspace, each, count * each <= room)
 
 
-def workspace_bytes(gpu: GpuProfile) -> int:
-    """What TensorRT may use to try kernels and to run them: the power of two in a sixteenth of the GPU's memory."""
+def default_workspace_bytes(gpu: GpuProfile) -> int:
+    """What TensorRT gets to try kernels and to run them: the power of two in a sixteenth of the GPU's memory."""
     return 1 << (gpu.usable_bytes // _WORKSPACE_SHARE).bit_length() - 1
 
 

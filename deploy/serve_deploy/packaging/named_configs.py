@@ -18,8 +18,9 @@ from serve_deploy.model_config import (
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.gpu_sizing import MemoryNeed
 from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.profile_basis import Basis
 from serve_deploy.packaging.profile_names import CPU
-from serve_deploy.packaging.profiles import Basis, NamedPlan, check_profiles, plan_profile, serves_one
+from serve_deploy.packaging.profiles import NamedPlan, check_profiles, plan_profile, serves_one
 from serve_deploy.packaging.settings import with_profile_settings
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder

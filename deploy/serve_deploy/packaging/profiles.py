@@ -5,13 +5,13 @@ Triton takes configs/NAME.pbtxt in place of config.pbtxt when it is started with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.gpu_profiles import PROFILES, GpuProfile
-from serve_deploy.manifest import BatchingProof, ProfileConfig
+from serve_deploy.manifest import ProfileConfig
 from serve_deploy.model_config import (
     ConfigOptions,
     build_model_config,
@@ -19,18 +19,16 @@ from serve_deploy.model_config import (
     format_config,
     named_config_path,
 )
-from serve_deploy.model_config.accelerators import Optimization
-from serve_deploy.model_config.optimization import with_shape_profile
 from serve_deploy.model_config.options import Devices, VersionPolicy
-from serve_deploy.packaging.gpu_sizing import GpuSizing, MemoryNeed, in_words, size_for_gpu
+from serve_deploy.packaging.gpu_sizing import GpuSizing, in_words, size_for_gpu
+from serve_deploy.packaging.profile_basis import Basis
 from serve_deploy.packaging.profile_names import CPU
+from serve_deploy.packaging.tensorrt_options import choose_tensorrt, workspace_bytes
 from serve_deploy.releases import NAMED_CONFIGS_SINCE, find_release
-from serve_deploy.tensors.types import ModelSignature
 
 _NOT_RUN = "Never run on that GPU: there, serve tune --model-config-name={} finds better numbers."
 _TUNED = "found by serve tune"
 _GPU = "optimization.execution_accelerators.gpu_execution_accelerator"
-_BF16_CAPABILITY = _TF32_CAPABILITY = (8, 0)
 
 
 def check_profiles(profiles: Sequence[str], release: str) -> None:
@@ -40,31 +38,6 @@ def check_profiles(profiles: Sequence[str], release: str) -> None:
             f"`profiles`: Triton {release} does not have --model-config-name, which chooses between them",
             hint=f"use `release={NAMED_CONFIGS_SINCE}` or later",
         )
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What every profile's configuration is made from; `cache_folder` is None where no engine may be kept.
-
-    `settings` are those of config.pbtxt, with what the user asked for in `optimization`; `tuned` is what `serve tune`
-    found on the profile's own machine.
-    """
-
-    signature: ModelSignature
-    batching: BatchingProof
-    settings: ConfigOptions
-    need: MemoryNeed
-    precision: str
-    shapes: Sequence[Mapping[str, tuple[int, ...]]] = ()
-    cache_folder: str | None = None
-    batch_size_given: bool = False
-    tuned: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def largest_batch(self) -> int:
-        """What was proven, or the smaller one that was tuned."""
-        proven = self.batching.max_batch_size
-        return min(proven, int(self.tuned.get("max_batch_size", proven)))
 
 
 @dataclass(frozen=True)
@@ -98,15 +71,9 @@ def plan_profile(name: str, basis: Basis) -> NamedPlan:
             f"the weights take {in_words(basis.need.weights_bytes)}, and {name} has {in_words(gpu.usable_bytes)}",
             hint=f"leave {name} out of `profiles`",
         )
-    asked = basis.settings.optimization
-    tensorrt = asked is None or asked.accelerator != "cuda"
-    sizing = size_for_gpu(
-        gpu,
-        basis.need,
-        basis.largest_batch,
-        instances=basis.settings.instances,
-        tensorrt=tensorrt,
-    )
+    settings = basis.settings
+    workspace = workspace_bytes(settings.optimization, gpu)
+    sizing = size_for_gpu(gpu, basis.need, basis.largest_batch, workspace, instances=settings.instances)
     plan = _finish(name, basis, _draft_gpu(name, gpu, basis, sizing), sizing)
     if sizing.fits:
         return plan
@@ -131,8 +98,7 @@ def _draft_gpu(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing) -> _
     if asked and asked.accelerator == "cuda":
         optimization, reasons = asked, {_GPU: "ONNX Runtime's own CUDA kernels, chosen by the user"}
     else:
-        given = asked.parameters if asked and asked.accelerator == "tensorrt" else {}
-        optimization, reasons = _tensorrt(name, gpu, basis, sizing, given)
+        optimization, reasons = choose_tensorrt(name, gpu, basis, sizing)
     settings = replace(
         _fit(basis.settings, sizing.max_batch_size),
         devices=Devices("gpu"),
@@ -177,65 +143,6 @@ def _explain_sizing(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing)
             f"{basis.largest_batch} may not fit into {in_words(gpu.usable_bytes)} (estimated); {share}"
         )
     return reasons
-
-
-def _tensorrt(
-    name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing, given: Mapping[str, str]
-) -> tuple[Optimization, dict[str, str]]:
-    parameters: dict[str, str] = {
-        "precision_mode": _supported(basis.precision, gpu),
-        "max_workspace_size_bytes": str(sizing.workspace_bytes),
-    }
-    key = f"{_GPU}.parameters[{{}}]".format
-    reasons = {
-        "optimization": "assumed to be fastest: TensorRT compiles the model for this GPU when it loads",
-        key("precision_mode"): _explain_precision(basis.precision, gpu),
-        key("max_workspace_size_bytes"): f"a power of two in a sixteenth of {name}'s memory (assumed)",
-    }
-    if basis.cache_folder:
-        parameters |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": _engine_folder(name, basis)}
-        reasons[key("trt_engine_cache_enable")] = "building an engine takes minutes: a restart finds it there"
-        reasons[key("trt_engine_cache_path")] = (
-            "of these weights on this GPU alone: ONNX Runtime does not tell other weights' engines apart"
-        )
-    if chosen := given.get("precision_mode"):
-        _require_supported(chosen, name, gpu)
-        reasons[key("precision_mode")] = "chosen by the user; its answers were not compared with the model's"
-    if given:
-        reasons["optimization"] = "chosen by the user"
-    whole = Optimization("tensorrt", {**parameters, **given})
-    return with_shape_profile(whole, basis.signature, sizing.max_batch_size, basis.shapes), reasons
-
-
-def _explain_precision(precision: str, gpu: GpuProfile) -> str:
-    if _supported(precision, gpu) != precision:
-        return f"the model computes in {precision}, which this GPU does not"
-    if precision != "FP32":
-        return "as the model computes"
-    products = ", products in TF32" if _capability(gpu) >= _TF32_CAPABILITY else ""
-    faster = "FP16 is faster and changes answers: serve package --optimize tensorrt:fp16"
-    return f"as the model computes{products}; {faster}"
-
-
-def _engine_folder(name: str, basis: Basis) -> str:
-    # ONNX Runtime creates one folder and no parent (tensorrt_execution_provider.cc).
-    return f"{basis.cache_folder}-{name}"
-
-
-def _supported(precision: str, gpu: GpuProfile) -> str:
-    return "FP32" if precision == "BF16" and _capability(gpu) < _BF16_CAPABILITY else precision
-
-
-def _require_supported(precision: str, name: str, gpu: GpuProfile) -> None:
-    if _supported(precision, gpu) != precision:
-        raise UsageError(
-            f"`optimization`: {name} (compute capability {gpu.compute_capability}) has no {precision}",
-            hint=f"leave {name} out of `profiles`, or choose fp16",
-        )
-
-
-def _capability(gpu: GpuProfile) -> tuple[int, ...]:
-    return tuple(map(int, gpu.compute_capability.split(".")))
 
 
 def _finish(name: str, basis: Basis, draft: _Draft, sizing: GpuSizing | None = None) -> NamedPlan:

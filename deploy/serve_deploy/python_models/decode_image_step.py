@@ -32,6 +32,9 @@ class DecodeImageSettings(StepSettings):
     )
     size: _Edge | _Size | None = Field(default=None, description="the shorter side, or [height, width], to resize to")
     crop: _Edge | _Size | None = Field(default=None, description="a side, or [height, width], to keep of the centre")
+    pad: int | None = Field(
+        default=None, ge=0, le=255, description="what to fill up `size` with, 0 to 255, where a picture keeps its shape"
+    )
     crop_as: Literal["torchvision", "transformers"] = Field(default="torchvision", description="who rounds the centre")
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(
         default="bilinear", description="Pillow's filter for resizing"
@@ -55,6 +58,7 @@ def settle_decode_image(given: Mapping[str, object], folder: Path) -> SettledSte
         )
     _check_values(settings)
     crop = (settings.crop, settings.crop) if isinstance(settings.crop, int) else settings.crop
+    crop = settings.size if settings.pad is not None and isinstance(settings.size, tuple) else crop
     result = crop or (settings.size if isinstance(settings.size, tuple) else None)
     height, width = result or (-1, -1)
     channels, batch = _CHANNELS[settings.channels], -1 if result else 1
@@ -79,6 +83,8 @@ def _check_values(settings: DecodeImageSettings) -> None:
             raise UsageError(f"{_STEP}: `{name}` has {len(values)} values for {channels} channels")
         if name == "std" and 0 in (values if isinstance(values, tuple) else (values,)):
             raise UsageError(f"{_STEP}: `std` must not be 0")
+    if settings.pad is not None and (settings.crop is not None or not isinstance(settings.size, tuple)):
+        raise UsageError(f"{_STEP}: `pad` needs a `size` of [height, width], and no `crop`")
     plain = DecodeImageSettings()
     changed = [name for name in ("scale", "mean", "std") if getattr(settings, name) != getattr(plain, name)]
     if settings.type == "uint8" and changed:

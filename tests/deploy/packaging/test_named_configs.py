@@ -22,8 +22,9 @@ from serve_deploy.packaging.gpu_sizing import GIB, MemoryNeed
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
 from serve_deploy.packaging.packaged import PackagedModel
+from serve_deploy.packaging.profile_basis import Basis
 from serve_deploy.packaging.profile_names import read_profiles
-from serve_deploy.packaging.profiles import Basis, plan_profile
+from serve_deploy.packaging.profiles import plan_profile
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 Pack = Callable[..., PackagedModel]
@@ -138,6 +139,12 @@ def test_a_precision_that_was_asked_for_holds_on_every_gpu(pack: Pack) -> None:
     for name in ("l4", "h100"):
         given = parameters(packaged, name)
         assert (given["precision_mode"], given["trt_engine_cache_enable"]) == ("FP16", "0")
+
+
+def test_a_workspace_of_the_users_counts_for_the_memory(pack: Pack) -> None:
+    """With 12 GiB of it, an L4 holds one instance."""
+    asked = parse_optimization(f"tensorrt:max_workspace_size_bytes={12 * GIB}")
+    assert read(pack(profiles=("l4",), config={"optimization": asked}), "l4").instance_group[0].count == 1
 
 
 def test_a_gpu_without_the_precision_is_refused(pack: Pack) -> None:

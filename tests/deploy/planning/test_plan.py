@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from repositories import add_model
+from repositories import TENSORS, add_model
 from sweeps import SWEEP, TARGET, point, report, streams
 
 from serve_deploy.autoscaling.replay import Delays, daily_curve, replay
@@ -318,3 +318,16 @@ def test_a_spike_of_a_month_is_among_the_samples() -> None:
     assert [rate for _, rate in samples if rate > 101] == [900.0]
     assert samples == tuple(sorted(samples))
     assert samples[0] == (0.0, 100.0)
+
+
+def test_a_sweep_is_compared_with_the_configuration_of_its_profile(planned: Planner, tmp_path: Path) -> None:
+    """A model that has one for the GPU was measured with that, and not with config.pbtxt."""
+    folder = add_model(tmp_path / "models")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "l4.pbtxt").write_text(f'name: "digits" {TENSORS.replace("size: 8", "size: 4")}')
+    (model,) = read_models(tmp_path / "models")
+    target = TARGET.model_copy(update={"model_config_sha256": model.under("l4").config_sha256})
+    measured = report().model_copy(update={"target": target})
+    assert planned(reports={"l4": measured}, repository=tmp_path / "models").profiles[0].problem is None
+    with pytest.raises(InvalidModelError, match="another configuration"):
+        planned(reports={"h100": measured}, repository=tmp_path / "models")

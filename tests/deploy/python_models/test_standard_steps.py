@@ -80,6 +80,33 @@ def test_a_crop_larger_than_the_picture_is_filled_with_black(library: str, befor
     assert (columns[0], len(columns)) == (before, 5)
 
 
+@pytest.mark.parametrize(
+    ("picture_size", "frame", "rows", "columns"),
+    [
+        ((40, 20), [20, 20], (5, 15), (0, 20)),
+        ((10, 33), [33, 13], (0, 33), (1, 11)),
+        ((8, 8), [15, 20], (0, 15), (2, 17)),
+    ],
+)
+def test_a_picture_can_keep_its_shape_in_a_filled_frame(
+    picture_size: tuple[int, int], frame: list[int], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """As YOLO's letterbox: as large as it fits, in the middle, an odd pixel more below or on the right."""
+    image = picture(*picture_size)
+    found = decode({"size": frame, "pad": 114, "type": "uint8", "layout": "nhwc"}, encode(image))[0]
+    wanted = np.full((*frame, 3), 114)
+    size = (columns[1] - columns[0], rows[1] - rows[0])
+    wanted[slice(*rows), slice(*columns)] = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("settings", [{"pad": 0}, {"size": 20, "pad": 0}, {"size": [20, 20], "crop": 10, "pad": 0}])
+def test_a_frame_needs_a_size_and_nothing_else(settings: dict[str, Any]) -> None:
+    """What would not be a frame is refused."""
+    with pytest.raises(UsageError, match=r"`pad` needs a `size` of \[height, width\], and no `crop`"):
+        standard_step("decode_image", settings, HERE)
+
+
 def test_the_picture_stands_as_it_was_taken() -> None:
     """A camera's orientation is undone before anything else."""
     image = picture(40, 20)

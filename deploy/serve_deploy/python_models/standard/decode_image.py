@@ -78,7 +78,10 @@ def _resize(image: Image.Image) -> Image.Image:
     size = _SETTINGS["size"]
     if size is None:
         return image
-    if isinstance(size, list):
+    if _SETTINGS["pad"] is not None:
+        ratio = min(size[0] / image.height, size[1] / image.width)
+        width, height = (max(round(side * ratio), 1) for side in image.size)
+    elif isinstance(size, list):
         height, width = size
     else:
         short = min(image.size)
@@ -89,7 +92,7 @@ def _resize(image: Image.Image) -> Image.Image:
 
 
 def _crop(pixels: _Array) -> _Array:
-    """Around the centre, with black where the image is smaller; the two libraries round halves differently."""
+    """Around the centre, filled where the image is smaller; the two libraries round halves differently."""
     if _SETTINGS["crop"] is None:
         return pixels
     rounds_up = _SETTINGS["crop_as"] == "transformers"
@@ -97,7 +100,8 @@ def _crop(pixels: _Array) -> _Array:
     if any(missing):
         before = [(size + 1) // 2 if rounds_up else size // 2 for size in missing]
         around = [(first, size - first) for first, size in zip(before, missing, strict=True)]
-        pixels = np.pad(pixels, [*around, *[(0, 0)] * (pixels.ndim - 2)])
+        widths = [*around, *[(0, 0)] * (pixels.ndim - 2)]
+        pixels = np.pad(pixels, widths, constant_values=_SETTINGS["pad"] or 0)
     height, width = _SETTINGS["crop"]
     over = (pixels.shape[0] - height, pixels.shape[1] - width)
     top, left = (size // 2 if rounds_up else round(size / 2) for size in over)

@@ -133,7 +133,7 @@ class StateFinding(_Document):
     model_output: str
     data_type: str
     shape: tuple[int, ...]
-    evidence: Literal["graph", "runs", "types", "names", "given"]
+    evidence: Literal["graph", "runs", "weighed", "types", "left", "names", "given"]
     # No output was seen to depend on it.
     is_idle: bool = False
 

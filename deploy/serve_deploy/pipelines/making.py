@@ -81,7 +81,8 @@ def with_settings(options: PackageOptions, settings: Mapping[str, Any], beside: 
     if given.get("labels"):
         output, separator, name = str(given["labels"]).rpartition("=")
         given["labels"] = f"{output}{separator}{beside / name}"
-    return replace(options, **given)
+    framework = replace(options.framework, signature=given.pop("signature", None))
+    return replace(options, framework=framework, **given)
 
 
 def make_python_model(text: StepText, file: Path) -> PythonModel:

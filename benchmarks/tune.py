@@ -93,7 +93,8 @@ def tune_whole(repository: Path, model: str, slo: tuple[str, ...]) -> None:
     print(f"{result.verdict}: {result.explanation}")
     print(
         f"{effort.wall_seconds:.0f} s: {effort.measuring_seconds:.0f} s measuring, "
-        f"{effort.simulating_seconds:.0f} s simulating, {effort.waiting_seconds:.0f} s waiting "
+        f"{effort.warming_seconds:.0f} s warming up, {effort.simulating_seconds:.0f} s simulating, "
+        f"{effort.waiting_seconds:.0f} s waiting "
         f"({effort.waiting_seconds / effort.wall_seconds:.0%})"
     )
 

@@ -20,9 +20,11 @@ from serve_cli.commands import (
     infer,
     loadtest,
     logs,
+    models,
     package,
     pipeline,
     plan,
+    prune,
     report,
     rollback,
     run,
@@ -66,8 +68,8 @@ def serve(
 
 
 for _command in (
-    package.package, pipeline.pipeline, check.check, diff.diff, run.run, infer.infer, loadtest.loadtest,
-    report.report, tune.tune,
+    package.package, pipeline.pipeline, check.check, diff.diff, prune.prune, run.run, models.models, infer.infer,
+    loadtest.loadtest, report.report, tune.tune,
     plan.plan, chart.chart, deploy.deploy, status.status, logs.logs, rollback.rollback, undeploy.undeploy,
 ):  # fmt: skip
     app.command(cls=GroupedCommand)(_command)

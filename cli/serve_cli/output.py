@@ -55,6 +55,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def write_bytes(size: int) -> str:
+    """A size in MB, or in GB from 1 GB on."""
+    return f"{size / 2**30:,.2f} GB" if size >= 2**30 else f"{size / 2**20:,.0f} MB"
+
+
 def stdout() -> Console:
     """The console for results."""
     from rich.console import Console

@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     from serve_deploy.inference.request import infer as infer
     from serve_deploy.inference.request import save_outputs as save_outputs
     from serve_deploy.language_models.engine_arguments import EngineArgument as EngineArgument
+    from serve_deploy.live_models.models import read_models as read_models
+    from serve_deploy.live_models.models import watch_models as watch_models
+    from serve_deploy.live_models.options import ModelsOptions as ModelsOptions
+    from serve_deploy.live_models.served import ServedModels as ServedModels
+    from serve_deploy.live_models.served import ServedVersion as ServedVersion
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
     from serve_deploy.loadtest import split_load as split_load
@@ -123,6 +128,9 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
+    from serve_deploy.repository.prune_options import PruneOptions as PruneOptions
+    from serve_deploy.repository.pruning import PruneResult as PruneResult
+    from serve_deploy.repository.pruning import prune_repository as prune  # noqa: F401
     from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
     from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
@@ -188,6 +196,7 @@ _PLACES = {
     "Manifest": "manifest",
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
+    "ModelsOptions": "live_models.options",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
@@ -201,6 +210,8 @@ _PLACES = {
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
     "PythonModel": "python_models.model",
+    "PruneOptions": "repository.prune_options",
+    "PruneResult": "repository.pruning",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -214,6 +225,8 @@ _PLACES = {
     "Search": "loadtest.loads",
     "ServeError": "errors",
     "ServedModel": "twin.server",
+    "ServedModels": "live_models.served",
+    "ServedVersion": "live_models.served",
     "ServerModel": "twin.server",
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
@@ -246,10 +259,12 @@ _PLACES = {
     "parse_endpoint": "endpoint.address",
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
+    "prune": "repository.pruning:prune_repository",
     "read_fleet": "cluster.fleet",
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
     "read_manifest": "manifest",
+    "read_models": "live_models.models",
     "read_plan": "planning.saved",
     "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
@@ -268,6 +283,7 @@ _PLACES = {
     "start_server": "triton.server",
     "tune": "tuning.tune",
     "undeploy": "cluster.removal",
+    "watch_models": "live_models.models",
     "watch_status": "cluster.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",

@@ -76,6 +76,8 @@ def print_status(status: ServerStatus) -> None:
         console.print(f"  {what:<8}{url}", markup=False)
     rows = [(model.name, model.version, model.state, model.reason) for model in status.models]
     output.print_table(("model", "version", "state", "reason"), rows)
+    memory = f", {output.write_bytes(status.memory_bytes)} of memory" if status.memory_bytes else ""
+    console.print(f"loaded in {status.startup_seconds:.1f} s{memory}", markup=False)
 
 
 def _print_change(change: ModelChange) -> None:

@@ -79,9 +79,9 @@ class ControlPlane:
         answer = self._ask("ModelConfig", "GET", path, name=model, version=version)
         return answer.get("config", answer)  # type: ignore[no-any-return]
 
-    def statistics(self, model: str, version: str = "") -> list[Document]:
-        """Triton's counters of the model, for each version."""
-        path = f"{model_path(model, version)}/stats"
+    def statistics(self, model: str = "", version: str = "") -> list[Document]:
+        """Triton's counters of the model, or of all, for each version."""
+        path = f"{model_path(model, version)}/stats" if model else "/v2/models/stats"
         answer = self._ask("ModelStatistics", "GET", path, name=model, version=version)
         return answer.get("model_stats", [])  # type: ignore[no-any-return]
 

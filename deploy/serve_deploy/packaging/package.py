@@ -56,7 +56,7 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
     if options.sequences.stateful and packager is not package_onnx_model:
         raise UsageError("`stateful` is for ONNX models", hint="leave it out")
-    if options.framework != FrameworkOptions() and packager is not package_framework_model:
+    if options.framework != FrameworkOptions() and packager not in (package_framework_model, package_python_function):
         name = "signature" if options.framework.signature else "parameters"
         raise UsageError(f"`{name}` is for files of other frameworks, and {source} is none", hint="leave it out")
     return packager(source, _choose_name(source, options), options, progress)

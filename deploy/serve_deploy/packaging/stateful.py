@@ -13,7 +13,7 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.implicit_state.layout import State, StateLayout, learn_layout
 from serve_deploy.implicit_state.pairing import StatePair, find_pairs
-from serve_deploy.implicit_state.ties import find_ties
+from serve_deploy.implicit_state.ties import find_ties, find_weighed
 from serve_deploy.implicit_state.wrapping import ServedState
 from serve_deploy.model_config.sequence_batching import SequenceControl
 from serve_deploy.packaging.fixes.constant_inputs import fix_inputs
@@ -94,7 +94,7 @@ def make_stateful(servable: Servable, options: PackageOptions, progress: Progres
     signature, name = original.signature, original.model.path.name
     progress(f"finding the state of {name}")
     proto = original.parse()
-    pairs = find_pairs(signature, dict(options.sequences.state), find_ties(proto))
+    pairs = find_pairs(signature, dict(options.sequences.state), find_ties(proto), find_weighed(proto))
     controls = find_controls(signature, {pair.input.name for pair in pairs}, dict(options.sequences.control))
     samples = find_state_samples(original, pairs, controls, options)
     layout = learn_layout(original, pairs, samples)
@@ -169,7 +169,7 @@ def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> 
 
 def _read_first(states: Sequence[State], files: Mapping[str, Path]) -> dict[str, Array]:
     """The first value of each state of the model as it was exported."""
-    known = {state.input for state in states}
+    known = [state.input for state in states]
     for name in files:
         if name not in known:
             raise UsageError(f"`initial_state`: '{name}' is no state of the model", hint=f"it has: {', '.join(known)}")
@@ -181,8 +181,10 @@ def _load_first(state: State, files: Mapping[str, Path]) -> Array:
     try:
         array = cast_array(np.load(path, allow_pickle=False), state.data_type)
         return array.reshape(state.first.shape)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"`initial_state`: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise UsageError(
-            f"`initial_state`: {path} cannot be the first value of '{state.input}', which is "
-            f"{state.data_type.value} {list(state.first.shape)}: {error}"
+            f"`initial_state`: {path} is not a first value of '{state.input}': {error}",
+            hint=f"it is {state.data_type.value} {list(state.first.shape)}",
         ) from error

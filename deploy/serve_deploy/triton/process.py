@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.endpoint.local_server import read_memory_bytes
 from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.triton.leftovers import remove_environment_folders
 from serve_deploy.triton.limits import raise_file_limit
@@ -77,11 +78,11 @@ class ServerProcess:
         return repository.in_own_words(text) if repository else text
 
     def memory_bytes(self) -> int:
-        """Resident memory of all its processes."""
+        """Memory of all its processes."""
         if self._launch.memory:
             listed = subprocess.run(list(self._launch.memory), capture_output=True, text=True, check=False).stdout
             return sum(int(line) for line in listed.split() if line.isdigit()) * 1024
-        return sum(_resident_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
+        return sum(_used_bytes(pid) for pid in _group_members(self._guard.pid) if pid != self._guard.pid)
 
     def dead_children(self) -> list[int] | None:
         """The processes of models that have ended without the server's notice; None where they cannot be seen."""
@@ -155,7 +156,10 @@ def _read_status(process: Path) -> tuple[str, int, int]:
     return "", 0, 0
 
 
-def _resident_bytes(pid: int) -> int:
+def _used_bytes(pid: int) -> int:
+    """Memory of a process: what it shares with others is counted once over all, where the system tells."""
+    if (used := read_memory_bytes(pid)) is not None:
+        return used
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0

@@ -38,7 +38,7 @@ _TICK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """A running server: where it serves, and what."""
+    """A running server: where it serves, what, how long it took to start and load, and its memory now."""
 
     http_url: str
     grpc_url: str
@@ -47,6 +47,8 @@ class ServerStatus:
     triton_version: str
     pid: int
     models: tuple[ModelState, ...]
+    startup_seconds: float
+    memory_bytes: int
 
     @property
     def failed(self) -> tuple[ModelState, ...]:
@@ -75,6 +77,7 @@ class TritonServer:
         self._watch = watch
         self.runtime: RuntimeName = runtime
         self.version = ""
+        self.startup_seconds = 0.0
         self._log_end = 0
 
     @property
@@ -156,6 +159,8 @@ class TritonServer:
             triton_version=self.version,
             pid=self.pid,
             models=self.model_states(),
+            startup_seconds=self.startup_seconds,
+            memory_bytes=self.memory_bytes(),
         )
 
     def require_models(self) -> ServerStatus:
@@ -196,7 +201,7 @@ class TritonServer:
         raise TritonStartError(f"Triton ended with exit code {code}; its last lines:\n{self.last_lines()}")
 
     def memory_bytes(self) -> int:
-        """Resident memory of the server and of the processes its models run in."""
+        """Memory of the server and of the processes its models run in."""
         return self._process.memory_bytes()
 
     def poll(self) -> int | None:
@@ -248,7 +253,8 @@ def start_server(
     if watch:
         watch.look()
     chosen = select_runtime(options.runtime, runtimes)
-    deadline = clock() + options.startup_timeout_seconds
+    started = clock()
+    deadline = started + options.startup_timeout_seconds
     for attempt in range(1, _START_ATTEMPTS + 1):
         progress(f"starting Triton ({chosen.name})")
         ports = choose_ports(options)
@@ -264,6 +270,7 @@ def start_server(
             if attempt < _START_ATTEMPTS and isinstance(error, PortTakenError) and has_free_port:
                 continue
             raise
+        server.startup_seconds = clock() - started
         return server
     raise AssertionError("unreachable")
 

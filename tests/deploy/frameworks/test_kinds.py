@@ -11,6 +11,7 @@ from framework_artefacts import MODELS, PLAN
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.frameworks.artefact import Artefact, Tensor
+from serve_deploy.frameworks.given_signature import complete, parse_signature
 from serve_deploy.frameworks.kinds import find_kind, read_artefact
 from serve_deploy.tensors.types import DataType
 
@@ -71,6 +72,16 @@ def test_a_compiled_archive_tells_what_it_was_compiled_for() -> None:
     assert (artefact.platform, artefact.device, artefact.inputs, list(artefact.files)) == (
         "torch_aoti", "cpu", None, ["model.pt2"],
     )  # fmt: skip
+
+
+def test_an_exported_program_tells_the_signature_that_its_compiled_form_hides() -> None:
+    """So that it can be given when that is packaged."""
+    _message, hint = refuse(MODELS / "exported.pt2")
+    signature = hint.split("`signature='")[1].split("'`")[0]
+    assert signature == (
+        "INPUT__0 FP32 [-1, 4], INPUT__1 FP32 [-1, 3] -> OUTPUT__0 FP32 [-1, 3], OUTPUT__1 INT64 [-1]"
+    )  # fmt: skip
+    complete(read("compiled.pt2"), parse_signature(signature))
 
 
 def test_a_saved_model_tells_everything() -> None:

@@ -266,6 +266,21 @@ def test_what_openvinos_backend_does_not_serve_is_refused(old: str, new: str, sa
     )
 
 
+def test_what_a_file_calls_itself_moves_no_cursor(tmp_path: Path) -> None:
+    """Names go into messages of one line, and into a terminal."""
+    pickled = tmp_path / "model.pkl"
+    pickled.write_bytes((MODELS / "forest.pkl").read_bytes().replace(b"RandomForest", b"\x1b[2J\nForest"))
+    assert refuse(pickled)[0].isprintable()
+    trees = tmp_path / "model.json"
+    text = (MODELS / "xgboost_binary.json").read_text(encoding="utf-8")
+    trees.write_text(text.replace("binary:logistic", "reg:\\u001b[2J"), encoding="utf-8")
+    assert all(str(fact.value).isprintable() for fact in read_artefact(trees, {}).facts)
+    graph = (MODELS / "openvino.xml").read_text(encoding="utf-8").replace('"features"', '"fea&#10;tures"')
+    (tmp_path / "model.xml").write_text(graph, encoding="utf-8")
+    shutil.copy(MODELS / "openvino.bin", tmp_path / "model.bin")
+    assert "has characters that cannot be printed" in refuse(tmp_path / "model.xml")[0]
+
+
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     """The XML alone is half a model."""
     shutil.copy(MODELS / "openvino.xml", tmp_path / "model.xml")

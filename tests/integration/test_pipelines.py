@@ -13,7 +13,12 @@ import pytest
 import serve_deploy as serve
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.errors import VerificationError
 from serve_deploy.pipelines.result import WrittenPipeline
+from serve_deploy.pipelines.unify import Unified
+from serve_deploy.pipelines.verify import Trial, verify_pipeline
+from serve_deploy.progress import silent
+from serve_deploy.samples.files import load_samples
 from serve_deploy.triton import TritonServer
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -151,6 +156,20 @@ def test_a_pipeline_is_verified_with_real_files_and_batches_inside(pictures: tup
     assert {each.name: each.largest_absolute_difference for each in proof.tensors}["labels"] == 0
 
 
+def test_an_answer_that_differs_from_the_steps_own_is_refused(
+    pictures: tuple[Path, WrittenPipeline], tmp_path: Path
+) -> None:
+    """The reference is made wrong here: what Triton serves is right."""
+    folder, written = pictures
+    shutil.copytree(folder / "models", tmp_path / "models")
+    joined = Unified(written.manifest.inputs, written.manifest.outputs, 8, "")
+    samples = load_samples(written.folder / "samples.npz")
+    wrong = {"labels": np.array([[b"two", b"one", b"six"]], dtype=object), "scores": np.ones((1, 3), np.float32)}
+    trial = Trial(tmp_path / "models", "read_digit", joined, samples[:1], lambda _sample: wrong)
+    with pytest.raises(VerificationError, match=r"does not match the same steps run without Triton: 'labels' differs"):
+        verify_pipeline(trial, [], serve.PipelineOptions(file=tmp_path / "pipeline.yaml", runtime="embedded"), silent)
+
+
 def test_a_picture_is_answered_with_its_label(server: TritonServer) -> None:
     """Every digit's own picture."""
     for digit, word in enumerate(_WORDS):
@@ -159,7 +178,7 @@ def test_a_picture_is_answered_with_its_label(server: TritonServer) -> None:
 
 
 def test_requests_share_batches_inside_under_load(pictures: tuple[Path, WrittenPipeline], server: TritonServer) -> None:
-    """No request fails, and each member executes less often than it is asked; the ensemble itself passes them alone."""
+    """Every answer is the steps' own, and each member executes less often than it is asked."""
     before = count(server, "read_digit_classifier", "read_digit_decode", "read_digit_best")
     options = serve.LoadTestOptions(
         endpoint=parse_endpoint(server.grpc_url),
@@ -167,6 +186,7 @@ def test_requests_share_batches_inside_under_load(pictures: tuple[Path, WrittenP
         loads=(serve.ClosedLoop(16),),
         duration_seconds=1,
         repository=pictures[0] / "models",
+        validate=True,
         judging=serve.JudgingOptions(slo=("errors<=0%",)),
     )
     report = serve.run_loadtest(options)

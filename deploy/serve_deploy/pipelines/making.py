@@ -13,9 +13,9 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
 from serve_deploy.pipelines.members import Member, read_member, with_step
-from serve_deploy.pipelines.reference import run_as_served
 from serve_deploy.progress import Progress
 from serve_deploy.python_models.model import PythonModel
+from serve_deploy.references.served import run_as_served
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 

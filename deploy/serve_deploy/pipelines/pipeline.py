@@ -20,12 +20,12 @@ from serve_deploy.pipelines.making import package_step, with_settings
 from serve_deploy.pipelines.members import Member, read_member
 from serve_deploy.pipelines.options import PipelineOptions
 from serve_deploy.pipelines.plan import Plan, PlannedStep, plan_pipeline
-from serve_deploy.pipelines.reference import run_ensemble
 from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
 from serve_deploy.pipelines.sampling import find_reaching, find_samples, refusal_of
 from serve_deploy.pipelines.verify import Trial, find_obstacle, verify_pipeline
 from serve_deploy.progress import Progress, silent
 from serve_deploy.python_models.model import PythonModel
+from serve_deploy.references.served import run_ensemble
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from serve_deploy.tensors.types import ModelSignature
 from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
-    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Array, Sample, Samples
 
 _MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20
@@ -131,11 +131,12 @@ def _samples_of(member: Member) -> Samples:
     """Those that the model was packaged with, else what its graph suggests."""
     if member.samples or not member.folder.onnx_files:
         return member.samples
-    return _generate(member.folder.onnx_files[-1])
+    file = member.folder.onnx_files[-1]
+    return _generate(file, file.stat().st_mtime_ns)
 
 
-@cache
-def _generate(file: Path) -> Samples:
+@lru_cache(maxsize=8)
+def _generate(file: Path, _changed: int) -> Samples:
     from serve_deploy.onnx.session import open_model
     from serve_deploy.samples.generation import generate_samples
 

@@ -59,7 +59,7 @@ def compare_repositories(options: DiffOptions) -> RepositoryChanges:
     files = {name: _compare(old[name], new[name], options) for name in old.keys() & new.keys()}
     plans = plan_models(old, new, files)
     changes = tuple(_describe(name, plan, old, new, files) for name, plan in plans.items())
-    asked = [name for name, plan in plans.items() if name not in files or files[name].are_any]
+    asked = [n for n, plan in plans.items() if n not in files or files[n].are_any or plan.action == "load"]
     return RepositoryChanges(
         options.old,
         options.new,

@@ -20,18 +20,21 @@ from serve_deploy.pipelines.making import package_step, with_settings
 from serve_deploy.pipelines.members import Member, read_member
 from serve_deploy.pipelines.options import PipelineOptions
 from serve_deploy.pipelines.plan import Plan, PlannedStep, plan_pipeline
-from serve_deploy.pipelines.reference import run_ensemble
 from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
 from serve_deploy.pipelines.sampling import find_reaching, find_samples, refusal_of
 from serve_deploy.pipelines.verify import Trial, find_obstacle, verify_pipeline
 from serve_deploy.progress import Progress, silent
 from serve_deploy.python_models.model import PythonModel
+from serve_deploy.references.served import run_ensemble
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
 
 if TYPE_CHECKING:
     pass
+
+# What a function is proven with, unless the file asks for more: a model of trees takes 32,768 rows.
+_MOST_ROWS = 64
 
 
 def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> WrittenPipeline:
@@ -58,7 +61,8 @@ def _make_members(plan: Plan, staging: Path, options: PipelineOptions, progress:
     made: dict[str, Member] = {}
     for step in sorted(plan.steps, key=lambda each: isinstance(each.source, PythonModel)):
         sizes = [member.step.max_batch_size for member in made.values() if member.step.max_batch_size]
-        batch = plan.text.max_batch_size or (min(sizes) if sizes and isinstance(step.source, PythonModel) else None)
+        own = min(*sizes, _MOST_ROWS) if sizes and isinstance(step.source, PythonModel) else None
+        batch = plan.text.max_batch_size or own
         made[step.text.name] = _make_member(_with_samples(step, plan, made, options), batch, staging, options, progress)
     return [made[step.text.name] for step in plan.steps]
 

@@ -18,7 +18,7 @@ from serve_deploy.tensors.types import ModelSignature
 from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
-    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Array, Sample, Samples
 
 _MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20

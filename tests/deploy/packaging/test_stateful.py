@@ -135,6 +135,16 @@ def test_states_without_telling_names_are_given_by_hand(package: Packaging) -> N
     assert states(package(NAMELESS, sequences=given)) == {"a": "d", "b": "e"}
 
 
+def test_a_single_sample_proves_sequences_and_their_batch(package: Packaging) -> None:
+    """It meets different states; what is kept is what clients send, once."""
+    np.savez(package.folder / "x.npz", x=np.random.default_rng(0).normal(size=(1, 3, 4)).astype(np.float32))
+    packaged = package(recurrent_model(), fix=True, samples=package.folder / "x.npz")
+    assert (packaged.manifest.samples, packaged.manifest.batching.max_batch_size) == (1, 8)
+    np.savez(package.folder / "x.npz", x=np.zeros((1, 3, 5), np.float32))
+    with pytest.raises(UsageError, match="the model takes"):
+        package(recurrent_model(), fix=True, samples=package.folder / "x.npz")
+
+
 # --- batches --------------------------------------------------------------------------------------------------------
 
 

@@ -257,10 +257,13 @@ def test_what_cannot_be_compared_is_written_and_says_so(bench: Bench) -> None:
     assert written.manifest.verification is None
 
 
-def test_functions_batch_as_the_models_do(bench: Bench) -> None:
-    """A function alone takes 8 rows; beside a model that takes 32, the pipeline takes 32."""
-    text = "name: two\nsteps: {double: {model: double.onnx, max_batch_size: 32}, halve: {function: halve.py}}"
-    assert [member.max_batch_size for member in bench.write(text).members] == [32, 32]
+@pytest.mark.parametrize(("size", "own"), [(32, 32), (100, 64)])
+def test_functions_batch_as_the_models_do(bench: Bench, size: int, own: int) -> None:
+    """Up to 64 rows; alone, a function takes 8."""
+    text = (
+        f"name: two\nsteps: {{double: {{model: double.onnx, max_batch_size: {size}}}, halve: {{function: halve.py}}}}"
+    )
+    assert [member.max_batch_size for member in bench.write(text).members] == [size, own]
 
 
 def test_a_batch_of_the_file_is_that_of_every_new_member(bench: Bench) -> None:
@@ -376,3 +379,17 @@ def changed(bench: Bench) -> list[str]:
     """What a check notes of changed steps."""
     checked = serve.check(serve.CheckOptions(repository=bench.repository, load=False))
     return [note for model in checked.models for note in model.notes if "packaged anew" in note]
+
+
+def test_a_file_of_another_framework_is_a_step(bench: Bench) -> None:
+    """With its tensors, where the file does not tell them; nothing here runs it, and that is said."""
+    (bench.folder / "engine.plan").write_bytes(b"ftrt" + bytes(200))
+    text = """
+        name: mixed
+        steps:
+          double: {model: double.onnx}
+          engine: {model: engine.plan, signature: "y FP32 [-1,3] -> z FP32 [-1,2]", max_batch_size: 4}
+    """
+    written = bench.write(text)
+    assert written.not_verified == "mixed_engine runs in Triton alone (tensorrt)"
+    assert written.wires[-1] == ("double.y", "engine.y")

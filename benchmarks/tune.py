@@ -2,7 +2,8 @@
 
     python benchmarks/tune.py regret [--seeds 10]     the best found, as a share of the exhaustive best, by simulation
     python benchmarks/tune.py same MODELS NAME [--runs 20]     A/A: a configuration against itself must not win
-    python benchmarks/tune.py fresh MODELS NAME [--slo GATE]   whole tunings: wall time, and its share spent waiting
+    python benchmarks/tune.py fresh MODELS NAME [--slo GATE]   a whole tuning: wall time, its share spent waiting, and
+                                                           on how many fresh servers the winner holds the gates
 
 `regret` needs no Triton: its servers are simulated, with a known truth and noisy measurements. `same` and `fresh` start
 real servers, and want a machine that does nothing else.
@@ -16,15 +17,22 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from simulated_bench import Truth, Truths, Tuning, find_best, reached
+from simulated_bench import NOISE, Truth, Truths, Tuning, find_best, reached
 
+from serve_deploy.arrivals.shapes import ClosedLoop
+from serve_deploy.loadtest import LoadTestOptions, run_loadtest
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.repository.model_folder import read_model_folder
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED
+from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
 from serve_deploy.tuning.objective import Goal
 from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.result import TuningResult
+from serve_deploy.tuning.servers import local_servers
+from serve_deploy.tuning.subject import read_subject
 from serve_deploy.tuning.tune import tune
 
 _SHARES, _BARE = Truth(base=0.010, row=0.0005), Truth(base=0.0, row=0.002)
@@ -49,7 +57,7 @@ SPACE = {
 }
 # Of two models, all combinations: fewer values of each.
 SPACE_OF_EACH = {BATCH: (1, 4, 16, 32), DELAY: (0,), PREFERRED: (None,), INSTANCES: (1, 2, 4)}
-USERS = 64
+USERS, FRESH, FRESH_SIMULATED = 64, 10, 40
 
 
 def measure_regret(seeds: int, names: list[str]) -> None:
@@ -60,19 +68,33 @@ def measure_regret(seeds: int, names: list[str]) -> None:
         begun = time.monotonic()
         best, configurations = find_best(truths, goal, USERS, SPACE if len(truths.models) == 1 else SPACE_OF_EACH)
         exhaustive = time.monotonic() - begun
-        shares, measured = [], []
+        shares, measured, held = [], [], []
         for seed in range(seeds):
             options = TuneOptions(concurrency=USERS, max_batch_size=32, max_instances=4, max_delay_us=5000, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
                 result = Tuning(truths, options, goal, Path(folder) / "run.jsonl")()
             shares.append(reached(truths, goal, result, USERS) / best)
             measured.append(result.effort.measurements)
+            held.append(hold_simulated(truths, goal, result))
         print(
             f"{name}: {min(shares):.1%} at worst, {sum(shares) / seeds:.1%} on average of {best:,.0f}/s; "
             f"{max(measured)} measurements at most, exhaustive {configurations} "
-            f"({max(measured) / configurations:.1%}; {exhaustive:.0f} s)",
+            f"({max(measured) / configurations:.1%}; {exhaustive:.0f} s); "
+            f"{sum(held) / seeds:.1%} of fresh runs hold the gates, of the worst winner {min(held):.0%}",
             flush=True,
         )
+
+
+def hold_simulated(truths: Truths, goal: Goal, result: TuningResult) -> float:
+    """The share of fresh noisy runs in which what was found holds the gates, under the load that it was found for."""
+    figures = result.confirmation.winner if result.confirmation else result.baseline.measured
+    values = (result.winner or result.baseline).values
+    noises = np.random.default_rng(0).lognormal(0, NOISE, FRESH_SIMULATED)
+    points = [
+        truths.point(Candidate.of(values), figures.concurrency, noise=noise, seed=seed)
+        for seed, noise in enumerate(noises)
+    ]
+    return sum(goal.is_met(point) for point in points) / len(points)
 
 
 def race_against_itself(repository: Path, model: str, runs: int) -> None:
@@ -96,14 +118,39 @@ def race_against_itself(repository: Path, model: str, runs: int) -> None:
 
 def tune_whole(repository: Path, model: str, slo: tuple[str, ...]) -> None:
     """Print the wall time of a whole tuning and where it went."""
-    result = tune(TuneOptions(repository=repository, models=(model,), slo=slo, fresh=True))
+    options = TuneOptions(repository=repository, models=(model,), slo=slo, fresh=True)
+    result = tune(options)
     effort = result.effort
     print(f"{result.verdict}: {result.explanation}")
     print(
         f"{effort.wall_seconds:.0f} s: {effort.measuring_seconds:.0f} s measuring, "
-        f"{effort.simulating_seconds:.0f} s simulating, {effort.waiting_seconds:.0f} s waiting "
-        f"({effort.waiting_seconds / effort.wall_seconds:.0%})"
+        f"{effort.warming_seconds:.0f} s warming up, {effort.simulating_seconds:.0f} s simulating, "
+        f"{effort.waiting_seconds:.0f} s waiting "
+        f"({effort.waiting_seconds / effort.wall_seconds:.0%}); {effort.measurements} measurements, "
+        f"{effort.servers_started} servers started"
     )
+    for note in result.notes:
+        print(note)
+    if result.winner and result.confirmation:
+        hold_again(options, Candidate.of(result.winner.values), result.confirmation.winner.concurrency)
+
+
+def hold_again(options: TuneOptions, winner: Candidate, users: int) -> None:
+    """Print on how many fresh servers the winner holds the gates."""
+    goal, subject = Goal("throughput", tuple(map(parse_gate, options.slo))), read_subject(options)
+    held = 0
+    with local_servers(subject.folders, options.runtime, options.release) as servers:
+        for _ in range(FRESH):
+            served = servers.serve(subject.configs(winner))
+            asked = LoadTestOptions(
+                endpoint=served.endpoint, model=subject.name, loads=(ClosedLoop(users),), duration_seconds=5,
+                warmup_seconds=1, repository=options.repository,
+            )  # fmt: skip
+            (point,) = run_loadtest(asked).points
+            served.close()
+            held += goal.is_met(point)
+            print(f"{users} at a time: {point.throughput:.0f}/s, p99 {point.response.p99_us / 1e3:.1f} ms", flush=True)
+    print(f"the winner holds {' and '.join(options.slo) or 'no gates'} on {held} of {FRESH} fresh servers")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from serve_cli.commands import (
     package,
     pipeline,
     plan,
+    prune,
     report,
     rollback,
     run,
@@ -67,7 +68,7 @@ def serve(
 
 
 for _command in (
-    package.package, pipeline.pipeline, check.check, diff.diff, run.run, models.models, infer.infer,
+    package.package, pipeline.pipeline, check.check, diff.diff, prune.prune, run.run, models.models, infer.infer,
     loadtest.loadtest, report.report, tune.tune,
     plan.plan, chart.chart, deploy.deploy, status.status, logs.logs, rollback.rollback, undeploy.undeploy,
 ):  # fmt: skip

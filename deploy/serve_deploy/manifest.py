@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -132,7 +133,7 @@ class StateFinding(_Document):
     model_output: str
     data_type: str
     shape: tuple[int, ...]
-    evidence: Literal["graph", "runs", "types", "names", "given"]
+    evidence: Literal["graph", "runs", "weighed", "types", "left", "names", "given"]
     # No output was seen to depend on it.
     is_idle: bool = False
 
@@ -263,12 +264,16 @@ class Export(_Document):
 
 
 class PipelineStep(_Document):
-    """A step of a pipeline; `is_own` where the pipeline brought the model, and replaces it when it is written again."""
+    """A step of a pipeline; `is_own` where the pipeline brought the model, and replaces it when it is written again.
+
+    `model_sha256` is the digest of what the model's manifest lists, empty for a model without one.
+    """
 
     name: str
     model: str
     made_from: str
     is_own: bool
+    model_sha256: str = ""
 
 
 class Pipeline(_Document):
@@ -341,6 +346,12 @@ class Manifest(_Document):
     requirements: tuple[str, ...] = ()
     # The model's other versions that serve packaged; configuration, labels and samples are those of this one.
     other_versions: tuple[Manifest, ...] = ()
+
+    @property
+    def files_sha256(self) -> str:
+        """One digest for all files of the newest version, by their paths and digests; samples serve nobody."""
+        files = sorted((file.path, file.sha256) for file in self.files if file.path != SAMPLES_NAME)
+        return hashlib.sha256("".join(f"{path} {digest}\n" for path, digest in files).encode()).hexdigest()
 
     @property
     def needs(self) -> tuple[str, ...]:

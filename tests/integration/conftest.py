@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import pytest
 
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
+from serve_deploy.triton.embedded import EmbeddedRuntime
+from serve_deploy.triton.runtime import Ports
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +32,23 @@ def triton_server() -> Iterator[Callable[..., TritonServer]]:
             )
 
         yield start
+
+
+@pytest.fixture
+def native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder first on PATH whose `tritonserver` brings its own libraries and backends, as an installed one does."""
+    folder = tmp_path / "layout"
+    folder.mkdir()
+    launch = EmbeddedRuntime().prepare(ServerOptions(repository=tmp_path), Ports(1, 2, 3), "layout", folder)
+    own = [argument for argument in launch.command[1:] if argument.startswith("--backend")]
+    wrapper = tmp_path / "bin" / "tritonserver"
+    wrapper.parent.mkdir()
+    libraries = launch.environment["LD_LIBRARY_PATH"]
+    wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec {launch.command[0]} "$@" {" ".join(own)}\n')
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    paths = [str(wrapper.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(paths))
+    return wrapper.parent
 
 
 @pytest.fixture(scope="session", autouse=True)

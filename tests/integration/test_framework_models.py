@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from framework_artefacts import MODELS
 
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import check_repository
-from serve_deploy.errors import InvalidModelError, VerificationError
+from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
 from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
@@ -92,6 +93,23 @@ def test_a_python_model_that_does_not_load_is_refused(tmp_path: Path) -> None:
     options = PackageOptions(repository=tmp_path / "models", runtime="embedded", framework=framework)
     with pytest.raises(InvalidModelError, match="nowhere_to_be_found"):
         package_model(source, options)
+
+
+def test_an_installed_triton_without_the_backend_verifies_nothing(native: Path, tmp_path: Path, samples: Path) -> None:
+    """It is started and asked to load the model, and says what it lacks; a Python model it does load."""
+    options = PackageOptions(repository=tmp_path / "models")
+    manifest = package_model(MODELS / "xgboost_binary.json", options).manifest
+    assert manifest.framework is not None
+    assert (manifest.verification, manifest.framework.not_verified) == (
+        None, "this machine's Triton does not have the backend",
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="this machine's Triton does not have the backend"):
+        package_model(MODELS / "openvino.xml", replace(options, runtime="installed"))
+    signature = FrameworkOptions(signature="x FP32 [-1, 3] -> y FP32 [-1, 3]")
+    asked = replace(options, runtime="installed", samples=samples, framework=signature)
+    verification = package_model(write(tmp_path / "doubler"), asked).manifest.verification
+    assert verification is not None
+    assert (verification.runtime, verification.requests) == ("installed", 1)
 
 
 def test_check_reads_what_this_machines_triton_cannot_load(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from serve_deploy.inference.request import infer
 from serve_deploy.model_config import ConfigOptions
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
+from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 
@@ -67,6 +68,14 @@ def test_a_model_without_one_keeps_its_own(control: ControlPlane) -> None:
     """config.pbtxt, whatever the name."""
     config = control.model_config("plain")
     assert (config["max_batch_size"], config["instance_group"][0]["count"]) == (8, 1)
+
+
+def test_a_load_test_knows_the_configuration_again(control: ControlPlane, repository: Path) -> None:
+    """Its digest on the server is that of the file, so that chart and plan take the report for this GPU's."""
+    folder = read_model_folder(repository / "named")
+    served = control.describe_model("named").config_sha256
+    assert served == folder.under("cpu").config_sha256
+    assert served != folder.config_sha256
 
 
 def test_a_broken_one_fails_the_model(server: TritonServer) -> None:

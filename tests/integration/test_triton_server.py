@@ -178,23 +178,6 @@ if verb == "run":
 """
 
 
-@pytest.fixture
-def native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder first on PATH whose `tritonserver` brings its own libraries and backends, as an installed one does."""
-    folder = tmp_path / "layout"
-    folder.mkdir()
-    launch = EmbeddedRuntime().prepare(ServerOptions(repository=tmp_path), Ports(1, 2, 3), "layout", folder)
-    own = [argument for argument in launch.command[1:] if argument.startswith("--backend")]
-    wrapper = tmp_path / "bin" / "tritonserver"
-    wrapper.parent.mkdir()
-    libraries = launch.environment["LD_LIBRARY_PATH"]
-    wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec {launch.command[0]} "$@" {" ".join(own)}\n')
-    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
-    paths = [str(wrapper.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
-    monkeypatch.setenv("PATH", os.pathsep.join(paths))
-    return wrapper.parent
-
-
 def _regions_of(server: TritonServer) -> list[Path]:
     maps = Path(f"/proc/{server.pid}/maps").read_text()
     return [region for region in Path("/dev/shm").glob("serve-*") if str(region) in maps]

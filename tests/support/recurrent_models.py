@@ -76,6 +76,22 @@ MIXES_ROWS = """(float[B,3] x, float[B,3] state) => (float[B,3] y, float[B,3] st
     share = Mul(top, half)
     y = Sub(state_out, share)
 }"""
+# One step of an LSTM as torch.nn.LSTMCell is exported: of plain operators.
+CELL = """(float[B,2] x, float[B,3] h, float[B,3] c) => (float[B,2] y, float[B,3] h_out, float[B,3] c_out)
+<float[2,3] u = {0.3,0.8,-0.4,-0.7,0.2,0.6}, float[3,3] w = {0.5,-0.2,0.1,0.3,0.4,-0.6,0.2,0.1,0.7},
+float[3,2] v = {1.0,-1.0,0.5,0.25,-0.5,2.0}> {
+    from_x = MatMul(x, u)
+    from_h = MatMul(h, w)
+    sum = Add(from_x, from_h)
+    gate = Sigmoid(sum)
+    new = Tanh(sum)
+    kept = Mul(gate, c)
+    taken = Mul(gate, new)
+    c_out = Add(kept, taken)
+    shown = Tanh(c_out)
+    h_out = Mul(gate, shown)
+    y = MatMul(h_out, v)
+}"""
 # Triton tells it where a sequence starts.
 CONTROLLED = """(float[B,3] x, float[B,1] START, float[B,3] state) => (float[B,3] y, float[B,3] state_out) {
     one = Constant<value_float=1.0>()

@@ -76,6 +76,19 @@ class Nested(nn.Module):
         return x, [x, x]
 
 
+class Tagging(nn.Module):
+    """A GRU whose state goes in and out, the batch first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head = nn.GRU(8, 16, batch_first=True), nn.Linear(16, 5)
+
+    def forward(self, features: torch.Tensor, h0: torch.Tensor) -> dict[str, torch.Tensor]:
+        states, hn = self.layer(features, h0.transpose(0, 1).contiguous())
+        return {"scores": self.head(states), "hn": hn.transpose(0, 1)}
+
+
 images = Images()
 
 

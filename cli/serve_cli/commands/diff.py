@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ACTIONS = {
     "nothing": "nothing", "in_place": "changes instances in place", "versions": "changes versions", "reload": "reloads",
     "load": "loads", "unload": "unloads", "refuse": "refuses, keeps what it has", "take_down": "stops serving",
+    "unknown": "not known",
 }  # fmt: skip
 _VERSION_SIGNS = {"kept": "", "loaded": "+", "reloaded": "↻", "unloaded": "-"}
 
@@ -27,6 +28,7 @@ def diff(options: DiffOptions, json: Json = False) -> None:
     \b
     serve diff models-served models
     serve diff models-served models --fail-on reload --json
+    serve diff http://localhost:8000 models
     """
     from serve_deploy.repository_changes.comparison import compare_repositories, require_acceptable
 

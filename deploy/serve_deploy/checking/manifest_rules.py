@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from serve_deploy.manifest import Manifest
 from serve_deploy.model_config import CONFIG_NAME, Problem
@@ -16,7 +16,10 @@ _PACKAGE_AGAIN = "package that version again, or serve it under another name"
 
 def check_files(folder: ModelFolder) -> Iterator[Problem]:
     """Whether the files are still those of the manifest."""
-    documents = (folder.manifest, *folder.manifest.other_versions) if folder.manifest else ()
+    others = folder.manifest.other_versions if folder.manifest else ()
+    # A version that is gone as a whole was removed on purpose, as serve prune does.
+    there = [document for document in others if document.version in folder.versions]
+    documents = (folder.manifest, *there) if folder.manifest else ()
     for file in (file for document in documents for file in document.files):
         path = folder.path / file.path
         if not path.is_file():
@@ -26,6 +29,18 @@ def check_files(folder: ModelFolder) -> Iterator[Problem]:
                 file.path,
                 "it was changed after packaging, so what the manifest says was proven with another file",
                 "package the model again with the change as an option, or delete manifest.json",
+            )
+
+
+def note_members(folder: ModelFolder, folders: Mapping[str, ModelFolder]) -> Iterator[str]:
+    """The models of a pipeline that are not those it was verified with."""
+    steps = folder.manifest.pipeline.steps if folder.manifest and folder.manifest.pipeline else ()
+    for step in steps:
+        member = folders[step.model].manifest if step.model in folders else None
+        if step.model_sha256 and member and member.files_sha256 != step.model_sha256:
+            yield (
+                f"its step '{step.name}' ({step.model}) was packaged anew since this pipeline was written: "
+                "serve pipeline --force verifies it again"
             )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.framework_rules import check_artefacts
 from serve_deploy.checking.language_model_rules import engine_of
+from serve_deploy.checking.manifest_rules import note_members
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
@@ -161,6 +162,7 @@ def _check_model(
         *artefacts.notes,
         *_note_needs(folder),
         *note_ensemble_requests(folder.config, configs),
+        *note_members(folder, folders),
     ]
     if lacks:
         notes.append(f"not tried here: {lacks}")

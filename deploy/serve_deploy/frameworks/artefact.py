@@ -19,7 +19,7 @@ from serve_deploy.tensors.types import DataType
 # What malformed bytes make the readers raise: of `struct`, slices, JSON, text, zip archives and nesting without end.
 _MALFORMED = (
     ValueError, LookupError, TypeError, AttributeError, struct.error, EOFError, RecursionError, OverflowError,
-    zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError, StopIteration,
 )  # fmt: skip
 
 

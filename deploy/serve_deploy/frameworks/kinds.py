@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.frameworks import foreign, tensorrt
 from serve_deploy.frameworks.artefact import Artefact, read_head
 from serve_deploy.frameworks.lightgbm import read_lightgbm
@@ -56,7 +56,33 @@ def read_artefact(path: Path, parameters: Parameters, *, any_name: bool = False)
         _require_content(path, kind)
         if not any_name:
             _require_suffix(path, kind)
-    return kind.read(path, parameters)
+    try:
+        return _printable(path, kind.read(path, parameters))
+    except (InvalidModelError, UsageError) as error:
+        # What a file calls itself may be anything, also what moves a terminal's cursor.
+        raise type(error)(as_printable(error.message), hint=as_printable(error.hint or "") or None) from error
+
+
+def _printable(path: Path, artefact: Artefact) -> Artefact:
+    """The artefact with facts that can be shown; InvalidModelError where a tensor's name cannot."""
+    for tensor in (*(artefact.inputs or ()), *(artefact.outputs or ())):
+        if tensor.name != as_printable(tensor.name):
+            raise InvalidModelError(
+                f"{path}: the name of tensor '{tensor.name}' has characters that cannot be printed",
+                hint="rename the tensor where the model is made",
+            )
+    facts = tuple(
+        fact.model_copy(update={"value": as_printable(fact.value)}) if isinstance(fact.value, str) else fact
+        for fact in artefact.facts
+    )
+    reasons = {field: as_printable(reason) for field, reason in artefact.reasons.items()}
+    version = artefact.version and as_printable(artefact.version)
+    return replace(artefact, facts=facts, reasons=reasons, version=version)
+
+
+def as_printable(text: str) -> str:
+    """The text with a mark in place of each control character and the like."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _require_content(path: Path, kind: Kind) -> None:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.frameworks.archive import Archive
 from serve_deploy.frameworks.artefact import Artefact, reading
 from serve_deploy.manifest import ReasonedValue
+from serve_deploy.tensors.types import DataType, TensorSpec
 
 _COMPILED = "data/aotinductor"
+# torch/_export/serde/schema.py: ScalarType.
+_TYPES = {
+    1: DataType.UINT8, 2: DataType.INT8, 3: DataType.INT16, 4: DataType.INT32, 5: DataType.INT64, 6: DataType.FP16,
+    7: DataType.FP32, 8: DataType.FP64, 12: DataType.BOOL, 13: DataType.BF16,
+}  # fmt: skip
 
 
 def read_torch_export(path: Path) -> Artefact:
@@ -24,7 +31,8 @@ def read_torch_export(path: Path) -> Artefact:
             raise InvalidModelError(
                 f"{path} is an exported program that is not compiled, and Triton serves only what AOTInductor compiled",
                 hint="compile it with torch._inductor.aoti_compile_and_package(torch.export.load(FILE), "
-                "package_path='model.pt2'), or export it with torch.onnx.export",
+                f"package_path='model.pt2'), and package that with `signature='{_read_program(archive)}'`; or export"
+                " it with torch.onnx.export",
             )
         built = _read_metadata(archive)
     device, capability = built.get("AOTI_DEVICE_KEY") or None, built.get("AOTI_COMPUTE_CAPABILITY") or None
@@ -53,6 +61,23 @@ def read_torch_export(path: Path) -> Artefact:
         suggestion="INPUT__0 FP32 [1, 3, 224, 224] -> OUTPUT__0 FP32 [1, 1000]",
         notes=tuple(_notes(built, on_gpu)),
     )
+
+
+def _read_program(archive: Archive) -> str:
+    """The tensors of an exported program, as Triton's backend will call them once it is compiled."""
+    name = next(name for name in archive.names if name.startswith("models/") and name.endswith(".json"))
+    module = json.loads(archive.read(name))["graph_module"]
+    values, signature = module["graph"]["tensor_values"], module["signature"]
+    sides = []
+    for kind, specs, field in (("INPUT", "input_specs", "user_input"), ("OUTPUT", "output_specs", "user_output")):
+        names = [spec[field]["arg"]["as_tensor"]["name"] for spec in signature[specs] if field in spec]
+        sides.append(", ".join(_describe(f"{kind}__{index}", values[each]) for index, each in enumerate(names)))
+    return " -> ".join(sides)
+
+
+def _describe(name: str, value: Any) -> str:
+    data_type = _TYPES[value["dtype"]]
+    return str(TensorSpec(name, data_type, tuple(size.get("as_int", -1) for size in value["sizes"])))
 
 
 def _read_metadata(archive: Archive) -> dict[str, str]:

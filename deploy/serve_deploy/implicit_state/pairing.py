@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from serve_deploy.errors import InvalidModelError, UsageError
@@ -11,11 +11,13 @@ from serve_deploy.implicit_state.names import is_called_state, match_by_name
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
-Evidence = Literal["graph", "runs", "types", "names", "given"]
+Evidence = Literal["graph", "runs", "weighed", "types", "left", "names", "given"]
 EVIDENCE: Mapping[Evidence, str] = {
     "graph": "in the graph the same operators take the one and make the other",
     "runs": "a sequence in pieces ends as in one go",
+    "weighed": "in the graph the old value is weighed into the new one",
     "types": "nothing else has its type and shape",
+    "left": "nothing else of its type and shape is left",
     "names": "by their names alone",
     "given": "given, and nothing else tells",
 }
@@ -34,10 +36,11 @@ class StatePair:
     evidence: Evidence
 
 
-def find_pairs(signature: ModelSignature, given: Given, ties: Ties) -> tuple[StatePair, ...]:
+def find_pairs(signature: ModelSignature, given: Given, ties: Ties, weighed: Ties = ()) -> tuple[StatePair, ...]:
     """The states, in the order of the inputs: as given, else by names and by what the graph ties together.
 
-    InvalidModelError where there is none, UsageError where a name does not settle which output it is.
+    InvalidModelError where there is none, UsageError where a name does not settle which output it is, or where the
+    graph ties or weighs a state into another one.
     """
     _check_given(signature, given)
     ties = frozenset(_single_ties(signature, ties))
@@ -57,8 +60,11 @@ def find_pairs(signature: ModelSignature, given: Given, ties: Ties) -> tuple[Sta
             f"no state was found: no output is called or computed like the next value of an input. {_list(signature)}",
             hint=" ".join(_suggest(signature)) or "`state` names each: IN=OUT; without a state, leave `stateful` out",
         )
+    weighed = frozenset(_single_ties(signature, weighed))
+    _check_weighed(chosen, weighed)
     pairs = [(spec, outputs[chosen[spec.name]]) for spec in signature.required_inputs if spec.name in chosen]
-    return tuple(StatePair(one, other, _judge(one, other, signature, given, ties)) for one, other in pairs)
+    known = [StatePair(*pair, _judge(*pair, signature, given, ties, weighed)) for pair in pairs]
+    return tuple(_judge_rest(pair, known, signature) for pair in known)
 
 
 def _suggest(signature: ModelSignature) -> Iterator[str]:
@@ -142,14 +148,44 @@ def _refuse_second(entering: str, leaving: str, chosen: Mapping[str, str]) -> No
             )
 
 
-def _judge(one: TensorSpec, other: TensorSpec, signature: ModelSignature, given: Given, ties: Ties) -> Evidence:
-    if (one.name, other.name) in ties:
-        return "graph"
+def _check_weighed(chosen: Mapping[str, str], weighed: Ties) -> None:
+    """UsageError where two states are exchanged: the old value of one goes on in the new one of the other."""
+    taken = {leaving: entering for entering, leaving in chosen.items()}
+    for entering, leaving in weighed:
+        other = taken.get(leaving)
+        if entering in chosen and other not in (None, entering):
+            raise UsageError(
+                f"'{leaving}' cannot be the next value of '{other}': in the graph the old value of '{entering}' is "
+                "weighed into it",
+                hint=f"`state={entering}={leaving}`",
+            )
+
+
+def _judge(
+    one: TensorSpec, other: TensorSpec, signature: ModelSignature, given: Given, ties: Ties, weighed: Ties
+) -> Evidence:
+    pair = (one.name, other.name)
+    if pair in ties or pair in weighed:
+        return "graph" if pair in ties else "weighed"
     rivals = [output for output in signature.outputs if could_follow(output, one)]
     rivals += [spec for spec in signature.required_inputs if could_follow(other, spec)]
     if len(rivals) == 2:
         return "types"
     return "given" if one.name in given else "names"
+
+
+def _judge_rest(pair: StatePair, known: Sequence[StatePair], signature: ModelSignature) -> StatePair:
+    """A pair of which only names tell, or what was given, unless all others of its type and shape are known better."""
+    if pair.evidence not in ("names", "given"):
+        return pair
+    settled = [each for each in known if each.evidence not in ("names", "given")]
+    outputs = {each.output.name for each in settled}
+    inputs = {each.input.name for each in settled}
+    rivals = [spec for spec in signature.outputs if could_follow(spec, pair.input) and spec.name not in outputs]
+    rivals += [
+        spec for spec in signature.required_inputs if could_follow(pair.output, spec) and spec.name not in inputs
+    ]
+    return replace(pair, evidence="left") if len(rivals) == 2 else pair
 
 
 def _either(names: Collection[str]) -> str:

@@ -20,6 +20,9 @@ _MOVERS = {
     "Concat",
 }  # fmt: skip
 
+# Sums and products, as of gates and leaks: the old value goes on in the new one.
+_WEIGHING = {"Add", "Sub", "Mul", "Sum", "Where"}
+
 # A place in the graph that keeps state: a node by its number, and which of its states.
 Place = tuple[int, int]
 _JOINED = -1
@@ -46,6 +49,13 @@ def find_ties(proto: ModelProto) -> frozenset[tuple[str, str]]:
     )
 
 
+def find_weighed(proto: ModelProto) -> frozenset[tuple[str, str]]:
+    """The inputs and the outputs into which they go by sums and products alone, as c into c' = f * c + i * g."""
+    tracer = _Tracer({value.name for value in proto.graph.input} - {tensor.name for tensor in proto.graph.initializer})
+    tracer.walk(proto.graph.node)
+    return frozenset((name, value.name) for value in proto.graph.output for name in tracer.weighed[value.name])
+
+
 def _agree(one: set[Place], other: set[Place]) -> bool:
     """The same recurrent operators, or where there are none, the same joins of old and new values."""
     cells = [{place for place in places if place[1] != _JOINED} for places in (one, other)]
@@ -55,10 +65,11 @@ def _agree(one: set[Place], other: set[Place]) -> bool:
 
 
 class _Tracer:
-    """For each tensor, the inputs that it moves (`moved`) and the places that it leaves (`left`)."""
+    """For each tensor, the inputs that it moves or weighs, and the places that it leaves (`left`)."""
 
     def __init__(self, inputs: Iterable[str]) -> None:
         self.moved: dict[str, set[str]] = defaultdict(set, {name: {name} for name in inputs})
+        self.weighed: dict[str, set[str]] = defaultdict(set, {name: {name} for name in inputs})
         self.left: dict[str, set[Place]] = defaultdict(set)
         self.entered: dict[Place, set[str]] = defaultdict(set)
         self.count = 0
@@ -70,6 +81,8 @@ class _Tracer:
                 self._pass_cell(node)
             elif node.op_type in _MOVERS:
                 self._pass_mover(node)
+            elif node.op_type in _WEIGHING:
+                self.weighed[node.output[0]] |= {origin for name in node.input for origin in self.weighed[name]}
             elif node.op_type == "If":
                 self._pass_branches(node)
 
@@ -93,6 +106,7 @@ class _Tracer:
         for output in node.output:
             self.left[output] |= places
             self.moved[output] |= moved
+            self.weighed[output] |= {origin for name in joined for origin in self.weighed[name]}
 
     def _pass_branches(self, node: NodeProto) -> None:
         for branch in subgraphs(node):
@@ -100,6 +114,7 @@ class _Tracer:
             for value, output in _pair_up(branch.output, node.output):
                 self.left[output] |= self.left[value]
                 self.moved[output] |= self.moved[value]
+                self.weighed[output] |= self.weighed[value]
 
 
 def _pair_up(values: Iterable[object], outputs: Iterable[str]) -> Iterator[tuple[str, str]]:

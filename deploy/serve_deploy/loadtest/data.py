@@ -19,7 +19,7 @@ from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.manifest import SAMPLES_NAME
 from serve_deploy.reports.point import RequestData
-from serve_deploy.repository.model_folder import MODEL_NAME, find_onnx_file
+from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.samples.files import load_samples, read_samples
 from serve_deploy.samples.random_requests import generate_sample, request_shape
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
@@ -126,16 +126,12 @@ def _join(rows: Sequence[Sample]) -> Sample:
 
 
 def _with_own_outputs(samples: tuple[Sample, ...], repository: Path, model: Model) -> tuple[Sample, ...]:
-    """The samples with ONNX Runtime's outputs of the packaged model, in the shapes that a client sees."""
-    from serve_deploy.onnx.session import open_model
+    """The samples with what the model, or the steps of an ensemble, answer without Triton, as a client sees it."""
+    from serve_deploy.references.models import find_run
 
-    file = find_onnx_file(repository / model.name / model.version / MODEL_NAME)
-    if file is None:
-        raise UsageError(
-            f"`validate`: {repository} has no {model.name}/{model.version}/{MODEL_NAME} to compute the outputs with",
-            hint="give the outputs with `expected`",
-        )
-    run = open_model(file).run
+    run, why = find_run(read_model_folder(repository / model.name), int(model.version))
+    if run is None:
+        raise UsageError(f"`validate`: {why}: nothing to compare with", hint="give the outputs with `expected`")
     return tuple(Sample(sample.inputs, with_served_ranks(model.outputs, run(sample.inputs))) for sample in samples)
 
 

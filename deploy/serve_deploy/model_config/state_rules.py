@@ -33,6 +33,7 @@ def check_state_traps(config: Any) -> Iterator[Problem]:
             yield Problem(f"{where}.output_name", message, "remove it from the outputs, or write max_batch_size: 1")
         yield from _check_size(config, where, state)
         yield from _check_first(config, where, state)
+        yield from _check_growable(config, where, state)
 
 
 def _check_order(states: Any) -> Iterator[Problem]:
@@ -54,6 +55,15 @@ def _check_size(config: Any, where: str, state: Any) -> Iterator[Problem]:
     elif -1 in dims and config.max_batch_size > 1:
         message = f"'{state.input_name}' grows: sequences of different lengths in one batch get wrong answers"
         yield Problem(f"{where}.dims", message, "write max_batch_size: 0 and complete dims, or a fixed size")
+
+
+def _check_growable(config: Any, where: str, state: Any) -> Iterator[Problem]:
+    groups = config.instance_group
+    on_gpus = bool(groups) and all(group.kind == group.KIND_GPU for group in groups)
+    if state.use_growable_memory and not (on_gpus and state.use_same_buffer_for_input_output):
+        message = "growable memory needs one buffer for input and output, and a GPU: without, every request fails"
+        fix = "remove it, or write use_same_buffer_for_input_output: true and instances of KIND_GPU"
+        yield Problem(f"{where}.use_growable_memory", message, fix)
 
 
 def _check_first(config: Any, where: str, state: Any) -> Iterator[Problem]:

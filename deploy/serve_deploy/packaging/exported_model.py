@@ -51,7 +51,9 @@ def package_exported_model(source: Path, name: str, options: PackageOptions, pro
             tensors=agreement.tensors,
             random_outputs=agreement.random_outputs,
         )
-        packaged = package_onnx_model(exported.file, name, options, progress, export=record)
+        # The samples have the state, too, which the packaged model keeps to itself.
+        samples = None if options.sequences.stateful else options.samples
+        packaged = package_onnx_model(exported.file, name, replace(options, samples=samples), progress, export=record)
     finally:
         remove_temporary(folder)
     return replace(packaged, source=source, notes=(*exported.notes, *packaged.notes))

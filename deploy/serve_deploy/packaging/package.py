@@ -54,9 +54,9 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
-    if options.sequences.stateful and packager is not package_onnx_model:
+    if options.sequences.stateful and packager not in (package_onnx_model, package_exported_model):
         raise UsageError("`stateful` is for ONNX models", hint="leave it out")
-    if options.framework != FrameworkOptions() and packager is not package_framework_model:
+    if options.framework != FrameworkOptions() and packager not in (package_framework_model, package_python_function):
         name = "signature" if options.framework.signature else "parameters"
         raise UsageError(f"`{name}` is for files of other frameworks, and {source} is none", hint="leave it out")
     return packager(source, _choose_name(source, options), options, progress)

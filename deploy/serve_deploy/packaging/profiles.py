@@ -101,7 +101,7 @@ def _draft_gpu(name: str, gpu: GpuProfile, basis: Basis, sizing: GpuSizing) -> _
         optimization, reasons = choose_tensorrt(name, gpu, basis, sizing)
     settings = replace(
         _fit(basis.settings, sizing.max_batch_size),
-        devices=Devices("gpu"),
+        devices=basis.settings.devices if basis.settings.kind == "gpu" else Devices("gpu"),
         instances=sizing.instances,
         optimization=optimization,
     )

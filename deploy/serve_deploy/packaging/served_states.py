@@ -22,7 +22,7 @@ _FREE = "export the model with a free batch (dynamic_axes)"
 
 def rewrite_states(
     opened: OpenedModel, layout: StateLayout, options: PackageOptions
-) -> tuple[tuple[ServedState, ...], OpenedModel, list[str]]:
+) -> tuple[tuple[ServedState, ...], OpenedModel, tuple[str, ...]]:
     """The served file: the model itself, or with `fix` a copy where Triton could not keep its states."""
     from serve_deploy.packaging.fixes.model_fixes import reopen
 
@@ -33,10 +33,10 @@ def rewrite_states(
     if growing or mixed:
         _require_fix(opened, states, growing, options)
     if not options.fix or not (mixed or moved or growing):
-        return serve_as_they_are(states), opened, []
+        return serve_as_they_are(states), opened, ()
     proto = opened.parse()
     served = wrap_states(proto, states, batch_first=bool(moved))
-    return served, reopen(opened, proto), list(_describe_fixes(served, mixed))
+    return served, reopen(opened, proto), tuple(_describe_fixes(served, mixed))
 
 
 def _require_fix(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve_deploy.errors import UsageError, VerificationError
+import numpy as np
+
+from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
 from serve_deploy.implicit_state.chunks import CarriedOver, MakeRecording, find_mapping, find_time_axes, record
 from serve_deploy.implicit_state.layout import StateLayout
 from serve_deploy.implicit_state.pairing import StatePair
@@ -15,12 +18,12 @@ from serve_deploy.model_config.sequence_batching import SequenceControl
 from serve_deploy.packaging.growing import GrowingInputs, draw_growing
 from serve_deploy.packaging.sample_variants import largest_group
 from serve_deploy.packaging.sequence_controls import control_values
-from serve_deploy.tensors.types import ModelSignature
+from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
 if TYPE_CHECKING:
     from serve_deploy.onnx.session import OpenedModel
     from serve_deploy.packaging.options import PackageOptions
-    from serve_deploy.samples.files import Samples
+    from serve_deploy.samples.files import Sample, Samples
 
 
 def find_state_samples(
@@ -32,18 +35,43 @@ def find_state_samples(
 
     generated = generate_samples(opened)
     whole = generated.samples or draw_growing(opened, pairs)
-    if not whole:
+    if options.samples is None:
+        if whole:
+            return whole
         raise VerificationError(
             f"{opened.model.path} accepted none of the {len(generated.attempts)} inputs tried, such as "
             f"{'; '.join(generated.attempts[:1])}",
             hint="give real inputs with `samples`",
         )
-    if options.samples is None:
-        return whole
     hidden = {pair.input.name for pair in pairs} | {control.input_name for control in controls}
     seen = tuple(spec for spec in opened.signature.inputs if spec.name not in hidden)
     given = largest_group(read_samples(options.samples, ModelSignature(seen, opened.signature.outputs)))
-    return tuple({**whole[index % len(whole)], **sample} for index, sample in enumerate(given))
+    if not given:
+        raise UsageError(f"`samples`: {options.samples} has no sample of one row", hint="give one sequence's steps")
+    beside = whole or (_zeros([spec for spec in opened.signature.required_inputs if spec.name in hidden]),)
+    # Few samples still meet different states.
+    count = max(len(given), len(beside))
+    merged = tuple({**beside[index % len(beside)], **given[index % len(given)]} for index in range(count))
+    _require_accepted(opened, merged[0], options.samples)
+    return merged
+
+
+def _zeros(specs: Sequence[TensorSpec]) -> Sample:
+    """What stands beside the samples of a model that no generated input suits."""
+    return {
+        spec.name: np.zeros([1 if dim == -1 else dim for dim in spec.shape], spec.data_type.numpy_name)
+        for spec in specs
+    }
+
+
+def _require_accepted(opened: OpenedModel, sample: Sample, path: Path) -> None:
+    try:
+        opened.run(sample)
+    except InvalidModelError as error:
+        raise UsageError(
+            f"`samples`: the model refuses the first sample of {path}: {error.message}",
+            hint="check its shapes and values against what the model was trained on",
+        ) from error
 
 
 def list_recorders(

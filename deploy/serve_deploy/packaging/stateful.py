@@ -13,7 +13,7 @@ import numpy as np
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.implicit_state.layout import State, StateLayout, learn_layout
 from serve_deploy.implicit_state.pairing import StatePair, find_pairs
-from serve_deploy.implicit_state.ties import find_ties
+from serve_deploy.implicit_state.ties import find_ties, find_weighed
 from serve_deploy.implicit_state.wrapping import ServedState
 from serve_deploy.model_config.sequence_batching import SequenceControl
 from serve_deploy.packaging.fixes.constant_inputs import fix_inputs
@@ -85,50 +85,67 @@ class StatefulModel:
         }
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The model whose state is carried in hand, how that lies in it, and what it is run with."""
+
+    original: OpenedModel
+    layout: StateLayout
+    controls: tuple[SequenceControl, ...]
+    samples: Samples
+    growing: GrowingInputs | None
+    fixes: tuple[str, ...]
+
+
 def make_stateful(servable: Servable, options: PackageOptions, progress: Progress) -> tuple[Servable, StatefulModel]:
     """Find the states and rewrite a copy where Triton needs it and `fix` allows it; raises where neither will do."""
-    constants = dict(options.sequences.constant)
-    if constants and not options.fix:
-        raise UsageError("`constant` changes a copy of the model: it needs `fix`")
-    original, fixes = fix_inputs(servable.opened, constants)
-    signature, name = original.signature, original.model.path.name
-    progress(f"finding the state of {name}")
-    proto = original.parse()
-    pairs = find_pairs(signature, dict(options.sequences.state), find_ties(proto))
-    controls = find_controls(signature, {pair.input.name for pair in pairs}, dict(options.sequences.control))
-    samples = find_state_samples(original, pairs, controls, options)
-    layout = learn_layout(original, pairs, samples)
-    if options.fix and options.max_batch_size != 0 and not layout.rows:
-        freed = _free_batch(original, layout, samples)
-        if freed:
-            original, layout, fix = freed
-            fixes = [*fixes, fix]
-    growing = None
-    if any(state.grows is not None for state in layout.states):
-        growing = learn_growth(original, layout.states, layout.rows, samples)
-        first = {state.input: state.first for state in layout.states}
-        samples = tuple({**sample, **first, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
-    layout, proven_by = prove_mapping(
-        original, layout, list_recorders(original, layout, controls, samples, growing), options
-    )
-    states, rewritten, more = rewrite_states(original, layout, options)
-    obstacle, next_step = find_obstacle(original, layout, states, controls, options)
+    progress(f"finding the state of {servable.opened.model.path.name}")
+    found = _find_states(servable.opened, options)
+    original = found.original
+    recorders = list_recorders(original, found.layout, found.controls, found.samples, found.growing)
+    layout, proven_by = prove_mapping(original, found.layout, recorders, options)
+    states, rewritten, fixes = rewrite_states(original, layout, options)
+    obstacle, next_step = find_obstacle(original, layout, states, found.controls, options)
     stateful = StatefulModel(
         original=original,
         opened=rewritten,
         states=states,
-        controls=controls,
-        samples=samples,
+        controls=found.controls,
+        samples=found.samples,
         samples_are_generated=options.samples is None,
         first=_read_first(layout.states, options.sequences.initial_files),
         obstacle=obstacle,
         next_step=next_step,
         proven_by=proven_by,
         rows=layout.rows,
-        growing=growing,
+        growing=found.growing,
     )
-    notes = (*servable.notes, *_describe_doubts(layout.states, growing))
-    return replace(servable, opened=rewritten, fixes=(*servable.fixes, *fixes, *more), notes=notes), stateful
+    notes = (*servable.notes, *_describe_doubts(layout.states, found.growing))
+    fixes = (*servable.fixes, *found.fixes, *fixes)
+    return replace(servable, opened=rewritten, fixes=fixes, notes=notes), stateful
+
+
+def _find_states(opened: OpenedModel, options: PackageOptions) -> _Found:
+    """Pair the states, and run the model to see how they lie; constants and a free batch are made first."""
+    asked = options.sequences
+    if asked.constant and not options.fix:
+        raise UsageError("`constant` changes a copy of the model: it needs `fix`")
+    original, fixes = fix_inputs(opened, dict(asked.constant))
+    proto = original.parse()
+    pairs = find_pairs(original.signature, dict(asked.state), find_ties(proto), find_weighed(proto))
+    controls = find_controls(original.signature, {pair.input.name for pair in pairs}, dict(asked.control))
+    samples = find_state_samples(original, pairs, controls, options)
+    layout = learn_layout(original, pairs, samples)
+    wants_batch = options.fix and options.max_batch_size != 0 and not layout.rows
+    if wants_batch and (freed := _free_batch(original, layout, samples)):
+        original, layout, fix = freed
+        fixes = [*fixes, fix]
+    growing = None
+    if any(state.grows is not None for state in layout.states):
+        growing = learn_growth(original, layout.states, layout.rows, samples)
+        first = {state.input: state.first for state in layout.states}
+        samples = tuple({**sample, **first, **growing.make_step(number, 0, 1)} for number, sample in enumerate(samples))
+    return _Found(original, layout, controls, samples, growing, tuple(fixes))
 
 
 def _free_batch(
@@ -169,7 +186,7 @@ def _describe_doubts(states: Sequence[State], growing: GrowingInputs | None) -> 
 
 def _read_first(states: Sequence[State], files: Mapping[str, Path]) -> dict[str, Array]:
     """The first value of each state of the model as it was exported."""
-    known = {state.input for state in states}
+    known = [state.input for state in states]
     for name in files:
         if name not in known:
             raise UsageError(f"`initial_state`: '{name}' is no state of the model", hint=f"it has: {', '.join(known)}")
@@ -181,8 +198,10 @@ def _load_first(state: State, files: Mapping[str, Path]) -> Array:
     try:
         array = cast_array(np.load(path, allow_pickle=False), state.data_type)
         return array.reshape(state.first.shape)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"`initial_state`: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise UsageError(
-            f"`initial_state`: {path} cannot be the first value of '{state.input}', which is "
-            f"{state.data_type.value} {list(state.first.shape)}: {error}"
+            f"`initial_state`: {path} is not a first value of '{state.input}': {error}",
+            hint=f"it is {state.data_type.value} {list(state.first.shape)}",
         ) from error

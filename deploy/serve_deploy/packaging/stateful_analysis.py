@@ -20,15 +20,17 @@ from serve_deploy.implicit_state.wrapping import ServedState
 from serve_deploy.manifest import BatchingProof, StateFinding, StateProof
 from serve_deploy.model_config.sequence_batching import INITIAL_STATE_FOLDER, SequenceBatching, StateTensor
 from serve_deploy.packaging.analysis import ModelAnalysis, StatefulAnalysis, keep_samples, prove_batches, read_graph
+from serve_deploy.packaging.sample_variants import are_equal
 from serve_deploy.packaging.stateful import StatefulModel
 from serve_deploy.progress import Progress
 
 if TYPE_CHECKING:
     from serve_deploy.packaging.options import PackageOptions
+    from serve_deploy.samples.files import Sample, Samples
 
 _DEFAULT_CANDIDATES = 256
 _DEFAULT_IDLE_US = 10_000_000
-_MOST_SEQUENCES = 6
+_MOST_SEQUENCES, _MOST_SENT = 6, 64
 
 
 def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress: Progress) -> ModelAnalysis:
@@ -39,7 +41,7 @@ def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress:
     _require_controls(stateful, batching)
     progress("comparing sequences with the state in hand")
     proven = _prove_sequences(stateful, batching.max_batch_size)
-    kept = keep_samples(tuple(stateful.client_view(sample) for sample in stateful.samples))
+    kept = keep_samples(_list_sent(stateful))
     sequences = _plan_sequences(stateful, options, batched=batching.max_batch_size > 0)
     whole = stateful.to_served(stateful.samples[0])
     hidden = sequences.served_by_triton
@@ -56,6 +58,15 @@ def analyse_stateful(stateful: StatefulModel, options: PackageOptions, progress:
         state_shapes={name: array.shape for name, array in whole.items() if name in hidden},
         state_files=initial_state_files(stateful, sequences),
     )
+
+
+def _list_sent(stateful: StatefulModel) -> Samples:
+    """What clients send in the first samples, each once."""
+    sent: list[Sample] = []
+    for sample in map(stateful.client_view, stateful.samples[:_MOST_SENT]):
+        if not any(are_equal(sample, other) for other in sent):
+            sent.append(sample)
+    return tuple(sent)
 
 
 def _prove_batch(stateful: StatefulModel, options: PackageOptions) -> BatchingProof:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.pipelines.members import Member
-from serve_deploy.pipelines.reference import run_ensemble
 from serve_deploy.python_models.model import no_doubt
+from serve_deploy.references.served import run_ensemble
 
 if TYPE_CHECKING:
-    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Array, Samples
 
     Arrays = Mapping[str, Array]

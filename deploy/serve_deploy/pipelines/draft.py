@@ -58,6 +58,16 @@ class Draft:
         labels = {file: "".join(f"{each}\n" for each in names).encode() for file, names in named.items() if file}
         return {CONFIG_NAME: self.text.encode(), _VERSION_FILE: b"", **labels}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the members, of how they fit, and of what the pipeline leaves behind."""
+        left = "belonged to this pipeline, and no step uses it now: remove its folder if nothing else needs it"
+        return (
+            *(f"{name} {left}" for name in self.plan.left_behind),
+            *self.joined.unified.notes,
+            *(note for member in self.members for note in member.notes),
+        )
+
 
 def _find_labels(joined: Joined, members: Sequence[Member]) -> Iterator[tuple[str, tuple[str, ...]]]:
     folders = {member.step.name: member.folder for member in members}
@@ -99,6 +109,7 @@ def describe_pipeline(draft: Draft, release: str, samples: Samples) -> Manifest:
                     model=member.step.model,
                     made_from=member.step.made_from,
                     is_own=member.is_new,
+                    model_sha256=member.manifest.files_sha256 if member.manifest else "",
                 )
                 for member in draft.members
             ),

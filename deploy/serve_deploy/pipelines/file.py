@@ -142,7 +142,7 @@ def _yes_or_no(value: Any, where: str) -> bool:
 
 # What a step may set of the model file that it packages; the rest is for serve package.
 _PACKAGING: Mapping[str, Callable[[Any, str], Any]] = {
-    "samples": _text, "max_batch_size": _read_size, "fix": _yes_or_no, "labels": _text,
+    "samples": _text, "max_batch_size": _read_size, "fix": _yes_or_no, "labels": _text, "signature": _text,
 }  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
 from serve_deploy.pipelines.members import Member, read_member, with_step
-from serve_deploy.pipelines.reference import run_as_served
 from serve_deploy.progress import Progress
 from serve_deploy.python_models.model import PythonModel
+from serve_deploy.references.served import run_as_served
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.tensors.types import ModelSignature, TensorSpec
 
@@ -81,7 +81,8 @@ def with_settings(options: PackageOptions, settings: Mapping[str, Any], beside: 
     if given.get("labels"):
         output, separator, name = str(given["labels"]).rpartition("=")
         given["labels"] = f"{output}{separator}{beside / name}"
-    return replace(options, **given)
+    framework = replace(options.framework, signature=given.pop("signature", None))
+    return replace(options, framework=framework, **given)
 
 
 def make_python_model(text: StepText, file: Path) -> PythonModel:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serve_deploy.errors import InvalidModelError, ServeError, UsageError
 from serve_deploy.manifest import Manifest
-from serve_deploy.model_config import is_ensemble
 from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.model_config.problem import did_you_mean
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
-from serve_deploy.pipelines.reference import own_shape, run_as_served, run_ensemble
 from serve_deploy.python_models.model import no_doubt
-from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
+from serve_deploy.references.models import find_run
+from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
-    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Array, Samples
 
 
@@ -92,52 +91,6 @@ def read_member(text: StepText, folder: ModelFolder, made_from: str, *, is_new: 
     )
     run, why = find_run(folder)
     return Member(step, folder, is_new, run, why, _read_samples(folder))
-
-
-def find_run(folder: ModelFolder) -> tuple[Run | None, str]:
-    """How to run a model of a repository here, or why that cannot be."""
-    if is_ensemble(folder.config):
-        return _find_ensemble_run(folder)
-    if folder.onnx_files:
-        from serve_deploy.onnx.session import open_model
-
-        file = folder.onnx_files[-1]
-        return run_as_served(folder.config, open_model(file).run, is_onnx=True), ""
-    if run := _open_function(folder):
-        return run_as_served(folder.config, run, is_onnx=False), ""
-    backend = folder.config.backend or folder.config.platform or "an unknown backend"
-    return None, f"{folder.name} runs in Triton alone ({backend})"
-
-
-def _open_function(folder: ModelFolder) -> Run | None:
-    """The function of a Python model that serve wrote, in the shapes that the model itself sees."""
-    from serve_deploy.python_models.written_function import open_function
-
-    if folder.config.backend != "python" or not folder.served_versions:
-        return None
-    inputs, outputs = (
-        tuple(replace(spec, shape=own_shape(spec.shape, tensor, folder.max_batch_size)) for spec, tensor in pairs)
-        for pairs in (
-            zip(client_tensors(folder.config, kind), getattr(folder.config, kind), strict=True)
-            for kind in ("input", "output")
-        )
-    )
-    version = folder.path / str(folder.served_versions[-1])
-    return open_function(version, ModelSignature(inputs, outputs), batched=folder.max_batch_size > 0)
-
-
-def _find_ensemble_run(folder: ModelFolder) -> tuple[Run | None, str]:
-    runs: dict[str, Run] = {}
-    for name in folder.members:
-        try:
-            member = read_model_folder(folder.path.parent / name)
-        except FileNotFoundError:
-            return None, f"{folder.name} calls {name}, which is not in the repository"
-        run, why = find_run(member)
-        if run is None:
-            return None, why
-        runs[name] = run
-    return run_ensemble(folder.config, runs), ""
 
 
 def _read_samples(folder: ModelFolder) -> Samples:

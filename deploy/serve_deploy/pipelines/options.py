@@ -30,7 +30,7 @@ class PipelineOptions:
     samples: Annotated[
         Path | None,
         Option(
-            "Real requests: .npz, a folder of .npy, or KServe JSON; by default those of its first models.",
+            "Real requests: .npz, KServe JSON, or a folder of .npy or of pictures; by default its first models' own.",
             group=_PIPELINE,
         ),
     ] = None

@@ -20,18 +20,21 @@ from serve_deploy.pipelines.making import package_step, with_settings
 from serve_deploy.pipelines.members import Member, read_member
 from serve_deploy.pipelines.options import PipelineOptions
 from serve_deploy.pipelines.plan import Plan, PlannedStep, plan_pipeline
-from serve_deploy.pipelines.reference import run_ensemble
 from serve_deploy.pipelines.result import PipelineMember, WrittenPipeline
 from serve_deploy.pipelines.sampling import find_reaching, find_samples, refusal_of
 from serve_deploy.pipelines.verify import Trial, find_obstacle, verify_pipeline
 from serve_deploy.progress import Progress, silent
 from serve_deploy.python_models.model import PythonModel
+from serve_deploy.references.served import run_ensemble
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
 
 if TYPE_CHECKING:
     pass
+
+# What a function is proven with, unless the file asks for more: a model of trees takes 32,768 rows.
+_MOST_ROWS = 64
 
 
 def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> WrittenPipeline:
@@ -58,7 +61,8 @@ def _make_members(plan: Plan, staging: Path, options: PipelineOptions, progress:
     made: dict[str, Member] = {}
     for step in sorted(plan.steps, key=lambda each: isinstance(each.source, PythonModel)):
         sizes = [member.step.max_batch_size for member in made.values() if member.step.max_batch_size]
-        batch = plan.text.max_batch_size or (min(sizes) if sizes and isinstance(step.source, PythonModel) else None)
+        own = min(*sizes, _MOST_ROWS) if sizes and isinstance(step.source, PythonModel) else None
+        batch = plan.text.max_batch_size or own
         made[step.text.name] = _make_member(_with_samples(step, plan, made, options), batch, staging, options, progress)
     return [made[step.text.name] for step in plan.steps]
 
@@ -105,6 +109,7 @@ def _write(
     run = run_ensemble(draft.config, {member.step.model: member.run for member in members if member.run})
     by_step = {member.step.name: member for member in members}
     samples, left_out = find_samples(options.samples, draft.joined, by_step, None if obstacle else run)
+    doubts = () if obstacle else find_doubts(draft.config, members, samples)
     folder = staging / plan.name
     progress(f"writing {plan.name}")
     with destination_errors(options.repository):
@@ -118,33 +123,32 @@ def _write(
         update={"files": digest_files(folder), "verification": verification}
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    notes = (*draft.notes, *left_out, *doubts)
+    return _conclude(draft, manifest, notes, options, obstacle), _list_moves(plan, staging)
+
+
+def _list_moves(plan: Plan, staging: Path) -> list[Move]:
+    """The new members, and last the ensemble that needs them."""
     new = [(step.model, step.place) for step in plan.steps if step.place] + [(plan.name, plan.place)]
-    moves = [Move(staging / name, place.destination, place.existing) for name, place in new]
-    doubts = () if obstacle else find_doubts(draft.config, members, samples)
-    written = _conclude(draft, manifest, options, obstacle)
-    return replace(written, notes=(*written.notes, *left_out, *doubts)), moves
+    return [Move(staging / name, place.destination, place.existing) for name, place in new]
 
 
-def _conclude(draft: Draft, manifest: Manifest, options: PipelineOptions, obstacle: str) -> WrittenPipeline:
+def _conclude(
+    draft: Draft, manifest: Manifest, notes: tuple[str, ...], options: PipelineOptions, obstacle: str
+) -> WrittenPipeline:
     skipped = "`dry_run`" if options.dry_run else "`verify=False`" if not options.verify else ""
+    steps = [(member.step, member.is_new) for member in draft.members]
     return WrittenPipeline(
         name=draft.plan.name,
         folder=draft.plan.place.destination,
         dry_run=options.dry_run,
         config=draft.text,
         members=tuple(
-            PipelineMember(
-                member.step.name,
-                member.step.model,
-                member.step.made_from,
-                member.step.max_batch_size,
-                member.is_new,
-            )
-            for member in draft.members
+            PipelineMember(step.name, step.model, step.made_from, step.max_batch_size, is_new) for step, is_new in steps
         ),
         wires=tuple((str(wire.source), str(wire.target)) for wire in draft.joined.wiring.wires),
         manifest=manifest,
-        notes=(*draft.joined.unified.notes, *(note for member in draft.members for note in member.notes)),
+        notes=notes,
         not_verified=obstacle or skipped,
         graph=options.graph,
     )

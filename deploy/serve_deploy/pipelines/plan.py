@@ -60,6 +60,14 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     joined: Joined | None = None
 
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Models that the pipeline brought when it was written before, and does not use any more."""
+        manifest = self.place.existing.manifest if self.place.existing else None
+        before = manifest.pipeline.steps if manifest and manifest.pipeline else ()
+        used = {step.model for step in self.steps}
+        return tuple(step.model for step in before if step.is_own and step.model not in used)
+
 
 def plan_pipeline(text: PipelineText, options: PipelineOptions) -> Plan:
     """Find every step's source, and refuse what can be refused before the first model is packaged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from serve_deploy.tensors.types import ModelSignature
 from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
-    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Array, Sample, Samples
 
 _MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20
@@ -107,7 +108,7 @@ def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member
     arrays: dict[str, Sequence[Array]] = {}
     for spec in unified.inputs:
         for reader in wiring.readers(End(REQUEST, spec.name)):
-            samples = members[reader.step].samples if reader.step in members else ()
+            samples = _samples_of(members[reader.step]) if reader.step in members else ()
             there = [each[reader.tensor] for each in samples if reader.tensor in each]
             fitting = [array for array in there if spec.fits(array.shape)]
             if fitting:
@@ -124,3 +125,19 @@ def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member
             break
         kept.append(sample)
     return tuple(kept)
+
+
+def _samples_of(member: Member) -> Samples:
+    """Those that the model was packaged with, else what its graph suggests."""
+    if member.samples or not member.folder.onnx_files:
+        return member.samples
+    file = member.folder.onnx_files[-1]
+    return _generate(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _generate(file: Path, _changed: int) -> Samples:
+    from serve_deploy.onnx.session import open_model
+    from serve_deploy.samples.generation import generate_samples
+
+    return generate_samples(open_model(file)).samples

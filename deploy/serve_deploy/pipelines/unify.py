@@ -123,7 +123,7 @@ class _Unification:
             return f"only one of them has a batch axis: make '{unbatched}' batch, or {between} that reshapes it"
         if len(one.shape) == len(other.shape) and sorted(one.shape) == sorted(other.shape):
             return f"the axes are in another order: {between} that transposes it, or change the layout of one"
-        return f"make the sizes equal in one of the two, or {between} that converts it"
+        return f"change the size in one of the two, or {between} that converts it"
 
     def _fill_sizes(self) -> None:
         for step in self.steps.values():

@@ -22,7 +22,7 @@ from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 from serve_deploy.tensors.types import ModelSignature
 
 if TYPE_CHECKING:
-    from serve_deploy.pipelines.reference import Run
+    from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Samples
 
 

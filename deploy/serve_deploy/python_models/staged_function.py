@@ -37,13 +37,18 @@ class StagedFunction:
         with self.inside():
             try:
                 self.function: Callable[..., Any] = load_function(self.folder, file, name)
-            except FileNotFoundError as error:
-                raise InvalidModelError(
-                    f"{file}: {error}",
-                    hint="a file beside it goes with it where its name is written as a string in the file",
-                ) from error
             except (Exception, SystemExit) as error:
-                raise InvalidModelError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
+                raise self._explain(file, error) from error
+
+    def _explain(self, file: str, error: BaseException) -> InvalidModelError:
+        """What its file raised when it was imported, in one line."""
+        missing = Path(str(getattr(error, "filename", None) or ""))
+        if isinstance(error, FileNotFoundError) and missing.is_relative_to(self.folder):
+            return InvalidModelError(
+                f"{file} opens {missing.relative_to(self.folder)}, which does not go with it",
+                hint="a file beside it goes along where its name is written as a string in the file",
+            )
+        return InvalidModelError(f"{file} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def bind(self, signature: ModelSignature, *, batched: bool, text: tuple[str, ...]) -> Callable[[Arrays], Arrays]:
         """The function between named arrays; it raises InvalidModelError with what the function says."""

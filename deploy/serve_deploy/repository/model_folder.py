@@ -109,15 +109,7 @@ class ModelFolder:
     @property
     def served_versions(self) -> tuple[int, ...]:
         """The versions that Triton serves by the configuration's policy, oldest first."""
-        policy = self.config.version_policy
-        match policy.WhichOneof("policy_choice"):
-            case "all":
-                return self.versions
-            case "specific":
-                return tuple(version for version in self.versions if version in policy.specific.versions)
-            case "latest":
-                return self.versions[-policy.latest.num_versions :] if policy.latest.num_versions else ()
-        return self.versions[-1:]
+        return select_versions(self.config, self.versions)
 
     def with_version(self, version: int, config: Any) -> ModelFolder:
         """The folder as it will be with one version more, or the same ones, and another configuration."""
@@ -278,6 +270,19 @@ def _mentions(path: Path, word: bytes) -> bool:
 def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InvalidModelError:
     reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not UTF-8 text"
     return InvalidModelError(f"{path}: cannot be read: {reason}")
+
+
+def select_versions(config: Any, versions: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a model's versions, those that Triton serves by the configuration's policy, oldest first."""
+    policy = config.version_policy
+    match policy.WhichOneof("policy_choice"):
+        case "all":
+            return versions
+        case "specific":
+            return tuple(version for version in versions if version in policy.specific.versions)
+        case "latest":
+            return versions[-policy.latest.num_versions :] if policy.latest.num_versions else ()
+    return versions[-1:]
 
 
 def list_versions(path: Path) -> tuple[int, ...]:

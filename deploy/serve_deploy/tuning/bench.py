@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
-from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import DestinationError, EndpointError, Interrupted, InvalidModelError, ServeError
 from serve_deploy.loadtest import run_loadtest
 from serve_deploy.loadtest.interleaving import run_interleaved
@@ -20,13 +19,12 @@ from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.tuning.answers import Questions, keep_answers, keep_member_samples, keep_samples
 from serve_deploy.tuning.candidates import Candidate
 from serve_deploy.tuning.checkpoint import Checkpoint
-from serve_deploy.tuning.measured import Measured, MixedPoint, grown_executions
+from serve_deploy.tuning.measured import Measured, MixedPoint, read_executions
 from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.servers import Served, Servers
 from serve_deploy.tuning.subject import Subject, Target
 
-_CONTROL_SECONDS = 30.0
 _WARMUP_SHARE = 0.3
 # A candidate whose server ends so often by itself is out.
 _ENDS = 2
@@ -52,6 +50,7 @@ class Bench:
     clock: Callable[[], float] = time.monotonic
     measurements: int = 0
     measuring_seconds: float = 0.0
+    warming_seconds: float = 0.0
     starts: list[float] = field(default_factory=list)
     # What each model and ensemble is sent, and what it answers where that can be compared.
     requests: dict[str, RequestSource] = field(default_factory=dict)
@@ -186,21 +185,17 @@ class Bench:
         self, served: Served, about: Subject, shape: LoadShape, *, seconds: float, rows: int, validate: bool
     ) -> Measured:
         begun = self.clock()
-        before = self._statistics(served, about)
         options = [
             self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate)
             for target in about.targets
         ]
         point = self._load(options, about)
-        after = self._statistics(served, about)
-        self.measuring_seconds += min(seconds, self.clock() - begun)
+        taken = self.clock() - begun
+        self.measuring_seconds += min(seconds, taken)
+        self.warming_seconds += min(_WARMUP_SHARE * seconds, max(0.0, taken - seconds))
         return Measured(
             point=point,
-            executions=tuple(
-                each
-                for part in about.parts
-                for each in grown_executions(before[part.name], after[part.name], part.prefix)
-            ),
+            executions=read_executions(point.server, {part.name: part.prefix for part in about.parts}),
             memory_bytes=served.memory_bytes(),
         )
 
@@ -234,10 +229,6 @@ class Bench:
             seed=requests.seed,
         )
 
-    def _statistics(self, served: Served, about: Subject) -> dict[str, list[dict[str, object]]]:
-        with ControlPlane(served.endpoint, timeout_seconds=_CONTROL_SECONDS) as control:
-            return {part.name: control.statistics(part.name) for part in about.parts}
-
 
 def _without_timeline(point: Point, model: str, parts: tuple[MixedPoint, ...] = ()) -> MixedPoint:
     return MixedPoint(**{**dict(point), "timeline": (), "model": model, "parts": parts})
@@ -245,8 +236,8 @@ def _without_timeline(point: Point, model: str, parts: tuple[MixedPoint, ...] = 
 
 def _only_point(report: LoadTestReport, *, is_judged: bool) -> Point:
     """The point of a report; EndpointError where the server ended, or answered nothing that can be judged."""
-    if report.ended_by == "server" or not report.points:
-        raise EndpointError(report.interrupted_reason or "the server stopped answering")
+    if report.ended_by == "server" or not report.points or not report.points[0].server:
+        raise EndpointError(report.interrupted_reason or "; ".join(report.notes) or "the server stopped answering")
     point = report.points[0]
     if not point.succeeded and not is_judged:
         example = point.errors[0].example if point.errors else "no request was answered"

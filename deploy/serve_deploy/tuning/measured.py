@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from serve_deploy.reports.document import Document
-from serve_deploy.reports.point import Point
+from serve_deploy.reports.point import ModelStatistics, Point
 from serve_deploy.reports.pooling import pool_repeats
 
 
@@ -56,29 +55,16 @@ class Measured(Document):
         return sum(each.batch_size * each.count for each in self.executions) / count if count else 0.0
 
 
-def grown_executions(
-    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], model: str = ""
-) -> tuple[Executions, ...]:
-    """What happened between two answers of Triton's statistics of a model (`model_stats`), by batch size."""
-    old, new = _by_size(before), _by_size(after)
-    grown = {size: [now - then for now, then in zip(new[size], old.get(size, (0, 0)), strict=True)] for size in new}
+def read_executions(statistics: Sequence[ModelStatistics], models: Mapping[str, str]) -> tuple[Executions, ...]:
+    """The executions in Triton's account of a period; `models` has what each tuned model is called in the paths."""
     return tuple(
-        Executions(model=model, batch_size=size, count=count, mean_seconds=nanoseconds / count / 1e9)
-        for size, (count, nanoseconds) in sorted(grown.items())
-        if count > 0
+        Executions(
+            model=models[each.model],
+            batch_size=batch.batch_size,
+            count=batch.executions,
+            mean_seconds=batch.compute_us / 1e6,
+        )
+        for each in statistics
+        if each.model in models
+        for batch in each.batches
     )
-
-
-def _by_size(statistics: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, int]]:
-    """Executions, and the nanoseconds of all of them, by batch size; over all versions of the model."""
-    found: dict[int, tuple[int, int]] = {}
-    for version in statistics:
-        for each in version.get("batch_stats", ()):
-            size = int(each["batch_size"])
-            stages = [each.get(stage, {}) for stage in ("compute_input", "compute_infer", "compute_output")]
-            count, nanoseconds = found.get(size, (0, 0))
-            found[size] = (
-                count + int(stages[1].get("count", 0)),
-                nanoseconds + sum(int(stage.get("ns", 0)) for stage in stages),
-            )
-    return found

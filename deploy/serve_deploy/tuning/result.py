@@ -104,10 +104,11 @@ class Confirmation(Document):
 
 
 class Effort(Document):
-    """Where the time went, in seconds; waiting is all but measuring and simulating: mostly starting servers."""
+    """Where the time went, in seconds; waiting is all but loads and simulations: mostly starting servers."""
 
     wall_seconds: float
     measuring_seconds: float
+    warming_seconds: float = 0.0
     simulating_seconds: float
     waiting_seconds: float
     measurements: int

@@ -22,17 +22,23 @@ _FULL = 0.9
 # Instances that are taken for less of the time are not what limits the throughput.
 _BUSY = 0.85
 _WIDEST = 30.0
+# Of one user, a mean so many times as long as the median comes from few requests.
+_STALLED = 1.5
 
 
 @dataclass(frozen=True)
 class Service:
-    """What was measured of one setting, by the number of instances."""
+    """What was measured of one setting, by the number of instances.
+
+    `dispatch_seconds`: how long a request waits that finds an instance idle.
+    """
 
     times: ServiceTimes
     outside: Outside
     largest_batch: int
     levels: tuple[int, ...]
     cpu_seconds: tuple[tuple[float, float], ...]
+    dispatch_seconds: float = 0.0
 
     def cpu_seconds_at(self, mean_batch_size: float) -> float | None:
         """The server's CPU time for an inference, by the mean batch size; None where it was not to be seen."""
@@ -68,6 +74,7 @@ def fit_service(levels: Mapping[int, Sequence[Measured]], largest_batch: int) ->
         outside=_outside(levels, outside_seconds),
         largest_batch=largest_batch,
         levels=tuple(sorted(levels)),
+        dispatch_seconds=_queue_seconds(alone.point),
         cpu_seconds=tuple(
             (each.mean_batch_size, each.point.server_cpu_cores / each.point.throughput)
             for periods in levels.values()
@@ -95,7 +102,8 @@ def _queue_seconds(point: Point) -> float:
 
 
 def _outside_seconds(alone: Measured) -> float:
-    whole = alone.point.response.mean_us / 1e6
+    # A machine that stood still for a moment has longer means, and the model has nothing to do with it.
+    whole = min(alone.point.response.mean_us, _STALLED * alone.point.response.p50_us) / 1e6
     return max(0.0, whole - _mean_execution(alone) - _queue_seconds(alone.point))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
+from serve_deploy.tuning.accuracy import explain_misses
 from serve_deploy.tuning.apply import apply_winner
 from serve_deploy.tuning.bench import Bench
 from serve_deploy.tuning.candidates import SCHEDULING, Candidate
@@ -131,8 +132,12 @@ class _Run:
             self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain
         )
         own = self.subject.baseline
-        rows = [describe_contestant(runners[runner.number], runner, self.goal, twins, own) for runner in race.runners]
-        won = rows[runners.index(winner)] if winner and verdict == "better" else None
+        with self._simulating():
+            base = describe_contestant(baseline, None, self.goal, twins, own)
+            rows = [describe_contestant(runners[each.number], each, self.goal, twins, own) for each in race.runners]
+            won = rows[runners.index(winner)] if winner and verdict == "better" else None
+            changes = self._changes(winner.candidate, twins) if winner and won else ()
+            self.notes += explain_misses([baseline, *runners], twins, own)
         self.bench.checkpoint.finish()
         return TuningResult(
             tool_version=__version__,
@@ -144,9 +149,9 @@ class _Run:
             gates=self.options.slo,
             verdict=verdict,
             explanation=explanation,
-            baseline=describe_contestant(baseline, None, self.goal, twins, own),
+            baseline=base,
             winner=won,
-            changes=self._changes(winner.candidate, twins) if winner and won else (),
+            changes=changes,
             race=tuple(rows),
             rounds=race.rounds,
             ranked=tuple(describe_prediction(each, twins.rate, own) for each in ranked[:_KEPT]),
@@ -194,16 +199,21 @@ class _Run:
         return fitted
 
     def _rank(self, twins: Twins, settings: PartSettings) -> tuple[Prediction, ...]:
-        begun = time.monotonic()
         self.bench.progress("simulating every configuration")
-        ranked = rank_together(twins, settings.spaces)
-        self.simulating_seconds = time.monotonic() - begun
-        return ranked
+        with self._simulating():
+            return rank_together(twins, settings.spaces)
 
     def _finalists(self, twins: Twins, ranked: Sequence[Prediction], settings: PartSettings) -> tuple[Prediction, ...]:
         most = self.options.finalists
         chosen = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, most)
-        return add_boldest(chosen, replace(twins, goal=self.goal), settings.spaces, most)
+        with self._simulating():
+            return add_boldest(chosen, replace(twins, goal=self.goal), settings.spaces, most)
+
+    @contextmanager
+    def _simulating(self) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.simulating_seconds += time.monotonic() - begun
 
     def _affordable(self, ranked: Sequence[Prediction], settings: PartSettings) -> list[Prediction]:
         """Those whose memory, as far as it was measured, stays within the limit."""
@@ -212,12 +222,13 @@ class _Run:
 
     def _effort(self, simulated: int) -> Effort:
         wall, starts = time.monotonic() - self.started, self.bench.starts
-        measuring = self.bench.measuring_seconds
+        measuring, warming = self.bench.measuring_seconds, self.bench.warming_seconds
         return Effort(
             wall_seconds=wall,
             measuring_seconds=measuring,
+            warming_seconds=warming,
             simulating_seconds=self.simulating_seconds,
-            waiting_seconds=max(0.0, wall - measuring - self.simulating_seconds),
+            waiting_seconds=max(0.0, wall - measuring - warming - self.simulating_seconds),
             measurements=self.bench.measurements,
             resumed_measurements=self.bench.checkpoint.resumed,
             servers_started=len(starts),

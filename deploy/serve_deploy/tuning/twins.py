@@ -79,6 +79,7 @@ class PartTwin:
             instances=max(own.number(INSTANCES), 1),
             batching=batching if largest > 1 else None,
             cores_used=self.cores_used,
+            dispatch_seconds=service.dispatch_seconds,
         )
 
 

@@ -24,6 +24,7 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import ChartPlan, plan_chart
 from serve_deploy.chart.write import write_chart
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
+from serve_deploy.manifest import MANIFEST_NAME
 from serve_deploy.repository.model_folder import ModelFolder, read_models, top_level
 
 
@@ -175,6 +176,17 @@ def test_ensemble_filters_the_top_level(tmp_path: Path) -> None:
     assert planned.values.models.top_level == ["pipeline"]
     assert top_level(models) == ("pipeline",)
     assert "files/models/pipeline/1/README" in build_chart(planned, models, "demo")
+
+
+def test_an_ensemble_takes_what_its_members_take(tmp_path: Path) -> None:
+    """What serve pipeline measured of it contains them: neither memory nor loading counts twice."""
+    add_model(tmp_path)
+    alone = plan(tmp_path)[0].values
+    folder = add_ensemble(tmp_path, "pipeline", "digits")
+    (folder / MANIFEST_NAME).write_text(make_manifest("pipeline", load_seconds=50).model_dump_json())
+    planned, _models = plan(tmp_path)
+    assert "1.25 * 100 Mi measured" in origins(planned)["resources.memory"]
+    assert planned.values.probes.startup_budget_seconds == alone.probes.startup_budget_seconds
 
 
 def test_ensemble_without_its_member_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from serve_deploy.exporters.export import export_model
 from serve_deploy.onnx.session import open_model
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
+from serve_deploy.packaging.stateful_options import StatefulOptions
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -120,6 +121,17 @@ def test_a_first_dimension_that_is_no_batch_is_not_batched(tmp_path: Path) -> No
     packaged = package_model(source("Halves"), options)
     assert packaged.manifest.batching.verdict == "not_batchable"
     assert packaged.manifest.outputs[0].shape == (2, -1)
+
+
+def test_a_recurrent_module_is_packaged_with_its_state(tmp_path: Path) -> None:
+    """The samples have the state, since the export needs it; Triton keeps it afterwards."""
+    samples = save(tmp_path, features=NUMBERS.normal(size=(4, 3, 8)), h0=NUMBERS.normal(size=(4, 1, 16)))
+    stateful = StatefulOptions(stateful=True)
+    options = PackageOptions(repository=tmp_path / "models", samples=samples, sequences=stateful, verify=False)
+    packaged = package_model(source("Tagging"), options)
+    assert [tensor.name for tensor in packaged.manifest.inputs] == ["features"]
+    assert packaged.manifest.state is not None
+    assert packaged.manifest.export is not None
 
 
 def test_samples_are_asked_for(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,31 @@ def test_a_plan_that_ends_within_its_header_is_refused(size: int, tmp_path: Path
     path = tmp_path / "model.plan"
     path.write_bytes(PLAN[:size])
     with pytest.raises(InvalidModelError):
+        read_artefact(path, {})
+
+
+def test_an_exported_program_without_its_graph_is_refused(tmp_path: Path) -> None:
+    """Members can be missing from an archive that is whole otherwise."""
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(MODELS / "exported.pt2") as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            if not name.endswith("model.json"):
+                target.writestr(name, source.read(name))
+    with pytest.raises(InvalidModelError, match="but a corrupt one or cut short"):
+        read_artefact(path, {})
+
+
+def test_a_member_that_unpacks_without_end_is_not_unpacked(tmp_path: Path) -> None:
+    """A few kilobytes of zeros, packed, can be gigabytes."""
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/constants.pkl", b"\x80\x02).")
+        archive.writestr("model/code/__torch__.py", b"")
+        with archive.open("model/data.pkl", "w") as member:
+            for _ in range(65):
+                member.write(bytes(1 << 20))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InvalidModelError, match="but a corrupt one or cut short"):
         read_artefact(path, {})
 
 

@@ -11,6 +11,7 @@ from framework_artefacts import MODELS, PLAN
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.frameworks.artefact import Artefact, Tensor
+from serve_deploy.frameworks.given_signature import complete, parse_signature
 from serve_deploy.frameworks.kinds import find_kind, read_artefact
 from serve_deploy.tensors.types import DataType
 
@@ -71,6 +72,16 @@ def test_a_compiled_archive_tells_what_it_was_compiled_for() -> None:
     assert (artefact.platform, artefact.device, artefact.inputs, list(artefact.files)) == (
         "torch_aoti", "cpu", None, ["model.pt2"],
     )  # fmt: skip
+
+
+def test_an_exported_program_tells_the_signature_that_its_compiled_form_hides() -> None:
+    """So that it can be given when that is packaged."""
+    _message, hint = refuse(MODELS / "exported.pt2")
+    signature = hint.split("`signature='")[1].split("'`")[0]
+    assert signature == (
+        "INPUT__0 FP32 [-1, 4], INPUT__1 FP32 [-1, 3] -> OUTPUT__0 FP32 [-1, 3], OUTPUT__1 INT64 [-1]"
+    )  # fmt: skip
+    complete(read("compiled.pt2"), parse_signature(signature))
 
 
 def test_a_saved_model_tells_everything() -> None:
@@ -253,6 +264,21 @@ def test_what_openvinos_backend_does_not_serve_is_refused(old: str, new: str, sa
     assert (
         message.startswith(said) if said else re.search(r"model.bin has 24 bytes, and model.xml needs 2,400", message)
     )
+
+
+def test_what_a_file_calls_itself_moves_no_cursor(tmp_path: Path) -> None:
+    """Names go into messages of one line, and into a terminal."""
+    pickled = tmp_path / "model.pkl"
+    pickled.write_bytes((MODELS / "forest.pkl").read_bytes().replace(b"RandomForest", b"\x1b[2J\nForest"))
+    assert refuse(pickled)[0].isprintable()
+    trees = tmp_path / "model.json"
+    text = (MODELS / "xgboost_binary.json").read_text(encoding="utf-8")
+    trees.write_text(text.replace("binary:logistic", "reg:\\u001b[2J"), encoding="utf-8")
+    assert all(str(fact.value).isprintable() for fact in read_artefact(trees, {}).facts)
+    graph = (MODELS / "openvino.xml").read_text(encoding="utf-8").replace('"features"', '"fea&#10;tures"')
+    (tmp_path / "model.xml").write_text(graph, encoding="utf-8")
+    shutil.copy(MODELS / "openvino.bin", tmp_path / "model.bin")
+    assert "has characters that cannot be printed" in refuse(tmp_path / "model.xml")[0]
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

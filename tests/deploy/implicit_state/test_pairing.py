@@ -31,6 +31,12 @@ def test_names_alone_are_said_to_be_names_alone() -> None:
     assert found(find_pairs(signature("h c", "hn cn"), {}, ())) == {"h": ("hn", "names"), "c": ("cn", "names")}
 
 
+def test_what_the_graph_settles_leaves_one_for_the_rest() -> None:
+    """The other state has no rival any more."""
+    pairs = find_pairs(signature("h c", "hn cn"), {}, (), {("c", "cn")})
+    assert found(pairs) == {"h": ("hn", "left"), "c": ("cn", "weighed")}
+
+
 def test_a_type_and_shape_that_nothing_else_has_is_evidence() -> None:
     """A single state has no rival."""
     assert found(find_pairs(signature("state", "stateN"), {}, ())) == {"state": ("stateN", "types")}

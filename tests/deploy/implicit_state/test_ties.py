@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from recurrent_models import CACHE, SORTED_OTHERWISE, parse, recurrent_model
+from recurrent_models import CACHE, CELL, parse, recurrent_model
 
-from serve_deploy.implicit_state.ties import find_ties
+from serve_deploy.implicit_state.ties import find_ties, find_weighed
 
 
 @pytest.mark.parametrize("operator", ["GRU", "RNN"])
@@ -46,5 +46,6 @@ def test_layers_are_split_and_joined_around_their_cells() -> None:
 
 
 def test_a_cell_of_plain_operators_ties_nothing() -> None:
-    """Names and runs have to tell there."""
-    assert find_ties(parse(SORTED_OTHERWISE)) == frozenset()
+    """It weighs its old values: the cell's own goes on, the hidden one does not."""
+    assert find_ties(parse(CELL)) == frozenset()
+    assert find_weighed(parse(CELL)) == {("c", "c_out")}

@@ -46,6 +46,7 @@ def test_states_in_order_with_zeros_are_in_order() -> None:
         (state(dims="[-1]"), "max_batch_size: 8", "'h' grows: sequences of different lengths"),
         (state(dims="[0]"), "max_batch_size: 0", "every request will fail"),
         (state(), "max_batch_size: 8 model_warmup { batch_size: 1 }", "a warm-up request has no state"),
+        (state(more=f"{ZEROS} use_growable_memory: true"), "max_batch_size: 8", "growable memory needs"),
         (state(more=""), "max_batch_size: 8", "'h' has no initial_state: it starts from uninitialised memory"),
     ],
 )

@@ -18,6 +18,7 @@ from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
 from serve_deploy.manifest import BatchingProof, Manifest, read_manifest
 from serve_deploy.model_config import ConfigOptions, VersionPolicy, parse_config
 from serve_deploy.model_config.accelerators import parse_optimization
+from serve_deploy.model_config.options import Devices
 from serve_deploy.packaging.gpu_sizing import GIB, MemoryNeed
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
@@ -158,6 +159,12 @@ def test_cuda_leaves_tensorrt_out(pack: Pack) -> None:
     packaged = pack(profiles=("l4",), config={"optimization": parse_optimization("cuda")})
     (accelerator,) = read(packaged, "l4").optimization.execution_accelerators.gpu_execution_accelerator
     assert (accelerator.name, dict(accelerator.parameters)) == ("cuda", {})
+
+
+def test_gpus_that_were_chosen_stay_chosen(pack: Pack) -> None:
+    """On the GPU's configuration; the CPU has none."""
+    packaged = pack(profiles=("l4", "cpu"), config={"devices": Devices("gpu", (1,))})
+    assert [list(read(packaged, name).instance_group[0].gpus) for name in ("l4", "cpu")] == [[1], []]
 
 
 def test_instances_of_the_users_hold_everywhere(pack: Pack) -> None:

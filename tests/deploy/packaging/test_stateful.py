@@ -11,6 +11,7 @@ from recurrent_models import (
     BATCH_FIRST,
     CACHE,
     CAUSAL_CACHE,
+    CELL,
     CONTROLLED,
     MIXES_ROWS,
     NAMELESS,
@@ -96,6 +97,18 @@ def test_the_graph_proves_the_states_of_a_single_step(package: Packaging) -> Non
     assert {state.evidence for state in packaged.manifest.state.states} == {"graph"}
 
 
+def test_the_old_value_of_a_cell_goes_on_in_its_new_one(package: Packaging) -> None:
+    """So that the other state is the only one left; exchanged, they are refused."""
+    packaged = package(CELL)
+    assert packaged.manifest.state
+    assert [(state.model_output, state.evidence) for state in packaged.manifest.state.states] == [
+        ("h_out", "left"),
+        ("c_out", "weighed"),
+    ]
+    with pytest.raises(UsageError, match="the old value of 'c' is weighed into it"):
+        package(CELL, sequences=StatefulOptions(stateful=True, state=(("h", "c_out"), ("c", "h_out"))))
+
+
 @pytest.mark.parametrize("time", ["time", 1])
 def test_an_exchanged_mapping_is_refused(package: Packaging, time: int | str) -> None:
     """With the right one as the hint."""
@@ -120,6 +133,16 @@ def test_states_without_telling_names_are_given_by_hand(package: Packaging) -> N
         package(NAMELESS)
     given = StatefulOptions(stateful=True, state=(("a", "d"), ("b", "e")))
     assert states(package(NAMELESS, sequences=given)) == {"a": "d", "b": "e"}
+
+
+def test_a_single_sample_proves_sequences_and_their_batch(package: Packaging) -> None:
+    """It meets different states; what is kept is what clients send, once."""
+    np.savez(package.folder / "x.npz", x=np.random.default_rng(0).normal(size=(1, 3, 4)).astype(np.float32))
+    packaged = package(recurrent_model(), fix=True, samples=package.folder / "x.npz")
+    assert (packaged.manifest.samples, packaged.manifest.batching.max_batch_size) == (1, 8)
+    np.savez(package.folder / "x.npz", x=np.zeros((1, 3, 5), np.float32))
+    with pytest.raises(UsageError, match="the model takes"):
+        package(recurrent_model(), fix=True, samples=package.folder / "x.npz")
 
 
 # --- batches --------------------------------------------------------------------------------------------------------
@@ -227,6 +250,28 @@ def test_a_sequence_starts_from_a_file(package: Packaging, tmp_path: Path) -> No
     packaged = package(recurrent_model(), sequences=options)
     name = batching(packaged)["state"][0]["initial_state"][0]["data_file"]  # type: ignore[index]
     assert (packaged.folder / "initial_state" / name).read_bytes() == start.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"initial_state": (("h", "/nowhere.npy"),)}, "/nowhere.npy cannot be read: No such file"),
+        ({"initial_state": (("hn", "h.npy"),)}, "'hn' is no state of the model"),
+        ({"initial_state": (("h", "h.npy"),)}, "h.npy is not a first value of 'h'"),
+        ({"constant": (("x", "1"),)}, "has a size that is not fixed"),
+        ({"constant": (("rate", "1"),)}, "the model has no input 'rate'"),
+        ({"control": (("START", "x"),)}, "Triton cannot fill x FP32"),
+        ({"control": (("START", "first"),)}, "the model has no input 'first'"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_model_is_refused(
+    package: Packaging, options: dict[str, tuple[tuple[str, str], ...]], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what would fit."""
+    monkeypatch.chdir(package.folder)
+    np.save("h.npy", np.zeros(5, np.float32))
+    with pytest.raises(UsageError, match=words):
+        package(recurrent_model(), fix=True, sequences=StatefulOptions(stateful=True, **options))  # type: ignore[arg-type]
 
 
 def test_an_input_called_start_is_filled_by_triton(package: Packaging) -> None:

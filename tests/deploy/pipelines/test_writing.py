@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -223,11 +224,18 @@ def test_samples_that_a_step_refuses_are_named(bench: Bench) -> None:
     assert "too large" in error.message
 
 
-def test_a_pipeline_without_requests_is_not_called_verified(bench: Bench) -> None:
-    """Nothing is written, and real requests are asked for."""
+def test_requests_are_made_for_a_model_that_keeps_none(bench: Bench) -> None:
+    """From its graph."""
     bench.write("name: one\nsteps: {double: {model: double.onnx}}")
     (bench.repository / "one_double" / "samples.npz").unlink()
-    error = bench.refuse("name: two\nsteps: {double: {model: one_double}}", verify=True)
+    assert bench.write("name: two\nsteps: {double: {model: one_double}}").manifest.samples > 0
+
+
+def test_a_pipeline_without_requests_is_not_called_verified(bench: Bench) -> None:
+    """Nothing is written, and real requests are asked for."""
+    bench.write("name: one\nsteps: {halve: {function: halve.py}}")
+    (bench.repository / "one_halve" / "samples.npz").unlink()
+    error = bench.refuse("name: two\nsteps: {halve: {model: one_halve}}", verify=True)
     assert isinstance(error, VerificationError)
     assert error.hint is not None
     assert "`samples`" in error.hint
@@ -249,10 +257,13 @@ def test_what_cannot_be_compared_is_written_and_says_so(bench: Bench) -> None:
     assert written.manifest.verification is None
 
 
-def test_functions_batch_as_the_models_do(bench: Bench) -> None:
-    """A function alone takes 8 rows; beside a model that takes 32, the pipeline takes 32."""
-    text = "name: two\nsteps: {double: {model: double.onnx, max_batch_size: 32}, halve: {function: halve.py}}"
-    assert [member.max_batch_size for member in bench.write(text).members] == [32, 32]
+@pytest.mark.parametrize(("size", "own"), [(32, 32), (100, 64)])
+def test_functions_batch_as_the_models_do(bench: Bench, size: int, own: int) -> None:
+    """Up to 64 rows; alone, a function takes 8."""
+    text = (
+        f"name: two\nsteps: {{double: {{model: double.onnx, max_batch_size: {size}}}, halve: {{function: halve.py}}}}"
+    )
+    assert [member.max_batch_size for member in bench.write(text).members] == [size, own]
 
 
 def test_a_batch_of_the_file_is_that_of_every_new_member(bench: Bench) -> None:
@@ -343,3 +354,63 @@ def test_a_sample_that_a_step_refuses_is_left_out_and_noted(bench: Bench) -> Non
     text = "name: two\nsteps: {double: {model: double.onnx, samples: some.npz}, halve: {function: halve.py}}"
     notes = bench.write(text).notes
     assert [note for note in notes if note.startswith("1 of 2 samples are left out, since a step refuses them: ")]
+
+
+def test_a_model_that_a_pipeline_leaves_behind_is_named(bench: Bench) -> None:
+    """Nobody else may need it, and Triton loads it."""
+    bench.write()
+    notes = bench.write(_TWO.replace("halve: {function", "half: {function"), force=True).notes
+    assert "two_halve belonged to this pipeline, and no step uses it now" in notes[0]
+    assert (bench.repository / "two_halve").exists()
+
+
+def test_a_check_says_which_step_is_not_the_one_that_was_verified(bench: Bench) -> None:
+    """A model of the repository was packaged again, with other settings."""
+    packaging = serve.PackageOptions(repository=bench.repository, verify=False, force=True)
+    serve.package([bench.folder / "double.onnx"], packaging)
+    bench.write("name: two\nsteps: {double: {model: double}, halve: {function: halve.py}}")
+    assert changed(bench) == []
+    serve.package([bench.folder / "double.onnx"], replace(packaging, config=serve.ConfigOptions(instances=2)))
+    assert changed(bench) == ["its step 'double' (double) was packaged anew since this pipeline was written: "
+                              "serve pipeline --force verifies it again"]  # fmt: skip
+
+
+def changed(bench: Bench) -> list[str]:
+    """What a check notes of changed steps."""
+    checked = serve.check(serve.CheckOptions(repository=bench.repository, load=False))
+    return [note for model in checked.models for note in model.notes if "packaged anew" in note]
+
+
+def test_a_file_of_another_framework_is_a_step(bench: Bench) -> None:
+    """With its tensors, where the file does not tell them; nothing here runs it, and that is said."""
+    (bench.folder / "engine.plan").write_bytes(b"ftrt" + bytes(200))
+    text = """
+        name: mixed
+        steps:
+          double: {model: double.onnx}
+          engine: {model: engine.plan, signature: "y FP32 [-1,3] -> z FP32 [-1,2]", max_batch_size: 4}
+    """
+    written = bench.write(text)
+    assert written.not_verified == "mixed_engine runs in Triton alone (tensorrt)"
+    assert written.wires[-1] == ("double.y", "engine.y")
+
+
+def test_what_two_decoupled_models_return_is_not_joined(bench: Bench) -> None:
+    """Each may answer any number of times."""
+    for name in ("one", "other"):
+        folder = bench.repository / name
+        (folder / "1").mkdir(parents=True)
+        (folder / "1" / "model.py").touch()
+        (folder / "config.pbtxt").write_text(
+            'backend: "python" model_transaction_policy { decoupled: true } '
+            'input { name: "x" data_type: TYPE_FP32 dims: [-1, 3] } '
+            'output { name: "y" data_type: TYPE_FP32 dims: [-1, 3] }'
+        )
+    error = bench.refuse(
+        """
+        name: joined
+        steps: {one: {model: one}, other: {model: other, inputs: {x: x}}}
+        outputs: {a: one.y, b: other.y}
+        """
+    )
+    assert "its outputs come from the decoupled 'one' and the decoupled 'other'" in error.message

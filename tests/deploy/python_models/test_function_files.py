@@ -217,7 +217,7 @@ REFUSED = {
     "serve itself": ("import serve_deploy\n" + _IDENTITY, "post.py imports serve, which is not where Triton runs it"),
     "a file unnamed": (
         'NAME = "names"\n(Path(__file__).parent / f"{NAME}.txt").read_text()\n' + _IDENTITY,
-        "No such file or directory",
+        "post.py opens names.txt, which does not go with it",
     ),
 }  # fmt: skip
 

@@ -6,8 +6,9 @@ import pytest
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.reports.gates import parse_gate
+from serve_deploy.reports.point import BatchStatistics
 from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
-from serve_deploy.tuning.measured import Executions, Measured, grown_executions
+from serve_deploy.tuning.measured import Executions, Measured, read_executions
 from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.ranking import Space, choose_finalists, rank
 from serve_deploy.tuning.service import Service, fit_service
@@ -64,6 +65,16 @@ def test_time_outside_the_model_is_found() -> None:
     assert _service(0.010, 0.001).outside.times.mean == pytest.approx(0.0002, rel=0.05)
 
 
+def test_a_stall_does_not_count_as_time_outside_the_model() -> None:
+    """A few requests that took as long as hundreds, because the machine did something else, are not what one costs."""
+    measured = _measure(0.010, 0.0, 1, 1)
+    response = measured.point.response
+    stalled = response.model_copy(update={"mean_us": 4 * response.mean_us})
+    point = measured.point.model_copy(update={"response": stalled})
+    service = fit_service({1: [measured.model_copy(update={"point": point})]}, LARGEST)
+    assert service.outside.times.mean < 0.006
+
+
 def test_batching_pays_where_a_base_is_shared() -> None:
     """10 ms + 1 ms a row: both instances, and batches as large as the users can fill."""
     best = rank(_twins(0.010, 0.001), SPACE)[0]
@@ -99,21 +110,24 @@ def test_finalists_differ_in_more_than_their_delay() -> None:
     assert len(kinds) == len(finalists) == 3
 
 
-def test_executions_are_those_of_the_period() -> None:
-    """Counts and times of Triton's statistics before the period are taken off."""
+def test_executions_are_those_of_the_tuned_models() -> None:
+    """By their names in the paths; the account of an ensemble that runs them says nothing of instances."""
+    (own,) = _measure(0.01, 0.0, 1, 1).point.server
+    batches = (BatchStatistics(batch_size=4, executions=20, compute_us=3000.0),)
+    statistics = [own.model_copy(update={"model": name, "batches": batches}) for name in ("inner", "whole")]
+    (found,) = read_executions(statistics, {"inner": "inner"})
+    assert (found.model, found.batch_size, found.count, found.mean_seconds) == ("inner", 4, 20, 0.003)
 
-    def statistics(count: int, each_ns: int) -> list[dict[str, object]]:
-        stage = {"count": count, "ns": count * each_ns}
-        return [
-            {
-                "batch_stats": [
-                    {"batch_size": "4", "compute_input": stage, "compute_infer": stage, "compute_output": stage}
-                ]
-            }
-        ]
 
-    (found,) = grown_executions(statistics(10, 1_000_000), statistics(30, 1_000_000))
-    assert (found.batch_size, found.count, found.mean_seconds) == (4, 20, pytest.approx(0.003))
+def test_what_an_idle_instance_takes_to_begin_is_found() -> None:
+    """A lone request's time in Triton's queue, which the twin gives to every request that need not wait for others."""
+    measured = _measure(0.010, 0.0, 1, 1)
+    (own,) = measured.point.server
+    slow = measured.point.model_copy(update={"server": (own.model_copy(update={"queue_us": 150.0}),)})
+    service = fit_service({1: [measured.model_copy(update={"point": slow})]}, LARGEST)
+    twins = Twins((PartTwin("m", "", {(): service}),), {"m": 1.0}, Goal("throughput"), 1)
+    (served,) = twins.server(BASELINE).models
+    assert served.dispatch_seconds == pytest.approx(150e-6)
 
 
 def test_users_are_added_as_long_as_it_pays() -> None:

@@ -15,7 +15,7 @@ from serve_deploy.tuning.candidates import BATCH, INSTANCES
 def _tune(repository: Path, state: Path, **options: Any) -> TuningResult:
     """A short tuning, of few candidates."""
     small = {
-        "concurrency": 8, "max_batch_size": 8, "max_instances": 2, "max_delay_us": 0, "finalists": 1, "max_rounds": 8,
+        "concurrency": 8, "max_batch_size": 8, "max_instances": 2, "max_delay_us": 0, "finalists": 1, "max_rounds": 20,
         "period_seconds": 0.1,
     }  # fmt: skip
     return tune(TuneOptions(repository=repository, runtime="embedded", state=state, **{**small, **options}))

@@ -50,4 +50,7 @@ def _read_value(signature: ModelSignature, name: str, text: str) -> Array:
         value = cast_array(np.array(json.loads(f"[{text}]")), spec.data_type)
         return np.broadcast_to(value.reshape(-1), (int(np.prod(spec.shape)),)).reshape(spec.shape).copy()
     except ValueError as error:
-        raise UsageError(f"`constant={name}={text}` is not a value of {spec}", hint=str(error)) from error
+        example = "16000" if spec.data_type.is_integer else "0.5"
+        raise UsageError(
+            f"`constant={name}={text}` is not a value of {spec}", hint=f"for example {name}={example}"
+        ) from error

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_deploy.model_config import parse_config
-from serve_deploy.pipelines.reference import own_shape, run_as_served, run_ensemble
+from serve_deploy.references.served import own_shape, run_as_served, run_ensemble
 
 Arrays = Mapping[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 
 import onnx
 import pytest
-from changed_models import ensemble, model
+from changed_models import config, ensemble, model
 from onnx_models import add_to_repository, doubling_model
 from written_models import write_files
 
@@ -22,13 +23,15 @@ from serve_deploy.live_models.models import read_models, watch_models
 from serve_deploy.live_models.options import ModelsOptions
 from serve_deploy.live_models.served import ServedModels, list_changes
 from serve_deploy.loadtest import MixOptions, PoissonRate, run_mixed_loadtest, split_load
+from serve_deploy.repository_changes.comparison import compare_repositories
+from serve_deploy.repository_changes.options import DiffOptions
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
 NAMES = (*tuple(f"onnx_{number:02}" for number in range(26)), "python_a", "python_b", "ensemble_a", "ensemble_b")
 
 
 @pytest.fixture(scope="module")
-def thirty(triton_server: Callable[..., TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """26 ONNX models of different sizes and types, batching or not, two Python models, two ensembles."""
     repository = tmp_path_factory.mktemp("thirty") / "models"
     for number, name in enumerate(NAMES[:26]):
@@ -42,6 +45,12 @@ def thirty(triton_server: Callable[..., TritonServer], tmp_path_factory: pytest.
     write_files(repository / "ensemble_a", {"config.pbtxt": ensemble("python_a"), "1/": ""})
     above = ensemble("ensemble_a", member_output="b").replace('key: "x"', 'key: "a"')
     write_files(repository / "ensemble_b", {"config.pbtxt": above, "1/": ""})
+    return repository
+
+
+@pytest.fixture(scope="module")
+def thirty(triton_server: Callable[..., TritonServer], repository: Path) -> TritonServer:
+    """A server that has loaded all of them."""
     return triton_server(repository, explicit=True, models=("*",))
 
 
@@ -113,6 +122,17 @@ def test_unknown_model_is_refused(thirty: TritonServer) -> None:
     """Before anything is asked for."""
     with pytest.raises(UsageError, match="knows no model 'nothing'"):
         ask(thirty, load=("nothing",))
+
+
+def test_diff_against_the_running_server(thirty: TritonServer, repository: Path, tmp_path: Path) -> None:
+    """What it serves breaks nobody; a model that is gone and one with other tensors do."""
+    same = compare_repositories(DiffOptions(old=thirty.http_url, new=repository))
+    assert (same.changed, same.breaking) == ((), ())
+    shutil.copytree(repository, tmp_path / "models")
+    shutil.rmtree(tmp_path / "models" / "onnx_04")
+    write_files(tmp_path / "models" / "python_b", {"config.pbtxt": config(outputs="y FP64 [3]")})
+    changes = compare_repositories(DiffOptions(old=thirty.grpc_url, new=tmp_path / "models"))
+    assert [(each.name, each.action) for each in changes.breaking] == [("onnx_04", "unload"), ("python_b", "unknown")]
 
 
 def test_command_shows_them(thirty: TritonServer, serve: Callable[..., subprocess.CompletedProcess[str]]) -> None:

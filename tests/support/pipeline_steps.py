@@ -51,6 +51,7 @@ STEPS = {
         make_step("blend", "a FP32 -1,1000; b FP32 -1,1000", "scores FP32 -1,1000"),
         make_step("masked", "scores FP32 -1,1000; mask? BOOL -1,1000", "scores FP32 -1,1000"),
         make_step("needs_mask", "scores FP32 -1,1000; mask BOOL -1,1000", "kept FP32 -1,1000"),
+        make_step("free", "x? FP32 -1,3", "y FP32 -1,3"),
         make_step("echo", "x FP32 -1,3", "x FP32 -1,3"),
         make_step("text", "ids INT64 -1,-1", "vector FP32 -1,384"),
         make_step("count", "rows FP32 -1,1000", "n INT64 -1", 0),

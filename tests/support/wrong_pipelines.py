@@ -27,6 +27,9 @@ WRONG = {
         steps: {one: {model: masked}, other: {model: masked}, needs_mask: {model: needs_mask, inputs: {mask: mask}}}""",
     "two_want_it": """
         steps: {classifier: {model: classifier}, blend: {model: blend}}""",
+    "a_step_without_an_input": """
+        steps: {classifier: {model: classifier}, free: {model: free}}
+        outputs: [classifier.logits, free.y]""",
     "a_circle_of_two": """
         steps:
           one: {model: echo, inputs: {x: other.x}}

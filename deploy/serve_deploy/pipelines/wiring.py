@@ -29,6 +29,7 @@ def wire_steps(text: PipelineText, steps: Sequence[Step]) -> tuple[Wiring, list[
     problems = work.problems or [
         *_find_clashes(wiring, text),
         *_find_circle(wiring, steps),
+        *_find_without_input(wiring, steps),
         *_find_unused(wiring, steps),
     ]
     return wiring, problems
@@ -210,6 +211,17 @@ def _find_circle(wiring: Wiring, steps: Sequence[Step]) -> Iterator[Problem]:
     ends = ", ".join(f"'{wire.source}' goes to '{wire.target}'" for wire in reversed(circle))
     fix = "take one of these inputs from the request, or from a step outside the circle"
     yield Problem(input_field(circle[0].target.step, circle[0].target.tensor), f"a circle: {ends}", fix)
+
+
+def _find_without_input(wiring: Wiring, steps: Sequence[Step]) -> Iterator[Problem]:
+    """Triton refuses a step without an input_map."""
+    fed = {wire.target.step for wire in wiring.wires}
+    for step in steps:
+        if step.name not in fed:
+            names = [tensor.name for tensor in step.signature.inputs]
+            fix = f"name one of its optional inputs: inputs: {{{names[0]}: {names[0]}}}" if names else "remove the step"
+            message = f"nothing goes to '{step.name}' ({step.made_from}), and Triton runs a step when it has an input"
+            yield Problem(f"steps.{step.name}.inputs", message, fix)
 
 
 def _find_unused(wiring: Wiring, steps: Sequence[Step]) -> Iterator[Problem]:

@@ -7,8 +7,9 @@ from typing import Literal
 
 # nothing: it keeps serving as it is. in_place: instances are added or ended, no version is loaded again.
 # versions: versions are loaded or unloaded beside those that stay. reload: a version that is served is loaded again.
+# unknown: the files that a running server has loaded cannot be seen.
 # refuse: Triton cannot load the change, and keeps serving what it has. take_down: it stops serving an ensemble.
-Action = Literal["nothing", "in_place", "versions", "reload", "load", "unload", "refuse", "take_down"]
+Action = Literal["nothing", "in_place", "versions", "reload", "load", "unload", "refuse", "take_down", "unknown"]
 VersionAction = Literal["kept", "loaded", "reloaded", "unloaded"]
 
 

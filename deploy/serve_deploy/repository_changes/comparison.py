@@ -15,6 +15,7 @@ from serve_deploy.repository_changes.client_effects import ClientView, list_effe
 from serve_deploy.repository_changes.client_view import view_model
 from serve_deploy.repository_changes.file_changes import FileChanges, compare_files
 from serve_deploy.repository_changes.options import DiffOptions, FailOn
+from serve_deploy.repository_changes.running_server import plan_served, read_served
 from serve_deploy.repository_changes.triton_plans import plan_models
 
 _GONE = ClientEffect(True, "", "it is not served any more: requests get 404")
@@ -23,9 +24,9 @@ _RELOADING = ("reload", "refuse", "take_down")
 
 @dataclass(frozen=True)
 class RepositoryChanges:
-    """Every model of either repository; in explicit mode Triton acts once it is asked to `load` or `unload` these."""
+    """Every model of either side; in explicit mode Triton acts once it is asked to `load` or `unload` these."""
 
-    old: Path
+    old: str
     new: Path
     models: tuple[ModelChange, ...]
     load: tuple[str, ...]
@@ -39,27 +40,32 @@ class RepositoryChanges:
     @property
     def changed(self) -> tuple[ModelChange, ...]:
         """The models with which Triton does anything, or whose clients notice anything."""
-        return tuple(model for model in self.models if model.action != "nothing" or model.effects)
+        return tuple(model for model in self.models if model.action not in ("nothing", "unknown") or model.effects)
 
 
 def compare_repositories(options: DiffOptions) -> RepositoryChanges:
     """Read both repositories, and say what a Triton that serves the old one does with the new one.
 
-    UsageError where one of them is no repository, or only one is a single model's folder.
+    Of a running server only what its API tells is compared: what is new, gone or refused, and what clients notice.
+    UsageError where one of them is no repository, or only one is a single model's folder; EndpointError where the
+    server does not answer.
     """
-    old, new = _read(options.old, options), _read(options.new, options)
-    if _is_model(options.old) and _is_model(options.new):
+    if "://" in options.old:
+        return _compare_with_server(options)
+    old, new = _read(Path(options.old), options), _read(options.new, options)
+    models = [path for path in (Path(options.old), options.new) if _is_model(path)]
+    if len(models) == 2:
         name = options.new.resolve().name
         old, new = ({name: _without_name(*each.values())} for each in (old, new))
-    elif _is_model(options.old) or _is_model(options.new):
-        model, other = sorted((options.old, options.new), key=_is_model, reverse=True)
+    elif models:
         raise UsageError(
-            f"{model} is a model's folder, but {other} is a repository", hint="name two repositories, or two models"
+            f"{models[0]} is a model's folder, but the other one is a repository",
+            hint="name two repositories, or two models",
         )
     files = {name: _compare(old[name], new[name], options) for name in old.keys() & new.keys()}
     plans = plan_models(old, new, files)
     changes = tuple(_describe(name, plan, old, new, files) for name, plan in plans.items())
-    asked = [name for name, plan in plans.items() if name not in files or files[name].are_any]
+    asked = [n for n, plan in plans.items() if n not in files or files[n].are_any or plan.action == "load"]
     return RepositoryChanges(
         options.old,
         options.new,
@@ -67,6 +73,16 @@ def compare_repositories(options: DiffOptions) -> RepositoryChanges:
         load=tuple(name for name in asked if name in new and plans[name].action not in ("nothing", "refuse")),
         unload=tuple(name for name in asked if plans[name].action == "unload"),
     )
+
+
+def _compare_with_server(options: DiffOptions) -> RepositoryChanges:
+    if _is_model(options.new):
+        raise UsageError(f"{options.new} is a model's folder", hint="compare a running Triton with a repository")
+    old, new = read_served(options.old), _read(options.new, options)
+    plans = plan_served(old, new)
+    changes = tuple(_describe(name, plan, old, new, {}) for name, plan in plans.items())
+    load, unload = (tuple(name for name, plan in plans.items() if plan.action == each) for each in ("load", "unload"))
+    return RepositoryChanges(options.old, options.new, changes, load, unload)
 
 
 def require_acceptable(changes: RepositoryChanges, fail_on: FailOn) -> None:
@@ -77,7 +93,7 @@ def require_acceptable(changes: RepositoryChanges, fail_on: FailOn) -> None:
     acted = [
         model.name
         for model in changes.models
-        if model.action in _RELOADING or (model.action != "nothing" and fail_on == "change")
+        if model.action in _RELOADING or (model.action not in ("nothing", "unknown") and fail_on == "change")
     ]
     if fail_on in ("reload", "change") and acted:
         raise ThresholdError(
@@ -138,9 +154,11 @@ def _describe(
     notes: tuple[str, ...] = ()
     if plan.action in ("unload", "take_down"):
         effects = (_GONE,)
-    elif name in files and plan.action not in ("refuse", "load"):
+    elif name in old and plan.action not in ("refuse", "load"):
         before, after = _view(name, old), _view(name, new)
-        effects = (*list_effects(before, after), *_list_new_answers(plan, files[name]))
+        if plan.action == "unknown":
+            after = replace(after, labels={})  # those that the server has are not known either
+        effects = (*list_effects(before, after), *_list_new_answers(plan, files.get(name, FileChanges())))
         if before.inputs is None or after.inputs is None:
             notes = ("its tensors are not in the configuration, so they were not compared",)
     return ModelChange(name, plan.action, plan.reasons, plan.versions, effects, notes)
@@ -154,4 +172,4 @@ def _view(name: str, folders: Mapping[str, ModelFolder]) -> ClientView:
 def _list_new_answers(plan: TritonPlan, files: FileChanges) -> Iterator[ClientEffect]:
     for each in plan.versions:
         if each.action == "reloaded" and files.versions.get(each.version):
-            yield ClientEffect(False, f"version {each.version}", "its files changed: its answers may differ")
+            yield ClientEffect(False, f"version {each.version}", "has other files, so its answers may differ")

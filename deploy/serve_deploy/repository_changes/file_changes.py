@@ -9,6 +9,7 @@ Source: core, model_repository_manager.cc: ModelTimestamp; filesystem/implementa
 from __future__ import annotations
 
 import filecmp
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,8 +68,14 @@ def compare_files(old: Path, new: Path, config_file: str) -> FileChanges:
 
 
 def _list_files(folder: Path) -> dict[str, Path]:
-    paths = (path for path in folder.rglob("*") if path.is_file() and _BYTECODE not in path.parts)
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    """Every file by its path in the folder, also where a version is a link to another folder, which Triton follows."""
+    found = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name != _BYTECODE]
+        for path in (Path(place, name) for name in names if name != _BYTECODE):
+            if path.is_file():
+                found[path.relative_to(folder).as_posix()] = path
+    return found
 
 
 def _versions(folder: Path) -> set[str]:

@@ -16,7 +16,10 @@ _DIFF = "Comparison"
 class DiffOptions:
     """Two model repositories, or two folders of one model, before and after a change."""
 
-    old: Annotated[Path, Option("What is served now: a model repository, or one model's folder.", metavar="OLD")]
+    old: Annotated[
+        str,
+        Option("What is served now: a model repository, one model's folder, or a running Triton's URL.", metavar="OLD"),
+    ]
     new: Annotated[Path, Option("What is to be served: the same, changed.", metavar="NEW")]
     fail_on: Annotated[
         FailOn,

@@ -102,6 +102,20 @@ def test_an_exported_program_without_its_graph_is_refused(tmp_path: Path) -> Non
         read_artefact(path, {})
 
 
+def test_a_member_that_unpacks_without_end_is_not_unpacked(tmp_path: Path) -> None:
+    """A few kilobytes of zeros, packed, can be gigabytes."""
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/constants.pkl", b"\x80\x02).")
+        archive.writestr("model/code/__torch__.py", b"")
+        with archive.open("model/data.pkl", "w") as member:
+            for _ in range(65):
+                member.write(bytes(1 << 20))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InvalidModelError, match="but a corrupt one or cut short"):
+        read_artefact(path, {})
+
+
 def test_a_length_beyond_the_file_takes_no_memory() -> None:
     """A checkpoint that claims 2^60 trees ends where its bytes end."""
     content = bytearray((MODELS / "treelite_binary.tl").read_bytes())

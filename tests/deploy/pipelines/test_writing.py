@@ -393,3 +393,24 @@ def test_a_file_of_another_framework_is_a_step(bench: Bench) -> None:
     written = bench.write(text)
     assert written.not_verified == "mixed_engine runs in Triton alone (tensorrt)"
     assert written.wires[-1] == ("double.y", "engine.y")
+
+
+def test_what_two_decoupled_models_return_is_not_joined(bench: Bench) -> None:
+    """Each may answer any number of times."""
+    for name in ("one", "other"):
+        folder = bench.repository / name
+        (folder / "1").mkdir(parents=True)
+        (folder / "1" / "model.py").touch()
+        (folder / "config.pbtxt").write_text(
+            'backend: "python" model_transaction_policy { decoupled: true } '
+            'input { name: "x" data_type: TYPE_FP32 dims: [-1, 3] } '
+            'output { name: "y" data_type: TYPE_FP32 dims: [-1, 3] }'
+        )
+    error = bench.refuse(
+        """
+        name: joined
+        steps: {one: {model: one}, other: {model: other, inputs: {x: x}}}
+        outputs: {a: one.y, b: other.y}
+        """
+    )
+    assert "its outputs come from the decoupled 'one' and the decoupled 'other'" in error.message

@@ -19,7 +19,7 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> RepositoryChanges:
     for kind in KINDS:
         write_files(root / "old" / kind.name, kind.before)
         write_files(root / "new" / kind.name, kind.after)
-    return compare_repositories(DiffOptions(old=root / "old", new=root / "new"))
+    return compare_repositories(DiffOptions(old=str(root / "old"), new=root / "new"))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

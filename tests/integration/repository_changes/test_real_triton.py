@@ -125,7 +125,7 @@ def scene(
     if request.param == "poll":
         mode = {"extra_arguments": ("--model-control-mode=poll", "--repository-poll-secs=1")}
     server = triton_server(served, **mode)
-    changes = compare_repositories(DiffOptions(old=served, new=new))
+    changes = compare_repositories(DiffOptions(old=str(served), new=new))
     scene = Scene(
         server, changes, root / "events", read_processes(root / "events"), read_served(server), count_loads(server)
     )

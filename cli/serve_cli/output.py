@@ -56,8 +56,10 @@ def count(number: int, noun: str) -> str:
 
 
 def write_bytes(size: int) -> str:
-    """A size in MB, or in GB from 1 GB on."""
-    return f"{size / 2**30:,.2f} GB" if size >= 2**30 else f"{size / 2**20:,.0f} MB"
+    """A size in GB from 1 GB on, in MB from 1 MB on, else in KB."""
+    if size >= 2**30:
+        return f"{size / 2**30:,.2f} GB"
+    return f"{size / 2**20:,.0f} MB" if size >= 2**20 else f"{size / 2**10:,.0f} KB"
 
 
 def stdout() -> Console:

@@ -51,6 +51,7 @@ BASELINE = Candidate.of({BATCH: 4, DELAY: 0, PREFERRED: None, INSTANCES: 1})
 CONFIG = 'name: "m" backend: "python" max_batch_size: 4 dynamic_batching { } instance_group { count: 1 }'
 NOISE, INSTANCE_BYTES = 0.03, 50_000_000
 _PATHS = tuple(path for path, _ in BASELINE.values)
+_SPREAD = Times.of(np.random.default_rng(0).lognormal(0, 0.05, 1000))
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class Truth:
         for busy in (1, 2, 4, 8):
             slower = 1 + (self.contention - 1) * (busy - 1)
             for size in (1, self.largest):
-                spread = Times.of(np.random.default_rng(0).lognormal(0, 0.05, 1000))
-                times[size, busy] = spread.times((self.base + self.row * size) * slower * noise)
+                times[size, busy] = _SPREAD.times((self.base + self.row * size) * slower * noise)
         if self.contention == 1.0:
             times = {(size, busy): each for (size, busy), each in times.items() if busy == 1}
         preferred = candidate[PREFERRED]

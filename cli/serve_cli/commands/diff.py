@@ -10,7 +10,7 @@ from serve_cli.taking import takes_options
 from serve_deploy.repository_changes.options import DiffOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.repository_changes.change import ModelChange, VersionChange
+    from serve_deploy.repository_changes.change import ClientEffect, ModelChange, VersionChange
     from serve_deploy.repository_changes.comparison import RepositoryChanges
 
 _ACTIONS = {
@@ -48,8 +48,7 @@ def print_changes(changes: RepositoryChanges) -> None:
         for reason in model.reasons:
             console.print(f"{model.name}: {reason}", markup=False)
         for effect in model.effects:
-            field = f"{effect.field} " if effect.field else ""
-            console.print(f"{model.name}: {'BREAKS: ' if effect.breaking else ''}{field}{effect.message}", markup=False)
+            console.print(f"{model.name}: {'BREAKS: ' if effect.breaking else ''}{_say(effect)}", markup=False)
     for model in changes.models:
         for note in model.notes:
             console.print(f"{model.name}: note: {note}", markup=False)
@@ -60,6 +59,12 @@ def print_changes(changes: RepositoryChanges) -> None:
         asked = [f"load {', '.join(changes.load)}"] * bool(changes.load)
         asked += [f"unload {', '.join(changes.unload)}"] * bool(changes.unload)
         console.print(f"in explicit mode, once it is asked to {' and to '.join(asked)}", markup=False)
+
+
+def _say(effect: ClientEffect) -> str:
+    """A tensor is the subject of what is said of it; any other field stands before a sentence."""
+    is_subject = effect.field.startswith(("input ", "output ", "version "))
+    return f"{effect.field}{' ' if is_subject else ': '}{effect.message}" if effect.field else effect.message
 
 
 def _row(model: ModelChange) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.live_models.memory import read_local_memory
 from serve_deploy.live_models.options import ModelsOptions
-from serve_deploy.live_models.served import ServedModels, describe_versions, with_rates
+from serve_deploy.live_models.served import Document, ServedModels, describe_versions, with_rates
 from serve_deploy.progress import Progress, silent
 
 _METRICS_SECONDS = 2.0
@@ -58,8 +58,8 @@ def look(options: ModelsOptions) -> ServedModels:
     with ControlPlane(options.endpoint, timeout_seconds=_LOOK_SECONDS) as control:
         version = str(control.server_metadata().get("version", ""))
         states = control.model_states()
-        statistics = control.statistics() if any(state.state == "READY" for state in states) else []
-    gauges, notes = _read_metrics(options.metrics_url)
+        statistics, unknown = _read_statistics(control)
+    gauges, unread = _read_metrics(options.metrics_url)
     ready = {(state.name, state.version) for state in states if state.state == "READY"}
     memory = read_local_memory(options.endpoint, ready)
     loads = {(labels["model"], labels["version"]): value for labels, value in gauges.get(_LOAD_SECONDS, ())}
@@ -70,8 +70,15 @@ def look(options: ModelsOptions) -> ServedModels:
         describe_versions(states, statistics, memory.versions, loads),
         server_memory_bytes=memory.server_bytes,
         gpu_memory_bytes=int(sum(gpus)) if gpus else None,
-        notes=notes,
+        notes=(*unknown, *unread),
     )
+
+
+def _read_statistics(control: ControlPlane) -> tuple[list[Document], tuple[str, ...]]:
+    try:
+        return control.statistics(), ()
+    except RefusedError as error:  # the server may keep this part of its API to itself
+        return [], (f"no statistics from the server: {error.reason}",)
 
 
 Gauges = Mapping[str, list[tuple[dict[str, str], float]]]

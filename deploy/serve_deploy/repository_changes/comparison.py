@@ -172,4 +172,4 @@ def _view(name: str, folders: Mapping[str, ModelFolder]) -> ClientView:
 def _list_new_answers(plan: TritonPlan, files: FileChanges) -> Iterator[ClientEffect]:
     for each in plan.versions:
         if each.action == "reloaded" and files.versions.get(each.version):
-            yield ClientEffect(False, f"version {each.version}", "its files changed: its answers may differ")
+            yield ClientEffect(False, f"version {each.version}", "has other files, so its answers may differ")

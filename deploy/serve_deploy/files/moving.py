@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import signal
 import threading
@@ -17,7 +18,9 @@ from serve_deploy.errors import DestinationError
 # Whether the rename was done: False where the system or the file system does not know these flags.
 Rename = Callable[[Path, Path, int], bool]
 # Below the staged folder's parent: where an old folder waits while the new one takes its place.
-REPLACED = "replaced"
+_REPLACED = "replaced"
+# In the staging folder, from before the first rename until after the last.
+JOURNAL = "moves.json"
 _NO_REPLACE, _EXCHANGE = 1, 2
 _AT_FDCWD = -100
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -58,42 +61,106 @@ def rename_with_flags(source: Path, target: Path, flags: int) -> bool:
 def move_into_place(staged: Path, destination: Path, *, replace: bool, rename: Rename = rename_with_flags) -> None:
     """Rename a staged folder to its destination, or swap the two; DestinationError if one appeared meanwhile.
 
-    With `replace` the old folder ends up at `staged`, whose staging folder removes it.
+    With `replace` the old folder ends up in the staging folder, which removes it.
     """
-    with interrupts_deferred():
-        if not replace:
-            _rename_new(staged, destination, rename)
-        elif not rename(staged, destination, _EXCHANGE):
-            _swap_in_two_steps(staged, destination)
+    move_all([(staged, destination, replace)], rename=rename)
 
 
 def move_all(moves: Sequence[tuple[Path, Path, bool]], *, rename: Rename = rename_with_flags) -> None:
-    """Move staged folders to their destinations, each with whether it replaces one; an error takes back all of them."""
+    """Move folders of one staging folder to their destinations, each with whether it replaces one; all or none.
+
+    An error takes all of them back. After a kill, `undo_moves` does: the journal goes when the last is in its place.
+    """
+    if not moves:
+        return
+    folder = moves[0][0].parent
     with interrupts_deferred():
-        done: list[tuple[Path, Path, bool]] = []
+        _write_journal(folder, moves)
         try:
             for staged, destination, replace in moves:
-                move_into_place(staged, destination, replace=replace, rename=rename)
-                done.append((staged, destination, replace))
+                if not replace:
+                    _rename_new(staged, destination, rename)
+                elif not rename(staged, destination, _EXCHANGE):
+                    _swap_in_two_steps(staged, destination)
         except BaseException:
-            for staged, destination, replace in reversed(done):
-                _take_back(staged, destination, replace=replace)
+            undo_moves(folder, rename=rename)
             raise
+        _remove_journal(folder)
 
 
-def _take_back(staged: Path, destination: Path, *, replace: bool) -> None:
-    """The old folder back in its place: it waits at `staged` where the two were exchanged, else aside."""
+def undo_moves(folder: Path, *, rename: Rename = rename_with_flags) -> None:
+    """Take back the moves in a staging folder's journal, as far as they were made; it may be killed and run again.
+
+    DestinationError where something else stands in a destination: then nothing more is moved, and nothing removed.
+    """
+    journal = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+    for name, destination, inode in reversed(journal["moves"]):
+        _take_back(folder / name, folder / journal["place"] / destination, inode, rename)
+    _remove_journal(folder)
+
+
+def _write_journal(folder: Path, moves: Sequence[tuple[Path, Path, bool]]) -> None:
+    place = os.path.relpath(moves[0][1].parent.resolve(), folder.resolve())
+    entries = [(staged.name, destination.name, staged.stat().st_ino) for staged, destination, _replace in moves]
+    for staged, _destination, _replace in moves:
+        _sync_tree(staged)
+    draft = folder / f"{JOURNAL}.draft"
+    with draft.open("w", encoding="utf-8") as stream:
+        json.dump({"place": place, "moves": entries}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.rename(folder / JOURNAL)
+    _sync(folder)
+
+
+def _remove_journal(folder: Path) -> None:
+    (folder / JOURNAL).unlink()
+    _sync(folder)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Files reach the disk before they take the place of others, for a power cut."""
+    for path, _folders, files in os.walk(folder):
+        for each in (*(Path(path, name) for name in files), Path(path)):
+            if not each.is_symlink():
+                _sync(each)
+
+
+def _sync(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _take_back(staged: Path, destination: Path, inode: int, rename: Rename) -> None:
+    """The old folder back in its place, the new one back at `staged`; which is which only the inode tells."""
+
+    def is_new(path: Path) -> bool:
+        return path.exists() and path.stat().st_ino == inode
+
     aside = _aside(staged, destination)
-    if staged.exists():
+    exchanged = staged.exists() and not is_new(staged)
+    if (exchanged or aside.exists()) and destination.exists() and not is_new(destination):
+        raise DestinationError(
+            f"{destination} was changed after a run that replaced it was killed",
+            hint=f"its old folder is in {staged.parent.resolve()}: keep what you need, and remove that folder",
+        )
+    if exchanged:
+        if destination.exists() and rename(staged, destination, _EXCHANGE):
+            return
         aside.parent.mkdir(exist_ok=True)
         staged.rename(aside)
-    destination.rename(staged)
-    if replace:
+    if is_new(destination):
+        destination.rename(staged)
+    if aside.exists():
         aside.rename(destination)
 
 
 def _aside(staged: Path, destination: Path) -> Path:
-    return staged.parent / REPLACED / destination.name
+    return staged.parent / _REPLACED / destination.name
 
 
 def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:
@@ -107,13 +174,8 @@ def _rename_new(staged: Path, destination: Path, rename: Rename) -> None:
 
 
 def _swap_in_two_steps(staged: Path, destination: Path) -> None:
-    # For file systems that cannot exchange two names at once. A kill between the two renames leaves the old folder
-    # in staging, from where the next run puts it back.
+    # For file systems that cannot exchange two names at once.
     aside = _aside(staged, destination)
     aside.parent.mkdir(exist_ok=True)
     destination.rename(aside)
-    try:
-        staged.rename(destination)
-    except BaseException:
-        aside.rename(destination)
-        raise
+    staged.rename(destination)

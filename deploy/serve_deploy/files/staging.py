@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import os
@@ -11,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from glob import escape
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError
-from serve_deploy.files.moving import REPLACED, interrupts_deferred
+from serve_deploy.files.moving import JOURNAL, interrupts_deferred, undo_moves
 
 STAGING_PREFIX = ".serve-"
 _YOUNG_SECONDS = 60.0
@@ -43,36 +46,86 @@ def staging_folder(parent: Path, *, beside: bool = False, clock: Callable[[], fl
     model. A parent that was made for it goes again, too, if it stays empty.
     """
     made: list[Path] = []
-    staging: tempfile.TemporaryDirectory[str] | None = None
+    staged: list[Path] = []
+    remove = partial(_remove_staging, staged)
     lock: int | None = None
+    # An interrupt may come just before the last step.
+    atexit.register(remove)
     try:
         with interrupts_deferred(), destination_errors(parent):
             _make_folders(parent, made)
             with folder_lock(parent):
                 for place in (parent.resolve().parent, parent):
                     _remove_abandoned(place, parent.resolve().name, clock())
-                staging = _make_staging(parent, beside=beside)
-                lock = try_lock(Path(staging.name))
-        yield Path(staging.name)
+                staged.append(_make_staging(parent, beside=beside))
+                lock = try_lock(staged[0])
+        yield staged[0]
     finally:
         with interrupts_deferred():
             if lock is not None:
                 os.close(lock)
-            if staging is not None:
-                staging.cleanup()
+            remove()
+            atexit.unregister(remove)
             for folder in reversed(made):
                 with suppress(OSError):
                     folder.rmdir()
 
 
+def _remove_staging(staged: list[Path]) -> None:
+    """All but one with a journal: it holds what could not be put back."""
+    for folder in staged:
+        if not (folder / JOURNAL).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep other runs of serve out of a folder for the moment; without locks on the file system, do without."""
+    """Keep other runs of serve out of a folder for the moment, and undo what a killed one left half moved into it.
+
+    Without locks on the file system, do without.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
+        with destination_errors(folder):
+            for staging in _find_half_moved(folder):
+                _undo_abandoned(staging)
         yield
+    finally:
+        os.close(handle)
+
+
+def recover(folder: Path) -> None:
+    """Undo what a killed run left half moved into a folder that is about to be read; cheap where there is nothing."""
+    if _find_half_moved(folder):
+        with folder_lock(folder):
+            pass
+
+
+def _find_half_moved(folder: Path) -> list[Path]:
+    """The staging folders for a folder in which a journal tells what was moved, of its own users."""
+    if not folder.is_dir():
+        return []
+    whole = folder.resolve()
+    journals = [path for place in (whole.parent, whole) for path in place.glob(f"{escape(_prefix(whole))}*/{JOURNAL}")]
+    users = {os.getuid(), whole.stat().st_uid}
+    return [
+        path.parent
+        for path in journals
+        if (found := _STAGING.fullmatch(path.parent.name))
+        and found["parent"] == whole.name
+        and path.stat().st_uid in users
+    ]
+
+
+def _undo_abandoned(staging: Path) -> None:
+    handle = try_lock(staging)
+    if handle is None:
+        return
+    try:
+        if (staging / JOURNAL).exists():
+            undo_moves(staging)
     finally:
         os.close(handle)
 
@@ -99,14 +152,14 @@ def _prefix(parent: Path) -> str:
     return f"{STAGING_PREFIX}{parent.resolve().name}-"
 
 
-def _make_staging(parent: Path, *, beside: bool) -> tempfile.TemporaryDirectory[str]:
+def _make_staging(parent: Path, *, beside: bool) -> Path:
     if beside:
         with suppress(OSError):
-            staging = tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=parent.resolve().parent)
-            if _can_rename(Path(staging.name), parent):
+            staging = Path(tempfile.mkdtemp(prefix=_prefix(parent), dir=parent.resolve().parent))
+            if _can_rename(staging, parent):
                 return staging
-            staging.cleanup()
-    return tempfile.TemporaryDirectory(prefix=_prefix(parent), dir=parent)
+            shutil.rmtree(staging)
+    return Path(tempfile.mkdtemp(prefix=_prefix(parent), dir=parent))
 
 
 def _can_rename(staging: Path, parent: Path) -> bool:
@@ -134,10 +187,7 @@ def _remove_abandoned(place: Path, ours: str, now: float) -> None:
         handle = try_lock(folder) if folder.is_dir() else None
         if handle is None:
             continue
-        # It stood in the folder that it was for, or beside it.
-        parent = place if place.resolve().name == found["parent"] else place / found["parent"]
-        for old in folder.glob(f"{REPLACED}/*"):
-            if parent.is_dir() and not (parent / old.name).exists():
-                old.rename(parent / old.name)
-        shutil.rmtree(folder, ignore_errors=True)
+        # What another folder's run left half moved is undone when that folder is locked.
+        if not (folder / JOURNAL).exists():
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)

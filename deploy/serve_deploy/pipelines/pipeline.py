@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve_deploy.files.staging import destination_errors, staging_folder
+from serve_deploy.files.staging import destination_errors, recover, staging_folder
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest
 from serve_deploy.packaging.options import PackageOptions
@@ -40,6 +40,7 @@ _MOST_ROWS = 64
 def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> WrittenPipeline:
     """Write the ensemble and its new members; on any error, and on Ctrl-C, the repository is as it was before."""
     remove_abandoned(Path(tempfile.gettempdir()))
+    recover(options.repository)
     progress(f"reading {options.file}")
     text = read_pipeline(options.file)
     release = find_release(options.release or DEFAULT_RELEASE).name

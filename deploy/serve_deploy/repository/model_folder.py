@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.files.staging import STAGING_PREFIX
+from serve_deploy.files.staging import STAGING_PREFIX, recover
 from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_manifest
 from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, is_ensemble, named_config_path, parse_config
 from serve_deploy.model_config.digest import config_sha256, instance_count
@@ -298,11 +298,15 @@ def find_onnx_file(path: Path) -> Path | None:
 
 
 def list_folders(repository: Path) -> list[Path]:
-    """Every folder that Triton would try to load, by name; UsageError where the repository is not a folder."""
+    """Every folder that Triton would try to load, by name; what a killed run left half moved is undone first.
+
+    UsageError where the repository is not a folder.
+    """
     if not repository.is_dir():
         raise UsageError(
             f"{repository} is not a folder", hint="name a model repository, such as one that serve package wrote"
         )
+    recover(repository)
     return sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith(STAGING_PREFIX))
 
 

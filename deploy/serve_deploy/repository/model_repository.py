@@ -219,7 +219,8 @@ class Move:
 def commit_models(moves: Sequence[Move]) -> None:
     """Give several staged models their places in one repository: all of them, or on any error none.
 
-    A kill leaves the first ones in place: the last should be the one that needs the others.
+    A kill on the way may leave the first ones in place until the next command undoes it: the last should be the one
+    that needs the others.
     """
     parent = moves[0].destination.parent
     with folder_lock(parent):

@@ -15,6 +15,7 @@ from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
+from serve_deploy.files.staging import recover
 from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.model_config import CONFIGS_FOLDER, named_config_path
 from serve_deploy.progress import Progress, silent
@@ -298,6 +299,7 @@ def _check_models(options: ServerOptions) -> None:
     repository = options.repository
     if not repository.is_dir():
         raise UsageError(f"{repository} is not a folder", hint="name the folder that holds the models")
+    recover(repository)
     for name in options.models:
         if name != "*" and not (repository / name).is_dir():
             there = ", ".join(sorted(path.name for path in repository.glob("[!.]*") if path.is_dir())) or "no models"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
@@ -13,12 +12,12 @@ from typing import Any
 from serve_deploy.errors import ServeError
 from serve_deploy.files.copying import link_tree
 from serve_deploy.files.moving import move_all
-from serve_deploy.files.staging import destination_errors, folder_lock
+from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.manifest import MANIFEST_NAME, PROFILE_SETTINGS, FileDigest, Manifest, Tuned
 from serve_deploy.model_config import format_config, parse_config
 from serve_deploy.reports.figures import format_change
 from serve_deploy.repository.model_folder import ModelFolder
-from serve_deploy.repository.model_repository import digest_files, read_existing, staged_model
+from serve_deploy.repository.model_repository import digest_files, read_existing
 from serve_deploy.tuning.candidates import (
     ACCELERATOR,
     BATCH,
@@ -61,12 +60,10 @@ def _write(evidence: _Evidence, subject: Subject, winner: Candidate) -> tuple[st
     configs, folders = subject.configs(winner), subject.folders
     changed = [folders[name] for name, config in configs.items() if config != folders[name].config]
     repository = subject.parts[0].folder.path.parent
-    with ExitStack() as stack:
-        staged = [stack.enter_context(staged_model(repository, folder.name)) for folder in changed]
-        stack.enter_context(folder_lock(repository))
-        for folder, place in zip(changed, staged, strict=True):
-            _stage(folder, configs[folder.name], place, evidence.of_model(folder.name))
-        move_all([(place, folder.path, True) for folder, place in zip(changed, staged, strict=True)])
+    with staging_folder(repository, beside=True) as staging, folder_lock(repository):
+        for folder in changed:
+            _stage(folder, configs[folder.name], staging / folder.name, evidence.of_model(folder.name))
+        move_all([(staging / folder.name, folder.path, True) for folder in changed])
     return tuple(
         f"{folder.name} has no {MANIFEST_NAME}: the evidence stands in {folder.config_path} only"
         for folder in changed
@@ -79,6 +76,7 @@ def _stage(folder: ModelFolder, config: Any, staged: Path, evidence: _Evidence) 
     if now is None or now.under(folder.named_as).config_text != folder.config_text or now.versions != folder.versions:
         raise ServeError(f"{folder.path} changed during this run")
     with destination_errors(folder.path):
+        staged.mkdir()
         for entry in sorted(folder.path.iterdir()):
             if entry.name != MANIFEST_NAME:
                 link_tree(entry, staged / entry.name)

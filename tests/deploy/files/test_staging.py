@@ -77,8 +77,11 @@ def test_an_old_folder_is_swapped_for_the_new_one(tmp_path: Path, rename: moving
 def test_what_a_killed_run_left_is_cleared_up_by_the_next(tmp_path: Path, place: str) -> None:
     """Its staging folder is no longer locked; an old folder that it had moved aside goes back."""
     fill(tmp_path / "models" / "other", "kept")
-    fill(tmp_path / place / ".serve-models-deadbeef" / "replaced" / "m", "old")
-    fill(tmp_path / place / ".serve-models-deadbeef" / "new", "half")
+    left = tmp_path / place / ".serve-models-deadbeef"
+    fill(left / "replaced" / "m", "old")
+    number = fill(left / "m", "half").stat().st_ino
+    way = "../models" if place == "." else ".."
+    (left / moving.JOURNAL).write_text(f'{{"place": "{way}", "moves": [["m", "m", {number}]]}}')
     with staging.staging_folder(tmp_path / "models"):
         pass
     assert sorted(read_tree(tmp_path)) == [
@@ -257,25 +260,18 @@ def test_ctrl_c_on_any_line_leaves_the_old_or_the_new(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_for_another_repository_is_cleared_up(tmp_path: Path) -> None:
-    """Once it is old enough that its run must have locked it, were it alive."""
+    """Once it is old enough that its run must have locked it, were it alive; but not what it had half moved."""
     left = tmp_path / ".serve-others-deadbeef"
-    fill(left / "replaced" / "m", "old")
+    fill(left / "m", "half")
+    fill(tmp_path / ".serve-others-halfmove" / "replaced" / "m", "old")
+    (tmp_path / ".serve-others-halfmove" / moving.JOURNAL).touch()
     (tmp_path / "others").mkdir()
     made = left.stat().st_ctime
     with staging.staging_folder(tmp_path / "models", clock=lambda: made + 59.9):
         assert left.is_dir()
     with staging.staging_folder(tmp_path / "models", clock=lambda: made + 60):
         assert not left.exists()
-    assert (tmp_path / "others" / "m" / "config").read_text() == "old"
-
-
-def test_an_old_folder_does_not_go_back_over_a_new_one(tmp_path: Path) -> None:
-    """The run was killed after its new folder was in place."""
-    fill(tmp_path / "models" / "m", "new")
-    fill(tmp_path / ".serve-models-deadbeef" / "replaced" / "m", "old")
-    with staging.staging_folder(tmp_path / "models"):
-        pass
-    assert read_tree(tmp_path) == {"models": None, "models/m": None, "models/m/config": b"new"}
+    assert (tmp_path / ".serve-others-halfmove" / "replaced" / "m" / "config").read_text() == "old"
 
 
 @pytest.mark.parametrize("other", ["strange", "young", "probe", "locked"])

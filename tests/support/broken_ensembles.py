@@ -129,6 +129,39 @@ ENSEMBLES = (
 )
 
 
+_OUTPUTS = {name: OUT.replace('"out"', f'"{name}"') for name in "abcwy"}
+_MINUS = step("minus", {"a": "y", "b": "w"}, {"c": "c"})
+_JOIN = flow(
+    step("well", {"x": "in"}, {"y": "y"}),
+    step("minus", {"a": "y", "b": "in"}, {"c": "c"}),
+    head=f"max_batch_size: 4 {IN} {_OUTPUTS['y']} {_OUTPUTS['c']}",
+)
+_PAIR = step("pair", {"x": "in"}, {"y": "y", "w": "w"})
+_TWO_OF_THREE = flow(_PAIR, _MINUS, head=f"max_batch_size: 4 {IN} {_OUTPUTS['c']} {_OUTPUTS['y']}")
+_THREE = flow(_PAIR, _MINUS, head=f"max_batch_size: 4 {IN} {_OUTPUTS['c']} {_OUTPUTS['y']} {_OUTPUTS['w']}")
+_BRANCHES = flow(
+    step("well", {"x": "in"}, {"y": "t"}),
+    step("well", {"x": "t"}, {"y": "a"}),
+    step("well", {"x": "t"}, {"y": "b"}),
+    head=f"max_batch_size: 4 {IN} {_OUTPUTS['a']} {_OUTPUTS['b']}",
+)
+# What is asked of an ensemble, and the outputs for which Triton then says "unexpected deadlock".
+PARTIAL = (
+    (_JOIN, "y", "y"),
+    (_JOIN, "c", "c"),
+    (_JOIN, "c y", ""),
+    (_TWO_OF_THREE, "y", "y"),
+    (_TWO_OF_THREE, "c", ""),
+    (_THREE, "y", "y"),
+    (_THREE, "c", "c"),
+    (_THREE, "c y", ""),
+    (_THREE, "c w", ""),
+    (_BRANCHES, "a", ""),
+    (_BRANCHES, "b", ""),
+    (_BRANCHES, "a b", ""),
+)
+
+
 def add_case(repository: Path, case: BrokenConfig) -> Path:
     """A model with the configuration of the case, and the file that its backend wants."""
     if "python" in case.backend:

@@ -30,9 +30,18 @@ def sample_request(model: ModelFolder) -> dict[str, str] | None:
     if model.config.HasField("sequence_batching"):
         document["parameters"] = {"sequence_id": _SEQUENCE, "sequence_start": True, "sequence_end": True}
     body = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    if len(body) > LONGEST_BODY:
+    if len(body) > LONGEST_BODY or not _is_text(body):
         return None
     return {"model": model.name, "body": body, "expect": f'"{model.manifest.outputs[0].name}"'}
+
+
+def _is_text(body: str) -> bool:
+    """Strings of raw bytes, such as a picture's, are read as surrogates, which neither JSON nor YAML can carry."""
+    try:
+        body.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tensor(name: str, data_type: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Triton's model configuration: derive it from a signature, check it, print it, read it."""
 
 from serve_deploy.model_config.build import build_model_config
-from serve_deploy.model_config.ensemble_requests import note_ensemble_requests
+from serve_deploy.model_config.ensemble_requests import note_ensemble_requests, note_partial_requests
 from serve_deploy.model_config.ensemble_rules import check_ensemble_members
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy, parse_version_policy
 from serve_deploy.model_config.pbtxt import (
@@ -33,6 +33,7 @@ __all__ = [
     "is_onnx",
     "named_config_path",
     "note_ensemble_requests",
+    "note_partial_requests",
     "parse_config",
     "parse_version_policy",
 ]

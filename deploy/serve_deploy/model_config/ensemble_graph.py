@@ -25,6 +25,34 @@ def order_steps(config: Any, given: Collection[str] = ()) -> tuple[list[tuple[in
     return ordered, waiting
 
 
+def find_lost_outputs(config: Any, asked: Collection[str]) -> list[str]:
+    """The asked outputs of an ensemble that Triton never computes where the others are not asked for, too.
+
+    It leaves out steps whose outputs nobody asked for, and with them what other steps read of these (core: the
+    pruning in EnsembleContext). Such a request fails with "unexpected deadlock".
+    """
+    steps = config.ensemble_scheduling.step
+    writers = {name: index for index, step in enumerate(steps) for name in step.output_map.values()}
+    readers = {name: {i for i, step in enumerate(steps) if name in step.input_map.values()} for name in writers}
+    left = {index: len(step.output_map) for index, step in enumerate(steps)}
+    ignored = {tensor.name for tensor in config.output} - set(asked)
+    while ignored:
+        pruned = []
+        for name in ignored & writers.keys():
+            left[writers[name]] -= 1
+            pruned += [writers[name]] if left[writers[name]] == 0 else []
+        read = {name for index in pruned for name in steps[index].input_map.values() if name in readers}
+        for name in read:
+            readers[name].difference_update(pruned)
+        ignored = {name for name in read if not readers[name]}
+    runs = [step for index, step in enumerate(steps) if left[index] > 0]
+    made = {tensor.name for tensor in config.input}
+    while runnable := [step for step in runs if made.issuperset(step.input_map.values())]:
+        runs = [step for step in runs if step not in runnable]
+        made.update(name for step in runnable for name in step.output_map.values())
+    return sorted(set(asked) - made)
+
+
 def check_ensemble_cycle(name: str, config: Any, models: Mapping[str, Any]) -> Iterator[Problem]:
     """The ensemble runs itself, directly or through other ensembles."""
     for index, step in enumerate(config.ensemble_scheduling.step):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serve_deploy.model_config.ensemble_graph import STEP, is_decoupled
+from serve_deploy.model_config.ensemble_graph import STEP, find_lost_outputs, is_decoupled
 from serve_deploy.model_config.problem import Problem, is_ensemble
 
 
 def check_ensemble_requests(config: Any, models: Mapping[str, Any]) -> Iterator[Problem]:
-    """Rows that a member cannot take, and inputs that are optional here and not for a member."""
+    """Rows that a member cannot take, inputs that only here are optional, and outputs that a member never returns."""
     for index, step in enumerate(config.ensemble_scheduling.step):
         member = models.get(step.model_name)
         if member is None:
@@ -18,7 +18,8 @@ def check_ensemble_requests(config: Any, models: Mapping[str, Any]) -> Iterator[
         if config.max_batch_size and not member.max_batch_size:
             yield from _check_single_rows(f"{STEP}[{index}]", step, member)
         elif member.max_batch_size and not config.max_batch_size:
-            yield from _check_fixed_rows(config, step, member)
+            yield from _check_fixed_rows(config, index, member, models)
+        yield from _check_asked(f"{STEP}[{index}]", step, member)
     yield from _check_optional(config, models)
 
 
@@ -37,6 +38,8 @@ def note_ensemble_requests(config: Any, models: Mapping[str, Any]) -> Iterator[s
         if is_decoupled(name, models):
             yield f"it may answer a request many times, since '{name}' does: over gRPC streams, not over HTTP"
     yield from _note_free_sizes(config, members)
+    yield from note_partial_requests(config)
+    yield from _note_left_out(config, members)
 
 
 def _check_single_rows(where: str, step: Any, member: Any) -> Iterator[Problem]:
@@ -44,27 +47,53 @@ def _check_single_rows(where: str, step: Any, member: Any) -> Iterator[Problem]:
     for kind, mapping in (("input", step.input_map), ("output", step.output_map)):
         for tensor in getattr(member, kind):
             if tensor.name in mapping and tensor.dims[:1] != [-1]:
+                effect = "fails" if kind == "input" else "gets another number of rows back"
                 message = (
                     f"'{tensor.name}' of the model '{step.model_name}' is {list(tensor.dims)} without batching: "
-                    "a request of two rows fails"
+                    f"a request of two rows {effect}"
                 )
                 fix = "write max_batch_size: 0 here and complete dims, or let that model take any number of rows"
                 yield Problem(f"{where}.{kind}_map", message, fix)
                 return
 
 
-def _check_fixed_rows(config: Any, step: Any, member: Any) -> Iterator[Problem]:
+def _check_fixed_rows(config: Any, index: int, member: Any, models: Mapping[str, Any]) -> Iterator[Problem]:
     """An ensemble without batching passes rows on that a batching member counts as its batch."""
+    step, most = _steps(config)[index], member.max_batch_size
     for kind, mapping in (("input", step.input_map), ("output", step.output_map)):
-        own = {tensor.name: tensor for tensor in getattr(config, kind)}
-        for name in mapping.values():
-            rows = own[name].dims[0] if name in own and own[name].dims else -1
-            if rows > member.max_batch_size:
-                message = (
-                    f"'{name}' has {rows} rows, above the {member.max_batch_size} of the model '{step.model_name}'"
-                )
-                index = list(own).index(name)
-                yield Problem(f"{kind}[{index}].dims", message, f"write {member.max_batch_size} or less, or -1, first")
+        fields = {tensor.name: (f"{kind}[{i}].dims", tensor.dims) for i, tensor in enumerate(getattr(config, kind))}
+        if kind == "input":
+            fields = {**_find_unbatched(config, models, f"{STEP}[{index}].input_map"), **fields}
+        for tensor in getattr(member, kind):
+            name = mapping.get(tensor.name, "")
+            where, dims = fields.get(name, ("", ()))
+            # Of as many dims as the member's they are one row, without a batch axis.
+            if len(dims) == len(tensor.dims) + 1 and dims[0] > most:
+                message = f"'{name}' has {dims[0]} rows, above the {most} of the model '{step.model_name}'"
+                yield Problem(where, message, f"write {most} or less, or -1, first")
+
+
+def _find_unbatched(config: Any, models: Mapping[str, Any], where: str) -> dict[str, tuple[str, Any]]:
+    """Tensors that members without batching write, with their dims."""
+    written = [(step, models[step.model_name]) for step in _steps(config) if step.model_name in models]
+    return {
+        step.output_map[tensor.name]: (where, tensor.dims)
+        for step, member in written
+        for tensor in member.output
+        if not member.max_batch_size and tensor.name in step.output_map
+    }
+
+
+def _check_asked(where: str, step: Any, member: Any) -> Iterator[Problem]:
+    """A member that is an ensemble is asked for the outputs that are mapped, and may not find the way to them."""
+    if is_ensemble(member) and (lost := find_lost_outputs(member, set(step.output_map))):
+        others = " and ".join(f"'{each.name}'" for each in member.output if each.name not in step.output_map)
+        name = step.model_name
+        message = (
+            f"every request fails: the ensemble '{name}' cannot compute '{lost[0]}' unless asked for {others}, too"
+        )
+        fix = f"map {others} as well, or remove from the outputs of '{name}' what its own steps read"
+        yield Problem(f"{where}.output_map", message, fix)
 
 
 def _check_optional(config: Any, models: Mapping[str, Any]) -> Iterator[Problem]:
@@ -79,9 +108,10 @@ def _check_optional(config: Any, models: Mapping[str, Any]) -> Iterator[Problem]
 
 
 def _note_free_sizes(config: Any, members: Mapping[str, Any]) -> Iterator[str]:
-    """A size that is free for the model that writes a tensor, and fixed for one that reads it."""
-    written = {
-        name: (step.model_name, tensor)
+    """A size that is free where a tensor comes from, and fixed for a model that reads it."""
+    written = {tensor.name: ("the ensemble", config, tensor) for tensor in config.input}
+    written |= {
+        name: (f"'{step.model_name}'", members[step.model_name], tensor)
         for step in _steps(config)
         if step.model_name in members
         for tensor in members[step.model_name].output
@@ -89,14 +119,38 @@ def _note_free_sizes(config: Any, members: Mapping[str, Any]) -> Iterator[str]:
         if own == tensor.name
     }
     for step in _steps(config):
-        for tensor in members[step.model_name].input if step.model_name in members else ():
-            writer, source = written.get(step.input_map.get(tensor.name, ""), ("", tensor))
-            pairs = zip(reversed(source.dims), reversed(tensor.dims), strict=False)
-            if any(one == -1 != other for one, other in pairs):
+        reader = members.get(step.model_name)
+        for tensor in reader.input if reader else ():
+            writer, source, made = written.get(step.input_map.get(tensor.name, ""), ("", reader, tensor))
+            one, other = _sizes(config, source, made), _sizes(config, reader, tensor)
+            if any(free == -1 != fixed for free, fixed in zip(reversed(one), reversed(other), strict=False)):
                 yield (
-                    f"'{source.name}' of '{writer}' may be {list(source.dims)}, '{step.model_name}' takes "
-                    f"{list(tensor.dims)}: other sizes fail request by request"
+                    f"'{made.name}' of {writer} may be {one}, '{step.model_name}' takes {other}: "
+                    "other sizes fail request by request"
                 )
+
+
+def _sizes(config: Any, owner: Any, tensor: Any) -> list[int]:
+    """With the batch where rows are sizes like others to the ensemble."""
+    return [-1] * (owner.max_batch_size > 0 == config.max_batch_size) + list(tensor.dims)
+
+
+def note_partial_requests(config: Any) -> Iterator[str]:
+    """Where a request for only some of an ensemble's outputs fails."""
+    names = [tensor.name for tensor in config.output]
+    if alone := [name for name in names if find_lost_outputs(config, {name})]:
+        listed = " and ".join(f"'{name}'" for name in alone)
+        yield f"requests must ask for all outputs: Triton fails where it is asked for {listed} alone"
+
+
+def _note_left_out(config: Any, members: Mapping[str, Any]) -> Iterator[str]:
+    """A step that gets nothing where optional inputs are left out: a batching model cannot tell how many rows."""
+    optional = {tensor.name for tensor in config.input if tensor.optional}
+    for step in _steps(config):
+        read = set(step.input_map.values())
+        if read and read <= optional and step.model_name in members and members[step.model_name].max_batch_size:
+            listed = " or ".join(f"'{name}'" for name in sorted(read))
+            yield f"requests need {listed}, although it is optional: '{step.model_name}' gets no input otherwise"
 
 
 def _steps(config: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.manifest import BatchingProof, Manifest, Pipeline, PipelineStep
-from serve_deploy.model_config import CONFIG_NAME, check_config, check_ensemble_members
+from serve_deploy.model_config import CONFIG_NAME, check_config, check_ensemble_members, note_partial_requests
 from serve_deploy.pipelines.ensemble import build_ensemble_config, format_ensemble_config
 from serve_deploy.pipelines.graph import refuse
 from serve_deploy.pipelines.members import Member
@@ -65,6 +65,7 @@ class Draft:
         return (
             *(f"{name} {left}" for name in self.plan.left_behind),
             *self.joined.unified.notes,
+            *note_partial_requests(self.config),
             *(note for member in self.members for note in member.notes),
         )
 

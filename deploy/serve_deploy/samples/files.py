@@ -109,7 +109,14 @@ def _read_bytes(path: Path, text: TensorSpec) -> Sample:
 
 def _read_npz(path: Path) -> Sample:
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+        return {name: _with_bytes(arrays[name]) for name in arrays.files}
+
+
+def _with_bytes(array: Array) -> Array:
+    """What `encode_samples` writes of a string that is no text, as that string."""
+    if array.dtype.kind != "V" or array.dtype.names:
+        return array
+    return _as_text(np.array([item.tobytes() for item in array.ravel()], dtype=object).reshape(array.shape))
 
 
 def _only_input(path: Path, signature: ModelSignature) -> str:
@@ -263,6 +270,4 @@ def load_samples(path: Path) -> Samples:
 
 
 def _with_objects(array: Array) -> Array:
-    if array.dtype.kind == "V":
-        return _as_text(np.array(array.tobytes(), dtype=object).reshape(array.shape))
     return array.astype(object) if array.dtype.kind == "U" else array

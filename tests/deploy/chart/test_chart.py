@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
+import numpy as np
 import onnx
 import pytest
 import yaml
@@ -26,6 +27,7 @@ from serve_deploy.chart.write import write_chart
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
 from serve_deploy.manifest import MANIFEST_NAME
 from serve_deploy.repository.model_folder import ModelFolder, read_models, top_level
+from serve_deploy.samples.files import encode_samples
 
 
 @pytest.fixture
@@ -202,6 +204,18 @@ def test_helm_test_sends_the_models_own_sample(repository: Path) -> None:
     assert request.model == "digits"
     assert '"shape":[1,1,8,8]' in request.body
     assert request.expect == '"probabilities"'
+
+
+def test_helm_test_sends_no_picture(repository: Path) -> None:
+    """Neither JSON nor YAML carries its bytes; whether the model is ready is asked."""
+    folder = next(repository.iterdir())
+    picture = np.array([[b"\x89PNG\xff".decode("utf-8", "surrogateescape")]], dtype=object)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["inputs"] = [{"name": "image", "data_type": "BYTES", "shape": [-1, 1]}]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "samples.npz").write_bytes(encode_samples([{"image": picture}]))
+    (request,) = plan(repository)[0].values.test.requests
+    assert (request.model, request.body) == ("digits", "")
 
 
 def test_a_client_of_sequences_stays_with_a_pod(tmp_path: Path) -> None:

@@ -166,11 +166,13 @@ def test_refuses_to_load_something_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff\xd8\0\xd9", b"RIFF\xff\0\0", b"text\0"])
 def test_keeps_bytes_that_are_no_text(content: bytes, tmp_path: Path) -> None:
-    """A picture comes back byte for byte, with NULs at its end."""
-    sample = {"image": np.array([[content.decode("utf-8", "surrogateescape")]], dtype=object)}
+    """A picture comes back byte for byte, with NULs at its end, also where the file is given as samples."""
+    sample = {"text": np.array([[content.decode("utf-8", "surrogateescape")]], dtype=object)}
     (tmp_path / "kept.npz").write_bytes(encode_samples([sample]))
-    loaded = load_samples(tmp_path / "kept.npz")[0]["image"]
-    assert (loaded.shape, loaded.item().encode("utf-8", "surrogateescape")) == ((1, 1), content)
+    loaded = load_samples(tmp_path / "kept.npz")[0]["text"]
+    given = read_samples(tmp_path / "kept.npz", TEXT)[0]["text"]
+    for each in (loaded, given):
+        assert (each.shape, each.item().encode("utf-8", "surrogateescape")) == ((1, 1), content)
 
 
 def test_any_file_is_a_sample_of_a_model_that_takes_files(tmp_path: Path) -> None:

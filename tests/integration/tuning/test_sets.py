@@ -44,7 +44,7 @@ def test_a_set_with_an_ensemble_is_tuned_and_applied(tmp_path: Path) -> None:
         TuneOptions(
             repository=repository, models=("both", "decode"), weights=(("both", 3.0),), runtime="embedded", apply=True,
             slo=("p99<500ms", "decode:p99<400ms"), state=tmp_path / "state", concurrency=8, max_batch_size=8,
-            max_instances=1, max_delay_us=0, finalists=1, max_rounds=6, period_seconds=0.2,
+            max_instances=1, max_delay_us=0, finalists=1, max_rounds=8, period_seconds=0.2,
         )
     )  # fmt: skip
     assert (result.verdict, result.applied) == ("better", True), result.explanation

@@ -35,30 +35,38 @@ from serve_deploy.tuning.servers import local_servers
 from serve_deploy.tuning.subject import read_subject
 from serve_deploy.tuning.tune import tune
 
+_SHARES, _BARE = Truth(base=0.010, row=0.0005), Truth(base=0.0, row=0.002)
 TRUTHS = {
-    "a base to share": (Truth(base=0.010, row=0.0005), ("p99<50ms",)),
-    "no gain from batches": (Truth(base=0.0, row=0.004), ("p99<100ms",)),
-    "a lock": (Truth(base=0.004, row=0.001, exclusive=True), ("p99<60ms",)),
-    "memory-bound instances": (Truth(base=0.006, row=0.001, contention=1.9), ("p99<60ms",)),
-    "a short deadline": (Truth(base=0.004, row=0.0004), ("p99<12ms",)),
-}
+    "a base to share": (Truths.of(Truth(base=0.010, row=0.0005)), ("p99<50ms",)),
+    "no gain from batches": (Truths.of(Truth(base=0.0, row=0.004)), ("p99<100ms",)),
+    "a lock": (Truths.of(Truth(base=0.004, row=0.001, exclusive=True)), ("p99<60ms",)),
+    "memory-bound instances": (Truths.of(Truth(base=0.006, row=0.001, contention=1.9)), ("p99<60ms",)),
+    "a short deadline": (Truths.of(Truth(base=0.004, row=0.0004)), ("p99<12ms",)),
+    "an ensemble of the first two kinds": (Truths({"shares": _SHARES, "bare": _BARE}), ("p99<100ms",)),
+    "that ensemble with a short deadline": (Truths({"shares": _SHARES, "bare": _BARE}), ("p99<40ms",)),
+    "both under a mixed load": (Truths({"shares": _SHARES, "bare": _BARE}, {"shares": 3, "bare": 1}), ("p99<60ms",)),
+    "both on two cores": (
+        Truths({"shares": _SHARES, "bare": _BARE}, {"shares": 3, "bare": 1}, cores=2.0), ("p99<60ms",)
+    ),
+}  # fmt: skip
 SPACE = {
     BATCH: (1, 2, 4, 8, 16, 32),
     DELAY: (0, 100, 250, 500, 1000, 2500, 5000),
     PREFERRED: (None,),
     INSTANCES: (1, 2, 4),
 }
+# Of two models, all combinations: fewer values of each.
+SPACE_OF_EACH = {BATCH: (1, 4, 16, 32), DELAY: (0,), PREFERRED: (None,), INSTANCES: (1, 2, 4)}
 USERS, FRESH, FRESH_SIMULATED = 64, 10, 40
 
 
 def measure_regret(seeds: int, names: list[str]) -> None:
     """Print, for each truth, the share of the exhaustive best that was reached, and the share of its measurements."""
     for name in names:
-        truth, slo = TRUTHS[name]
-        truths = Truths.of(truth)
+        truths, slo = TRUTHS[name]
         goal = Goal("throughput", tuple(map(parse_gate, slo)))
         begun = time.monotonic()
-        best, configurations = find_best(truths, goal, USERS, SPACE)
+        best, configurations = find_best(truths, goal, USERS, SPACE if len(truths.models) == 1 else SPACE_OF_EACH)
         exhaustive = time.monotonic() - begun
         shares, measured, held = [], [], []
         for seed in range(seeds):

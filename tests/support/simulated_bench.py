@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -36,6 +36,7 @@ from serve_deploy.tuning.twins import simulated_point
 from serve_deploy.twin import (
     Batching,
     Ensemble,
+    ModelResult,
     Outside,
     ServedModel,
     ServerModel,
@@ -229,7 +230,7 @@ class SimulatedBench(Bench):
         result = simulate(server, [truths.stream(server, shape, rows)], requests=max(1500, users * 30), seed=seed)
         point = simulated_point(result, shape, None)
         point = point.model_copy(update={"load": point.load.model_copy(update={"batch_size": rows})})
-        slower = _slowdown(server, result.models)
+        seconds = result.end_seconds - result.start_seconds
         return Measured(
             point=point,
             executions=tuple(
@@ -237,7 +238,7 @@ class SimulatedBench(Bench):
                     model=truths.prefixes[model.name],
                     batch_size=size,
                     count=count,
-                    mean_seconds=_execution_seconds(model, size, users) * slower,
+                    mean_seconds=model.service.at(size, 1).mean * _stretch(model, found, seconds),
                 )
                 for model, found in zip(server.models, result.models, strict=True)
                 for size, count in found.batch_sizes.items()
@@ -246,16 +247,10 @@ class SimulatedBench(Bench):
         )
 
 
-def _execution_seconds(model: ServedModel, size: int, users: int) -> float:
-    busy = 1 if users == 1 else model.instances
-    waits = model.instances if model.exclusive and users > 1 else 1
-    return model.service.at(size, busy).mean * waits
-
-
-def _slowdown(server: ServerModel, found: Sequence[Any]) -> float:
-    """How much longer executions took in the mean, by how many there were at a time."""
-    busy = sum(model.mean_busy for model in found)
-    return max(1.0, busy / server.cores) if server.cores else 1.0
+def _stretch(model: ServedModel, found: ModelResult, seconds: float) -> float:
+    """How many times as long executions took as one alone: with others beside them, or waiting for a lock."""
+    alone = sum(count * model.service.at(size, 1).mean for size, count in found.batch_sizes.items())
+    return found.mean_busy * seconds / alone if alone else 1.0
 
 
 @dataclass

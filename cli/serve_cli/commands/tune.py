@@ -48,19 +48,22 @@ Restore = Annotated[
     flags={
         **ENDPOINT_FLAGS,
         "models": ("--model", "-m"),
+        "weights": "--weight",
         "shapes": "--shape",
         "max_memory_mb": "--max-memory",
         "release": "--triton",
     },
 )
 def tune(options: TuneOptions, outputs: Outputs = None, restore: Restore = False, json: Json = False) -> None:
-    """Find the configuration that serves a model best: measure little, simulate the rest, race the best, confirm.
+    """Find the configuration that serves models best: measure little, simulate the rest, race the best, confirm.
 
     \b
     serve tune models -m digits --slo 'p99<50ms'
     serve tune models -m digits --objective latency --rate 200 -o tuning.html
     serve tune models -m digits --url http://triton.example:8000
     serve tune models -m digits --vary parameters.enable_mem_arena=0,1 --apply
+    serve tune models -m ensemble --vary encoder:instance_group.count=1,2
+    serve tune models -m a -m b --weight a=3 --slo 'p99<50ms' --slo 'b:p99<20ms'
     """
     from serve_deploy.tuning.saved import check_destinations, write_results
     from serve_deploy.tuning.tune import tune as run

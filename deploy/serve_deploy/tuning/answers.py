@@ -54,8 +54,7 @@ class Questions:
 def keep_samples(folder: ModelFolder, options: TuneOptions, questions: Questions) -> tuple[Path, tuple[Sample, ...]]:
     """The requests to send, in a file: the user's data, the package's samples, or several random ones."""
     samples = _read(folder, options, questions.served, questions.describe(folder.name))
-    size = sum(array.nbytes for array in samples[0].inputs.values())
-    kept = samples[: max(1, min(_MOST_SAMPLES, _MOST_BYTES // max(size, 1)))]
+    kept = samples[: _most(samples[0].inputs)]
     return questions.keep(folder.name, "requests", [sample.inputs for sample in kept]), tuple(kept)
 
 
@@ -99,7 +98,12 @@ def keep_member_samples(flow: Flow, samples: tuple[Sample, ...], questions: Ques
         answers = questions.ask(questions.describe(step.model), [Sample(each) for each in inputs])
         for each, answer in zip(tensors, answers, strict=True):
             each |= {tensor: answer[own] for own, tensor in step.outputs.items()}
-    return {model: questions.keep(model, "requests", arrays[:_MOST_SAMPLES]) for model, arrays in sent.items()}
+    return {model: questions.keep(model, "requests", arrays[: _most(arrays[0])]) for model, arrays in sent.items()}
+
+
+def _most(sample: Outputs) -> int:
+    """How many such samples are kept."""
+    return max(1, min(_MOST_SAMPLES, _MOST_BYTES // max(sum(array.nbytes for array in sample.values()), 1)))
 
 
 def _differing(first: Outputs, second: Outputs) -> set[str]:

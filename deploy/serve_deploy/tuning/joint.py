@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from serve_deploy.tuning.candidates import BATCH, Candidate
-from serve_deploy.tuning.ranking import Space, in_order, rank
+from serve_deploy.tuning.candidates import BATCH, PREFERRED, Candidate
+from serve_deploy.tuning.ranking import Space, choose_finalists, in_order, rank
 from serve_deploy.tuning.together import fullest
 from serve_deploy.tuning.twins import Prediction, Twins
 
-# How many of the best without a delay are tried with delays and preferred sizes.
-_REFINED = 3
-# Models that are tuned together have no more configurations than this tried at a time.
+# How many of the best kinds without a delay are tried with delays and preferred sizes, and how many of each model.
+_KINDS = 2
+_KINDS_OF_EACH = 4
+# A model has no more configurations than this tried at a time.
 _FEW = 40
 
 # A model's candidates, given the one of all models.
@@ -38,11 +39,15 @@ class _Climb:
         self._seen: dict[Candidate, Prediction] = {}
 
     def rank(self) -> tuple[Prediction, ...]:
-        """Climb from each start, then on from the best with delays and preferred sizes."""
+        """Climb from each start, then on from the best with delays and preferred sizes, then with sizes between."""
         for start in (self._baseline, fullest(self._spaces)):
             self._climb(start, self._plain)
-        for prediction in in_order(self._seen.values(), self._baseline)[:_REFINED]:
+        for prediction in choose_finalists(self._ordered(), self._baseline, _KINDS):
             self._climb(prediction.candidate, self._refined)
+        self._climb(self._ordered()[0].candidate, self._between)
+        return self._ordered()
+
+    def _ordered(self) -> tuple[Prediction, ...]:
         return in_order(self._seen.values(), self._baseline)
 
     def _climb(self, start: Candidate, choices: _Choices) -> None:
@@ -65,6 +70,24 @@ class _Climb:
         return [each for each in every if each[BATCH] == own[BATCH] or each.setting == own.setting]
 
     def _refined(self, model: str, whole: Candidate) -> Iterable[Candidate]:
+        """The model's configuration with delays and preferred sizes; others that were good without, with delays."""
         part = next(part for part in self._twins.parts if part.prefix == model)
-        own = whole.of_model(model)
-        yield from self._spaces[model].refined(own, part.execution_seconds(whole))
+        space, own = self._spaces[model], whole.of_model(model)
+        yield from space.refined(own, part.execution_seconds(whole))
+        for other in self._kinds(model):
+            seconds = part.execution_seconds(other.placed(model))
+            yield other
+            yield from (each for each in space.refined(other, seconds) if each[PREFERRED] is None)
+
+    def _kinds(self, model: str) -> list[Candidate]:
+        """The model's configurations without a delay in the best of all, best first."""
+        plain = set(self._spaces[model].plain())
+        found = (each.candidate.of_model(model) for each in self._ordered())
+        return list(dict.fromkeys(own for own in found if own in plain))[:_KINDS_OF_EACH]
+
+    def _between(self, model: str, whole: Candidate) -> Iterable[Candidate]:
+        """Batch sizes about the model's own: a deadline rarely allows a power of two."""
+        space, own = self._spaces[model], whole.of_model(model)
+        for part in (2, 4, 8) if space.is_open else ():
+            if step := own.number(BATCH) // part:
+                yield from space.between(own, step)

@@ -98,7 +98,11 @@ class TuneOptions:
     ] = "throughput"
     slo: Annotated[
         tuple[str, ...],
-        Option("Gate that must hold, such as 'p99<50ms' or 'errors<0.1%'; repeatable.", metavar="GATE", group=_GOAL),
+        Option(
+            "Gate that must hold, such as 'p99<50ms'; of one model 'a:p99<50ms'; repeatable.",
+            metavar="GATE",
+            group=_GOAL,
+        ),
     ] = ()
     rate: Annotated[
         float | None,

@@ -47,6 +47,7 @@ def _evidence_row(each: SettingMeasured) -> tuple[str, ...]:
     times = ", ".join(
         f"{size}: {format_time_us(time)}" for size, time in zip(each.batch_sizes, each.execution_us, strict=True)
     )
+    setting = f"{each.model}: {setting}" if each.model else setting
     return setting, str(each.instances), format_time_us(each.outside_us), times
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, Setting, Value, split_path
@@ -134,16 +134,24 @@ def _changes(candidate: Candidate, baseline: Candidate) -> int:
 
 
 def choose_finalists(ranked: Sequence[Prediction], baseline: Candidate, most: int) -> tuple[Prediction, ...]:
-    """The best few that differ in more than their delay, or much in their batch: the twin may be wrong of one kind."""
+    """The best few that differ in more than their delay, or much in their batch: the twin may be wrong of one kind.
+
+    Of several models together those come first that differ in their instances or settings: else all would be of one.
+    """
     chosen: list[Prediction] = []
-    kinds: set[object] = set()
-    for each in ranked:
-        kind = tuple(_kind(*pair) for pair in each.candidate.values)
-        if each.candidate == baseline or kind in kinds or len(chosen) >= most:
-            continue
-        kinds.add(kind)
-        chosen.append(each)
+    several = len({split_path(path)[0] for path, _ in baseline.values}) > 1
+    for kind_of in (_coarse_kind, _kind) if several else (_kind,):
+        kinds = {_kind_of(each.candidate, kind_of) for each in chosen}
+        for each in ranked:
+            kind = _kind_of(each.candidate, kind_of)
+            if each.candidate != baseline and kind not in kinds and len(chosen) < most:
+                kinds.add(kind)
+                chosen.append(each)
     return tuple(chosen)
+
+
+def _kind_of(candidate: Candidate, kind_of: Callable[[str, Value], object]) -> tuple[object, ...]:
+    return tuple(kind_of(*pair) for pair in candidate.values)
 
 
 def add_boldest(
@@ -161,6 +169,10 @@ def add_boldest(
     if boldest.candidate in [space.baseline, *(each.candidate for each in finalists)]:
         return tuple(finalists)
     return (*finalists[: most - 1], boldest)
+
+
+def _coarse_kind(path: str, value: Value) -> tuple[str, Value]:
+    return path, None if split_path(path)[1] in (BATCH, DELAY, PREFERRED) else value
 
 
 def _kind(path: str, value: Value) -> tuple[str, Value]:

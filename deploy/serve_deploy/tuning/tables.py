@@ -61,12 +61,18 @@ def race_row(each: TunedCandidate) -> tuple[str, ...]:
         describe_load(figures),
         format_number(figures.throughput),
         format_time_us(figures.p50_us),
-        format_time_us(figures.p99_us),
+        _tail(figures),
         f"{format_number(figures.memory_bytes / 1e6)} MB" if figures.memory_bytes else "–",
         predicted,
         gain,
         told,
     )
+
+
+def _tail(figures: Figures) -> str:
+    """The p99 of all, and of each model of a mixed load."""
+    parts = ", ".join(f"{part.model} {format_time_us(part.p99_us)}" for part in figures.parts)
+    return format_time_us(figures.p99_us) + (f" ({parts})" if parts else "")
 
 
 def describe_load(figures: Figures) -> str:

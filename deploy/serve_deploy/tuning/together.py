@@ -67,7 +67,7 @@ def measure_together(twins: Twins, candidate: Candidate, measure: MeasureUsers) 
     full = measure(candidate, users, simulate(bare, users))
     executed = [_Executed.of(part, twins, candidate, full) for part in twins.parts]
     slowdown = sum(each.busy for each in executed) / (sum(each.usual for each in executed) or 1.0)
-    seconds = max(0.0, alone.point.response.mean_us - inside.response.mean_us) / 1e6
+    seconds = max(0.0, _median_us(alone.point) - _median_us(inside)) / 1e6
     fitted = replace(
         twins,
         outside=_outside(twins, candidate, seconds),
@@ -86,6 +86,13 @@ def _outside(twins: Twins, candidate: Candidate, seconds: float) -> Outside:
         return Outside(times=Times.constant(seconds))
     workers = max(1, round(most * seconds))
     return Outside(times=Times.constant(workers / most), workers=workers)
+
+
+def _median_us(point: MixedPoint) -> float:
+    """The median response; of a mix the mean of each model's, by their requests. A few stalls do not move it."""
+    parts = point.parts or (point,)
+    sent = sum(part.response.count for part in parts)
+    return sum(part.response.p50_us * part.response.count for part in parts) / sent if sent else 0.0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.twin import (
     Batching,
     ClosedLoop,
@@ -19,6 +20,7 @@ from serve_deploy.twin import (
     ServiceTimes,
     Simulated,
     Step,
+    Stream,
     Times,
     simulate,
 )
@@ -140,3 +142,25 @@ def test_an_ensemble_takes_what_its_longest_way_takes() -> None:
     """One after the other 10 + 20 ms, side by side the longer of both."""
     assert ensemble(Step("m"), Step("n", (0,))).stream.response.percentile(100) == pytest.approx(30 * MS)
     assert ensemble(Step("m"), Step("n")).stream.response.percentile(100) == pytest.approx(20 * MS)
+
+
+def test_a_mix_keeps_its_ratio_whichever_model_is_quicker() -> None:
+    """Three of four users' requests go to a model of 40 ms, and one to a model of 1 ms: at one user, 30.25 ms each."""
+    models = tuple(
+        ServedModel(name=name, service=ServiceTimes.by_batch({1: s})) for name, s in (("a", 0.04), ("b", 0.001))
+    )
+    stream = Stream(load=ClosedLoop(1), model="both", mix={"a": 3, "b": 1})
+    found = simulate(ServerModel(models=models), [stream], requests=400).stream
+    assert [(part.model, part.sent) for part in found.parts] == [("a", 300), ("b", 100)]
+    assert found.throughput == pytest.approx(1 / 0.03025)
+    assert [part.response.percentile(100) for part in found.parts] == pytest.approx([0.04, 0.001])
+
+
+@pytest.mark.parametrize("load", [ClosedLoop(8), PoissonRate(50)])
+def test_a_mix_of_one_is_that_model(load: LoadShape) -> None:
+    """The same requests at the same times."""
+    both = [
+        simulate(server(constant(0.01)), [Stream(load=load, model="m", mix=mix)], requests=500).stream
+        for mix in ({}, {"m": 2.0})
+    ]
+    assert both[0].response.seconds.tolist() == both[1].response.seconds.tolist()

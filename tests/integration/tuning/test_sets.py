@@ -1,0 +1,132 @@
+"""An ensemble and one of its members on a real Triton: tuned together, and overridden together on a running server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from timed_models import add_ensemble, add_timed_model
+
+from serve_deploy import ServerOptions, TritonServer, TuneOptions, parse_endpoint, start_server, tune
+from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.model_config import parse_config
+from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
+from serve_deploy.tuning.remote import remote_servers, restore_overrides
+from serve_deploy.tuning.subject import Subject, read_subject
+
+MODELS = ("encode", "decode", "both")
+_ONE_ROW = "max_batch_size: 1 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }"
+
+
+def _add_models(repository: Path) -> Path:
+    """The first is the bottleneck, and gains from batches; the second takes its time a row."""
+    add_timed_model(repository, "encode", base=0.004, row=0.0, config=_ONE_ROW)
+    add_timed_model(repository, "decode", base=0.0, row=0.0003)
+    add_ensemble(repository, "both", ("encode", "decode"), max_batch_size=1)
+    return repository
+
+
+@pytest.mark.timeout(400)
+def test_a_set_with_an_ensemble_is_tuned_and_applied(tmp_path: Path) -> None:
+    """Three of four requests go through both models, one to the second alone; each file has what its model won."""
+    repository = _add_models(tmp_path / "models")
+    result = tune(
+        TuneOptions(
+            repository=repository, models=("both", "decode"), weights=(("both", 3.0),), runtime="embedded", apply=True,
+            slo=("p99<500ms", "decode:p99<400ms"), state=tmp_path / "state", concurrency=8, max_batch_size=8,
+            max_instances=1, max_delay_us=0, finalists=1, max_rounds=6, period_seconds=0.2,
+        )
+    )  # fmt: skip
+    assert (result.verdict, result.applied) == ("better", True), result.explanation
+    assert result.winner
+    assert result.winner.measured
+    assert [part.model for part in result.winner.measured.parts] == ["both", "decode"]
+    assert {each.model for each in result.measured_settings} == {"encode", "decode"}
+    assert result.winner.values[f"encode:{BATCH}"] > 1
+    for name in ("encode", "decode"):
+        text = (repository / name / "config.pbtxt").read_text()
+        own = Candidate.of(result.winner.values).of_model(name)
+        config = parse_config(text)
+        assert (config.max_batch_size, config.instance_group[0].count) == (own[BATCH], own[INSTANCES])
+        assert ("tuned, was: " in text) == any(change.path.startswith(f"{name}:") for change in result.changes)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of a running server."""
+    return _add_models(tmp_path_factory.mktemp("sets") / "models")
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[TritonServer]:
+    """A server in explicit mode, whose models every test leaves as their files say."""
+    options = ServerOptions(repository=repository, runtime="embedded", models=MODELS, explicit=True)
+    with start_server(options) as server:
+        server.require_models()
+        yield server
+
+
+def _configs(server: TritonServer) -> dict[str, Any]:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+        return {name: control.model_config(name) for name in MODELS}
+
+
+def _subject(repository: Path) -> Subject:
+    return read_subject(TuneOptions(repository=repository, models=("both",)))
+
+
+def test_members_and_their_ensemble_are_overridden_and_put_back(
+    repository: Path, server: TritonServer, tmp_path: Path
+) -> None:
+    """Both members together with the ensemble, and a member alone."""
+    subject, before = _subject(repository), _configs(server)
+    other = Candidate.of({**dict(subject.baseline.values), f"decode:{BATCH}": 1, f"encode:{INSTANCES}": 2})
+    with remote_servers(parse_endpoint(server.http_url), subject.folders, tmp_path) as servers:
+        servers.serve(subject.configs(other))
+        now = _configs(server)
+        assert [now[name]["max_batch_size"] for name in MODELS] == [1, 1, 1]
+        assert now["encode"]["instance_group"][0]["count"] == 2
+        servers.serve(subject.configs(Candidate.of({BATCH: 8}).placed("decode")))
+        with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+            assert control.model_config("decode")["max_batch_size"] == 8
+        servers.serve(subject.configs(subject.baseline))
+        assert _configs(server) == before
+        servers.serve(subject.configs(other))
+    assert _configs(server) == before
+    assert list((tmp_path / "overrides").iterdir()) == []
+
+
+_OVERRIDE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from serve_deploy import TuneOptions, parse_endpoint
+from serve_deploy.tuning.candidates import BATCH, Candidate
+from serve_deploy.tuning.remote import remote_servers
+from serve_deploy.tuning.subject import read_subject
+
+subject = read_subject(TuneOptions(repository=Path(sys.argv[1]), models=("both",)))
+with remote_servers(parse_endpoint(sys.argv[2]), subject.folders, Path(sys.argv[3])) as servers:
+    servers.serve(subject.configs(Candidate.of({**dict(subject.baseline.values), f"encode:{BATCH}": 4})))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_left_is_put_back_as_one(repository: Path, server: TritonServer, tmp_path: Path) -> None:
+    """All three models, told once."""
+    before = _configs(server)
+    killed = subprocess.run(
+        [sys.executable, "-c", _OVERRIDE_AND_DIE, str(repository), server.http_url, str(tmp_path)],
+        env=os.environ | {"TMPDIR": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert _configs(server)["encode"]["max_batch_size"] == 4
+    (restored,) = restore_overrides(tmp_path)
+    assert (restored.model, restored.problem) == ("encode, decode, both", None)
+    assert _configs(server) == before
+    assert restore_overrides(tmp_path) == ()

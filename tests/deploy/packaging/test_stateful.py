@@ -258,7 +258,10 @@ def test_a_sequence_starts_from_a_file(package: Packaging, tmp_path: Path) -> No
         ({"initial_state": (("h", "/nowhere.npy"),)}, "/nowhere.npy cannot be read: No such file"),
         ({"initial_state": (("hn", "h.npy"),)}, "'hn' is no state of the model"),
         ({"initial_state": (("h", "h.npy"),)}, "h.npy is not a first value of 'h'"),
-        ({"initial_state": (("h", "several.npz"),)}, "several.npz is not a first value of 'h': it holds several arrays"),
+        (
+            {"initial_state": (("h", "several.npz"),)},
+            "several.npz is not a first value of 'h': it holds several arrays",
+        ),
         ({"constant": (("x", "1"),)}, "has a size that is not fixed"),
         ({"constant": (("rate", "1"),)}, "the model has no input 'rate'"),
         ({"control": (("START", "x"),)}, "Triton cannot fill x FP32"),

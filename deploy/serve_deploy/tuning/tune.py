@@ -206,7 +206,7 @@ class _Run:
         most = self.options.finalists
         chosen = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, most)
         with self._simulating():
-            return add_boldest(chosen, replace(twins, goal=self.goal), settings.spaces, most)
+            return add_boldest(chosen, replace(twins, goal=self.goal.beyond), settings.spaces, most)
 
     @contextmanager
     def _simulating(self) -> Iterator[None]:

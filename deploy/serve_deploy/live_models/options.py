@@ -31,3 +31,6 @@ class ModelsOptions:
     metrics_url: Annotated[
         str | None, Option("Triton's /metrics; adds GPU memory and load times.", metavar="URL", group=_FIGURES)
     ] = None
+    interval_seconds: Annotated[
+        float, Option("How long to wait between two looks.", minimum=0.1, maximum=86_400, group="Output")
+    ] = 2.0

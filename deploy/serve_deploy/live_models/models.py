@@ -36,7 +36,6 @@ def read_models(options: ModelsOptions, *, progress: Progress = silent) -> Serve
 def watch_models(
     options: ModelsOptions,
     *,
-    interval_seconds: float = 2.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[ServedModels]:
@@ -44,7 +43,7 @@ def watch_models(
     before, seen_at = look(options), clock()
     yield before
     while True:
-        sleep(interval_seconds)
+        sleep(options.interval_seconds)
         try:
             now, at = look(options), clock()
             yield with_rates(now, before, at - seen_at)

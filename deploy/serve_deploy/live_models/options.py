@@ -32,6 +32,9 @@ class ModelsOptions:
     metrics_url: Annotated[
         str | None, Option("Triton's /metrics; adds GPU memory and load times.", metavar="URL", group=_FIGURES)
     ] = None
+    interval_seconds: Annotated[
+        float, Option("How long to wait between two looks.", minimum=0.1, maximum=86_400, group="Output")
+    ] = 2.0
 
     def __post_init__(self) -> None:
         if self.metrics_url is not None and not self.metrics_url.startswith(("http://", "https://")):

@@ -137,7 +137,7 @@ def takes(x: int, y: int = 1) -> int:
     ("candidate", "message", "hint"),
     [
         (5, "net.py:m is of type int, not a model", "PyTorch module"),
-        ({"weight": 1}, "is a dict", "weights alone are no model"),
+        ({"weight": 1}, "is of type dict", "weights alone are no model"),
         (lambda: 5, "returns an object of type int, not a model", "PyTorch module"),
         (raises, "fails: RuntimeError: last", "test_python_object.py"),
         (takes, "takes arguments (x)", "step of serve pipeline"),

@@ -32,7 +32,8 @@ def check_artefacts(folder: ModelFolder, release: str) -> ArtefactFindings:
     """Read each version's file without its framework; nothing is said of files that are missing, or not known."""
     if backend_of(folder.config) not in _READ or folder.config.runtime or CONFIG_NAME in folder.errors:
         return ArtefactFindings()
-    problems, notes = [], []
+    problems: list[Problem] = []
+    notes: list[str] = []
     for version in folder.versions:
         path = folder.path / str(version) / folder.file_name
         if not folder.file_name or not path.exists() or _is_for_openvino_alone(folder, path):

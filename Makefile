@@ -51,8 +51,8 @@ format: $(VENV)/.installed ## Format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: tools ## All tests, against a real Triton; some with TESTS='tests/deploy/chart -k name'
-	$(BIN)/pytest $(TESTS)
+test: tools ## All tests, against a real Triton, one file a core; some with TESTS='tests/deploy/chart -k name'
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(TESTS)
 
 test-fast: $(VENV)/.installed ## The library, the help and the tree in under two minutes: no Triton, no download
 	$(BIN)/pytest $(FAST_TESTS)

@@ -144,7 +144,7 @@ def hold_again(options: TuneOptions, winner: Candidate, users: int) -> None:
             served = servers.serve(subject.configs(winner))
             asked = LoadTestOptions(
                 endpoint=served.endpoint, model=subject.name, loads=(ClosedLoop(users),), duration_seconds=5,
-                warmup_seconds=1, repository=options.repository,
+                warmup_seconds=1,
             )  # fmt: skip
             (point,) = run_loadtest(asked).points
             served.close()

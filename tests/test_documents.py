@@ -23,7 +23,8 @@ SESSIONS = [
     "docs/running.md", "docs/loadtest.md",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-READY, READY_SECONDS = "READY", 60
+# The last line that a server prints once it is ready.
+READY, READY_SECONDS = re.compile(r"loaded in .*\n"), 60
 ELISION = "…"
 
 
@@ -117,7 +118,7 @@ class Terminal:
             )  # fmt: skip
         self.servers.append(server)
         deadline = time.monotonic() + READY_SECONDS
-        while READY not in step.came and server.poll() is None and time.monotonic() < deadline:
+        while not READY.search(step.came) and server.poll() is None and time.monotonic() < deadline:
             step.came = self._as_documented(log.read_text())
 
     def close(self) -> None:

@@ -29,10 +29,17 @@ def _facts(manifest: Manifest, verbose: bool) -> Iterator[str]:
     for fact in framework.facts:
         value = "not known" if fact.value is None else fact.value
         yield f"{fact.name.replace('_', ' ')}: {value}" + (f" ({fact.reason})" if verbose or fact.value is None else "")
-    yield f"tensors: read from {framework.tensors_from}" + (", but for what was given" if framework.given else "")
+    yield f"tensors: {_tell_origin(manifest, framework)}"
     for given in framework.given:
         yield f"given: {given}"
     yield from describe_batching(manifest.batching)
+
+
+def _tell_origin(manifest: Manifest, framework: FrameworkModel) -> str:
+    whole = [given for given in framework.given if given.startswith("name, type, shape of ")]
+    if len(whole) == len(manifest.inputs) + len(manifest.outputs):
+        return "given, all of them"
+    return f"read from {framework.tensors_from}" + (", but for what was given" if framework.given else "")
 
 
 def _print_load(manifest: Manifest, framework: FrameworkModel) -> None:

@@ -70,12 +70,34 @@ def test_diff_of_a_replaced_folder(serve: Serve, change: Any) -> None:
 
 
 def test_diff_reads_the_profile_that_triton_reads(serve: Serve, change: Any) -> None:
-    """With --config-name, configs/NAME.pbtxt counts, and config.pbtxt is a file like any other."""
+    """With --model-config-name, configs/NAME.pbtxt counts, and config.pbtxt is a file like any other."""
     before = model(configs__l4_pbtxt=config())
     folders = change(before, model(configs__l4_pbtxt=config(instances=2)))
     plain = json.loads(serve("diff", *folders, "--json").stdout)
-    named = json.loads(serve("diff", *folders, "--json", "--config-name", "l4").stdout)
+    named = json.loads(serve("diff", *folders, "--json", "--model-config-name", "l4").stdout)
     assert [each["models"][0]["action"] for each in (plain, named)] == ["reload", "in_place"]
+
+
+def test_diff_refuses_what_holds_no_model(serve: Serve, tmp_path: Path) -> None:
+    """A wrong path must not pass for "nothing changes"."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    result = serve("diff", tmp_path / "old", tmp_path / "new")
+    assert (result.returncode, "contains a model" in result.stderr) == (2, True)
+
+
+def test_diff_refuses_a_profile_that_no_model_has(serve: Serve, change: Any) -> None:
+    """Triton would read every config.pbtxt in its place without a word."""
+    result = serve("diff", *change(model(), model()), "--model-config-name", "l5")
+    assert result.returncode == 2
+    assert "no model has configs/l5.pbtxt" in result.stderr
+
+
+def test_models_refuses_a_metrics_url_that_is_none(serve: Serve) -> None:
+    """Before the server is asked."""
+    result = serve("models", "http://127.0.0.1:9", "--metrics-url", "metrics")
+    assert result.returncode == 2
+    assert "--metrics-url metrics is not an address" in result.stderr
 
 
 def test_diff_refuses_a_model_against_a_repository(serve: Serve, tmp_path: Path) -> None:

@@ -39,6 +39,17 @@ def test_repository_and_tmpdir_may_have_any_name(tmp_path: Path, monkeypatch: py
     assert not Path("x").exists()
 
 
+def test_modules_in_the_working_directory_do_not_stand_in_for_pythons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's own random.py is not what numpy means."""
+    add_to_repository(tmp_path / "models", "good", doubling_model(), _CONFIG)
+    (tmp_path / "random.py").write_text("raise ImportError('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    with start_server(ServerOptions(repository=tmp_path / "models", runtime="embedded")) as server:
+        assert [(state.state, state.reason) for state in server.model_states()] == [("READY", "")]
+
+
 @pytest.mark.parametrize("name", ["my model", "it's", "a;b", "a$b", "a(b", "a*"])
 def test_a_name_that_crashes_the_backend_is_refused_at_once(tmp_path: Path, name: str) -> None:
     """With a name to take instead."""

@@ -106,7 +106,7 @@ def test_member_of_ensembles_is_not_unloaded_by_the_way(thirty: TritonServer) ->
     with pytest.raises(UsageError, match="unloading python_a takes down ensemble_a, ensemble_b"):
         ask(thirty, unload=("python_a",))
     planned = ask(thirty, unload=("python_a",), dry_run=True)
-    assert planned.done == ("would unload python_a, and takes down ensemble_a, ensemble_b",)
+    assert planned.done == ("would unload python_a, which takes down ensemble_a, ensemble_b",)
     assert {each.state for each in planned.versions} == {"READY"}
 
 

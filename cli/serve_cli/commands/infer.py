@@ -65,15 +65,26 @@ def print_result(result: InferenceResult) -> None:
         output.print_table(("output", "type", "shape", "values"), rows)
     for item in result.outputs:
         if item.classes:
-            many = len(item.classes) > 1
-            rows = [
-                (*((number,) if many else ()), score.label or score.index, score.index, _decimals(score.score))
-                for number, ranked in enumerate(item.classes)
-                for score in ranked
-            ]
-            output.print_table((*(("row",) if many else ()), item.name, "index", "score"), rows)
+            output.print_table(*_class_table(item))
     milliseconds = result.elapsed_seconds * 1000
     errors.print(f"{result.model} version {result.version} answered in {milliseconds:.1f} ms", markup=False)
+
+
+def _class_table(item: InferenceOutput) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Its columns and rows; which row only where there are several, and the index only where it is known."""
+    many = len(item.classes) > 1
+    known = any(score.index is not None for ranked in item.classes for score in ranked)
+    rows: list[tuple[object, ...]] = [
+        (
+            *((number,) if many else ()),
+            score.label or score.index,
+            *((score.index,) if known else ()),
+            _decimals(score.score),
+        )
+        for number, ranked in enumerate(item.classes)
+        for score in ranked
+    ]
+    return (*(("row",) if many else ()), item.name, *(("index",) if known else ()), "score"), rows
 
 
 def _decimals(score: float) -> str:

@@ -30,10 +30,6 @@ def models(
         bool,
         typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.", rich_help_panel="Output"),
     ] = False,
-    interval: Annotated[
-        float,
-        typer.Option(help="How long to wait between two looks.", min=0.1, metavar="SECONDS", rich_help_panel="Output"),
-    ] = 2.0,
     json: Json = False,
 ) -> None:
     """Show the models of a running Triton, their versions, statistics and memory; load and unload them.
@@ -50,20 +46,20 @@ def models(
     if watch:
         # Ctrl-C is how watching is meant to end.
         with suppress(KeyboardInterrupt):
-            _watch(options, interval, as_json=json)
+            _watch(options, as_json=json)
         return
     with output.progress() as progress:
         found = read_models(options, progress=progress)
     output.emit(found, as_json=json, render=print_models)
 
 
-def _watch(options: ModelsOptions, interval: float, *, as_json: bool) -> None:
+def _watch(options: ModelsOptions, *, as_json: bool) -> None:
     """Redraw on a terminal; else print the models once and then a line for each change, or a line of JSON a look."""
     from serve_deploy.live_models.models import watch_models
     from serve_deploy.live_models.served import list_changes
 
     before = None
-    for now in watch_models(options, interval_seconds=interval):
+    for now in watch_models(options):
         if as_json:
             output.write_document(json_module.dumps(output.to_jsonable(now), ensure_ascii=False) + "\n")
         elif sys.stdout.isatty():

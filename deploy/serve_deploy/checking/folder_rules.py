@@ -190,6 +190,9 @@ def _fix_missing_version(folder: ModelFolder) -> str:
 def _check_model_files(folder: ModelFolder) -> Iterator[Problem]:
     name = folder.file_name
     for version in () if engine_of(folder) == "tensorrtllm" else folder.missing_files:
+        if (folder.path / str(version) / name).is_symlink():
+            yield Problem(f"{version}/{name}", "it is a link to a file that is not there", "link to the model's file")
+            continue
         others = [p.name for p in sorted((folder.path / str(version)).iterdir()) if p.suffix == Path(name).suffix]
         fix = f'rename {others[0]} to it, or write default_model_filename: "{others[0]}"' if others else "put it there"
         yield Problem(f"{version}/{name}", "the model's file is missing", fix)

@@ -32,12 +32,16 @@ def check_artefacts(folder: ModelFolder, release: str) -> ArtefactFindings:
     """Read each version's file without its framework; nothing is said of files that are missing, or not known."""
     if backend_of(folder.config) not in _READ or folder.config.runtime or CONFIG_NAME in folder.errors:
         return ArtefactFindings()
-    problems, notes = [], []
+    problems: list[Problem] = []
+    notes: list[str] = []
     for version in folder.versions:
         path = folder.path / str(version) / folder.file_name
-        if not folder.file_name or not path.exists() or _is_for_openvino_alone(folder, path) or not find_kind(path):
+        if not folder.file_name or not path.exists() or _is_for_openvino_alone(folder, path):
             continue
         where = path.relative_to(folder.path).as_posix()
+        if not find_kind(path):
+            problems += _find_no_graph(folder, path, where)
+            continue
         try:
             artefact = read_artefact(path, _parameters(folder), any_name=True)
             notes += [f"{where}: {note}" for note in check_fit(artefact, release)]
@@ -47,6 +51,11 @@ def check_artefacts(folder: ModelFolder, release: str) -> ArtefactFindings:
         else:
             problems += _compare(folder, artefact, path)
     return ArtefactFindings(tuple(problems), tuple(notes))
+
+
+def _find_no_graph(folder: ModelFolder, path: Path, where: str) -> Iterator[Problem]:
+    if backend_of(folder.config) == "tensorflow" and path.is_dir() and not any(path.glob("saved_model.pb*")):
+        yield Problem(where, "it has no saved_model.pb", "save the model again with tf.saved_model.save")
 
 
 def _parameters(folder: ModelFolder) -> dict[str, str]:

@@ -12,6 +12,7 @@ from serve_deploy.endpoint.model import Document, Model, ModelState, model_path,
 from serve_deploy.errors import EndpointError
 
 _NOT_TRITON = "is this Triton's port? A server with OpenAI's protocol is measured with `generate=chat`"
+_METRICS_PORT = "is this Triton's HTTP port? The one for metrics answers so"
 
 
 class ControlPlane:
@@ -85,9 +86,25 @@ class ControlPlane:
         answer = self._ask("ModelStatistics", "GET", path, name=model, version=version)
         return answer.get("model_stats", [])  # type: ignore[no-any-return]
 
+    def list_composition(self, model: Model) -> tuple[str, ...]:
+        """Every model that an ensemble runs, inner ensembles and what these run included; none of any other model."""
+        found: dict[str, None] = {}
+        waiting = list(model.members)
+        while waiting:
+            name = waiting.pop(0)
+            if name not in found:
+                found[name] = None
+                steps = self.model_config(name).get("ensemble_scheduling", {}).get("step", [])
+                waiting += [step["model_name"] for step in steps]
+        return tuple(found)
+
     def model_states(self) -> tuple[ModelState, ...]:
         """The repository index; a model that is not loaded has no version."""
-        answer: Any = self._ask("RepositoryIndex", "POST", "/v2/repository/index")
+        try:
+            answer: Any = self._ask("RepositoryIndex", "POST", "/v2/repository/index")
+        except RefusedError as error:
+            error.hint = _METRICS_PORT if error.status == HTTPStatus.METHOD_NOT_ALLOWED else error.hint
+            raise
         return tuple(map(read_state, answer if isinstance(answer, list) else answer.get("models", [])))
 
     def load_model(self, model: str, config: Document | None = None) -> None:

@@ -99,9 +99,11 @@ def recognise(candidate: Any, what: str) -> Exportable:
             made = candidate()
         known = _recognise(made, what)
         if known is None:
-            raise InvalidModelError(f"{what} returns a {type(made).__name__}, not a model", hint=_hint(made))
+            raise InvalidModelError(
+                f"{what} returns an object of type {type(made).__name__}, not a model", hint=_hint(made)
+            )
     if known is None:
-        raise InvalidModelError(f"{what} is a {type(candidate).__name__}, not a model", hint=_hint(candidate))
+        raise InvalidModelError(f"{what} is of type {type(candidate).__name__}, not a model", hint=_hint(candidate))
     return known
 
 

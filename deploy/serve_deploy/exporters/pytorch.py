@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,8 @@ class PyTorchModel:
         missing = [name for name in self.required_names if name not in examples.names]
         if unknown or missing:
             problem = f"no array for '{missing[0]}'" if missing else f"forward has no parameter '{unknown[0]}'"
-            raise UsageError(
-                f"`samples`: {problem}", hint=f"forward of {self.what} takes {', '.join(self.input_names)}"
-            )
+            takes = ", ".join(self.input_names) or "no parameters by name: write each of them out"
+            raise UsageError(f"`samples`: {problem}", hint=f"forward of {self.what} takes {takes}")
         double = any(str(each.dtype) == "torch.float64" for each in self.module.parameters())
         return (examples if double else examples.in_single_precision(),)
 
@@ -114,12 +114,12 @@ class PyTorchModel:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's warnings, which are on its own code and on libraries that are not there."""
-    logger = logging.getLogger("torch.onnx")
+    """Without the exporter's warnings, and the graphs that it prints where it fails."""
+    logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -65,6 +65,12 @@ class ScikitLearnModel:
             )
         if not examples.is_batched:
             raise UsageError("`samples`: a scikit-learn estimator takes a matrix", hint="give rows of features")
+        deep = next((array for array in examples.samples[0].values() if array.ndim > 2), None)
+        if deep is not None:
+            raise UsageError(
+                f"`samples` have rows of shape {list(deep.shape[1:])}, and a scikit-learn estimator takes a matrix",
+                hint=f"give rows of {self.estimator.n_features_in_} features",
+            )
         return (examples.in_single_precision(), examples) if examples.are_double else (examples,)
 
     def run(self, arrays: Arrays) -> dict[str, Array]:

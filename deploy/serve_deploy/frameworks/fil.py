@@ -92,7 +92,8 @@ def _parameters(trees: Trees, given: Mapping[str, str]) -> tuple[dict[str, str],
             raise UsageError(f"`parameters={name}={given[name]}` is neither true nor false", hint="write one of them")
     if given.get("model_type", trees.model_type) != trees.model_type:
         raise UsageError(
-            f"`parameters=model_type={given['model_type']}`, but the file says {trees.model_type}", hint="leave it out"
+            f"`parameters`: model_type is {given['model_type']}, but the file says {trees.model_type}",
+            hint=f"write {trees.model_type}",
         )
     classifies = given.get("is_classifier", given.get("output_class", str(trees.classes > 0).lower()))
     if given.get("predict_proba") == "true" and classifies == "false":

@@ -20,9 +20,9 @@ _UNLABELLED_TYPES = (*_UNRANKED_TYPES, DataType.FP16, DataType.BF16)
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: its place in the row, its label (empty where there is none), and its score."""
+    """One class: its index (None where a model returns labels without), its label ("" for none), and its score."""
 
-    index: int
+    index: int | None
     label: str
     score: float
 
@@ -53,13 +53,13 @@ def rank(row: Array, count: int, labels: Mapping[int, str]) -> tuple[ClassScore,
 
 
 def pair_labels(labels: Array, scores: Array, indices: Array | None) -> tuple[tuple[ClassScore, ...], ...]:
-    """Rows of labels that a model returns itself, with their scores, in its order; without indices by their place."""
+    """Rows of labels that a model returns itself, with their scores, in its order."""
     rows = []
     for number, (names, values) in enumerate(zip(labels, scores, strict=True)):
-        places = range(len(names)) if indices is None else indices[number]
+        places = [None] * len(names) if indices is None else [int(place) for place in indices[number]]
         rows.append(
             tuple(
-                ClassScore(int(place), name.decode("utf-8", "replace"), float(value))
+                ClassScore(place, name.decode("utf-8", "replace"), float(value))
                 for place, name, value in zip(places, names, values, strict=True)
             )
         )

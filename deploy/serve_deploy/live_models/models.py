@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +36,6 @@ def read_models(options: ModelsOptions, *, progress: Progress = silent) -> Serve
 def watch_models(
     options: ModelsOptions,
     *,
-    interval_seconds: float = 2.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[ServedModels]:
@@ -43,7 +43,7 @@ def watch_models(
     before, seen_at = look(options), clock()
     yield before
     while True:
-        sleep(interval_seconds)
+        sleep(options.interval_seconds)
         try:
             now, at = look(options), clock()
             yield with_rates(now, before, at - seen_at)
@@ -59,7 +59,7 @@ def look(options: ModelsOptions) -> ServedModels:
         version = str(control.server_metadata().get("version", ""))
         states = control.model_states()
         statistics, unknown = _read_statistics(control)
-    gauges, unread = _read_metrics(options.metrics_url)
+    gauges, unread = read_metrics(options.metrics_url)
     ready = {(state.name, state.version) for state in states if state.state == "READY"}
     memory = read_local_memory(options.endpoint, ready)
     loads = {(labels["model"], labels["version"]): value for labels, value in gauges.get(_LOAD_SECONDS, ())}
@@ -84,7 +84,8 @@ def _read_statistics(control: ControlPlane) -> tuple[list[Document], tuple[str, 
 Gauges = Mapping[str, list[tuple[dict[str, str], float]]]
 
 
-def _read_metrics(url: str | None) -> tuple[Gauges, tuple[str, ...]]:
+def read_metrics(url: str | None) -> tuple[Gauges, tuple[str, ...]]:
+    """What Triton exports of memory and load times, and why it could not be read."""
     if url is None:
         return {}, ()
     from prometheus_client.parser import text_string_to_metric_families
@@ -96,8 +97,9 @@ def _read_metrics(url: str | None) -> tuple[Gauges, tuple[str, ...]]:
         for family in text_string_to_metric_families(text):
             if family.name in (_GPU_MEMORY, _LOAD_SECONDS):
                 found[family.name] = [(sample.labels, sample.value) for sample in family.samples]
-    except (OSError, ValueError) as error:
-        return {}, (f"{url} cannot be read: {error}",)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error  # urllib wraps the system's own in another
+        return {}, (f"{url} cannot be read: {getattr(reason, 'strerror', None) or reason}",)
     return found, ()
 
 
@@ -106,7 +108,8 @@ def _change(options: ModelsOptions, progress: Progress) -> tuple[str, ...]:
     with ControlPlane(options.endpoint, timeout_seconds=options.timeout_seconds) as control:
         taken_down = _require_harmless(options, control)
         for name in options.unload:
-            above = f", and takes down {', '.join(taken_down[name])}" if taken_down[name] else ""
+            took = "takes" if options.dry_run else "took"
+            above = f", which {took} down {', '.join(taken_down[name])}" if taken_down[name] else ""
             if not options.dry_run:
                 progress(f"unloading {name}")
                 _ask(options, name, "unload", control.unload_model)

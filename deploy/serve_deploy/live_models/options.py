@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
+from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 
 _CHANGES, _FIGURES = "Changes", "Figures"
@@ -31,3 +32,12 @@ class ModelsOptions:
     metrics_url: Annotated[
         str | None, Option("Triton's /metrics; adds GPU memory and load times.", metavar="URL", group=_FIGURES)
     ] = None
+    interval_seconds: Annotated[
+        float, Option("How long to wait between two looks.", minimum=0.1, maximum=86_400, group="Output")
+    ] = 2.0
+
+    def __post_init__(self) -> None:
+        if self.metrics_url is not None and not self.metrics_url.startswith(("http://", "https://")):
+            raise UsageError(
+                f"`metrics_url={self.metrics_url}` is not an address", hint="write it as http://host:8002/metrics"
+            )

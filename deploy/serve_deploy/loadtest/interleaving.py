@@ -87,7 +87,7 @@ class _InterleavedSession(Session):
         return InterleavedMeasurement(start, models=len(self.models))
 
     def _executing(self) -> dict[str, str]:
-        return {name: "" for model in self.models for name in (model.name, *model.members)}
+        return {name: "" for model in self.models for name in (model.name, *self._composition(model))}
 
     def _keep(self, point: Point, measurement: Measurement, ends: Mapping[int, PeriodEnd]) -> None:
         super()._keep(point, measurement, ends)
@@ -100,7 +100,7 @@ class _InterleavedSession(Session):
         self, whole: Point, measurement: InterleavedMeasurement, ends: Mapping[int, PeriodEnd], number: int
     ) -> Point:
         model = self.models[number]
-        statistics = tuple(each for each in whole.server if each.model in (model.name, *model.members))
+        statistics = tuple(each for each in whole.server if each.model in (model.name, *self._composition(model)))
         point = build_point(
             whole.load, whole.repeat, whole.started_at, whole.duration_seconds, measurement.parts[number], ends,
             ServerShare(statistics), users_rest=True,

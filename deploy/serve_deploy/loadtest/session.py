@@ -57,6 +57,7 @@ class Session:
     found: SearchResult | None = None
     ended_by: Literal["interrupt", "server"] | None = None
     reason: str | None = None
+    _composed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def sweep(self, shapes: Sequence[LoadShape]) -> None:
         """Measure each load as often as asked for, or until something ends the run early."""
@@ -185,7 +186,12 @@ class Session:
 
     def _executing(self) -> dict[str, str]:
         """The versions of the models that execute requests, by name."""
-        return {self.model.name: self.options.model_version} | dict.fromkeys(self.model.members, "")
+        return {self.model.name: self.options.model_version} | dict.fromkeys(self._composition(self.model), "")
+
+    def _composition(self, model: Model) -> tuple[str, ...]:
+        if model.name not in self._composed:
+            self._composed[model.name] = self.control.list_composition(model) if self.control else ()
+        return self._composed[model.name]
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

@@ -102,8 +102,10 @@ def read_model(path: Path, content: bytes | None = None) -> OnnxModel:
 def _read_file(path: Path) -> bytes:
     if path.is_dir():
         known = (name for name in _OTHER_FORMATS if (path / name).exists())
-        hint = _OTHER_FORMATS.get(next(known, ""), "name the .onnx file")
-        raise InvalidModelError(f"{path} is a folder, not an ONNX file", hint=hint)
+        hint = _OTHER_FORMATS.get(
+            next(known, ""), "name the model file in it; of folders, a SavedModel and a Python model are read"
+        )
+        raise InvalidModelError(f"{path} is a folder, not a model file", hint=hint)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

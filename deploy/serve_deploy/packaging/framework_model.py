@@ -160,7 +160,7 @@ def _describe(subject: _Subject, findings: Findings, plan: ConfigPlan) -> Manife
         settings=dict(plan.settings),
         samples=len(findings.samples),
         sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in findings.samples), default=0),
-        framework=describe_framework(subject.artefact, subject.tensors, "verification was turned off"),
+        framework=describe_framework(subject.artefact, subject.tensors, "`verify=False`"),
     )
 
 

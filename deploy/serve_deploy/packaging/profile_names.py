@@ -25,6 +25,8 @@ def read_profiles(
     if profiles is None:
         return None
     names = [name.strip() for name in profiles.split(",")]
+    if "" in names or ("none" in names and len(names) > 1):
+        raise UsageError("`profiles` is a list of names, or `none` alone", hint=f"known: {', '.join((*PROFILES, CPU))}")
     for name in names:
         if name not in (*PROFILES, CPU) and names != ["none"]:
             raise UsageError(

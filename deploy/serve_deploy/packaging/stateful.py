@@ -196,11 +196,13 @@ def _read_first(states: Sequence[State], files: Mapping[str, Path]) -> dict[str,
 def _load_first(state: State, files: Mapping[str, Path]) -> Array:
     path = files[state.input]
     try:
-        array = cast_array(np.load(path, allow_pickle=False), state.data_type)
-        return array.reshape(state.first.shape)
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            raise ValueError("it holds several arrays")
+        return cast_array(loaded, state.data_type).reshape(state.first.shape)
     except OSError as error:
-        raise UsageError(f"`initial_state`: {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+        raise UsageError(f"`initial_state`: {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
         raise UsageError(
             f"`initial_state`: {path} is not a first value of '{state.input}': {error}",
             hint=f"it is {state.data_type.value} {list(state.first.shape)}",

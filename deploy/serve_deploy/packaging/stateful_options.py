@@ -93,7 +93,7 @@ class StatefulOptions:
             return
         for name, value in vars(self).items():
             if value:
-                raise UsageError(f"`{name}` needs `stateful`", hint="or leave it out")
+                raise UsageError(f"`{name}` needs `stateful`", hint=f"add `stateful`, or leave `{name}` out")
 
     @property
     def initial_files(self) -> dict[str, Path]:

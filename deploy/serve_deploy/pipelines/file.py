@@ -109,6 +109,8 @@ def _read_outputs(values: Any) -> Mapping[str, str] | None:
                     hint=f"give them names: outputs: {{{name}: {other}, other_{name}: {references[index]}}}",
                 )
         values = dict(zip(names, references, strict=True))
+    if isinstance(values, str):
+        raise UsageError("outputs is not a list", hint=f"write it as [{values}]")
     outputs = _read_references(values, "outputs")
     if not outputs:
         raise UsageError("outputs: it is empty", hint="leave it out for the outputs of the last step")

@@ -118,7 +118,7 @@ def _write(
     write_shared(folder, {**draft.files, **({SAMPLES_NAME: encode_samples(samples)} if samples else {})})
     verification = None
     if options.verify and not options.dry_run and not obstacle:
-        trial = Trial(staging, plan.name, draft.joined.unified, samples, run)
+        trial = Trial(staging, plan.name, draft.joined.unified, samples, run, left_out)
         verification = verify_pipeline(trial, members, options, progress)
     manifest = describe_pipeline(draft, release, samples).model_copy(
         update={"files": digest_files(folder), "verification": verification}

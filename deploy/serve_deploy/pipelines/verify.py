@@ -35,6 +35,7 @@ class Trial:
     unified: Unified
     samples: Samples
     run: Run
+    left_out: tuple[str, ...] = ()
 
 
 def find_obstacle(members: Sequence[Member]) -> str:
@@ -54,8 +55,9 @@ def verify_pipeline(
     from serve_deploy.packaging.verification import Subject, verify_model
 
     if not trial.samples:
+        why = trial.left_out[0] if trial.left_out else "there are no requests that all of its steps accept"
         raise VerificationError(
-            f"{options.file} cannot be verified: there are no requests that all of its steps accept",
+            f"{options.file} cannot be verified: {why}",
             hint="give real ones with `samples`, or use `verify=False`",
         )
     models = list_models(members)

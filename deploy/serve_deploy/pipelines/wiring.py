@@ -127,7 +127,7 @@ class _Work:
             candidates = choices[tensor.name]
             rivals = [name for name, ends in choices.items() if name != tensor.name and set(ends) & set(candidates)]
             if not candidates:
-                self._take_request(step, tensor, every)
+                self._take_request(step, tensor, every, is_only=len(left) == 1)
             elif len(candidates) > 1:
                 self._refuse_ambiguous(step, tensor, candidates)
             elif rivals:
@@ -137,13 +137,20 @@ class _Work:
             else:
                 self.wires.append(Wire(candidates[0], End(step.name, tensor.name)))
 
-    def _take_request(self, step: Step, tensor: TensorSpec, every: Sequence[tuple[End, TensorSpec]]) -> None:
-        """An input of the pipeline that a step above takes under the same name, if it fits; else nothing."""
+    def _take_request(
+        self, step: Step, tensor: TensorSpec, every: Sequence[tuple[End, TensorSpec]], *, is_only: bool
+    ) -> None:
+        """An input of the pipeline that a step above takes under the same name, if it fits; else what is left over."""
         source = End(REQUEST, tensor.name)
         readers = [wire.target for wire in self.wires if wire.source == source]
         read = [spec for end in readers if (spec := self.steps[end.step].input(end.tensor))]
         if read and all(may_join(spec, tensor) for spec in read):
             self.wires.append(Wire(source, End(step.name, tensor.name)))
+            return
+        used = {wire.source for wire in self.wires}
+        unread = [end for end, _output in every if end not in used]
+        if is_only and len(unread) == 1:  # what was meant: the conflict between the two is told when types are unified
+            self.wires.append(Wire(unread[0], End(step.name, tensor.name)))
             return
         near = ", ".join(f"'{end}' {output.data_type.value} {list(output.shape)}" for end, output in every[-3:])
         message = f"nothing gives it {tensor.data_type.value} {list(tensor.shape)}; the steps above return {near}"

@@ -29,7 +29,7 @@ def read_source(content: bytes, name: str) -> SourceCode:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError) as error:
-        where = f"{name}, line {error.lineno}" if isinstance(error, SyntaxError) else name
+        where = f"{name}, line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else name
         raise InvalidModelError(f"{where}: this is not Python {_version()}: {error.args[0]}") from error
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
     imports, optional = dict[str, None](), dict[str, None]()

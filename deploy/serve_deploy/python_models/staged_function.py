@@ -46,7 +46,7 @@ class StagedFunction:
         if isinstance(error, FileNotFoundError) and missing.is_relative_to(self.folder):
             return InvalidModelError(
                 f"{file} opens {missing.relative_to(self.folder)}, which does not go with it",
-                hint="a file beside it goes along where its name is written as a string in the file",
+                hint="put it beside the file, and write its whole name in one string, so that it goes along",
             )
         return InvalidModelError(f"{file} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}")
 

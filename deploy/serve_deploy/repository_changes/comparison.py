@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def compare_repositories(options: DiffOptions) -> RepositoryChanges:
     if "://" in options.old:
         return _compare_with_server(options)
     old, new = _read(Path(options.old), options), _read(options.new, options)
+    _require_models((*old.values(), *new.values()), options)
     models = [path for path in (Path(options.old), options.new) if _is_model(path)]
     if len(models) == 2:
         name = options.new.resolve().name
@@ -102,6 +103,17 @@ def require_acceptable(changes: RepositoryChanges, fail_on: FailOn) -> None:
         )
 
 
+def _require_models(folders: Sequence[ModelFolder], options: DiffOptions) -> None:
+    """UsageError where there is nothing to compare, or nothing under the name that was given."""
+    if not folders:
+        raise UsageError(
+            f"neither {options.old} nor {options.new} contains a model", hint="name two model repositories"
+        )
+    name = options.model_config_name
+    if name and not any(_config_file(folder, name) != CONFIG_NAME for folder in folders):
+        raise UsageError(f"`model_config_name={name}`: no model has configs/{name}.pbtxt", hint="check the name")
+
+
 def _is_model(path: Path) -> bool:
     return (path / CONFIG_NAME).exists() or (path.is_dir() and any(each.name.isdigit() for each in path.iterdir()))
 
@@ -116,7 +128,7 @@ def _without_name(folder: ModelFolder) -> ModelFolder:
 
 def _read(path: Path, options: DiffOptions) -> dict[str, ModelFolder]:
     folders = [path.resolve()] if _is_model(path) else [each for each in list_folders(path) if each.name[0] != "."]
-    read = (_with_config(read_model_folder(folder), options.config_name) for folder in folders)
+    read = (_with_config(read_model_folder(folder), options.model_config_name) for folder in folders)
     return {folder.name: folder for folder in read if folder.is_model}
 
 
@@ -139,7 +151,7 @@ def _with_config(folder: ModelFolder, config_name: str | None) -> ModelFolder:
 
 
 def _compare(old: ModelFolder, new: ModelFolder, options: DiffOptions) -> FileChanges:
-    files = compare_files(old.path, new.path, _config_file(new, options.config_name))
+    files = compare_files(old.path, new.path, _config_file(new, options.model_config_name))
     return replace(files, all_newer=options.replaced and files.are_any)
 
 

@@ -35,8 +35,8 @@ class DiffOptions:
             group=_DIFF,
         ),
     ] = False
-    config_name: Annotated[
+    model_config_name: Annotated[
         str | None,
-        Option("Read configs/NAME.pbtxt where a model has it, as Triton does with --model-config-name.",
+        Option("Read configs/NAME.pbtxt where a model has it, as Triton does with this option.",
                metavar="NAME", group=_DIFF),
     ] = None  # fmt: skip

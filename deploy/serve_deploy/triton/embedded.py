@@ -21,6 +21,10 @@ _BACKENDS = Path(__file__).parent / "backends"
 # A load mostly waits: the Python backend takes a second to end the process that completed or refused a model.
 _LOAD_THREADS = 8
 _STUB = "triton_python_backend_stub"
+# The stub imports this module first, with the working directory first on its path: the user's own random.py there
+# would stand in for Python's.
+_UTILITIES = "triton_python_backend_utils.py"
+_LEAVE_WORKING_DIRECTORY = "import sys; sys.path[:] = filter(None, sys.path)"
 
 
 class EmbeddedRuntime:
@@ -99,8 +103,11 @@ def _python_library() -> str | None:
 
 def _lay_out_backends(root: Path, backends: Path) -> None:
     # Copies, 3 MB: Triton refuses a backend library that a symbolic link takes out of the backend directory.
-    shutil.copytree(root / "tritonserver" / "backends" / "python", backends / "python")
-    shutil.copy(_stub(root), backends / "python" / _STUB)
+    python = backends / "python"
+    shutil.copytree(root / "tritonserver" / "backends" / "python", python)
+    shutil.copy(_stub(root), python / _STUB)
+    utilities = python / _UTILITIES
+    utilities.write_text(f"{_LEAVE_WORKING_DIRECTORY}\n{utilities.read_text('utf-8')}", "utf-8")
     for backend in _BACKENDS.iterdir():
         shutil.copytree(backend, backends / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
 

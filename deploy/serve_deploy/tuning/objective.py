@@ -69,6 +69,11 @@ class Goal:
         """The goal with upper bounds of times drawn in, to choose a load by."""
         return self.with_times(MARGIN)
 
+    @property
+    def beyond(self) -> Goal:
+        """The goal with upper bounds of times that are missed by as little."""
+        return self.with_times(2 - MARGIN)
+
     def with_times(self, factor: float) -> Goal:
         """The goal with upper bounds of times that are so many times as large."""
         return replace(

@@ -55,7 +55,7 @@ def fit_service(levels: Mapping[int, Sequence[Measured]], largest_batch: int) ->
     """
     first = levels[min(levels)]
     alone = min((each for each in first if each.point.load.batch_size == 1), key=lambda each: each.concurrency)
-    outside_seconds = _outside_seconds(alone)
+    dispatch_seconds, outside_seconds = _beside_execution(alone)
     shapes = _shapes(first, outside_seconds)
     sizes = _sizes(largest_batch)
     measured: dict[tuple[int, int], Times] = {}
@@ -74,7 +74,7 @@ def fit_service(levels: Mapping[int, Sequence[Measured]], largest_batch: int) ->
         outside=_outside(levels, outside_seconds),
         largest_batch=largest_batch,
         levels=tuple(sorted(levels)),
-        dispatch_seconds=_queue_seconds(alone.point),
+        dispatch_seconds=dispatch_seconds,
         cpu_seconds=tuple(
             (each.mean_batch_size, each.point.server_cpu_cores / each.point.throughput)
             for periods in levels.values()
@@ -101,10 +101,14 @@ def _queue_seconds(point: Point) -> float:
     return point.server[0].queue_us / 1e6 if point.server else 0.0
 
 
-def _outside_seconds(alone: Measured) -> float:
+def _beside_execution(alone: Measured) -> tuple[float, float]:
+    """What a lone request takes beside its execution: until an idle instance begins, and outside of the model."""
+    response = alone.point.response
     # A machine that stood still for a moment has longer means, and the model has nothing to do with it.
-    whole = min(alone.point.response.mean_us, _STALLED * alone.point.response.p50_us) / 1e6
-    return max(0.0, whole - _mean_execution(alone) - _queue_seconds(alone.point))
+    whole = response.p50_us if response.mean_us > _STALLED * response.p50_us else response.mean_us
+    rest = max(0.0, whole / 1e6 - _mean_execution(alone))
+    dispatch = min(_queue_seconds(alone.point), rest)
+    return dispatch, rest - dispatch
 
 
 def _outside(levels: Mapping[int, Sequence[Measured]], seconds: float) -> Outside:

@@ -124,10 +124,12 @@ class Subject:
         for folder in about.ensembles:
             config = type(folder.config)()
             config.CopyFrom(folder.config)
+            configs[folder.name] = config
+            if candidate == self.baseline:
+                continue
             # Triton refuses an ensemble whose batches are larger than its members take.
             most = [configs[name].max_batch_size for name in folder.members]
             config.max_batch_size = min([config.max_batch_size, *filter(None, most)])
-            configs[folder.name] = config
         return configs
 
 

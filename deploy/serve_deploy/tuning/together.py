@@ -23,8 +23,11 @@ SLOWER = 1.05
 _MOST_USERS = 256
 
 
-# Measures a candidate with so many users; the point is what the twin expects.
-MeasureUsers = Callable[[Candidate, int, MixedPoint], Measured]
+# Fewer requests say little of what one costs.
+_FEWEST = 10
+
+# Measures a candidate with so many users, for as long as the point that is expected asks for; and what for.
+MeasureUsers = Callable[[Candidate, int, MixedPoint, str], Measured]
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,10 @@ def measure_together(twins: Twins, candidate: Candidate, measure: MeasureUsers) 
     busy = sum(2 * model.max_batch_size * model.instances for model in twins.server(candidate).models)
     users = max(2, min(twins.limit, _MOST_USERS, busy))
     inside = simulate(bare, 1)
-    alone = measure(candidate, 1, inside)
-    full = measure(candidate, users, simulate(bare, users))
+    alone = measure(candidate, 1, inside, "measuring all")
+    if alone.point.succeeded < _FEWEST:
+        alone = measure(candidate, 1, alone.point, "measuring all again")
+    full = measure(candidate, users, simulate(bare, users), "measuring all")
     executed = [_Executed.of(part, twins, candidate, full) for part in twins.parts]
     slowdown = sum(each.busy for each in executed) / (sum(each.usual for each in executed) or 1.0)
     seconds = max(0.0, _median_us(alone.point) - _median_us(inside)) / 1e6

@@ -182,12 +182,11 @@ class _Run:
         return twins
 
     def _run_together(self, twins: Twins, settings: PartSettings) -> Twins:
-        def measure(candidate: Candidate, users: int, expected: MixedPoint) -> Measured:
+        def measure(candidate: Candidate, users: int, expected: MixedPoint, purpose: str) -> Measured:
             seconds = period_seconds(self.options, [expected])
-            purpose = f"measuring all, {users} at a time"
-            return self.bench.measure(candidate, ClosedLoop(users), purpose, seconds=seconds)
+            return self.bench.measure(candidate, ClosedLoop(users), f"{purpose}, {users} at a time", seconds=seconds)
 
-        self.bench.plan(2)
+        self.bench.plan(3)
         everything = fullest(settings.spaces)
         try:
             fitted, found = measure_together(twins, everything, measure)
@@ -207,7 +206,7 @@ class _Run:
         most = self.options.finalists
         chosen = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, most)
         with self._simulating():
-            return add_boldest(chosen, replace(twins, goal=self.goal), settings.spaces, most)
+            return add_boldest(chosen, replace(twins, goal=self.goal.beyond), settings.spaces, most)
 
     @contextmanager
     def _simulating(self) -> Iterator[None]:

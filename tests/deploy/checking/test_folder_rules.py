@@ -105,3 +105,11 @@ def test_every_configuration_is_judged_by_all_rules(tmp_path: Path, text: str, f
     (folder / "config.pbtxt").write_text('backend: "onnxruntime"')
     (folder / "configs" / "l4.pbtxt").write_text(text)
     assert field in [problem.field for problem in check_folder(read_model_folder(folder))]
+
+
+def test_a_link_to_nothing_is_called_one(tmp_path: Path) -> None:
+    """Renaming it to itself would not help."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.onnx").symlink_to("gone.onnx")
+    (problem,) = (problem for problem in check_folder(read_model_folder(tmp_path)) if problem.field == "1/model.onnx")
+    assert problem.message == "it is a link to a file that is not there"

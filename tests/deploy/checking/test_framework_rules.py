@@ -77,7 +77,7 @@ def test_what_triton_serves_is_not_complained_of(config: str, source: str, name:
 @pytest.mark.parametrize(
     ("config", "source", "name", "said"),
     [
-        (fil(1), "lightgbm_binary.txt", "xgboost.json", "1/xgboost.json: `parameters=model_type=xgboost_json`"),
+        (fil(1), "lightgbm_binary.txt", "xgboost.json", "1/xgboost.json: `parameters`: model_type is xgboost_json"),
         (fil(3), "xgboost_multiclass.json", "xgboost.json", "output[0].dims: 'output__0' is [-1, 3] here, [-1, 1]"),
         (
             fil(1, "xgboost_ubj"), "xgboost_binary.ubj", "xgboost.ubj",
@@ -137,3 +137,19 @@ def test_a_chart_takes_no_release_that_cannot_serve_the_file(tmp_path: Path) -> 
     assert choose_release(models, "25.02")[0] == "25.02"
     with pytest.raises(InvalidModelError, match=r"model scorer: .* Triton 26.07 has no TensorFlow backend"):
         choose_release(models, None)
+
+
+def test_a_saved_model_without_a_graph_is_named(tmp_path: Path) -> None:
+    """Triton would say so only at its load, and the embedded one has no such backend."""
+    (tmp_path / "model" / "1" / "model.savedmodel").mkdir(parents=True)
+    (tmp_path / "model" / "config.pbtxt").write_text(SCORER, encoding="utf-8")
+    (problem,) = check_artefacts(read_model_folder(tmp_path / "model"), "25.02").problems
+    assert (problem.field, problem.message) == ("1/model.savedmodel", "it has no saved_model.pb")
+
+
+def test_a_model_type_that_the_file_contradicts_is_named_with_the_right_one(tmp_path: Path) -> None:
+    """The fix says what to write."""
+    folder = write(tmp_path, fil(1, "lightgbm"), "xgboost_binary.json", "model.txt")
+    (problem,) = check_artefacts(folder, "25.02").problems
+    assert "model_type is lightgbm, but the file says xgboost_json" in problem.message
+    assert problem.fix == "write xgboost_json"

@@ -136,9 +136,9 @@ def takes(x: int, y: int = 1) -> int:
 @pytest.mark.parametrize(
     ("candidate", "message", "hint"),
     [
-        (5, "net.py:m is a int, not a model", "PyTorch module"),
-        ({"weight": 1}, "is a dict", "weights alone are no model"),
-        (lambda: 5, "returns a int, not a model", "PyTorch module"),
+        (5, "net.py:m is of type int, not a model", "PyTorch module"),
+        ({"weight": 1}, "is of type dict", "weights alone are no model"),
+        (lambda: 5, "returns an object of type int, not a model", "PyTorch module"),
         (raises, "fails: RuntimeError: last", "test_python_object.py"),
         (takes, "takes arguments (x)", "step of serve pipeline"),
     ],

@@ -78,14 +78,15 @@ def test_an_input_with_a_default_may_be_left_out(nets: ModuleType, tmp_path: Pat
     ],
 )
 def test_what_cannot_be_exported_is_said_plainly(
-    nets: ModuleType, net: str, samples: Any, message: str, hint: str, tmp_path: Path
+    nets: ModuleType, net: str, samples: Any, message: str, hint: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line, with a next step."""
+    """In one line, with a next step, and without the graphs that PyTorch prints."""
     with pytest.raises(ServeError) as refused:
         export_model(getattr(nets, net)(), [samples], tmp_path / "m.onnx")
     assert message in refused.value.message
     assert "\n" not in refused.value.message
     assert hint in (refused.value.hint or "")
+    assert "def forward" not in "".join(capfd.readouterr())
 
 
 def test_a_module_that_remembers_is_random(nets: ModuleType, tmp_path: Path) -> None:

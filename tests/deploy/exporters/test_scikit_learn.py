@@ -90,6 +90,7 @@ def test_a_threshold_that_only_fp64_meets_keeps_fp64(tmp_path: Path) -> None:
         ("unfitted", {"x": X[:2]}, "is not fitted", "fit it"),
         ("forest", {"x": X[:2, :3]}, "X has 3 features", ""),
         ("forest", {"a": X[:2, :1], "b": X[:2, 1:]}, "`samples` have a, b", "one matrix"),
+        ("forest", {"x": X[:2, :, None]}, "rows of shape [4, 1]", "rows of 4 features"),
         ("forest", {"x": X[:2].astype(np.complex64)}, "take no complex64", ""),
     ],
 )

@@ -84,10 +84,10 @@ _SCORES = _output("p", np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
 
 
 def test_labels_that_a_model_returns_are_joined_with_their_scores() -> None:
-    """By their shapes, whatever they are called; without indices a class is known by its place."""
+    """By their shapes, whatever they are called; the place among the highest is no class's index."""
     labels, scores = join_labels([_LABELS, _SCORES], None, batched=True)
     assert [[(score.index, score.label) for score in row] for row in labels.classes] == [
-        [(0, "b"), (1, "a")], [(0, "a"), (1, "c")],
+        [(None, "b"), (None, "a")], [(None, "a"), (None, "c")],
     ]  # fmt: skip
     assert (scores.part_of, [row[0].score for row in labels.classes]) == (
         "names",

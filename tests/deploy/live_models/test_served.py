@@ -8,7 +8,7 @@ import pytest
 
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.live_models.memory import find_owner
-from serve_deploy.live_models.models import find_above
+from serve_deploy.live_models.models import find_above, read_metrics
 from serve_deploy.live_models.served import ServedModels, describe_versions, list_changes, with_rates
 
 READY = ModelState("digits", "1", "READY", "")
@@ -97,3 +97,9 @@ def test_ensembles_above_are_found_through_others() -> None:
     """An ensemble of an ensemble runs the model as well."""
     members: dict[str, set[str]] = {"a": set(), "e": {"a"}, "f": {"e"}, "other": {"b"}}
     assert find_above("a", members) == ("e", "f")
+
+
+def test_metrics_that_do_not_answer_are_said_in_words() -> None:
+    """The system's reason, without urllib's wrapping."""
+    url = "http://127.0.0.1:1/metrics"
+    assert read_metrics(url) == ({}, (f"{url} cannot be read: Connection refused",))

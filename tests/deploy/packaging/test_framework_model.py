@@ -80,7 +80,7 @@ def test_each_backend_finds_its_files(
     manifest = read_manifest(packaged.folder)
     assert manifest is not None
     assert manifest.framework is not None
-    assert (manifest.framework.backend, manifest.framework.not_verified) == (backend, "verification was turned off")
+    assert (manifest.framework.backend, manifest.framework.not_verified) == (backend, "`verify=False`")
 
 
 def test_a_plan_is_given_its_tensors_and_a_gpu(write: Callable[..., PackagedModel], tmp_path: Path) -> None:

@@ -266,6 +266,13 @@ def test_unknown_gpus_are_named(text: str) -> None:
     assert "gh200" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize("text", ["", "l4,", "none,l4"])
+def test_a_list_of_gpus_without_a_name_is_no_list(text: str) -> None:
+    """An error that names nothing helps nobody."""
+    with pytest.raises(UsageError, match="a list of names, or `none` alone"):
+        read_profiles(text)
+
+
 def test_a_list_of_gpus_is_read_once_each() -> None:
     """Nothing said is not the same as none."""
     assert read_profiles("l4, cpu,l4") == ("l4", "cpu")

@@ -258,6 +258,10 @@ def test_a_sequence_starts_from_a_file(package: Packaging, tmp_path: Path) -> No
         ({"initial_state": (("h", "/nowhere.npy"),)}, "/nowhere.npy cannot be read: No such file"),
         ({"initial_state": (("hn", "h.npy"),)}, "'hn' is no state of the model"),
         ({"initial_state": (("h", "h.npy"),)}, "h.npy is not a first value of 'h'"),
+        (
+            {"initial_state": (("h", "several.npz"),)},
+            "several.npz is not a first value of 'h': it holds several arrays",
+        ),
         ({"constant": (("x", "1"),)}, "has a size that is not fixed"),
         ({"constant": (("rate", "1"),)}, "the model has no input 'rate'"),
         ({"control": (("START", "x"),)}, "Triton cannot fill x FP32"),
@@ -270,6 +274,7 @@ def test_an_option_that_does_not_fit_the_model_is_refused(
     """With what would fit."""
     monkeypatch.chdir(package.folder)
     np.save("h.npy", np.zeros(5, np.float32))
+    np.savez("several.npz", h=np.zeros(6, np.float32))
     with pytest.raises(UsageError, match=words):
         package(recurrent_model(), fix=True, sequences=StatefulOptions(stateful=True, **options))  # type: ignore[arg-type]
 

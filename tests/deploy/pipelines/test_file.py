@@ -33,6 +33,7 @@ BAD = {
     "inputs_as_a_list": "steps: {decode: {model: a, inputs: [x]}}",
     "an_input_that_is_a_number": "steps: {decode: {model: a, inputs: {x: 1}}}",
     "no_outputs": "steps: {decode: {model: a}}\noutputs: []",
+    "outputs_as_a_word": "steps: {decode: {model: a}}\noutputs: decode.y",
     "two_outputs_of_one_name": "steps: {a: {model: a}, b: {model: b}}\noutputs: [a.y, b.y]",
     "a_negative_batch": "steps: {decode: {model: a}}\nmax_batch_size: -1",
     "a_batch_in_words": "steps: {decode: {model: a}}\nmax_batch_size: many",

@@ -208,6 +208,7 @@ REFUSED = {
     ),
     "no function": ("def _f(x: Floats) -> Floats:\n    return x\n", "post.py has no function"),
     "no Python": ("def f(x\n", "post.py, line 12: this is not Python"),
+    "a zero byte": ("\0", "post.py: this is not Python"),
     "raises at load": ("1 / 0\n" + _IDENTITY, "post.py cannot be loaded: ZeroDivisionError: division by zero"),
     "exits at load": ("import sys\nsys.exit(3)\n" + _IDENTITY, "post.py cannot be loaded: SystemExit: 3"),
     "missing module": (

@@ -15,9 +15,13 @@ from timed_models import add_ensemble, add_timed_model
 
 from serve_deploy import ServerOptions, TritonServer, TuneOptions, parse_endpoint, start_server, tune
 from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.model_config import parse_config
+from serve_deploy.samples.files import load_samples
+from serve_deploy.tuning.answers import Questions, keep_member_samples, keep_samples
 from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
 from serve_deploy.tuning.remote import remote_servers, restore_overrides
+from serve_deploy.tuning.servers import LocalServed
 from serve_deploy.tuning.subject import Subject, read_subject
 
 MODELS = ("encode", "decode", "both")
@@ -40,7 +44,7 @@ def test_a_set_with_an_ensemble_is_tuned_and_applied(tmp_path: Path) -> None:
         TuneOptions(
             repository=repository, models=("both", "decode"), weights=(("both", 3.0),), runtime="embedded", apply=True,
             slo=("p99<500ms", "decode:p99<400ms"), state=tmp_path / "state", concurrency=8, max_batch_size=8,
-            max_instances=1, max_delay_us=0, finalists=1, max_rounds=6, period_seconds=0.2,
+            max_instances=1, max_delay_us=0, finalists=1, max_rounds=8, period_seconds=0.2,
         )
     )  # fmt: skip
     assert (result.verdict, result.applied) == ("better", True), result.explanation
@@ -55,6 +59,24 @@ def test_a_set_with_an_ensemble_is_tuned_and_applied(tmp_path: Path) -> None:
         config = parse_config(text)
         assert (config.max_batch_size, config.instance_group[0].count) == (own[BATCH], own[INSTANCES])
         assert ("tuned, was: " in text) == any(change.path.startswith(f"{name}:") for change in result.changes)
+
+
+def test_members_of_inner_ensembles_are_sent_what_they_get(tmp_path: Path) -> None:
+    """Each doubles its input: of the first model's requests the second is sent the double, and then four times them."""
+    repository = _add_models(tmp_path / "models")
+    add_ensemble(repository, "outer", ("both", "decode"), max_batch_size=1)
+    subject = read_subject(TuneOptions(repository=repository, models=("outer",)))
+    with start_server(ServerOptions(repository=repository, runtime="embedded", models=("outer",))) as server:
+        server.require_models()
+        endpoint = parse_endpoint(server.http_url)
+        questions = Questions(LocalServed(server, repository, None), tmp_path, lambda _: None)
+        _, samples = keep_samples(subject.folders["outer"], TuneOptions(), questions)
+        paths = keep_member_samples(subject.flows[0], samples, questions)
+        report = run_loadtest(LoadTestOptions(endpoint=endpoint, model="outer", loads=(ClosedLoop(2),), requests=20))
+    encode, decode = ([float(each["x"].sum()) for each in load_samples(paths[name])] for name in ("encode", "decode"))
+    assert decode == pytest.approx([factor * each for factor in (2, 4) for each in encode])
+    inferences = {each.model: each.inferences for each in report.points[0].server}
+    assert inferences == {"outer": 20, "both": 20, "encode": 20, "decode": 40}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +130,7 @@ from pathlib import Path
 from serve_deploy import TuneOptions, parse_endpoint
 from serve_deploy.tuning.candidates import BATCH, Candidate
 from serve_deploy.tuning.remote import remote_servers
+from serve_deploy.tuning.servers import LocalServed
 from serve_deploy.tuning.subject import read_subject
 
 subject = read_subject(TuneOptions(repository=Path(sys.argv[1]), models=("both",)))

@@ -283,6 +283,15 @@ def test_a_pipeline_that_would_run_itself_is_refused(bench: Bench) -> None:
     assert "the ensembles run each other in a circle: 'two' → 'outer' → 'two'" in error.message
 
 
+def test_an_ensemble_is_asked_for_all_that_triton_needs(bench: Bench) -> None:
+    """A tensor that is an output and goes on to a step is lost where it is not asked for."""
+    notes = bench.write(_TWO + "    outputs: [double.y, halve.half]\n").notes
+    assert "requests must ask for all outputs: Triton fails where it is asked for 'y' and 'half' alone" in notes
+    error = bench.refuse("name: outer\nsteps: {inner: {model: two}}\noutputs: {z: inner.half}")
+    assert "the ensemble 'two' cannot compute 'half' unless asked for 'y', too" in error.message
+    bench.write("name: outer\nsteps: {inner: {model: two}}\noutputs: {z: inner.half, y: inner.y}")
+
+
 def test_a_model_may_be_two_steps(bench: Bench) -> None:
     """One of the repository."""
     bench.write("name: one\nsteps: {double: {model: double.onnx}}")

@@ -67,6 +67,16 @@ def find_pairs(signature: ModelSignature, given: Given, ties: Ties, weighed: Tie
     return tuple(_judge_rest(pair, known, signature) for pair in known)
 
 
+def find_likely_states(signature: ModelSignature) -> Mapping[str, str]:
+    """Inputs that are called states, and the outputs that are called their next values; nothing is run."""
+    found = {}
+    for spec in signature.required_inputs:
+        fitting = tuple(output.name for output in signature.outputs if could_follow(output, spec))
+        if matching := match_by_name(spec.name, fitting):
+            found[spec.name] = matching[0]
+    return found
+
+
 def _suggest(signature: ModelSignature) -> Iterator[str]:
     """The states that names alone suggest, where no word in them says that they are states."""
     for spec in signature.required_inputs:

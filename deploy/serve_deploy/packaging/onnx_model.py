@@ -67,6 +67,7 @@ def package_onnx_model(
                 manifest = _write(folder, analysis, plan, manifest, options, progress)
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *_find_contradictions(analysis), *servable.notes, *list_needs(servable.opened.model))
+    notes += () if options.sequences.stateful else _note_states(analysis)
     return PackagedModel(
         name=name,
         version=version,
@@ -133,6 +134,15 @@ def _free_batch(servable: Servable, options: PackageOptions) -> Servable | None:
     except InvalidModelError:
         return None
     return replace(servable, opened=opened, fixes=(*servable.fixes, fix))
+
+
+def _note_states(analysis: ModelAnalysis) -> tuple[str, ...]:
+    from serve_deploy.implicit_state.pairing import find_likely_states
+
+    likely = find_likely_states(analysis.signature)
+    pairs = ", ".join(f"'{state}' and '{following}'" for state, following in likely.items())
+    note = f"{pairs} look like states and their next values: with `stateful`, Triton keeps them between requests"
+    return (note,) if likely else ()
 
 
 def _find_contradictions(analysis: ModelAnalysis) -> tuple[str, ...]:

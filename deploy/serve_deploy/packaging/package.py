@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serve_deploy.errors import Interrupted, ServeError, UsageError
+from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
 from serve_deploy.files.staging import recover
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
@@ -55,6 +55,8 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
     recover(options.repository)
+    if source.exists() and not source.is_file() and not source.is_dir():
+        raise InvalidModelError(f"{source} is neither a file nor a folder", hint="save what it gives to a file first")
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
     if options.sequences.stateful and packager not in (package_onnx_model, package_exported_model):
         raise UsageError("`stateful` is for ONNX models", hint="leave it out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,3 +221,10 @@ def test_a_parameter_has_a_name_and_a_value(text: str) -> None:
     """Nothing else is one."""
     with pytest.raises(UsageError, match="is not NAME=VALUE"):
         read_parameter(text)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    """A named pipe gives its content once, and never if nobody writes."""
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(InvalidModelError, match="neither a file nor a folder"):
+        package_model(tmp_path / "model.onnx", PackageOptions(repository=tmp_path / "models"))

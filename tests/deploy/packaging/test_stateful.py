@@ -375,3 +375,10 @@ def test_only_onnx_models_have_a_state_to_keep(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def f(x): return x\n")
     with pytest.raises(UsageError, match="`stateful` is for ONNX models"):
         package_model(tmp_path / "f.py", PackageOptions(sequences=StatefulOptions(stateful=True)))
+
+
+def test_what_looks_like_a_state_is_said_where_it_is_left_to_clients(package: Packaging) -> None:
+    """Who does not know the option learns of it, and nothing else changes."""
+    packaged = package(BATCH_FIRST, sequences=StatefulOptions())
+    assert "'h' and 'hn', 'c' and 'cn' look like states" in packaged.notes[-1]
+    assert "sequence_batching" not in packaged.config

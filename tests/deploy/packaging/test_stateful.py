@@ -380,5 +380,5 @@ def test_only_onnx_models_have_a_state_to_keep(tmp_path: Path) -> None:
 def test_what_looks_like_a_state_is_said_where_it_is_left_to_clients(package: Packaging) -> None:
     """Who does not know the option learns of it, and nothing else changes."""
     packaged = package(BATCH_FIRST, sequences=StatefulOptions())
-    assert "'h' and 'hn', 'c' and 'cn' look like states" in packaged.notes[-1]
+    assert "'state' and 'state_out' look like states" in packaged.notes[-1]
     assert "sequence_batching" not in packaged.config

@@ -51,8 +51,14 @@ format: $(VENV)/.installed ## Format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: tools ## All tests, against a real Triton, one file a core; some with TESTS='tests/deploy/chart -k name'
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(TESTS)
+test: tools ## All tests, against a real Triton; some with TESTS='tests/deploy/chart -k name'
+ifdef TESTS
+	$(BIN)/pytest $(TESTS)
+else
+	$(BIN)/pytest --numprocesses auto --dist loadfile --ignore tests/integration
+# Load tests measure, and want the machine to themselves.
+	$(BIN)/pytest tests/integration
+endif
 
 test-fast: $(VENV)/.installed ## The library, the help and the tree in under two minutes: no Triton, no download
 	$(BIN)/pytest $(FAST_TESTS)

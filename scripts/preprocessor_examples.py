@@ -1,7 +1,7 @@
 """Make what transformers' image processors return on one small picture: what decode_image must equal.
 
 Usage: python scripts/preprocessor_examples.py, where transformers (PIL backend; 4.57 and 5.24 agree) and Pillow are
-installed; it writes tests/support/published/preprocessors.npz.
+installed; it writes tests/support/preprocessors.npz.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import transformers
 from PIL import Image
 
-TARGET = Path(__file__).parents[1] / "tests" / "support" / "published" / "preprocessors.npz"
+TARGET = Path(__file__).parents[1] / "tests" / "support" / "preprocessors.npz"
 # Odd sizes, so that halves are rounded; ConvNeXT below 384 resizes and crops. What is said of BEiT and ConvNeXT besides
 # are defaults in which the two versions differ.
 SETTINGS = {

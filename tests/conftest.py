@@ -24,6 +24,8 @@ _PROGRAMS = [str(Path(__file__).parents[1] / ".tools"), str(Path(sys.executable)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# pytest-xdist hands its terminal's width on, and tables would fold.
+os.environ.pop("COLUMNS", None)
 os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defpath)])
 
 

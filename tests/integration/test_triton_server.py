@@ -51,7 +51,8 @@ def test_started_server_is_ours_and_its_models_have_finished_loading(server: Tri
 
 def test_server_tells_its_memory_and_its_log(server: TritonServer) -> None:
     """The memory covers the server and the processes of its models; the log is what it wrote."""
-    own = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    rollup = dict(line.split(":") for line in Path(f"/proc/{server.pid}/smaps_rollup").read_text().splitlines()[1:])
+    own = int(rollup["Pss"].split()[0]) * 1024
     assert server.memory_bytes() > own > 0
     assert "successfully loaded 'good'" in server.log_text()
 

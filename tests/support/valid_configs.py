@@ -9,7 +9,7 @@ ONE = "instance_group { count: 1 }"
 PYTHON = 'backend: "python"'
 _START = 'control_input { name: "start" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [0, 1] } }'
 _ID = 'control_input { name: "id" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING } }'
-_STATE = 'state { input_name: "s" output_name: "t" data_type: TYPE_FP32 dims: -1 '
+_STATE = 'state { input_name: "s" output_name: "t" data_type: TYPE_FP32 dims: 2 '
 _BATCH_INPUT = 'batch_input { kind: BATCH_ACCUMULATED_ELEMENT_COUNT target_name: "n" data_type: TYPE_FP32 '
 _REQUEST = 'model_warmup { name: "w" batch_size: 2 inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 '
 
@@ -134,7 +134,6 @@ VALID = (
         f"{GOOD} sequence_batching {{ oldest {{ max_candidate_sequences: 4 preferred_batch_size: 4 }} }}",
     ),
     _python("iterative_sequences", f"{STREAM} sequence_batching {{ iterative_sequence: true }}"),
-    _python("state", f"{GOOD} sequence_batching {{ {_STATE} }} }}"),
     _python(
         "state_of_zeros",
         f"{GOOD} sequence_batching {{ {_STATE} initial_state "

@@ -232,7 +232,7 @@ def test_transformers_settings_are_read(tmp_path: Path, case: str) -> None:
     assert read["crop_as"] == "transformers"
 
 
-_PUBLISHED = np.load(Path(__file__).parents[2] / "support" / "published" / "preprocessors.npz")
+_PUBLISHED = np.load(Path(__file__).parents[2] / "support" / "preprocessors.npz")
 
 
 @pytest.mark.parametrize("processor", sorted({name.partition("/")[0] for name in _PUBLISHED.files if "/" in name}))

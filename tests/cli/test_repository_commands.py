@@ -41,6 +41,8 @@ def test_diff_says_what_breaks_and_exits_7(serve: Serve, change: Any) -> None:
     [
         (model(config(inputs="x FP64 [3]")), "never", 0),
         (model(config(batch=8)), "breaking", 0),
+        (model("max_batch_size: many"), "breaking", 7),
+        (model("max_batch_size: many"), "never", 0),
         (model(config(batch=8)), "reload", 7),
         (model(config(instances=2)), "reload", 0),
         (model(config(instances=2)), "change", 7),
@@ -50,7 +52,7 @@ def test_diff_says_what_breaks_and_exits_7(serve: Serve, change: Any) -> None:
 def test_diff_fails_on_what_was_asked(
     serve: Serve, change: Any, after: dict[str, str], fail_on: str, code: int
 ) -> None:
-    """Breaking changes, reloads or any change; nothing at all with `never`."""
+    """Breaking and refused changes, reloads or any change; nothing at all with `never`."""
     assert serve("diff", *change(model(), after), "--fail-on", fail_on).returncode == code
 
 

@@ -91,6 +91,9 @@ def require_acceptable(changes: RepositoryChanges, fail_on: FailOn) -> None:
     names = ", ".join(model.name for model in changes.breaking)
     if fail_on != "never" and changes.breaking:
         raise ThresholdError(f"clients break: {names}", hint="`fail_on=never` only reports")
+    refused = ", ".join(model.name for model in changes.models if model.action == "refuse")
+    if fail_on != "never" and refused:
+        raise ThresholdError(f"Triton refuses: {refused}", hint="serve check says how to fix it")
     acted = [
         model.name
         for model in changes.models

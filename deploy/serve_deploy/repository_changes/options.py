@@ -24,7 +24,7 @@ class DiffOptions:
     fail_on: Annotated[
         FailOn,
         Option(
-            "End with exit code 7 where clients break, where anything is loaded again or refused, or at any change.",
+            "End with exit code 7 where clients break or a model is refused, where anything reloads, or at any change.",
             group=_DIFF,
         ),
     ] = "breaking"

@@ -1,0 +1,1 @@
+"""Model stores: push and pull that never show half a model."""

@@ -1,0 +1,1 @@
+"""What each kind of store can do, behind one interface."""

@@ -1,0 +1,76 @@
+"""Addresses of stores."""
+
+from __future__ import annotations
+
+import pytest
+from serve_deploy.errors import UsageError
+from serve_deploy.stores.address import StoreAddress, is_store_address, parse_address
+
+KNOWN = {
+    "s3://bucket/models": StoreAddress("s3", "bucket/models"),
+    "s3://bucket": StoreAddress("s3", "bucket"),
+    "s3://bucket/a/models@0123456789abcdef": StoreAddress("s3", "bucket/a/models", snapshot="0123456789abcdef"),
+    "s3://https://store.example:9000/bucket/models": StoreAddress("s3", "bucket/models", "https://store.example:9000"),
+    "s3://http://store.example/bucket/models": StoreAddress("s3", "bucket/models", "http://store.example"),
+    "gs://bucket/models": StoreAddress("gs", "bucket/models"),
+    "as://account/container/models": StoreAddress("azure", "account/container/models"),
+    "oci://registry.example/team/models:v1": StoreAddress("oci", "registry.example/team/models", snapshot="v1"),
+    "oci://localhost:5000/models": StoreAddress("oci", "localhost:5000/models"),
+    f"oci://localhost:5000/models@sha256:{'a' * 64}": StoreAddress(
+        "oci", "localhost:5000/models", snapshot=f"sha256:{'a' * 64}"
+    ),
+    "folder/models": StoreAddress("local", "folder/models"),
+    "/srv/models@0123": StoreAddress("local", "/srv/models", snapshot="0123"),
+}
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_an_address_is_read(text: str) -> None:
+    """Triton's forms, OCI references and local folders."""
+    assert parse_address(text) == KNOWN[text]
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_an_address_is_written_as_it_was_read(text: str) -> None:
+    """What is printed can be typed again."""
+    assert str(parse_address(text)) == text
+
+
+def test_a_port_without_a_scheme_is_plain_http() -> None:
+    """As Triton reads it."""
+    assert parse_address("s3://localhost:9000/bucket/models") == parse_address(
+        "s3://http://localhost:9000/bucket/models"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "s3://",
+        "s3:///models",
+        "s3://bucket/../models",
+        "as://account",
+        "ftp://host/x",
+        "oci://models",
+        "gs://a b/c",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """With the forms that are."""
+    with pytest.raises(UsageError) as refused:
+        parse_address(text)
+    assert "s3://bucket/path" in (refused.value.hint or "")
+
+
+def test_a_password_is_refused_and_not_repeated() -> None:
+    """It would end in logs."""
+    with pytest.raises(UsageError) as refused:
+        parse_address("s3://https://key:hunter2@host/bucket")
+    assert "hunter2" not in f"{refused.value.message}{refused.value.hint}"
+
+
+@pytest.mark.parametrize(("text", "remote"), [("s3://a/b", True), ("models", False), ("C://x", False)])
+def test_only_known_schemes_are_remote(text: str, remote: bool) -> None:
+    """A local path may contain anything."""
+    assert is_store_address(text) is remote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress, is_store_address, parse_address
 

@@ -21,9 +21,7 @@ def push(
     )
 
 
-def pull(
-    store: StoreAddress, repository: Path, *names: str, force: bool = False, dry_run: bool = False
-) -> PullResult:
+def pull(store: StoreAddress, repository: Path, *names: str, force: bool = False, dry_run: bool = False) -> PullResult:
     """Pull some models, or all."""
     options = PullOptions(store=store, repository=repository, models=names, force=force, dry_run=dry_run)
     return pull_repository(options)

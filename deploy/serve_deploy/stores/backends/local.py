@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,8 @@ from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
 
 _PIECE = 1 << 20
-# Drafts of this and other runs, at the root.
-_OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
+# What is on its way to its place, of this and other runs.
+_DRAFT = re.compile(rf"^({re.escape(TEMPORARY_PREFIX)}|{re.escape(STAGING_PREFIX)})|(^|/)\.[^/]+\.json\.draft$")
 
 
 class LocalStore:
@@ -43,8 +44,8 @@ class LocalStore:
         with _reading(start):
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
-            files = {path: file for path, file in files.items() if not path.startswith(_OURS)}
-            return {path: _describe(path, file) for path, file in sorted(files.items()) if path.startswith(prefix)}
+            names = sorted(path for path in files if path.startswith(prefix) and not _DRAFT.search(path))
+            return {path: _describe(path, files[path]) for path in names}
 
     def read(self, path: str) -> SmallFile | None:
         try:
@@ -61,11 +62,17 @@ class LocalStore:
                 current = self.read(path)
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
-                with self._draft(path) as draft, draft.open("xb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    tag = _tag(stream.fileno(), content)
+                # Not in a folder: Triton would take it for a model where this is one that it serves.
+                draft = target.with_name(f".{target.name}.draft")
+                try:
+                    with draft.open("wb") as stream:
+                        stream.write(content)
+                        stream.flush()
+                        os.fsync(stream.fileno())
+                        tag = _tag(stream.fileno(), content)
+                    draft.replace(target)
+                finally:
+                    draft.unlink(missing_ok=True)
         return SmallFile(content, tag)
 
     def upload(self, source: Path, file: SnapshotFile, path: str, on_bytes: OnBytes) -> StoredFile:

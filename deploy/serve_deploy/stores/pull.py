@@ -15,10 +15,9 @@ from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folde
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import list_folders
 from serve_deploy.stores.contents import LocalFile, hash_models
-from serve_deploy.stores.manifests import find_snapshot, stored_path
-from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PullOptions
-from serve_deploy.stores.receiving import Received, Source, receive
+from serve_deploy.stores.readers import open_reader
+from serve_deploy.stores.receiving import Received
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 
 
@@ -46,8 +45,8 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     UsageError where there is no such snapshot or model; VerificationError where what arrives is not what the manifest
     says, and nothing is written; DestinationError where the folder has other models of these names, or is full.
     """
-    store, repository = open_store(options.store), options.repository
-    snapshot = find_snapshot(store, options.store.snapshot)
+    reader, repository = open_reader(options.store), options.repository
+    snapshot = reader.snapshot
     models = _select(snapshot, options.models, str(options.store))
     present = _read_present(repository, models, progress)
     changed = tuple(model for model in models if _list(snapshot.files, model) != _list_local(present, model))
@@ -58,13 +57,11 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
         copied = sum(file.size_bytes for file in files if file.sha256 in local)
         received = Received(sum(file.size_bytes for file in files) - copied, copied)
     else:
-        with staging_folder(repository, beside=True) as staging:
-            source = Source(store, stored_path(snapshot.id, ""), local)
-            with _partial_folder(staging, repository) as partial:
-                received = receive(source, files, partial, concurrency=options.concurrency, progress=progress)
-                _show(partial, staging, repository, changed, force=options.force)
+        with staging_folder(repository, beside=True) as staging, _partial_folder(staging, repository) as partial:
+            received = reader.receive(files, partial, local=local, concurrency=options.concurrency, progress=progress)
+            _show(partial, staging, repository, changed, force=options.force)
     return PullResult(
-        store=str(store.address), snapshot=snapshot.id, repository=repository, models=models, changed=changed,
+        store=str(reader.address), snapshot=snapshot.id, repository=repository, models=models, changed=changed,
         kept=_list_others(repository, snapshot), received_bytes=received.received_bytes,
         copied_bytes=received.copied_bytes, is_dry_run=options.dry_run,
     )  # fmt: skip

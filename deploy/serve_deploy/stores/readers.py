@@ -9,20 +9,16 @@ from typing import Protocol
 
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import find_snapshot, stored_path
-from serve_deploy.stores.model_signature import signature_path
+from serve_deploy.stores.manifests import EmptyStoreError, Located, locate_snapshot
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.receiving import Received, Source, receive
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import Store
+from serve_deploy.stores.trust import Trust, verify_signature
 
 
 class SnapshotReader(Protocol):
     """One snapshot, ready to be received."""
-
-    @property
-    def address(self) -> StoreAddress:
-        """The store that it is in."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -36,27 +32,29 @@ class SnapshotReader(Protocol):
         files: Sequence[SnapshotFile],
         folder: Path,
         *,
+        parts: Path,
         local: Mapping[str, Path],
         concurrency: int,
         progress: Progress,
     ) -> Received:
         """Put files into a folder, by their paths; `local` are files that have a sha256 already.
 
-        VerificationError where what arrives is not what the snapshot says.
+        They arrive in the folder `parts` of the same file system, which the caller removes. VerificationError where
+        what arrives is not what the snapshot says.
         """
 
 
 @dataclass(frozen=True)
 class _StoreReader:
     store: Store
-    snapshot: Snapshot
+    located: Located
 
     @property
-    def address(self) -> StoreAddress:
-        return self.store.address
+    def snapshot(self) -> Snapshot:
+        return self.located.snapshot
 
     def read_signature(self) -> bytes | None:
-        small = self.store.read(signature_path(self.snapshot.id))
+        small = self.store.read(self.located.signature_path)
         return small.content if small else None
 
     def receive(
@@ -64,22 +62,48 @@ class _StoreReader:
         files: Sequence[SnapshotFile],
         folder: Path,
         *,
+        parts: Path,
         local: Mapping[str, Path],
         concurrency: int,
         progress: Progress,
     ) -> Received:
-        source = Source(self.store, stored_path(self.snapshot.id, ""), local)
-        return receive(source, files, folder, concurrency=concurrency, progress=progress)
+        source = Source(self.store, self.located.prefix, local)
+        return receive(source, files, folder, parts=parts, concurrency=concurrency, progress=progress)
 
 
 def open_reader(address: StoreAddress) -> SnapshotReader:
     """The snapshot that an address names, or the current one.
 
-    UsageError where there is none; VerificationError where its manifest is damaged.
+    EmptyStoreError where there is none, UsageError where it is not this one; VerificationError where its manifest is
+    damaged.
     """
     if address.kind == "oci":
         from serve_deploy.stores.oci import open_image
 
         return open_image(address)
     store = open_store(address)
-    return _StoreReader(store, find_snapshot(store, address.snapshot))
+    return _StoreReader(store, locate_snapshot(store, address.snapshot))
+
+
+def open_trusted(address: StoreAddress, trust: Trust | None) -> tuple[SnapshotReader, str | None]:
+    """A snapshot, and who signed it where that is required; SignatureError where nobody trusted did."""
+    reader = open_reader(address)
+    return reader, _verify(reader, trust)
+
+
+def find_trusted(store: Store, named: str | None, trust: Trust | None) -> tuple[Located, str | None]:
+    """The same of a store that is open, and where the snapshot is in it."""
+    reader = _StoreReader(store, locate_snapshot(store, named))
+    return reader.located, _verify(reader, trust)
+
+
+def _verify(reader: SnapshotReader, trust: Trust | None) -> str | None:
+    return verify_signature(reader.snapshot, reader.read_signature(), trust) if trust else None
+
+
+def read_current(address: StoreAddress) -> Snapshot | None:
+    """The manifest of the snapshot that an address names, or the current one; None where nothing was pushed yet."""
+    try:
+        return open_reader(address).snapshot
+    except EmptyStoreError:
+        return None

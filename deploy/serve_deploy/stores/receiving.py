@@ -13,18 +13,20 @@ from serve_deploy.files.copying import copy_file
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.contents import EMPTY_SHA256
 from serve_deploy.stores.snapshot import SnapshotFile
-from serve_deploy.stores.store import OnBytes, Store
+from serve_deploy.stores.store import OnBytes, SourceChangedError, Store
 from serve_deploy.stores.transfer import Tally, transfer
-
-_PARTS = ".parts"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a snapshot's file is: below `prefix` in the store, or the same content in a local file."""
+    """Where a snapshot's file is: the same content in a local file, by sha256, or below `prefix` in the store.
 
-    store: Store
+    Without a store, a local file that is not what its sha256 says was changed meanwhile.
+    """
+
+    store: Store | None
     prefix: str
     local: Mapping[str, Path]
 
@@ -38,45 +40,36 @@ class Received:
 
 
 def receive(
-    source: Source, files: Sequence[SnapshotFile], folder: Path, *, concurrency: int, progress: Progress
+    source: Source, files: Sequence[SnapshotFile], folder: Path, *, parts: Path, concurrency: int, progress: Progress
 ) -> Received:
     """Put the files into a folder, by their paths; what an earlier attempt left there whole is kept.
 
-    VerificationError where what arrives, twice, is not what the manifest says.
+    They arrive in the folder `parts` of the same file system, which the caller removes. VerificationError where what
+    arrives, twice, is not what the manifest says.
     """
-    parts = make_parts_folder(folder)
+    with destination_errors(folder):
+        parts.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not is_whole(folder / file.path, file)]
     copied = [file for file in missing if file.sha256 in source.local]
     tally = Tally("receiving", sum(file.size_bytes for file in missing), progress)
 
     def place(file: SnapshotFile, on_bytes: OnBytes) -> None:
-        with placing(file, folder) as part:
+        with placing(folder / file.path, parts) as part:
             _fetch(source, file, part, on_bytes)
 
     missing.sort(key=lambda file: -file.size_bytes)
     transfer(missing, place, concurrency=concurrency, tally=tally)
-    with destination_errors(folder):
-        parts.rmdir()
     copied_bytes = sum(file.size_bytes for file in copied)
     return Received(sum(file.size_bytes for file in missing) - copied_bytes, copied_bytes)
 
 
-def make_parts_folder(folder: Path) -> Path:
-    """Where files of a folder are written until they are whole."""
-    parts = folder / _PARTS
-    with destination_errors(folder):
-        parts.mkdir(parents=True, exist_ok=True)
-    return parts
-
-
 @contextmanager
-def placing(file: SnapshotFile, folder: Path) -> Iterator[Path]:
-    """A file to write, which takes its place in the folder at the end of the block, or goes."""
-    part = folder / _PARTS / uuid4().hex
+def placing(target: Path, parts: Path) -> Iterator[Path]:
+    """A file to write in the folder `parts`, which takes its place at the end of the block, or goes."""
+    part = parts / uuid4().hex
     try:
         yield part
-        with destination_errors(folder):
-            target = folder / file.path
+        with destination_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
     finally:
@@ -104,9 +97,15 @@ def copy_local(local: Mapping[str, Path], file: SnapshotFile, part: Path) -> boo
 
 
 def _fetch(source: Source, file: SnapshotFile, part: Path, on_bytes: OnBytes) -> None:
+    if file.sha256 == EMPTY_SHA256:
+        with destination_errors(part.parent):
+            part.touch()
+        return
     if copy_local(source.local, file, part):
         on_bytes(file.size_bytes)
         return
+    if source.store is None:
+        raise SourceChangedError(source.local.get(file.sha256) or Path(file.path))
     for _attempt in range(2):
         source.store.download(f"{source.prefix}{file.path}", part, on_bytes)
         if is_whole(part, file):

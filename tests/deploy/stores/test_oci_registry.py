@@ -87,7 +87,12 @@ def pull(image: StoreAddress, folder: Path, **options: Any) -> Path:
     """Pull all of an image."""
     reader = open_image(image)
     folder.mkdir(exist_ok=True)
-    settings = {"local": {}, "concurrency": 4, "progress": lambda _line: None} | options
+    settings = {
+        "parts": folder.parent / "parts",
+        "local": {},
+        "concurrency": 4,
+        "progress": lambda _line: None,
+    } | options
     reader.receive(reader.snapshot.files, folder, **settings)
     return folder
 

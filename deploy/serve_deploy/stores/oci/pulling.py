@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from serve_deploy.errors import UsageError
+from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.manifests import EmptyStoreError
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import StoredLayer, damaged
 from serve_deploy.stores.oci.downloading import stream_blob
 from serve_deploy.stores.oci.layers import MODELS_FOLDER
 from serve_deploy.stores.oci.reading import StoredImage, read_image
 from serve_deploy.stores.oci.signatures import read_signatures
-from serve_deploy.stores.receiving import Received, copy_local, is_whole, make_parts_folder, placing
+from serve_deploy.stores.receiving import Received, copy_local, is_whole, placing
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes
 from serve_deploy.stores.transfer import Tally, transfer
@@ -55,30 +56,31 @@ class ImageReader:
         files: Sequence[SnapshotFile],
         folder: Path,
         *,
+        parts: Path,
         local: Mapping[str, Path],
         concurrency: int,
         progress: Progress,
     ) -> Received:
         """Put files into a folder, by their paths; layers whose files are there or local are not received.
 
+        They arrive in the folder `parts` of the same file system, which the caller removes.
         VerificationError where a layer or a file is not what its digest says, or a layer holds something that the image
         does not list. DestinationError where the folder cannot be written.
         """
-        make_parts_folder(folder)
+        with destination_errors(folder):
+            parts.mkdir(parents=True, exist_ok=True)
         missing = [file for file in files if not is_whole(folder / file.path, file)]
-        copied = [file for file in missing if _copy(file, folder, local)]
+        copied = [file for file in missing if _copy(file, folder, parts, local)]
         wanted = {file.path for file in missing} - {file.path for file in copied}
         layers = [layer for layer in self.image.layers if any(file.path in wanted for file in layer.files)]
         tally = Tally("receiving", sum(layer.blob.size for layer in layers), progress)
         with Connection(self.image.reference) as connection:
 
             def pull(layer: StoredLayer, on_bytes: OnBytes) -> None:
-                _pull_layer(connection, layer, wanted, folder, on_bytes)
+                _Unpacking(layer, wanted, folder, parts, str(self.image.reference)).run(connection, on_bytes)
 
             layers.sort(key=lambda layer: -layer.blob.size)
             transfer(layers, pull, concurrency=concurrency, tally=tally)
-        with destination_errors(folder):
-            make_parts_folder(folder).rmdir()
         return Received(sum(layer.blob.size for layer in layers), sum(file.size_bytes for file in copied))
 
 
@@ -87,18 +89,15 @@ def open_image(address: StoreAddress) -> ImageReader:
     image = read_image(address)
     if image is None:
         repository = f"oci://{address.location}"
-        raise UsageError(
-            f"the registry has no {address}",
-            hint=f"push it: serve push models {address}" if ":" not in (address.snapshot or "")
-            else f"list what it has: serve snapshots {repository}",
-        )  # fmt: skip
+        error = UsageError if ":" in (address.snapshot or "") else EmptyStoreError
+        raise error(f"the registry has no {address}", hint=f"list what it has: serve snapshots {repository}")
     return ImageReader(address, image)
 
 
-def _copy(file: SnapshotFile, folder: Path, local: Mapping[str, Path]) -> bool:
+def _copy(file: SnapshotFile, folder: Path, parts: Path, local: Mapping[str, Path]) -> bool:
     if file.sha256 not in local:
         return False
-    with suppress(_NotCopiedError), placing(file, folder) as part:
+    with suppress(_NotCopiedError), placing(folder / file.path, parts) as part:
         if not copy_local(local, file, part):
             raise _NotCopiedError
         return True
@@ -109,67 +108,71 @@ class _NotCopiedError(Exception):
     """Leaves the block that would put a file into its place."""
 
 
-def _pull_layer(
-    connection: Connection, layer: StoredLayer, wanted: Collection[str], folder: Path, on_bytes: OnBytes
-) -> None:
-    where = str(connection.reference)
-    pieces = stream_blob(connection, layer.blob, where, on_bytes)
-    source = _TarStream(_unzip(pieces, where) if layer.is_compressed else pieces, layer, where)
-    listed = {f"{MODELS_FOLDER}/{file.path}": file for file in layer.files}
-    seen: set[str] = set()
-    try:
-        with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|", bufsize=_PIECE, tarinfo=_Entry) as archive:
-            for entry in archive:
-                if _is_listed_folder(entry, listed, where):
-                    continue
-                file = _find_listed(entry, listed, seen, where)
-                if file.path in wanted:
-                    _extract(archive, entry, file, folder, where)
-    except tarfile.TarError as error:
-        raise damaged(where, f"layer {layer.title} is no tar archive") from error
-    source.finish()
-    missing = sorted(set(listed) - seen)
-    if missing:
-        raise damaged(where, f"layer {layer.title} lacks {missing[0]!a}")
+@dataclass(frozen=True)
+class _Unpacking:
+    """A layer's way into a folder; `where` is what messages call the image."""
 
+    layer: StoredLayer
+    wanted: Collection[str]
+    folder: Path
+    parts: Path
+    where: str
 
-def _is_listed_folder(entry: tarfile.TarInfo, listed: Mapping[str, SnapshotFile], where: str) -> bool:
-    if not entry.isdir():
-        return False
-    name = entry.name.rstrip("/")
-    if name != MODELS_FOLDER and not any(path.startswith(f"{name}/") for path in listed):
-        raise damaged(where, f"a layer holds the folder {entry.name!a}, which the image does not list")
-    return True
+    def run(self, connection: Connection, on_bytes: OnBytes) -> None:
+        """Receive the layer, and put those of its files into the folder that are wanted."""
+        pieces = stream_blob(connection, self.layer.blob, self.where, on_bytes)
+        source = _TarStream(_unzip(pieces, self.where) if self.layer.is_compressed else pieces, self.layer, self.where)
+        listed = {f"{MODELS_FOLDER}/{file.path}": file for file in self.layer.files}
+        seen: set[str] = set()
+        try:
+            with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|", bufsize=_PIECE, tarinfo=_Entry) as archive:
+                for entry in archive:
+                    if not self._is_listed_folder(entry, listed):
+                        self._extract(archive, entry, self._find_listed(entry, listed, seen))
+        except tarfile.TarError as error:
+            raise self._lie(f"layer {self.layer.title} is no tar archive") from error
+        source.finish()
+        if missing := sorted(set(listed) - seen):
+            raise self._lie(f"layer {self.layer.title} lacks {missing[0]!a}")
 
+    def _is_listed_folder(self, entry: tarfile.TarInfo, listed: Mapping[str, SnapshotFile]) -> bool:
+        if not entry.isdir():
+            return False
+        name = entry.name.rstrip("/")
+        if name != MODELS_FOLDER and not any(path.startswith(f"{name}/") for path in listed):
+            raise self._lie(f"a layer holds the folder {entry.name!a}, which the image does not list")
+        return True
 
-def _find_listed(
-    entry: tarfile.TarInfo, listed: Mapping[str, SnapshotFile], seen: set[str], where: str
-) -> SnapshotFile:
-    """Links, devices, paths that lead outside and marks that hide files are in no listing."""
-    file = listed.get(entry.name)
-    if file is None or not entry.isreg():
-        kind = "file" if entry.isreg() else "link or device"
-        raise damaged(where, f"a layer holds the {kind} {entry.name!a}, which the image does not list")
-    if entry.name in seen:
-        raise damaged(where, f"a layer holds {entry.name!a} twice")
-    if entry.size != file.size_bytes:
-        raise damaged(where, f"{entry.name!a} has {entry.size} bytes, and the image lists {file.size_bytes}")
-    seen.add(entry.name)
-    return file
+    def _find_listed(self, entry: tarfile.TarInfo, listed: Mapping[str, SnapshotFile], seen: set[str]) -> SnapshotFile:
+        """Links, devices, paths that lead outside and marks that hide files are in no listing."""
+        file = listed.get(entry.name)
+        if file is None or not entry.isreg():
+            kind = "file" if entry.isreg() else "link or device"
+            raise self._lie(f"a layer holds the {kind} {entry.name!a}, which the image does not list")
+        if entry.name in seen:
+            raise self._lie(f"a layer holds {entry.name!a} twice")
+        if entry.size != file.size_bytes:
+            raise self._lie(f"{entry.name!a} has {entry.size} bytes, and the image lists {file.size_bytes}")
+        seen.add(entry.name)
+        return file
 
+    def _extract(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, file: SnapshotFile) -> None:
+        if file.path not in self.wanted:
+            return
+        digest = hashlib.sha256()
+        with placing(self.folder / file.path, self.parts) as part:
+            content = archive.extractfile(entry)
+            with destination_errors(self.folder), part.open("xb") as writer:
+                while content and (piece := content.read(_PIECE)):
+                    digest.update(piece)
+                    writer.write(piece)
+                if entry.mode & 0o100:
+                    part.chmod(part.stat().st_mode | 0o111)
+            if digest.hexdigest() != file.sha256:
+                raise self._lie(f"{file.path!a} has another sha256 than the image lists")
 
-def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, file: SnapshotFile, folder: Path, where: str) -> None:
-    digest = hashlib.sha256()
-    with placing(file, folder) as part:
-        content = archive.extractfile(entry)
-        with destination_errors(folder), part.open("xb") as writer:
-            while content and (piece := content.read(_PIECE)):
-                digest.update(piece)
-                writer.write(piece)
-            if entry.mode & 0o100:
-                part.chmod(part.stat().st_mode | 0o111)
-        if digest.hexdigest() != file.sha256:
-            raise damaged(where, f"{file.path!a} has another sha256 than the image lists")
+    def _lie(self, why: str) -> VerificationError:
+        return damaged(self.where, why)
 
 
 class _Entry(tarfile.TarInfo):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.progress import Progress, silent
+from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.contents import LocalFile, file_state, read_contents
 from serve_deploy.stores.manifests import (
     ReadPointer,
@@ -87,14 +89,15 @@ def push_repository(options: PushOptions, progress: Progress = silent) -> PushRe
     current = known.get(before.snapshot or "")
     kept = [file for file in current.files if _model(file) not in options.models] if options.models and current else []
     snapshot = make_snapshot([*(each.file for each in contents), *kept])
-    steps = _plan(store, snapshot, contents, known.values())
-    actions: dict[str, Action] = {step.file.path: step.action for step in steps}
-    if not options.dry_run:
-        done = _send(store, snapshot, steps, options.concurrency, progress)
-        # A copy that the store could not make was sent.
-        actions |= {step.file.path: "send" for step in done if not step.held and actions[step.file.path] == "copy"}
-        write_snapshot(store, _with_checksums(snapshot, done))
-        write_pointer(store, snapshot.id, before)
+    with nullcontext() if options.dry_run else claiming(store, snapshot.id):
+        steps = _plan(store, snapshot, contents, known.values())
+        actions: dict[str, Action] = {step.file.path: step.action for step in steps}
+        if not options.dry_run:
+            done = _send(store, snapshot, steps, options.concurrency, progress)
+            # A copy that the store could not make was sent.
+            actions |= {step.file.path: "send" for step in done if not step.held and actions[step.file.path] == "copy"}
+            write_snapshot(store, _with_checksums(snapshot, done))
+            write_pointer(store, snapshot.id, before)
     return _describe(store, snapshot, before, actions, options.dry_run)
 
 

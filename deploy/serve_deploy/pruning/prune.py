@@ -18,6 +18,7 @@ from serve_deploy.pruning.snapshots import StoreContents, judge, read_contents, 
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_versions
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.snapshot import POINTER_NAME
 from serve_deploy.stores.store import Store
 
 Connect = Callable[[str | None], Cluster]
@@ -68,13 +69,12 @@ def prune(options: PruneOptions, progress: Progress = silent, connect_to: Connec
 
 def _find_store(place: Path | StoreAddress) -> Store | None:
     """The store at a place; None where it is a plain repository of this machine."""
-    address = place if isinstance(place, StoreAddress) else StoreAddress("local", str(place))
-    if address.snapshot is not None:
-        raise UsageError(f"{address} names a snapshot, and prune judges all", hint=f"name the store: {address.root}")
-    folder = Path(address.location)
-    if address.is_remote or any((folder / name).exists() for name in ("current.json", FIXED_MANIFEST)):
-        return open_store(address)
-    return None
+    if isinstance(place, Path):
+        is_store = any((place / name).exists() for name in (POINTER_NAME, FIXED_MANIFEST))
+        return open_store(StoreAddress("local", str(place))) if is_store else None
+    if place.snapshot is not None:
+        raise UsageError(f"{place} names a snapshot, and prune judges all", hint=f"name the store: {place.root}")
+    return open_store(place)
 
 
 def _describe(options: PruneOptions, judged: JudgedVersions) -> PruneResult:

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 from serve_deploy.errors import ServeError
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, judge_versions
-from serve_deploy.stores.manifests import make_snapshot, parse_snapshot
+from serve_deploy.stores.fixed import JOURNAL_NAME
+from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, read_fixed, write_fixed
 from serve_deploy.stores.names import find_bad_path
-from serve_deploy.stores.store import Store, StoredFile
+from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
-FIXED_MANIFEST, FIXED_SIGNATURE = "snapshot.json", "snapshot.sigstore.json"
 # What `judge_versions` reads; of all else it only wants to know that it is there, and how large.
 _READ = ("config.pbtxt", "manifest.json", ".pbtxt")
 
@@ -41,13 +41,15 @@ def list_models(store: Store) -> Mapping[str, StoredFile]:
 def remove_fixed(store: Store, versions: Collection[PrunedVersion]) -> None:
     """Take the versions out of the manifest, then remove them; StoreChangedError where a push writes it meanwhile."""
     folders = tuple(f"{each.model}/{each.version}/" for each in versions)
-    small = store.read(FIXED_MANIFEST)
-    if small is not None:
-        listed = parse_snapshot(store, FIXED_MANIFEST, small.content)
+    if store.read(JOURNAL_NAME) is not None:
+        raise StoreChangedError(
+            f"a push to {store.address} is under way, or was interrupted", hint="let it end, or push again; then prune"
+        )
+    listed, tag = read_fixed(store)
+    if listed is not None:
         left = make_snapshot([file for file in listed.files if not file.path.startswith(folders)])
-        # It was made of other files.
-        store.delete([FIXED_SIGNATURE])
-        store.write(FIXED_MANIFEST, (left.model_dump_json(indent=1) + "\n").encode(), expected=small.tag)
+        store.delete([FIXED_SIGNATURE])  # it was made of other files
+        write_fixed(store, left, tag, None)
     store.delete([path for path in list_models(store) if path.startswith(folders)])
 
 

@@ -11,14 +11,14 @@ from serve_deploy.cluster.api import Cluster, connect
 from serve_deploy.cluster.named import find_named
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.progress import Progress, silent
-from serve_deploy.pruning.fixed_layout import FIXED_MANIFEST, judge_fixed, remove_fixed
+from serve_deploy.pruning.fixed_layout import judge_fixed, remove_fixed
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.policy import HeldSnapshot, SnapshotPolicy
 from serve_deploy.pruning.snapshots import StoreContents, judge, read_contents, remove_snapshots
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_versions
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.snapshot import POINTER_NAME
+from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
 from serve_deploy.stores.store import Store
 
 Connect = Callable[[str | None], Cluster]
@@ -70,7 +70,7 @@ def prune(options: PruneOptions, progress: Progress = silent, connect_to: Connec
 def _find_store(place: Path | StoreAddress) -> Store | None:
     """The store at a place; None where it is a plain repository of this machine."""
     if isinstance(place, Path):
-        is_store = any((place / name).exists() for name in (POINTER_NAME, FIXED_MANIFEST))
+        is_store = any((place / name).exists() for name in (POINTER_NAME, FIXED_NAME))
         return open_store(StoreAddress("local", str(place))) if is_store else None
     if place.snapshot is not None:
         raise UsageError(f"{place} names a snapshot, and prune judges all", hint=f"name the store: {place.root}")

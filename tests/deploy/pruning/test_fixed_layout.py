@@ -10,13 +10,16 @@ from changed_models import CODE, config, ensemble, model
 from written_models import write_files
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.pruning.fixed_layout import FIXED_MANIFEST, FIXED_SIGNATURE, judge_fixed, remove_fixed
+from serve_deploy.pruning.fixed_layout import judge_fixed, remove_fixed
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.manifests import make_snapshot, parse_snapshot
+from serve_deploy.stores.fixed import JOURNAL_NAME
+from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, parse_snapshot
+from serve_deploy.stores.snapshot import FIXED_NAME
+from serve_deploy.stores.store import StoreChangedError
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def root(tmp_path: Path) -> Path:
     write_files(folder / "a", model(versions={1: CODE, 2: CODE, 3: CODE}))
     write_files(folder / "above", {"config.pbtxt": ensemble("a", version=2), "1/.gitkeep": ""})
     snapshot = make_snapshot([each.file for each in read_contents(folder)])
-    (folder / FIXED_MANIFEST).write_text(snapshot.model_dump_json())
+    (folder / FIXED_NAME).write_text(snapshot.model_dump_json())
     (folder / FIXED_SIGNATURE).write_text("{}")
     return folder
 
@@ -34,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 def listed(root: Path) -> list[str]:
     """What the manifest lists."""
     store = LocalStore(StoreAddress("local", str(root)))
-    return [file.path for file in parse_snapshot(store, FIXED_MANIFEST, (root / FIXED_MANIFEST).read_bytes()).files]
+    return [file.path for file in parse_snapshot(store, FIXED_NAME, (root / FIXED_NAME).read_bytes()).files]
 
 
 def test_versions_that_nothing_serves_go(root: Path) -> None:
@@ -66,6 +69,14 @@ def test_the_manifest_never_lists_what_is_gone(root: Path) -> None:
     remove_fixed(store, judge_fixed(store, ()).removable)
     assert not (root / "a" / "1").exists()
     assert not (root / FIXED_SIGNATURE).exists()
+
+
+def test_a_push_that_is_under_way_is_not_disturbed(root: Path) -> None:
+    """Nor one that was interrupted: nothing is removed."""
+    (root / JOURNAL_NAME).write_bytes((root / FIXED_NAME).read_bytes())
+    with pytest.raises(StoreChangedError, match="is under way"):
+        prune(PruneOptions(repository=root))
+    assert (root / "a" / "1").exists()
 
 
 def test_what_cannot_be_judged_is_said_of_the_store(root: Path) -> None:

@@ -7,19 +7,21 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.files.copying import copy_file
-from serve_deploy.files.staging import destination_errors, folder_lock
-from serve_deploy.files.temporary import make_temporary, remove_temporary
+from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock
+from serve_deploy.files.temporary import TEMPORARY_PREFIX, make_temporary, remove_temporary
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
 
 _PIECE = 1 << 20
+# Drafts of this and other runs, at the root.
+_OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
 
 
 class LocalStore:
@@ -30,6 +32,7 @@ class LocalStore:
         self._root = Path(address.location)
         self._drafts: Path | None = None
         self._lock = threading.Lock()
+        self._locker: int | None = None
 
     @property
     def address(self) -> StoreAddress:
@@ -40,6 +43,7 @@ class LocalStore:
         with _reading(start):
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
+            files = {path: file for path, file in files.items() if not path.startswith(_OURS)}
             listed = (_list(path, file) for path, file in sorted(files.items()) if path.startswith(prefix))
             return {file.path: file for file in listed if file}
 
@@ -54,8 +58,7 @@ class LocalStore:
         target = self._root / path
         with destination_errors(target):
             self._root.mkdir(parents=True, exist_ok=True)
-            # Not the folder of the file: another run may remove that, where it is empty, and make it anew.
-            with folder_lock(self._root):
+            with self._lock_root():
                 current = self.read(path)
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
@@ -105,6 +108,22 @@ class LocalStore:
                 for folder in file.parents:
                     if folder == self._root or not _remove_if_empty(folder):
                         break
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from writing small files, and from moving models into the root, while this thread does."""
+        with destination_errors(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with folder_lock(self._root):
+                self._locker = threading.get_ident()
+                try:
+                    yield
+                finally:
+                    self._locker = None
+
+    def _lock_root(self) -> AbstractContextManager[None]:
+        # Not the folder of the file: another run may remove that, where it is empty, and make it anew.
+        return nullcontext() if self._locker == threading.get_ident() else folder_lock(self._root)
 
     @contextmanager
     def _draft(self, path: str) -> Iterator[Path]:

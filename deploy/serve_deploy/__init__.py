@@ -113,6 +113,9 @@ if TYPE_CHECKING:
     from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
+    from serve_deploy.pruning.options import PruneOptions as PruneOptions
+    from serve_deploy.pruning.prune import PruneResult as PruneResult
+    from serve_deploy.pruning.prune import prune as prune
     from serve_deploy.python_models.function_file import read_function_file as read_function_file
     from serve_deploy.python_models.model import PythonModel as PythonModel
     from serve_deploy.python_models.standard_steps import standard_step as standard_step
@@ -128,9 +131,6 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
-    from serve_deploy.repository.prune_options import PruneOptions as PruneOptions
-    from serve_deploy.repository.pruning import PruneResult as PruneResult
-    from serve_deploy.repository.pruning import prune_repository as prune  # noqa: F401
     from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
     from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
@@ -222,8 +222,8 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
-    "PruneOptions": "repository.prune_options",
-    "PruneResult": "repository.pruning",
+    "PruneOptions": "pruning.options",
+    "PruneResult": "pruning.prune",
     "PullOptions": "stores.options",
     "PullResult": "stores.pull",
     "PushOptions": "stores.options",
@@ -280,7 +280,7 @@ _PLACES = {
     "parse_endpoint": "endpoint.address",
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
-    "prune": "repository.pruning:prune_repository",
+    "prune": "pruning.prune:prune",
     "pull": "stores.pull:pull_repository",
     "push": "stores.push:push_repository",
     "read_fleet": "cluster.fleet",

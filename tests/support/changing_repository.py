@@ -9,6 +9,8 @@ from pathlib import Path
 
 from repositories import DIGITS, TENSORS
 
+REVISION = "revision"
+
 
 class ChangingRepository:
     """Small ONNX models under changing names; the same seed makes the same changes."""
@@ -99,5 +101,6 @@ class ChangingRepository:
         policy = self._random.choice(["all {}", "latest { num_versions: 1 }", "latest { num_versions: 2 }"])
         (folder / "config.pbtxt").write_text(
             f'name: "{folder.name}" {TENSORS} version_policy: {{ {policy} }} '
-            f"instance_group {{ count: {self._random.randint(1, 2)} }}\n# {self._random.random()}\n"
+            f"instance_group {{ count: {self._random.randint(1, 2)} }}\n"
+            f'parameters {{ key: "{REVISION}" value {{ string_value: "{self._random.random()}" }} }}\n'
         )

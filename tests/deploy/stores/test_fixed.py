@@ -60,6 +60,7 @@ def store(address: StoreAddress) -> RecordingStore:
 def push_in_order(store: LocalStore, repository: Path, *names: str, **settings: object) -> Mapping[str, str]:
     """Push as to an object store; what was done with each file that changed."""
     sleep, progress = settings.pop("sleep", silent), settings.pop("progress", silent)
+    settings.setdefault("settle_seconds", 0)
     options = PushOptions(
         repository=repository, store=store.address, models=names, fixed=True, concurrency=1,
         **settings,  # type: ignore[arg-type]
@@ -80,7 +81,7 @@ def pusher(request: pytest.FixtureRequest, address: StoreAddress, store: Recordi
 def add_version(repository: Path, model: str, version: int) -> None:
     """Another version of a model, with other weights."""
     folder = repository / model / str(version)
-    shutil.copytree(repository / model / "1", folder)
+    shutil.copytree(next(path for path in (repository / model).iterdir() if path.name.isdecimal()), folder)
     with (folder / "model.onnx").open("ab") as stream:
         stream.write(b"\n" * version)
 
@@ -192,12 +193,37 @@ def test_delete_removes_what_the_repository_lacks(
 
 def test_one_model_alone_leaves_the_others(models: Path, address: StoreAddress, pusher: Pusher) -> None:
     """Also with `delete`, and though the repository does not have them."""
+    add_version(models, "digits", 2)
     pusher(models)
     shutil.rmtree(models / "letters")
-    add_version(models, "digits", 2)
     shutil.rmtree(models / "digits" / "1")
-    assert pusher(models, "digits", delete=True) == {"digits/1/model.onnx": "delete", "digits/2/model.onnx": "send"}
+    assert pusher(models, "digits", delete=True) == {"digits/1/model.onnx": "delete"}
     assert "letters/1/model.onnx" in stored(address)
+
+
+def test_what_may_be_being_loaded_is_not_deleted(models: Path, address: StoreAddress, pusher: Pusher) -> None:
+    """A model that has just changed, or changes by the same push; what stays is named by the result, and goes later."""
+    add_version(models, "digits", 2)
+    pusher(models)
+    shutil.rmtree(models / "letters")
+    shutil.rmtree(models / "digits" / "1")
+    assert pusher(models, delete=True, settle_seconds=60) == {}
+    add_version(models, "digits", 3)
+    done = pusher(models, delete=True)
+    assert done["digits/3/model.onnx"] == "send"
+    assert done["letters/config.pbtxt"] == "delete"
+    assert "digits/1/model.onnx" in stored(address)
+    assert pusher(models, delete=True) == {"digits/1/model.onnx": "delete"}
+
+
+def test_a_push_says_what_it_postpones(models: Path, address: StoreAddress) -> None:
+    """Models and versions."""
+    add_version(models, "digits", 2)
+    push(models, address, fixed=True)
+    shutil.rmtree(models / "letters")
+    shutil.rmtree(models / "digits" / "1")
+    result = push(models, address, fixed=True, delete=True, settle_seconds=60)
+    assert result.postponed == ("digits version 1", "letters")
 
 
 def test_a_folder_that_was_copied_by_hand_is_taken_over(models: Path, address: StoreAddress, pusher: Pusher) -> None:

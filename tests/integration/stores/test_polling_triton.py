@@ -18,7 +18,7 @@ from serve_deploy.repository.model_folder import read_models
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.triton import TritonServer
 
-PUSHES = int(os.environ.get("SERVE_STORE_ROUNDS", "8"))
+PUSHES = int(os.environ.get("SERVE_STORE_ROUNDS", "6"))
 SEED = 13
 # Triton's log of what goes wrong; that there is no GPU is no fault of a push.
 COMPLAINT = re.compile(r"^(?!.*Cuda)E\d{4} |[Ff]ailed to (load|poll)|model\d+.*(fail|error|unable)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,8 @@ from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, St
 
 _PIECE = 1 << 20
 # What is on its way to its place, of this and other runs.
-_DRAFT = re.compile(rf"^({re.escape(TEMPORARY_PREFIX)}|{re.escape(STAGING_PREFIX)})|(^|/)\.[^/]+\.json\.draft$")
+_SMALL_DRAFT = ".serve-small.draft"
+_OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
 
 
 class LocalStore:
@@ -44,7 +44,7 @@ class LocalStore:
         with _reading(start):
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
-            names = sorted(path for path in files if path.startswith(prefix) and not _DRAFT.search(path))
+            names = sorted(path for path in files if path.startswith(prefix) and not path.startswith(_OURS))
             listed = (_list(path, files[path]) for path in names)
             return {file.path: file for file in listed if file}
 
@@ -64,14 +64,14 @@ class LocalStore:
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
                 # Not in a folder: Triton would take it for a model where this is one that it serves.
-                draft = target.with_name(f".{target.name}.draft")
+                draft = self._root / _SMALL_DRAFT
                 try:
                     with draft.open("wb") as stream:
                         stream.write(content)
                         stream.flush()
                         os.fsync(stream.fileno())
                         tag = _tag(stream.fileno(), content)
-                    draft.replace(target)
+                    _move(draft, target)
                 finally:
                     draft.unlink(missing_ok=True)
         return SmallFile(content, tag)
@@ -139,13 +139,7 @@ class LocalStore:
             draft, target = self._drafts_folder() / uuid4().hex, self._root / path
             try:
                 yield draft
-                # Two pushes may make and clear up the same folders at once.
-                for _attempt in range(10):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with suppress(FileNotFoundError):
-                        draft.replace(target)
-                        return
-                draft.replace(target)
+                _move(draft, target)
             finally:
                 draft.unlink(missing_ok=True)
 
@@ -156,6 +150,16 @@ class LocalStore:
                 self._drafts = make_temporary("store", self._root)
                 weakref.finalize(self, remove_temporary, self._drafts)
             return self._drafts
+
+
+def _move(draft: Path, target: Path) -> None:
+    # Another run may clear up the folder where it is empty, just after it was made.
+    for _attempt in range(10):
+        with suppress(FileNotFoundError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+            return
+    draft.replace(target)
 
 
 def _read_pieces(path: Path) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
@@ -20,14 +21,27 @@ from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageS
 from serve_deploy.packaging.python_function import is_function_file, package_python_function
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import default_model_name
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.push import PushResult
+from serve_deploy.stores.working_copy import WorkingCopy, model_address, working_copy
 
 Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
 
 
 def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
-    """Package each model by itself; UsageError where two of them would have the same name."""
+    """Package each model by itself; UsageError where two of them would have the same name.
+
+    Into a store all of them are pushed together at the end: nothing is, where none could be packaged or Ctrl-C came.
+    """
     require_applicable(options, several=len(sources) > 1)
     remove_abandoned(Path(tempfile.gettempdir()))
+    names = _choose_names(sources, options)
+    if isinstance(options.repository, StoreAddress):
+        return _package_into_store(options.repository, sources, names, options, progress)
+    return _package_all(sources, options, progress)
+
+
+def _choose_names(sources: Sequence[Path], options: PackageOptions) -> Sequence[str]:
     names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -37,6 +51,34 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
                 if options.name is None
                 else "`name` is for a single model",
             )
+    return names
+
+
+def _package_into_store(
+    store: StoreAddress, sources: Sequence[Path], names: Sequence[str], options: PackageOptions, progress: Progress
+) -> PackageSummary:
+    """Beside what the store has of these models."""
+    with working_copy(store, names, progress) as copy:
+        try:
+            summary = _package_all(sources, replace(options, repository=copy.folder), progress)
+        except Interrupted:
+            raise Interrupted("interrupted; nothing was pushed") from None
+        is_pushed = bool(summary.packaged) and not options.dry_run
+        pushed = copy.push([model.name for model in summary.packaged]) if is_pushed else None
+        return PackageSummary(
+            tuple(_say_where(model, pushed, copy) for model in summary.packaged),
+            tuple(replace(failure, error=copy.in_own_words(failure.error)) for failure in summary.failed),
+            pushed,
+        )
+
+
+def _say_where(model: PackagedModel, pushed: PushResult | None, copy: WorkingCopy) -> PackagedModel:
+    """The model with the store's address in place of the folder that is gone."""
+    folder = model_address(pushed, model.name) if pushed else copy.in_own_words(str(model.folder))
+    return replace(model, folder=folder, notes=tuple(map(copy.in_own_words, model.notes)))
+
+
+def _package_all(sources: Sequence[Path], options: PackageOptions, progress: Progress) -> PackageSummary:
     packaged, failed = [], []
     for source in sources:
         try:
@@ -54,7 +96,7 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
 
 def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
-    recover(options.repository)
+    recover(options.folder)
     if source.exists() and not source.is_file() and not source.is_dir():
         raise InvalidModelError(f"{source} is neither a file nor a folder", hint="save what it gives to a file first")
     packager = next(packager for takes, packager in _KINDS if takes(source, options))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Option
+from serve_deploy.stores.repository_option import read_repository
 
 RuntimeName = Literal["embedded", "docker", "installed"]
 _MODELS, _SERVER, _NETWORK = "Models", "Server", "Network"
@@ -29,7 +30,9 @@ def _read_release(text: str) -> str:
 class ServerOptions:
     """What to serve, with which Triton, and where; a port of 0 means a free one."""
 
-    repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")]
+    repository: Annotated[
+        Path, Option("A Triton model repository, or a store's address.", metavar="REPOSITORY", read=read_repository)
+    ]
     extra_arguments: Annotated[
         tuple[str, ...], Option("After --: any flags of tritonserver.", metavar="FLAGS", read=_read_flag)
     ] = ()

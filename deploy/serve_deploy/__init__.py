@@ -134,6 +134,18 @@ if TYPE_CHECKING:
     from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
     from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
+    from serve_deploy.stores.address import StoreAddress as StoreAddress
+    from serve_deploy.stores.address import parse_address as parse_address
+    from serve_deploy.stores.listing import ListedSnapshot as ListedSnapshot
+    from serve_deploy.stores.listing import Snapshots as Snapshots
+    from serve_deploy.stores.listing import read_snapshots as read_snapshots
+    from serve_deploy.stores.options import PullOptions as PullOptions
+    from serve_deploy.stores.options import PushOptions as PushOptions
+    from serve_deploy.stores.options import SnapshotsOptions as SnapshotsOptions
+    from serve_deploy.stores.pull import PullResult as PullResult
+    from serve_deploy.stores.pull import pull_repository as pull  # noqa: F401
+    from serve_deploy.stores.push import PushResult as PushResult
+    from serve_deploy.stores.push import push_repository as push  # noqa: F401
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -167,9 +179,9 @@ _PLACES = {
     "Deployment": "cluster.deployment",
     "DeploymentPlan": "planning.result",
     "DestinationError": "errors",
+    "DiffOptions": "repository_changes.options",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
-    "DiffOptions": "repository_changes.options",
     "EngineArgument": "language_models.engine_arguments",
     "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
@@ -188,6 +200,7 @@ _PLACES = {
     "JudgingOptions": "reports.options",
     "LanguageModel": "manifest",
     "LanguageModelOptions": "packaging.language_model_options",
+    "ListedSnapshot": "stores.listing",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
@@ -209,9 +222,13 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
-    "PythonModel": "python_models.model",
     "PruneOptions": "repository.prune_options",
     "PruneResult": "repository.pruning",
+    "PullOptions": "stores.options",
+    "PullResult": "stores.pull",
+    "PushOptions": "stores.options",
+    "PushResult": "stores.push",
+    "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -232,9 +249,12 @@ _PLACES = {
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
     "Simulated": "twin.results",
+    "Snapshots": "stores.listing",
+    "SnapshotsOptions": "stores.options",
     "StateProof": "manifest",
     "StatefulOptions": "packaging.stateful_options",
     "StatusOptions": "cluster.options",
+    "StoreAddress": "stores.address",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
     "TokenLengths": "prompts.lengths",
@@ -256,10 +276,13 @@ _PLACES = {
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",
+    "parse_address": "stores.address",
     "parse_endpoint": "endpoint.address",
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "prune": "repository.pruning:prune_repository",
+    "pull": "stores.pull:pull_repository",
+    "push": "stores.push:push_repository",
     "read_fleet": "cluster.fleet",
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
@@ -269,6 +292,7 @@ _PLACES = {
     "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
     "read_reports": "reports.saved_reports",
+    "read_snapshots": "stores.listing",
     "read_status": "cluster.release",
     "read_trace": "planning.arrival_traces",
     "render_report": "rendering:render",

@@ -1,0 +1,98 @@
+"""Files of a snapshot into a local folder, each under its name only once it is what the manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from serve_deploy.errors import VerificationError
+from serve_deploy.files.copying import copy_file
+from serve_deploy.files.staging import destination_errors
+from serve_deploy.progress import Progress
+from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.snapshot import SnapshotFile
+from serve_deploy.stores.store import OnBytes, Store
+from serve_deploy.stores.transfer import Tally, transfer
+
+_PARTS = ".parts"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a snapshot's file is: below `prefix` in the store, or the same content in a local file."""
+
+    store: Store
+    prefix: str
+    local: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came from the store, and what was copied from a local file."""
+
+    received_bytes: int
+    copied_bytes: int
+
+
+def receive(
+    source: Source, files: Sequence[SnapshotFile], folder: Path, *, concurrency: int, progress: Progress
+) -> Received:
+    """Put the files into a folder, by their paths; what an earlier attempt left there whole is kept.
+
+    VerificationError where what arrives, twice, is not what the manifest says.
+    """
+    parts = folder / _PARTS
+    with destination_errors(folder):
+        parts.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in files if not _is_whole(folder / file.path, file)]
+    copied = [file for file in missing if file.sha256 in source.local]
+    tally = Tally("receiving", sum(file.size_bytes for file in missing), progress)
+
+    def place(file: SnapshotFile, on_bytes: OnBytes) -> None:
+        part = parts / uuid4().hex
+        try:
+            _fetch(source, file, part, on_bytes)
+            with destination_errors(folder):
+                target = folder / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(target)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    missing.sort(key=lambda file: -file.size_bytes)
+    transfer(missing, place, concurrency=concurrency, tally=tally)
+    with destination_errors(folder):
+        parts.rmdir()
+    copied_bytes = sum(file.size_bytes for file in copied)
+    return Received(sum(file.size_bytes for file in missing) - copied_bytes, copied_bytes)
+
+
+def _is_whole(path: Path, file: SnapshotFile) -> bool:
+    try:
+        return path.stat().st_size == file.size_bytes and hash_file(path) == file.sha256
+    except OSError:
+        return False
+
+
+def _fetch(source: Source, file: SnapshotFile, part: Path, on_bytes: OnBytes) -> None:
+    if local := source.local.get(file.sha256):
+        with suppress(FileNotFoundError), destination_errors(part.parent):
+            copy_file(local, part)
+            if _is_whole(part, file):
+                on_bytes(file.size_bytes)
+                return
+            part.unlink()
+    for _attempt in range(2):
+        source.store.download(f"{source.prefix}{file.path}", part, on_bytes)
+        if _is_whole(part, file):
+            return
+        part.unlink()
+        on_bytes(-file.size_bytes)
+    raise VerificationError(
+        f"{file.path} in {source.store.address} is damaged: it is not the content that its manifest lists",
+        hint=f"push it again, or see what else is damaged: serve check {source.store.address}",
+    )

@@ -1,0 +1,90 @@
+"""Sign a snapshot: with a private key, or keyless, with the identity that sigstore vouches for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from serve_deploy.errors import UsageError
+from serve_deploy.option import Option
+from serve_deploy.stores.model_signature import encode_for_signing, write_bundle, write_statement
+from serve_deploy.stores.signing_keys import fingerprint, hash_of, open_private_key
+from serve_deploy.stores.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+PASSPHRASE_VARIABLE = "SERVE_SIGN_PASSPHRASE"  # noqa: S105 - the name of the variable
+# Asks on the terminal for the passphrase of the key that it is told.
+AskPassphrase = Callable[[Path], str]
+_GROUP = "Signature"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningOptions:
+    """How a push signs its snapshot; not at all where neither is given."""
+
+    sign_key: Annotated[
+        Path | None,
+        Option(
+            f"Sign with this private key (PEM); its passphrase is read from {PASSPHRASE_VARIABLE}, or asked for.",
+            metavar="FILE",
+            group=_GROUP,
+        ),
+    ] = None
+    sign_keyless: Annotated[
+        bool, Option("Sign with your identity, by sigstore: of the CI job, or by the browser.", group=_GROUP)
+    ] = False
+
+
+class Signer(Protocol):
+    """Makes the bundle of a statement."""
+
+    def sign(self, statement: bytes) -> bytes:
+        """The sigstore bundle, as JSON; EndpointError where sigstore does not answer."""
+
+
+def open_signer(options: SigningOptions, ask_passphrase: AskPassphrase | None = None) -> Signer | None:
+    """What signs, ready before anything is sent; None where no signature is wanted.
+
+    UsageError for a key that cannot be used, a wrong passphrase, or a library that is missing.
+    """
+    if options.sign_key is not None and options.sign_keyless:
+        raise UsageError("`sign_key` and `sign_keyless` exclude each other", hint="give one of them")
+    if options.sign_keyless:
+        from serve_deploy.stores.identities import IdentitySigner
+
+        return IdentitySigner()
+    if options.sign_key is None:
+        return None
+    return _KeySigner(open_private_key(options.sign_key, lambda key: _find_passphrase(key, ask_passphrase)))
+
+
+def sign_snapshot(snapshot: Snapshot, signer: Signer) -> bytes:
+    """The signature of a snapshot's list of files, as a store keeps it."""
+    return signer.sign(write_statement(snapshot))
+
+
+@dataclass(frozen=True)
+class _KeySigner:
+    key: EllipticCurvePrivateKey
+
+    def sign(self, statement: bytes) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+        public = self.key.public_key()
+        return write_bundle(
+            statement, self.key.sign(encode_for_signing(statement), ECDSA(hash_of(public))), fingerprint(public)
+        )
+
+
+def _find_passphrase(key: Path, ask: AskPassphrase | None) -> str:
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given is not None:
+        return given
+    if ask is None:
+        raise UsageError(f"{key} is encrypted", hint=f"set its passphrase in {PASSPHRASE_VARIABLE}")
+    return ask(key)

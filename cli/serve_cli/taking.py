@@ -19,12 +19,15 @@ from serve_cli import output
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.signature_options import TrustOptions
 
 Flags = Mapping[str, str | tuple[str, ...]]
 _UNITS = {"_seconds": "SECONDS", "_us": "US"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _MOST, _MOST_SECONDS = 2**31 - 1, 1_000_000
 _UNSET = inspect.Parameter.empty
+# The field that is told from which store another one was pulled.
+_PULLED_FROM = "pulled_from"
 # How pathlib leaves an address: with one slash.
 _ADDRESS = re.compile(r"(s3|gs|as|oci|file):/(?=[^/])")
 
@@ -79,7 +82,10 @@ def takes_options(
                 for name, each in asked.items()
                 if (value := given.pop(each.parameter.name)) is not None
             }
-            values = {name: value if asked[name].takes_stores else _bring(value) for name, value in values.items()}
+            stored = {name: value for name, value in values.items() if isinstance(value, StoreAddress)}
+            for name, address in stored.items():
+                if not asked[name].takes_stores:
+                    values |= {name: _bring(address, _build(TrustOptions, values)), _PULLED_FROM: address}
             built = {name: _build(options_class, values) for name, options_class in classes.items()}
             command(**built, **given)
 
@@ -95,14 +101,13 @@ def takes_options(
     return decorate
 
 
-def _bring(value: Any) -> Any:
-    """A folder in place of a store's address: its snapshot, from the cache; any other value as it is."""
-    if not isinstance(value, StoreAddress):
-        return value
-    from serve_deploy.stores.pull import pull_into_cache
+def _bring(store: StoreAddress, trust: TrustOptions) -> Path:
+    """A folder in place of a store's address: its snapshot, from the cache."""
+    from serve_deploy.stores.cache import pull_into_cache
+    from serve_deploy.stores.trusting import read_trust
 
     with output.progress() as progress:
-        return pull_into_cache(value, progress=progress)
+        return pull_into_cache(store, trust=read_trust(trust), progress=progress)
 
 
 def _list_options(source: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -130,7 +135,7 @@ def _defaults(source: Callable[..., Any]) -> dict[str, Any]:
 
 def _build(source: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     hints = get_type_hints(source, include_extras=True)
-    given = {}
+    given = {_PULLED_FROM: values[_PULLED_FROM]} if _PULLED_FROM in hints and _PULLED_FROM in values else {}
     for name in _defaults(source):
         for item in getattr(hints.get(name), "__metadata__", ()):
             if isinstance(item, Made):

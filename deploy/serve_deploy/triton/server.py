@@ -189,14 +189,21 @@ class TritonServer:
         return (*failed, *(f"{name} loads here, but {error.message}" for name, error in loads_here))
 
     def serve(
-        self, *, on_change: Callable[[ModelChange], object] = _ignore, on_log: Callable[[str], object] = _ignore
+        self,
+        *,
+        on_change: Callable[[ModelChange], object] = _ignore,
+        on_log: Callable[[str], object] = _ignore,
+        on_tick: Callable[[], object] = lambda: None,
     ) -> NoReturn:
         """Serve until interrupted, with `watch` reloading models whose files change.
+
+        `on_tick` is called before each look at them.
 
         TritonStartError where the server ends without having been asked to.
         """
         while (code := self.wait(_TICK_SECONDS)) is None:
             on_log(self.new_log_text())
+            on_tick()
             for change in self._watch.apply_changes(self) if self._watch else ():
                 on_change(change)
         raise TritonStartError(f"Triton ended with exit code {code}; its last lines:\n{self.last_lines()}")

@@ -144,8 +144,8 @@ if TYPE_CHECKING:
     from serve_deploy.stores.options import SnapshotsOptions as SnapshotsOptions
     from serve_deploy.stores.pull import PullResult as PullResult
     from serve_deploy.stores.pull import pull_repository as pull  # noqa: F401
-    from serve_deploy.stores.push import PushResult as PushResult
     from serve_deploy.stores.push import push_repository as push  # noqa: F401
+    from serve_deploy.stores.pushed import PushResult as PushResult
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -227,7 +227,7 @@ _PLACES = {
     "PullOptions": "stores.options",
     "PullResult": "stores.pull",
     "PushOptions": "stores.options",
-    "PushResult": "stores.push",
+    "PushResult": "stores.pushed",
     "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",

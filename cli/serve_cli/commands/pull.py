@@ -43,4 +43,5 @@ def print_result(result: PullResult) -> None:
         sizes += f", {output.write_bytes(result.copied_bytes)} {would}taken from files that are there"
     same = f"{result.repository} has snapshot {result.snapshot} of {result.store} already"
     done = f"{result.repository}: snapshot {result.snapshot} of {result.store}; {sizes}"
-    console.print(done if result.changed else same, markup=False)
+    signed = f"; signed by {result.signed_by}" if result.signed_by else ""
+    console.print(f"{done if result.changed else same}{signed}", markup=False)

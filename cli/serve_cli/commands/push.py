@@ -10,9 +10,9 @@ from serve_cli.taking import takes_options
 from serve_deploy.stores.options import PushOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.stores.push import PushResult
+    from serve_deploy.stores.pushed import PushResult
 
-_SIGNS = {"send": "+", "copy": "="}
+_SIGNS = {"send": "+", "copy": "=", "delete": "-"}
 
 
 @takes_options(arguments=["repository", "store"], flags={"models": ("--model", "-m")})
@@ -23,37 +23,38 @@ def push(options: PushOptions, json: Json = False) -> None:
     serve push models s3://bucket/models
     serve push models s3://https://minio.example:9000/bucket/models --dry-run
     serve push models /mnt/store -m digits
+    serve push models gs://bucket/models --fixed --delete
     """
     from serve_deploy.stores.push import push_repository
 
     with output.progress() as progress:
-        progress(f"reading {options.repository}")
-        result = push_repository(options, progress)
+        result = push_repository(options, progress, ask_passphrase=output.passphrase_prompt())
     output.emit(result, as_json=json, render=print_result)
 
 
 def print_result(result: PushResult) -> None:
-    """With a dry run each file that would move; then what was done, and which snapshot counts."""
+    """With a dry run each file that would change; then what was done, and which snapshot counts."""
     console = output.stdout()
     moved = [file for file in result.files if file.action != "keep"]
     for file in moved if result.is_dry_run else ():
         console.print(f"{_SIGNS[file.action]} {file.path}  {output.write_bytes(file.size_bytes)}", markup=False)
     would = "would be " if result.is_dry_run else ""
-    for action, done, size in (
-        ("send", "sent", result.sent_bytes),
-        ("copy", "copied inside the store", result.copied_bytes),
-        ("keep", "there already", result.kept_bytes),
+    for action, done in (
+        ("send", f"{would}sent"),
+        ("copy", f"{would}copied inside the store"),
+        ("keep", "there already"),
+        ("delete", f"{would}deleted"),
     ):
-        count = sum(file.action == action for file in result.files)
-        if count:
-            said = done if action == "keep" else f"{would}{done}"
-            console.print(f"{output.count(count, 'file')} {said}, {output.write_bytes(size)}", markup=False)
+        sizes = [file.size_bytes for file in result.files if file.action == action]
+        if sizes:
+            console.print(f"{output.count(len(sizes), 'file')} {done}, {output.write_bytes(sum(sizes))}", markup=False)
     console.print(_say_snapshot(result), markup=False)
 
 
 def _say_snapshot(result: PushResult) -> str:
+    signed = ", signed" if result.is_signed and not result.is_dry_run else ""
     if result.previous == result.snapshot:
-        return f"{result.store}: {result.snapshot} is the current snapshot already"
+        return f"{result.store}: {result.snapshot} is the current snapshot already{signed}"
     was = f"; before, it was {result.previous}" if result.previous else ""
     will = "would be" if result.is_dry_run else "is"
-    return f"{result.store}: {result.snapshot} {will} the current snapshot{was}"
+    return f"{result.store}: {result.snapshot} {will} the current snapshot{signed}{was}"

@@ -16,7 +16,9 @@ from serve_deploy.stores.snapshot import SnapshotFile
 
 # Object stores have no empty folder, and Triton wants the version's folder of an ensemble.
 PLACEHOLDER = ".gitkeep"
-_EMPTY_SHA256 = hashlib.sha256().hexdigest()
+# What Python makes of a model's code where it runs, and makes again.
+_COMPILED = "__pycache__"
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,27 @@ def read_contents(
 
 
 def hash_models(
-    repository: Path, names: Collection[str], on_file: Callable[[str], None] = lambda _path: None
+    repository: Path,
+    names: Collection[str],
+    on_file: Callable[[str], None] = lambda _path: None,
+    *,
+    known: Callable[[str, Path], str | None] = lambda _path, _file: None,
+    links_out: bool = False,
 ) -> tuple[LocalFile, ...]:
-    """Every file of these folders, whether or not they are models, as `read_contents` has them."""
+    """Every file of these folders, whether or not they are models, as `read_contents` has them.
+
+    `known` may tell a file's sha256 without reading it; with `links_out` links are followed wherever they lead.
+    """
     root = repository.resolve()
     with folder_lock(repository):
-        found = {path: file for name in names for path, file in _walk(name, repository / name, root, ())}
+        found = {
+            path: file
+            for name in names
+            for path, file in _walk(name, repository / name, None if links_out else root, ())
+        }
         if bad := find_bad_path(sorted(found)):
             raise InvalidModelError(f"{repository}: {bad}", hint="rename it")
-        return tuple(_hash(path, found[path], on_file) for path in sorted(found))
+        return tuple(_hash(path, found[path], on_file, known) for path in sorted(found))
 
 
 def file_state(path: Path) -> tuple[int, int]:
@@ -62,20 +76,23 @@ def file_state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _hash(path: str, source: Path | None, on_file: Callable[[str], None]) -> LocalFile:
+def _hash(
+    path: str, source: Path | None, on_file: Callable[[str], None], known: Callable[[str, Path], str | None]
+) -> LocalFile:
     on_file(path)
     if source is None:
-        return LocalFile(SnapshotFile(path=path, sha256=_EMPTY_SHA256, size_bytes=0), None)
+        return LocalFile(SnapshotFile(path=path, sha256=EMPTY_SHA256, size_bytes=0), None)
     try:
         state = file_state(source)
-        return LocalFile(SnapshotFile(path=path, sha256=hash_file(source), size_bytes=state[0]), source, state)
+        sha256 = known(path, source) or hash_file(source)
+        return LocalFile(SnapshotFile(path=path, sha256=sha256, size_bytes=state[0]), source, state)
     except OSError as error:
         raise _unreadable(source, error) from error
 
 
-def _walk(name: str, path: Path, root: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, Path | None]]:
+def _walk(name: str, path: Path, root: Path | None, above: tuple[Path, ...]) -> Iterator[tuple[str, Path | None]]:
     real = path.resolve()
-    if not real.is_relative_to(root):
+    if root is not None and not real.is_relative_to(root):
         raise InvalidModelError(
             f"{path} is a link to {real}, outside the repository", hint="put a copy in place of the link"
         )
@@ -87,7 +104,7 @@ def _walk(name: str, path: Path, root: Path, above: tuple[Path, ...]) -> Iterato
     if not path.is_dir():
         raise InvalidModelError(f"{path} is neither a file nor a folder", hint="remove it, or put a file in its place")
     try:
-        entries = sorted(path.iterdir())
+        entries = sorted(entry for entry in path.iterdir() if entry.name != _COMPILED)
     except OSError as error:
         raise _unreadable(path, error) from error
     if not entries:

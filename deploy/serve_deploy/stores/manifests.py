@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import ValidationError
 
 from serve_deploy.errors import UsageError, VerificationError
+from serve_deploy.stores.model_signature import SUFFIX, signature_path
 from serve_deploy.stores.names import find_bad_path
+from serve_deploy.stores.signing import Signer, sign_snapshot
 from serve_deploy.stores.snapshot import (
+    FIXED_NAME,
     ID_LENGTH,
     POINTER_NAME,
     SNAPSHOTS_FOLDER,
@@ -21,7 +25,28 @@ from serve_deploy.stores.snapshot import (
 )
 from serve_deploy.stores.store import Store, StoreChangedError
 
+_FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
 _MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/([0-9a-f]{{{ID_LENGTH}}})\.json")
+
+
+Layout = Literal["snapshots", "fixed"]
+
+
+class EmptyStoreError(UsageError):
+    """Nothing was pushed to the store yet."""
+
+
+class BaseChangedError(StoreChangedError):
+    """What a push changes is not what it began from."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A snapshot in a store: its manifest, the folder of its files, and where its signature is if it has one."""
+
+    snapshot: Snapshot
+    prefix: str
+    signature_path: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +98,7 @@ def write_pointer(store: Store, identity: str, before: ReadPointer) -> None:
         return
     pointer = Pointer(snapshot=identity, previous=before.snapshot)
     try:
-        store.write(POINTER_NAME, _encode(pointer), expected=before.tag)
+        store.write(POINTER_NAME, encode(pointer), expected=before.tag)
     except StoreChangedError as error:
         now = read_pointer(store)
         if now.snapshot == identity:
@@ -116,7 +141,7 @@ def write_snapshot(store: Store, snapshot: Snapshot) -> None:
     path = manifest_path(snapshot.id)
     for _attempt in range(3):
         small = store.read(path)
-        content = _encode(snapshot)
+        content = encode(snapshot)
         if small is not None and small.content == content:
             return
         try:
@@ -127,20 +152,76 @@ def write_snapshot(store: Store, snapshot: Snapshot) -> None:
     raise StoreChangedError(f"other pushes keep writing {path} in {store.address}", hint="try again")
 
 
-def find_snapshot(store: Store, named: str | None) -> Snapshot:
+def find_layout(store: Store) -> Layout | None:
+    """How the store keeps its models; None where it has none yet."""
+    if store.read(FIXED_NAME) is not None:
+        return "fixed"
+    return "snapshots" if store.read(POINTER_NAME) is not None else None
+
+
+def read_fixed(store: Store) -> tuple[Snapshot | None, str | None]:
+    """The manifest of a store with the fixed layout, and its tag; VerificationError where it lies."""
+    small = store.read(FIXED_NAME)
+    return (parse_snapshot(store, FIXED_NAME, small.content), small.tag) if small else (None, None)
+
+
+def write_fixed(store: Store, snapshot: Snapshot, tag: str | None, signer: Signer | None) -> None:
+    """Write the manifest of a fixed layout, where it is still the one with this tag."""
+    write_signature(store, snapshot, signer, _FIXED_SIGNATURE)
+    try:
+        store.write(FIXED_NAME, encode(snapshot), expected=tag)
+    except StoreChangedError as error:
+        now, _tag = read_fixed(store)
+        if now is None or now.id != snapshot.id:
+            raise StoreChangedError(
+                f"another push changed {store.address} meanwhile",
+                hint="see what it has now: serve check; then push again",
+            ) from error
+
+
+def encode(document: Snapshot | Pointer) -> bytes:
+    """How it stands in a store."""
+    return (document.model_dump_json(indent=1) + "\n").encode()
+
+
+def locate_snapshot(store: Store, named: str | None) -> Located:
     """The snapshot that an address names by how its id begins, or the current one.
 
-    UsageError where there is none, or several; VerificationError where its manifest is damaged.
+    EmptyStoreError where the store has none, UsageError where it has not this one, VerificationError where its manifest
+    is damaged.
     """
     identity = _resolve(store, named) if named else read_pointer(store).snapshot
+    fixed, _tag = (None, None) if identity and not named else read_fixed(store)
+    if fixed and (identity is None or fixed.id == identity):
+        return Located(fixed, "", _FIXED_SIGNATURE)
     if identity is None:
-        raise UsageError(f"{store.address} has no snapshot", hint=f"push one: serve push models {store.address}")
+        raise EmptyStoreError(
+            f"{store.address} has no snapshot", hint=f"push one: serve push REPOSITORY {store.address}"
+        )
     snapshot = read_snapshot(store, identity)
     if snapshot is None:
         raise UsageError(
             f"{store.address} has no complete snapshot {identity}", hint=f"list them: serve snapshots {store.address}"
         )
-    return snapshot
+    return Located(snapshot, stored_path(identity, ""), signature_path(identity))
+
+
+def find_snapshot(store: Store, named: str | None) -> Snapshot:
+    """The manifest of `locate_snapshot`."""
+    return locate_snapshot(store, named).snapshot
+
+
+def write_signature(store: Store, snapshot: Snapshot, signer: Signer | None, path: str | None = None) -> None:
+    """Sign a snapshot, if it is to be signed, before its manifest shows it."""
+    if signer is not None:
+        path = path or signature_path(snapshot.id)
+        before = store.read(path)
+        store.write(path, sign_snapshot(snapshot, signer), expected=before.tag if before else None)
+
+
+def of_models(snapshot: Snapshot | None, models: Collection[str]) -> Mapping[str, str]:
+    """The files of some models, with their sha256."""
+    return {file.path: file.sha256 for file in snapshot.files if file.model in models} if snapshot else {}
 
 
 def list_snapshot_ids(store: Store) -> Iterator[tuple[str, float | None]]:
@@ -158,10 +239,6 @@ def _resolve(store: Store, named: str) -> str:
         return found[0]
     count = f"{len(found)} snapshots that begin" if found else "no snapshot that begins"
     raise UsageError(f"{store.address} has {count} with {named}", hint=f"list them: serve snapshots {store.address}")
-
-
-def _encode(document: Snapshot | Pointer) -> bytes:
-    return (document.model_dump_json(indent=1) + "\n").encode()
 
 
 def _damaged(store: Store, path: str, why: str) -> VerificationError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress, parse_address
+from serve_deploy.stores.signature_options import SigningOptions, TrustOptions
 
 _TRANSFER, _CHANGES = "Transfer", "Changes"
 _STORE_HELP = "A model store: a folder, s3://…, gs://…, as://… or oci://…"
@@ -15,7 +17,11 @@ _STORE_HELP = "A model store: a folder, s3://…, gs://…, as://… or oci://�
 
 @dataclass(frozen=True, kw_only=True)
 class PushOptions:
-    """Which repository goes to which store; all its models where none is named."""
+    """Which repository goes to which store; all its models where none is named.
+
+    `base` is what the store had of these models when the work on them began, sha256 by path as `of_models` tells: where
+    another push changed them since, this one is refused.
+    """
 
     repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")]
     store: Annotated[StoreAddress, Option(_STORE_HELP, metavar="STORE", read=parse_address)]
@@ -23,8 +29,20 @@ class PushOptions:
         tuple[str, ...],
         Option("Only this model; the store's others stay as they are. Repeatable.", metavar="NAME", group=_CHANGES),
     ] = ()
-    dry_run: Annotated[bool, Option("Show what would be sent, send nothing.", group=_CHANGES)] = False
+    fixed: Annotated[
+        bool,
+        Option(
+            "Keep one path for each model, for readers that know no snapshots; files change there one by one.",
+            group=_CHANGES,
+        ),
+    ] = False
+    delete: Annotated[
+        bool, Option("With `fixed`: delete models and versions that the repository does not have.", group=_CHANGES)
+    ] = False
+    dry_run: Annotated[bool, Option("Show what would be sent, copied and deleted; do nothing.", group=_CHANGES)] = False
+    signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     concurrency: Annotated[int, Option("How many files to send at once.", minimum=1, maximum=256, group=_TRANSFER)] = 8
+    base: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +56,7 @@ class PullOptions:
     models: Annotated[tuple[str, ...], Option("Only this model; repeatable.", metavar="NAME", group=_CHANGES)] = ()
     force: Annotated[bool, Option("Replace models that are not the snapshot's.", group=_CHANGES)] = False
     dry_run: Annotated[bool, Option("Show what would be received, write nothing.", group=_CHANGES)] = False
+    trust: Annotated[TrustOptions, Made(TrustOptions)] = field(default_factory=TrustOptions)
     concurrency: Annotated[
         int, Option("How many files to receive at once.", minimum=1, maximum=256, group=_TRANSFER)
     ] = 8

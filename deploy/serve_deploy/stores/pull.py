@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,15 @@ from serve_deploy.files.moving import move_all
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock, staging_folder, try_lock
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import list_folders
+from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.contents import LocalFile, hash_models
-from serve_deploy.stores.manifests import find_snapshot, stored_path
+from serve_deploy.stores.manifests import EmptyStoreError, Located, locate_snapshot, make_snapshot, of_models
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PullOptions
 from serve_deploy.stores.receiving import Received, Source, receive
-from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
+from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.store import Store
+from serve_deploy.stores.trust import Trust, open_trust, verify_signature
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class PullResult:
     """What a pull wrote, or with `is_dry_run` would write.
 
     `changed` are the models that are new or were replaced, `kept` those of the folder that the snapshot does not have.
+    `signed_by` is whose signature was verified, where one was required.
     """
 
     store: str
@@ -37,7 +41,25 @@ class PullResult:
     kept: tuple[str, ...]
     received_bytes: int
     copied_bytes: int
+    signed_by: str | None
     is_dry_run: bool
+
+
+def read_current(address: StoreAddress) -> Snapshot | None:
+    """The manifest of the snapshot that an address names, or the current one; None where nothing was pushed yet."""
+    try:
+        return locate_snapshot(open_store(address), address.snapshot).snapshot
+    except EmptyStoreError:
+        return None
+
+
+def find_trusted(store: Store, named: str | None, trust: Trust | None) -> tuple[Located, str | None]:
+    """A snapshot, and who signed it where that is required; SignatureError where nobody trusted did."""
+    located = locate_snapshot(store, named)
+    if trust is None:
+        return located, None
+    signature = store.read(located.signature_path)
+    return located, verify_signature(located.snapshot, signature.content if signature else None, trust)
 
 
 def pull_repository(options: PullOptions, progress: Progress = silent) -> PullResult:
@@ -46,27 +68,31 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     UsageError where there is no such snapshot or model; VerificationError where what arrives is not what the manifest
     says, and nothing is written; DestinationError where the folder has other models of these names, or is full.
     """
+    trust = open_trust(options.trust)
     store, repository = open_store(options.store), options.repository
-    snapshot = find_snapshot(store, options.store.snapshot)
+    located, signed_by = find_trusted(store, options.store.snapshot, trust)
+    snapshot = located.snapshot
     models = _select(snapshot, options.models, str(options.store))
     present = _read_present(repository, models, progress)
-    changed = tuple(model for model in models if _list(snapshot.files, model) != _list_local(present, model))
+    here = make_snapshot([each.file for each in present])
+    changed = tuple(model for model in models if of_models(snapshot, [model]) != of_models(here, [model]))
     _require_free(repository, changed, force=options.force)
-    files = [file for file in snapshot.files if file.path.partition("/")[0] in changed]
     local = {each.file.sha256: each.source for each in present if each.source}
+    files = [file for file in snapshot.files if file.model in changed]
     if options.dry_run or not changed:
         copied = sum(file.size_bytes for file in files if file.sha256 in local)
         received = Received(sum(file.size_bytes for file in files) - copied, copied)
     else:
-        with staging_folder(repository, beside=True) as staging:
-            source = Source(store, stored_path(snapshot.id, ""), local)
-            with _partial_folder(staging, repository) as partial:
-                received = receive(source, files, partial, concurrency=options.concurrency, progress=progress)
-                _show(partial, staging, repository, changed, force=options.force)
+        with staging_folder(repository, beside=True) as staging, _partial_folder(staging, repository) as partial:
+            received = receive(
+                Source(store, located.prefix, local), files, partial,
+                parts=staging / "parts", concurrency=options.concurrency, progress=progress,
+            )  # fmt: skip
+            _show(partial, staging, repository, changed, force=options.force)
     return PullResult(
         store=str(store.address), snapshot=snapshot.id, repository=repository, models=models, changed=changed,
         kept=_list_others(repository, snapshot), received_bytes=received.received_bytes,
-        copied_bytes=received.copied_bytes, is_dry_run=options.dry_run,
+        copied_bytes=received.copied_bytes, signed_by=signed_by, is_dry_run=options.dry_run,
     )  # fmt: skip
 
 
@@ -90,14 +116,6 @@ def _read_present(repository: Path, models: Collection[str], progress: Progress)
     return found
 
 
-def _list(files: Collection[SnapshotFile], model: str) -> Mapping[str, str]:
-    return {file.path: file.sha256 for file in files if file.path.partition("/")[0] == model}
-
-
-def _list_local(files: Collection[LocalFile], model: str) -> Mapping[str, str]:
-    return _list([each.file for each in files], model)
-
-
 def _require_free(repository: Path, models: Collection[str], *, force: bool) -> None:
     taken = [model for model in models if os.path.lexists(repository / model)]
     if taken and not force:
@@ -109,7 +127,7 @@ def _require_free(repository: Path, models: Collection[str], *, force: bool) -> 
 
 @contextmanager
 def _partial_folder(staging: Path, repository: Path) -> Iterator[Path]:
-    """Where files arrive; what an interruption leaves in it, the next pull goes on from."""
+    """Where files arrive; what an interruption or a broken connection leaves in it, the next pull goes on from."""
     folder = staging.parent / f"{STAGING_PREFIX}{repository.resolve().name}.partial"
     with destination_errors(repository):
         folder.mkdir(exist_ok=True)

@@ -13,18 +13,20 @@ from serve_deploy.files.copying import copy_file
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.contents import EMPTY_SHA256
 from serve_deploy.stores.snapshot import SnapshotFile
-from serve_deploy.stores.store import OnBytes, Store
+from serve_deploy.stores.store import OnBytes, SourceChangedError, Store
 from serve_deploy.stores.transfer import Tally, transfer
-
-_PARTS = ".parts"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a snapshot's file is: below `prefix` in the store, or the same content in a local file."""
+    """Where a snapshot's file is: the same content in a local file, by sha256, or below `prefix` in the store.
 
-    store: Store
+    Without a store, a local file that is not what its sha256 says was changed meanwhile.
+    """
+
+    store: Store | None
     prefix: str
     local: Mapping[str, Path]
 
@@ -38,13 +40,13 @@ class Received:
 
 
 def receive(
-    source: Source, files: Sequence[SnapshotFile], folder: Path, *, concurrency: int, progress: Progress
+    source: Source, files: Sequence[SnapshotFile], folder: Path, *, parts: Path, concurrency: int, progress: Progress
 ) -> Received:
     """Put the files into a folder, by their paths; what an earlier attempt left there whole is kept.
 
-    VerificationError where what arrives, twice, is not what the manifest says.
+    They arrive in the folder `parts` of the same file system, which the caller removes. VerificationError where what
+    arrives, twice, is not what the manifest says.
     """
-    parts = folder / _PARTS
     with destination_errors(folder):
         parts.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not _is_whole(folder / file.path, file)]
@@ -65,8 +67,6 @@ def receive(
 
     missing.sort(key=lambda file: -file.size_bytes)
     transfer(missing, place, concurrency=concurrency, tally=tally)
-    with destination_errors(folder):
-        parts.rmdir()
     copied_bytes = sum(file.size_bytes for file in copied)
     return Received(sum(file.size_bytes for file in missing) - copied_bytes, copied_bytes)
 
@@ -79,13 +79,20 @@ def _is_whole(path: Path, file: SnapshotFile) -> bool:
 
 
 def _fetch(source: Source, file: SnapshotFile, part: Path, on_bytes: OnBytes) -> None:
-    if local := source.local.get(file.sha256):
+    if file.sha256 == EMPTY_SHA256:
+        with destination_errors(part.parent):
+            part.touch()
+        return
+    local = source.local.get(file.sha256)
+    if local:
         with suppress(FileNotFoundError), destination_errors(part.parent):
             copy_file(local, part)
             if _is_whole(part, file):
                 on_bytes(file.size_bytes)
                 return
             part.unlink()
+    if source.store is None:
+        raise SourceChangedError(local or Path(file.path))
     for _attempt in range(2):
         source.store.download(f"{source.prefix}{file.path}", part, on_bytes)
         if _is_whole(part, file):

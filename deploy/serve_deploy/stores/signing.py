@@ -6,38 +6,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from serve_deploy.errors import UsageError
-from serve_deploy.option import Option
 from serve_deploy.stores.model_signature import encode_for_signing, write_bundle, write_statement
+from serve_deploy.stores.signature_options import PASSPHRASE_VARIABLE, SigningOptions
 from serve_deploy.stores.signing_keys import fingerprint, hash_of, open_private_key
 from serve_deploy.stores.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-PASSPHRASE_VARIABLE = "SERVE_SIGN_PASSPHRASE"  # noqa: S105 - the name of the variable
 # Asks on the terminal for the passphrase of the key that it is told.
 AskPassphrase = Callable[[Path], str]
-_GROUP = "Signature"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SigningOptions:
-    """How a push signs its snapshot; not at all where neither is given."""
-
-    sign_key: Annotated[
-        Path | None,
-        Option(
-            f"Sign with this private key (PEM); its passphrase is read from {PASSPHRASE_VARIABLE}, or asked for.",
-            metavar="FILE",
-            group=_GROUP,
-        ),
-    ] = None
-    sign_keyless: Annotated[
-        bool, Option("Sign with your identity, by sigstore: of the CI job, or by the browser.", group=_GROUP)
-    ] = False
 
 
 class Signer(Protocol):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.option import Option
 from serve_deploy.stores.model_signature import (
     Bundle,
     MalformedSignatureError,
@@ -16,13 +15,13 @@ from serve_deploy.stores.model_signature import (
     read_bundle,
     read_statement,
 )
+from serve_deploy.stores.signature_options import TrustOptions
 from serve_deploy.stores.signing_keys import fingerprint, hash_of, open_public_key
 from serve_deploy.stores.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-_GROUP = "Signature"
 _HINT = "do not use it before you know who wrote it; whoever may sign it pushes it again with `sign_key`"
 
 
@@ -30,32 +29,6 @@ class SignatureError(ServeError):
     """A snapshot is not signed as required."""
 
     exit_code = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrustOptions:
-    """Whose signature a snapshot must carry; nobody's where nothing is given."""
-
-    require_signature: Annotated[
-        tuple[Path, ...],
-        Option(
-            "Refuse what is not signed by this public key (PEM); repeated, one of them is enough.",
-            metavar="FILE",
-            group=_GROUP,
-        ),
-    ] = ()
-    require_identity: Annotated[
-        str | None,
-        Option(
-            "Refuse what sigstore does not vouch to be signed by this e-mail address or CI job.",
-            metavar="IDENTITY",
-            group=_GROUP,
-        ),
-    ] = None
-    require_issuer: Annotated[
-        str | None,
-        Option("Who issued that identity, such as https://accounts.google.com.", metavar="URL", group=_GROUP),
-    ] = None
 
 
 class Trust(Protocol):

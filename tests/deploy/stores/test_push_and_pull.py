@@ -7,15 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pushing import actions, listing, pull, push, tree
 from repositories import add_ensemble, add_model
 
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.listing import read_snapshots
-from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
-from serve_deploy.stores.pull import PullResult, pull_repository
-from serve_deploy.stores.push import PushResult, push_repository
+from serve_deploy.stores.options import SnapshotsOptions
 
 
 @pytest.fixture
@@ -32,32 +30,6 @@ def models(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> StoreAddress:
     """A local store that does not exist yet."""
     return StoreAddress("local", str(tmp_path / "store"))
-
-
-def push(repository: Path, store: StoreAddress, *names: str, dry_run: bool = False) -> PushResult:
-    """Push some models, or all."""
-    return push_repository(PushOptions(repository=repository, store=store, models=names, dry_run=dry_run))
-
-
-def pull(store: StoreAddress, repository: Path, *names: str, force: bool = False, dry_run: bool = False) -> PullResult:
-    """Pull some models, or all."""
-    options = PullOptions(store=store, repository=repository, models=names, force=force, dry_run=dry_run)
-    return pull_repository(options)
-
-
-def listing(repository: Path) -> dict[str, str]:
-    """What is in a repository, by path."""
-    return {each.file.path: each.file.sha256 for each in read_contents(repository)}
-
-
-def tree(folder: Path) -> list[str]:
-    """All that stands in a folder, hidden or not."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-
-
-def actions(result: PushResult) -> dict[str, str]:
-    """What was done with each file that moved."""
-    return {file.path: file.action for file in result.files if file.action != "keep"}
 
 
 def test_what_is_pulled_is_what_was_pushed(models: Path, store: StoreAddress, tmp_path: Path) -> None:

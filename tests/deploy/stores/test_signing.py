@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.model_signature import encode_for_signing, write_bundle, write_statement
-from serve_deploy.stores.signing import PASSPHRASE_VARIABLE, SigningOptions, open_signer, sign_snapshot
+from serve_deploy.stores.signature_options import PASSPHRASE_VARIABLE, SigningOptions, TrustOptions
+from serve_deploy.stores.signing import open_signer, sign_snapshot
 from serve_deploy.stores.signing_keys import fingerprint
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile, digest_listing
-from serve_deploy.stores.trust import SignatureError, TrustOptions, open_trust, verify_signature
+from serve_deploy.stores.trust import SignatureError, open_trust, verify_signature
 
 FILES = {"digits/1/model.onnx": b"weights", "digits/config.pbtxt": b'name: "digits"', "digits/b c.txt": b""}
 

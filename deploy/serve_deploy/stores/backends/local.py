@@ -7,19 +7,21 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from serve_deploy.errors import EndpointError
 from serve_deploy.files.copying import copy_file
-from serve_deploy.files.staging import destination_errors, folder_lock
-from serve_deploy.files.temporary import make_temporary, remove_temporary
+from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock
+from serve_deploy.files.temporary import TEMPORARY_PREFIX, make_temporary, remove_temporary
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
 
 _PIECE = 1 << 20
+# Drafts of this and other runs, at the root.
+_OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
 
 
 class LocalStore:
@@ -30,6 +32,7 @@ class LocalStore:
         self._root = Path(address.location)
         self._drafts: Path | None = None
         self._lock = threading.Lock()
+        self._locker: int | None = None
 
     @property
     def address(self) -> StoreAddress:
@@ -40,6 +43,7 @@ class LocalStore:
         with _reading(start):
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
+            files = {path: file for path, file in files.items() if not path.startswith(_OURS)}
             return {path: _describe(path, file) for path, file in sorted(files.items()) if path.startswith(prefix)}
 
     def read(self, path: str) -> SmallFile | None:
@@ -53,7 +57,7 @@ class LocalStore:
         target = self._root / path
         with destination_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with folder_lock(target.parent):
+            with self._lock_for(target):
                 current = self.read(path)
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
@@ -100,6 +104,22 @@ class LocalStore:
                 for folder in file.parents:
                     if folder == self._root or not _remove_if_empty(folder):
                         break
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from writing small files, and from moving models into the root, while this thread does."""
+        with destination_errors(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with folder_lock(self._root):
+                self._locker = threading.get_ident()
+                try:
+                    yield
+                finally:
+                    self._locker = None
+
+    def _lock_for(self, target: Path) -> AbstractContextManager[None]:
+        is_locked = target.parent == self._root and self._locker == threading.get_ident()
+        return nullcontext() if is_locked else folder_lock(target.parent)
 
     @contextmanager
     def _draft(self, path: str) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from serve_deploy.releases import find_release
 if TYPE_CHECKING:
     from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
-    from serve_deploy.stores.push import PushResult
+    from serve_deploy.stores.pushed import PushResult
     from serve_deploy.tensors.types import TensorSpec
 
 

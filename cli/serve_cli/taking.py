@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from serve_cli import output
+from serve_cli.stored import bring
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
@@ -83,9 +84,12 @@ def takes_options(
                 if (value := given.pop(each.parameter.name)) is not None
             }
             stored = {name: value for name, value in values.items() if isinstance(value, StoreAddress)}
+            trust = _build(TrustOptions, values)
+            if not stored:
+                _refuse_trust(trust)
             for name, address in stored.items():
                 if not asked[name].takes_stores:
-                    values |= {name: _bring(address, _build(TrustOptions, values)), _PULLED_FROM: address}
+                    values |= {name: bring(address, trust), _PULLED_FROM: address}
             built = {name: _build(options_class, values) for name, options_class in classes.items()}
             command(**built, **given)
 
@@ -101,13 +105,10 @@ def takes_options(
     return decorate
 
 
-def _bring(store: StoreAddress, trust: TrustOptions) -> Path:
-    """A folder in place of a store's address: its snapshot, from the cache."""
-    from serve_deploy.stores.cache import pull_into_cache
-    from serve_deploy.stores.trusting import read_trust
-
-    with output.progress() as progress:
-        return pull_into_cache(store, trust=read_trust(trust), progress=progress)
+def _refuse_trust(trust: TrustOptions) -> None:
+    """A folder is not checked: whoever asks for a signature must not believe that it was."""
+    if trust != TrustOptions():
+        raise UsageError("`require_signature` is for stores", hint="name a store; a folder has no signature")
 
 
 def _list_options(source: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -170,7 +171,8 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
         annotation=Annotated[asked_type, info],
     )  # fmt: skip
     said = metavar or name.upper() if positional else next(flag for flag in declarations if flag.startswith("--"))
-    return _Asked(name, said, parameter, convert, option.bare, StoreAddress in get_args(get_args(hint)[0]))
+    takes_stores = StoreAddress in (get_args(hint)[0], *get_args(get_args(hint)[0]))
+    return _Asked(name, said, parameter, convert, option.bare, takes_stores)
 
 
 def _surface(name: str, hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:

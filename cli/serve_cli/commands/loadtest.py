@@ -131,6 +131,8 @@ def describe_failure(report: LoadTestReport) -> ServeError | None:
         is_random = report.data is not None and report.data.origin == "random"
         return EndpointError(
             "no request succeeded" + (f": {errors[0].example}" if errors else ""),
-            hint="random data was sent; `repository` sends the model's own samples, `data` yours" if is_random else None,
+            hint="random data was sent; `repository` sends the model's own samples, `data` yours"
+            if is_random
+            else None,
         )
     return None

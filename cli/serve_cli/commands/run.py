@@ -58,7 +58,9 @@ def _ignore(_text: str) -> None:
 def _print_news(follower: StoreFollower | None) -> None:
     news = follower.look() if follower else None
     if news:
-        said = f"not updated: {news.problem}" if news.problem else f"the store's current snapshot is {news.snapshot} now"
+        said = (
+            f"not updated: {news.problem}" if news.problem else f"the store's current snapshot is {news.snapshot} now"
+        )
         output.stderr().print(output.in_flags(said), markup=False)
 
 

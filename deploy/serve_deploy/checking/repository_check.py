@@ -96,9 +96,7 @@ def check_repository(options: CheckOptions, *, progress: Progress = silent) -> R
         packaged_for = folder.manifest.triton_release if folder.manifest else DEFAULT_RELEASE
         models[name] = _check_model(folder, options.release or packaged_for, folders, loaded)
     checked = tuple(_excuse_dependant(folders[name], models) for name in models)
-    return RepositoryCheck(
-        repository, loaded.runtime if loaded else None, loaded.version if loaded else None, checked
-    )
+    return RepositoryCheck(repository, loaded.runtime if loaded else None, loaded.version if loaded else None, checked)
 
 
 def _require_folder(options: CheckOptions) -> Path:
@@ -123,9 +121,7 @@ def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> Non
         raise UsageError(f"{repository} contains no models", hint="serve package MODEL.onnx -o DIR writes a repository")
 
 
-def _load(
-    options: CheckOptions, repository: Path, folders: Mapping[str, ModelFolder], progress: Progress
-) -> _Loaded:
+def _load(options: CheckOptions, repository: Path, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
     # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
     hanging = {f.name for f in folders.values() if f.file_name == "model.py" and f.missing_files}
     hanging |= find_unservable_names(repository).keys()

@@ -13,8 +13,7 @@ from serve_deploy.endpoint.model import ModelState
 from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, parse_config
 from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.repository.model_folder import ModelFolder, NamedConfig
-from serve_deploy.stores.manifests import stored_path
-from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.manifests import Located
 from serve_deploy.stores.store import Store
 
 _TIMEOUT_SECONDS = 30.0
@@ -51,18 +50,18 @@ class ServedSnapshot:
         return tuple(model for model in self.models if model.differences)
 
 
-def read_stored_models(store: Store, snapshot: Snapshot, config_name: str) -> dict[str, ModelFolder]:
+def read_stored_models(store: Store, located: Located, config_name: str) -> dict[str, ModelFolder]:
     """The models of a snapshot by their configurations, which are read from the store, and the names of their files."""
-    found = (_read_model(store, snapshot, name) for name in snapshot.models)
+    found = (_read_model(store, located, name) for name in located.snapshot.models)
     return {folder.name: folder.under(config_name) if config_name else folder for folder in found}
 
 
-def _read_model(store: Store, snapshot: Snapshot, name: str) -> ModelFolder:
+def _read_model(store: Store, located: Located, name: str) -> ModelFolder:
     """A model's folder as `read_model_folder` would find it, without its files."""
-    files = [PurePosixPath(file.path) for file in snapshot.files if file.path.startswith(f"{name}/")]
+    files = [PurePosixPath(file.path) for file in located.snapshot.files if file.path.startswith(f"{name}/")]
     versions = {int(file.parts[1]) for file in files if len(file.parts) > 2 and file.parts[1].isdecimal()}
     texts = {
-        str(file.relative_to(name)): _read_text(store, stored_path(snapshot.id, str(file)))
+        str(file.relative_to(name)): _read_text(store, f"{located.prefix}{file}")
         for file in files
         if file.parts[1:] == (CONFIG_NAME,) or (file.parts[1] == CONFIGS_FOLDER and file.suffix == ".pbtxt")
     }
@@ -95,9 +94,7 @@ def compare_served(folders: Mapping[str, ModelFolder], url: str) -> ServedSnapsh
         return ServedSnapshot(url, version, tuple(models))
 
 
-def _compare(
-    name: str, folder: ModelFolder | None, states: Sequence[ModelState], control: ControlPlane
-) -> ServedModel:
+def _compare(name: str, folder: ModelFolder | None, states: Sequence[ModelState], control: ControlPlane) -> ServedModel:
     served = tuple(sorted(int(state.version) for state in states if state.state == _READY))
     expected = folder.served_versions if folder else ()
     model = ServedModel(name, expected, served, False, ())

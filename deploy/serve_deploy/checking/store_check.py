@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,21 +16,26 @@ from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import find_snapshot, stored_path
+from serve_deploy.stores.claims import CLAIMS_FOLDER, REMOVALS_FOLDER
+from serve_deploy.stores.manifests import Located
 from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
+from serve_deploy.stores.pull import find_trusted
+from serve_deploy.stores.snapshot import SNAPSHOTS_FOLDER, Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes, Store, StoredFile
 from serve_deploy.stores.transfer import Tally, transfer
+from serve_deploy.stores.trust import open_trust
 from serve_deploy.stores.verification import FileProblem, ListingCheck, check_contents, check_listing
 
 _CONCURRENCY = 8
+_OWN = (".", f"{CLAIMS_FOLDER}/", f"{REMOVALS_FOLDER}/", f"{SNAPSHOTS_FOLDER}/")
 
 
 @dataclass(frozen=True)
 class StoreCheck:
     """A snapshot's files, compared by the store's own checksums or by content; `unverified` have only the right size.
 
-    `repository` is the check of its models, where it was downloaded and undamaged; `served` that of a running server.
+    `signed_by` is whose signature was required and found. `repository` is the check of its models, where it was
+    downloaded and undamaged; `served` that of a running server.
     """
 
     store: str
@@ -42,6 +46,7 @@ class StoreCheck:
     compared: Literal["checksums", "content"]
     problems: tuple[FileProblem, ...]
     unverified: tuple[str, ...]
+    signed_by: str | None = None
     repository: RepositoryCheck | None = None
     served: ServedSnapshot | None = None
 
@@ -57,13 +62,14 @@ def check_store(options: CheckOptions, *, progress: Progress = silent) -> StoreC
         raise UsageError(f"{address} is not a store", hint="check_repository checks a folder")
     progress(f"reading {address}")
     store = open_store(address.root)
-    snapshot = find_snapshot(store, address.snapshot)
-    listing = check_listing(snapshot, _list(store, snapshot))
-    check = _describe(address, snapshot, listing)
+    located, signed_by = find_trusted(store, address.snapshot, open_trust(options.trust))
+    snapshot = located.snapshot
+    listing = check_listing(snapshot, _list(store, located))
+    check = _describe(address, snapshot, listing, signed_by)
     if address.kind == "local" and not options.download:
-        check = _with_contents(check, snapshot, Path(address.location) / stored_path(snapshot.id, ""))
+        check = _with_contents(check, snapshot, Path(address.location) / located.prefix)
     if options.download:
-        with _downloaded(store, snapshot, listing, progress) as folder:
+        with _downloaded(store, located, listing, progress) as folder:
             check = _with_contents(check, snapshot, folder)
             if not check.problems:
                 loaded = check_repository(
@@ -72,18 +78,20 @@ def check_store(options: CheckOptions, *, progress: Progress = silent) -> StoreC
                 check = replace(check, repository=replace(loaded, repository=check.store))
     if options.url is not None:
         progress(f"asking {options.url}")
-        folders = read_stored_models(store, snapshot, options.model_config_name)
+        folders = read_stored_models(store, located, options.model_config_name)
         check = replace(check, served=compare_served(folders, options.url))
     return check
 
 
-def _list(store: Store, snapshot: Snapshot) -> Mapping[str, StoredFile]:
-    prefix = stored_path(snapshot.id, "")
-    found = store.list_files(prefix)
-    return {path.removeprefix(prefix): file for path, file in found.items()}
+def _list(store: Store, located: Located) -> Mapping[str, StoredFile]:
+    """The files of models, by their paths below the repository."""
+    found = {path.removeprefix(located.prefix): file for path, file in store.list_files(located.prefix).items()}
+    # Beside the models of a fixed layout stands what serve keeps there.
+    own = () if located.prefix else _OWN
+    return {path: file for path, file in found.items() if "/" in path and not path.startswith(own)}
 
 
-def _describe(address: StoreAddress, snapshot: Snapshot, listing: ListingCheck) -> StoreCheck:
+def _describe(address: StoreAddress, snapshot: Snapshot, listing: ListingCheck, signed_by: str | None) -> StoreCheck:
     return StoreCheck(
         store=str(address.root),
         snapshot=snapshot.id,
@@ -93,24 +101,25 @@ def _describe(address: StoreAddress, snapshot: Snapshot, listing: ListingCheck) 
         compared="checksums",
         problems=listing.problems,
         unverified=listing.unverified,
+        signed_by=signed_by,
     )
 
 
 @contextmanager
-def _downloaded(store: Store, snapshot: Snapshot, listing: ListingCheck, progress: Progress) -> Iterator[Path]:
+def _downloaded(store: Store, located: Located, listing: ListingCheck, progress: Progress) -> Iterator[Path]:
     """A folder with every file that the store has at all; gone afterwards."""
     place = make_temporary("check")
     damaged = {problem.path for problem in listing.problems}
-    files = [file for file in snapshot.files if file.path not in damaged]
+    files = [file for file in located.snapshot.files if file.path not in damaged]
 
     def receive(file: SnapshotFile, on_bytes: OnBytes) -> None:
         target = place / "models" / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        store.download(stored_path(snapshot.id, file.path), target, on_bytes)
+        store.download(f"{located.prefix}{file.path}", target, on_bytes)
 
     try:
-        tally = Tally("receiving", sum(file.size_bytes for file in files), progress, time.monotonic)
+        tally = Tally("receiving", sum(file.size_bytes for file in files), progress)
         transfer(files, receive, concurrency=_CONCURRENCY, tally=tally)
         yield place / "models"
     finally:

@@ -17,6 +17,7 @@ from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
 _MODEL, _VERIFICATION = "Model", "Verification"
@@ -110,6 +111,7 @@ class PackageOptions:
     keep_settings: Annotated[
         bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)
     ] = True
+    signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     force: Annotated[bool, Option("Overwrite what already exists.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
 

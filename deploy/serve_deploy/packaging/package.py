@@ -22,7 +22,7 @@ from serve_deploy.packaging.python_function import is_function_file, package_pyt
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import default_model_name
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.push import PushResult
+from serve_deploy.stores.pushed import PushResult
 from serve_deploy.stores.working_copy import WorkingCopy, model_address, working_copy
 
 Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
@@ -64,7 +64,7 @@ def _package_into_store(
         except Interrupted:
             raise Interrupted("interrupted; nothing was pushed") from None
         is_pushed = bool(summary.packaged) and not options.dry_run
-        pushed = copy.push([model.name for model in summary.packaged]) if is_pushed else None
+        pushed = copy.push([model.name for model in summary.packaged], options.signing) if is_pushed else None
         return PackageSummary(
             tuple(_say_where(model, pushed, copy) for model in summary.packaged),
             tuple(replace(failure, error=copy.in_own_words(failure.error)) for failure in summary.failed),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from serve_deploy.errors import UsageError
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
 _PIPELINE, _VERIFICATION = "Pipeline", "Verification"
@@ -62,6 +63,7 @@ class PipelineOptions:
         RuntimeName | None,
         Option("The Triton to verify with; by default the first that works here.", group=_VERIFICATION),
     ] = None
+    signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     force: Annotated[bool, Option("Replace the ensemble and the members that it brings.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
 

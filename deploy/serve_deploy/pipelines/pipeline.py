@@ -60,7 +60,7 @@ def _pipeline_into_store(
     with working_copy(store, {name, *own, *(step.source for step in text.steps)}, progress) as copy:
         written = _pipeline(text, replace(options, repository=copy.folder), progress)
         new = [member.model for member in written.members if member.is_new]
-        pushed = None if written.dry_run else copy.push([*new, written.name])
+        pushed = None if written.dry_run else copy.push([*new, written.name], options.signing)
         return replace(
             written,
             folder=model_address(pushed, written.name) if pushed else copy.in_own_words(str(written.folder)),

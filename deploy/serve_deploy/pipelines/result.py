@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.manifest import Manifest
-from serve_deploy.stores.push import PushResult
+from serve_deploy.stores.pushed import PushResult
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class PipelineMember:
 class WrittenPipeline:
     """The ensemble and its members, the configuration with its reasons, what was proven, and what the user should know.
 
-    `folder` is the address of its folder where it was pushed to a store. `not_verified` says why the ensemble was not served and compared, and is empty where it was.
+    `folder` is the address of its folder where it was pushed to a store. `not_verified` says why the ensemble was
+    not served and compared, and is empty where it was.
     """
 
     name: str

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress, parse_address
-from serve_deploy.stores.snapshot import POINTER_NAME, SNAPSHOTS_FOLDER
 
 
 def read_repository(text: str) -> Path | StoreAddress:
@@ -24,8 +23,10 @@ def read_repository(text: str) -> Path | StoreAddress:
 
 
 def is_local_store(path: Path) -> bool:
-    """Whether a folder is a store with snapshots, and not a model repository."""
-    return (path / POINTER_NAME).is_file() and (path / SNAPSHOTS_FOLDER).is_dir()
+    """Whether a folder was pushed to, and is no model repository of its own."""
+    from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
+
+    return any((path / name).is_file() for name in (POINTER_NAME, FIXED_NAME))
 
 
 def require_folder(repository: Path | StoreAddress) -> Path:

@@ -11,7 +11,7 @@ from serve_deploy.stores.store import StoredFile
 
 @dataclass(frozen=True)
 class FileProblem:
-    """A file of a store that is not as the snapshot says, by its path below the repository; `is_extra` is only there."""
+    """A file that is not as the snapshot says, by its path below the repository; `is_extra`: only the store has it."""
 
     path: str
     message: str
@@ -37,7 +37,10 @@ def check_listing(snapshot: Snapshot, listed: Mapping[str, StoredFile]) -> Listi
             problems.append(FileProblem(file.path, problem))
         elif stored is None or not _are_comparable(file.stored, stored.checksum):
             unverified.append(file.path)
-    problems += [FileProblem(path, "the snapshot does not have this file", is_extra=True) for path in sorted(listed.keys() - known)]
+    problems += [
+        FileProblem(path, "the snapshot does not have this file", is_extra=True)
+        for path in sorted(listed.keys() - known)
+    ]
     return ListingCheck(tuple(problems), tuple(unverified))
 
 

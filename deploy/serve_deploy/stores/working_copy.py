@@ -11,10 +11,18 @@ from serve_deploy.errors import ServeError
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.manifests import BaseChangedError, find_layout, of_models, stored_path
+from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PullOptions, PushOptions
 from serve_deploy.stores.pull import pull_repository, read_current
-from serve_deploy.stores.push import PushResult, push_repository
+from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.store import StoreChangedError
+
+# Pushes of other models may come between; one of the same models ends it.
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -24,19 +32,35 @@ class WorkingCopy:
     store: StoreAddress
     folder: Path
     base: Snapshot | None
+    models: tuple[str, ...]
     progress: Progress
+
+    def push(self, models: Collection[str], signing: SigningOptions) -> PushResult:
+        """Make the folder's models, beside the others that the store has, its current snapshot.
+
+        BaseChangedError where another push changed one of them meanwhile.
+        """
+        pushed = tuple(sorted({*self.models, *models}))
+        options = PushOptions(
+            repository=self.folder,
+            store=self.store,
+            models=pushed,
+            fixed=self.store.kind != "oci" and find_layout(open_store(self.store)) == "fixed",
+            base=of_models(self.base, pushed),
+            signing=signing,
+        )
+        for _attempt in range(_ATTEMPTS - 1):
+            try:
+                return push_repository(options, self.progress)
+            except BaseChangedError:
+                raise
+            except StoreChangedError:
+                continue
+        return push_repository(options, self.progress)
 
     def in_own_words(self, text: str) -> str:
         """What was said of the folder, with the store's address in it."""
         return text.replace(str(self.folder), str(self.store))
-
-    def push(self, models: Collection[str]) -> PushResult:
-        """Make these models, beside the others that the store has, its current snapshot.
-
-        StoreChangedError where the store has another version of one of them by now.
-        """
-        options = PushOptions(repository=self.folder, store=self.store, models=tuple(models), base=self.base)
-        return push_repository(options, progress=self.progress)
 
 
 @contextmanager
@@ -49,8 +73,10 @@ def working_copy(store: StoreAddress, models: Collection[str], progress: Progres
         wanted = tuple(name for name in base.models if name in models) if base else ()
         folder.mkdir()
         if base and wanted:
-            pull_repository(PullOptions(store=replace(store, snapshot=base.id), repository=folder, models=wanted), progress=progress)
-        copy = WorkingCopy(store, folder, base, progress)
+            pull_repository(
+                PullOptions(store=replace(store, snapshot=base.id), repository=folder, models=wanted), progress=progress
+            )
+        copy = WorkingCopy(store, folder, base, wanted, progress)
         try:
             yield copy
         except ServeError as error:
@@ -63,4 +89,5 @@ def working_copy(store: StoreAddress, models: Collection[str], progress: Progres
 
 def model_address(pushed: PushResult, model: str) -> str:
     """Where Triton can read a pushed model's folder."""
-    return f"{pushed.store}/snapshots/{pushed.snapshot}/{model}"
+    is_fixed = pushed.layout == "fixed"
+    return f"{pushed.store}/{model}" if is_fixed else f"{pushed.store}/{stored_path(pushed.snapshot, model)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from serve_deploy.errors import EndpointError
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import SourceChangedError, Store, StoreChangedError
 
-LARGE = bytes(range(256)) * (6 << 12)  # 6 MiB: more than one part of a multipart upload
+LARGE = random.Random(7).randbytes(17 << 20)  # more than one part of an upload, and than one range of a download
 
 
 def describe(content: bytes) -> SnapshotFile:
@@ -93,7 +94,12 @@ class StoreBehaviour:
         send("snapshots/a/large", LARGE)
         copied = store.copy("snapshots/a/large", "snapshots/b/large")
         if copied is not None:
-            assert copied == store.list_files("snapshots/b/")["snapshots/b/large"]
+            listed = store.list_files("snapshots/b/")["snapshots/b/large"]
+            assert (copied.path, copied.size_bytes, copied.checksum) == (
+                listed.path,
+                listed.size_bytes,
+                listed.checksum,
+            )
             assert receive("snapshots/b/large") == LARGE
 
     def test_a_copy_of_what_is_gone_is_none(self, store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serve_deploy.errors import UsageError
+from serve_deploy.extras import install_command
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.store import Store
 
@@ -18,4 +19,19 @@ def open_store(address: StoreAddress) -> Store:
             from serve_deploy.stores.backends.local import LocalStore
 
             return LocalStore(root)
+        case "s3":
+            return _open_bucket(root)
     raise UsageError(f"{address}: this kind of store cannot be opened")
+
+
+def _open_bucket(address: StoreAddress) -> Store:
+    from serve_deploy.stores.backends.objects import ObjectStore
+
+    _, _, prefix = address.location.partition("/")
+    try:
+        from serve_deploy.stores.backends.s3 import S3Bucket
+    except ImportError:
+        raise UsageError(
+            f"{address} needs a library that is not installed", hint=f"install it: {install_command(address.kind)}"
+        ) from None
+    return ObjectStore(address, S3Bucket(address), prefix)

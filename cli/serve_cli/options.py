@@ -15,7 +15,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be writ
 Repository = Annotated[
     Path,
     typer.Argument(
-        metavar="REPOSITORY", help="A Triton model repository, or a store's address.", show_default=False,
+        metavar="REPOSITORY",
+        help="A Triton model repository, or a store's address.",
+        show_default=False,
         parser=read_folder,
     ),
 ]

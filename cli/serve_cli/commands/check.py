@@ -116,7 +116,7 @@ def _are(files: int) -> str:
 
 def _count_damaged(result: StoreCheck) -> int:
     """The snapshot's own files that have a problem, without those that are only in the store."""
-    return len({problem.path for problem in result.problems if not problem.is_extra})
+    return len({problem.path for problem in result.problems if problem.kind != "extra"})
 
 
 def _print_served(served: ServedSnapshot) -> None:

@@ -109,8 +109,8 @@ def _describe(address: StoreAddress, snapshot: Snapshot, listing: ListingCheck, 
 def _downloaded(store: Store, located: Located, listing: ListingCheck, progress: Progress) -> Iterator[Path]:
     """A folder with every file that the store has at all; gone afterwards."""
     place = make_temporary("check")
-    damaged = {problem.path for problem in listing.problems}
-    files = [file for file in located.snapshot.files if file.path not in damaged]
+    missing = {problem.path for problem in listing.problems if problem.kind == "missing"}
+    files = [file for file in located.snapshot.files if file.path not in missing]
 
     def receive(file: SnapshotFile, on_bytes: OnBytes) -> None:
         target = place / "models" / file.path
@@ -130,6 +130,8 @@ def _with_contents(check: StoreCheck, snapshot: Snapshot, folder: Path) -> Store
     """The check with what the content of the files in a folder says, in place of checksums that there may not be."""
     there = ((file.path, folder / file.path) for file in snapshot.files)
     contents = ((path, hash_file(file)) for path, file in there if file.is_file())
-    known = {problem.path for problem in check.problems}
-    found = tuple(problem for problem in check_contents(snapshot, contents) if problem.path not in known)
-    return replace(check, compared="content", problems=(*check.problems, *found), unverified=())
+    # A store's checksum may change with how a file was written, and says nothing where the content is known.
+    certain = [problem for problem in check.problems if problem.kind != "checksum"]
+    known = {problem.path for problem in certain}
+    found = (problem for problem in check_contents(snapshot, contents) if problem.path not in known)
+    return replace(check, compared="content", problems=(*certain, *found), unverified=())

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import StoredFile
 
+ProblemKind = Literal["missing", "size", "checksum", "content", "extra"]
+
 
 @dataclass(frozen=True)
 class FileProblem:
-    """A file that is not as the snapshot says, by its path below the repository; `is_extra`: only the store has it."""
+    """A file that is not as the snapshot says, by its path below the repository; an extra one only the store has."""
 
     path: str
+    kind: ProblemKind
     message: str
-    is_extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,11 @@ def check_listing(snapshot: Snapshot, listed: Mapping[str, StoredFile]) -> Listi
         stored = listed.get(file.path)
         problem = _find_problem(file, stored)
         if problem:
-            problems.append(FileProblem(file.path, problem))
+            problems.append(problem)
         elif stored is None or not _are_comparable(file.stored, stored.checksum):
             unverified.append(file.path)
     problems += [
-        FileProblem(path, "the snapshot does not have this file", is_extra=True)
-        for path in sorted(listed.keys() - known)
+        FileProblem(path, "extra", "the snapshot does not have this file") for path in sorted(listed.keys() - known)
     ]
     return ListingCheck(tuple(problems), tuple(unverified))
 
@@ -49,17 +51,18 @@ def check_contents(snapshot: Snapshot, contents: Iterable[tuple[str, str]]) -> I
     expected = {file.path: file.sha256 for file in snapshot.files}
     for path, sha256 in contents:
         if sha256 != expected[path]:
-            yield FileProblem(path, f"its content is not what was pushed: its sha256 is {sha256[:16]}…")
+            yield FileProblem(path, "content", f"its content is not what was pushed: its sha256 is {sha256[:16]}…")
 
 
-def _find_problem(file: SnapshotFile, stored: StoredFile | None) -> str:
+def _find_problem(file: SnapshotFile, stored: StoredFile | None) -> FileProblem | None:
     if stored is None:
-        return "it is missing"
+        return FileProblem(file.path, "missing", "it is missing")
     if stored.size_bytes != file.size_bytes:
-        return f"it has {stored.size_bytes:,} bytes, and {file.size_bytes:,} were pushed"
+        message = f"it has {stored.size_bytes:,} bytes, and {file.size_bytes:,} were pushed"
+        return FileProblem(file.path, "size", message)
     if _are_comparable(file.stored, stored.checksum) and file.stored != stored.checksum:
-        return "the store's checksum of it is not the one after the push"
-    return ""
+        return FileProblem(file.path, "checksum", "the store's checksum of it is not the one after the push")
+    return None
 
 
 def _are_comparable(expected: str, found: str) -> bool:

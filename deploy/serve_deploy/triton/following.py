@@ -77,7 +77,9 @@ class StoreFollower:
 
 
 @contextmanager
-def following(options: ServerOptions) -> Iterator[tuple[ServerOptions, StoreFollower | None]]:
+def following(
+    options: ServerOptions, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[ServerOptions, StoreFollower | None]]:
     """The options for a server that is to follow the store that its repository came from, in a folder of its own.
 
     As they are where it is not to. UsageError where a snapshot is named: it never changes.
@@ -92,7 +94,7 @@ def following(options: ServerOptions) -> Iterator[tuple[ServerOptions, StoreFoll
     try:
         folder = place / "models"
         link_tree(options.repository, folder)
-        follower = StoreFollower(store, folder, snapshot=options.repository.name, trust=options.trust)
+        follower = StoreFollower(store, folder, snapshot=options.repository.name, trust=options.trust, clock=clock)
         yield replace(options, repository=folder), follower
     finally:
         remove_temporary(place)

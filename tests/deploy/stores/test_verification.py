@@ -8,7 +8,7 @@ import pytest
 
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile, digest_listing
 from serve_deploy.stores.store import StoredFile
-from serve_deploy.stores.verification import FileProblem, check_contents, check_listing
+from serve_deploy.stores.verification import FileProblem, ProblemKind, check_contents, check_listing
 
 _FILE = SnapshotFile(path="digits/1/model.onnx", sha256="a" * 64, size_bytes=10, stored="etag:one")
 
@@ -29,16 +29,22 @@ def test_a_file_with_its_size_and_checksum_is_verified() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "message"),
+    ("stored", "kind", "message"),
     [
-        ([], "it is missing"),
-        ([StoredFile(_FILE.path, 9, "etag:one")], "it has 9 bytes, and 10 were pushed"),
-        ([StoredFile(_FILE.path, 10, "etag:two")], "the store's checksum of it is not the one after the push"),
+        ([], "missing", "it is missing"),
+        ([StoredFile(_FILE.path, 9, "etag:one")], "size", "it has 9 bytes, and 10 were pushed"),
+        (
+            [StoredFile(_FILE.path, 10, "etag:two")],
+            "checksum",
+            "the store's checksum of it is not the one after the push",
+        ),
     ],
 )
-def test_a_file_that_is_not_as_it_was_pushed_is_named(stored: list[StoredFile], message: str) -> None:
+def test_a_file_that_is_not_as_it_was_pushed_is_named(
+    stored: list[StoredFile], kind: ProblemKind, message: str
+) -> None:
     """Missing, of another size, or with another checksum."""
-    assert check_listing(_snapshot(_FILE), _listed(stored)).problems == (FileProblem(_FILE.path, message),)
+    assert check_listing(_snapshot(_FILE), _listed(stored)).problems == (FileProblem(_FILE.path, kind, message),)
 
 
 @pytest.mark.parametrize("checksum", ["", "md5:one"], ids=["none", "of another kind"])
@@ -59,8 +65,7 @@ def test_a_file_that_the_snapshot_does_not_have_is_extra() -> None:
     """Triton would serve a version that nobody pushed."""
     listed = [StoredFile(_FILE.path, 10, "etag:one"), StoredFile("digits/2/model.onnx", 3)]
     (problem,) = check_listing(_snapshot(_FILE), _listed(listed)).problems
-    assert problem.path == "digits/2/model.onnx"
-    assert problem.is_extra
+    assert (problem.path, problem.kind) == ("digits/2/model.onnx", "extra")
 
 
 def test_content_that_was_not_pushed_is_named() -> None:

@@ -94,10 +94,12 @@ def print_store_check(result: StoreCheck) -> None:
     size = output.write_bytes(result.size_bytes)
     console.print(f"snapshot {result.snapshot} of {result.store}: {files}, {size}", markup=False)
     for problem in result.problems:
-        console.print(f"{problem.path}: {problem.message}", markup=False)
+        console.print(f"{problem.path}: {problem.message}" if problem.path else problem.message, markup=False)
     by = "their content" if result.compared == "content" else "the store's checksums"
     if verified := result.files - len(result.unverified) - _count_damaged(result):
         console.print(f"{_are(verified)} as they were pushed, by {by}", markup=False)
+    if result.signed_by:
+        console.print(f"signed by {result.signed_by}", markup=False)
     if result.unverified:
         console.print(
             f"{_are(len(result.unverified))} of the right size; the store has no checksum to compare: "

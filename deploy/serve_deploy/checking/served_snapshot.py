@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -10,16 +9,16 @@ from pathlib import Path, PurePosixPath
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import ModelState
-from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, parse_config
+from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER
 from serve_deploy.model_config.digest import config_sha256, instance_count
-from serve_deploy.repository.model_folder import ModelFolder, NamedConfig
-from serve_deploy.stores.manifests import Located
-from serve_deploy.stores.store import Store
+from serve_deploy.progress import silent
+from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
+from serve_deploy.stores.readers import SnapshotReader
 
-_TIMEOUT_SECONDS = 30.0
-# What stands in a store is no folder here.
-_NOWHERE = Path(os.devnull)
+_TIMEOUT_SECONDS, _AT_ONCE = 30.0, 8
 _READY = "READY"
+# The parts of a path: the model, the version, and what is in it.
+_IN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -50,35 +49,20 @@ class ServedSnapshot:
         return tuple(model for model in self.models if model.differences)
 
 
-def read_stored_models(store: Store, located: Located, config_name: str) -> dict[str, ModelFolder]:
-    """The models of a snapshot by their configurations, which are read from the store, and the names of their files."""
-    found = (_read_model(store, located, name) for name in located.snapshot.models)
-    return {folder.name: folder.under(config_name) if config_name else folder for folder in found}
-
-
-def _read_model(store: Store, located: Located, name: str) -> ModelFolder:
-    """A model's folder as `read_model_folder` would find it, without its files."""
-    files = [PurePosixPath(file.path) for file in located.snapshot.files if file.path.startswith(f"{name}/")]
-    versions = {int(file.parts[1]) for file in files if len(file.parts) > 2 and file.parts[1].isdecimal()}
-    texts = {
-        str(file.relative_to(name)): _read_text(store, f"{located.prefix}{file}")
-        for file in files
-        if file.parts[1:] == (CONFIG_NAME,) or (file.parts[1] == CONFIGS_FOLDER and file.suffix == ".pbtxt")
-    }
-    named = {
-        PurePosixPath(path).stem: NamedConfig(text, parse_config(text))
-        for path, text in texts.items()
-        if path != CONFIG_NAME
-    }
-    text = texts.get(CONFIG_NAME)
-    return ModelFolder(
-        _NOWHERE / name, (0, 0, 0), tuple(sorted(versions)), text, parse_config(text or ""), None, {}, named
-    )
-
-
-def _read_text(store: Store, path: str) -> str:
-    small = store.read(path)
-    return small.content.decode(errors="replace") if small else ""
+def read_configured(reader: SnapshotReader, folder: Path, config_name: str) -> dict[str, ModelFolder]:
+    """The models of a snapshot: their configurations, received into a folder, and which versions there are."""
+    files = [(file, PurePosixPath(file.path).parts) for file in reader.snapshot.files]
+    configs = [
+        file
+        for file, parts in files
+        if parts[1:] == (CONFIG_NAME,) or (parts[1] == CONFIGS_FOLDER and parts[-1].endswith(".pbtxt"))
+    ]
+    reader.receive(configs, folder, parts=folder.parent / "parts", local={}, concurrency=_AT_ONCE, progress=silent)
+    for _file, parts in files:
+        is_version = len(parts) > _IN_VERSION and parts[1].isdecimal()
+        folder.joinpath(*parts[: 2 if is_version else 1]).mkdir(parents=True, exist_ok=True)
+    found = (read_model_folder(folder / name) for name in reader.snapshot.models)
+    return {each.name: each.under(config_name) if config_name else each for each in found}
 
 
 def compare_served(folders: Mapping[str, ModelFolder], url: str) -> ServedSnapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,24 +10,17 @@ from typing import Literal
 
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import RepositoryCheck, check_repository
-from serve_deploy.checking.served_snapshot import ServedSnapshot, compare_served, read_stored_models
+from serve_deploy.checking.served_snapshot import ServedSnapshot, compare_served, read_configured
+from serve_deploy.checking.stored_files import check_stored, compare_contents, download_all
 from serve_deploy.errors import UsageError
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress, silent
-from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.claims import CLAIMS_FOLDER, REMOVALS_FOLDER
-from serve_deploy.stores.manifests import Located
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.pull import find_trusted
-from serve_deploy.stores.snapshot import SNAPSHOTS_FOLDER, Snapshot, SnapshotFile
-from serve_deploy.stores.store import OnBytes, Store, StoredFile
-from serve_deploy.stores.transfer import Tally, transfer
+from serve_deploy.stores.readers import SnapshotReader, open_trusted
 from serve_deploy.stores.trust import open_trust
-from serve_deploy.stores.verification import FileProblem, ListingCheck, check_contents, check_listing
+from serve_deploy.stores.verification import FileProblem
 
-_CONCURRENCY = 8
-_OWN = (".", f"{CLAIMS_FOLDER}/", f"{REMOVALS_FOLDER}/", f"{SNAPSHOTS_FOLDER}/")
+Compared = Literal["checksums", "content"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class StoreCheck:
     models: tuple[str, ...]
     files: int
     size_bytes: int
-    compared: Literal["checksums", "content"]
+    compared: Compared
     problems: tuple[FileProblem, ...]
     unverified: tuple[str, ...]
     signed_by: str | None = None
@@ -54,84 +47,53 @@ class StoreCheck:
 def check_store(options: CheckOptions, *, progress: Progress = silent) -> StoreCheck:
     """Compare every file of a store's snapshot with its manifest, without downloading it unless that is asked for.
 
-    UsageError where it is no store or has no such snapshot; VerificationError where the manifest itself is damaged;
-    EndpointError where the store, or the server at `url`, does not answer.
+    UsageError where it is no store or has no such snapshot; VerificationError where the manifest itself is damaged, or
+    an image's content; EndpointError where the store, or the server at `url`, does not answer.
     """
     address = options.repository
     if not isinstance(address, StoreAddress):
         raise UsageError(f"{address} is not a store", hint="check_repository checks a folder")
     progress(f"reading {address}")
-    store = open_store(address.root)
-    located, signed_by = find_trusted(store, address.snapshot, open_trust(options.trust))
-    snapshot = located.snapshot
-    listing = check_listing(snapshot, _list(store, located))
-    check = _describe(address, snapshot, listing, signed_by)
-    if address.kind == "local" and not options.download:
-        check = _with_contents(check, snapshot, Path(address.location) / located.prefix)
+    reader, signed_by = open_trusted(address, open_trust(options.trust))
+    check = replace(_check_files(address, reader), signed_by=signed_by)
     if options.download:
-        with _downloaded(store, located, listing, progress) as folder:
-            check = _with_contents(check, snapshot, folder)
+        with _temporary() as folder:
+            download_all(address, reader, folder, progress)
+            check = _with_contents(check, reader, folder)
             if not check.problems:
-                loaded = check_repository(
-                    replace(options, repository=folder, download=False, url=None), progress=progress
-                )
+                own = replace(options, repository=folder, download=False, url=None)
+                loaded = check_repository(own, progress=progress)
                 check = replace(check, repository=replace(loaded, repository=check.store))
     if options.url is not None:
         progress(f"asking {options.url}")
-        folders = read_stored_models(store, located, options.model_config_name)
-        check = replace(check, served=compare_served(folders, options.url))
+        with _temporary() as folder:
+            models = read_configured(reader, folder, options.model_config_name)
+        check = replace(check, served=compare_served(models, options.url))
     return check
 
 
-def _list(store: Store, located: Located) -> Mapping[str, StoredFile]:
-    """The files of models, by their paths below the repository."""
-    found = {path.removeprefix(located.prefix): file for path, file in store.list_files(located.prefix).items()}
-    # Beside the models of a fixed layout stands what serve keeps there.
-    own = () if located.prefix else _OWN
-    return {path: file for path, file in found.items() if "/" in path and not path.startswith(own)}
-
-
-def _describe(address: StoreAddress, snapshot: Snapshot, listing: ListingCheck, signed_by: str | None) -> StoreCheck:
-    return StoreCheck(
-        store=str(address.root),
-        snapshot=snapshot.id,
-        models=snapshot.models,
-        files=len(snapshot.files),
-        size_bytes=snapshot.size_bytes,
-        compared="checksums",
-        problems=listing.problems,
+def _check_files(address: StoreAddress, reader: SnapshotReader) -> StoreCheck:
+    """By what the store lists; a local one by content, which is as near."""
+    snapshot, listing = reader.snapshot, check_stored(address, reader)
+    check = StoreCheck(
+        store=str(address.root), snapshot=snapshot.id, models=snapshot.models, files=len(snapshot.files),
+        size_bytes=snapshot.size_bytes, compared="checksums", problems=listing.problems,
         unverified=listing.unverified,
-        signed_by=signed_by,
-    )
+    )  # fmt: skip
+    return _with_contents(check, reader, listing.folder) if listing.folder else check
+
+
+def _with_contents(check: StoreCheck, reader: SnapshotReader, folder: Path) -> StoreCheck:
+    problems = compare_contents(reader.snapshot, check.problems, folder)
+    return replace(check, compared="content", problems=problems, unverified=())
 
 
 @contextmanager
-def _downloaded(store: Store, located: Located, listing: ListingCheck, progress: Progress) -> Iterator[Path]:
-    """A folder with every file that the store has at all; gone afterwards."""
+def _temporary() -> Iterator[Path]:
     place = make_temporary("check")
-    missing = {problem.path for problem in listing.problems if problem.kind == "missing"}
-    files = [file for file in located.snapshot.files if file.path not in missing]
-
-    def receive(file: SnapshotFile, on_bytes: OnBytes) -> None:
-        target = place / "models" / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        store.download(f"{located.prefix}{file.path}", target, on_bytes)
-
     try:
-        tally = Tally("receiving", sum(file.size_bytes for file in files), progress)
-        transfer(files, receive, concurrency=_CONCURRENCY, tally=tally)
-        yield place / "models"
+        folder = place / "models"
+        folder.mkdir()
+        yield folder
     finally:
         remove_temporary(place)
-
-
-def _with_contents(check: StoreCheck, snapshot: Snapshot, folder: Path) -> StoreCheck:
-    """The check with what the content of the files in a folder says, in place of checksums that there may not be."""
-    there = ((file.path, folder / file.path) for file in snapshot.files)
-    contents = ((path, hash_file(file)) for path, file in there if file.is_file())
-    # A store's checksum may change with how a file was written, and says nothing where the content is known.
-    certain = [problem for problem in check.problems if problem.kind != "checksum"]
-    known = {problem.path for problem in certain}
-    found = (problem for problem in check_contents(snapshot, contents) if problem.path not in known)
-    return replace(check, compared="content", problems=(*certain, *found), unverified=())

@@ -14,14 +14,14 @@ from serve_deploy.stores.pushed import PushResult
 class PackagedModel:
     """What was written where, the configuration with its reasons, what was proven, and what the user should know.
 
-    `folder` is the address of the model's folder where it was pushed to a store.
-    `named` has the text of each configuration for a GPU by its path in the folder. `not_verified` says why no Triton
-    served the model, where none did.
+    `source` is a path, or the address that it was fetched from; `folder` is the address of the model's folder where it
+    was pushed to a store. `named` has the text of each configuration for a GPU by its path in the folder.
+    `not_verified` says why no Triton served the model, where none did.
     """
 
     name: str
     version: int
-    source: Path
+    source: Path | str
     folder: Path | str
     dry_run: bool
     config: str
@@ -35,7 +35,7 @@ class PackagedModel:
 class FailedModel:
     """A model that could not be packaged."""
 
-    source: Path
+    source: Path | str
     error: str
     hint: str | None
     exit_code: int

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from serve_deploy.errors import ServeError
 from serve_deploy.progress import Progress, silent
+from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.manifests import (
     find_snapshot,
     list_snapshot_ids,
@@ -63,9 +64,11 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
 def name_snapshot(store: Store, named: str) -> str:
     """Make a complete snapshot the current one, as a rollback does; its id."""
     before = read_pointer(store)
-    snapshot = find_snapshot(store, named)
-    write_pointer(store, snapshot.id, before)
-    return snapshot.id
+    identity = find_snapshot(store, named).id
+    with claiming(store, identity):
+        # Once more: until it was claimed, prune might have removed it.
+        write_pointer(store, find_snapshot(store, identity).id, before)
+    return identity
 
 
 def _read(store: Store, identity: str, written: float | None, is_current: bool) -> ListedSnapshot:

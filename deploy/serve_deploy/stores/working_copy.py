@@ -14,9 +14,10 @@ from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.manifests import BaseChangedError, find_layout, of_models, stored_path
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PullOptions, PushOptions
-from serve_deploy.stores.pull import pull_repository, read_current
+from serve_deploy.stores.pull import pull_repository
 from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.readers import read_current
 from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import StoreChangedError
@@ -89,5 +90,7 @@ def working_copy(store: StoreAddress, models: Collection[str], progress: Progres
 
 def model_address(pushed: PushResult, model: str) -> str:
     """Where Triton can read a pushed model's folder."""
+    if pushed.store.startswith("oci://"):
+        return f"{pushed.store}#models/{model}"
     is_fixed = pushed.layout == "fixed"
     return f"{pushed.store}/{model}" if is_fixed else f"{pushed.store}/{stored_path(pushed.snapshot, model)}"

@@ -15,7 +15,8 @@ from serve_deploy.files.staging import destination_errors
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.options import PullOptions
-from serve_deploy.stores.pull import pull_repository, read_current
+from serve_deploy.stores.pull import pull_repository
+from serve_deploy.stores.readers import read_current
 from serve_deploy.stores.signature_options import TrustOptions
 from serve_deploy.triton.options import ServerOptions
 
@@ -62,7 +63,7 @@ class StoreFollower:
         current = read_current(self._store)
         if current is None or current.id == self._news.snapshot:
             return self._news.snapshot
-        store = replace(self._store, snapshot=current.id)
+        store = self._store if self._store.kind == "oci" else replace(self._store, snapshot=current.id)
         pulled = pull_repository(PullOptions(store=store, repository=self._folder, force=True, trust=self._trust))
         for model in pulled.kept:
             self._remove(model)

@@ -12,7 +12,7 @@ from serve_deploy.errors import DestinationError
 from serve_deploy.progress import silent
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.manifests import BaseChangedError
-from serve_deploy.stores.pull import read_current
+from serve_deploy.stores.readers import read_current
 from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.stores.working_copy import model_address, working_copy
 

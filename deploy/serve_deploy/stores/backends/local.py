@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from uuid import uuid4
 
-from serve_deploy.errors import EndpointError
+from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.files.copying import copy_file
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock
 from serve_deploy.files.temporary import TEMPORARY_PREFIX, make_temporary, remove_temporary
@@ -44,7 +44,8 @@ class LocalStore:
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
             files = {path: file for path, file in files.items() if not path.startswith(_OURS)}
-            return {path: _describe(path, file) for path, file in sorted(files.items()) if path.startswith(prefix)}
+            listed = (_list(path, file) for path, file in sorted(files.items()) if path.startswith(prefix))
+            return {file.path: file for file in listed if file}
 
     def read(self, path: str) -> SmallFile | None:
         try:
@@ -56,8 +57,8 @@ class LocalStore:
     def write(self, path: str, content: bytes, *, expected: str | None) -> SmallFile:
         target = self._root / path
         with destination_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock_for(target):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with self._lock_root():
                 current = self.read(path)
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
@@ -82,12 +83,15 @@ class LocalStore:
         return _describe(path, self._root / path)
 
     def copy(self, source: str, target: str) -> StoredFile | None:
-        if not (self._root / source).is_file():
+        try:
+            with self._draft(target) as draft:
+                copy_file(self._root / source, draft)
+                with draft.open("rb") as written:
+                    os.fsync(written.fileno())
+        except DestinationError:
+            if (self._root / source).is_file():
+                raise
             return None
-        with self._draft(target) as draft:
-            copy_file(self._root / source, draft)
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())
         return _describe(target, self._root / target)
 
     def download(self, path: str, target: Path, on_bytes: OnBytes) -> None:
@@ -117,9 +121,9 @@ class LocalStore:
                 finally:
                     self._locker = None
 
-    def _lock_for(self, target: Path) -> AbstractContextManager[None]:
-        is_locked = target.parent == self._root and self._locker == threading.get_ident()
-        return nullcontext() if is_locked else folder_lock(target.parent)
+    def _lock_root(self) -> AbstractContextManager[None]:
+        # Not the folder of the file: another run may remove that, where it is empty, and make it anew.
+        return nullcontext() if self._locker == threading.get_ident() else folder_lock(self._root)
 
     @contextmanager
     def _draft(self, path: str) -> Iterator[Path]:
@@ -167,6 +171,13 @@ def _remove_if_empty(folder: Path) -> bool:
 def _raise(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _list(path: str, file: Path) -> StoredFile | None:
+    """None where another run has removed it meanwhile."""
+    with suppress(FileNotFoundError):
+        return _describe(path, file)
+    return None
 
 
 def _describe(path: str, file: Path) -> StoredFile:

@@ -77,7 +77,7 @@ def package_framework_model(source: Path, name: str, options: PackageOptions, pr
         findings = _find(subject, options)
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = _describe(subject, findings, plan)
+        manifest = _describe(subject, findings, plan).model_copy(update={"origin": options.origin})
         with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")

@@ -60,6 +60,7 @@ def package_onnx_model(
             plan = plan_config(name, analysis, options, heritage, naming)
             require_same_tensors(plan.config, version, existing, force=options.force)
             manifest = describe_package(opened.model, version, analysis, plan, release, servable)
+            manifest = manifest.model_copy(update={"origin": options.origin})
             if export is not None:
                 manifest = manifest.model_copy(update={"export": export, "source_name": export.source})
             if folder is not None:

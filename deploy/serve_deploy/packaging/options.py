@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
+from serve_deploy.origin import Origin
 from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.profile_names import read_profiles
@@ -99,6 +100,8 @@ class PackageOptions:
     framework: Annotated[FrameworkOptions, Made(FrameworkOptions)] = field(default_factory=FrameworkOptions)
     sequences: Annotated[StatefulOptions, Made(StatefulOptions)] = field(default_factory=StatefulOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
+    # Where the file was fetched from, as the manifest records it.
+    origin: Origin | None = None
     keep_settings: Annotated[
         bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)
     ] = True

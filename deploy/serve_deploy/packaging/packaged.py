@@ -13,13 +13,13 @@ from serve_deploy.manifest import Manifest
 class PackagedModel:
     """What was written where, the configuration with its reasons, what was proven, and what the user should know.
 
-    `named` has the text of each configuration for a GPU by its path in the folder. `not_verified` says why no Triton
-    served the model, where none did.
+    `source` is a path, or the address that it was fetched from; `named` has the text of each configuration for a GPU by
+    its path in the folder. `not_verified` says why no Triton served the model, where none did.
     """
 
     name: str
     version: int
-    source: Path
+    source: Path | str
     folder: Path
     dry_run: bool
     config: str
@@ -33,7 +33,7 @@ class PackagedModel:
 class FailedModel:
     """A model that could not be packaged."""
 
-    source: Path
+    source: Path | str
     error: str
     hint: str | None
     exit_code: int

@@ -6,7 +6,7 @@ Files lie in the cache of the hub's own client, and are compared with the sizes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from serve_deploy.errors import EndpointError, InvalidModelError, UsageError
 from serve_deploy.model_sources.addresses import HubAddress
+from serve_deploy.model_sources.companions import list_companions
 from serve_deploy.model_sources.fetched import Fetched, write_size
 from serve_deploy.model_sources.hub_client import asking_hub, require_hub
 from serve_deploy.origin import Origin
@@ -72,7 +73,8 @@ def fetch_from_hub(
     listing = _list_files(address, hub)
     choice = _choose(address, listing)
     main = _download(hub, listing, choice.main, progress)
-    others = choice.others or tuple(_list_companions(choice.main, main, listing))
+    beside = (normpath(str(PurePosixPath(choice.main).parent / name)) for name in list_companions(main))
+    others = choice.others if choice.is_folder else tuple(name for name in beside if name in listing.files)
     for path in others:
         _download(hub, listing, path, progress)
     pinned = replace(listing.address, path=choice.path)
@@ -135,21 +137,6 @@ def _enumerate(files: Mapping[str, object]) -> str:
 
 def _size(file: RepoSibling) -> str:
     return "size unknown" if file.size is None else write_size(file.size)
-
-
-def _list_companions(path: str, local: Path, listing: _Listing) -> Iterator[str]:
-    """What a file reads beside itself: an ONNX model's external data, the weights of OpenVINO's IR."""
-    if path.lower().endswith(".xml"):
-        names = [PurePosixPath(path).with_suffix(".bin").name]
-    elif path.lower().endswith(".onnx"):
-        from serve_deploy.onnx.external_data import measure_external_data
-        from serve_deploy.onnx.model import parse_proto
-
-        names = sorted(measure_external_data(local, parse_proto(local)))
-    else:
-        names = []
-    beside = (normpath(str(PurePosixPath(path).parent / name)) for name in names)
-    yield from (name for name in beside if name in listing.files)
 
 
 def _download(hub: _Hub, listing: _Listing, path: str, progress: Progress) -> Path:

@@ -67,7 +67,7 @@ def push_in_order(store: LocalStore, repository: Path, *names: str, **settings: 
     )  # fmt: skip
     contents = read_contents(repository, names)
     pushed = push_fixed(store, contents, options, None, progress, sleep=sleep)  # type: ignore[arg-type]
-    return actions(describe_push(store, "fixed", pushed, is_signed=False, is_dry_run=options.dry_run))
+    return actions(describe_push(store.address, "fixed", pushed, is_signed=False, is_dry_run=options.dry_run))
 
 
 @pytest.fixture(params=["folder", "objects"])

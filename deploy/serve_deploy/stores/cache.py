@@ -23,9 +23,7 @@ from serve_deploy.stores.manifests import (
     stored_path,
     write_snapshot,
 )
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.pull import find_trusted
-from serve_deploy.stores.receiving import Source, receive
+from serve_deploy.stores.readers import open_trusted
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.trust import Trust
 
@@ -52,10 +50,9 @@ def pull_into_cache(
     signed as required, VerificationError where a file is damaged; EndpointError where the store cannot be reached.
     """
     progress(f"reading {address}")
-    store = open_store(address)
-    located, _signed_by = find_trusted(store, address.snapshot, trust)
-    wanted = [file for file in located.snapshot.files if not models or file.model in models]
-    snapshot = located.snapshot if len(wanted) == len(located.snapshot.files) else make_snapshot(wanted)
+    reader, _signed_by = open_trusted(address, trust)
+    wanted = [file for file in reader.snapshot.files if not models or file.model in models]
+    snapshot = reader.snapshot if len(wanted) == len(reader.snapshot.files) else make_snapshot(wanted)
     folder = cache_folder().absolute()
     cache = LocalStore(parse_address(f"file://{folder}"))
     repository = folder / stored_path(snapshot.id, "")
@@ -64,8 +61,10 @@ def pull_into_cache(
             folder.mkdir(parents=True, exist_ok=True)
             parts = make_temporary("cache", folder)
         try:
-            source = Source(store, located.prefix, _list_local(cache, folder))
-            receive(source, snapshot.files, repository, parts=parts, concurrency=_CONCURRENCY, progress=progress)
+            reader.receive(
+                snapshot.files, repository, parts=parts, local=_list_local(cache, folder),
+                concurrency=_CONCURRENCY, progress=progress,
+            )  # fmt: skip
             write_snapshot(cache, snapshot)
         finally:
             remove_temporary(parts)

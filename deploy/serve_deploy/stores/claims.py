@@ -39,6 +39,14 @@ def removing(store: Store, snapshot_id: str) -> Iterator[bool]:
         yield not _is_marked(store, CLAIMS_FOLDER, snapshot_id, now - CLAIM_SECONDS)
 
 
+def remove_stale_marks(store: Store) -> None:
+    """Clear up after runs that were killed."""
+    with _marking(store, REMOVALS_FOLDER, "none") as now:
+        for folder, seconds in ((CLAIMS_FOLDER, CLAIM_SECONDS), (REMOVALS_FOLDER, REMOVAL_SECONDS)):
+            marks = store.list_files(f"{folder}/").values()
+            store.delete([each.path for each in marks if (each.modified_seconds or now) < now - seconds])
+
+
 @contextmanager
 def _marking(store: Store, folder: str, snapshot_id: str) -> Iterator[float]:
     """Have a file of this run's own there meanwhile; the time of its writing, by the store's clock."""

@@ -25,11 +25,11 @@ from serve_deploy.stores.snapshot import (
 )
 from serve_deploy.stores.store import Store, StoreChangedError
 
-_FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
+FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
 _MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/([0-9a-f]{{{ID_LENGTH}}})\.json")
 
 
-Layout = Literal["snapshots", "fixed"]
+Layout = Literal["snapshots", "fixed", "image"]
 
 
 class EmptyStoreError(UsageError):
@@ -167,7 +167,7 @@ def read_fixed(store: Store) -> tuple[Snapshot | None, str | None]:
 
 def write_fixed(store: Store, snapshot: Snapshot, tag: str | None, signer: Signer | None) -> None:
     """Write the manifest of a fixed layout, where it is still the one with this tag."""
-    write_signature(store, snapshot, signer, _FIXED_SIGNATURE)
+    write_signature(store, snapshot, signer, FIXED_SIGNATURE)
     try:
         store.write(FIXED_NAME, encode(snapshot), expected=tag)
     except StoreChangedError as error:
@@ -193,7 +193,7 @@ def locate_snapshot(store: Store, named: str | None) -> Located:
     identity = _resolve(store, named) if named else read_pointer(store).snapshot
     fixed, _tag = (None, None) if identity and not named else read_fixed(store)
     if fixed and (identity is None or fixed.id == identity):
-        return Located(fixed, "", _FIXED_SIGNATURE)
+        return Located(fixed, "", FIXED_SIGNATURE)
     if identity is None:
         raise EmptyStoreError(
             f"{store.address} has no snapshot", hint=f"push one: serve push REPOSITORY {store.address}"

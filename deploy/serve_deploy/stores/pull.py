@@ -14,15 +14,13 @@ from serve_deploy.files.moving import move_all
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock, staging_folder, try_lock
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import list_folders
-from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.contents import LocalFile, hash_models
-from serve_deploy.stores.manifests import EmptyStoreError, Located, locate_snapshot, make_snapshot, of_models
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.manifests import make_snapshot, of_models
 from serve_deploy.stores.options import PullOptions
-from serve_deploy.stores.receiving import Received, Source, receive
+from serve_deploy.stores.readers import open_trusted
+from serve_deploy.stores.receiving import Received
 from serve_deploy.stores.snapshot import Snapshot
-from serve_deploy.stores.store import Store
-from serve_deploy.stores.trust import Trust, open_trust, verify_signature
+from serve_deploy.stores.trust import open_trust
 
 
 @dataclass(frozen=True)
@@ -45,23 +43,6 @@ class PullResult:
     is_dry_run: bool
 
 
-def read_current(address: StoreAddress) -> Snapshot | None:
-    """The manifest of the snapshot that an address names, or the current one; None where nothing was pushed yet."""
-    try:
-        return locate_snapshot(open_store(address), address.snapshot).snapshot
-    except EmptyStoreError:
-        return None
-
-
-def find_trusted(store: Store, named: str | None, trust: Trust | None) -> tuple[Located, str | None]:
-    """A snapshot, and who signed it where that is required; SignatureError where nobody trusted did."""
-    located = locate_snapshot(store, named)
-    if trust is None:
-        return located, None
-    signature = store.read(located.signature_path)
-    return located, verify_signature(located.snapshot, signature.content if signature else None, trust)
-
-
 def pull_repository(options: PullOptions, progress: Progress = silent) -> PullResult:
     """Write a snapshot's models into a folder, each whole or not at all; only what differs is received.
 
@@ -69,9 +50,9 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     says, and nothing is written; DestinationError where the folder has other models of these names, or is full.
     """
     trust = open_trust(options.trust)
-    store, repository = open_store(options.store), options.repository
-    located, signed_by = find_trusted(store, options.store.snapshot, trust)
-    snapshot = located.snapshot
+    repository = options.repository
+    reader, signed_by = open_trusted(options.store, trust)
+    snapshot = reader.snapshot
     models = _select(snapshot, options.models, str(options.store))
     present = _read_present(repository, models, progress)
     here = make_snapshot([each.file for each in present])
@@ -84,13 +65,13 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
         received = Received(sum(file.size_bytes for file in files) - copied, copied)
     else:
         with staging_folder(repository, beside=True) as staging, _partial_folder(staging, repository) as partial:
-            received = receive(
-                Source(store, located.prefix, local), files, partial,
-                parts=staging / "parts", concurrency=options.concurrency, progress=progress,
+            received = reader.receive(
+                files, partial, parts=staging / "parts", local=local,
+                concurrency=options.concurrency, progress=progress,
             )  # fmt: skip
             _show(partial, staging, repository, changed, force=options.force)
     return PullResult(
-        store=str(store.address), snapshot=snapshot.id, repository=repository, models=models, changed=changed,
+        store=str(options.store.root), snapshot=snapshot.id, repository=repository, models=models, changed=changed,
         kept=_list_others(repository, snapshot), received_bytes=received.received_bytes,
         copied_bytes=received.copied_bytes, signed_by=signed_by, is_dry_run=options.dry_run,
     )  # fmt: skip

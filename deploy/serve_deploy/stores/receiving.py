@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -49,21 +49,13 @@ def receive(
     """
     with destination_errors(folder):
         parts.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in files if not _is_whole(folder / file.path, file)]
+    missing = [file for file in files if not is_whole(folder / file.path, file)]
     copied = [file for file in missing if file.sha256 in source.local]
     tally = Tally("receiving", sum(file.size_bytes for file in missing), progress)
 
     def place(file: SnapshotFile, on_bytes: OnBytes) -> None:
-        part = parts / uuid4().hex
-        try:
+        with placing(folder / file.path, parts) as part:
             _fetch(source, file, part, on_bytes)
-            with destination_errors(folder):
-                target = folder / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part.replace(target)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
 
     missing.sort(key=lambda file: -file.size_bytes)
     transfer(missing, place, concurrency=concurrency, tally=tally)
@@ -71,11 +63,39 @@ def receive(
     return Received(sum(file.size_bytes for file in missing) - copied_bytes, copied_bytes)
 
 
-def _is_whole(path: Path, file: SnapshotFile) -> bool:
+@contextmanager
+def placing(target: Path, parts: Path) -> Iterator[Path]:
+    """A file to write in the folder `parts`, which takes its place at the end of the block, or goes."""
+    part = parts / uuid4().hex
+    try:
+        yield part
+        with destination_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(target)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def is_whole(path: Path, file: SnapshotFile) -> bool:
+    """Whether a file is the one that a snapshot lists."""
     try:
         return path.stat().st_size == file.size_bytes and hash_file(path) == file.sha256
     except OSError:
         return False
+
+
+def copy_local(local: Mapping[str, Path], file: SnapshotFile, part: Path) -> bool:
+    """Copy a local file of the same content, where there is one that still has it."""
+    source = local.get(file.sha256)
+    if source is None or not source.is_file():
+        return False
+    with destination_errors(part.parent):
+        copy_file(source, part)
+        if is_whole(part, file):
+            return True
+        part.unlink()
+    return False
 
 
 def _fetch(source: Source, file: SnapshotFile, part: Path, on_bytes: OnBytes) -> None:
@@ -83,19 +103,14 @@ def _fetch(source: Source, file: SnapshotFile, part: Path, on_bytes: OnBytes) ->
         with destination_errors(part.parent):
             part.touch()
         return
-    local = source.local.get(file.sha256)
-    if local:
-        with suppress(FileNotFoundError), destination_errors(part.parent):
-            copy_file(local, part)
-            if _is_whole(part, file):
-                on_bytes(file.size_bytes)
-                return
-            part.unlink()
+    if copy_local(source.local, file, part):
+        on_bytes(file.size_bytes)
+        return
     if source.store is None:
-        raise SourceChangedError(local or Path(file.path))
+        raise SourceChangedError(source.local.get(file.sha256) or Path(file.path))
     for _attempt in range(2):
         source.store.download(f"{source.prefix}{file.path}", part, on_bytes)
-        if _is_whole(part, file):
+        if is_whole(part, file):
             return
         part.unlink()
         on_bytes(-file.size_bytes)

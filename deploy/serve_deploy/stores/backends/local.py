@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from uuid import uuid4
 
-from serve_deploy.errors import EndpointError
+from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.files.copying import copy_file
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock
 from serve_deploy.files.temporary import TEMPORARY_PREFIX, make_temporary, remove_temporary
@@ -20,7 +20,8 @@ from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
 
 _PIECE = 1 << 20
-# Drafts of this and other runs, at the root.
+# What is on its way to its place, of this and other runs.
+_SMALL_DRAFT = ".serve-small.draft"
 _OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
 
 
@@ -43,8 +44,9 @@ class LocalStore:
         with _reading(start):
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
-            files = {path: file for path, file in files.items() if not path.startswith(_OURS)}
-            return {path: _describe(path, file) for path, file in sorted(files.items()) if path.startswith(prefix)}
+            names = sorted(path for path in files if path.startswith(prefix) and not path.startswith(_OURS))
+            listed = (_list(path, files[path]) for path in names)
+            return {file.path: file for file in listed if file}
 
     def read(self, path: str) -> SmallFile | None:
         try:
@@ -56,16 +58,22 @@ class LocalStore:
     def write(self, path: str, content: bytes, *, expected: str | None) -> SmallFile:
         target = self._root / path
         with destination_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock_for(target):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with self._lock_root():
                 current = self.read(path)
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
-                with self._draft(path) as draft, draft.open("xb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    tag = _tag(stream.fileno(), content)
+                # Not in a folder: Triton would take it for a model where this is one that it serves.
+                draft = self._root / _SMALL_DRAFT
+                try:
+                    with draft.open("wb") as stream:
+                        stream.write(content)
+                        stream.flush()
+                        os.fsync(stream.fileno())
+                        tag = _tag(stream.fileno(), content)
+                    _move(draft, target)
+                finally:
+                    draft.unlink(missing_ok=True)
         return SmallFile(content, tag)
 
     def upload(self, source: Path, file: SnapshotFile, path: str, on_bytes: OnBytes) -> StoredFile:
@@ -82,12 +90,15 @@ class LocalStore:
         return _describe(path, self._root / path)
 
     def copy(self, source: str, target: str) -> StoredFile | None:
-        if not (self._root / source).is_file():
+        try:
+            with self._draft(target) as draft:
+                copy_file(self._root / source, draft)
+                with draft.open("rb") as written:
+                    os.fsync(written.fileno())
+        except DestinationError:
+            if (self._root / source).is_file():
+                raise
             return None
-        with self._draft(target) as draft:
-            copy_file(self._root / source, draft)
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())
         return _describe(target, self._root / target)
 
     def download(self, path: str, target: Path, on_bytes: OnBytes) -> None:
@@ -117,9 +128,9 @@ class LocalStore:
                 finally:
                     self._locker = None
 
-    def _lock_for(self, target: Path) -> AbstractContextManager[None]:
-        is_locked = target.parent == self._root and self._locker == threading.get_ident()
-        return nullcontext() if is_locked else folder_lock(target.parent)
+    def _lock_root(self) -> AbstractContextManager[None]:
+        # Not the folder of the file: another run may remove that, where it is empty, and make it anew.
+        return nullcontext() if self._locker == threading.get_ident() else folder_lock(self._root)
 
     @contextmanager
     def _draft(self, path: str) -> Iterator[Path]:
@@ -128,13 +139,7 @@ class LocalStore:
             draft, target = self._drafts_folder() / uuid4().hex, self._root / path
             try:
                 yield draft
-                # Two pushes may make and clear up the same folders at once.
-                for _attempt in range(10):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with suppress(FileNotFoundError):
-                        draft.replace(target)
-                        return
-                draft.replace(target)
+                _move(draft, target)
             finally:
                 draft.unlink(missing_ok=True)
 
@@ -145,6 +150,16 @@ class LocalStore:
                 self._drafts = make_temporary("store", self._root)
                 weakref.finalize(self, remove_temporary, self._drafts)
             return self._drafts
+
+
+def _move(draft: Path, target: Path) -> None:
+    # Another run may clear up the folder where it is empty, just after it was made.
+    for _attempt in range(10):
+        with suppress(FileNotFoundError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+            return
+    draft.replace(target)
 
 
 def _read_pieces(path: Path) -> Iterator[bytes]:
@@ -167,6 +182,13 @@ def _remove_if_empty(folder: Path) -> bool:
 def _raise(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _list(path: str, file: Path) -> StoredFile | None:
+    """None where another run has removed it meanwhile."""
+    with suppress(FileNotFoundError):
+        return _describe(path, file)
+    return None
 
 
 def _describe(path: str, file: Path) -> StoredFile:

@@ -24,6 +24,7 @@ def push(options: PushOptions, json: Json = False) -> None:
     serve push models s3://https://minio.example:9000/bucket/models --dry-run
     serve push models /mnt/store -m digits
     serve push models gs://bucket/models --fixed --delete
+    serve push models oci://registry.example/team/models:v1
     """
     from serve_deploy.stores.push import push_repository
 
@@ -48,7 +49,13 @@ def print_result(result: PushResult) -> None:
         sizes = [file.size_bytes for file in result.files if file.action == action]
         if sizes:
             console.print(f"{output.count(len(sizes), 'file')} {done}, {output.write_bytes(sum(sizes))}", markup=False)
+    for name in result.postponed:
+        console.print(f"{name}: stays for now, as a reader may be loading it; a later push deletes it", markup=False)
     console.print(_say_snapshot(result), markup=False)
+    if result.image:
+        console.print(f"image {result.image}", markup=False)
+    if result.overtaken:
+        console.print(f"another push had named {result.overtaken} meanwhile; this one replaced it", markup=False)
 
 
 def _say_snapshot(result: PushResult) -> str:

@@ -48,6 +48,8 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
     UsageError where there is no such snapshot, VerificationError where its manifest is damaged, StoreChangedError where
     a push made another one current meanwhile.
     """
+    if options.store.kind == "oci":
+        return _read_registry(options, progress)
     store = open_store(options.store)
     if options.use is not None:
         name_snapshot(store, options.use)
@@ -58,6 +60,29 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
         store=str(store.address), current=pointer.snapshot,
         previous=pointer.pointer.previous if pointer.pointer else None,
         snapshots=tuple(_read(store, identity, written, identity == pointer.snapshot) for identity, written in listed),
+    )  # fmt: skip
+
+
+def _read_registry(options: SnapshotsOptions, progress: Progress) -> Snapshots:
+    """The snapshots that a repository of images keeps; the current one is that of the address' tag."""
+    from serve_deploy.stores.oci import describe_images, name_image, read_image
+
+    previous = read_image(options.store) if options.use else None
+    if options.use is not None:
+        name_image(options.store, options.use)
+    progress(f"listing {options.store}")
+    current = read_image(options.store)
+    listed = [
+        ListedSnapshot(
+            each.id, each.id == (current.snapshot.id if current else ""), None,
+            each.snapshot.models if each.snapshot else (), len(each.snapshot.files) if each.snapshot else 0,
+            each.snapshot.size_bytes if each.snapshot else 0, each.problem,
+        )
+        for each in describe_images(options.store)
+    ]  # fmt: skip
+    return Snapshots(
+        store=str(options.store), current=current.snapshot.id if current else None,
+        previous=previous.snapshot.id if previous else None, snapshots=tuple(listed),
     )  # fmt: skip
 
 

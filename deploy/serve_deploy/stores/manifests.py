@@ -29,7 +29,7 @@ FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
 _MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/([0-9a-f]{{{ID_LENGTH}}})\.json")
 
 
-Layout = Literal["snapshots", "fixed"]
+Layout = Literal["snapshots", "fixed", "image"]
 
 
 class EmptyStoreError(UsageError):

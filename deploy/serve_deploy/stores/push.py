@@ -13,7 +13,6 @@ from serve_deploy.stores.contents import LocalFile, read_contents
 from serve_deploy.stores.fixed import push_fixed
 from serve_deploy.stores.fixed_folder import push_fixed_folder
 from serve_deploy.stores.manifests import (
-    Layout,
     ReadPointer,
     find_layout,
     read_pointer,
@@ -43,8 +42,12 @@ def push_repository(
     _require_fitting(options)
     signer = open_signer(options.signing, ask_passphrase)
     contents = read_contents(options.repository, options.models, lambda path: progress(f"reading {path}"))
+    if options.store.kind == "oci":
+        from serve_deploy.stores.image_push import push_to_registry
+
+        return push_to_registry(options, contents, signer, progress)
     store = open_store(options.store)
-    layout: Layout = "fixed" if options.fixed else "snapshots"
+    layout: Literal["snapshots", "fixed"] = "fixed" if options.fixed else "snapshots"
     _require_layout(store, layout)
     if isinstance(store, LocalStore) and options.fixed:
         pushed = push_fixed_folder(store, contents, options, signer, progress)
@@ -52,7 +55,7 @@ def push_repository(
         pushed = push_fixed(store, contents, options, signer, progress)
     else:
         pushed = _push_snapshot(store, contents, options, signer, progress)
-    return describe_push(store, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
+    return describe_push(store.address, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
 
 
 def _push_snapshot(
@@ -81,6 +84,10 @@ def _require_fitting(options: PushOptions) -> None:
     if options.store.snapshot is not None and options.store.kind != "oci":
         raise UsageError(
             f"{options.store} names a snapshot, and a push makes a new one", hint=f"push to {options.store.root}"
+        )
+    if options.fixed and options.store.kind == "oci":
+        raise UsageError(
+            "`fixed` is for stores of files", hint="a registry's images are snapshots, named by their tags"
         )
     if options.delete and not options.fixed:
         raise UsageError("`delete` is for `fixed`", hint="a snapshot holds the repository's models and no others")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.manifests import BaseChangedError, Layout, make_snapshot, of_models
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.sending import Action
 from serve_deploy.stores.snapshot import Snapshot
-from serve_deploy.stores.store import Store
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,12 @@ class PushedFile:
 
 @dataclass(frozen=True)
 class PushResult:
-    """What a push did, or with `is_dry_run` would do; `previous` is the snapshot that counted before."""
+    """What a push did, or with `is_dry_run` would do; `previous` is the snapshot that counted before.
+
+    `postponed` names models and versions that are to be deleted, but may be being loaded now.
+    In a registry, `image` is the reference by digest, as Kubernetes takes it, and `overtaken` the digest of an image
+    that another push had named while this one ran.
+    """
 
     store: str
     layout: Layout
@@ -35,8 +40,11 @@ class PushResult:
     sent_bytes: int
     copied_bytes: int
     kept_bytes: int
+    postponed: tuple[str, ...]
     is_signed: bool
     is_dry_run: bool
+    image: str | None = None
+    overtaken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Pushed:
     previous: str | None
     actions: Mapping[str, Action]
     deleted: Sequence[PushedFile] = ()
+    postponed: tuple[str, ...] = ()
 
 
 def merge_models(contents: Sequence[LocalFile], models: Sequence[str], current: Snapshot | None) -> Snapshot:
@@ -68,7 +77,9 @@ def require_base(options: PushOptions, current: Snapshot | None) -> None:
         )
 
 
-def describe_push(store: Store, layout: Layout, pushed: Pushed, *, is_signed: bool, is_dry_run: bool) -> PushResult:
+def describe_push(
+    store: StoreAddress, layout: Layout, pushed: Pushed, *, is_signed: bool, is_dry_run: bool
+) -> PushResult:
     """The result, with what each action moves."""
     placed = tuple(PushedFile(file.path, file.size_bytes, pushed.actions[file.path]) for file in pushed.snapshot.files)
 
@@ -76,8 +87,8 @@ def describe_push(store: Store, layout: Layout, pushed: Pushed, *, is_signed: bo
         return sum(file.size_bytes for file in placed if file.action == action)
 
     return PushResult(
-        store=str(store.address), layout=layout, snapshot=pushed.snapshot.id,
+        store=str(store), layout=layout, snapshot=pushed.snapshot.id,
         previous=pushed.previous, models=pushed.snapshot.models,
         files=(*placed, *pushed.deleted), sent_bytes=count("send"), copied_bytes=count("copy"),
-        kept_bytes=count("keep"), is_signed=is_signed, is_dry_run=is_dry_run,
+        kept_bytes=count("keep"), postponed=pushed.postponed, is_signed=is_signed, is_dry_run=is_dry_run,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from serve_deploy.stores.snapshot import Snapshot
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-_HINT = "do not use it before you know who wrote it; whoever may sign it pushes it again with `sign_key`"
+_HINT = "do not use it before you know who wrote it; whoever may sign it pushes it again, signed"
 
 
 class SignatureError(ServeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 from docker_registry import CuttingProxy, DockerRegistry, running_docker_registry
 
-from serve_deploy.errors import EndpointError, ServeError, UsageError, VerificationError
+from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.manifests import make_snapshot
 from serve_deploy.stores.oci import (
+    ForeignImageError,
     ImagePush,
     PushedImage,
     check_image,
@@ -29,6 +31,8 @@ from serve_deploy.stores.oci import (
     read_image,
     remove_image,
 )
+from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import SourceChangedError, StoreChangedError
 
@@ -58,7 +62,7 @@ def models(tmp_path: Path) -> Path:
     return repository
 
 
-def write_model(repository: Path, model: str, version: int, *, seed: int, size: int = 500_000) -> None:
+def write_model(repository: Path, model: str, version: int, *, seed: int | str, size: int = 500_000) -> None:
     """A version of a model with random weights."""
     folder = repository / model / str(version)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,8 @@ def push(repository: Path, image: StoreAddress, **options: Any) -> PushedImage:
     """Push all of a repository."""
     contents = read_contents(repository)
     snapshot = make_snapshot([each.file for each in contents])
-    return push_image({each.file.path: each for each in contents}, snapshot, image, ImagePush(**options))
+    local = {each.file.path: each for each in contents}
+    return push_image(local, snapshot, image, options.pop("current", None), ImagePush(**options))
 
 
 def pull(image: StoreAddress, folder: Path, **options: Any) -> Path:
@@ -191,26 +196,38 @@ def test_some_models_are_pushed_and_the_others_kept(models: Path, image: StoreAd
     push(models, image)
     other = tmp_path / "other"
     write_model(other, "words", 2, seed=2)
-    (other / "words" / "1").mkdir()
-    contents = read_contents(other)
-    current = open_image(image).snapshot
-    kept = [file for file in current.files if not file.path.startswith("words/")]
-    merged = make_snapshot([*kept, *(each.file for each in contents)])
-    pushed = push_image({each.file.path: each for each in contents}, merged, image, ImagePush())
-    assert pushed.sent_layers == 2
-    assert snapshot_of(pull(image, tmp_path / "out")).id == merged.id
+    pushed = push_repository(PushOptions(repository=other, store=image, models=("words",)))
+    assert [file.path for file in pushed.files if file.action == "send"] == ["words/2/model.onnx"]
+    write_model(models, "words", 2, seed=2)
+    shutil.rmtree(models / "words" / "1")
+    assert snapshot_of(pull(image, tmp_path / "out")) == snapshot_of(models)
 
 
-def test_a_push_from_another_base_is_refused(models: Path, image: StoreAddress) -> None:
-    """What another push put there stays."""
+def test_a_tag_that_another_push_moved_is_left_alone(models: Path, image: StoreAddress) -> None:
+    """Where the new image was made from the one that it named."""
     push(models, image)
-    base = snapshot_of(models).id
+    base = open_image(image).image
     write_model(models, "words", 1, seed=3)
-    second = push(models, image, base=base)
+    second = push(models, image, current=base, only_from_current=True)
     write_model(models, "words", 1, seed=4)
-    with pytest.raises(StoreChangedError, match=second.snapshot.id):
-        push(models, image, base=base)
+    with pytest.raises(StoreChangedError, match=second.digest):
+        push(models, image, current=base, only_from_current=True)
     assert open_image(image).image.digest == second.digest
+
+
+def test_a_push_that_was_overtaken_says_so(models: Path, image: StoreAddress) -> None:
+    """The last one wins whole, and names the image that it replaced."""
+    pushed: list[PushedImage] = []
+
+    def meanwhile(_line: str) -> None:
+        if not pushed:
+            pushed.append(None)  # type: ignore[arg-type]
+            pushed[0] = push(models.parent / "others", image)
+
+    write_model(models.parent / "others", "words", 1, seed=5)
+    last = push(models, image, progress=meanwhile)
+    assert (last.replaced, last.overtaken) == (None, pushed[0].digest)
+    assert open_image(image).image.digest == last.digest
 
 
 def test_a_file_that_changed_since_it_was_hashed_is_refused(models: Path, image: StoreAddress) -> None:
@@ -219,7 +236,7 @@ def test_a_file_that_changed_since_it_was_hashed_is_refused(models: Path, image:
     snapshot = make_snapshot([each.file for each in contents])
     write_model(models, "words", 1, seed=99)
     with pytest.raises(SourceChangedError, match="changed while it was sent"):
-        push_image({each.file.path: each for each in contents}, snapshot, image, ImagePush())
+        push_image({each.file.path: each for each in contents}, snapshot, image, None, ImagePush())
     assert read_image(image) is None
 
 
@@ -257,6 +274,8 @@ def test_what_is_not_there_is_said(image: StoreAddress) -> None:
 
 def test_a_check_finds_a_layer_that_is_missing(models: Path, image: StoreAddress, registry: DockerRegistry) -> None:
     """Without receiving any."""
+    # The registry keeps equal layers of all tests in one place.
+    write_model(models, "digits", 1, seed="goes")
     push(models, image)
     layers = open_image(image).image.layers
     registry.blob(layers[0].blob.digest).unlink()
@@ -269,6 +288,7 @@ def test_a_layer_that_rotted_is_not_shown(
     models: Path, image: StoreAddress, registry: DockerRegistry, tmp_path: Path
 ) -> None:
     """One byte of half a million."""
+    write_model(models, "words", 1, seed="rots")
     push(models, image)
     layer = next(each for each in open_image(image).image.layers if each.title == "words/1")
     content = bytearray(registry.blob(layer.blob.digest).read_bytes())
@@ -296,16 +316,15 @@ def test_documents_that_rotted_are_refused(models: Path, image: StoreAddress, re
 def test_connections_that_break_lose_nothing(
     models: Path, image: StoreAddress, registry: DockerRegistry, tmp_path: Path
 ) -> None:
-    """Cut in the middle of layers, on the way there and back; a cut download goes on where it was."""
-    for options in ({"sleep": lambda _seconds: None},):
-        with CuttingProxy(registry.host, cuts=6, after_bytes=200_000) as proxy:
-            through = parse_address(f"oci://{proxy.host}/{repository_of(image)}:v1")
-            push(models, through, **options)
-            assert proxy.done == 6
-        with CuttingProxy(registry.host, cuts=6, after_bytes=200_000) as proxy:
-            through = parse_address(f"oci://{proxy.host}/{repository_of(image)}:v1")
-            assert snapshot_of(pull(through, tmp_path / "out")) == snapshot_of(models)
-            assert proxy.done == 6
+    """Cut in the middle of layers, on the way there and back."""
+    with CuttingProxy(registry.host, cuts=3, after_bytes=200_000) as proxy:
+        through = parse_address(f"oci://{proxy.host}/{repository_of(image)}:v1")
+        push(models, through, sleep=lambda _seconds: None)
+        assert proxy.done == 3
+    with CuttingProxy(registry.host, cuts=3, after_bytes=200_000) as proxy:
+        through = parse_address(f"oci://{proxy.host}/{repository_of(image)}:v1")
+        assert snapshot_of(pull(through, tmp_path / "out")) == snapshot_of(models)
+        assert proxy.done == 3
 
 
 Entry = tuple[str, bytes, Mapping[str, Any]]
@@ -434,8 +453,11 @@ def test_an_image_that_serve_did_not_push_is_refused(
     registry.put_manifest(
         repository, "v1", document | {"config": {"mediaType": kind, "digest": digest, "size": len(config)}}
     )
-    with pytest.raises(VerificationError, match="was not pushed by serve"):
+    with pytest.raises(ForeignImageError, match="was not pushed by serve"):
         read_image(image)
+    write_model(tmp_path / "models", "words", 1, seed=1)
+    with pytest.raises(DestinationError, match="an image that serve did not push"):
+        push_repository(PushOptions(repository=tmp_path / "models", store=image))
 
 
 def test_a_registry_that_is_not_there_is_said_at_once(image: StoreAddress) -> None:

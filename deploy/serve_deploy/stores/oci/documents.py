@@ -249,5 +249,6 @@ def _parse(kind: type[_Document], content: bytes, where: str) -> _Document:
 def damaged(where: str, why: str) -> VerificationError:
     """A registry gave something else than what its digests and lists promise."""
     return VerificationError(
-        f"{where} is damaged: {why}", hint="nothing was written; push the models again, or name another image"
+        f"{where} is damaged: {why}",
+        hint="take another image; a push does not replace what the registry believes to have: its storage needs repair",
     )

@@ -21,7 +21,7 @@ from serve_deploy.stores.oci.documents import (
 )
 from serve_deploy.stores.oci.downloading import read_tag
 from serve_deploy.stores.oci.layers import LayerFiles, LayerSource, group_files
-from serve_deploy.stores.oci.reading import StoredImage, read_stored
+from serve_deploy.stores.oci.reading import StoredImage
 from serve_deploy.stores.oci.reference import ImageReference, snapshot_tag, writable_reference
 from serve_deploy.stores.oci.signatures import write_signature
 from serve_deploy.stores.oci.uploading import has_blob, send_layer, send_small
@@ -34,12 +34,12 @@ from serve_deploy.stores.transfer import Tally, transfer
 class ImagePush:
     """How to push.
 
-    `base` is the id of the snapshot that the tag must still name ("" for none), where the new one was made from it.
-    `signature` is found by whoever reads the image from the first instant on. A dry run sends nothing.
+    With `only_from_current`, the tag must name the current image until the end. `signature` is found by whoever reads
+    the new image, from the first instant on. A dry run sends nothing.
     """
 
     concurrency: int = 8
-    base: str | None = None
+    only_from_current: bool = False
     signature: bytes | None = None
     dry_run: bool = False
     progress: Progress = silent
@@ -58,6 +58,7 @@ class PushedImage:
     snapshot: Snapshot
     sent_layers: int
     kept_layers: int
+    sent_paths: frozenset[str]
     sent_bytes: int
     replaced: str | None
     overtaken: str | None
@@ -69,17 +70,21 @@ class PushedImage:
 
 
 def push_image(
-    local: Mapping[str, LocalFile], snapshot: Snapshot, address: StoreAddress, options: ImagePush
+    local: Mapping[str, LocalFile],
+    snapshot: Snapshot,
+    address: StoreAddress,
+    current: StoredImage | None,
+    options: ImagePush,
 ) -> PushedImage:
-    """Push a snapshot whose files are local, or in the image that the tag names now.
+    """Push a snapshot whose files are local, or in the `current` image of the same repository.
 
     The tag is put last, in one step: a reader sees the old image or the new one, whole. What the registry has is not
-    sent again. SourceChangedError where a file is not what the snapshot says; StoreChangedError where the tag names
-    another snapshot than `base`; EndpointError and DestinationError where the registry refuses.
+    sent again. SourceChangedError where a file is not what the snapshot says; StoreChangedError where the tag does not
+    name the current image; EndpointError and DestinationError where the registry refuses.
     """
     reference = writable_reference(address)
     with Connection(reference, writes=True, sleep=options.sleep) as connection:
-        return _Push(connection, local, snapshot, options).run()
+        return _Push(connection, local, snapshot, current, options).run()
 
 
 @dataclass(frozen=True)
@@ -94,20 +99,25 @@ class _Push:
     """One push."""
 
     def __init__(
-        self, connection: Connection, local: Mapping[str, LocalFile], snapshot: Snapshot, options: ImagePush
+        self,
+        connection: Connection,
+        local: Mapping[str, LocalFile],
+        snapshot: Snapshot,
+        current: StoredImage | None,
+        options: ImagePush,
     ) -> None:
         self._connection = connection
         self._local = local
         self._snapshot = snapshot
+        self._current = current
         self._options = options
 
     def run(self) -> PushedImage:
         tag = self._connection.reference.version
         before = read_tag(self._connection, tag)
-        current = read_stored(self._connection, before) if before and self._needs_current() else None
-        self._refuse_other_base(current)
+        self._refuse_others(before)
         groups = group_files(self._snapshot.files)
-        planned = self._plan_all(groups, current)
+        planned = self._plan_all(groups)
         layers = [layer.stored for layer in planned]
         if not self._options.dry_run:
             missing = sorted((layer for layer in planned if layer.source), key=lambda layer: -layer.stored.blob.size)
@@ -120,21 +130,16 @@ class _Push:
         overtaken = self._point(tag, documents.index, before)
         return self._result(documents, planned, before, overtaken)
 
-    def _needs_current(self) -> bool:
-        return self._options.base is not None or any(file.path not in self._local for file in self._snapshot.files)
-
-    def _refuse_other_base(self, current: StoredImage | None) -> None:
-        base = self._options.base
-        found = current.snapshot.id if current else ""
-        if base is not None and base != found:
-            named = f"names snapshot {found} by now" if found else "is gone by now"
+    def _refuse_others(self, now: str | None) -> None:
+        expected = self._current.digest if self._current else None
+        if self._options.only_from_current and now != expected:
             raise StoreChangedError(
-                f"{self._connection.reference} {named}, and not {base or 'nothing'}, from which this push was made",
-                hint="another push changed it; start again from what it names now",
+                f"another push moved {self._connection.reference} to {now} meanwhile",
+                hint="start again from what it names now",
             )
 
-    def _plan_all(self, groups: Sequence[LayerFiles], current: StoredImage | None) -> list[_PlannedLayer]:
-        kept = {group.title: self._reuse(group, current) for group in groups if not self._is_local(group)}
+    def _plan_all(self, groups: Sequence[LayerFiles]) -> list[_PlannedLayer]:
+        kept = {group.title: self._reuse(group) for group in groups if not self._is_local(group)}
         sources = [LayerSource(group, self._local) for group in groups if group.title not in kept]
         planned = {title: _PlannedLayer(layer, None) for title, layer in kept.items()}
 
@@ -159,9 +164,9 @@ class _Push:
         if layer.source:
             send_layer(self._connection, layer.source, layer.stored.blob.digest, on_bytes)
 
-    def _reuse(self, group: LayerFiles, current: StoredImage | None) -> StoredLayer:
+    def _reuse(self, group: LayerFiles) -> StoredLayer:
         listing = digest_listing((file.path, file.sha256) for file in group.files)
-        for layer in current.layers if current else ():
+        for layer in self._current.layers if self._current else ():
             if layer.listing == listing:
                 return StoredLayer(group.title, group.files, layer.blob, layer.diff_id)
         raise UsageError(
@@ -181,12 +186,7 @@ class _Push:
     def _point(self, tag: str, index: Blob, before: str | None) -> str | None:
         """Put the tag, and tell what another push had put there since `before` was read."""
         now = read_tag(self._connection, tag)
-        if self._options.base is not None and now != before:
-            raise StoreChangedError(
-                f"another push moved {self._connection.reference} to {now} meanwhile",
-                hint=f"yours is stored whole, as {self._connection.reference.at(index.digest)}; "
-                "start again from what the tag names now",
-            )
+        self._refuse_others(now)
         put_manifest(self._connection, index, tag)
         return now if now not in (before, index.digest) else None
 
@@ -194,14 +194,15 @@ class _Push:
         self, documents: ImageDocuments, planned: Sequence[_PlannedLayer], before: str | None, overtaken: str | None
     ) -> PushedImage:
         digest = documents.index.digest
-        sent = [layer.stored.blob.size for layer in planned if layer.source]
+        sent = [layer.stored for layer in planned if layer.source]
         return PushedImage(
             reference=self._connection.reference,
             digest=digest,
             snapshot=self._snapshot,
             sent_layers=len(sent),
             kept_layers=len(planned) - len(sent),
-            sent_bytes=sum(sent),
+            sent_paths=frozenset(file.path for layer in sent for file in layer.files),
+            sent_bytes=sum(layer.blob.size for layer in sent),
             replaced=before if before != digest else None,
             overtaken=overtaken,
         )

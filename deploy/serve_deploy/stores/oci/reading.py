@@ -30,6 +30,10 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CONCURRENCY = 8
 
 
+class ForeignImageError(VerificationError):
+    """An image that is none of serve's."""
+
+
 @dataclass(frozen=True)
 class StoredImage:
     """An image in a registry: its digest, which is what names it for good, and the snapshot in its layers."""
@@ -104,9 +108,8 @@ def read_stored(connection: Connection, version: str | None = None) -> StoredIma
     config = read_small(connection, manifest.config, where)
     layers = parse_layers(manifest, config, where)
     if layers is None:
-        raise VerificationError(
-            f"{where} was not pushed by serve: it does not say which files it holds",
-            hint=f"push a model repository: serve push models oci://{reference.registry}/{reference.repository}",
+        raise ForeignImageError(
+            f"{where} was not pushed by serve: it does not say which files it holds", hint="name another tag"
         )
     return StoredImage(reference, digest, media_type, len(content), read_snapshot(layers, config, where), layers)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serve_deploy.errors import DestinationError, UsageError
+from serve_deploy.errors import DestinationError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import INDEX_TYPES, Blob, parse_index
@@ -15,6 +15,7 @@ from serve_deploy.stores.oci.downloading import read_manifest, read_tag
 from serve_deploy.stores.oci.pushing import put_manifest
 from serve_deploy.stores.oci.reading import read_stored
 from serve_deploy.stores.oci.reference import read_reference, snapshot_tag, tagged_snapshot, writable_reference
+from serve_deploy.stores.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from requests import Response
@@ -30,6 +31,32 @@ class ListedImage:
     id: str
     digest: str
     tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DescribedImage:
+    """A kept snapshot, or what is wrong with it."""
+
+    id: str
+    snapshot: Snapshot | None
+    problem: str = ""
+
+
+def describe_images(address: StoreAddress) -> tuple[DescribedImage, ...]:
+    """What the snapshots hold that serve pushed to a repository, by id."""
+    listed = list_images(address)
+    with Connection(read_reference(address)) as connection, ThreadPoolExecutor(_CONCURRENCY) as pool:
+        return tuple(pool.map(lambda each: _describe(connection, each), listed))
+
+
+def _describe(connection: Connection, listed: ListedImage) -> DescribedImage:
+    try:
+        image = read_stored(connection, listed.digest)
+    except VerificationError as error:
+        return DescribedImage(listed.id, None, error.message)
+    if image is None:
+        return DescribedImage(listed.id, None, "it was removed meanwhile")
+    return DescribedImage(listed.id, image.snapshot)
 
 
 def list_images(address: StoreAddress) -> tuple[ListedImage, ...]:

@@ -16,7 +16,7 @@ from serve_deploy.calibration.fit import FEWEST, fit
 from serve_deploy.model_config.scheduler import not_simulated, read_served_model
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.twin import ServedModel, ServerModel, simulate
+from serve_deploy.twin import ServedModel, ServerModel, Simulated, simulate
 
 # The difference in throughput up to which the twin is believed.
 BELIEVED = 0.10
@@ -74,26 +74,31 @@ class _Repeated:
 
     @classmethod
     def of(cls, twin: ServerModel, point: Point) -> _Repeated:
-        (model,), users = twin.models, point.load.concurrency or 1
+        users = point.load.concurrency or 1
         found = simulate(twin, ClosedLoop(users), seconds=_REPEATED_SECONDS, warmup_seconds=1.0)
         response = found.stream.response
         simulated = Reached(found.stream.throughput, *(response.percentile(each) * 1e6 for each in (50, 99)))
         measured = Reached(point.throughput, point.response.p50_us, point.response.p99_us)
-        known = max(size for size, _ in model.service.measured)
-        work = ModelAtWork(
-            executed=[each for each in _SweptLoad.of(point).executions if each.batch_size <= known],
-            times=model.service,
-            busy=model.instances if model.service.contend and users > 1 else 1,
-            simulated_batch=found.model.mean_batch_size,
-        )
-        p99s = [each.response_p99_us for each in point.timeline if each.succeeded >= _SAID]
-        reasons = explain(point, [work], p99s, "within the load")
         off = list_misses(simulated, measured)
-        return cls(users, abs(simulated.throughput / measured.throughput - 1), off, "; ".join(reasons))
+        miss = abs(simulated.throughput / measured.throughput - 1)
+        return cls(users, miss, off, "; ".join(explain_load(twin, point, found)) if off else "")
 
     def is_off(self, told: Mapping[int, str]) -> bool:
         """Whether times are, at a load that counts."""
         return bool(self.off) and self.users in told
+
+
+def explain_load(twin: ServerModel, point: Point, found: Simulated) -> tuple[str, ...]:
+    """Why the twin of one model was off under a load, as far as the measurement tells."""
+    p99s = [each.response_p99_us for each in point.timeline if each.succeeded >= _SAID]
+    work = []
+    for model in twin.models if len(twin.models) == 1 else ():
+        known = max(size for size, _ in model.service.measured)
+        alone = point.load.concurrency == 1 or not model.service.contend
+        executed = [each for each in _SweptLoad.of(point).executions if each.batch_size <= known]
+        busy = 1 if alone else model.instances
+        work.append(ModelAtWork(executed, model.service, busy, found.model.mean_batch_size))
+    return explain(point, work, p99s, "within the load")
 
 
 def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:

@@ -44,7 +44,7 @@ class ModelAtWork:
     @property
     def slower(self) -> float:
         """How many times as long executions took as the twin was told; 0 where there were none."""
-        told = sum(each.count * self.times.at(each.batch_size, self.busy).mean for each in self.executed)
+        told = sum(each.count * self.times.execution_seconds(each.batch_size, self.busy) for each in self.executed)
         return sum(each.count * each.mean_seconds for each in self.executed) / told if told else 0.0
 
     @property

@@ -85,7 +85,7 @@ def fit(levels: Mapping[int, Sequence[Period]], largest: int) -> Fitted:
         for busy, of_level in means.items()
         for size, mean in of_level.items()
     }
-    return Fitted(ServiceTimes(measured), _outside(levels, outside_seconds), dispatch_seconds)
+    return Fitted(ServiceTimes(measured, between), _outside(levels, outside_seconds, largest), dispatch_seconds)
 
 
 def mean_batch_size(period: Period) -> float:
@@ -131,7 +131,7 @@ def _beside_execution(alone: Period) -> tuple[float, float]:
     return dispatch, rest - dispatch
 
 
-def _outside(levels: Mapping[int, Sequence[Period]], seconds: float) -> Outside:
+def _outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: int) -> Outside:
     """What a request costs outside of the model, and how long the next one has to wait for that.
 
     Client and front end pass one request after another: at most as many as passed where the instances were not the
@@ -141,7 +141,8 @@ def _outside(levels: Mapping[int, Sequence[Period]], seconds: float) -> Outside:
     single = [(instances, each) for instances, periods in levels.items() for each in periods if _rows(each) == 1]
     instances, heaviest = max(single, key=lambda each: each[1].point.throughput)
     one_by_one = 1 / heaviest.point.throughput if heaviest.point.throughput else 0.0
-    if not (_users(heaviest) >= 4 * instances and _utilisation(heaviest, instances) < _BUSY and seconds):
+    full = largest > 1 and mean_batch_size(heaviest) >= _FULL * largest
+    if full or _users(heaviest) < 4 * instances or _utilisation(heaviest, instances) >= _BUSY or not seconds:
         sent = heaviest.point.client.cpu_us_per_request / 1e6
         one_by_one = min(max(sent, _apart_seconds(heaviest, seconds)), seconds, one_by_one)
     return Outside(times=Times.constant(one_by_one), workers=1, latency_seconds=max(0.0, seconds - one_by_one))

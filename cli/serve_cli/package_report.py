@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.origin import Origin
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
+    from serve_deploy.stores.pushed import PushResult
     from serve_deploy.tensors.types import TensorSpec
 
 
@@ -43,6 +44,14 @@ def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
         ]
         failed = [(_label(model.source), "", "failed", output.in_flags(model.error)) for model in summary.failed]
         output.print_table(("model", "version", "result", ""), [*packaged, *failed])
+    print_push(summary.pushed)
+
+
+def print_push(pushed: PushResult | None) -> None:
+    """Which snapshot has what was packaged, if it went to a store."""
+    if pushed:
+        console, sent = output.stdout(), output.write_bytes(pushed.sent_bytes)
+        console.print(f"pushed to {pushed.store}: its current snapshot is {pushed.snapshot}, {sent} sent", markup=False)
 
 
 def conclude(summary: PackageSummary) -> None:

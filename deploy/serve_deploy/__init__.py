@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from serve_deploy.checking.repository_check import CheckedModel as CheckedModel
     from serve_deploy.checking.repository_check import RepositoryCheck as RepositoryCheck
     from serve_deploy.checking.repository_check import check_repository as check  # noqa: F401
+    from serve_deploy.checking.store_check import StoreCheck as StoreCheck
+    from serve_deploy.checking.store_check import check_store as check_store
     from serve_deploy.cluster.deployment import Deployment as Deployment
     from serve_deploy.cluster.deployment import deploy as deploy
     from serve_deploy.cluster.fleet import Fleet as Fleet
@@ -136,6 +138,7 @@ if TYPE_CHECKING:
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.stores.address import StoreAddress as StoreAddress
     from serve_deploy.stores.address import parse_address as parse_address
+    from serve_deploy.stores.cache import pull_into_cache as pull_into_cache
     from serve_deploy.stores.listing import ListedSnapshot as ListedSnapshot
     from serve_deploy.stores.listing import Snapshots as Snapshots
     from serve_deploy.stores.listing import read_snapshots as read_snapshots
@@ -255,6 +258,7 @@ _PLACES = {
     "StatefulOptions": "packaging.stateful_options",
     "StatusOptions": "cluster.options",
     "StoreAddress": "stores.address",
+    "StoreCheck": "checking.store_check",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
     "TokenLengths": "prompts.lengths",
@@ -270,6 +274,7 @@ _PLACES = {
     "WrittenChart": "chart.write",
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
+    "check_store": "checking.store_check",
     "deploy": "cluster.deployment",
     "diff": "repository_changes.comparison:compare_repositories",
     "export_model": "exporters.export",
@@ -282,6 +287,7 @@ _PLACES = {
     "plan": "planning.plan",
     "prune": "pruning.prune:prune",
     "pull": "stores.pull:pull_repository",
+    "pull_into_cache": "stores.cache",
     "push": "stores.push:push_repository",
     "read_fleet": "cluster.fleet",
     "read_function_file": "python_models.function_file",

@@ -49,6 +49,7 @@ def package(models: Models, options: PackageOptions, verbose: Verbose = False, j
     serve package post.py:labels --samples texts.npz
     serve package net.py:model --samples images.npz
     serve package digits.onnx --for l4,h100-nvl,cpu
+    serve package digits.onnx -o s3://bucket/models --version next
     serve package models:/digits@champion hf://org/resnet50/onnx/model.onnx
     """
     from serve_deploy.packaging.package import package as package_models

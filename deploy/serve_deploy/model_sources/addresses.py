@@ -1,15 +1,18 @@
-"""How models are named that are not on this disk: hf://, models:/ and runs:/, as their own libraries write them."""
+"""How models are named that are not on this disk: hf://, models:/ and runs:/ as their libraries write them, s3://…"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from serve_deploy.errors import UsageError
+from serve_deploy.stores.address import StoreAddress, parse_address
 
 _HUB_HINT = "write it as hf://ORG/MODEL, hf://ORG/MODEL@REVISION or hf://ORG/MODEL/path/in/it.onnx"
 _REGISTRY_HINT = "write it as models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest"
+_STORE_HINT = "write it as s3://bucket/path/model.onnx, gs://… or as://account/container/…"
 _RUN_HINT = "write it as runs:/RUN_ID/path/of/the/model"
 
 
@@ -65,7 +68,23 @@ class RunAddress:
         return f"runs:/{self.run_id}/{self.path}"
 
 
-SourceAddress = HubAddress | RegistryAddress | RunAddress
+@dataclass(frozen=True)
+class StoredAddress:
+    """A file in a bucket, by the folder that it is in."""
+
+    store: StoreAddress
+    name: str
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called by default."""
+        return PurePosixPath(self.name).stem
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.name}"
+
+
+SourceAddress = HubAddress | RegistryAddress | RunAddress | StoredAddress
 
 
 def parse_source(text: str) -> SourceAddress | None:
@@ -101,6 +120,16 @@ def _parse_run(text: str, rest: str) -> RunAddress:
     return RunAddress(found[1], found[2])
 
 
+def _parse_stored(text: str, _rest: str) -> StoredAddress:
+    address = parse_address(text)
+    folder, _, name = address.location.rpartition("/")
+    least = 2 if address.kind == "azure" else 1
+    if address.snapshot is not None or "." not in name or len([part for part in folder.split("/") if part]) < least:
+        raise UsageError(f"{text} is not the address of a file in a bucket", hint=_STORE_HINT)
+    return StoredAddress(replace(address, location=folder), name)
+
+
 _READERS: Mapping[str, Callable[[str, str], SourceAddress]] = {
     "hf": _parse_hub, "models": _parse_registry, "runs": _parse_run,
+    "s3": _parse_stored, "gs": _parse_stored, "as": _parse_stored,
 }  # fmt: skip

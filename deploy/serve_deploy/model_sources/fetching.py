@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from serve_deploy.files.temporary import make_temporary, remove_temporary
-from serve_deploy.model_sources.addresses import HubAddress, SourceAddress
+from serve_deploy.model_sources.addresses import HubAddress, SourceAddress, StoredAddress
 from serve_deploy.model_sources.fetched import Fetched
 from serve_deploy.progress import Progress
 
@@ -23,10 +23,15 @@ def fetched(address: SourceAddress, progress: Progress) -> Iterator[Fetched]:
 
         yield fetch_from_hub(address, progress)
         return
-    from serve_deploy.model_sources.mlflow_registry import fetch_from_registry
-
     folder = make_temporary("source")
     try:
-        yield fetch_from_registry(address, folder, progress)
+        if isinstance(address, StoredAddress):
+            from serve_deploy.model_sources.stored import fetch_from_store
+
+            yield fetch_from_store(address, folder, progress)
+        else:
+            from serve_deploy.model_sources.mlflow_registry import fetch_from_registry
+
+            yield fetch_from_registry(address, folder, progress)
     finally:
         remove_temporary(folder)

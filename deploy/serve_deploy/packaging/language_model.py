@@ -79,7 +79,7 @@ def package_language_model(source: Path, name: str, options: PackageOptions, pro
     backend = options.backend
     if backend == "onnxruntime":
         raise UsageError("`backend=onnxruntime` serves ONNX files")
-    destination, existing = look_at_destination(name, options.repository)
+    destination, existing = look_at_destination(name, options.folder)
     version = choose_version(existing, options.version, force=options.force)
     older = existing if is_older(version, existing) else None
     options, kept = _inherit(options, None if older else existing)
@@ -96,7 +96,7 @@ def package_language_model(source: Path, name: str, options: PackageOptions, pro
     llmapi = options.language_model.llmapi
     if llmapi is not None:
         require_llmapi_files(llmapi)
-    with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+    with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
         if folder is not None:
             progress(f"writing {name}")
             files = engine_files(backend, plan.arguments, pinned)

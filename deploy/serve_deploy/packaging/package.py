@@ -19,8 +19,10 @@ from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
 from serve_deploy.packaging.python_function import is_function_file, package_python_function
+from serve_deploy.packaging.stored import package_into_store
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import default_model_name
+from serve_deploy.stores.address import StoreAddress
 
 Located = Path | SourceAddress
 Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
@@ -29,12 +31,22 @@ Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
 def package(sources: Sequence[Path | str], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
     """Package each model by itself; UsageError where two of them would have the same name.
 
-    A source is a path, or an address such as models:/digits@champion or hf://org/model.
+    A source is a path, or an address such as models:/digits@champion or hf://org/model. Into a store, all that could be
+    packaged are pushed together at the end.
     """
     require_applicable(options, several=len(sources) > 1)
     remove_abandoned(Path(tempfile.gettempdir()))
     located = [_locate(source) for source in sources]
-    names = [_choose_name(source, options) for source in located]
+    names = _choose_names(located, options)
+    if not isinstance(options.repository, StoreAddress):
+        return _package_all(located, options, progress)
+    return package_into_store(
+        options.repository, names, options, lambda own: _package_all(located, own, progress), progress
+    )
+
+
+def _choose_names(sources: Sequence[Located], options: PackageOptions) -> Sequence[str]:
+    names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise UsageError(
@@ -43,8 +55,12 @@ def package(sources: Sequence[Path | str], options: PackageOptions, *, progress:
                 if options.name is None
                 else "`name` is for a single model",
             )
+    return names
+
+
+def _package_all(sources: Sequence[Located], options: PackageOptions, progress: Progress) -> PackageSummary:
     packaged, failed = [], []
-    for source in located:
+    for source in sources:
         try:
             packaged.append(package_model(source, options, progress=progress))
         except ServeError as error:
@@ -64,7 +80,7 @@ def package(sources: Sequence[Path | str], options: PackageOptions, *, progress:
 
 def package_model(source: Located, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
-    recover(options.repository)
+    recover(options.folder)
     name = _choose_name(source, options)
     if isinstance(source, Path):
         return _package_file(source, name, options, progress)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serve_deploy.errors import UsageError
-from serve_deploy.model_sources.addresses import HubAddress, RegistryAddress, RunAddress, parse_source
+from serve_deploy.model_sources.addresses import HubAddress, RegistryAddress, RunAddress, StoredAddress, parse_source
+from serve_deploy.stores.address import StoreAddress
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,8 @@ from serve_deploy.model_sources.addresses import HubAddress, RegistryAddress, Ru
         ("models:/main.ml.digits/latest", RegistryAddress("main.ml.digits", "latest")),
         ("models:/two words/Production", RegistryAddress("two words", "Production")),
         ("runs:/0a1b2c/model/sub", RunAddress("0a1b2c", "model/sub")),
+        ("s3://bucket/x/model.onnx", StoredAddress(StoreAddress("s3", "bucket/x"), "model.onnx")),
+        ("s3://http://h:9/b/m.ubj", StoredAddress(StoreAddress("s3", "b", endpoint="http://h:9"), "m.ubj")),
     ],
 )
 def test_addresses_are_read(text: str, expected: object) -> None:
@@ -31,7 +34,14 @@ def test_addresses_are_read(text: str, expected: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["hf://gpt2", "hf://org/model@refs%2Fpr%2F1/onnx/model.onnx", "models:/a@b", "models:/a/1", "runs:/0a/model"],
+    [
+        "hf://gpt2",
+        "hf://org/model@refs%2Fpr%2F1/onnx/model.onnx",
+        "models:/a@b",
+        "models:/a/1",
+        "runs:/0a/model",
+        "s3://b/x/m.onnx",
+    ],
 )
 def test_an_address_is_written_as_it_was_read(text: str) -> None:
     """So that it can be given again."""
@@ -49,7 +59,7 @@ def test_a_local_path_is_no_address(text: str) -> None:
     [
         "hf://", "hf:/org/model", "hf://org/model/../x", "hf://org/model@", "hf://org/model@a@b", "hf://a b/c",
         "models:/digits", "models:/digits/", "models:/digits@", "models:/digits/1/2", "models://digits/1",
-        "runs:/0a1b", "runs:/0a1b/../x",
+        "runs:/0a1b", "runs:/0a1b/../x", "s3://bucket/models", "s3://model.onnx", "as://account/model.onnx",
     ],
 )  # fmt: skip
 def test_addresses_of_nothing_are_refused(text: str) -> None:

@@ -8,6 +8,11 @@ FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cl
   tests/cli/test_taking.py tests/test_documents.py tests/test_environment.py tests/test_examples.py tests/test_hygiene.py \
   -k 'not session_in_the_document'
 
+# What measures, and wants the machine to itself.
+MEASURING := $(addprefix tests/integration/,test_cold_start.py test_stream_scaling.py test_thirty_models.py \
+  $(addprefix loadtest/test_,loops.py mix.py processes.py stream_truth.py truth.py) \
+  $(addprefix tuning/test_,remote.py sets.py tune.py))
+
 .PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools chart-docs \
   chart-scores mutants clean
 
@@ -55,9 +60,8 @@ test: tools ## All tests, against a real Triton; some with TESTS='tests/deploy/c
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest --numprocesses auto --dist loadfile --ignore tests/integration
-# Load tests measure, and want the machine to themselves.
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(MEASURING:%=--ignore %)
+	$(BIN)/pytest $(MEASURING)
 endif
 
 test-fast: $(VENV)/.installed ## The library, the help and the tree in under two minutes: no Triton, no download

@@ -12,15 +12,19 @@ update_once() { [ -n "${updated:-}" ] || { apt-get update -qq && updated=yes; };
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 "$python" scripts/get_kubernetes_tools.py
+bash scripts/get_azurite.sh "$python" || true
 
 # The packages would start servers as well; only their programs are wanted.
-if { is_missing promtool || is_missing prometheus-pushgateway; } && command -v apt-get >/dev/null; then
+servers=(prometheus promtool prometheus-pushgateway docker-registry)
+missing_server=
+for server in "${servers[@]}"; do if is_missing "$server"; then missing_server=yes; fi; done
+if [ -n "$missing_server" ] && command -v apt-get >/dev/null; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   can_install && update_once
-  (cd "$folder" && chmod 755 . && apt-get -o APT::Sandbox::User="$(id -un)" download -qq prometheus prometheus-pushgateway &&
+  (cd "$folder" && chmod 755 . && apt-get -o APT::Sandbox::User="$(id -un)" download -qq prometheus prometheus-pushgateway docker-registry &&
     for package in *.deb; do dpkg-deb -x "$package" .; done) &&
-    cp "$folder"/usr/bin/{prometheus,promtool,prometheus-pushgateway} .tools/ || true
+    (cd "$folder/usr/bin" && cp --remove-destination "${servers[@]}" "$OLDPWD/.tools/") || true
 fi
 
 wanted=()
@@ -39,10 +43,10 @@ if [ ${#wanted[@]} -gt 0 ] && can_install; then
 fi
 
 missing=()
-for tool in helm4 helm3 kubectl promtool prometheus prometheus-pushgateway chromium wrk h2load curl; do
+for tool in helm4 helm3 kubectl "${servers[@]}" azurite-blob chromium wrk h2load curl; do
   if is_missing $tool; then missing+=("$tool"); fi
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk nghttp2-client prometheus prometheus-pushgateway" >&2
+  echo "missing: ${missing[*]}; on Debian: sudo apt-get install chromium wrk nghttp2-client prometheus prometheus-pushgateway docker-registry" >&2
   [ -z "${CI:-}" ] || exit 1
 fi

@@ -25,9 +25,12 @@ from serve_cli.commands import (
     pipeline,
     plan,
     prune,
+    pull,
+    push,
     report,
     rollback,
     run,
+    snapshots,
     status,
     tune,
     undeploy,
@@ -69,7 +72,7 @@ def serve(
 
 for _command in (
     package.package, pipeline.pipeline, check.check, diff.diff, prune.prune, run.run, models.models, infer.infer,
-    loadtest.loadtest, report.report, tune.tune,
+    loadtest.loadtest, report.report, tune.tune, push.push, pull.pull, snapshots.snapshots,
     plan.plan, chart.chart, deploy.deploy, status.status, logs.logs, rollback.rollback, undeploy.undeploy,
 ):  # fmt: skip
     app.command(cls=GroupedCommand)(_command)

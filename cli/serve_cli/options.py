@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
+from serve_cli.stored import read_folder
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists already.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")]
 Repository = Annotated[
-    Path, typer.Argument(metavar="REPOSITORY", help="A Triton model repository.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="REPOSITORY",
+        help="A Triton model repository, or a store's address.",
+        show_default=False,
+        parser=read_folder,
+    ),
 ]
 Release = Annotated[
     str | None,

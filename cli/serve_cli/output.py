@@ -167,8 +167,25 @@ def progress(*, tells_waits: bool = False) -> Iterator[Progress]:
     from rich.text import Text
 
     console = stderr()
-    with console.status("", spinner="dots" if console.encoding.startswith("utf") else "line") as status:
-        yield lambda message: status.update(Text(message))
+    status = console.status("", spinner="dots" if console.encoding.startswith("utf") else "line")
+
+    def show(message: str) -> None:
+        status.update(Text(message))
+        status.start()  # not before there is something to say: a passphrase may be asked for first
+
+    try:
+        yield show
+    finally:
+        status.stop()
+
+
+def passphrase_prompt() -> Callable[[object], str] | None:
+    """What asks on the terminal for the passphrase of a key; None where nobody can be asked."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    from getpass import getpass
+
+    return lambda key: getpass(f"passphrase of {key}: ")
 
 
 def _tell_waits() -> Progress:

@@ -15,8 +15,12 @@ from serve_deploy.errors import ServeError
 from serve_deploy.releases import find_release
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from serve_deploy.manifest import Export, Manifest, Verification
+    from serve_deploy.origin import Origin
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
+    from serve_deploy.stores.pushed import PushResult
     from serve_deploy.tensors.types import TensorSpec
 
 
@@ -38,8 +42,16 @@ def print_summary(summary: PackageSummary, *, verbose: bool = False) -> None:
             (model.name, model.version, "not written" if model.dry_run else "packaged", model.folder)
             for model in summary.packaged
         ]
-        failed = [(model.source.name, "", "failed", output.in_flags(model.error)) for model in summary.failed]
+        failed = [(_label(model.source), "", "failed", output.in_flags(model.error)) for model in summary.failed]
         output.print_table(("model", "version", "result", ""), [*packaged, *failed])
+    print_push(summary.pushed)
+
+
+def print_push(pushed: PushResult | None) -> None:
+    """Which snapshot has what was packaged, if it went to a store."""
+    if pushed:
+        console, sent = output.stdout(), output.write_bytes(pushed.sent_bytes)
+        console.print(f"pushed to {pushed.store}: its current snapshot is {pushed.snapshot}, {sent} sent", markup=False)
 
 
 def conclude(summary: PackageSummary) -> None:
@@ -47,16 +59,22 @@ def conclude(summary: PackageSummary) -> None:
     several = len(summary.packaged) + len(summary.failed) > 1
     for failure in summary.failed:
         # With several models each line has to say which one it is about.
-        unnamed = several and failure.source.name not in failure.error
-        message = f"{failure.source.name}: {failure.error}" if unnamed else failure.error
+        label = _label(failure.source)
+        message = f"{label}: {failure.error}" if several and label not in failure.error else failure.error
         output.print_error(ServeError(message, hint=failure.hint))
     if summary.failed:
         raise typer.Exit(summary.failed[0].exit_code)
 
 
+def _label(source: Path | str) -> str:
+    return source if isinstance(source, str) else source.name
+
+
 def _print_model(model: PackagedModel, verbose: bool) -> None:
     manifest, console = model.manifest, output.stdout()
     console.print(f"{model.folder}: version {model.version} of {manifest.source_name}", markup=False)
+    if manifest.origin:
+        console.print(f"from {_describe_origin(manifest.origin)}", markup=False)
     if manifest.language_model:
         return
     print_tensors(manifest)
@@ -70,6 +88,11 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
         print_verification(manifest, manifest.verification)
     else:
         console.print(f"not verified: {output.in_flags(model.not_verified)}", markup=False)
+
+
+def _describe_origin(origin: Origin) -> str:
+    told = origin.pinned if origin.pinned == origin.asked else f"{origin.asked}, which is {origin.pinned}"
+    return f"{told}, of run {origin.run_id}" if origin.run_id else told
 
 
 def print_tensors(manifest: Manifest) -> None:

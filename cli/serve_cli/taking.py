@@ -16,14 +16,21 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from serve_cli import output
+from serve_cli.stored import bring
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.signature_options import TrustOptions
 
 Flags = Mapping[str, str | tuple[str, ...]]
 _UNITS = {"_seconds": "SECONDS", "_us": "US"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _MOST, _MOST_SECONDS = 2**31 - 1, 1_000_000
 _UNSET = inspect.Parameter.empty
+# The field that is told from which store another one was pulled.
+_PULLED_FROM = "pulled_from"
+# How pathlib leaves an address: with one slash.
+_ADDRESS = re.compile(r"(s3|gs|as|oci|file):/(?=[^/])")
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class _Asked:
     parameter: inspect.Parameter
     convert: Callable[[Any], Any]
     bare: str | None = None
+    takes_stores: bool = False
 
 
 def takes_options(
@@ -75,6 +83,13 @@ def takes_options(
                 for name, each in asked.items()
                 if (value := given.pop(each.parameter.name)) is not None
             }
+            stored = {name: value for name, value in values.items() if isinstance(value, StoreAddress)}
+            trust = _build(TrustOptions, values)
+            if not stored:
+                _refuse_trust(trust)
+            for name, address in stored.items():
+                if not asked[name].takes_stores:
+                    values |= {name: bring(address, trust), _PULLED_FROM: address}
             built = {name: _build(options_class, values) for name, options_class in classes.items()}
             command(**built, **given)
 
@@ -88,6 +103,12 @@ def takes_options(
         return run
 
     return decorate
+
+
+def _refuse_trust(trust: TrustOptions) -> None:
+    """A folder is not checked: whoever asks for a signature must not believe that it was."""
+    if trust != TrustOptions():
+        raise UsageError("`require_signature` is for stores", hint="name a store; a folder has no signature")
 
 
 def _list_options(source: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -115,7 +136,7 @@ def _defaults(source: Callable[..., Any]) -> dict[str, Any]:
 
 def _build(source: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     hints = get_type_hints(source, include_extras=True)
-    given = {}
+    given = {_PULLED_FROM: values[_PULLED_FROM]} if _PULLED_FROM in hints and _PULLED_FROM in values else {}
     for name in _defaults(source):
         for item in getattr(hints.get(name), "__metadata__", ()):
             if isinstance(item, Made):
@@ -150,18 +171,38 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
         annotation=Annotated[asked_type, info],
     )  # fmt: skip
     said = metavar or name.upper() if positional else next(flag for flag in declarations if flag.startswith("--"))
-    return _Asked(name, said, parameter, convert, option.bare)
+    takes_stores = StoreAddress in (get_args(hint)[0], *get_args(get_args(hint)[0]))
+    return _Asked(name, said, parameter, convert, option.bare, takes_stores)
 
 
 def _surface(name: str, hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:
     """The type that a command line has for a field's, and what makes the field's value of it."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
-    read: Callable[[Any], Any] = option.read or (_limit(name) if hint in (int, float) else lambda value: value)
+    read: Callable[[Any], Any] = option.read or _reader(name, hint)
     if get_origin(hint) is tuple:
         item = str if option.read else get_args(hint)[0]
         return list[item], lambda values: tuple(map(read, values))  # type: ignore[valid-type]
     return (str if option.read else hint), read
+
+
+def _reader(name: str, hint: Any) -> Callable[[Any], Any]:
+    if hint in (int, float):
+        return _limit(name)
+    if hint is Path:
+        return lambda value: _require_local(name, value)
+    return lambda value: value
+
+
+def _require_local(name: str, path: Path) -> Path:
+    """Refuse a store's address where only a file or folder of this machine does."""
+    address = _ADDRESS.sub(r"\1://", str(path))
+    if address != str(path):
+        raise UsageError(
+            f"`{name}={address}` is not on this machine",
+            hint="serve pull copies a store's models into a folder",
+        )
+    return path
 
 
 def _limit(name: str) -> Callable[[Any], Any]:

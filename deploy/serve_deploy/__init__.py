@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from serve_deploy.checking.repository_check import CheckedModel as CheckedModel
     from serve_deploy.checking.repository_check import RepositoryCheck as RepositoryCheck
     from serve_deploy.checking.repository_check import check_repository as check  # noqa: F401
+    from serve_deploy.checking.store_check import StoreCheck as StoreCheck
+    from serve_deploy.checking.store_check import check_store as check_store
     from serve_deploy.cluster.deployment import Deployment as Deployment
     from serve_deploy.cluster.deployment import deploy as deploy
     from serve_deploy.cluster.fleet import Fleet as Fleet
@@ -113,6 +115,9 @@ if TYPE_CHECKING:
     from serve_deploy.planning.saved import read_plan as read_plan
     from serve_deploy.prompts.lengths import TokenLengths as TokenLengths
     from serve_deploy.prompts.options import PromptOptions as PromptOptions
+    from serve_deploy.pruning.options import PruneOptions as PruneOptions
+    from serve_deploy.pruning.prune import PruneResult as PruneResult
+    from serve_deploy.pruning.prune import prune as prune
     from serve_deploy.python_models.function_file import read_function_file as read_function_file
     from serve_deploy.python_models.model import PythonModel as PythonModel
     from serve_deploy.python_models.standard_steps import standard_step as standard_step
@@ -128,12 +133,22 @@ if TYPE_CHECKING:
     from serve_deploy.reports.report import ReportSet as ReportSet
     from serve_deploy.reports.saved_reports import read_report as read_report
     from serve_deploy.reports.saved_reports import read_reports as read_reports
-    from serve_deploy.repository.prune_options import PruneOptions as PruneOptions
-    from serve_deploy.repository.pruning import PruneResult as PruneResult
-    from serve_deploy.repository.pruning import prune_repository as prune  # noqa: F401
     from serve_deploy.repository_changes.comparison import RepositoryChanges as RepositoryChanges
     from serve_deploy.repository_changes.comparison import compare_repositories as diff  # noqa: F401
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
+    from serve_deploy.stores.address import StoreAddress as StoreAddress
+    from serve_deploy.stores.address import parse_address as parse_address
+    from serve_deploy.stores.cache import pull_into_cache as pull_into_cache
+    from serve_deploy.stores.listing import ListedSnapshot as ListedSnapshot
+    from serve_deploy.stores.listing import Snapshots as Snapshots
+    from serve_deploy.stores.listing import read_snapshots as read_snapshots
+    from serve_deploy.stores.options import PullOptions as PullOptions
+    from serve_deploy.stores.options import PushOptions as PushOptions
+    from serve_deploy.stores.options import SnapshotsOptions as SnapshotsOptions
+    from serve_deploy.stores.pull import PullResult as PullResult
+    from serve_deploy.stores.pull import pull_repository as pull  # noqa: F401
+    from serve_deploy.stores.push import push_repository as push  # noqa: F401
+    from serve_deploy.stores.pushed import PushResult as PushResult
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -167,9 +182,9 @@ _PLACES = {
     "Deployment": "cluster.deployment",
     "DeploymentPlan": "planning.result",
     "DestinationError": "errors",
+    "DiffOptions": "repository_changes.options",
     "Endpoint": "endpoint.address",
     "EndpointError": "errors",
-    "DiffOptions": "repository_changes.options",
     "EngineArgument": "language_models.engine_arguments",
     "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
@@ -188,6 +203,7 @@ _PLACES = {
     "JudgingOptions": "reports.options",
     "LanguageModel": "manifest",
     "LanguageModelOptions": "packaging.language_model_options",
+    "ListedSnapshot": "stores.listing",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
@@ -209,9 +225,13 @@ _PLACES = {
     "Problem": "model_config.problem",
     "ProfileSweep": "planning.options",
     "PromptOptions": "prompts.options",
+    "PruneOptions": "pruning.options",
+    "PruneResult": "pruning.prune",
+    "PullOptions": "stores.options",
+    "PullResult": "stores.pull",
+    "PushOptions": "stores.options",
+    "PushResult": "stores.pushed",
     "PythonModel": "python_models.model",
-    "PruneOptions": "repository.prune_options",
-    "PruneResult": "repository.pruning",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
     "ReleaseState": "cluster.release",
@@ -232,9 +252,13 @@ _PLACES = {
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
     "Simulated": "twin.results",
+    "Snapshots": "stores.listing",
+    "SnapshotsOptions": "stores.options",
     "StateProof": "manifest",
     "StatefulOptions": "packaging.stateful_options",
     "StatusOptions": "cluster.options",
+    "StoreAddress": "stores.address",
+    "StoreCheck": "checking.store_check",
     "ThresholdError": "errors",
     "TlsOptions": "endpoint.address",
     "TokenLengths": "prompts.lengths",
@@ -250,16 +274,21 @@ _PLACES = {
     "WrittenChart": "chart.write",
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
+    "check_store": "checking.store_check",
     "deploy": "cluster.deployment",
     "diff": "repository_changes.comparison:compare_repositories",
     "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
     "package": "packaging.package",
+    "parse_address": "stores.address",
     "parse_endpoint": "endpoint.address",
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
-    "prune": "repository.pruning:prune_repository",
+    "prune": "pruning.prune:prune",
+    "pull": "stores.pull:pull_repository",
+    "pull_into_cache": "stores.cache",
+    "push": "stores.push:push_repository",
     "read_fleet": "cluster.fleet",
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",
@@ -269,6 +298,7 @@ _PLACES = {
     "read_prices": "planning.prices",
     "read_report": "reports.saved_reports",
     "read_reports": "reports.saved_reports",
+    "read_snapshots": "stores.listing",
     "read_status": "cluster.release",
     "read_trace": "planning.arrival_traces",
     "render_report": "rendering:render",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_deploy.errors import InvalidModelError
+from serve_deploy.origin import Origin
 from serve_deploy.tensors.types import TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -330,6 +331,8 @@ class Manifest(_Document):
     sample_bytes: int = 0
     verification: Verification | None = None
     tuned: Tuned | None = None
+    # Of a model that a registry or a hub named.
+    origin: Origin | None = None
     # Of a model that serve exported itself, from code.
     export: Export | None = None
     # Of a model whose state Triton keeps between requests.

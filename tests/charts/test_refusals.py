@@ -32,6 +32,7 @@ UNKNOWN_OR_MISTYPED: list[tuple[dict[str, Any], str]] = [
     ({"lifecycle": {"marginSeconds": 0}}, "/lifecycle/marginSeconds"),
     ({"gateway": {"canary": {"weight": 101}}}, "/gateway/canary/weight"),
     ({"modelRepository": {"uri": "ftp://x"}}, "/modelRepository/uri"),
+    ({"modelRepository": {"layout": "links"}}, "/modelRepository/layout"),
     ({"security": {"adminApi": {"restricted": ["inference"]}}}, "/security/adminApi/restricted"),
 ]
 KEDA = {"mode": "keda", "prometheus": {"serverAddress": "http://p:9090"}}
@@ -69,6 +70,14 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"modelRepository": {"source": "s3"}}, 'modelRepository.uri is "", but modelRepository.source s3'),
     ({"modelRepository": {"source": "gcs", "uri": "s3://b"}}, 'modelRepository.uri is "s3://b"'),
     ({"modelRepository": {"uri": "s3://b"}}, "modelRepository.source is carried"),
+    (
+        {"modelRepository": {"source": "s3", "uri": "s3://b", "layout": "snapshots", "revision": "1"}},
+        'modelRepository.revision is "1", but with modelRepository.layout snapshots it is a snapshot\'s ID',
+    ),
+    (
+        {"modelRepository": {"layout": "snapshots", "revision": "0123456789abcdef"}},
+        "modelRepository.layout is snapshots, but modelRepository.source is carried",
+    ),
     ({"modelRepository": {"source": "oci"}}, "modelRepository.oci.reference is empty"),
     ({"modelRepository": {"source": "http"}}, "modelRepository.http.url is empty"),
     (

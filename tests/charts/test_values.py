@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import helm_python
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from serve_deploy.chart.values import ChartValues
-from serve_deploy.chart.values.documentation import USUAL_VALUES, document_values
+from serve_deploy.chart.values.documentation import USUAL_VALUES, document_values, render_values_yaml
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -50,6 +51,15 @@ def test_usual_values_work(render: Callable[..., Objects]) -> None:
     assert shown == USUAL_VALUES
     assert len(shown.splitlines()) == 10
     assert "HTTPRoute" in {item["kind"] for item in render(yaml.safe_load(shown))}
+
+
+@pytest.mark.parametrize("digest", ["123456789012e123", "1234567890123456"])
+def test_a_digest_is_no_number_to_helm(helm: Callable[..., Any], tmp_path: Path, digest: str) -> None:
+    """A revision that another YAML reads as a number stays the text that it is, in the values.yaml that is written."""
+    values = ChartValues.model_validate({"modelRepository": {"revision": digest, "source": "s3", "uri": "s3://b"}})
+    (tmp_path / "values.yaml").write_text(render_values_yaml(values), encoding="utf-8")
+    done = helm("template", "demo", CHART, "-f", tmp_path / "values.yaml")
+    assert f'serve/repository-revision: "{digest}"' in done.stdout, done.stderr
 
 
 def test_every_value_is_documented() -> None:

@@ -153,8 +153,8 @@ def a_file_as_the_destination(folder: Path) -> list[object]:
     return [EXAMPLE, "-o", folder / "taken" / "models"]
 
 
-def a_destination_in_a_cloud(_folder: Path) -> list[object]:
-    return [EXAMPLE, "-o", "s3://bucket/models"]
+def a_destination_that_is_no_store(_folder: Path) -> list[object]:
+    return [EXAMPLE, "-o", "ftp://host/models"]
 
 
 def no_such_runtime(_folder: Path) -> list[object]:
@@ -193,7 +193,7 @@ def samples_of_another_model(folder: Path) -> list[object]:
         (a_batch_that_cannot_be, 2, "cannot batch"),
         (a_place_that_takes_no_folder, 4, "cannot write to /proc/models"),
         (a_file_as_the_destination, 4, "taken is a file, not a folder"),
-        (a_destination_in_a_cloud, 2, "not on this machine"),
+        (a_destination_that_is_no_store, 2, "no store is read from ftp://"),
         (no_such_runtime, 5, "installed runtime is not available"),
         (cpu_and_gpu, 2, "exclude each other"),
         (an_unknown_accelerator, 2, "magic is not an accelerator"),

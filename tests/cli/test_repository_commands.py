@@ -119,6 +119,19 @@ def test_prune_says_what_goes(serve: Serve, tmp_path: Path) -> None:
     assert said == ["would remove 1 version, 1 MB", "removed 1 version, 1 MB", "nothing to remove"]
 
 
+def test_prune_of_a_store_says_what_goes(serve: Serve, tmp_path: Path) -> None:
+    """Without a cluster it is told how to go on; then the old snapshot goes."""
+    for code in ("1", "2", "3"):
+        write_files(tmp_path / code / "a", model(versions={1: code * 1000}))
+        assert serve("push", tmp_path / code, tmp_path / "store").returncode == 0
+    refused = serve("prune", tmp_path / "store", "--keep", "1", "--context", "none")
+    assert (refused.returncode, "--ignore-releases removes by the policy alone" in refused.stderr) == (6, True)
+    done = serve("prune", tmp_path / "store", "--keep", "1", "--ignore-releases")
+    assert "unfinished" not in done.stdout
+    assert "releases were not looked at" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("removed 1 snapshot, ")
+
+
 def test_models_of_no_server(serve: Serve) -> None:
     """An endpoint that does not answer is exit code 6, with --watch too."""
     assert serve("models", "http://127.0.0.1:1").returncode == 6

@@ -51,10 +51,14 @@ TOGGLES: dict[str, dict[str, Values]] = {
     "kubernetes": {version: {"kubeVersion": version} for version in ("1.35", "1.27", "1.30", "1.33", "1.37")},
     "source": {
         "carried": {},
-        "s3": _source("s3", uri="s3://bucket/models", region="eu-west-1"),
+        "s3": _source(
+            "s3", uri="s3://bucket/models/", region="eu-west-1", layout="snapshots", revision="0123456789abcdef"
+        ),
         "gcs": _source("gcs", uri="gs://bucket/models"),
         "azure": _source("azure", uri="as://account/container/models"),
-        "claim": _source("pvc", pvc={"existingClaim": "models", "path": "a/b/"}),
+        "claim": _source(
+            "pvc", pvc={"existingClaim": "models", "path": "a/b/"}, layout="snapshots", revision="0123456789abcdef"
+        ),
         "new-claim": _source("pvc", pvc={"storageClass": "fast", "size": "5Gi", "keep": False}),
         "oci": _source("oci", oci={"reference": "example.com/models:1"}),
         "oci-copy": _source("oci", oci={"reference": "example.com/models:1", "method": "copy", "path": "/m/"}),

@@ -26,11 +26,30 @@
 {{- define "triton.repositoryPath" -}}
 {{- $source := .Values.modelRepository.source -}}
 {{- if eq $source "carried" -}}/mnt/models/repository
-{{- else if eq $source "pvc" -}}{{- printf "/mnt/models/%s" (trimAll "/" .Values.modelRepository.pvc.path) | trimSuffix "/" -}}
+{{- else if eq $source "pvc" -}}{{- printf "/mnt/models/%s" (trimAll "/" .Values.modelRepository.pvc.path) | trimSuffix "/" -}}{{- include "triton.snapshotPath" . -}}
 {{- else if eq $source "oci" -}}
 {{- if eq (include "triton.ociMethod" .) "volume" -}}{{- printf "/mnt/models/%s" (trimAll "/" .Values.modelRepository.oci.path) | trimSuffix "/" -}}{{- else -}}/mnt/models{{- end -}}
 {{- else if eq $source "http" -}}/mnt/models
+{{- else if include "triton.snapshotPath" . -}}{{- printf "%s%s" (trimSuffix "/" .Values.modelRepository.uri) (include "triton.snapshotPath" .) -}}
 {{- else -}}{{- .Values.modelRepository.uri -}}{{- end -}}
+{{- end -}}
+
+{{/* Where a store has the snapshot that revision names, below the store's address; nothing in a fixed layout. */}}
+{{- define "triton.snapshotPath" -}}
+{{- if eq .Values.modelRepository.layout "snapshots" -}}{{- printf "/snapshots/%s" .Values.modelRepository.revision -}}{{- end -}}
+{{- end -}}
+
+{{/* What NOTES.txt calls the store. */}}
+{{- define "triton.storeAddress" -}}
+{{- if eq .Values.modelRepository.source "pvc" -}}{{- printf "claim %s" (include "triton.claimName" .) -}}
+{{- else -}}{{- .Values.modelRepository.uri -}}{{- end -}}
+{{- end -}}
+
+{{/* What lets Triton read a store of each cloud. */}}
+{{- define "triton.credentialsHint" -}}
+{{- $annotations := dict "s3" "eks.amazonaws.com/role-arn on EKS" "gcs" "iam.gke.io/gcp-service-account on GKE" -}}
+{{- with get $annotations .Values.modelRepository.source -}}{{- printf "set serviceAccount.annotations (%s) or " . -}}{{- else -}}set {{ end -}}
+{{- "modelRepository.credentials.existingSecret" -}}
 {{- end -}}
 
 {{- define "triton.claimName" -}}

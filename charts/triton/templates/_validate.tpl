@@ -71,6 +71,13 @@
 {{- else if $repository.uri -}}
 {{- $problems = append $problems (printf "modelRepository.uri is %q, but modelRepository.source is %s; make the source s3, gcs or azure" $repository.uri $source) -}}
 {{- end -}}
+{{- if eq $repository.layout "snapshots" -}}
+{{- if not (has $source (list "s3" "gcs" "azure" "pvc")) -}}
+{{- $problems = append $problems (printf "modelRepository.layout is snapshots, but modelRepository.source is %s: only s3, gcs, azure and pvc can be a store of snapshots" $source) -}}
+{{- else if not (regexMatch "^[0-9a-f]{16}$" $repository.revision) -}}
+{{- $problems = append $problems (printf "modelRepository.revision is %q, but with modelRepository.layout snapshots it is a snapshot's ID: 16 digits and letters a to f, as serve snapshots lists them" $repository.revision) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $source "oci") (not $repository.oci.reference) -}}
 {{- $problems = append $problems "modelRepository.oci.reference is empty, but modelRepository.source is oci" -}}
 {{- end -}}

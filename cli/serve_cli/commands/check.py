@@ -8,10 +8,13 @@ from serve_cli import output
 from serve_cli.options import Json
 from serve_cli.taking import takes_options
 from serve_deploy.checking.options import CheckOptions
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, VerificationError
+from serve_deploy.stores.address import StoreAddress
 
 if TYPE_CHECKING:
     from serve_deploy.checking.repository_check import CheckedModel, RepositoryCheck
+    from serve_deploy.checking.served_snapshot import ServedSnapshot
+    from serve_deploy.checking.store_check import StoreCheck
 
 _RESULTS = {"well": "ok", "broken": "failed", "not_tried": "not tried"}
 
@@ -23,12 +26,40 @@ def check(options: CheckOptions, json: Json = False) -> None:
     \b
     serve check models
     serve check models --triton 24.10 --json
+    serve check s3://bucket/models
+    serve check s3://bucket/models --url http://localhost:8000
     """
+    if isinstance(options.repository, StoreAddress):
+        _check_store(options, as_json=json)
+        return
     from serve_deploy.checking.repository_check import check_repository
 
     with output.progress() as progress:
         result = check_repository(options, progress=progress)
     output.emit(result, as_json=json, render=print_check)
+    _require_sound(result)
+
+
+def _check_store(options: CheckOptions, *, as_json: bool) -> None:
+    from serve_deploy.checking.store_check import check_store
+
+    with output.progress() as progress:
+        result = check_store(options, progress=progress)
+    output.emit(result, as_json=as_json, render=print_store_check)
+    if result.problems:
+        paths = {problem.path for problem in result.problems}
+        raise VerificationError(
+            f"{output.count(len(paths), 'file')} of snapshot {result.snapshot} failed the check",
+            hint=f"push the models again, or name a snapshot that is whole: serve snapshots {result.store}",
+        )
+    if result.repository:
+        _require_sound(result.repository)
+    if result.served and result.served.different:
+        names = ", ".join(model.name for model in result.served.different)
+        raise VerificationError(f"{result.served.url} does not serve snapshot {result.snapshot}: {names}")
+
+
+def _require_sound(result: RepositoryCheck) -> None:
     if result.broken:
         names = ", ".join(model.name for model in result.broken)
         models = "1 model" if len(result.models) == 1 else f"{len(result.models)} models"
@@ -54,6 +85,54 @@ def print_check(result: RepositoryCheck) -> None:
         console.print(f"{said} in Triton {result.triton_version} ({result.runtime})", markup=False)
     else:
         console.print("not loaded in Triton (--no-load)", markup=False)
+
+
+def print_store_check(result: StoreCheck) -> None:
+    """What was compared, and how; what is wrong with which file; then the models, here and on a server."""
+    console = output.stdout()
+    files = f"{output.count(result.files, 'file')} of {output.count(len(result.models), 'model')}"
+    size = output.write_bytes(result.size_bytes)
+    console.print(f"snapshot {result.snapshot} of {result.store}: {files}, {size}", markup=False)
+    for problem in result.problems:
+        console.print(f"{problem.path}: {problem.message}" if problem.path else problem.message, markup=False)
+    by = "their content" if result.compared == "content" else "the store's checksums"
+    if verified := result.files - len(result.unverified) - _count_damaged(result):
+        console.print(f"{_are(verified)} as they were pushed, by {by}", markup=False)
+    if result.signed_by:
+        console.print(f"signed by {result.signed_by}", markup=False)
+    if result.unverified:
+        console.print(
+            f"{_are(len(result.unverified))} of the right size; the store has no checksum to compare: "
+            "--download compares the content",
+            markup=False,
+        )
+    if result.repository:
+        print_check(result.repository)
+    if result.served:
+        _print_served(result.served)
+
+
+def _are(files: int) -> str:
+    return f"{output.count(files, 'file')} {'is' if files == 1 else 'are'}"
+
+
+def _count_damaged(result: StoreCheck) -> int:
+    """The snapshot's own files that have a problem, without those that are only in the store."""
+    return len({problem.path for problem in result.problems if problem.kind != "extra"})
+
+
+def _print_served(served: ServedSnapshot) -> None:
+    rows = [
+        (
+            model.name,
+            ", ".join(map(str, model.expected_versions)),
+            ", ".join(map(str, model.served_versions)),
+            "same" if model.config_compared and not model.differences else "-" if not model.differences else "",
+            "; ".join(model.differences) or "served as the snapshot has it",
+        )
+        for model in served.models
+    ]
+    output.print_table(("model", "snapshot", "served", "configuration", f"Triton {served.server_version}"), rows)
 
 
 def _row(model: CheckedModel) -> tuple[str, ...]:

@@ -128,5 +128,11 @@ def describe_failure(report: LoadTestReport) -> ServeError | None:
         return EndpointError(f"{reason}; the report is partial")
     if report.points and not any(point.succeeded for point in report.points):
         errors = report.points[0].errors
-        return EndpointError("no request succeeded" + (f": {errors[0].example}" if errors else ""))
+        is_random = report.data is not None and report.data.origin == "random"
+        return EndpointError(
+            "no request succeeded" + (f": {errors[0].example}" if errors else ""),
+            hint="random data was sent; `repository` sends the model's own samples, `data` yours"
+            if is_random
+            else None,
+        )
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,11 +12,12 @@ from serve_cli.taking import takes_options
 from serve_deploy.packaging.options import PackageOptions
 
 Models = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="MODEL",
         help="ONNX files, models of other frameworks; functions, PyTorch modules and scikit-learn estimators as "
-        "FILE.py:NAME; with --backend a checkpoint's folder or hub ID.",
+        "FILE.py:NAME; models:/NAME/VERSION of MLflow, hf://ORG/MODEL of the hub; with --backend a checkpoint's "
+        "folder or hub ID.",
         show_default=False,
     ),
 ]
@@ -49,6 +49,8 @@ def package(models: Models, options: PackageOptions, verbose: Verbose = False, j
     serve package post.py:labels --samples texts.npz
     serve package net.py:model --samples images.npz
     serve package digits.onnx --for l4,h100-nvl,cpu
+    serve package digits.onnx -o s3://bucket/models --version next
+    serve package models:/digits@champion hf://org/resnet50/onnx/model.onnx
     """
     from serve_deploy.packaging.package import package as package_models
 

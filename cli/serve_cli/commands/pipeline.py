@@ -50,6 +50,7 @@ def print_pipeline(written: WrittenPipeline) -> None:
             package_report.print_verification(manifest, manifest.verification)
     if written.not_verified:
         console.print(f"not verified: {output.in_flags(written.not_verified)}", markup=False)
+    package_report.print_push(written.pushed)
     for note in written.notes:
         output.stderr().print(f"note: {output.in_flags(note)}", markup=False)
     if written.graph:

@@ -1,43 +1,66 @@
-"""`serve prune`: remove the versions that nothing serves."""
+"""`serve prune`: remove the versions that nothing serves, and the snapshots that nothing names."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from serve_cli import output
 from serve_cli.options import Json
 from serve_cli.taking import takes_options
-from serve_deploy.repository.prune_options import PruneOptions
+from serve_deploy.pruning.options import PruneOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.repository.pruning import PruneResult
+    from serve_deploy.pruning.policy import HeldSnapshot
+    from serve_deploy.pruning.prune import PruneResult
 
 
-@takes_options(arguments=["repository"], flags={"models": ("--model", "-m")})
+@takes_options(
+    arguments=["repository"],
+    flags={"models": ("--model", "-m"), "contexts": "--context", "namespaces": ("--namespace", "-n")},
+)
 def prune(options: PruneOptions, json: Json = False) -> None:
-    """Remove the model versions that no version policy serves and no ensemble names.
+    """Remove the model versions that no version policy serves and no ensemble names, and a store's old snapshots.
 
     \b
     serve prune models --dry-run
     serve prune models -m digits
+    serve prune s3://bucket/models --keep 10 --older-than 30d
     """
-    from serve_deploy.repository.pruning import prune_repository
+    from serve_deploy.pruning.prune import prune as run
 
     with output.progress() as progress:
-        progress(f"reading {options.repository}")
-        result = prune_repository(options)
+        result = run(options, progress)
     output.emit(result, as_json=json, render=print_result)
 
 
 def print_result(result: PruneResult) -> None:
-    """A line for each version that goes, why others stay, and what is freed."""
+    """A line for each version or snapshot that goes, why others stay, and what is freed."""
     console = output.stdout()
     if result.removed:
         rows = [(each.model, each.version, output.write_bytes(each.size_bytes)) for each in result.removed]
         output.print_table(("model", "version", "frees"), rows)
+    if result.snapshots:
+        output.print_table(("snapshot", "written", "files", "frees"), [_row(each) for each in result.snapshots])
     for reason in result.kept:
         console.print(f"kept: {reason}", markup=False)
-    count = output.count(len(result.removed), "version")
+    if result.releases:
+        console.print(output.in_flags(result.releases), markup=False)
+    counts = [
+        output.count(len(found), noun)
+        for found, noun in ((result.removed, "version"), (result.snapshots, "snapshot"))
+        if found
+    ]
     done = "would remove" if result.is_dry_run else "removed"
-    freed = f", {output.write_bytes(result.freed_bytes)}" if result.removed else ""
-    console.print(f"{done} {count}{freed}" if result.removed else "nothing to remove", markup=False)
+    freed = f", {output.write_bytes(result.freed_bytes)}"
+    console.print(f"{done} {', '.join(counts)}{freed}" if counts else "nothing to remove", markup=False)
+
+
+def _row(snapshot: HeldSnapshot) -> tuple[str, str, str, str]:
+    written = snapshot.written_seconds
+    return (
+        snapshot.id if snapshot.is_complete else f"{snapshot.id} (unfinished)",
+        datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%d %H:%M UTC") if written else "unknown",
+        str(snapshot.files),
+        output.write_bytes(snapshot.size_bytes),
+    )

@@ -14,6 +14,7 @@ from serve_cli.taking import takes_options
 from serve_deploy.triton.options import ServerOptions
 
 if TYPE_CHECKING:
+    from serve_deploy.triton.following import StoreFollower
     from serve_deploy.triton.server import ServerStatus, TritonServer
     from serve_deploy.triton.watch import ModelChange
 
@@ -32,23 +33,35 @@ def run(options: ServerOptions, verbose: Verbose = False, json: Json = False) ->
     serve run models
     serve run models --model digits --http-port 0 --json
     serve run models --watch -- --log-verbose=1
+    serve run s3://bucket/models --watch
     """
     from serve_deploy.triton import start_server
+    from serve_deploy.triton.following import following
 
     show_log: Callable[[str], object] = sys.stderr.write if verbose else _ignore
-    with output.progress() as progress:
-        server = start_server(options, progress=progress, on_log=show_log)
-    with server:
-        try:
-            _announce(server, as_json=json, exit_seconds=options.exit_timeout_seconds)
-            server.serve(on_change=_print_change, on_log=show_log)
-        except KeyboardInterrupt:
-            # How a server that started well is meant to end.
-            _stop(server, options.exit_timeout_seconds)
+    with following(options) as (own, follower):
+        with output.progress() as progress:
+            server = start_server(own, progress=progress, on_log=show_log)
+        with server:
+            try:
+                _announce(server, as_json=json, exit_seconds=options.exit_timeout_seconds)
+                server.serve(on_change=_print_change, on_log=show_log, on_tick=lambda: _print_news(follower))
+            except KeyboardInterrupt:
+                # How a server that started well is meant to end.
+                _stop(server, options.exit_timeout_seconds)
 
 
 def _ignore(_text: str) -> None:
     """The log stays where it is."""
+
+
+def _print_news(follower: StoreFollower | None) -> None:
+    news = follower.look() if follower else None
+    if news:
+        said = (
+            f"not updated: {news.problem}" if news.problem else f"the store's current snapshot is {news.snapshot} now"
+        )
+        output.stderr().print(output.in_flags(said), markup=False)
 
 
 def _stop(server: TritonServer, seconds: int) -> None:

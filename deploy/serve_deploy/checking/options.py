@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.repository_option import read_repository
+from serve_deploy.stores.signature_options import TrustOptions
 from serve_deploy.triton.options import RuntimeName
 
-_CHECK = "Check"
+_CHECK, _STORE = "Check", "Model store"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions:
     """Which repository to check, and against which Triton."""
 
-    repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")]
+    repository: Annotated[
+        Path | StoreAddress,
+        Option("A Triton model repository, or a store's address.", metavar="REPOSITORY", read=read_repository),
+    ]
+    download: Annotated[
+        bool,
+        Option("Download a store's snapshot to compare every file's content, and load its models.", group=_STORE),
+    ] = False
+    trust: Annotated[TrustOptions, Made(TrustOptions)] = field(default_factory=TrustOptions)
+    url: Annotated[
+        str | None, Option("Also compare what a running Triton serves with a store's snapshot.", metavar="URL",
+                           group=_STORE)
+    ] = None  # fmt: skip
     release: Annotated[
         str | None,
         Option(

@@ -26,6 +26,7 @@ from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.stores.address import StoreAddress
 from serve_deploy.triton.lacking import explain_lack
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.staging import find_unservable_names
@@ -55,9 +56,9 @@ class CheckedModel:
 
 @dataclass(frozen=True)
 class RepositoryCheck:
-    """All models of a repository; `runtime` and `triton_version` are None where nothing was loaded."""
+    """All models of a repository, or of a store's snapshot; `runtime` is None where nothing was loaded."""
 
-    repository: Path
+    repository: Path | str
     runtime: RuntimeName | None
     triton_version: str | None
     models: tuple[CheckedModel, ...]
@@ -84,19 +85,30 @@ def check_repository(options: CheckOptions, *, progress: Progress = silent) -> R
 
     UsageError where the folder is not a repository; TritonStartError where no Triton starts.
     """
-    progress(f"reading {options.repository}")
-    folders = {path.name: read_model_folder(path) for path in list_folders(options.repository)}
-    _require_models(options.repository, folders)
-    loaded = _load(options, folders, progress) if options.load else None
+    repository = _require_folder(options)
+    progress(f"reading {repository}")
+    folders = {path.name: read_model_folder(path) for path in list_folders(repository)}
+    _require_models(repository, folders)
+    loaded = _load(options, repository, folders, progress) if options.load else None
     models: dict[str, CheckedModel] = {}
     for name, folder in folders.items():
         progress(f"checking {name}")
         packaged_for = folder.manifest.triton_release if folder.manifest else DEFAULT_RELEASE
         models[name] = _check_model(folder, options.release or packaged_for, folders, loaded)
     checked = tuple(_excuse_dependant(folders[name], models) for name in models)
-    return RepositoryCheck(
-        options.repository, loaded.runtime if loaded else None, loaded.version if loaded else None, checked
-    )
+    return RepositoryCheck(repository, loaded.runtime if loaded else None, loaded.version if loaded else None, checked)
+
+
+def _require_folder(options: CheckOptions) -> Path:
+    if isinstance(options.repository, StoreAddress):
+        raise UsageError(f"{options.repository} is a store", hint="check_store checks it")
+    for name, is_given in (("download", options.download), ("url", options.url is not None)):
+        if is_given:
+            raise UsageError(
+                f"`{name}` is for stores, and {options.repository} is a folder",
+                hint="serve diff URL REPOSITORY compares a running Triton with a folder",
+            )
+    return options.repository
 
 
 def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> None:
@@ -109,27 +121,29 @@ def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> Non
         raise UsageError(f"{repository} contains no models", hint="serve package MODEL.onnx -o DIR writes a repository")
 
 
-def _load(options: CheckOptions, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
+def _load(options: CheckOptions, repository: Path, folders: Mapping[str, ModelFolder], progress: Progress) -> _Loaded:
     # Triton waits forever for a Python model without its model.py, or with a name that crashes its process.
     hanging = {f.name for f in folders.values() if f.file_name == "model.py" and f.missing_files}
-    hanging |= find_unservable_names(options.repository).keys()
+    hanging |= find_unservable_names(repository).keys()
     hanging |= {name for name, folder in folders.items() if engine_of(folder) == "tensorrtllm"}
     try:
-        return _start(options, folders, hanging, progress)
+        return _start(options, repository, folders, hanging, progress)
     except TritonStartError:
         # A model that Triton refuses can take the whole server down with it (seen with 2.51).
         wrong = {f.name for f in folders.values() if check_folder(f) or _check_members(f, folders)}
         if not wrong - hanging:
             raise
-        loaded = _start(options, folders, wrong | hanging, progress)
+        loaded = _start(options, repository, folders, wrong | hanging, progress)
         return replace(loaded, left_out=tuple(sorted(wrong)))
 
 
-def _start(options: CheckOptions, folders: Mapping[str, ModelFolder], without: set[str], progress: Progress) -> _Loaded:
+def _start(
+    options: CheckOptions, repository: Path, folders: Mapping[str, ModelFolder], without: set[str], progress: Progress
+) -> _Loaded:
     from serve_deploy.triton import start_server
 
     server_options = ServerOptions(
-        repository=options.repository, runtime=options.runtime, model_config_name=options.model_config_name
+        repository=repository, runtime=options.runtime, model_config_name=options.model_config_name
     )
     if without:
         names = tuple(name for name in folders if name not in without)

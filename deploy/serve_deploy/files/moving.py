@@ -21,7 +21,7 @@ Rename = Callable[[Path, Path, int], bool]
 _REPLACED = "replaced"
 # In the staging folder, from before the first rename until after the last.
 JOURNAL = "moves.json"
-_NO_REPLACE, _EXCHANGE = 1, 2
+_NO_REPLACE, EXCHANGE = 1, 2
 _AT_FDCWD = -100
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
@@ -80,7 +80,7 @@ def move_all(moves: Sequence[tuple[Path, Path, bool]], *, rename: Rename = renam
             for staged, destination, replace in moves:
                 if not replace:
                     _rename_new(staged, destination, rename)
-                elif not rename(staged, destination, _EXCHANGE):
+                elif not rename(staged, destination, EXCHANGE):
                     _swap_in_two_steps(staged, destination)
         except BaseException:
             undo_moves(folder, rename=rename)
@@ -149,7 +149,7 @@ def _take_back(staged: Path, destination: Path, inode: int, rename: Rename) -> N
             hint=f"its old folder is in {staged.parent.resolve()}: keep what you need, and remove that folder",
         )
     if exchanged:
-        if destination.exists() and rename(staged, destination, _EXCHANGE):
+        if destination.exists() and rename(staged, destination, EXCHANGE):
             return
         aside.parent.mkdir(exist_ok=True)
         staged.rename(aside)

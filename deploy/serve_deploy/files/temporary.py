@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serve_deploy.files.staging import try_lock
 
-_PREFIX = "serve-temporary-"
+TEMPORARY_PREFIX = "serve-temporary-"
 _NEW = "new-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX keeps it, not a temporary file of ours
 _NOTE = "shared-memory"
@@ -27,7 +27,7 @@ def make_temporary(kind: str, place: Path | None = None, *, shared_memory: str =
     place = place or Path(tempfile.gettempdir())
     remove_abandoned(place)
     # Under a name that nobody clears up until it is locked.
-    made = Path(tempfile.mkdtemp(prefix=f"{_NEW}{_PREFIX}{kind}-", dir=place))
+    made = Path(tempfile.mkdtemp(prefix=f"{_NEW}{TEMPORARY_PREFIX}{kind}-", dir=place))
     lock = try_lock(made)
     folder = made.rename(place / made.name.removeprefix(_NEW))
     _locks[folder] = lock
@@ -46,7 +46,7 @@ def remove_temporary(folder: Path) -> None:
 
 def remove_abandoned(place: Path) -> None:
     """Remove what killed runs of this user left in a folder: what no process holds the lock of any more."""
-    for folder in place.glob(f"{_PREFIX}*"):
+    for folder in place.glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(OSError):
             lock = try_lock(folder) if folder.stat().st_uid == os.getuid() and folder.is_dir() else None
             if lock is None:

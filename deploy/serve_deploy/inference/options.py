@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
 from serve_deploy.endpoint.readiness import WaitSeconds
 from serve_deploy.option import Made, Option
+from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.tensors.shape_text import parse_shape
 
 Scale = Literal["auto", "unit", "signed", "imagenet", "none"]
@@ -33,7 +34,12 @@ class InferenceOptions:
     ] = ()
     repository: Annotated[
         Path | None,
-        Option("Send a sample of the model's package for the inputs that are not given.", metavar="DIR", group=_INPUTS),
+        Option(
+            "Send a sample of the model's package for the inputs that are not given.",
+            metavar="DIR",
+            group=_INPUTS,
+            read=read_repository,
+        ),
     ] = None
     sample: Annotated[int, Option("Which of those samples, counted from 0.", minimum=0, group=_INPUTS)] = 0
     random: Annotated[bool, Option("Send random values for the inputs that are not given.", group=_INPUTS)] = False

@@ -92,7 +92,8 @@ def _share_whole(number: int, shares: Sequence[float], name: str) -> list[int]:
     """Whole parts, each at least 1, that add up; the largest remainders are rounded up."""
     if number < len(shares):
         raise UsageError(
-            f"`{name}={number}` is not enough for {len(shares)} models", hint=f"use at least {len(shares)}"
+            f"{len(shares)} models share the load, and `{name}` is {number}",
+            hint=f"`{name}={len(shares)}` or more gives each of them one",
         )
     spare = number - len(shares)
     parts = [1 + int(spare * share) for share in shares]

@@ -13,6 +13,7 @@ from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.loads import Loads, Search, parse_loads
 from serve_deploy.option import Made, Option
 from serve_deploy.reports.options import JudgingOptions
+from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.tensors.shape_text import parse_shape
 
 _LOAD, _REQUESTS, _GENERATOR = "Load", "Requests", "Load generator"
@@ -60,7 +61,12 @@ class LoadTestOptions:
     expected: Annotated[Path | None, Option("Outputs to expect for `data`, with `validate`.", group=_REQUESTS)] = None
     repository: Annotated[
         Path | None,
-        Option("Send the samples kept in this packaged repository.", metavar="FOLDER", group=_REQUESTS),
+        Option(
+            "Send the samples kept in this packaged repository, or store.",
+            metavar="FOLDER",
+            group=_REQUESTS,
+            read=read_repository,
+        ),
     ] = None
     validate: Annotated[bool, Option("Compare every reply with the expected outputs.", group=_REQUESTS)] = False
     shapes: Annotated[

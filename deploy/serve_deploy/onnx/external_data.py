@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 def find_external_files(path: Path, proto: ModelProto) -> tuple[Path, ...]:
     """The files that hold the model's external data; InvalidModelError for missing, short or outside ones."""
+    needed_bytes = measure_external_data(path, proto)
+    return tuple(_external_file(path, location, size) for location, size in sorted(needed_bytes.items()))
+
+
+def measure_external_data(path: Path, proto: ModelProto) -> dict[str, int]:
+    """How many bytes the model needs of each file of its external data, by the location that it gives."""
     from onnx.external_data_helper import uses_external_data
 
     needed_bytes: dict[str, int] = {}
@@ -25,7 +31,7 @@ def find_external_files(path: Path, proto: ModelProto) -> tuple[Path, ...]:
             raise InvalidModelError(f"{path}: the external data of tensor '{tensor.name}' has a bad offset") from None
         location = info.get("location", "")
         needed_bytes[location] = max(end, needed_bytes.get(location, 0))
-    return tuple(_external_file(path, location, size) for location, size in sorted(needed_bytes.items()))
+    return needed_bytes
 
 
 def _external_file(path: Path, location: str, needed_bytes: int) -> Path:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from serve_deploy.errors import EndpointError, InvalidModelError, UsageError
-from serve_deploy.extras import install_command
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.language_models.checkpoint import CONFIG_FILE, Checkpoint, parse_config_json, read_checkpoint
+from serve_deploy.model_sources.hub_client import asking_hub, require_hub
 from serve_deploy.progress import Progress
 
 _OPTIONAL = (
@@ -18,7 +18,9 @@ _OPTIONAL = (
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def find_checkpoint(source: Path, config_file: Path | None, progress: Progress) -> Checkpoint:
+def find_checkpoint(
+    source: Path, config_file: Path | None, progress: Progress, *, revision: str | None = None
+) -> Checkpoint:
     """The checkpoint of a folder or hub ID; UsageError for neither, EndpointError where the hub does not answer."""
     if config_file is not None:
         content = _read(config_file)
@@ -34,7 +36,7 @@ def find_checkpoint(source: Path, config_file: Path | None, progress: Progress) 
             hint="give the folder with config.json, or an ID such as meta-llama/Llama-3.1-8B",
         )
     progress(f"asking the hub for {source}")
-    return _ask_hub(str(source))
+    return _ask_hub(str(source), revision)
 
 
 def _read(path: Path) -> bytes:
@@ -44,43 +46,20 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
-def _ask_hub(name: str) -> Checkpoint:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            GatedRepoError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-        )
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-    except ImportError:
-        raise UsageError(
-            f"{name} is not a folder here, and huggingface_hub, which would ask the hub, is not installed",
-            hint=f"install it with `{install_command('hub')}`, or give its config.json with `checkpoint_config`",
-        ) from None
+def _ask_hub(name: str, revision: str | None) -> Checkpoint:
     give = "give its config.json with `checkpoint_config`"
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    disable_progress_bars()
-    try:
-        config = Path(hf_hub_download(name, CONFIG_FILE))
+    require_hub(name, otherwise=give)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with asking_hub(name, otherwise=give):
+        try:
+            config = Path(hf_hub_download(name, CONFIG_FILE, revision=revision))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError as error:
+            raise InvalidModelError(f"{name} has no {CONFIG_FILE} on the hub", hint=give) from error
         for file in _OPTIONAL:
-            try:
-                hf_hub_download(name, file)
-            except EntryNotFoundError:
-                continue
-    except GatedRepoError as error:
-        hint = f"accept its terms there and set HF_TOKEN, or {give}"
-        raise EndpointError(f"the hub keeps {name} for those who accepted its terms", hint=hint) from error
-    except RepositoryNotFoundError as error:
-        raise EndpointError(
-            f"the hub has no model {name}, or it is private", hint=f"check the name, set HF_TOKEN, or {give}"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise EndpointError(f"the hub cannot be reached to ask for {name}", hint=give) from error
-    except EntryNotFoundError as error:
-        raise InvalidModelError(f"{name} has no {CONFIG_FILE} on the hub", hint=give) from error
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise EndpointError(f"the hub did not answer for {name}: {reason}", hint=give) from error
+            with suppress(EntryNotFoundError):
+                hf_hub_download(name, file, revision=revision)
     return replace(read_checkpoint(config.parent), name=name)

@@ -59,7 +59,7 @@ class _Subject:
 
 def package_framework_model(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
     """Package one model file or folder; on any error, and on Ctrl-C, the repository is as it was before."""
-    destination, existing = look_at_destination(name, options.repository)
+    destination, existing = look_at_destination(name, options.folder)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
     options, release = heritage.options, find_release(heritage.options.release or DEFAULT_RELEASE).name
@@ -77,8 +77,8 @@ def package_framework_model(source: Path, name: str, options: PackageOptions, pr
         findings = _find(subject, options)
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = _describe(subject, findings, plan)
-        with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+        manifest = _describe(subject, findings, plan).model_copy(update={"origin": options.origin})
+        with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")
                 _place(folder, version, artefact)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.language_models.checkpoint import Checkpoint
+from serve_deploy.language_models.engine_arguments import EngineArgument
 from serve_deploy.language_models.precision import Backend
 from serve_deploy.language_models.triton_config import build_engine_config, format_engine_config
 from serve_deploy.manifest import MANIFEST_NAME, BatchingProof, Manifest
@@ -78,14 +79,15 @@ def package_language_model(source: Path, name: str, options: PackageOptions, pro
     backend = options.backend
     if backend == "onnxruntime":
         raise UsageError("`backend=onnxruntime` serves ONNX files")
-    destination, existing = look_at_destination(name, options.repository)
+    destination, existing = look_at_destination(name, options.folder)
     version = choose_version(existing, options.version, force=options.force)
     older = existing if is_older(version, existing) else None
     options, kept = _inherit(options, None if older else existing)
     release = find_release(options.release or DEFAULT_RELEASE).name
     notes = () if older else check_policy(options.config.version_policy, version, existing)
-    checkpoint = find_checkpoint(source, options.language_model.checkpoint_config, progress)
-    plan = plan_language_model(checkpoint, _weights(source, options), backend, options.language_model)
+    pinned = _pin(options)
+    checkpoint = find_checkpoint(source, pinned.checkpoint_config, progress, revision=_find_revision(pinned))
+    plan = plan_language_model(checkpoint, _weights(source, options), backend, pinned)
     config = build_engine_config(backend, name, options.config.version_policy)
     require_same_tensors(config, version, existing, force=options.force)
     text = older.config_text if older and older.config_text else format_engine_config(backend, config)
@@ -94,10 +96,10 @@ def package_language_model(source: Path, name: str, options: PackageOptions, pro
     llmapi = options.language_model.llmapi
     if llmapi is not None:
         require_llmapi_files(llmapi)
-    with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+    with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
         if folder is not None:
             progress(f"writing {name}")
-            files = engine_files(backend, plan.arguments, options.language_model)
+            files = engine_files(backend, plan.arguments, pinned)
             write_shared(folder, {CONFIG_NAME: text.encode(), **{f"{version}/{k}": v for k, v in files.items()}})
             manifest = manifest.model_copy(update={"files": digest_files(folder)})
             manifest = commit_version(folder, destination, existing, manifest)
@@ -134,8 +136,24 @@ def _describe(subject: _Subject, plan: LanguagePlan, options: PackageOptions) ->
             verdict="not_batchable", max_batch_size=0, evidence=f"{engine} batches by itself, token by token"
         ),
         settings=_given(options),
+        origin=options.origin,
         language_model=describe_language_model(subject.checkpoint, plan, options),
     )
+
+
+def _pin(options: PackageOptions) -> LanguageModelOptions:
+    """The options with the commit of the hub that the model was asked for at, which no later version keeps."""
+    given, origin = options.language_model, options.origin
+    if origin is None:
+        return given
+    others = (argument for argument in given.engine_arguments if argument.name != "revision")
+    pin = EngineArgument("revision", origin.version, f"the commit of {origin.asked} when it was packaged")
+    return replace(given, engine_arguments=(*others, pin))
+
+
+def _find_revision(options: LanguageModelOptions) -> str | None:
+    given = {argument.name: argument.value for argument in options.engine_arguments}
+    return str(given["revision"]) if given.get("revision") else None
 
 
 def _weights(source: Path, options: PackageOptions) -> str:

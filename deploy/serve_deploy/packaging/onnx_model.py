@@ -45,7 +45,7 @@ def package_onnx_model(
     from serve_deploy.onnx.model import list_needs
     from serve_deploy.onnx.session import open_model
 
-    destination, existing = look_at_destination(name, options.repository)
+    destination, existing = look_at_destination(name, options.folder)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
     options, release = heritage.options, heritage.options.release or DEFAULT_RELEASE
@@ -53,13 +53,14 @@ def package_onnx_model(
         notes = () if heritage.newer else check_policy(options.config.version_policy, version, existing)
         progress(f"reading {source.name}")
         opened = open_model(source, prepack=options.runs_model, progress=progress)
-        with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+        with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
             servable = make_servable(opened, release=release, fix=options.fix, runs_model=options.runs_model)
             servable, analysis = _analyse(servable, options, progress)
             naming = partial(plan_named, analysis=analysis, options=options, existing=existing)
             plan = plan_config(name, analysis, options, heritage, naming)
             require_same_tensors(plan.config, version, existing, force=options.force)
             manifest = describe_package(opened.model, version, analysis, plan, release, servable)
+            manifest = manifest.model_copy(update={"origin": options.origin})
             if export is not None:
                 manifest = manifest.model_copy(update={"export": export, "source_name": export.source})
             if folder is not None:

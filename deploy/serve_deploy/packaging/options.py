@@ -10,11 +10,15 @@ from typing import Annotated, Any, Literal
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.options import ConfigOptions
 from serve_deploy.option import Made, Option
+from serve_deploy.origin import Origin
 from serve_deploy.packaging.framework_options import FrameworkOptions
 from serve_deploy.packaging.language_model_options import LanguageModelOptions
 from serve_deploy.packaging.profile_names import read_profiles
 from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
 _MODEL, _VERIFICATION = "Model", "Verification"
@@ -40,9 +44,15 @@ class PackageOptions:
     `config` is what goes into config.pbtxt as it is; its name, labels and warm-up follow from the model.
     """
 
-    repository: Annotated[Path, Option("The model repository to write into.", metavar="DIR", group=_MODEL)] = Path(
-        "models"
-    )
+    repository: Annotated[
+        Path | StoreAddress,
+        Option(
+            "The model repository to write into, or a store's address to push to; by default models.",
+            metavar="DIR",
+            group=_MODEL,
+            read=read_repository,
+        ),
+    ] = Path("models")
     backend: Annotated[
         Literal["onnxruntime", "vllm", "tensorrtllm"],
         Option("What serves the model; a language model is a checkpoint's folder or hub ID.", group=_MODEL),
@@ -99,11 +109,19 @@ class PackageOptions:
     framework: Annotated[FrameworkOptions, Made(FrameworkOptions)] = field(default_factory=FrameworkOptions)
     sequences: Annotated[StatefulOptions, Made(StatefulOptions)] = field(default_factory=StatefulOptions)
     warmup: Annotated[bool, Option("Do not run samples when the model loads.", group="Serving")] = True
+    # Where the file was fetched from, as the manifest records it.
+    origin: Origin | None = None
     keep_settings: Annotated[
         bool, Option("Start from the defaults, not from the settings of the versions that are there.", group=_MODEL)
     ] = True
+    signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     force: Annotated[bool, Option("Overwrite what already exists.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
+
+    @property
+    def folder(self) -> Path:
+        """The repository on this machine."""
+        return require_folder(self.repository)
 
     @property
     def runs_model(self) -> bool:

@@ -10,6 +10,7 @@ from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, Usag
 from serve_deploy.files.staging import recover
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
+from serve_deploy.model_sources.addresses import SourceAddress, parse_source
 from serve_deploy.packaging.exported_model import find_python_object, package_exported_model
 from serve_deploy.packaging.framework_model import package_framework_model
 from serve_deploy.packaging.framework_options import FrameworkOptions
@@ -18,16 +19,33 @@ from serve_deploy.packaging.onnx_model import package_onnx_model
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
 from serve_deploy.packaging.python_function import is_function_file, package_python_function
+from serve_deploy.packaging.stored import package_into_store
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import default_model_name
+from serve_deploy.stores.address import StoreAddress
 
+Located = Path | SourceAddress
 Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
 
 
-def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
-    """Package each model by itself; UsageError where two of them would have the same name."""
+def package(sources: Sequence[Path | str], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
+    """Package each model by itself; UsageError where two of them would have the same name.
+
+    A source is a path, or an address such as models:/digits@champion or hf://org/model. Into a store, all that could be
+    packaged are pushed together at the end.
+    """
     require_applicable(options, several=len(sources) > 1)
     remove_abandoned(Path(tempfile.gettempdir()))
+    located = [_locate(source) for source in sources]
+    names = _choose_names(located, options)
+    if not isinstance(options.repository, StoreAddress):
+        return _package_all(located, options, progress)
+    return package_into_store(
+        options.repository, names, options, lambda own: _package_all(located, own, progress), progress
+    )
+
+
+def _choose_names(sources: Sequence[Located], options: PackageOptions) -> Sequence[str]:
     names = [_choose_name(source, options) for source in sources]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -37,12 +55,20 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
                 if options.name is None
                 else "`name` is for a single model",
             )
+    return names
+
+
+def _package_all(sources: Sequence[Located], options: PackageOptions, progress: Progress) -> PackageSummary:
     packaged, failed = [], []
     for source in sources:
         try:
             packaged.append(package_model(source, options, progress=progress))
         except ServeError as error:
-            failed.append(FailedModel(source, error.message, error.hint, error.exit_code))
+            failed.append(
+                FailedModel(
+                    source if isinstance(source, Path) else str(source), error.message, error.hint, error.exit_code
+                )
+            )
         except KeyboardInterrupt:
             if not packaged:
                 raise
@@ -52,9 +78,25 @@ def package(sources: Sequence[Path], options: PackageOptions, *, progress: Progr
     return PackageSummary(tuple(packaged), tuple(failed))
 
 
-def package_model(source: Path, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
+def package_model(source: Located, options: PackageOptions, *, progress: Progress = silent) -> PackagedModel:
     """Package one model; on any error, and on Ctrl-C, the repository is as it was before."""
-    recover(options.repository)
+    recover(options.folder)
+    name = _choose_name(source, options)
+    if isinstance(source, Path):
+        return _package_file(source, name, options, progress)
+    from serve_deploy.packaging.fetched_model import package_fetched_model
+
+    return package_fetched_model(
+        source, options, lambda file, options: _package_file(file, name, options, progress), progress
+    )
+
+
+def _locate(source: Path | str) -> Located:
+    address = parse_source(source) if isinstance(source, str) else None
+    return Path(source) if address is None else address
+
+
+def _package_file(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
     if source.exists() and not source.is_file() and not source.is_dir():
         raise InvalidModelError(f"{source} is neither a file nor a folder", hint="save what it gives to a file first")
     packager = next(packager for takes, packager in _KINDS if takes(source, options))
@@ -63,7 +105,7 @@ def package_model(source: Path, options: PackageOptions, *, progress: Progress =
     if options.framework != FrameworkOptions() and packager not in (package_framework_model, package_python_function):
         name = "signature" if options.framework.signature else "parameters"
         raise UsageError(f"`{name}` is for files of other frameworks, and {source} is none", hint="leave it out")
-    return packager(source, _choose_name(source, options), options, progress)
+    return packager(source, name, options, progress)
 
 
 def _is_language_model(_source: Path, options: PackageOptions) -> bool:
@@ -88,9 +130,11 @@ _KINDS: tuple[tuple[Callable[[Path, PackageOptions], bool], Packager], ...] = (
 )
 
 
-def _choose_name(source: Path, options: PackageOptions) -> str:
+def _choose_name(source: Located, options: PackageOptions) -> str:
     if options.name is not None:
         return options.name
+    if not isinstance(source, Path):
+        return default_model_name(Path(f"{source.model_name}.-"))
     if (found := find_python_object(source, options)) is not None:
         return default_model_name(Path(found.file_name))
     if source.name == "saved_model.pb":

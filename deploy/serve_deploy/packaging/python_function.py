@@ -68,7 +68,7 @@ def package_python_model(
 ) -> PackagedModel:
     """Package a function or a standard step that is read already; `source` is what the result says it comes from."""
     _require_applicable(options)
-    destination, existing = look_at_destination(name, options.repository)
+    destination, existing = look_at_destination(name, options.folder)
     version = choose_version(existing, options.version, force=options.force)
     heritage = inherit(options, version, existing)
     options = heritage.options
@@ -79,7 +79,7 @@ def package_python_model(
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
         manifest = _describe(version, model, findings, plan, options)
-        with nullcontext() if options.dry_run else staged_model(options.repository, name) as folder:
+        with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")
                 files = {f"{version}/{path.partition('/')[2]}": content for path, content in model.files.items()}

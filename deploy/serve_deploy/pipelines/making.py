@@ -53,7 +53,7 @@ def package_step(step: StepText, source: Path | PythonModel, options: PackageOpt
     from serve_deploy.packaging.package import package_model
     from serve_deploy.packaging.python_function import package_python_model
 
-    below = replace(options, repository=options.repository / ".packaging")
+    below = replace(options, repository=options.folder / ".packaging")
     name = str(options.name)
     try:
         if isinstance(source, PythonModel):
@@ -62,9 +62,9 @@ def package_step(step: StepText, source: Path | PythonModel, options: PackageOpt
             packaged = package_model(source, below, progress=progress)
     except ServeError as error:
         raise with_step(error, step.name) from error
-    packaged.folder.rename(options.repository / name)
-    below.repository.rmdir()
-    folder = read_model_folder(options.repository / name)
+    Path(packaged.folder).rename(options.folder / name)
+    below.folder.rmdir()
+    folder = read_model_folder(options.folder / name)
     made_from = source.source if isinstance(source, PythonModel) else step.source
     member = read_member(step, folder, made_from, is_new=True)
     if isinstance(source, PythonModel):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from serve_deploy.errors import UsageError
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
 from serve_deploy.releases import DEFAULT_RELEASE
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
 _PIPELINE, _VERIFICATION = "Pipeline", "Verification"
@@ -21,8 +24,14 @@ class PipelineOptions:
 
     file: Annotated[Path, Option("The pipeline: its steps, and where it is not clear, how they join.", metavar="FILE")]
     repository: Annotated[
-        Path,
-        Option("The model repository to write into, and whose models the steps name.", metavar="DIR", group=_PIPELINE),
+        Path | StoreAddress,
+        Option(
+            "The model repository to write into, and whose models the steps name, or a store's address; by default "
+            "models.",
+            metavar="DIR",
+            group=_PIPELINE,
+            read=read_repository,
+        ),
     ] = Path("models")
     name: Annotated[
         str | None, Option("The ensemble's name; by default the one in the file.", metavar="NAME", group=_PIPELINE)
@@ -54,8 +63,14 @@ class PipelineOptions:
         RuntimeName | None,
         Option("The Triton to verify with; by default the first that works here.", group=_VERIFICATION),
     ] = None
+    signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     force: Annotated[bool, Option("Replace the ensemble and the members that it brings.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
+
+    @property
+    def folder(self) -> Path:
+        """The repository on this machine."""
+        return require_folder(self.repository)
 
     def __post_init__(self) -> None:
         if self.graph is not None and self.graph.suffix not in _GRAPH_SUFFIXES:

@@ -15,7 +15,7 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.pipelines.doubts import find_doubts
 from serve_deploy.pipelines.draft import Draft, describe_pipeline
 from serve_deploy.pipelines.drawing import draw_graph
-from serve_deploy.pipelines.file import read_pipeline
+from serve_deploy.pipelines.file import PipelineText, read_pipeline
 from serve_deploy.pipelines.making import package_step, with_settings
 from serve_deploy.pipelines.members import Member, read_member
 from serve_deploy.pipelines.options import PipelineOptions
@@ -28,7 +28,9 @@ from serve_deploy.python_models.model import PythonModel
 from serve_deploy.references.served import run_ensemble
 from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
-from serve_deploy.repository.model_repository import Move, commit_models, digest_files, write_shared
+from serve_deploy.repository.model_repository import Move, commit_models, default_model_name, digest_files, write_shared
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.working_copy import model_address, working_copy
 
 if TYPE_CHECKING:
     pass
@@ -38,14 +40,41 @@ _MOST_ROWS = 64
 
 
 def pipeline(options: PipelineOptions, *, progress: Progress = silent) -> WrittenPipeline:
-    """Write the ensemble and its new members; on any error, and on Ctrl-C, the repository is as it was before."""
+    """Write the ensemble and its new members; on any error, and on Ctrl-C, the repository is as it was before.
+
+    Into a store they are pushed together, beside the members that it has.
+    """
     remove_abandoned(Path(tempfile.gettempdir()))
-    recover(options.repository)
     progress(f"reading {options.file}")
     text = read_pipeline(options.file)
+    if isinstance(options.repository, StoreAddress):
+        return _pipeline_into_store(options.repository, text, options, progress)
+    return _pipeline(text, options, progress)
+
+
+def _pipeline_into_store(
+    store: StoreAddress, text: PipelineText, options: PipelineOptions, progress: Progress
+) -> WrittenPipeline:
+    name = options.name or text.name or default_model_name(options.file)
+    own = [step.model_name or f"{name}_{step.name}" for step in text.steps]
+    with working_copy(store, {name, *own, *(step.source for step in text.steps)}, progress) as copy:
+        written = _pipeline(text, replace(options, repository=copy.folder), progress)
+        new = [member.model for member in written.members if member.is_new]
+        pushed = None if written.dry_run else copy.push([*new, written.name], options.signing)
+        return replace(
+            written,
+            folder=model_address(pushed, written.name) if pushed else copy.in_own_words(str(written.folder)),
+            members=tuple(replace(each, made_from=copy.in_own_words(each.made_from)) for each in written.members),
+            notes=tuple(map(copy.in_own_words, written.notes)),
+            pushed=pushed,
+        )
+
+
+def _pipeline(text: PipelineText, options: PipelineOptions, progress: Progress) -> WrittenPipeline:
+    recover(options.folder)
     release = find_release(options.release or DEFAULT_RELEASE).name
     plan = plan_pipeline(text, options)
-    with staging_folder(options.repository, beside=True) as staging:
+    with staging_folder(options.folder, beside=True) as staging:
         members = _make_members(plan, staging, options, progress)
         draft = Draft.of(plan, members)
         written, moves = _write(draft, staging, release, options, progress)
@@ -113,7 +142,7 @@ def _write(
     doubts = () if obstacle else find_doubts(draft.config, members, samples)
     folder = staging / plan.name
     progress(f"writing {plan.name}")
-    with destination_errors(options.repository):
+    with destination_errors(options.folder):
         folder.mkdir()
     write_shared(folder, {**draft.files, **({SAMPLES_NAME: encode_samples(samples)} if samples else {})})
     verification = None

@@ -91,24 +91,24 @@ def join(text: PipelineText, steps: Sequence[Step]) -> Joined:
 def _plan_step(step: StepText, pipeline: str, text: PipelineText, options: PipelineOptions) -> PlannedStep:
     name = step.model_name or f"{pipeline}_{step.name}"
     if step.kind != "model":
-        model = make_python_model(take_labels(step, text, options.repository), text.path)
+        model = make_python_model(take_labels(step, text, options.folder), text.path)
         return PlannedStep(step, model, name, _look(name, options), foresee(step, model, name))
-    file = find_source(step, text.path, options.repository)
+    file = find_source(step, text.path, options.folder)
     if file is not None:
         return PlannedStep(step, file, name, _look(name, options), look_ahead(step, file, name))
     unused = [key for key in (*step.settings, *(["name"] if step.model_name else []))]
     if unused:
         raise UsageError(
             f"{text.path}: step '{step.name}': {', '.join(unused)} cannot be set: {step.source} is in the repository",
-            hint=f"leave it out; to change that model, package it again: serve package -o {options.repository}",
+            hint=f"leave it out; to change that model, package it again: serve package -o {options.folder}",
         )
-    folder = read_model_folder(options.repository / step.source)
+    folder = read_model_folder(options.folder / step.source)
     foreseen = read_member(step, folder, str(folder.path), is_new=False).step
     return PlannedStep(step, folder, step.source, None, foreseen)
 
 
 def _look(name: str, options: PipelineOptions) -> Place:
-    destination, existing = look_at_destination(name, options.repository)
+    destination, existing = look_at_destination(name, options.folder)
     if existing is not None and not options.force:
         raise DestinationError(
             f"{destination} already exists", hint="`force=True` replaces it, and `name` chooses another name"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.manifest import Manifest
+from serve_deploy.stores.pushed import PushResult
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,12 @@ class PipelineMember:
 class WrittenPipeline:
     """The ensemble and its members, the configuration with its reasons, what was proven, and what the user should know.
 
-    `not_verified` says why the ensemble was not served and compared, and is empty where it was.
+    `folder` is the address of its folder where it was pushed to a store. `not_verified` says why the ensemble was
+    not served and compared, and is empty where it was.
     """
 
     name: str
-    folder: Path
+    folder: Path | str
     dry_run: bool
     config: str
     members: tuple[PipelineMember, ...]
@@ -36,3 +38,4 @@ class WrittenPipeline:
     notes: tuple[str, ...]
     not_verified: str
     graph: Path | None
+    pushed: PushResult | None = None

@@ -20,6 +20,7 @@ from serve_deploy.planning.scaling_options import (
     PeakRate,
     Slo,
 )
+from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.triton.options import RuntimeName
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class PlanOptions:
             "The models: the sweeps must be theirs, and a Triton is started on them once to time its start.",
             metavar="DIR",
             group=_REPLICA,
+            read=read_repository,
         ),
     ] = None
     runtime: Annotated[

@@ -50,7 +50,7 @@ def compare_repositories(options: DiffOptions) -> RepositoryChanges:
     UsageError where one of them is no repository, or only one is a single model's folder; EndpointError where the
     server does not answer.
     """
-    if "://" in options.old:
+    if "://" in str(options.old):
         return _compare_with_server(options)
     old, new = _read(Path(options.old), options), _read(options.new, options)
     _require_models((*old.values(), *new.values()), options)
@@ -68,7 +68,7 @@ def compare_repositories(options: DiffOptions) -> RepositoryChanges:
     changes = tuple(_describe(name, plan, old, new, files) for name, plan in plans.items())
     asked = [n for n, plan in plans.items() if n not in files or files[n].are_any or plan.action == "load"]
     return RepositoryChanges(
-        options.old,
+        str(options.old),
         options.new,
         changes,
         load=tuple(name for name in asked if name in new and plans[name].action not in ("nothing", "refuse")),
@@ -79,11 +79,12 @@ def compare_repositories(options: DiffOptions) -> RepositoryChanges:
 def _compare_with_server(options: DiffOptions) -> RepositoryChanges:
     if _is_model(options.new):
         raise UsageError(f"{options.new} is a model's folder", hint="compare a running Triton with a repository")
-    old, new = read_served(options.old), _read(options.new, options)
+    url = str(options.old)
+    old, new = read_served(url), _read(options.new, options)
     plans = plan_served(old, new)
     changes = tuple(_describe(name, plan, old, new, {}) for name, plan in plans.items())
     load, unload = (tuple(name for name, plan in plans.items() if plan.action == each) for each in ("load", "unload"))
-    return RepositoryChanges(options.old, options.new, changes, load, unload)
+    return RepositoryChanges(url, options.new, changes, load, unload)
 
 
 def require_acceptable(changes: RepositoryChanges, fail_on: FailOn) -> None:

@@ -5,6 +5,11 @@ A store holds, under its address:
     snapshots/ID/MODEL/…       a model repository that Triton reads as it stands; never changed
     snapshots/ID.json          its manifest, written when all of it is there: without one it is not a snapshot yet
     current.json               the pointer: which snapshot counts
+
+The fixed layout, for readers that know one path only, has one snapshot, and files of it change under their eyes:
+
+    MODEL/…                    the models
+    snapshot.json              their manifest, written last
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 POINTER_NAME = "current.json"
 SNAPSHOTS_FOLDER = "snapshots"
+FIXED_NAME = "snapshot.json"
 ID_LENGTH = 16
 
 
@@ -33,6 +39,11 @@ class SnapshotFile(BaseModel):
     sha256: str
     size_bytes: int
     stored: str = ""
+
+    @property
+    def model(self) -> str:
+        """The model's folder that it is in."""
+        return self.path.partition("/")[0]
 
 
 class Snapshot(BaseModel):
@@ -57,7 +68,7 @@ class Snapshot(BaseModel):
     @property
     def models(self) -> tuple[str, ...]:
         """The names of the models' folders."""
-        return tuple(sorted({file.path.partition("/")[0] for file in self.files}))
+        return tuple(sorted({file.model for file in self.files}))
 
 
 class Pointer(BaseModel):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from serve_deploy.errors import ServeError
+from serve_deploy.errors import EndpointError, ServeError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.snapshot import SnapshotFile
 
@@ -19,6 +19,19 @@ class StoreChangedError(ServeError):
     """A small file was not what the writer had read: another run wrote it meanwhile."""
 
     exit_code = 4
+
+
+class StoreUnreachableError(EndpointError):
+    """The connection broke, or the store was too busy, also after the backend's own attempts: worth another try."""
+
+
+class SourceChangedError(ServeError):
+    """A file that was sent is not the one that was hashed."""
+
+    exit_code = 4
+
+    def __init__(self, source: Path) -> None:
+        super().__init__(f"{source} changed while it was sent", hint="push again when nothing writes to it")
 
 
 @dataclass(frozen=True)
@@ -64,10 +77,17 @@ class Store(Protocol):
         """
 
     def upload(self, source: Path, file: SnapshotFile, path: str, on_bytes: OnBytes) -> StoredFile:
-        """Send a local file; what arrives has been compared with the content (checksums on the wire), or it raises."""
+        """Send a local file; what arrives has been compared with the content (checksums on the wire), or it raises.
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
-        """Copy inside the store, without sending; None where it cannot, or the source is gone."""
+        SourceChangedError where what was read is not the file's sha256; nothing is at `path` then. What `on_bytes`
+        raises ends the transfer.
+        """
+
+    def copy(self, source: str, target: str, *, checksum: str = "") -> StoredFile | None:
+        """Copy inside the store, without sending; None where it cannot, or the source is gone.
+
+        None, too, where the source has another checksum than this one of the store's own. The copy may have another.
+        """
 
     def download(self, path: str, target: Path, on_bytes: OnBytes) -> None:
         """Receive a file into a local one that does not exist yet; the caller compares its sha256."""

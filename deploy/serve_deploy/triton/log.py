@@ -143,6 +143,11 @@ def names_port_clash(log: str) -> bool:
     return any(words in log for words in _PORT_CLASH)
 
 
+def names_lock_clash(log: str) -> bool:
+    """Whether Triton crashed while it made its shared memory, which a busy machine brings about now and then."""
+    return "boost::interprocess::lock_exception" in log
+
+
 _STATES: tuple[tuple[re.Pattern[str], State], ...] = (
     (_LOADING, "loading"), (_LOADED, "ready"), (_UNLOADED, "unloaded"), (_FAILED, "failed"), (_POLL_FAILED, "failed"),
     (_DEPENDENT_FAILED, "failed"),

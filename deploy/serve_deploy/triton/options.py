@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from serve_deploy.errors import UsageError
-from serve_deploy.option import Option
+from serve_deploy.option import Made, Option
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.repository_option import read_repository
+from serve_deploy.stores.signature_options import TrustOptions
 
 RuntimeName = Literal["embedded", "docker", "installed"]
 _MODELS, _SERVER, _NETWORK = "Models", "Server", "Network"
@@ -29,7 +32,9 @@ def _read_release(text: str) -> str:
 class ServerOptions:
     """What to serve, with which Triton, and where; a port of 0 means a free one."""
 
-    repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")]
+    repository: Annotated[
+        Path, Option("A Triton model repository, or a store's address.", metavar="REPOSITORY", read=read_repository)
+    ]
     extra_arguments: Annotated[
         tuple[str, ...], Option("After --: any flags of tritonserver.", metavar="FLAGS", read=_read_flag)
     ] = ()
@@ -40,7 +45,12 @@ class ServerOptions:
     model_config_name: Annotated[
         str, Option("Use configs/NAME.pbtxt of each model that has one, such as l4.", metavar="NAME", group=_MODELS)
     ] = ""
-    watch: Annotated[bool, Option("Reload models whose files change.", group=_MODELS)] = False
+    watch: Annotated[
+        bool, Option("Reload models whose files change; of a store, follow its current snapshot.", group=_MODELS)
+    ] = False
+    # The store of which `repository` is a copy.
+    pulled_from: StoreAddress | None = None
+    trust: Annotated[TrustOptions, Made(TrustOptions)] = field(default_factory=TrustOptions)
     # False makes Triton refuse a configuration that it would have to complete.
     auto_complete: bool = True
     host: Annotated[str, Option("Address to listen on; 0.0.0.0 opens the server to the network.", group=_NETWORK)] = (

@@ -28,7 +28,7 @@ from serve_deploy.triton.process import ServerProcess, Spawn, start_process
 from serve_deploy.triton.runtime import Ports, Runtime, choose_ports
 from serve_deploy.triton.runtimes import select_runtime
 from serve_deploy.triton.staging import check_model_names, make_folder
-from serve_deploy.triton.startup import PortTakenError, Startup
+from serve_deploy.triton.startup import LockClashError, PortTakenError, Startup
 from serve_deploy.triton.watch import ModelChange, RepositoryWatch
 
 # A model is loaded when the request is answered.
@@ -189,14 +189,21 @@ class TritonServer:
         return (*failed, *(f"{name} loads here, but {error.message}" for name, error in loads_here))
 
     def serve(
-        self, *, on_change: Callable[[ModelChange], object] = _ignore, on_log: Callable[[str], object] = _ignore
+        self,
+        *,
+        on_change: Callable[[ModelChange], object] = _ignore,
+        on_log: Callable[[str], object] = _ignore,
+        on_tick: Callable[[], object] = lambda: None,
     ) -> NoReturn:
         """Serve until interrupted, with `watch` reloading models whose files change.
+
+        `on_tick` is called before each look at them.
 
         TritonStartError where the server ends without having been asked to.
         """
         while (code := self.wait(_TICK_SECONDS)) is None:
             on_log(self.new_log_text())
+            on_tick()
             for change in self._watch.apply_changes(self) if self._watch else ():
                 on_change(change)
         raise TritonStartError(f"Triton ended with exit code {code}; its last lines:\n{self.last_lines()}")
@@ -267,13 +274,20 @@ def start_server(
             server.version = _startup(server, process, server_id, on_log, clock, sleep).wait(deadline)
         except BaseException as error:
             server.stop(drain=False)
-            has_free_port = 0 in (options.http_port, options.grpc_port, options.metrics_port)
-            if attempt < _START_ATTEMPTS and isinstance(error, PortTakenError) and has_free_port:
-                continue
-            raise
+            if not _is_worth_another_start(error, options, attempt):
+                raise
+            on_log(f"serve starts Triton again: {error}\n")
+            continue
         server.startup_seconds = clock() - started
         return server
     raise AssertionError("unreachable")
+
+
+def _is_worth_another_start(error: BaseException, options: ServerOptions, attempt: int) -> bool:
+    if isinstance(error, LockClashError):
+        return attempt == 1
+    has_free_port = 0 in (options.http_port, options.grpc_port, options.metrics_port)
+    return attempt < _START_ATTEMPTS and isinstance(error, PortTakenError) and has_free_port
 
 
 def _startup(

@@ -14,6 +14,7 @@ from serve_deploy.triton.log import (
     announces_metrics,
     is_out_of_files,
     last_lines,
+    names_lock_clash,
     names_port_clash,
     read_unnoticed_crash,
     unfinished_models,
@@ -32,6 +33,10 @@ _LOOKED_AT = 100_000
 
 class PortTakenError(TritonStartError):
     """Another process took a port between our choice of it and the server's start."""
+
+
+class LockClashError(TritonStartError):
+    """Triton crashed over a lock of its shared memory; the next start does not."""
 
 
 @dataclass
@@ -118,7 +123,7 @@ def _describe_crash(log: str, text: str | None) -> TritonStartError:
 
 
 def _describe_end(code: int, log: str) -> TritonStartError:
-    kind = PortTakenError if names_port_clash(log) else TritonStartError
+    kind = PortTakenError if names_port_clash(log) else LockClashError if names_lock_clash(log) else TritonStartError
     shortage = name_shortage(log, said=True)
     # Seen with 2.51: a warm-up request that fails can take the whole server down with a segmentation fault.
     crashed = code == -signal.SIGSEGV

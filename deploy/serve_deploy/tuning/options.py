@@ -18,6 +18,8 @@ from serve_deploy.endpoint.address import (
 )
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.tensors.shape_text import parse_shape
 from serve_deploy.triton.options import RuntimeName
 from serve_deploy.tuning.candidates import Value, read_vary
@@ -79,7 +81,16 @@ def read_remote(
 class TuneOptions:
     """Which model to tune, for what, over which configurations, and with how much effort."""
 
-    repository: Annotated[Path, Option("A Triton model repository.", metavar="REPOSITORY")] = Path("models")
+    repository: Annotated[
+        Path,
+        Option(
+            "A Triton model repository, or a store's address; by default models.",
+            metavar="REPOSITORY",
+            read=read_repository,
+        ),
+    ] = Path("models")
+    # The store of which `repository` is a copy.
+    pulled_from: StoreAddress | None = None
     models: Annotated[
         tuple[str, ...],
         Option("Model or ensemble to tune; repeatable: models that share a server.", metavar="NAME", group=_GOAL),

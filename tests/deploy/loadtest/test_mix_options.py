@@ -91,8 +91,11 @@ def test_one_model_keeps_everything() -> None:
     [
         ({"models": ("a", "a")}, "`models=a` is given twice"),
         ({"models": ("a", "b"), "weights": (("c", 2.0),)}, "c is not one of the models"),
-        ({"models": ("a", "b"), "loads": (ClosedLoop(1),)}, "`concurrency=1` is not enough for 2 models"),
-        ({"models": ("a", "b"), "loads": (ConstantRate(9),), "requests": 1}, "`requests=1` is not enough for 2 models"),
+        ({"models": ("a", "b"), "loads": (ClosedLoop(1),)}, "2 models share the load, and `concurrency` is 1"),
+        (
+            {"models": ("a", "b"), "loads": (ConstantRate(9),), "requests": 1},
+            "2 models share the load, and `requests` is 1",
+        ),
         ({"models": ("a", "b"), "loads": Search(variable="rate", start=1, limit=9)}, "`find` searches for the load of"),
         ({"models": ("a", "b"), "loads": (Replay((0.0,), "t"),)}, "leaves a model without any"),
     ],

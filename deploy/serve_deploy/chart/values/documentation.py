@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,18 @@ gateway: {parentRefs: [{name: web, namespace: gateways}], httpRoute: {enabled: t
 serviceAccount: {annotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::123456789012:role/models"}}
 monitoring: {podMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}
 """
+
+
+class _HelmDumper(yaml.SafeDumper):
+    """Quotes what Helm's YAML would read as a number and Python's does not: 12e5, as a digest may be."""
+
+
+_HelmDumper.yaml_implicit_resolvers = {
+    letter: [("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")), *resolvers]
+    if letter in "+-0123456789"
+    else resolvers
+    for letter, resolvers in yaml.SafeDumper.yaml_implicit_resolvers.items()
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ def render_values_yaml(values: ChartValues | None = None) -> str:
         width = _WIDTH - len(indent) - 2
         lines += [f"{indent}# {line}" for line in textwrap.wrap(item.description, width, break_on_hyphens=False)]
         data = {item.path[-1]: None if item.group else item.default}
-        text = yaml.safe_dump(data, sort_keys=False, width=1000, allow_unicode=True).rstrip("\n")
+        text = yaml.dump(data, Dumper=_HelmDumper, sort_keys=False, width=1000, allow_unicode=True).rstrip("\n")
         text = text.removesuffix(" null") if item.group else text
         lines += [f"{indent}{line}" for line in text.splitlines()]
     return "\n".join(lines) + "\n"

@@ -75,8 +75,10 @@ class ModelRepository(Values):
     """Where it is. `carried` serves the chart's own example model until you change it."""
     uri: Annotated[str, Field(pattern=r"^((s3|gs|as)://.+)?$")] = ""
     """`s3://bucket/path`, `s3://https://host:port/bucket/path`, `gs://bucket/path` or `as://account/container/path`."""
+    layout: Literal["fixed", "snapshots"] = "fixed"
+    """How the models lie there: `fixed`, the address is the repository itself; `snapshots`, it is a store of serve push (s3, gcs, azure or pvc), and replicas read the snapshot that revision names: `<address>/snapshots/<revision>`, which never changes."""  # noqa: E501
     revision: Annotated[str, Field(max_length=128)] = ""
-    """What tells one content of the address from another, such as its digest: a new value rolls the replicas. Without it, models that change behind the same address reach only replicas that start later. A carried repository has its own."""  # noqa: E501
+    """What tells one content of the address from another, such as its digest: a new value rolls the replicas. With layout snapshots it is the ID of the snapshot. Without it, models that change behind the same address reach only replicas that start later. A carried repository has its own."""  # noqa: E501
     region: str = ""
     """AWS_DEFAULT_REGION, for S3."""
     carried: Carried = Carried()

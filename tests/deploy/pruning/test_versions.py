@@ -14,16 +14,16 @@ from written_models import write_files
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.model_config import parse_config
+from serve_deploy.pruning.options import PruneOptions
+from serve_deploy.pruning.prune import prune as run_prune
 from serve_deploy.repository.model_folder import select_versions
-from serve_deploy.repository.prune_options import PruneOptions
-from serve_deploy.repository.pruning import prune_repository
 
 THREE = {1: CODE, 2: CODE, 3: CODE}
 SPECIFIC = config(more="version_policy { specific { versions: [1, 2] } }")
 
 
 def prune(repository: Path, *models: str, dry_run: bool = False) -> list[tuple[str, int]]:
-    result = prune_repository(PruneOptions(repository=repository, models=models, dry_run=dry_run))
+    result = run_prune(PruneOptions(repository=repository, models=models, dry_run=dry_run))
     return [(each.model, each.version) for each in result.removed]
 
 
@@ -59,7 +59,7 @@ def test_the_newest_are_served(present: set[int], count: int) -> None:
 def test_dry_run_removes_nothing(tmp_path: Path) -> None:
     """It names the same versions and the bytes that they would free."""
     write_files(tmp_path / "models" / "a", model(versions=THREE))
-    result = prune_repository(PruneOptions(repository=tmp_path / "models", dry_run=True))
+    result = run_prune(PruneOptions(repository=tmp_path / "models", dry_run=True))
     assert [each.version for each in result.removed] == [1, 2]
     assert result.freed_bytes == 2 * len(CODE)
     assert versions(tmp_path / "models" / "a") == ["1", "2", "3"]
@@ -84,7 +84,7 @@ def test_version_that_the_manifest_stands_on_stays(tmp_path: Path) -> None:
                                                  versions=THREE))  # fmt: skip
     manifest = make_manifest("a").model_copy(update={"version": 3})
     (tmp_path / "models" / "a" / "manifest.json").write_text(manifest.model_dump_json())
-    result = prune_repository(PruneOptions(repository=tmp_path / "models"))
+    result = run_prune(PruneOptions(repository=tmp_path / "models"))
     assert [each.version for each in result.removed] == [2]
     assert "a version 3" in result.kept[0]
 

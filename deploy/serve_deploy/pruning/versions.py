@@ -1,4 +1,4 @@
-"""Remove the versions that no policy serves and nothing needs.
+"""Remove the versions of a repository that no policy serves and nothing needs.
 
 Nothing else is touched, the manifest neither: a newer file beside the versions would make a running Triton load all of
 them again, and the removal of a version that it does not serve leaves it as it is.
@@ -15,7 +15,6 @@ from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.model_config import CONFIG_NAME, is_ensemble, parse_config
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder, select_versions
-from serve_deploy.repository.prune_options import PruneOptions
 
 
 @dataclass(frozen=True)
@@ -28,64 +27,56 @@ class PrunedVersion:
 
 
 @dataclass(frozen=True)
-class PruneResult:
-    """What was removed, or with `is_dry_run` would be; `kept` says why others that are not served stay."""
+class JudgedVersions:
+    """The versions that can go; `kept` says why others that are not served stay."""
 
-    repository: Path
-    is_dry_run: bool
-    removed: tuple[PrunedVersion, ...]
+    removable: tuple[PrunedVersion, ...]
     kept: tuple[str, ...]
 
-    @property
-    def freed_bytes(self) -> int:
-        """What the removal frees."""
-        return sum(version.size_bytes for version in self.removed)
 
-
-def prune_repository(options: PruneOptions) -> PruneResult:
+def prune_versions(repository: Path, models: Collection[str], *, dry_run: bool) -> JudgedVersions:
     """Remove what no version policy serves, or only say so.
 
     UsageError where the folder is no repository or lacks a model; InvalidModelError where an ensemble cannot be read,
     and so may need any version; DestinationError where something cannot be removed.
     """
-    repository = _require_repository(options)
-    if options.dry_run:
+    _require_repository(repository)
+    if dry_run:
         with folder_lock(repository):
-            return _judge_all(options)
+            return judge_versions(repository, models)
     with staging_folder(repository, beside=True) as staging, folder_lock(repository):
-        result = _judge_all(options)
+        judged = judge_versions(repository, models)
         with destination_errors(repository):
-            for each in result.removed:
+            for each in judged.removable:
                 (repository / each.model / str(each.version)).rename(staging / f"{each.model}-{each.version}")
-    return result
+    return judged
 
 
-def _judge_all(options: PruneOptions) -> PruneResult:
-    folders = {path.name: read_model_folder(path) for path in list_folders(options.repository)}
-    pinned = _find_pinned(folders)
-    removed: list[PrunedVersion] = []
-    kept: list[str] = []
-    for name in options.models or sorted(folders):
-        found, reasons = _judge(folders[name], pinned.get(name, set()))
-        removed += found
-        kept += reasons
-    return PruneResult(options.repository, options.dry_run, tuple(removed), tuple(kept))
-
-
-def _require_repository(options: PruneOptions) -> Path:
-    if (options.repository / CONFIG_NAME).exists():
-        raise UsageError(
-            f"{options.repository} is a model's folder, not a repository",
-            hint=f"name the folder around it, and the model: {options.repository.parent} with "
-            f"`models={options.repository.name}`",
-        )
-    names = [path.name for path in list_folders(options.repository) if read_model_folder(path).is_model]
+def judge_versions(repository: Path, models: Collection[str], said: str | None = None) -> JudgedVersions:
+    """Which versions of these models can go, of all where none is named; `said` is what messages call the folder."""
+    folders = {path.name: read_model_folder(path) for path in list_folders(repository)}
+    names = sorted(name for name, folder in folders.items() if folder.is_model)
     if not names:
-        raise UsageError(f"{options.repository} contains no models", hint="name a model repository")
-    for name in options.models:
+        raise UsageError(f"{said or repository} contains no models", hint="name a model repository")
+    for name in models:
         if name not in names:
-            raise UsageError(f"{options.repository} has no model '{name}'", hint=f"it has {', '.join(sorted(names))}")
-    return options.repository
+            raise UsageError(f"{said or repository} has no model '{name}'", hint=f"it has {', '.join(names)}")
+    pinned = _find_pinned(folders)
+    removable: list[PrunedVersion] = []
+    kept: list[str] = []
+    for name in models or sorted(folders):
+        found, reasons = _judge(folders[name], pinned.get(name, set()))
+        removable += found
+        kept += reasons
+    return JudgedVersions(tuple(removable), tuple(kept))
+
+
+def _require_repository(repository: Path) -> None:
+    if (repository / CONFIG_NAME).exists():
+        raise UsageError(
+            f"{repository} is a model's folder, not a repository",
+            hint=f"name the folder around it, and the model: {repository.parent} with `models={repository.name}`",
+        )
 
 
 def _find_pinned(folders: Mapping[str, ModelFolder]) -> dict[str, set[int]]:

@@ -1,0 +1,25 @@
+"""Models that stand in a store, brought onto this machine before a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serve_cli import output
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.repository_option import read_repository
+from serve_deploy.stores.signature_options import TrustOptions
+
+
+def bring(store: StoreAddress, trust: TrustOptions) -> Path:
+    """A folder with the snapshot that an address names, from the cache."""
+    from serve_deploy.stores.cache import pull_into_cache
+    from serve_deploy.stores.trust import open_trust
+
+    with output.progress() as progress:
+        return pull_into_cache(store, trust=open_trust(trust), progress=progress)
+
+
+def read_folder(text: str) -> Path:
+    """The folder that a user names, or a store's snapshot in its place."""
+    found = read_repository(text)
+    return bring(found, TrustOptions()) if isinstance(found, StoreAddress) else found

@@ -1,0 +1,285 @@
+"""S3: AWS, and every server that speaks it, through botocore."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.backends.bucket import Body, Doing, Object, Page, Refusal, Sending
+from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
+from serve_deploy.stores.backends.sources import Part
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+
+_PIECE_BYTES = 1 << 20
+_COPY_LIMIT_BYTES, _COPY_PART_BYTES = 5 << 30, 1 << 30
+_DELETE_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class _Receipt:
+    number: int
+    etag: str
+    md5: str
+    sha256: str | None
+
+    def listed(self) -> dict[str, object]:
+        checksum = {"ChecksumSHA256": self.sha256} if self.sha256 else {}
+        return {"PartNumber": self.number, "ETag": self.etag, **checksum}
+
+
+class CorruptedError(Exception):
+    """The store says that it holds other bytes than were sent."""
+
+
+class S3Bucket:
+    """A bucket of S3, asked once at a time; its client is made when it is first used."""
+
+    errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError, CorruptedError)
+    part_bytes = 8 << 20
+    receiving_bytes = _PIECE_BYTES
+
+    def __init__(self, address: StoreAddress) -> None:
+        self._address = address
+        self._name = address.location.partition("/")[0]
+        self._lock = threading.Lock()
+        self._made: Any = None
+        self._secrets: tuple[str, ...] = ()
+
+    @property
+    def keeps_conditions(self) -> bool:
+        """Whether it is AWS itself."""
+        return self._is_aws()
+
+    def judge(self, error: Exception, doing: Doing) -> Refusal:
+        """What a failed try means."""
+        refusals = S3Refusals(self._address, self._secrets)
+        return refusals.corrupted() if isinstance(error, CorruptedError) else refusals.judge(error, doing)
+
+    def list_page(self, prefix: str, start: str | None) -> Page:
+        """Up to 1,000 objects whose keys begin so."""
+        more = {"ContinuationToken": start} if start else {}
+        answer = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **more)
+        files = [
+            StoredFile(each["Key"], each["Size"], _checksum(each), each["LastModified"].timestamp())
+            for each in answer.get("Contents", ())
+        ]
+        return Page(files, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None)
+
+    def get(self, key: str) -> SmallFile | None:
+        """A small object, or None."""
+        try:
+            answer = self._client.get_object(Bucket=self._name, Key=key)
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
+                return None
+            raise
+        with closing(answer["Body"]) as stream:
+            return SmallFile(stream.read(), _etag(answer))
+
+    def put(self, key: str, content: bytes, *, expected: str | None) -> SmallFile:
+        """Write where the object has that ETag, or where there is none."""
+        condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": f'"{expected}"'}
+        return self._put(key, content, condition)
+
+    def put_always(self, key: str, content: bytes) -> SmallFile:
+        """Write whatever is there."""
+        return self._put(key, content, {})
+
+    def _put(self, key: str, content: bytes, condition: Mapping[str, str]) -> SmallFile:
+        answer = self._client.put_object(
+            Bucket=self._name, Key=key, Body=content, **condition, **self._checksums(content)
+        )
+        return SmallFile(content, _etag(answer))
+
+    def send(self, key: str, content: bytes, on_bytes: OnBytes) -> StoredFile:
+        """Write an object whole; S3 refuses it where it is not what the checksums say."""
+        checksums = self._checksums(content)
+        body = Body(content, on_bytes, is_sent=False)
+        answer = self._client.put_object(Bucket=self._name, Key=key, Body=body, **checksums)
+        _compare(answer, checksums, content)
+        return StoredFile(key, len(content), _checksum(answer))
+
+    def begin(self, key: str, size_bytes: int) -> Sending:
+        """Begin a multipart upload."""
+        answer = self._client.create_multipart_upload(Bucket=self._name, Key=key, ChecksumAlgorithm="SHA256")
+        return Sending(key, answer["UploadId"], size_bytes)
+
+    def send_part(self, sending: Sending, part: Part, on_bytes: OnBytes) -> object:
+        """Send a part with its checksums."""
+        checksums = self._checksums(part.content)
+        answer = self._client.upload_part(
+            Bucket=self._name, Key=sending.key, UploadId=sending.id, PartNumber=part.number,
+            Body=Body(part.content, on_bytes, is_sent=False), **checksums,
+        )  # fmt: skip
+        _compare(answer, checksums, part.content)
+        return _Receipt(part.number, answer["ETag"], checksums.get("ContentMD5", ""), answer.get("ChecksumSHA256"))
+
+    def finish(self, sending: Sending, receipts: Sequence[object]) -> StoredFile:
+        """Make the object of its parts; where an earlier try did, find that out."""
+        parts = [each.listed() for each in receipts if isinstance(each, _Receipt)]
+        try:
+            answer = self._client.complete_multipart_upload(
+                Bucket=self._name, Key=sending.key, UploadId=sending.id, MultipartUpload={"Parts": parts}
+            )
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+            answer = self._client.head_object(Bucket=self._name, Key=sending.key)
+            if not _etag(answer).endswith(f"-{len(parts)}") or answer["ContentLength"] != sending.size_bytes:
+                raise
+        return StoredFile(sending.key, sending.size_bytes, _checksum(answer))
+
+    def abandon(self, sending: Sending) -> None:
+        """Remove the parts."""
+        self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
+
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
+        """Copy inside the bucket, in parts where the object is larger than 5 GiB."""
+        try:
+            head = self._client.head_object(Bucket=self._name, Key=source)
+            if checksum and checksum != _checksum(head):
+                return None
+            origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": head["ETag"]}
+            if head["ContentLength"] > _COPY_LIMIT_BYTES:
+                answer = self._copy_parts(origin, target, head["ContentLength"])
+            else:
+                answer = self._client.copy_object(Bucket=self._name, Key=target, **origin)["CopyObjectResult"]
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "404", "PreconditionFailed"):
+                return None
+            raise
+        return StoredFile(target, head["ContentLength"], _checksum(answer))
+
+    def _copy_parts(self, origin: Mapping[str, Any], target: str, size: int) -> Mapping[str, Any]:
+        place = {"Bucket": self._name, "Key": target}
+        upload = self._client.create_multipart_upload(**place)["UploadId"]
+        try:
+            parts = []
+            for number, start in enumerate(range(0, size, _COPY_PART_BYTES), 1):
+                answer = self._client.upload_part_copy(
+                    **place, **origin, UploadId=upload, PartNumber=number,
+                    CopySourceRange=f"bytes={start}-{min(start + _COPY_PART_BYTES, size) - 1}",
+                )  # fmt: skip
+                parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            finished: Mapping[str, Any] = self._client.complete_multipart_upload(
+                **place, UploadId=upload, MultipartUpload={"Parts": parts}
+            )
+        except BaseException:
+            self._client.abort_multipart_upload(**place, UploadId=upload)
+            raise
+        return finished
+
+    def receive(self, key: str, start: int, end: int, tag: str | None, write: Callable[[bytes], None]) -> Object | None:
+        """A range of one writing of an object."""
+        condition = {"IfMatch": f'"{tag}"'} if tag else {}
+        try:
+            answer = self._client.get_object(Bucket=self._name, Key=key, Range=f"bytes={start}-{end - 1}", **condition)
+        except ClientError as error:
+            if code_of(error) == "InvalidRange" and start == 0:
+                return Object(0, "")
+            if code_of(error) == "NoSuchKey":
+                return None
+            raise
+        with closing(answer["Body"]) as stream:
+            for piece in stream.iter_chunks(_PIECE_BYTES):
+                write(piece)
+        total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
+        return Object(int(total), _etag(answer))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects, a thousand with one request where the server knows that."""
+        for start in range(0, len(keys), _DELETE_AT_ONCE):
+            some = keys[start : start + _DELETE_AT_ONCE]
+            try:
+                answer = self._client.delete_objects(
+                    Bucket=self._name, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+                )
+            except ClientError as error:
+                if code_of(error) not in ("NotImplemented", "MissingContentMD5", "InvalidArgument", "501"):
+                    raise
+                for key in some:
+                    self._client.delete_object(Bucket=self._name, Key=key)
+            else:
+                if failed := answer.get("Errors"):
+                    raise ClientError({"Error": failed[0]}, "DeleteObjects")
+
+    def _checksums(self, content: bytes) -> dict[str, str]:
+        """What S3 compares the content with; servers that do not know sha256 know MD5."""
+        checksums = {"ChecksumSHA256": b64encode(hashlib.sha256(content).digest()).decode()}
+        if not self._is_aws():
+            checksums["ContentMD5"] = b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        return checksums
+
+    def _is_aws(self) -> bool:
+        host = urlsplit(self._client.meta.endpoint_url).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    @property
+    def _client(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make_client()
+            return self._made
+
+    def _make_client(self) -> Any:
+        session = botocore.session.Session()
+        credentials = session.get_credentials()
+        if credentials:
+            self._secrets = tuple(each for each in credentials.get_frozen_credentials() if isinstance(each, str))
+        region = session.get_config_variable("region") or ("us-east-1" if self._address.endpoint else None)
+        client = session.create_client(
+            "s3",
+            region_name=region,
+            endpoint_url=self._address.endpoint,
+            config=Config(
+                signature_version=None if credentials else UNSIGNED,
+                max_pool_connections=512,
+                connect_timeout=10,
+                read_timeout=60,
+                # Tried again here, where Ctrl-C ends the wait.
+                retries={"mode": "standard", "total_max_attempts": 1},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                user_agent_extra="triton-serve",
+            ),
+        )
+        client.meta.events.register("before-send.s3", _mark_sent)
+        return client
+
+
+def _mark_sent(request: Any, **_: object) -> None:
+    if isinstance(request.body, Body):
+        request.body.is_sent = True
+
+
+def _compare(answer: Mapping[str, Any], checksums: Mapping[str, str], content: bytes) -> None:
+    """Compare what the store says that it holds with what was sent; servers that know no sha256 give an MD5."""
+    if (stored := answer.get("ChecksumSHA256")) is not None:
+        same = stored == checksums["ChecksumSHA256"]
+    elif "ServerSideEncryption" not in answer and re.fullmatch("[0-9a-f]{32}", _etag(answer)):
+        same = _etag(answer) == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    else:
+        same = True
+    if not same:
+        raise CorruptedError
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+def _checksum(answer: Mapping[str, Any]) -> str:
+    return f"etag:{_etag(answer)}"

@@ -1,0 +1,100 @@
+"""Snapshots of stores as folders of this machine, received once: what `serve run s3://…` starts on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from serve_deploy.errors import VerificationError
+from serve_deploy.files.staging import destination_errors
+from serve_deploy.files.temporary import make_temporary, remove_temporary
+from serve_deploy.progress import Progress, silent
+from serve_deploy.stores.address import StoreAddress, parse_address
+from serve_deploy.stores.backends.local import LocalStore
+from serve_deploy.stores.manifests import (
+    list_snapshot_ids,
+    make_snapshot,
+    manifest_path,
+    read_snapshot,
+    stored_path,
+    write_snapshot,
+)
+from serve_deploy.stores.readers import open_trusted
+from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.trust import Trust
+
+_CONCURRENCY = 8
+# A snapshot that nobody asked for in so long is removed.
+_UNUSED_SECONDS = 30 * 24 * 3600.0
+
+
+def cache_folder() -> Path:
+    """Where snapshots are kept: $SERVE_CACHE, or serve in $XDG_CACHE_HOME, or ~/.cache/serve."""
+    if given := os.environ.get("SERVE_CACHE", ""):
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "serve"
+
+
+def pull_into_cache(
+    address: StoreAddress, *, models: Collection[str] = (), trust: Trust | None = None, progress: Progress = silent
+) -> Path:
+    """A folder that is a whole repository: the snapshot that an address names, or the store's current one.
+
+    With `models`, only those of them that the snapshot has. The folder is the cache's: it is not to be changed.
+    EmptyStoreError where nothing was pushed, UsageError where there is no such snapshot, SignatureError where it is not
+    signed as required, VerificationError where a file is damaged; EndpointError where the store cannot be reached.
+    """
+    progress(f"reading {address}")
+    reader, _signed_by = open_trusted(address, trust)
+    wanted = [file for file in reader.snapshot.files if not models or file.model in models]
+    snapshot = reader.snapshot if len(wanted) == len(reader.snapshot.files) else make_snapshot(wanted)
+    folder = cache_folder().absolute()
+    cache = LocalStore(parse_address(f"file://{folder}"))
+    repository = folder / stored_path(snapshot.id, "")
+    if not _is_cached(cache, folder, snapshot):
+        with destination_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            parts = make_temporary("cache", folder)
+        try:
+            reader.receive(
+                snapshot.files, repository, parts=parts, local=_list_local(cache, folder),
+                concurrency=_CONCURRENCY, progress=progress,
+            )  # fmt: skip
+            write_snapshot(cache, snapshot)
+        finally:
+            remove_temporary(parts)
+        _remove_unused(cache, folder)
+    return repository
+
+
+def _is_cached(cache: LocalStore, folder: Path, snapshot: Snapshot) -> bool:
+    """Whether all of it is there; what is there was compared when it came."""
+    try:
+        os.utime(folder / manifest_path(snapshot.id))
+    except OSError:
+        return False
+    sizes = {path: file.size_bytes for path, file in cache.list_files(stored_path(snapshot.id, "")).items()}
+    return all(sizes.get(stored_path(snapshot.id, file.path)) == file.size_bytes for file in snapshot.files)
+
+
+def _list_local(cache: LocalStore, folder: Path) -> dict[str, Path]:
+    """By sha256, the files of all cached snapshots."""
+    found = {}
+    for identity, _written in list_snapshot_ids(cache):
+        with suppress(VerificationError):
+            snapshot = read_snapshot(cache, identity)
+            for file in snapshot.files if snapshot else ():
+                found[file.sha256] = folder / stored_path(identity, file.path)
+    return found
+
+
+def _remove_unused(cache: LocalStore, folder: Path) -> None:
+    for identity, used in list_snapshot_ids(cache):
+        if used is not None and used < time.time() - _UNUSED_SECONDS:
+            cache.delete([manifest_path(identity)])
+            shutil.rmtree(folder / stored_path(identity, ""), ignore_errors=True)

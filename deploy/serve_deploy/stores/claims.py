@@ -1,0 +1,68 @@
+"""Who works on a snapshot: a push or a naming claims it, or prune removes it, and never both.
+
+Each first writes a small file of its own, and then looks for the other's: of two at once, at least one sees the other.
+
+    claims/ID-….json      the snapshot is being sent or named
+    removals/ID-….json    it is being removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from uuid import uuid4
+
+from serve_deploy.errors import ServeError
+from serve_deploy.stores.store import Store, StoreChangedError
+
+CLAIMS_FOLDER, REMOVALS_FOLDER = "claims", "removals"
+# After so long, by the store's own clock, whoever wrote it is taken for dead.
+CLAIM_SECONDS, REMOVAL_SECONDS = 24 * 3600.0, 3600.0
+
+
+@contextmanager
+def claiming(store: Store, snapshot_id: str) -> Iterator[None]:
+    """Hold a snapshot while it is sent or named, so that no prune removes it; StoreChangedError where one does."""
+    with _marking(store, CLAIMS_FOLDER, snapshot_id) as now:
+        if _is_marked(store, REMOVALS_FOLDER, snapshot_id, now - REMOVAL_SECONDS):
+            raise StoreChangedError(
+                f"{store.address}: snapshot {snapshot_id} is being removed by serve prune",
+                hint="run this again when it has ended; an interrupted one gives way after an hour",
+            )
+        yield
+
+
+@contextmanager
+def removing(store: Store, snapshot_id: str) -> Iterator[bool]:
+    """Hold a snapshot while it is removed; False where it may not be: it is being sent or named."""
+    with _marking(store, REMOVALS_FOLDER, snapshot_id) as now:
+        yield not _is_marked(store, CLAIMS_FOLDER, snapshot_id, now - CLAIM_SECONDS)
+
+
+def remove_stale_marks(store: Store) -> None:
+    """Clear up after runs that were killed."""
+    with _marking(store, REMOVALS_FOLDER, "none") as now:
+        for folder, seconds in ((CLAIMS_FOLDER, CLAIM_SECONDS), (REMOVALS_FOLDER, REMOVAL_SECONDS)):
+            marks = store.list_files(f"{folder}/").values()
+            store.delete([each.path for each in marks if (each.modified_seconds or now) < now - seconds])
+
+
+@contextmanager
+def _marking(store: Store, folder: str, snapshot_id: str) -> Iterator[float]:
+    """Have a file of this run's own there meanwhile; the time of its writing, by the store's clock."""
+    path = f"{folder}/{snapshot_id}-{uuid4().hex}.json"
+    store.write(path, b"{}\n", expected=None)
+    try:
+        yield store.list_files(f"{folder}/")[path].modified_seconds or 0.0
+    finally:
+        # One that stays is stale in time; it must not hide how the work itself ended.
+        with suppress(ServeError):
+            store.delete([path])
+
+
+def _is_marked(store: Store, folder: str, snapshot_id: str, since: float) -> bool:
+    """Whether others have a file there that is not older."""
+    return any(
+        path.startswith(f"{folder}/{snapshot_id}-") and (file.modified_seconds is None or file.modified_seconds > since)
+        for path, file in store.list_files(f"{folder}/").items()
+    )

@@ -1,0 +1,204 @@
+"""Push to one fixed path for each model: versions first, configurations last, and the manifest when all is there.
+
+A reader that polls sees each file whole, but not all of them at one instant. What says that a push is under way, and
+lets the next one go on where it was killed, is `push.json`: the manifest that is being made true.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+from serve_deploy.errors import DestinationError, VerificationError
+from serve_deploy.model_config import CONFIG_NAME
+from serve_deploy.progress import Progress
+from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.contents import LocalFile
+from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
+from serve_deploy.stores.manifests import (
+    FIXED_SIGNATURE,
+    encode,
+    parse_snapshot,
+    read_fixed,
+    read_signatures,
+    write_fixed,
+)
+from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
+from serve_deploy.stores.sending import Step, list_held, plan_steps, send_all, with_checksums
+from serve_deploy.stores.signing import Signer, require_vouched
+from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
+
+JOURNAL_NAME = "push.json"
+# A push that lives writes its journal again so often; one that did not in three times that is dead.
+_BEAT_SECONDS = 5.0
+
+
+def push_fixed(
+    store: Store, contents: Sequence[LocalFile], options: PushOptions, signer: Signer | None, progress: Progress,
+    *, sleep: Callable[[float], object] = time.sleep,
+) -> Pushed:  # fmt: skip
+    """Make the store's models those of the repository, in the order that hurts readers least."""
+    before, tag = read_fixed(store)
+    require_base(options, before)
+    left = _read_journal(store)
+    wanted, listed = [each.file for each in contents], store.list_files("")
+    there = _read_there(store, contents, listed, before, left)
+    deletion = Deletion(options.delete, not options.models, _resting(store, listed, options))
+    plan = plan_fixed(wanted, before, there, deletion)
+    own = {each.file.path for each in contents}
+    require_vouched(signer, plan.snapshot, own, before, lambda: read_signatures(store, FIXED_SIGNATURE))
+    steps = _plan_steps(plan, contents, before, listed, there)
+    gone = _list_gone(plan, left, before, listed)
+    if options.dry_run:
+        told = {step.file.path: step.action for step in steps}
+        return Pushed(plan.snapshot, before.id if before else None, told, gone, plan.postponed)
+    with _journal(store, plan.snapshot, left, sleep) as beat:
+
+        def tell(message: str) -> None:
+            beat()
+            progress(message)
+
+        done, actions = send_all(
+            store, steps, concurrency=options.concurrency, progress=tell, order=lambda step: write_order(step.path)
+        )
+        write_fixed(store, with_checksums(plan.snapshot, done), tag, signer)
+        store.delete([file.path for file in gone])
+    return Pushed(plan.snapshot, before.id if before else None, actions, gone, plan.postponed)
+
+
+def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOptions) -> Callable[[str], bool]:
+    """Whether nothing of a model was written lately, by the store's own clock."""
+
+    def rests(model: str) -> bool:
+        times = [file.modified_seconds for path, file in listed.items() if path.startswith(f"{model}/")]
+        return options.settle_seconds <= 0 or all(each and each <= now() - options.settle_seconds for each in times)
+
+    @cache
+    def now() -> float:
+        if options.dry_run:
+            return time.time()
+        # Not in a folder, which Triton would take for a model.
+        path = f"clock-{uuid4().hex}.json"
+        store.write(path, b"{}\n", expected=None)
+        written = store.list_files("")[path].modified_seconds
+        store.delete([path])
+        return written or 0.0
+
+    return rests
+
+
+def _read_journal(store: Store) -> Snapshot | None:
+    small = store.read(JOURNAL_NAME)
+    try:
+        return parse_snapshot(store, JOURNAL_NAME, small.content) if small else None
+    except VerificationError:
+        return None  # nothing can be taken from it
+
+
+def _read_there(
+    store: Store, contents: Sequence[LocalFile], listed: Mapping[str, StoredFile], before: Snapshot | None,
+    left: Snapshot | None,
+) -> dict[str, str]:  # fmt: skip
+    """The sha256 of what the store has of these versions, and of listed files: by manifest or journal, else read."""
+    known = {file.path: file for snapshot in (left, before) if snapshot for file in snapshot.files}
+    unsure = _list_unsure(before, left)
+    pushed = {each.file.model for each in contents}
+    versions = {find_version(each.file.path) for each in contents} - {None}
+    there = {}
+    for path, stored in listed.items():
+        file = known.get(path)
+        if path in unsure:
+            _require_pushed(store, unsure[path], pushed)
+        elif file and file.size_bytes == stored.size_bytes:
+            there[path] = file.sha256
+        elif find_version(path) in versions:
+            there[path] = _read_sha256(store, stored)
+    return there
+
+
+def _list_unsure(before: Snapshot | None, left: Snapshot | None) -> dict[str, str]:
+    """What an interrupted push may have written or not, with its model: all but versions, which do not change."""
+    old = {file.path: file.sha256 for file in before.files} if before else {}
+    files = left.files if left else ()
+    return {
+        file.path: file.model for file in files if find_version(file.path) is None and old.get(file.path) != file.sha256
+    }
+
+
+def _require_pushed(store: Store, model: str, pushed: Collection[str]) -> None:
+    if model not in pushed:
+        raise DestinationError(
+            f"{store.address} has {model} half pushed, by a push that was interrupted",
+            hint=f"push {model} as well, to complete it",
+        )
+
+
+def _read_sha256(store: Store, file: StoredFile) -> str:
+    with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:
+        target = Path(folder) / "file"
+        store.download(file.path, target, lambda _count: None)
+        return hash_file(target)
+
+
+def _plan_steps(
+    plan: FixedPlan, contents: Sequence[LocalFile], before: Snapshot | None, listed: Mapping[str, StoredFile],
+    there: Mapping[str, str],
+) -> list[Step]:  # fmt: skip
+    right = {file.path for file in plan.snapshot.files if there.get(file.path) == file.sha256}
+    # Only what no push changes can be copied while this one writes.
+    held = {
+        sha256: file for sha256, file in list_held([(before, "")] if before else []).items() if find_version(file.path)
+    }
+    local = {each.file.path: each for each in contents}
+    return plan_steps(plan.snapshot, "", local, held, {path: listed[path] for path in right})
+
+
+def _list_gone(
+    plan: FixedPlan, left: Snapshot | None, before: Snapshot | None, listed: Mapping[str, StoredFile]
+) -> list[PushedFile]:
+    """What is deleted at the end: what the plan says, and what an interrupted push of something else had sent."""
+    stays = {file.path for snapshot in (plan.snapshot, before) if snapshot for file in snapshot.files}
+    never = [file for file in (left.files if left else ()) if file.path not in stays]
+    gone = [*plan.deleted, *never]
+    gone.sort(key=lambda file: (file.path.partition("/")[2] != CONFIG_NAME, file.path))
+    return [PushedFile(file.path, file.size_bytes, "delete") for file in gone if file.path in listed]
+
+
+@contextmanager
+def _journal(
+    store: Store, snapshot: Snapshot, left: Snapshot | None, sleep: Callable[[float], object]
+) -> Iterator[Callable[[], None]]:
+    """Hold the store for this push; what is yielded says that it lives. An error leaves the journal, for the next."""
+    held = store.read(JOURNAL_NAME)
+    if held and (left is None or left.id != snapshot.id):
+        sleep(3 * _BEAT_SECONDS)
+        now = store.read(JOURNAL_NAME)
+        if now is None or now.tag != held.tag:
+            raise _under_way(store)
+    tag, last = held.tag if held else None, 0.0
+
+    def beat() -> None:
+        nonlocal tag, last
+        if time.monotonic() - last > _BEAT_SECONDS:
+            try:
+                tag = store.write(JOURNAL_NAME, encode(snapshot), expected=tag).tag
+            except StoreChangedError as error:
+                raise _under_way(store) from error
+            last = time.monotonic()
+
+    beat()
+    yield beat
+    store.delete([JOURNAL_NAME])
+
+
+def _under_way(store: Store) -> StoreChangedError:
+    return StoreChangedError(
+        f"another push to {store.address} is under way", hint="push again when it has ended, to see what it changed"
+    )

@@ -1,0 +1,106 @@
+"""Which snapshots a store has, and which one counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serve_deploy.errors import ServeError
+from serve_deploy.progress import Progress, silent
+from serve_deploy.stores.claims import claiming
+from serve_deploy.stores.manifests import (
+    find_snapshot,
+    list_snapshot_ids,
+    read_pointer,
+    read_snapshot,
+    write_pointer,
+)
+from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.options import SnapshotsOptions
+from serve_deploy.stores.store import Store
+
+
+@dataclass(frozen=True)
+class ListedSnapshot:
+    """A complete snapshot; `problem` says what is wrong with its manifest, and the figures are 0 then."""
+
+    id: str
+    is_current: bool
+    written_seconds: float | None
+    models: tuple[str, ...]
+    files: int
+    size_bytes: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """A store's snapshots, the newest first; `previous` counted before the current one."""
+
+    store: str
+    current: str | None
+    previous: str | None
+    snapshots: tuple[ListedSnapshot, ...]
+
+
+def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Snapshots:
+    """List a store's snapshots, after making `use` the current one where it is given.
+
+    UsageError where there is no such snapshot, VerificationError where its manifest is damaged, StoreChangedError where
+    a push made another one current meanwhile.
+    """
+    if options.store.kind == "oci":
+        return _read_registry(options, progress)
+    store = open_store(options.store)
+    if options.use is not None:
+        name_snapshot(store, options.use)
+    pointer = read_pointer(store)
+    progress(f"listing {store.address}")
+    listed = sorted(list_snapshot_ids(store), key=lambda each: (-(each[1] or 0), each[0]))
+    return Snapshots(
+        store=str(store.address), current=pointer.snapshot,
+        previous=pointer.pointer.previous if pointer.pointer else None,
+        snapshots=tuple(_read(store, identity, written, identity == pointer.snapshot) for identity, written in listed),
+    )  # fmt: skip
+
+
+def _read_registry(options: SnapshotsOptions, progress: Progress) -> Snapshots:
+    """The snapshots that a repository of images keeps; the current one is that of the address' tag."""
+    from serve_deploy.stores.oci import describe_images, name_image, read_image
+
+    previous = read_image(options.store) if options.use else None
+    if options.use is not None:
+        name_image(options.store, options.use)
+    progress(f"listing {options.store}")
+    current = read_image(options.store)
+    listed = [
+        ListedSnapshot(
+            each.id, each.id == (current.snapshot.id if current else ""), None,
+            each.snapshot.models if each.snapshot else (), len(each.snapshot.files) if each.snapshot else 0,
+            each.snapshot.size_bytes if each.snapshot else 0, each.problem,
+        )
+        for each in describe_images(options.store)
+    ]  # fmt: skip
+    return Snapshots(
+        store=str(options.store), current=current.snapshot.id if current else None,
+        previous=previous.snapshot.id if previous else None, snapshots=tuple(listed),
+    )  # fmt: skip
+
+
+def name_snapshot(store: Store, named: str) -> str:
+    """Make a complete snapshot the current one, as a rollback does; its id."""
+    before = read_pointer(store)
+    identity = find_snapshot(store, named).id
+    with claiming(store, identity):
+        # Once more: until it was claimed, prune might have removed it.
+        write_pointer(store, find_snapshot(store, identity).id, before)
+    return identity
+
+
+def _read(store: Store, identity: str, written: float | None, is_current: bool) -> ListedSnapshot:
+    try:
+        snapshot = read_snapshot(store, identity)
+    except ServeError as error:
+        return ListedSnapshot(identity, is_current, written, (), 0, 0, error.message)
+    if snapshot is None:
+        return ListedSnapshot(identity, is_current, written, (), 0, 0, "it was removed meanwhile")
+    return ListedSnapshot(identity, is_current, written, snapshot.models, len(snapshot.files), snapshot.size_bytes)

@@ -1,0 +1,147 @@
+"""Receive a store's snapshot: every file compared with the manifest before a folder shows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
+from serve_deploy.files.moving import move_all
+from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock, staging_folder, try_lock
+from serve_deploy.progress import Progress, silent
+from serve_deploy.repository.model_folder import list_folders
+from serve_deploy.stores.contents import LocalFile, hash_models
+from serve_deploy.stores.manifests import make_snapshot, of_models
+from serve_deploy.stores.options import PullOptions
+from serve_deploy.stores.readers import open_trusted
+from serve_deploy.stores.receiving import Received
+from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.trust import open_trust
+
+
+@dataclass(frozen=True)
+class PullResult:
+    """What a pull wrote, or with `is_dry_run` would write.
+
+    `changed` are the models that are new or were replaced, `kept` those of the folder that the snapshot does not have.
+    `signed_by` is whose signature was verified, where one was required.
+    """
+
+    store: str
+    snapshot: str
+    repository: Path
+    models: tuple[str, ...]
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+    received_bytes: int
+    copied_bytes: int
+    signed_by: str | None
+    is_dry_run: bool
+
+
+def pull_repository(options: PullOptions, progress: Progress = silent) -> PullResult:
+    """Write a snapshot's models into a folder, each whole or not at all; only what differs is received.
+
+    UsageError where there is no such snapshot or model; VerificationError where what arrives is not what the manifest
+    says, and nothing is written; DestinationError where the folder has other models of these names, or is full.
+    """
+    trust = open_trust(options.trust)
+    repository = options.repository
+    reader, signed_by = open_trusted(options.store, trust)
+    snapshot = reader.snapshot
+    models = _select(snapshot, options.models, str(options.store))
+    present = _read_present(repository, models, progress)
+    here = make_snapshot([each.file for each in present])
+    changed = tuple(model for model in models if of_models(snapshot, [model]) != of_models(here, [model]))
+    _require_free(repository, changed, force=options.force)
+    local = {each.file.sha256: each.source for each in present if each.source}
+    files = [file for file in snapshot.files if file.model in changed]
+    if options.dry_run or not changed:
+        copied = sum(file.size_bytes for file in files if file.sha256 in local)
+        received = Received(sum(file.size_bytes for file in files) - copied, copied)
+    else:
+        with staging_folder(repository, beside=True) as staging, _partial_folder(staging, repository) as partial:
+            received = reader.receive(
+                files, partial, parts=staging / "parts", local=local,
+                concurrency=options.concurrency, progress=progress,
+            )  # fmt: skip
+            _show(partial, staging, repository, changed, force=options.force)
+    return PullResult(
+        store=str(options.store if options.store.kind == "oci" else options.store.root), snapshot=snapshot.id,
+        repository=repository, models=models, changed=changed,
+        kept=_list_others(repository, snapshot), received_bytes=received.received_bytes,
+        copied_bytes=received.copied_bytes, signed_by=signed_by, is_dry_run=options.dry_run,
+    )  # fmt: skip
+
+
+def _select(snapshot: Snapshot, names: Collection[str], store: str) -> tuple[str, ...]:
+    for name in names:
+        if name not in snapshot.models:
+            raise UsageError(f"{store} has no model '{name}'", hint=f"it has {', '.join(snapshot.models)}")
+    return tuple(name for name in snapshot.models if name in (names or snapshot.models))
+
+
+def _read_present(repository: Path, models: Collection[str], progress: Progress) -> list[LocalFile]:
+    if repository.exists() and not repository.is_dir():
+        raise DestinationError(f"{repository} is a file, not a folder", hint="choose another folder")
+    found: list[LocalFile] = []
+    for model in models:
+        if (repository / model).is_dir():
+            try:
+                found += hash_models(repository, [model], lambda path: progress(f"reading {path}"))
+            except InvalidModelError:
+                continue  # nothing of it can be kept
+    return found
+
+
+def _require_free(repository: Path, models: Collection[str], *, force: bool) -> None:
+    taken = [model for model in models if os.path.lexists(repository / model)]
+    if taken and not force:
+        raise DestinationError(
+            f"{repository} has {', '.join(taken)} with other files than the snapshot",
+            hint="`force=True` replaces them; or pull into another folder",
+        )
+
+
+@contextmanager
+def _partial_folder(staging: Path, repository: Path) -> Iterator[Path]:
+    """Where files arrive; what an interruption or a broken connection leaves in it, the next pull goes on from."""
+    folder = staging.parent / f"{STAGING_PREFIX}{repository.resolve().name}.partial"
+    with destination_errors(repository):
+        folder.mkdir(exist_ok=True)
+        lock = try_lock(folder)
+    try:
+        yield folder if lock is not None else staging / "partial"
+    except (DestinationError, VerificationError):
+        _remove(folder, lock)
+        raise
+    else:
+        _remove(folder, lock)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove(folder: Path, lock: int | None) -> None:
+    if lock is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _show(partial: Path, staging: Path, repository: Path, models: Collection[str], *, force: bool) -> None:
+    """Move the models to where they are read: all of them, or on any error none."""
+    with folder_lock(repository), destination_errors(repository):
+        _require_free(repository, models, force=force)
+        for model in models:
+            (partial / model).rename(staging / model)
+        move_all([(staging / model, repository / model, (repository / model).exists()) for model in models])
+
+
+def _list_others(repository: Path, snapshot: Snapshot) -> tuple[str, ...]:
+    if not repository.is_dir():
+        return ()
+    names = [path.name for path in list_folders(repository) if not path.name.startswith(".")]
+    return tuple(name for name in names if name not in snapshot.models)

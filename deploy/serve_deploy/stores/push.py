@@ -1,0 +1,123 @@
+"""Send a repository to a store as a snapshot: complete before anything names it, then named by one small file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from serve_deploy.errors import UsageError, VerificationError
+from serve_deploy.progress import Progress, silent
+from serve_deploy.stores.backends.local import LocalStore
+from serve_deploy.stores.claims import claiming
+from serve_deploy.stores.contents import LocalFile, read_contents
+from serve_deploy.stores.fixed import push_fixed
+from serve_deploy.stores.fixed_folder import push_fixed_folder
+from serve_deploy.stores.manifests import (
+    ReadPointer,
+    find_layout,
+    read_pointer,
+    read_signatures,
+    read_snapshot,
+    stored_path,
+    write_pointer,
+    write_signature,
+    write_snapshot,
+)
+from serve_deploy.stores.model_signature import signature_path
+from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
+from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
+from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
+from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.store import Store
+
+
+def push_repository(
+    options: PushOptions, progress: Progress = silent, *, ask_passphrase: AskPassphrase | None = None
+) -> PushResult:
+    """Make a repository the store's current snapshot, sending only what the store does not have; or only say so.
+
+    UsageError for a wrong address or folder, InvalidModelError for what cannot be pushed, EndpointError where the store
+    cannot be reached, DestinationError where it cannot be written, StoreChangedError where another push came first.
+    """
+    _require_fitting(options)
+    signer = open_signer(options.signing, ask_passphrase)
+    contents = read_contents(options.repository, options.models, lambda path: progress(f"reading {path}"))
+    if options.store.kind == "oci":
+        from serve_deploy.stores.image_push import push_to_registry
+
+        return push_to_registry(options, contents, signer, progress)
+    store = open_store(options.store)
+    layout: Literal["snapshots", "fixed"] = "fixed" if options.fixed else "snapshots"
+    _require_layout(store, layout)
+    if isinstance(store, LocalStore) and options.fixed:
+        pushed = push_fixed_folder(store, contents, options, signer, progress)
+    elif options.fixed:
+        pushed = push_fixed(store, contents, options, signer, progress)
+    else:
+        pushed = _push_snapshot(store, contents, options, signer, progress)
+    return describe_push(store.address, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
+
+
+def _push_snapshot(
+    store: Store, contents: Sequence[LocalFile], options: PushOptions, signer: Signer | None, progress: Progress
+) -> Pushed:
+    before = read_pointer(store)
+    known = _read_known(store, before, options)
+    current = known.get(before.snapshot or "")
+    require_base(options, current)
+    snapshot = merge_models(contents, options.models, current)
+    own = {each.file.path for each in contents}
+    require_vouched(
+        signer, snapshot, own, current, lambda: read_signatures(store, signature_path(before.snapshot or ""))
+    )
+    held = list_held((other, stored_path(other.id, "")) for other in known.values() if other.id != snapshot.id)
+    prefix, local = stored_path(snapshot.id, ""), {each.file.path: each for each in contents}
+    if options.dry_run:
+        steps = plan_steps(snapshot, prefix, local, held, store.list_files(prefix))
+        return Pushed(snapshot, before.snapshot, {step.file.path: step.action for step in steps})
+    with claiming(store, snapshot.id):
+        steps = plan_steps(snapshot, prefix, local, held, store.list_files(prefix))
+        done, actions = send_all(store, steps, concurrency=options.concurrency, progress=progress)
+        write_signature(store, snapshot, signer)
+        write_snapshot(store, with_checksums(snapshot, done))
+        write_pointer(store, snapshot.id, before)
+    return Pushed(snapshot, before.snapshot, actions)
+
+
+def _require_fitting(options: PushOptions) -> None:
+    if options.store.snapshot is not None and options.store.kind != "oci":
+        raise UsageError(
+            f"{options.store} names a snapshot, and a push makes a new one", hint=f"push to {options.store.root}"
+        )
+    if options.fixed and options.store.kind == "oci":
+        raise UsageError(
+            "`fixed` is for stores of files", hint="a registry's images are snapshots, named by their tags"
+        )
+    if options.delete and not options.fixed:
+        raise UsageError("`delete` is for `fixed`", hint="a snapshot holds the repository's models and no others")
+
+
+def _require_layout(store: Store, layout: Literal["snapshots", "fixed"]) -> None:
+    found = find_layout(store)
+    if found == "fixed" and layout == "snapshots":
+        raise UsageError(f"{store.address} has the fixed layout", hint="push with `fixed`, or to another address")
+    if found == "snapshots" and layout == "fixed":
+        raise UsageError(f"{store.address} holds snapshots", hint="push without `fixed`, or to another address")
+
+
+def _read_known(store: Store, before: ReadPointer, options: PushOptions) -> Mapping[str, Snapshot]:
+    """The current snapshot and the one before it, as far as they are there: what the store can copy from."""
+    found = {}
+    for name in filter(None, (before.snapshot, before.pointer.previous if before.pointer else None)):
+        try:
+            snapshot = read_snapshot(store, name)
+        except VerificationError:
+            # A push of all models needs nothing of a damaged one.
+            if name == before.snapshot and (options.models or options.base is not None):
+                raise
+            continue
+        if snapshot:
+            found[name] = snapshot
+    return found

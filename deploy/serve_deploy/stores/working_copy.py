@@ -1,0 +1,96 @@
+"""A temporary repository that starts from a store and is pushed back: what packages into a store works in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serve_deploy.errors import ServeError
+from serve_deploy.files.temporary import make_temporary, remove_temporary
+from serve_deploy.progress import Progress
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.manifests import BaseChangedError, find_layout, of_models, stored_path
+from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.options import PullOptions, PushOptions
+from serve_deploy.stores.pull import pull_repository
+from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.readers import read_current
+from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.store import StoreChangedError
+
+# Pushes of other models may come between; one of the same models ends it.
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class WorkingCopy:
+    """Some models of a store in a folder; `base` is the snapshot that they are from, None where it had none."""
+
+    store: StoreAddress
+    folder: Path
+    base: Snapshot | None
+    models: tuple[str, ...]
+    progress: Progress
+
+    def push(self, models: Collection[str], signing: SigningOptions) -> PushResult:
+        """Make the folder's models, beside the others that the store has, its current snapshot.
+
+        BaseChangedError where another push changed one of them meanwhile.
+        """
+        pushed = tuple(sorted({*self.models, *models}))
+        options = PushOptions(
+            repository=self.folder,
+            store=self.store,
+            models=pushed,
+            fixed=self.store.kind != "oci" and find_layout(open_store(self.store)) == "fixed",
+            base=of_models(self.base, pushed),
+            signing=signing,
+        )
+        for _attempt in range(_ATTEMPTS - 1):
+            try:
+                return push_repository(options, self.progress)
+            except BaseChangedError:
+                raise
+            except StoreChangedError:
+                continue
+        return push_repository(options, self.progress)
+
+    def in_own_words(self, text: str) -> str:
+        """What was said of the folder, with the store's address in it."""
+        return text.replace(str(self.folder), str(self.store))
+
+
+@contextmanager
+def working_copy(store: StoreAddress, models: Collection[str], progress: Progress) -> Iterator[WorkingCopy]:
+    """These of a store's models, as far as it has them, in a folder that is gone afterwards; errors name the store."""
+    place = make_temporary("repository")
+    folder = place / "models"
+    try:
+        base = read_current(store)
+        wanted = tuple(name for name in base.models if name in models) if base else ()
+        folder.mkdir()
+        if base and wanted:
+            pull_repository(
+                PullOptions(store=replace(store, snapshot=base.id), repository=folder, models=wanted), progress=progress
+            )
+        copy = WorkingCopy(store, folder, base, wanted, progress)
+        try:
+            yield copy
+        except ServeError as error:
+            error.message = copy.in_own_words(error.message)
+            error.hint = error.hint and copy.in_own_words(error.hint)
+            raise
+    finally:
+        remove_temporary(place)
+
+
+def model_address(pushed: PushResult, model: str) -> str:
+    """Where Triton can read a pushed model's folder."""
+    if pushed.store.startswith("oci://"):
+        return f"{pushed.store}#models/{model}"
+    is_fixed = pushed.layout == "fixed"
+    return f"{pushed.store}/{model}" if is_fixed else f"{pushed.store}/{stored_path(pushed.snapshot, model)}"

@@ -1,0 +1,98 @@
+"""A store that is a repository itself: judged as a folder is, and its manifest never lists what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from changed_models import CODE, config, ensemble, model
+from written_models import write_files
+
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.pruning.fixed_layout import judge_fixed, remove_fixed
+from serve_deploy.pruning.options import PruneOptions
+from serve_deploy.pruning.prune import prune
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.backends.local import LocalStore
+from serve_deploy.stores.contents import read_contents
+from serve_deploy.stores.fixed import JOURNAL_NAME
+from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, parse_snapshot
+from serve_deploy.stores.snapshot import FIXED_NAME
+from serve_deploy.stores.store import StoreChangedError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A store in the fixed layout: a model of three versions, an ensemble that names the second, and the manifest."""
+    folder = tmp_path / "store"
+    write_files(folder / "a", model(versions={1: CODE, 2: CODE, 3: CODE}))
+    write_files(folder / "above", {"config.pbtxt": ensemble("a", version=2), "1/.gitkeep": ""})
+    snapshot = make_snapshot([each.file for each in read_contents(folder)])
+    (folder / FIXED_NAME).write_text(snapshot.model_dump_json())
+    (folder / FIXED_SIGNATURE).write_text("{}")
+    return folder
+
+
+def listed(root: Path) -> list[str]:
+    """What the manifest lists."""
+    store = LocalStore(StoreAddress("local", str(root)))
+    return [file.path for file in parse_snapshot(store, FIXED_NAME, (root / FIXED_NAME).read_bytes()).files]
+
+
+def test_versions_that_nothing_serves_go(root: Path) -> None:
+    """By the version policy, and what an ensemble names stays; no cluster is asked: releases name no version."""
+    result = prune(PruneOptions(repository=root))
+    assert [(each.model, each.version, each.size_bytes) for each in result.removed] == [("a", 1, len(CODE))]
+    assert result.kept == ("a version 2: an ensemble names it",)
+    assert sorted(path.name for path in (root / "a").iterdir()) == ["2", "3", "config.pbtxt"]
+    assert sorted(listed(root)) == sorted(each.file.path for each in read_contents(root))
+
+
+def test_a_dry_run_removes_nothing(root: Path) -> None:
+    """Of a store that is not local, too, as its files are read alike."""
+    before = sorted(root.rglob("*"))
+    assert [each.version for each in prune(PruneOptions(repository=root, dry_run=True)).removed] == [1]
+    assert sorted(root.rglob("*")) == before
+
+
+def test_the_manifest_never_lists_what_is_gone(root: Path) -> None:
+    """It is written first; its signature, which was of other files, goes before."""
+
+    class Watched(LocalStore):
+        def delete(self, paths: Sequence[str]) -> None:
+            for path in paths:
+                super().delete([path])
+                assert [each for each in listed(root) if not (root / each).exists()] == []
+
+    store = Watched(StoreAddress("local", str(root)))
+    remove_fixed(store, judge_fixed(store, ()).removable)
+    assert not (root / "a" / "1").exists()
+    assert not (root / FIXED_SIGNATURE).exists()
+
+
+def test_a_push_that_is_under_way_is_not_disturbed(root: Path) -> None:
+    """Nor one that was interrupted: nothing is removed."""
+    (root / JOURNAL_NAME).write_bytes((root / FIXED_NAME).read_bytes())
+    with pytest.raises(StoreChangedError, match="is under way"):
+        prune(PruneOptions(repository=root))
+    assert (root / "a" / "1").exists()
+
+
+def test_what_cannot_be_judged_is_said_of_the_store(root: Path) -> None:
+    """A damaged configuration and an unknown model, by the store's own address."""
+    store = LocalStore(StoreAddress("local", str(root)))
+    with pytest.raises(UsageError, match=r"store has no model 'b'"):
+        judge_fixed(store, ["b"])
+    (root / "above" / "config.pbtxt").write_text("{")
+    with pytest.raises(InvalidModelError) as caught:
+        judge_fixed(store, ())
+    assert f"{root}/above/config.pbtxt" in str(caught.value)
+
+
+def test_only_the_named_models(root: Path) -> None:
+    """The others keep their versions."""
+    write_files(root / "b", model(config(), versions={1: CODE, 2: CODE}))
+    assert [(each.model, each.version) for each in prune(PruneOptions(repository=root, models=("b",))).removed] == [
+        ("b", 1)
+    ]

@@ -1,0 +1,204 @@
+"""A repository through a store and back."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pushing import actions, listing, pull, push, tree
+from repositories import add_ensemble, add_model
+
+from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.listing import read_snapshots
+from serve_deploy.stores.options import SnapshotsOptions
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A repository of two models and an ensemble with an empty version folder."""
+    repository = tmp_path / "models"
+    add_model(repository, "digits")
+    add_model(repository, "letters", packaged=False)
+    add_ensemble(repository, "both", "digits")
+    return repository
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreAddress:
+    """A local store that does not exist yet."""
+    return StoreAddress("local", str(tmp_path / "store"))
+
+
+def test_what_is_pulled_is_what_was_pushed(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Every file, manifest and samples too; the ensemble's version folder is there."""
+    pushed, pulled = push(models, store), pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+    assert (tmp_path / "pulled" / "both" / "1").is_dir()
+    assert pushed.snapshot == pulled.snapshot
+    assert pushed.sent_bytes == pulled.received_bytes
+
+
+def test_nothing_else_is_left(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Neither in the store nor beside the repository that was written."""
+    snapshot = push(models, store).snapshot
+    pull(store, tmp_path / "out" / "pulled")
+    assert sorted(path.name for path in Path(store.location).iterdir()) == ["current.json", "snapshots"]
+    assert sorted(path.name for path in Path(store.location, "snapshots").iterdir()) == [snapshot, f"{snapshot}.json"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["pulled"]
+    assert sorted(path.name for path in (tmp_path / "out" / "pulled").iterdir()) == ["both", "digits", "letters"]
+
+
+def test_a_snapshot_is_a_repository_as_it_stands(models: Path, store: StoreAddress) -> None:
+    """Triton can be pointed at it."""
+    snapshot = push(models, store).snapshot
+    assert listing(Path(store.location, "snapshots", snapshot)) == listing(models)
+
+
+def test_the_same_content_is_the_same_snapshot(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Wherever it is pushed from; nothing is sent then."""
+    first = push(models, store)
+    shutil.copytree(models, tmp_path / "copy")
+    second = push(tmp_path / "copy", store)
+    assert (second.snapshot, second.previous, actions(second)) == (first.snapshot, first.snapshot, {})
+
+
+def test_only_what_changed_is_sent(models: Path, store: StoreAddress) -> None:
+    """The rest is copied inside the store."""
+    push(models, store)
+    (models / "digits" / "config.pbtxt").write_text((models / "letters" / "config.pbtxt").read_text() + "\n# new")
+    result = push(models, store)
+    sent = {path for path, action in actions(result).items() if action == "send"}
+    assert sent == {"digits/config.pbtxt"}
+    assert result.copied_bytes > result.sent_bytes
+
+
+def test_an_interrupted_push_is_resumed(models: Path, store: StoreAddress) -> None:
+    """What has arrived is not sent again."""
+    complete = push(models, store)
+    root = Path(store.location)
+    (root / "current.json").unlink()
+    (root / "snapshots" / f"{complete.snapshot}.json").unlink()
+    (root / "snapshots" / complete.snapshot / "digits" / "config.pbtxt").unlink()
+    assert actions(push(models, store)) == {"digits/config.pbtxt": "send"}
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Of a push and of a pull."""
+    told = push(models, store, dry_run=True)
+    assert not Path(store.location).exists()
+    assert replace(told, is_dry_run=False) == push(models, store)
+    told_pull = pull(store, tmp_path / "pulled", dry_run=True)
+    assert not (tmp_path / "pulled").exists()
+    assert replace(told_pull, is_dry_run=False) == pull(store, tmp_path / "pulled")
+
+
+def test_one_model_is_pushed_into_the_others(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """The store's other models stay in the new snapshot, though the repository does not have them."""
+    push(models, store)
+    add_model(tmp_path / "other", "digits", config="instance_group { count: 2 }")
+    result = push(tmp_path / "other", store, "digits")
+    assert result.models == ("both", "digits", "letters")
+    pull(store, tmp_path / "pulled")
+    assert "count: 2" in (tmp_path / "pulled" / "digits" / "config.pbtxt").read_text()
+
+
+def test_one_model_is_pulled_alone(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """What the snapshot does not have is refused."""
+    push(models, store)
+    pull(store, tmp_path / "pulled", "letters")
+    assert [path.name for path in (tmp_path / "pulled").iterdir()] == ["letters"]
+    with pytest.raises(UsageError, match="no model 'words'"):
+        pull(store, tmp_path / "pulled", "words")
+
+
+def test_a_pull_replaces_other_models_only_if_told(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """A model that was edited stays as it is; those that are equal are left alone."""
+    push(models, store)
+    pull(store, tmp_path / "pulled")
+    edited = tmp_path / "pulled" / "digits" / "config.pbtxt"
+    edited.write_text(edited.read_text() + "# by hand")
+    with pytest.raises(DestinationError, match="digits"):
+        pull(store, tmp_path / "pulled")
+    assert "# by hand" in edited.read_text()
+    result = pull(store, tmp_path / "pulled", force=True)
+    assert (result.changed, result.received_bytes) == (("digits",), (models / "digits" / "config.pbtxt").stat().st_size)
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
+def test_models_that_the_snapshot_lacks_stay(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """And are named."""
+    push(models, store)
+    add_model(tmp_path / "pulled", "own")
+    assert pull(store, tmp_path / "pulled").kept == ("own",)
+    assert (tmp_path / "pulled" / "own").is_dir()
+
+
+def test_an_older_snapshot_is_pulled_by_its_id(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Or by how it begins."""
+    first = push(models, store).snapshot
+    shutil.rmtree(models / "letters")
+    push(models, store)
+    for number, named in enumerate((first, first[:6])):
+        assert pull(replace(store, snapshot=named), tmp_path / f"pulled-{number}").models == (
+            "both",
+            "digits",
+            "letters",
+        )
+    with pytest.raises(UsageError, match="no snapshot that begins"):
+        pull(replace(store, snapshot="0000"), tmp_path / "none")
+
+
+def test_rolling_back_is_naming_the_old_one(models: Path, store: StoreAddress) -> None:
+    """The list tells the current one and the one before."""
+    first = push(models, store).snapshot
+    shutil.rmtree(models / "letters")
+    second = push(models, store).snapshot
+    result = read_snapshots(SnapshotsOptions(store=store, use=first[:8]))
+    assert (result.current, result.previous) == (first, second)
+    assert {each.id: each.is_current for each in result.snapshots} == {first: True, second: False}
+
+
+def test_a_damaged_file_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """And nothing is written."""
+    snapshot = push(models, store).snapshot
+    file = Path(store.location, "snapshots", snapshot, "digits", "1", "model.onnx")
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(VerificationError, match=r"digits/1/model\.onnx"):
+        pull(store, tmp_path / "out" / "pulled")
+    assert tree(tmp_path / "out") == [] or not (tmp_path / "out").exists()
+
+
+def test_links_inside_the_repository_are_followed(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Of files and folders; what is pulled has files in their place."""
+    (models / "letters" / "2").symlink_to(models / "digits" / "1", target_is_directory=True)
+    push(models, store)
+    pull(store, tmp_path / "pulled")
+    assert (tmp_path / "pulled" / "letters" / "2" / "model.onnx").is_file()
+    assert not (tmp_path / "pulled" / "letters" / "2").is_symlink()
+
+
+def test_links_out_of_the_repository_are_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Nobody wants a private key in a store."""
+    (tmp_path / "secret").write_text("secret")
+    (models / "digits" / "key").symlink_to(tmp_path / "secret")
+    with pytest.raises(InvalidModelError, match="outside the repository"):
+        push(models, store)
+    assert not Path(store.location).exists()
+
+
+def test_a_push_to_a_snapshot_is_refused(models: Path, store: StoreAddress) -> None:
+    """A snapshot never changes."""
+    with pytest.raises(UsageError, match="names a snapshot"):
+        push(models, replace(store, snapshot="0123"))
+
+
+def test_an_empty_store_says_so(store: StoreAddress, tmp_path: Path) -> None:
+    """To a pull; a list of it is empty."""
+    with pytest.raises(UsageError, match="has no snapshot"):
+        pull(store, tmp_path / "pulled")
+    assert read_snapshots(SnapshotsOptions(store=store)).snapshots == ()

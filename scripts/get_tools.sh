@@ -12,6 +12,7 @@ update_once() { [ -n "${updated:-}" ] || { apt-get update -qq && updated=yes; };
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 "$python" scripts/get_kubernetes_tools.py
+bash scripts/get_azurite.sh "$python" || true
 
 # The packages would start servers as well; only their programs are wanted.
 servers=(prometheus promtool prometheus-pushgateway docker-registry)
@@ -42,7 +43,7 @@ if [ ${#wanted[@]} -gt 0 ] && can_install; then
 fi
 
 missing=()
-for tool in helm4 helm3 kubectl "${servers[@]}" chromium wrk h2load curl; do
+for tool in helm4 helm3 kubectl "${servers[@]}" azurite-blob chromium wrk h2load curl; do
   if is_missing $tool; then missing+=("$tool"); fi
 done
 if [ ${#missing[@]} -gt 0 ]; then

@@ -13,12 +13,15 @@ from serve_deploy.stores.pushed import PushResult
 
 
 def push(
-    repository: Path, store: StoreAddress, *names: str, fixed: bool = False, delete: bool = False, dry_run: bool = False
-) -> PushResult:
+    repository: Path, store: StoreAddress, *names: str, fixed: bool = False, delete: bool = False,
+    dry_run: bool = False, settle_seconds: float = 0,
+) -> PushResult:  # fmt: skip
     """Push some models, or all."""
-    return push_repository(
-        PushOptions(repository=repository, store=store, models=names, fixed=fixed, delete=delete, dry_run=dry_run)
-    )
+    options = PushOptions(
+        repository=repository, store=store, models=names, fixed=fixed, delete=delete, dry_run=dry_run,
+        settle_seconds=settle_seconds,
+    )  # fmt: skip
+    return push_repository(options)
 
 
 def pull(store: StoreAddress, repository: Path, *names: str, force: bool = False, dry_run: bool = False) -> PullResult:

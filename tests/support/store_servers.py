@@ -23,6 +23,9 @@ START_SECONDS = 60
 ACCESS_KEY, SECRET_KEY = "PLANTEDACCESSKEY0001", "planted/secret+key/0002"
 READER_KEY, READER_SECRET = "READERACCESSKEY00003", "reader/secret+key/000004"
 SESSION_TOKEN = "planted-session-token-0005"
+# Those of every Azurite.
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 def free_port() -> int:
@@ -139,15 +142,38 @@ def running_azurite(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def aws_environment(*, key: str | None = ACCESS_KEY, secret: str = SECRET_KEY, **more: str) -> Iterator[None]:
-    """These credentials and no others, whatever this machine has; without a key none at all."""
+def environment(prefixes: tuple[str, ...], wanted: Mapping[str, str]) -> Iterator[None]:
+    """These variables and none else with these beginnings, whatever this machine has."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [each for each in os.environ if each.startswith("AWS_")]:
+        for name in [each for each in os.environ if each.startswith(prefixes)]:
             patch.delenv(name)
-        none = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull}
-        keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret} if key else {}
-        for name, value in {"AWS_EC2_METADATA_DISABLED": "true", **none, **keys, **more}.items():
+        for name, value in wanted.items():
             patch.setenv(name, value)
+        yield
+
+
+@contextmanager
+def aws_environment(*, key: str | None = ACCESS_KEY, secret: str = SECRET_KEY, **more: str) -> Iterator[None]:
+    """These credentials for AWS and no others; without a key none at all."""
+    none = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull}
+    keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret} if key else {}
+    with environment(("AWS_",), {"AWS_EC2_METADATA_DISABLED": "true", **none, **keys, **more}):
+        yield
+
+
+@contextmanager
+def gcs_environment(url: str) -> Iterator[None]:
+    """A Google Cloud Storage that asks for no credentials."""
+    with environment(("GOOGLE_", "STORAGE_EMULATOR"), {"STORAGE_EMULATOR_HOST": url}):
+        yield
+
+
+@contextmanager
+def azure_environment(url: str, **more: str) -> Iterator[None]:
+    """Azurite's account and its key, which is public."""
+    text = f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
+    text += f"BlobEndpoint={url}/{AZURE_ACCOUNT};"
+    with environment(("AZURE_",), {"AZURE_STORAGE_CONNECTION_STRING": text, **more}):
         yield
 
 
@@ -157,3 +183,18 @@ def make_s3_bucket(url: str, name: str) -> None:
 
     session = botocore.session.Session()
     session.create_client("s3", endpoint_url=url, region_name="us-east-1").create_bucket(Bucket=name)
+
+
+def make_gcs_bucket(name: str) -> None:
+    """A new bucket."""
+    from google.cloud.storage import Client
+
+    Client(project="test").create_bucket(name)
+
+
+def make_azure_container(name: str) -> None:
+    """A new container."""
+    from azure.storage.blob import BlobServiceClient
+
+    with BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"]) as client:
+        client.create_container(name)

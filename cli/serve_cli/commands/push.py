@@ -49,6 +49,8 @@ def print_result(result: PushResult) -> None:
         sizes = [file.size_bytes for file in result.files if file.action == action]
         if sizes:
             console.print(f"{output.count(len(sizes), 'file')} {done}, {output.write_bytes(sum(sizes))}", markup=False)
+    for name in result.postponed:
+        console.print(f"{name}: stays for now, as a reader may be loading it; a later push deletes it", markup=False)
     console.print(_say_snapshot(result), markup=False)
     if result.image:
         console.print(f"image {result.image}", markup=False)

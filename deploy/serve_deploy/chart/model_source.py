@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from serve_deploy.errors import UsageError
 
+if TYPE_CHECKING:
+    from serve_deploy.chart.values import ChartValues
+
 Found = re.Match[str]
+_IDENTITIES = {
+    "s3": "by serviceAccount.annotations (eks.amazonaws.com/role-arn, or a Pod Identity on EKS), or ",
+    "gcs": "by serviceAccount.annotations (iam.gke.io/gcp-service-account on GKE), or ",
+    "azure": "",
+}
+# These can be stores of snapshots, of which the address may name one.
+_STORES = ("s3", "gs", "as", "pvc")
+_SNAPSHOT = re.compile(r"(.+)@([0-9a-f]{4,16})")
 _SOURCES_HINT = (
     "a release can read s3://bucket/path, gs://bucket/path, as://account/container/path, pvc://claim[/path],"
-    " oci://registry/image:tag[#path] or https://host/models.tar.gz"
+    " oci://registry/image:tag[#path] or https://host/models.tar.gz; @ID after a store names a snapshot"
 )
 
 
@@ -20,6 +31,8 @@ def read_source(source: str | None) -> dict[str, Any]:
     if source is None:
         return {"source": "carried", "carried": {"path": "files/models"}}
     scheme, separator, _ = source.partition("://")
+    if scheme in _STORES and (named := _SNAPSHOT.fullmatch(source)):
+        return read_source(named[1]) | {"layout": "snapshots", "revision": named[2]}
     if not separator or scheme not in _FORMS:
         local = "a cluster cannot read a path on this machine; " if not separator or scheme == "file" else ""
         raise UsageError(f"`source={source}`: a release cannot read that", hint=f"{local}{_SOURCES_HINT}")
@@ -33,6 +46,30 @@ def read_source(source: str | None) -> dict[str, Any]:
 def copies_locally(values: Mapping[str, Any]) -> bool:
     """Whether each replica copies the repository to its own disk before it loads a model."""
     return values["source"] in ("s3", "gcs", "azure", "http")
+
+
+def find_port(values: Mapping[str, Any]) -> int | None:
+    """The port of an S3 server of one's own, which the network policy has to let through; None for 443."""
+    found = re.match(r"s3://(?:(https?)://)?[^/]+?(?::(\d+))?/", values.get("uri", ""))
+    if not found or not (found[1] or found[2]):
+        return None
+    port = int(found[2] or (80 if found[1] == "http" else 443))
+    return port if port != 443 else None
+
+
+def note_credentials(values: ChartValues) -> Iterator[str]:
+    """What lets the replicas read a private source, where nothing says so yet."""
+    repository = values.model_repository
+    given = repository.credentials.existing_secret or values.external_secret.enabled
+    if repository.source == "oci" and not values.image.pull_secrets:
+        yield "a private registry needs its Secret in image.pullSecrets, unless the nodes may pull from it"
+    if repository.source not in _IDENTITIES or given or values.service_account.annotations:
+        return
+    identity = "" if "://" in repository.uri.partition("://")[2] else _IDENTITIES[repository.source]
+    yield (
+        f"the replicas must be allowed to read {repository.uri}: {identity}"
+        "by a Secret that modelRepository.credentials.existingSecret names"
+    )
 
 
 def _read_uri(kind: str) -> Callable[[Found], dict[str, Any]]:

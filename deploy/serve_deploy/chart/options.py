@@ -85,12 +85,15 @@ class ChartOptions:
     source: Annotated[
         str | None,
         Option(
-            "Where the release reads the repository: s3://, gs://, as://, pvc://, oci:// or https://…tar.gz;"
-            " by default the chart contains the models.",
+            "Where the release reads the repository: s3://, gs://, as://, pvc://, oci:// or https://…tar.gz; a store of"
+            " serve push, @ID names a snapshot of it; by default the chart contains the models.",
             metavar="URL",
             group=_MODELS,
         ),
     ] = None
+    check_source: Annotated[
+        bool, Option("Do not look whether the source holds the repository's models.", group=_MODELS)
+    ] = True
     gpu: Annotated[str | None, Option("GPU of each replica, such as l4.", metavar="PROFILE", group=_MODELS)] = None
     cloud: Annotated[str, Option("Where that GPU runs: gke, eks, aks, oke or onprem.", group=_MODELS)] = ""
     slo: Slo = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,14 @@ from serve_deploy.chart.language_models import (
     image_tag,
     note_language_model,
 )
-from serve_deploy.chart.model_source import copies_locally, read_source
+from serve_deploy.chart.model_source import copies_locally, find_port, note_credentials, read_source
 from serve_deploy.chart.named_configs import choose_named, derive_engine_cache, note_engine_cache
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.resources import derive_resources, derive_startup
 from serve_deploy.chart.sample_request import sample_request
 from serve_deploy.chart.scaling import derive_scaling
 from serve_deploy.chart.sequences import derive_affinity, note_sequences
+from serve_deploy.chart.source_check import CheckedSource
 from serve_deploy.chart.value_paths import DerivedValue, mark_overridden, nest_values
 from serve_deploy.chart.values import ChartValues
 from serve_deploy.checking.framework_rules import check_artefacts
@@ -33,7 +33,8 @@ from serve_deploy.planning.startup import Startup
 from serve_deploy.refused_values import find_path, say_plainly
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 from serve_deploy.repository.model_folder import ModelFolder, top_level
-from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.contents import hash_models
+from serve_deploy.stores.manifests import make_snapshot
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,19 @@ class ChartPlan:
     notes: tuple[str, ...]
 
 
-def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPlan:
-    """Derive every value; UsageError or InvalidModelError for what cannot work."""
+def plan_chart(models: Sequence[ModelFolder], options: ChartOptions, checked: CheckedSource | None = None) -> ChartPlan:
+    """Derive every value; UsageError or InvalidModelError for what cannot work. `checked` is what the source holds."""
     release, release_origin = choose_release(models, options.release)
     named = choose_named(models, options, release)
     models = named.models
-    source = read_source(options.source)
+    checked = checked or CheckedSource(read_source(options.source))
+    source = checked.values
     language = find_language_model(models)
     start = Startup.of(models, copies=copies_locally(source), gpu=options.gpu is not None or language is not None)
     scaling = derive_scaling(models, options, start)
     derived = [
         DerivedValue("image.tag", image_tag(models, release), release_origin),
-        *(
-            DerivedValue(f"modelRepository.{key}", value, "`source`" if options.source else "carried in the chart")
-            for key, value in source.items()
-        ),
+        *_derive_source(source),
         *_derive_models(models),
         *(derive_language_gpus(language, options) if language else _derive_gpu(models, options)),
         *derive_resources(models, source, scaling.cpu_cores),
@@ -71,7 +70,7 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         *derive_affinity(models),
         *_derive_test(models),
         *scaling.derived,
-        *_derive_revision(models, options),  # last: it reads every file
+        *_derive_revision(models, options, source),  # last: it may read every file
     ]
     values = validate_values(merge_values(nest_values(derived), options.overrides))
     needs = (f"{model.name}: {need}" for model in models for need in model.needs)
@@ -81,8 +80,11 @@ def plan_chart(models: Sequence[ModelFolder], options: ChartOptions) -> ChartPla
         release,
         values,
         overridden,
-        (*needs, *told, *named.notes, *note_engine_cache(models), *note_sequences(models), *scaling.notes),
-    )
+        (
+            *needs, *checked.notes, *note_credentials(values), *told, *named.notes, *note_engine_cache(models),
+            *note_sequences(models), *scaling.notes,
+        ),
+    )  # fmt: skip
 
 
 def choose_release(models: Sequence[ModelFolder], asked: str | None) -> tuple[str, str]:
@@ -119,13 +121,26 @@ def validate_values(values: Mapping[str, Any]) -> ChartValues:
         ) from error
 
 
-def _derive_revision(models: Sequence[ModelFolder], options: ChartOptions) -> Iterator[DerivedValue]:
-    """The digest of every file, unless a revision is given; what is carried has its own."""
-    if options.source is None or find_value(options.overrides, "modelRepository.revision") is not None:
+def _derive_source(source: Mapping[str, Any]) -> Iterator[DerivedValue]:
+    for key, value in source.items():
+        if key == "revision":
+            origin = "the snapshot of `source` that has the repository's files; another one rolls the replicas"
+        else:
+            origin = "carried in the chart" if source["source"] == "carried" else "`source`"
+        yield DerivedValue(f"modelRepository.{key}", value, origin)
+    if port := find_port(source):
+        yield DerivedValue("networkPolicy.sourcePorts", [443, port], "the port of `source`")
+
+
+def _derive_revision(
+    models: Sequence[ModelFolder], options: ChartOptions, source: Mapping[str, Any]
+) -> Iterator[DerivedValue]:
+    """The digest of every file, as a snapshot's ID, unless a revision is given; what is carried has its own."""
+    given = find_value(options.overrides, "modelRepository.revision")
+    if options.source is None or given is not None or "revision" in source:
         return
-    files = sorted((f"{model.name}/{path}", file) for model in models for path, file in model.files.items())
-    listed = "".join(f"{hash_file(file)} {path}\n" for path, file in files)
-    digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
+    files = hash_models(models[0].path.parent, [model.name for model in models])
+    digest = make_snapshot([each.file for each in files]).id
     yield DerivedValue(
         "modelRepository.revision", digest, "digest of the repository's files; a new one rolls the replicas"
     )

@@ -36,6 +36,7 @@ def write_chart(repository: Path, options: ChartOptions, progress: Progress = si
     from serve_deploy.chart.build import build_chart
     from serve_deploy.chart.folder import compare_chart, package_chart, write_files
     from serve_deploy.chart.plan import plan_chart
+    from serve_deploy.chart.source_check import check_source
     from serve_deploy.cluster.helm import Helm
     from serve_deploy.repository.model_folder import read_models
 
@@ -45,8 +46,9 @@ def write_chart(repository: Path, options: ChartOptions, progress: Progress = si
         )
     progress(f"reading {repository}")
     models = read_models(repository)
+    checked = check_source(repository, options, progress)
     progress("deriving values")
-    plan = plan_chart(models, options)
+    plan = plan_chart(models, options, checked)
     directory = options.directory
     name = options.name or directory.resolve().name
     files = build_chart(plan, models, name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_deploy.errors import ServeError
 from serve_deploy.origin import Origin
 
 
@@ -21,6 +24,17 @@ class Fetched:
     samples: Path | None = None
     signature: str | None = None
     notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def called(name: object, path: Path) -> Iterator[None]:
+    """Name a source in an error that would name its file here, which is of no use to anybody."""
+    try:
+        yield
+    except ServeError as error:
+        error.message = error.message.replace(str(path), str(name))
+        error.args = (error.message,)
+        raise
 
 
 def write_size(size: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from serve_deploy.errors import EndpointError, InvalidModelError, UsageError
 from serve_deploy.model_sources.addresses import HubAddress
 from serve_deploy.model_sources.companions import list_companions
-from serve_deploy.model_sources.fetched import Fetched, write_size
+from serve_deploy.model_sources.fetched import Fetched, called, write_size
 from serve_deploy.model_sources.hub_client import asking_hub, require_hub
 from serve_deploy.origin import Origin
 from serve_deploy.progress import Progress
@@ -73,9 +73,10 @@ def fetch_from_hub(
     listing = _list_files(address, hub)
     choice = _choose(address, listing)
     main = _download(hub, listing, choice.main, progress)
-    beside = (normpath(str(PurePosixPath(choice.main).parent / name)) for name in list_companions(main))
-    others = choice.others if choice.is_folder else tuple(name for name in beside if name in listing.files)
-    for path in others:
+    with called(address, main):
+        companions = () if choice.is_folder else list_companions(main)
+    beside = (normpath(str(PurePosixPath(choice.main).parent / name)) for name in companions)
+    for path in (*choice.others, *(name for name in beside if name in listing.files)):
         _download(hub, listing, path, progress)
     pinned = replace(listing.address, path=choice.path)
     origin = Origin(asked=str(address), pinned=str(pinned), version=listing.commit)
@@ -97,7 +98,13 @@ def _list_files(address: HubAddress, hub: _Hub) -> _Listing:
         )
     if not info.sha:
         raise EndpointError(f"the hub does not say which commit {address} is", hint="name the commit as its revision")
-    return _Listing(replace(address, revision=info.sha), {file.rfilename: file for file in info.siblings or ()})
+    files = {file.rfilename: file for file in info.siblings or () if _is_inside(file.rfilename)}
+    return _Listing(replace(address, revision=info.sha), files)
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a name that the hub lists stays in the model's folder."""
+    return not path.startswith("/") and ".." not in PurePosixPath(path).parts
 
 
 def _choose(address: HubAddress, listing: _Listing) -> _Choice:
@@ -107,7 +114,7 @@ def _choose(address: HubAddress, listing: _Listing) -> _Choice:
     if path in files:
         return _Choice(path, path)
     inside = [name for name in files if not path or name.startswith(f"{path}/")]
-    if not inside:
+    if path and not inside:
         raise InvalidModelError(f"{address} is not there", hint=f"the model has {_enumerate(files)}")
     main = f"{path}/{_SAVED_MODEL}" if path else _SAVED_MODEL
     if main in files:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.model_sources.addresses import StoredAddress
 from serve_deploy.model_sources.companions import list_companions
-from serve_deploy.model_sources.fetched import Fetched, write_size
+from serve_deploy.model_sources.fetched import Fetched, called, write_size
 from serve_deploy.origin import Origin
 from serve_deploy.progress import Progress
 from serve_deploy.stores.opening import open_store
@@ -33,6 +33,8 @@ def fetch_from_store(address: StoredAddress, folder: Path, progress: Progress) -
         return target
 
     local = receive(address.name)
-    for companion in list_companions(local):
-        receive(str(PurePosixPath(companion)))
+    with called(address, local):
+        companions = list_companions(local)
+    for companion in companions:
+        receive(companion)
     return Fetched(local, Origin(asked=str(address), pinned=str(address)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from serve_deploy.errors import ServeError, UsageError
+from serve_deploy.errors import UsageError
 from serve_deploy.model_sources.addresses import HubAddress, SourceAddress
+from serve_deploy.model_sources.fetched import called
 from serve_deploy.model_sources.fetching import fetched
 from serve_deploy.origin import Origin
 from serve_deploy.packaging.options import PackageOptions
@@ -25,7 +25,7 @@ def package_fetched_model(
     if options.backend != "onnxruntime":
         packaged = _package_checkpoint(address, options, package_file)
         return replace(packaged, source=str(address))
-    with fetched(address, progress) as found, _called(address, found.path):
+    with fetched(address, progress) as found, called(address, found.path):
         given = options.framework.signature or found.signature
         packaged = package_file(
             found.path,
@@ -37,16 +37,6 @@ def package_fetched_model(
             ),
         )
     return replace(packaged, source=str(address), notes=(*found.notes, *packaged.notes))
-
-
-@contextmanager
-def _called(address: SourceAddress, path: Path) -> Iterator[None]:
-    """Name the address in an error, where it would name a file that is of no use once it is packaged."""
-    try:
-        yield
-    except ServeError as error:
-        error.message = error.message.replace(str(path), str(address))
-        raise
 
 
 def _package_checkpoint(address: SourceAddress, options: PackageOptions, package_file: PackageFile) -> PackagedModel:

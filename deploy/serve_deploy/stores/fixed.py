@@ -10,19 +10,28 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 from serve_deploy.errors import DestinationError, VerificationError
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.contents import LocalFile
-from serve_deploy.stores.fixed_plan import FixedPlan, find_version, plan_fixed, write_order
-from serve_deploy.stores.manifests import encode, parse_snapshot, read_fixed, write_fixed
+from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
+from serve_deploy.stores.manifests import (
+    FIXED_SIGNATURE,
+    encode,
+    parse_snapshot,
+    read_fixed,
+    read_signatures,
+    write_fixed,
+)
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
 from serve_deploy.stores.sending import Step, list_held, plan_steps, send_all, with_checksums
-from serve_deploy.stores.signing import Signer
+from serve_deploy.stores.signing import Signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
@@ -41,12 +50,15 @@ def push_fixed(
     left = _read_journal(store)
     wanted, listed = [each.file for each in contents], store.list_files("")
     there = _read_there(store, contents, listed, before, left)
-    plan = plan_fixed(wanted, before, there, models=options.models, delete=options.delete)
+    deletion = Deletion(options.delete, not options.models, _resting(store, listed, options))
+    plan = plan_fixed(wanted, before, there, deletion)
+    own = {each.file.path for each in contents}
+    require_vouched(signer, plan.snapshot, own, before, lambda: read_signatures(store, FIXED_SIGNATURE))
     steps = _plan_steps(plan, contents, before, listed, there)
     gone = _list_gone(plan, left, before, listed)
     if options.dry_run:
         told = {step.file.path: step.action for step in steps}
-        return Pushed(plan.snapshot, before.id if before else None, told, gone)
+        return Pushed(plan.snapshot, before.id if before else None, told, gone, plan.postponed)
     with _journal(store, plan.snapshot, left, sleep) as beat:
 
         def tell(message: str) -> None:
@@ -58,7 +70,28 @@ def push_fixed(
         )
         write_fixed(store, with_checksums(plan.snapshot, done), tag, signer)
         store.delete([file.path for file in gone])
-    return Pushed(plan.snapshot, before.id if before else None, actions, gone)
+    return Pushed(plan.snapshot, before.id if before else None, actions, gone, plan.postponed)
+
+
+def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOptions) -> Callable[[str], bool]:
+    """Whether nothing of a model was written lately, by the store's own clock."""
+
+    def rests(model: str) -> bool:
+        times = [file.modified_seconds for path, file in listed.items() if path.startswith(f"{model}/")]
+        return options.settle_seconds <= 0 or all(each and each <= now() - options.settle_seconds for each in times)
+
+    @cache
+    def now() -> float:
+        if options.dry_run:
+            return time.time()
+        # Not in a folder, which Triton would take for a model.
+        path = f"clock-{uuid4().hex}.json"
+        store.write(path, b"{}\n", expected=None)
+        written = store.list_files("")[path].modified_seconds
+        store.delete([path])
+        return written or 0.0
+
+    return rests
 
 
 def _read_journal(store: Store) -> Snapshot | None:

@@ -6,6 +6,7 @@ What does not change is not touched: a new file, or a hard link to it, makes Tri
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,13 +20,13 @@ from serve_deploy.files.staging import destination_errors, staging_folder
 from serve_deploy.progress import Progress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import LocalFile, hash_models
-from serve_deploy.stores.fixed_plan import FixedPlan, find_version, plan_fixed, write_order
-from serve_deploy.stores.manifests import read_fixed, write_fixed
+from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
+from serve_deploy.stores.manifests import FIXED_SIGNATURE, read_fixed, read_signatures, write_fixed
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
 from serve_deploy.stores.receiving import Source, receive
 from serve_deploy.stores.sending import Action
-from serve_deploy.stores.signing import Signer
+from serve_deploy.stores.signing import Signer, require_vouched
 from serve_deploy.stores.snapshot import FIXED_NAME, Snapshot, SnapshotFile
 from serve_deploy.stores.store import StoreChangedError
 
@@ -38,8 +39,10 @@ def push_fixed_folder(
     before, tag = read_fixed(store)
     require_base(options, before)
     there = _read_there(root, {each.file.model for each in contents}, before, progress)
-    plan = plan_fixed([each.file for each in contents], before, there, models=options.models, delete=options.delete)
+    deletion = Deletion(options.delete, not options.models, lambda model: _rests(root / model, options.settle_seconds))
+    plan = plan_fixed([each.file for each in contents], before, there, deletion)
     pushed = {each.file.path for each in contents}
+    require_vouched(signer, plan.snapshot, pushed, before, lambda: read_signatures(store, FIXED_SIGNATURE))
     new = [file for file in plan.snapshot.files if file.path in pushed and there.get(file.path) != file.sha256]
     actions: dict[str, Action] = {file.path: "keep" for file in plan.snapshot.files}
     actions |= {file.path: "send" for file in new}
@@ -54,7 +57,7 @@ def push_fixed_folder(
                 with destination_errors(root):
                     _show(_prepare(root, staging, new, plan), staging)
                 write_fixed(store, plan.snapshot, tag, signer)
-    return Pushed(plan.snapshot, before.id if before else None, actions, gone)
+    return Pushed(plan.snapshot, before.id if before else None, actions, gone, plan.postponed)
 
 
 def _read_there(root: Path, models: Collection[str], before: Snapshot | None, progress: Progress) -> Mapping[str, str]:
@@ -72,6 +75,12 @@ def _read_there(root: Path, models: Collection[str], before: Snapshot | None, pr
         return {}
     found = hash_models(root, names, lambda path: progress(f"reading {path}"), known=known, links_out=True)
     return {each.file.path: each.file.sha256 for each in found}
+
+
+def _rests(folder: Path, seconds: float) -> bool:
+    """Whether nothing in a model's folder changed lately."""
+    changed = (max(each.st_mtime, each.st_ctime) for each in map(Path.lstat, (folder, *folder.rglob("*"))))
+    return not folder.exists() or max(changed) <= time.time() - seconds
 
 
 def _receive(

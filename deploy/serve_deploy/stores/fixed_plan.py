@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from serve_deploy.errors import DestinationError, InvalidModelError
@@ -14,36 +14,55 @@ from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 
 @dataclass(frozen=True)
 class FixedPlan:
-    """The snapshot that is to stand in the store, and the files of the one before that go."""
+    """The snapshot that is to stand in the store, and the files of the one before that go.
+
+    `postponed` names what goes with a later push: a reader may be loading it now.
+    """
 
     snapshot: Snapshot
     deleted: tuple[SnapshotFile, ...]
+    postponed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """Whether models (`whole_models`) and versions go that the repository lacks, and which models rest by now."""
+
+    is_wanted: bool
+    whole_models: bool
+    is_settled: Callable[[str], bool]
 
 
 def plan_fixed(
-    wanted: Collection[SnapshotFile], before: Snapshot | None, there: Mapping[str, str], *, models: Collection[str],
-    delete: bool,
-) -> FixedPlan:  # fmt: skip
+    wanted: Collection[SnapshotFile], before: Snapshot | None, there: Mapping[str, str], deletion: Deletion
+) -> FixedPlan:
     """Plan a push of `wanted`; `there` has the sha256 of files in the store, listed or not, as far as they are known.
 
-    Models and versions that the repository does not have stay, or go with `delete`; with `models`, only versions of
-    these. DestinationError where a version would change, InvalidModelError where names clash.
+    Models and versions that the repository does not have stay, or go with `deletion`, but not while their model
+    changes. DestinationError where a version would change, InvalidModelError where names clash.
     """
     for model, version in sorted({place for file in wanted if (place := find_version(file.path))}):
         _require_same(model, version, wanted, before, there)
     pushed, paths = {file.model for file in wanted}, {file.path for file in wanted}
-
-    def goes(file: SnapshotFile) -> bool:
-        if file.model not in pushed:
-            return delete and not models
-        return delete or find_version(file.path) is None
-
     others = [file for file in (before.files if before else ()) if file.path not in paths]
-    deleted = tuple(filter(goes, others))
-    snapshot = make_snapshot([*wanted, *(file for file in others if not goes(file))])
+    beside = {file for file in others if file.model in pushed and find_version(file.path) is None}
+    changing = {file.model for file in wanted if there.get(file.path) != file.sha256} | {file.model for file in beside}
+    unneeded = [
+        file for file in others
+        if file not in beside and deletion.is_wanted and (file.model in pushed or deletion.whole_models)
+    ]  # fmt: skip
+    rests = {file.model: deletion.is_settled(file.model) for file in unneeded if file.model not in changing}
+    gone = beside | {file for file in unneeded if rests.get(file.model)}
+    snapshot = make_snapshot([*wanted, *(file for file in others if file not in gone)])
     if bad := find_bad_path([file.path for file in snapshot.files]):
         raise InvalidModelError(f"with what the store has: {bad}", hint="rename it")
-    return FixedPlan(snapshot, deleted)
+    postponed = sorted({_name(file, pushed) for file in unneeded if file not in gone})
+    return FixedPlan(snapshot, tuple(file for file in others if file in gone), tuple(postponed))
+
+
+def _name(file: SnapshotFile, pushed: Collection[str]) -> str:
+    version = find_version(file.path)
+    return f"{file.model} version {version[1]}" if version and file.model in pushed else file.model
 
 
 def find_version(path: str) -> tuple[str, str] | None:

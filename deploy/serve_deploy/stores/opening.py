@@ -19,19 +19,29 @@ def open_store(address: StoreAddress) -> Store:
             from serve_deploy.stores.backends.local import LocalStore
 
             return LocalStore(root)
-        case "s3":
+        case "s3" | "gs" | "azure":
             return _open_bucket(root)
     raise UsageError(f"{address}: this kind of store cannot be opened")
 
 
 def _open_bucket(address: StoreAddress) -> Store:
-    from serve_deploy.stores.backends.objects import ObjectStore
+    from serve_deploy.stores.backends.objects import open_part_store, open_stream_store
 
-    _, _, prefix = address.location.partition("/")
     try:
-        from serve_deploy.stores.backends.s3 import S3Bucket
+        match address.kind:
+            case "s3":
+                from serve_deploy.stores.backends.s3 import S3Bucket
+
+                return open_part_store(address, S3Bucket(address), address.location.partition("/")[2])
+            case "gs":
+                from serve_deploy.stores.backends.gcs import GcsBucket
+
+                return open_stream_store(address, GcsBucket(address), address.location.partition("/")[2])
+            case _:
+                from serve_deploy.stores.backends.azure import AzureContainer
+
+                return open_part_store(address, AzureContainer(address), "/".join(address.location.split("/")[2:]))
     except ImportError:
         raise UsageError(
             f"{address} needs a library that is not installed", hint=f"install it: {install_command(address.kind)}"
         ) from None
-    return ObjectStore(address, S3Bucket(address), prefix)

@@ -39,6 +39,12 @@ class PushOptions:
     delete: Annotated[
         bool, Option("With `fixed`: delete models and versions that the repository does not have.", group=_CHANGES)
     ] = False
+    settle_seconds: Annotated[
+        float,
+        Option(
+            "With `delete`: how long a model must rest first; a reader that polls may be loading it.", group=_CHANGES
+        ),
+    ] = 60.0
     dry_run: Annotated[bool, Option("Show what would be sent, copied and deleted; do nothing.", group=_CHANGES)] = False
     signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     concurrency: Annotated[int, Option("How many files to send at once.", minimum=1, maximum=256, group=_TRANSFER)] = 8

@@ -26,6 +26,7 @@ class PushedFile:
 class PushResult:
     """What a push did, or with `is_dry_run` would do; `previous` is the snapshot that counted before.
 
+    `postponed` names models and versions that are to be deleted, but may be being loaded now.
     In a registry, `image` is the reference by digest, as Kubernetes takes it, and `overtaken` the digest of an image
     that another push had named while this one ran.
     """
@@ -39,6 +40,7 @@ class PushResult:
     sent_bytes: int
     copied_bytes: int
     kept_bytes: int
+    postponed: tuple[str, ...]
     is_signed: bool
     is_dry_run: bool
     image: str | None = None
@@ -53,6 +55,7 @@ class Pushed:
     previous: str | None
     actions: Mapping[str, Action]
     deleted: Sequence[PushedFile] = ()
+    postponed: tuple[str, ...] = ()
 
 
 def merge_models(contents: Sequence[LocalFile], models: Sequence[str], current: Snapshot | None) -> Snapshot:
@@ -87,5 +90,5 @@ def describe_push(
         store=str(store), layout=layout, snapshot=pushed.snapshot.id,
         previous=pushed.previous, models=pushed.snapshot.models,
         files=(*placed, *pushed.deleted), sent_bytes=count("send"), copied_bytes=count("copy"),
-        kept_bytes=count("keep"), is_signed=is_signed, is_dry_run=is_dry_run,
+        kept_bytes=count("keep"), postponed=pushed.postponed, is_signed=is_signed, is_dry_run=is_dry_run,
     )  # fmt: skip

@@ -87,12 +87,14 @@ def is_whole(path: Path, file: SnapshotFile) -> bool:
 
 def copy_local(local: Mapping[str, Path], file: SnapshotFile, part: Path) -> bool:
     """Copy a local file of the same content, where there is one that still has it."""
-    if source := local.get(file.sha256):
-        with suppress(FileNotFoundError), destination_errors(part.parent):
-            copy_file(source, part)
-            if is_whole(part, file):
-                return True
-            part.unlink()
+    source = local.get(file.sha256)
+    if source is None or not source.is_file():
+        return False
+    with destination_errors(part.parent):
+        copy_file(source, part)
+        if is_whole(part, file):
+            return True
+        part.unlink()
     return False
 
 

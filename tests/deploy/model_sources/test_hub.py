@@ -151,6 +151,29 @@ def test_a_file_of_other_content_is_refused(hub: Hub, tmp_path: Path, linear: by
         fetch("hf://maker/one", hub, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../../../../evil.onnx", "/tmp/evil.onnx"])
+def test_a_file_outside_the_model_is_not_there(hub: Hub, tmp_path: Path, linear: bytes, name: str) -> None:
+    """Whatever a hub lists."""
+    hub.models["maker/one"] = {name: linear}
+    with pytest.raises(InvalidModelError, match="hf://maker/one has no ONNX file"):
+        fetch("hf://maker/one", hub, tmp_path)
+
+
+def test_a_file_that_is_no_model_is_named_as_it_was_asked_for(hub: Hub, tmp_path: Path) -> None:
+    """Not by where it lies in a cache."""
+    hub.models["maker/one"] = {"model.onnx": b"<html>" * 20}
+    with pytest.raises(InvalidModelError, match="hf://maker/one is not"):
+        fetch("hf://maker/one", hub, tmp_path)
+
+
+@pytest.mark.parametrize("extra", [-10, 10])
+def test_a_file_of_another_size_is_refused(hub: Hub, tmp_path: Path, linear: bytes, extra: int) -> None:
+    """Cut short, or with something behind it."""
+    hub.sent["onnx/model.onnx"] = linear[:extra] if extra < 0 else linear + b"0" * extra
+    with pytest.raises(EndpointError, match=f"it has {len(linear) + extra} bytes, and the hub lists {len(linear)}"):
+        fetch("hf://maker/one", hub, tmp_path)
+
+
 def test_a_hub_that_cannot_be_reached_is_said(tmp_path: Path) -> None:
     """And what else can be done."""
     with pytest.raises(EndpointError, match="the hub cannot be reached to ask for hf://maker/one") as caught:

@@ -7,7 +7,18 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from store_servers import aws_environment, make_s3_bucket, running_moto, running_seaweed
+from store_servers import (
+    aws_environment,
+    azure_environment,
+    gcs_environment,
+    make_azure_container,
+    make_gcs_bucket,
+    make_s3_bucket,
+    running_azurite,
+    running_gcs,
+    running_moto,
+    running_seaweed,
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +48,19 @@ def new_path() -> Callable[[], str]:
     """A path in a bucket that no test has used."""
     numbers = count()
     return lambda: f"store-{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def gcs(folder: Callable[[str], Path]) -> Iterator[str]:
+    """The URL of a Google Cloud Storage, with the bucket `models`."""
+    with running_gcs(folder("gcs")) as url, gcs_environment(url):
+        make_gcs_bucket("models")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def azurite(folder: Callable[[str], Path]) -> Iterator[str]:
+    """The URL of an Azure Blob Storage, with the container `models`."""
+    with running_azurite(folder("azurite")) as url, azure_environment(url):
+        make_azure_container("models")
+        yield url

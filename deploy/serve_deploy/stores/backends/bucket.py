@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from serve_deploy.errors import ServeError
+from serve_deploy.stores.backends.sources import Part, SourceStream
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
 
 Doing = Literal["list", "read", "write", "copy", "delete"]
@@ -38,32 +38,20 @@ class Body(io.BytesIO):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A piece of a file; `offset` says where it begins, and `is_last` that nothing follows."""
-
-    number: int
-    offset: int
-    content: bytes
-    is_last: bool
-
-
-@dataclass(frozen=True)
 class Sending:
-    """An upload in parts that has begun; its parts may come at once, or one after the other only."""
+    """An upload in parts that has begun."""
 
     key: str
     id: str
     size_bytes: int
-    in_order: bool = False
 
 
 @dataclass(frozen=True)
-class Received:
-    """A range of an object as it arrives; `tag` tells its writing from every other, `total_bytes` is of all of it."""
+class Object:
+    """An object's size, and what tells this writing of it from every other."""
 
-    total_bytes: int
+    size_bytes: int
     tag: str
-    pieces: Iterator[bytes]
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,8 @@ class Bucket(Protocol):
     """
 
     errors: tuple[type[Exception], ...]
-    part_bytes: int
+    # What a range that is being received takes of memory.
+    receiving_bytes: int
 
     @property
     def keeps_conditions(self) -> bool:
@@ -112,7 +101,23 @@ class Bucket(Protocol):
     def put_always(self, key: str, content: bytes) -> SmallFile:
         """Write whatever is there."""
 
-    def send(self, key: str, content: bytes, sha256: str, on_bytes: OnBytes) -> StoredFile:
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
+        """Copy inside the store; None where the source is gone, or has another checksum than one that is given."""
+
+    def receive(self, key: str, start: int, end: int, tag: str | None, write: Callable[[bytes], None]) -> Object | None:
+        """Bytes from start up to, not including, end, of the writing with that tag; None where it does not exist."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; one that is not there is no error."""
+
+
+class PartBucket(Bucket, Protocol):
+    """A bucket that takes the parts of an object at once, and in any order."""
+
+    # The least that a part holds.
+    part_bytes: int
+
+    def send(self, key: str, content: bytes, on_bytes: OnBytes) -> StoredFile:
         """Write an object whole; the store's checksum has been compared with the content."""
 
     def begin(self, key: str, size_bytes: int) -> Sending:
@@ -127,11 +132,12 @@ class Bucket(Protocol):
     def abandon(self, sending: Sending) -> None:
         """Remove the parts of an upload that will not be finished."""
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
-        """Copy inside the store; None where the source is gone."""
 
-    def receive(self, key: str, start: int, end: int, tag: str | None) -> AbstractContextManager[Received | None]:
-        """Bytes from start up to, not including, end, of the writing with that tag; None where it does not exist."""
+class StreamBucket(Bucket, Protocol):
+    """A bucket whose library takes a stream of any size, and what is sent of it again by itself."""
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; one that is not there is no error."""
+    # What a stream that is being sent takes of memory.
+    sending_bytes: int
+
+    def send_stream(self, key: str, stream: SourceStream) -> StoredFile:
+        """Write an object; the store's checksum has been compared with the content."""

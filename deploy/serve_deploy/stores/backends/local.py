@@ -20,7 +20,8 @@ from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
 
 _PIECE = 1 << 20
-# Drafts of this and other runs, at the root.
+# What is on its way to its place, of this and other runs.
+_SMALL_DRAFT = ".serve-small.draft"
 _OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
 
 
@@ -43,8 +44,8 @@ class LocalStore:
         with _reading(start):
             found = (Path(folder, name) for folder, _, names in os.walk(start, onerror=_raise) for name in names)
             files = {path.relative_to(self._root).as_posix(): path for path in found if not path.is_symlink()}
-            files = {path: file for path, file in files.items() if not path.startswith(_OURS)}
-            listed = (_list(path, file) for path, file in sorted(files.items()) if path.startswith(prefix))
+            names = sorted(path for path in files if path.startswith(prefix) and not path.startswith(_OURS))
+            listed = (_list(path, files[path]) for path in names)
             return {file.path: file for file in listed if file}
 
     def read(self, path: str) -> SmallFile | None:
@@ -62,11 +63,17 @@ class LocalStore:
                 current = self.read(path)
                 if (current.tag if current else None) != expected:
                     raise StoreChangedError(f"{target} was changed by another run", hint="try again")
-                with self._draft(path) as draft, draft.open("xb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    tag = _tag(stream.fileno(), content)
+                # Not in a folder: Triton would take it for a model where this is one that it serves.
+                draft = self._root / _SMALL_DRAFT
+                try:
+                    with draft.open("wb") as stream:
+                        stream.write(content)
+                        stream.flush()
+                        os.fsync(stream.fileno())
+                        tag = _tag(stream.fileno(), content)
+                    _move(draft, target)
+                finally:
+                    draft.unlink(missing_ok=True)
         return SmallFile(content, tag)
 
     def upload(self, source: Path, file: SnapshotFile, path: str, on_bytes: OnBytes) -> StoredFile:
@@ -82,7 +89,7 @@ class LocalStore:
                 raise SourceChangedError(source)
         return _describe(path, self._root / path)
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
+    def copy(self, source: str, target: str, *, checksum: str = "") -> StoredFile | None:  # noqa: ARG002 - it has none
         try:
             with self._draft(target) as draft:
                 copy_file(self._root / source, draft)
@@ -132,13 +139,7 @@ class LocalStore:
             draft, target = self._drafts_folder() / uuid4().hex, self._root / path
             try:
                 yield draft
-                # Two pushes may make and clear up the same folders at once.
-                for _attempt in range(10):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with suppress(FileNotFoundError):
-                        draft.replace(target)
-                        return
-                draft.replace(target)
+                _move(draft, target)
             finally:
                 draft.unlink(missing_ok=True)
 
@@ -149,6 +150,16 @@ class LocalStore:
                 self._drafts = make_temporary("store", self._root)
                 weakref.finalize(self, remove_temporary, self._drafts)
             return self._drafts
+
+
+def _move(draft: Path, target: Path) -> None:
+    # Another run may clear up the folder where it is empty, just after it was made.
+    for _attempt in range(10):
+        with suppress(FileNotFoundError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+            return
+    draft.replace(target)
 
 
 def _read_pieces(path: Path) -> Iterator[bytes]:

@@ -33,6 +33,14 @@ class Persistence:
         self._bucket, self._sleep = bucket, sleep
         self._has_answered = False
 
+    def do(self, call: Callable[[], T], doing: Doing, on_bytes: OnBytes | None = None) -> T:
+        """What a call returns in the end; a ServeError in words where it failed for good."""
+        try:
+            return self.attempt(call, doing, on_bytes)
+        except RefusedError as refused:
+            error = refused.refusal.error
+        raise error
+
     def attempt(self, call: Callable[[], T], doing: Doing, on_bytes: OnBytes | None = None) -> T:
         """What a call returns in the end; RefusedError where it failed for good."""
         tried = 0

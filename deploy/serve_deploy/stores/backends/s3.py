@@ -6,8 +6,8 @@ import hashlib
 import re
 import threading
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +18,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Body, Doing, Page, Part, Received, Refusal, Sending
+from serve_deploy.stores.backends.bucket import Body, Doing, Object, Page, Refusal, Sending
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
+from serve_deploy.stores.backends.sources import Part
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
 
 _PIECE_BYTES = 1 << 20
@@ -48,6 +49,7 @@ class S3Bucket:
 
     errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError, CorruptedError)
     part_bytes = 8 << 20
+    receiving_bytes = _PIECE_BYTES
 
     def __init__(self, address: StoreAddress) -> None:
         self._address = address
@@ -98,13 +100,13 @@ class S3Bucket:
 
     def _put(self, key: str, content: bytes, condition: Mapping[str, str]) -> SmallFile:
         answer = self._client.put_object(
-            Bucket=self._name, Key=key, Body=content, **condition, **self._checksums(content, _sha256(content))
+            Bucket=self._name, Key=key, Body=content, **condition, **self._checksums(content)
         )
         return SmallFile(content, _etag(answer))
 
-    def send(self, key: str, content: bytes, sha256: str, on_bytes: OnBytes) -> StoredFile:
+    def send(self, key: str, content: bytes, on_bytes: OnBytes) -> StoredFile:
         """Write an object whole; S3 refuses it where it is not what the checksums say."""
-        checksums = self._checksums(content, b64encode(bytes.fromhex(sha256)).decode())
+        checksums = self._checksums(content)
         body = Body(content, on_bytes, is_sent=False)
         answer = self._client.put_object(Bucket=self._name, Key=key, Body=body, **checksums)
         _compare(answer, checksums, content)
@@ -117,7 +119,7 @@ class S3Bucket:
 
     def send_part(self, sending: Sending, part: Part, on_bytes: OnBytes) -> object:
         """Send a part with its checksums."""
-        checksums = self._checksums(part.content, _sha256(part.content))
+        checksums = self._checksums(part.content)
         answer = self._client.upload_part(
             Bucket=self._name, Key=sending.key, UploadId=sending.id, PartNumber=part.number,
             Body=Body(part.content, on_bytes, is_sent=False), **checksums,
@@ -144,10 +146,12 @@ class S3Bucket:
         """Remove the parts."""
         self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the bucket, in parts where the object is larger than 5 GiB."""
         try:
             head = self._client.head_object(Bucket=self._name, Key=source)
+            if checksum and checksum != _checksum(head):
+                return None
             origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": head["ETag"]}
             if head["ContentLength"] > _COPY_LIMIT_BYTES:
                 answer = self._copy_parts(origin, target, head["ContentLength"])
@@ -178,23 +182,22 @@ class S3Bucket:
             raise
         return finished
 
-    @contextmanager
-    def receive(self, key: str, start: int, end: int, tag: str | None) -> Iterator[Received | None]:
-        """A range of one writing of an object, as it arrives."""
+    def receive(self, key: str, start: int, end: int, tag: str | None, write: Callable[[bytes], None]) -> Object | None:
+        """A range of one writing of an object."""
         condition = {"IfMatch": f'"{tag}"'} if tag else {}
         try:
             answer = self._client.get_object(Bucket=self._name, Key=key, Range=f"bytes={start}-{end - 1}", **condition)
         except ClientError as error:
             if code_of(error) == "InvalidRange" and start == 0:
-                yield Received(0, "", iter(()))
-            elif code_of(error) == "NoSuchKey":
-                yield None
-            else:
-                raise
-            return
-        total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
+                return Object(0, "")
+            if code_of(error) == "NoSuchKey":
+                return None
+            raise
         with closing(answer["Body"]) as stream:
-            yield Received(int(total), _etag(answer), stream.iter_chunks(_PIECE_BYTES))
+            for piece in stream.iter_chunks(_PIECE_BYTES):
+                write(piece)
+        total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
+        return Object(int(total), _etag(answer))
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects, a thousand with one request where the server knows that."""
@@ -213,12 +216,12 @@ class S3Bucket:
                 if failed := answer.get("Errors"):
                     raise ClientError({"Error": failed[0]}, "DeleteObjects")
 
-    def _checksums(self, content: bytes, sha256: str) -> dict[str, str]:
+    def _checksums(self, content: bytes) -> dict[str, str]:
         """What S3 compares the content with; servers that do not know sha256 know MD5."""
-        if self._is_aws():
-            return {"ChecksumSHA256": sha256}
-        md5 = hashlib.md5(content, usedforsecurity=False).digest()
-        return {"ChecksumSHA256": sha256, "ContentMD5": b64encode(md5).decode()}
+        checksums = {"ChecksumSHA256": b64encode(hashlib.sha256(content).digest()).decode()}
+        if not self._is_aws():
+            checksums["ContentMD5"] = b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        return checksums
 
     def _is_aws(self) -> bool:
         host = urlsplit(self._client.meta.endpoint_url).hostname or ""
@@ -243,7 +246,7 @@ class S3Bucket:
             endpoint_url=self._address.endpoint,
             config=Config(
                 signature_version=None if credentials else UNSIGNED,
-                max_pool_connections=64,
+                max_pool_connections=512,
                 connect_timeout=10,
                 read_timeout=60,
                 # Tried again here, where Ctrl-C ends the wait.
@@ -260,10 +263,6 @@ class S3Bucket:
 def _mark_sent(request: Any, **_: object) -> None:
     if isinstance(request.body, Body):
         request.body.is_sent = True
-
-
-def _sha256(content: bytes) -> str:
-    return b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def _compare(answer: Mapping[str, Any], checksums: Mapping[str, str], content: bytes) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from typing import Any
 
 from botocore import exceptions as boto
@@ -14,16 +13,11 @@ from botocore.exceptions import ClientError
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.bucket import Doing, Refusal
-from serve_deploy.stores.backends.secrets import without_secrets
-from serve_deploy.stores.store import StoreUnreachableError
+from serve_deploy.stores.backends.words import VERBS, Words, clock_difference
 
 _PERMISSIONS = {
     "list": "s3:ListBucket", "read": "s3:GetObject", "write": "s3:PutObject", "copy": "s3:GetObject and s3:PutObject",
     "delete": "s3:DeleteObject",
-}  # fmt: skip
-_VERBS = {
-    "list": "listing it", "read": "reading from it", "write": "writing to it", "copy": "copying in it",
-    "delete": "deleting from it",
 }  # fmt: skip
 _GIVE_CREDENTIALS = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them (a pod's service "
@@ -67,7 +61,7 @@ class S3Refusals:
     """Refusals of one store; `secrets` are the credentials in use, none where it is asked without any."""
 
     def __init__(self, address: StoreAddress, secrets: Sequence[str]) -> None:
-        self._address, self._secrets = address, secrets
+        self._words, self._secrets = Words(address, secrets), secrets
         self._bucket = address.location.partition("/")[0]
         self._where = address.endpoint or "AWS"
 
@@ -76,93 +70,74 @@ class S3Refusals:
         if isinstance(error, ClientError):
             return self._judge_answer(error, doing)
         if isinstance(error, _NO_CREDENTIALS):
-            return self._refuse(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)
+            return self._words.refusing(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)
         if isinstance(error, _EXPIRED_LOGIN):
-            return self._refuse("the AWS login has expired", "log in again: aws sso login")
+            return self._words.refusing("the AWS login has expired", "log in again: aws sso login")
         if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError | boto.EndpointProviderError):
-            return self._refuse(_first_line(error), "see the bucket's name, the endpoint and AWS_REGION")
+            return self._words.refusing(_first_line(error), "see the bucket's name, the endpoint and AWS_REGION")
         if isinstance(error, _BROKEN):
             return self._judge_connection(error)
-        return self._refuse(_first_line(error), None)
+        return self._words.refusing(_first_line(error))
 
     def corrupted(self) -> Refusal:
         """The store holds other bytes than were sent."""
-        return self._pass("what arrived was not what was sent")
+        return self._words.passing("what arrived was not what was sent")
 
     def _judge_answer(self, error: ClientError, doing: Doing) -> Refusal:
         code = code_of(error)
         # A write with a condition on an object that is gone is answered so.
         if code in _CHANGED or (code == "NoSuchKey" and doing == "write"):
-            return Refusal(EndpointError(f"{self._address} changed meanwhile", hint="try again"), is_changed=True)
+            return Refusal(EndpointError(f"{self._words.address} changed meanwhile", hint="try again"), is_changed=True)
         if code in _NO_CONDITIONS:
-            return Refusal(self._error("it does not know what was asked of it", None), knows_no_conditions=True)
+            refusal = self._words.refusing("it does not know what was asked of it")
+            return replace(refusal, knows_no_conditions=True)
         if code in _BUSY:
-            return self._pass(f"it is too busy, or broken ({code})")
+            return self._words.passing(f"it is too busy, or broken ({code})")
         if code in _FULL:
-            return Refusal(DestinationError(f"{self._address} is full ({code})", hint="free space, or raise the quota"))
+            return Refusal(
+                DestinationError(f"{self._words.address} is full ({code})", hint="free space, or raise the quota")
+            )
         said = _message(error)
         table: list[tuple[set[str], str, str]] = [
             ({"NoSuchBucket"}, f"there is no bucket {self._bucket} at {self._where}",
              "see its name; create it with your store's own tool; for a server other than AWS: "
              "s3://https://host:port/bucket/path"),
             (_EXPIRED, "the session token has expired", "renew it (aws sso login, or your own way) and run this again"),
-            ({"RequestTimeTooSkewed"}, self._skew(error), "set this machine's clock, for example with NTP"),
+            ({"RequestTimeTooSkewed"}, f"this machine's clock is {_skew(error)}", "set it, for example with NTP"),
             (_WRONG_KEY, f"it does not take these credentials ({code})",
              "see AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; another store takes other keys"),
             (_WRONG_REGION, f"the bucket is in another region{_region(error)}", "set AWS_REGION to it"),
         ]  # fmt: skip
         for codes, message, hint in table:
             if code in codes:
-                return self._refuse(message, hint)
+                return self._words.refusing(message, hint)
         if code in ("AccessDenied", "AllAccessDisabled", "403", "Forbidden", "UnauthorizedAccess", "401"):
             return self._refuse_access(doing, said)
         if code in ("404", "405", "MethodNotAllowed", "NoSuchKey", "") or not said:
-            return self._refuse(
+            return self._words.refusing(
                 f"what answers at {self._where} does not speak S3, or not here ({code or 'no code'})",
                 "see the endpoint's host and port; some servers have a port for people and another for S3",
             )
-        return self._refuse(f"it refused: {said} ({code})", None)
+        return self._words.refusing(f"it refused: {said} ({code})")
 
     def _refuse_access(self, doing: Doing, said: str) -> Refusal:
         if not self._secrets:
-            return self._refuse(
-                f"no AWS credentials were found, and without any {_VERBS[doing]} is not allowed", _GIVE_CREDENTIALS
+            return self._words.refusing(
+                f"no AWS credentials were found, and without any {VERBS[doing]} is not allowed", _GIVE_CREDENTIALS
             )
         about = f": {said}" if said and said.rstrip(".").lower() not in ("access denied", "forbidden") else ""
-        return self._refuse(
-            f"{_VERBS[doing]} is not allowed{about}", f"the credentials need {_PERMISSIONS[doing]} on this path"
+        return self._words.refusing(
+            f"{VERBS[doing]} is not allowed{about}", f"the credentials need {_PERMISSIONS[doing]} on this path"
         )
 
     def _judge_connection(self, error: Exception) -> Refusal:
         if isinstance(error, boto.SSLError):
-            return self._refuse(
-                f"the TLS certificate of {self._where} is not trusted",
-                "give the authority that signed it: AWS_CA_BUNDLE=/path/to/ca.pem",
-            )
+            return self._words.untrusted("AWS_CA_BUNDLE")
         if isinstance(error, boto.ProxyConnectionError):
-            return self._pass("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
+            return self._words.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
         if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError):
-            return self._pass(f"{self._where} cannot be reached", "see the endpoint's host and port, and the network")
-        return self._pass("the connection broke")
-
-    def _skew(self, error: ClientError) -> str:
-        try:
-            there = parsedate_to_datetime(error.response["ResponseMetadata"]["HTTPHeaders"]["date"])
-        except (KeyError, TypeError, ValueError):
-            return "this machine's clock is too far from the store's"
-        seconds = (datetime.now(UTC) - there).total_seconds()
-        size = f"{abs(seconds) / 60:,.0f} minutes" if abs(seconds) >= 120 else f"{abs(seconds):.0f} seconds"
-        return f"this machine's clock is {size} {'ahead of' if seconds > 0 else 'behind'} the store's"
-
-    def _error(self, message: str, hint: str | None) -> EndpointError:
-        return EndpointError(without_secrets(f"{self._address}: {message}", self._secrets), hint=hint)
-
-    def _refuse(self, message: str, hint: str | None) -> Refusal:
-        return Refusal(self._error(message, hint))
-
-    def _pass(self, message: str, hint: str | None = "run it again; what was sent is kept") -> Refusal:
-        error = StoreUnreachableError(without_secrets(f"{self._address}: {message}", self._secrets), hint=hint)
-        return Refusal(error, is_transient=True)
+            return self._words.unreachable(self._where)
+        return self._words.passing("the connection broke")
 
 
 def _message(error: ClientError) -> str:
@@ -179,3 +154,8 @@ def _region(error: ClientError) -> str:
     region = details.get("Region") or headers.get("x-amz-bucket-region")
     found = region or "".join(re.findall(r"expecting '([a-z0-9-]+)'", _message(error)))
     return f", {found}" if found else ""
+
+
+def _skew(error: ClientError) -> str:
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(clock_difference(headers.get("date")) or "too far from the store's")

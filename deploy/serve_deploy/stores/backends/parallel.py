@@ -1,18 +1,14 @@
-"""Large files in parts: few at once, and never more bytes in memory than a budget."""
+"""Several requests for one file at once, and never more bytes in memory than a budget."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
-from serve_deploy.stores.backends.bucket import Part
-from serve_deploy.stores.snapshot import SnapshotFile
-from serve_deploy.stores.store import OnBytes, SourceChangedError
+from serve_deploy.stores.store import OnBytes
 
 R = TypeVar("R")
 _LOOK_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
@@ -41,40 +37,6 @@ class ByteBudget:
             with self._changed:
                 self._held -= count
                 self._changed.notify_all()
-
-
-class PartReader:
-    """The parts of a file from its beginning to its end; SourceChangedError where they are not what was hashed."""
-
-    def __init__(self, source: Path, file: SnapshotFile, part_bytes: int) -> None:
-        self._source, self._file, self._part_bytes = source, file, part_bytes
-        self._digest = hashlib.sha256()
-        self._lock = threading.Lock()
-        self._number = 0
-        self._stream = source.open("rb")
-
-    @property
-    def count(self) -> int:
-        """How many parts the file has."""
-        return max(-(-self._file.size_bytes // self._part_bytes), 1)
-
-    def next(self) -> Part | None:
-        """The next part, or None at the end."""
-        with self._lock:
-            if self._number == self.count:
-                return None
-            offset = self._number * self._part_bytes
-            content = self._stream.read(min(self._part_bytes, self._file.size_bytes - offset))
-            self._digest.update(content)
-            self._number += 1
-            is_last = self._number == self.count
-            if is_last and (self._stream.read(1) or self._digest.hexdigest() != self._file.sha256):
-                raise SourceChangedError(self._source)
-            return Part(self._number, offset, content, is_last)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
 
 
 def in_threads(work: Callable[[OnBytes], R | None], on_bytes: OnBytes, count: int) -> list[R]:

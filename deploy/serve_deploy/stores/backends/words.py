@@ -1,0 +1,91 @@
+"""What every object store's refusals have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from serve_deploy.errors import EndpointError
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.backends.bucket import Doing, Refusal
+from serve_deploy.stores.backends.secrets import without_secrets
+from serve_deploy.stores.store import StoreUnreachableError
+
+if TYPE_CHECKING:
+    import requests
+
+VERBS: Mapping[Doing, str] = {
+    "list": "listing it", "read": "reading from it", "write": "writing to it", "copy": "copying in it",
+    "delete": "deleting from it",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClockDifference:
+    """How far this machine's clock is ahead of a store's, or behind it where it is negative."""
+
+    ahead_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Either way."""
+        return abs(self.ahead_seconds)
+
+    def __str__(self) -> str:
+        size = f"{self.seconds / 60:,.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
+        return f"{size} {'ahead of' if self.ahead_seconds > 0 else 'behind'} the store's"
+
+
+def clock_difference(date: str | None) -> ClockDifference | None:
+    """By the Date header of an answer that has just come; None where there is none."""
+    try:
+        there = parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    return ClockDifference((datetime.now(UTC) - there).total_seconds())
+
+
+@dataclass(frozen=True)
+class Words:
+    """Refusals that name the store and none of these secrets."""
+
+    address: StoreAddress
+    secrets: Sequence[str] = ()
+
+    def refusing(self, message: str, hint: str | None = None) -> Refusal:
+        """It will not work when tried again."""
+        return Refusal(EndpointError(self._name(message), hint=hint))
+
+    def passing(self, message: str, hint: str = "run it again; what was sent is kept") -> Refusal:
+        """It may work when tried again."""
+        return Refusal(StoreUnreachableError(self._name(message), hint=hint), is_transient=True)
+
+    def judge_requests(self, error: requests.RequestException, ca_variable: str) -> Refusal:
+        """What a broken connection of the requests library means; `ca_variable` names a file of authorities."""
+        import requests
+
+        if isinstance(error, requests.exceptions.SSLError):
+            return self.untrusted(ca_variable)
+        if isinstance(error, requests.exceptions.ProxyError):
+            return self.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
+        if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
+            return self.refusing("its endpoint is not an address", "give it as https://host:port")
+        if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnection" in repr(error):
+            return self.unreachable("it")
+        return self.passing("the connection broke")
+
+    def untrusted(self, ca_variable: str) -> Refusal:
+        """Its certificate was signed by somebody unknown."""
+        return self.refusing(
+            "its TLS certificate is not trusted", f"give the authority that signed it: {ca_variable}=/path/to/ca.pem"
+        )
+
+    def unreachable(self, what: str) -> Refusal:
+        """Nothing listens, or the name is unknown."""
+        return self.passing(f"{what} cannot be reached", "see the endpoint's host and port, and the network")
+
+    def _name(self, message: str) -> str:
+        return without_secrets(f"{self.address}: {message}", self.secrets)

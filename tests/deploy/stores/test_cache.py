@@ -1,0 +1,108 @@
+"""Snapshots as folders of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pushing import listing, push
+from repositories import add_model
+
+from serve_deploy.errors import VerificationError
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.cache import pull_into_cache
+from serve_deploy.stores.manifests import EmptyStoreError
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A repository of two models."""
+    add_model(tmp_path / "models", "digits")
+    add_model(tmp_path / "models", "letters", config="instance_group { count: 2 }", packaged=False)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def store(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> StoreAddress:
+    """A store with both models, and an empty cache."""
+    monkeypatch.setenv("SERVE_CACHE", str(tmp_path / "cache"))
+    address = StoreAddress("local", str(tmp_path / "store"))
+    push(models, address)
+    return address
+
+
+def test_a_snapshot_is_received_once(store: StoreAddress, models: Path) -> None:
+    """The folder is a whole repository; the next one who asks gets it without a file being sent."""
+    folder = pull_into_cache(store)
+    assert listing(folder) == listing(models)
+    shutil.rmtree(Path(store.location, "snapshots", folder.name))
+    assert pull_into_cache(store) == folder
+
+
+def test_a_folder_that_lost_a_file_is_completed(store: StoreAddress, models: Path) -> None:
+    """Somebody cleaned up."""
+    folder = pull_into_cache(store)
+    (folder / "digits" / "config.pbtxt").unlink()
+    assert listing(pull_into_cache(store)) == listing(models)
+
+
+def test_what_other_snapshots_have_is_not_received_again(store: StoreAddress, models: Path) -> None:
+    """It is copied: the store's own file could not be read."""
+    pull_into_cache(store)
+    config = models / "letters" / "config.pbtxt"
+    config.write_text(config.read_text() + "# changed")
+    second = push(models, store).snapshot
+    Path(store.location, "snapshots", second, "digits", "1", "model.onnx").write_bytes(b"damaged")
+    assert listing(pull_into_cache(store)) == listing(models)
+
+
+def test_some_models_are_a_folder_of_their_own(store: StoreAddress) -> None:
+    """Names that the snapshot does not have are left out."""
+    folder = pull_into_cache(store, models=("letters", "unheard_of"))
+    assert [path.name for path in folder.iterdir()] == ["letters"]
+    assert folder != pull_into_cache(store)
+
+
+def test_a_damaged_file_is_no_cached_snapshot(store: StoreAddress) -> None:
+    """The next attempt asks the store again."""
+    file = next(Path(store.location, "snapshots").glob("*/digits/1/model.onnx"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"?")
+    with pytest.raises(VerificationError, match=r"digits/1/model\.onnx"):
+        pull_into_cache(store)
+    file.write_bytes(whole)
+    assert pull_into_cache(store).is_dir()
+
+
+def test_two_runs_at_once_get_the_same_folder(store: StoreAddress, models: Path) -> None:
+    """Each whole."""
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(pull_into_cache(store))) for _number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert listing(found[0]) == listing(models)
+
+
+def test_what_nobody_asked_for_in_a_month_goes(store: StoreAddress, models: Path) -> None:
+    """When another snapshot is received; what is used stays."""
+    first = pull_into_cache(store)
+    config = models / "letters" / "config.pbtxt"
+    config.write_text(config.read_text() + "# changed")
+    second = push(models, store).snapshot
+    os.utime(first.with_suffix(".json"), (0, 0))
+    assert pull_into_cache(store).name == second
+    assert not first.exists()
+
+
+def test_an_empty_store_is_told_apart(store: StoreAddress, tmp_path: Path) -> None:
+    """Nothing was pushed there yet."""
+    with pytest.raises(EmptyStoreError):
+        pull_into_cache(replace(store, location=str(tmp_path / "empty")))

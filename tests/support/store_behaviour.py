@@ -102,6 +102,16 @@ class StoreBehaviour:
             )
             assert receive("snapshots/b/large") == LARGE
 
+    def test_a_copy_is_of_what_was_stored(self, send, store: Store) -> None:  # type: ignore[no-untyped-def]
+        """Another content is not copied, where the store has checksums; the right one is, however it was sent."""
+        send("snapshots/a/large", LARGE)
+        checksum = store.list_files("snapshots/a/")["snapshots/a/large"].checksum
+        if checksum:
+            assert store.copy("snapshots/a/large", "snapshots/b/large", checksum=checksum) is not None
+            send("snapshots/a/large", LARGE[::-1])
+            assert store.copy("snapshots/a/large", "snapshots/c/large", checksum=checksum) is None
+            assert dict(store.list_files("snapshots/c/")) == {}
+
     def test_a_copy_of_what_is_gone_is_none(self, store: Store) -> None:
         """The caller sends the file instead."""
         assert store.copy("snapshots/a/gone", "snapshots/b/gone") is None

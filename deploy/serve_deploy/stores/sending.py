@@ -96,9 +96,11 @@ def with_checksums(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
 
 
 def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
-    if step.held and (copied := store.copy(step.held.path, step.path)) and _is_same(copied, step.held.file):
-        on_bytes(step.file.size_bytes)
-        return replace(step, stored=copied)
+    if step.held:
+        copied = store.copy(step.held.path, step.path, checksum=step.held.file.stored)
+        if copied and copied.size_bytes == step.file.size_bytes:
+            on_bytes(step.file.size_bytes)
+            return replace(step, stored=copied)
     with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:
         source = step.local.source if step.local else None
         if step.local and source and file_state(source) != step.local.state:
@@ -112,9 +114,3 @@ def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
             else:
                 raise ServeError(f"{step.path} is neither here nor in the store")
         return replace(step, stored=store.upload(source, step.file, step.path, on_bytes), held=None)
-
-
-def _is_same(copied: StoredFile, file: SnapshotFile) -> bool:
-    """Whether a copy is the file that the manifest lists, as far as the store tells: the source may be damaged."""
-    kinds = [checksum.partition(":")[0] for checksum in (copied.checksum, file.stored)]
-    return copied.size_bytes == file.size_bytes and (kinds[0] != kinds[1] or copied.checksum == file.stored)

@@ -83,8 +83,11 @@ class Store(Protocol):
         raises ends the transfer.
         """
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
-        """Copy inside the store, without sending; None where it cannot, or the source is gone."""
+    def copy(self, source: str, target: str, *, checksum: str = "") -> StoredFile | None:
+        """Copy inside the store, without sending; None where it cannot, or the source is gone.
+
+        None, too, where the source has another checksum than this one of the store's own. The copy may have another.
+        """
 
     def download(self, path: str, target: Path, on_bytes: OnBytes) -> None:
         """Receive a file into a local one that does not exist yet; the caller compares its sha256."""

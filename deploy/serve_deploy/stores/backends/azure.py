@@ -108,11 +108,16 @@ class AzureContainer:
     def abandon(self, sending: Sending) -> None:
         """Azure removes blocks that nothing names after a week."""
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the account, which may take its time."""
-        blob = self._blob(target)
+        blob, origin = self._blob(target), self._blob(source)
         try:
-            blob.start_copy_from_url(self._blob(source).url)
+            etag = _tag(origin.get_blob_properties().etag)
+            if checksum and checksum != f"etag:{etag}":
+                return None
+            blob.start_copy_from_url(
+                origin.url, source_etag=f'"{etag}"', source_match_condition=MatchConditions.IfNotModified
+            )
             found = blob.get_blob_properties()
             deadline = time.monotonic() + _COPY_SECONDS
             while found.copy.status == "pending" and time.monotonic() < deadline:

@@ -33,7 +33,7 @@ class Access:
         """A client for a container; nothing is asked of it yet."""
         session = requests.Session()
         for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+            session.mount(scheme, HTTPAdapter(pool_maxsize=512))
         return ContainerClient(
             self.url,
             name,

@@ -101,8 +101,8 @@ class Bucket(Protocol):
     def put_always(self, key: str, content: bytes) -> SmallFile:
         """Write whatever is there."""
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
-        """Copy inside the store; None where the source is gone."""
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
+        """Copy inside the store; None where the source is gone, or has another checksum than one that is given."""
 
     def receive(self, key: str, start: int, end: int, tag: str | None, write: Callable[[bytes], None]) -> Object | None:
         """Bytes from start up to, not including, end, of the writing with that tag; None where it does not exist."""

@@ -100,12 +100,15 @@ class GcsBucket:
         )
         return _describe(blob)
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the bucket, as often as Google asks for another round."""
-        blob, token = self._blob(target), None
+        blob, origin, token = self._blob(target), self._blob(source), None
         try:
+            origin.reload(**_ALWAYS)
+            if checksum and checksum != _describe(origin).checksum:
+                return None
             while True:
-                token, _, _ = blob.rewrite(self._blob(source), token=token, **_ALWAYS)
+                token, _, _ = blob.rewrite(origin, token=token, if_source_generation_match=origin.generation, **_ALWAYS)
                 if token is None:
                     return _describe(blob)
         except NotFound as error:
@@ -164,7 +167,7 @@ class GcsBucket:
             credentials, self._is_anonymous = AnonymousCredentials(), True  # type: ignore[no-untyped-call]
         session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
         for scheme in ("https://", "http://"):
-            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=64))
+            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=512))
         return Client(project=None, credentials=credentials, _http=session)
 
 

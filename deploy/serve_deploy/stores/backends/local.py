@@ -89,7 +89,7 @@ class LocalStore:
                 raise SourceChangedError(source)
         return _describe(path, self._root / path)
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
+    def copy(self, source: str, target: str, *, checksum: str = "") -> StoredFile | None:  # noqa: ARG002 - it has none
         try:
             with self._draft(target) as draft:
                 copy_file(self._root / source, draft)

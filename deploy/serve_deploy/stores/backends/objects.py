@@ -93,10 +93,17 @@ class ObjectStore:
         """Send a local file; the store's checksums have been compared with the content, or it raises."""
         return replace(self._uploads.upload(source, file, self._start + path, on_bytes), path=path)
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
-        """Copy inside the store; None where the source is gone."""
-        stored = self._tries.do(lambda: self._bucket.copy(self._start + source, self._start + target), "copy")
-        return replace(stored, path=target) if stored else None
+    def copy(self, source: str, target: str, *, checksum: str = "") -> StoredFile | None:
+        """Copy inside the store; None where the source is gone, or has another checksum than one that is given."""
+        origin, goal = self._start + source, self._start + target
+        try:
+            stored = self._tries.attempt(lambda: self._bucket.copy(origin, goal, checksum), "copy")
+            return replace(stored, path=target) if stored else None
+        except RefusedError as refused:
+            refusal = refused.refusal
+        if refusal.is_changed:
+            return None
+        raise refusal.error
 
     def download(self, path: str, target: Path, on_bytes: OnBytes) -> None:
         """Receive a file into a local one that does not exist yet; large ones in ranges, several at once."""

@@ -146,10 +146,12 @@ class S3Bucket:
         """Remove the parts."""
         self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
 
-    def copy(self, source: str, target: str) -> StoredFile | None:
+    def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the bucket, in parts where the object is larger than 5 GiB."""
         try:
             head = self._client.head_object(Bucket=self._name, Key=source)
+            if checksum and checksum != _checksum(head):
+                return None
             origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": head["ETag"]}
             if head["ContentLength"] > _COPY_LIMIT_BYTES:
                 answer = self._copy_parts(origin, target, head["ContentLength"])
@@ -244,7 +246,7 @@ class S3Bucket:
             endpoint_url=self._address.endpoint,
             config=Config(
                 signature_version=None if credentials else UNSIGNED,
-                max_pool_connections=64,
+                max_pool_connections=512,
                 connect_timeout=10,
                 read_timeout=60,
                 # Tried again here, where Ctrl-C ends the wait.

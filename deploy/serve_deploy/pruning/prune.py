@@ -75,8 +75,7 @@ def _find_store(place: Path | StoreAddress) -> Store | None:
     if place.kind == "oci":
         raise UsageError(
             f"{place}: a registry does not say when an image was pushed, so it is not known which are old",
-            hint="its own rules for old tags can remove those that are called snapshot-ID; mind that they do not know what"
-            " releases name",
+            hint="its own rules for old tags can remove those called snapshot-ID; they do not know what releases name",
         )
     if place.snapshot is not None:
         raise UsageError(f"{place} names a snapshot, and prune judges all", hint=f"name the store: {place.root}")

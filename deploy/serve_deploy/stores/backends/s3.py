@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Body, Doing, Object, Page, Refusal, Sending
+from serve_deploy.stores.backends.bucket import Body, CorruptedError, Doing, Object, Page, Refusal, Sending
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
 from serve_deploy.stores.backends.sources import Part
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
@@ -38,10 +38,6 @@ class _Receipt:
     def listed(self) -> dict[str, object]:
         checksum = {"ChecksumSHA256": self.sha256} if self.sha256 else {}
         return {"PartNumber": self.number, "ETag": self.etag, **checksum}
-
-
-class CorruptedError(Exception):
-    """The store says that it holds other bytes than were sent."""
 
 
 class S3Bucket:
@@ -65,8 +61,7 @@ class S3Bucket:
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What a failed try means."""
-        refusals = S3Refusals(self._address, self._secrets)
-        return refusals.corrupted() if isinstance(error, CorruptedError) else refusals.judge(error, doing)
+        return S3Refusals(self._address, self._secrets).judge(error, doing)
 
     def list_page(self, prefix: str, start: str | None) -> Page:
         """Up to 1,000 objects whose keys begin so."""

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Doing, Refusal
+from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Refusal
 from serve_deploy.stores.backends.words import VERBS, Words, clock_difference
 
 _PERMISSIONS = {
@@ -69,6 +69,8 @@ class S3Refusals:
         """What an error of botocore means while something was being done."""
         if isinstance(error, ClientError):
             return self._judge_answer(error, doing)
+        if isinstance(error, CorruptedError):
+            return self._words.corrupted()
         if isinstance(error, _NO_CREDENTIALS):
             return self._words.refusing(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)
         if isinstance(error, _EXPIRED_LOGIN):
@@ -78,10 +80,6 @@ class S3Refusals:
         if isinstance(error, _BROKEN):
             return self._judge_connection(error)
         return self._words.refusing(_first_line(error))
-
-    def corrupted(self) -> Refusal:
-        """The store holds other bytes than were sent."""
-        return self._words.passing("what arrived was not what was sent")
 
     def _judge_answer(self, error: ClientError, doing: Doing) -> Refusal:
         code = code_of(error)

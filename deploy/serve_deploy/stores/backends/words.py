@@ -77,6 +77,10 @@ class Words:
             return self.unreachable("it")
         return self.passing("the connection broke")
 
+    def corrupted(self) -> Refusal:
+        """The store holds other bytes than were sent."""
+        return self.passing("what arrived was not what was sent")
+
     def untrusted(self, ca_variable: str) -> Refusal:
         """Its certificate was signed by somebody unknown."""
         return self.refusing(

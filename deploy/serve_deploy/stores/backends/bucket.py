@@ -76,6 +76,10 @@ class CorruptedError(Exception):
     """The store says that it holds other bytes than were sent."""
 
 
+class StrangeAnswerError(Exception):
+    """What answers is not the store that it should be."""
+
+
 class Bucket(Protocol):
     """One bucket or container: a single try of each request, by key; it raises `errors`, which `judge` puts in words.
 

@@ -48,7 +48,7 @@ class GcsRefusals:
         if isinstance(error, InvalidResponse):
             return self._judge_status(error.response.status_code, _said(error.response.text), doing)
         if isinstance(error, GoogleAuthError):
-            return self._judge_login(error)
+            return self._refuse_access(doing, "") if self._is_anonymous else self._judge_login(error)
         if isinstance(error, requests.RequestException):
             return self._words.judge_requests(error, "REQUESTS_CA_BUNDLE")
         if isinstance(error, HTTPError):

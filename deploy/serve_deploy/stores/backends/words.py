@@ -45,7 +45,8 @@ def clock_difference(date: str | None) -> ClockDifference | None:
         there = parsedate_to_datetime(date or "")
     except ValueError:
         return None
-    return ClockDifference((datetime.now(UTC) - there).total_seconds())
+    # One without a zone is in UTC.
+    return ClockDifference((datetime.now(UTC) - there.replace(tzinfo=there.tzinfo or UTC)).total_seconds())
 
 
 @dataclass(frozen=True)

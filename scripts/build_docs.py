@@ -21,7 +21,7 @@ CONTENTS = {
     "Guides": {
         "docs/packaging": "", "docs/functions": "", "docs/pipelines": "", "docs/profiles": "", "docs/frameworks": "",
         "docs/stateful": "",
-        "docs/language-models": "", "docs/running": "", "docs/repositories": "",
+        "docs/language-models": "", "docs/running": "", "docs/repositories": "", "docs/stores": "",
         "docs/loadtest": "", "docs/generation": "", "docs/tuning": "", "docs/planning": "", "docs/ci": "",
         "docs/chart": "", "docs/troubleshooting": "", "docs/autoscaling": "", "docs/python": "",
     },

@@ -20,7 +20,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md",
 SESSIONS = [
     "README.md", "docs/packaging.md", "docs/profiles.md", "docs/frameworks.md", "docs/language-models.md",
     "docs/stateful.md",
-    "docs/running.md", "docs/loadtest.md",
+    "docs/running.md", "docs/loadtest.md", "docs/stores.md",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The last line that a server prints once it is ready.

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import QueuePolicy as QueuePolicy
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
+    from serve_deploy.origin import Origin as Origin
     from serve_deploy.packaging.framework_options import BackendParameter as BackendParameter
     from serve_deploy.packaging.framework_options import FrameworkOptions as FrameworkOptions
     from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
@@ -149,6 +150,10 @@ if TYPE_CHECKING:
     from serve_deploy.stores.pull import pull_repository as pull  # noqa: F401
     from serve_deploy.stores.push import push_repository as push  # noqa: F401
     from serve_deploy.stores.pushed import PushResult as PushResult
+    from serve_deploy.stores.signature_options import SigningOptions as SigningOptions
+    from serve_deploy.stores.signature_options import TrustOptions as TrustOptions
+    from serve_deploy.stores.trust import SignatureError as SignatureError
+    from serve_deploy.stores.trust import open_trust as open_trust
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -213,6 +218,7 @@ _PLACES = {
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
     "ModelsOptions": "live_models.options",
+    "Origin": "origin",
     "PackageOptions": "packaging.options",
     "PackageSummary": "packaging.packaged",
     "PackagedModel": "packaging.packaged",
@@ -251,6 +257,8 @@ _PLACES = {
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
+    "SignatureError": "stores.trust",
+    "SigningOptions": "stores.signature_options",
     "Simulated": "twin.results",
     "Snapshots": "stores.listing",
     "SnapshotsOptions": "stores.options",
@@ -265,6 +273,7 @@ _PLACES = {
     "Trace": "planning.arrival_traces",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
+    "TrustOptions": "stores.signature_options",
     "TuneOptions": "tuning.options",
     "TuningResult": "tuning.result",
     "UndeployOptions": "cluster.options",
@@ -280,6 +289,7 @@ _PLACES = {
     "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
+    "open_trust": "stores.trust",
     "package": "packaging.package",
     "parse_address": "stores.address",
     "parse_endpoint": "endpoint.address",

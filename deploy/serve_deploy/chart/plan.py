@@ -139,7 +139,7 @@ def _derive_revision(
     given = find_value(options.overrides, "modelRepository.revision")
     if options.source is None or given is not None or "revision" in source:
         return
-    files = hash_models(models[0].path.parent, [model.name for model in models])
+    files = hash_models(models[0].path.parent, [model.name for model in models], links_out=True)
     digest = make_snapshot([each.file for each in files]).id
     yield DerivedValue(
         "modelRepository.revision", digest, "digest of the repository's files; a new one rolls the replicas"

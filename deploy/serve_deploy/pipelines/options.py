@@ -33,6 +33,8 @@ class PipelineOptions:
             read=read_repository,
         ),
     ] = Path("models")
+    # The store of which `repository` is a copy.
+    pulled_from: StoreAddress | None = None
     name: Annotated[
         str | None, Option("The ensemble's name; by default the one in the file.", metavar="NAME", group=_PIPELINE)
     ] = None
@@ -71,6 +73,10 @@ class PipelineOptions:
     def folder(self) -> Path:
         """The repository on this machine."""
         return require_folder(self.repository)
+
+    def describe_place(self, model: str) -> str:
+        """Where a model of the repository is, in words that hold on other machines too if it is in a store."""
+        return f"{self.pulled_from}/{model}" if self.pulled_from else str(self.folder / model)
 
     def __post_init__(self) -> None:
         if self.graph is not None and self.graph.suffix not in _GRAPH_SUFFIXES:

@@ -58,13 +58,12 @@ def _pipeline_into_store(
     name = options.name or text.name or default_model_name(options.file)
     own = [step.model_name or f"{name}_{step.name}" for step in text.steps]
     with working_copy(store, {name, *own, *(step.source for step in text.steps)}, progress) as copy:
-        written = _pipeline(text, replace(options, repository=copy.folder), progress)
+        written = _pipeline(text, replace(options, repository=copy.folder, pulled_from=store), progress)
         new = [member.model for member in written.members if member.is_new]
         pushed = None if written.dry_run else copy.push([*new, written.name], options.signing)
         return replace(
             written,
             folder=model_address(pushed, written.name) if pushed else copy.in_own_words(str(written.folder)),
-            members=tuple(replace(each, made_from=copy.in_own_words(each.made_from)) for each in written.members),
             notes=tuple(map(copy.in_own_words, written.notes)),
             pushed=pushed,
         )
@@ -112,7 +111,7 @@ def _make_member(
     step: PlannedStep, batch: int | None, staging: Path, options: PipelineOptions, progress: Progress
 ) -> Member:
     if isinstance(step.source, ModelFolder):
-        return read_member(step.text, step.source, str(step.source.path), is_new=False)
+        return read_member(step.text, step.source, options.describe_place(step.source.name), is_new=False)
     package = PackageOptions(
         repository=staging,
         name=step.model,

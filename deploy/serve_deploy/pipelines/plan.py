@@ -103,7 +103,7 @@ def _plan_step(step: StepText, pipeline: str, text: PipelineText, options: Pipel
             hint=f"leave it out; to change that model, package it again: serve package -o {options.folder}",
         )
     folder = read_model_folder(options.folder / step.source)
-    foreseen = read_member(step, folder, str(folder.path), is_new=False).step
+    foreseen = read_member(step, folder, options.describe_place(step.source), is_new=False).step
     return PlannedStep(step, folder, step.source, None, foreseen)
 
 

@@ -20,11 +20,18 @@ from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
-from serve_deploy.stores.manifests import encode, parse_snapshot, read_fixed, write_fixed
+from serve_deploy.stores.manifests import (
+    FIXED_SIGNATURE,
+    encode,
+    parse_snapshot,
+    read_fixed,
+    read_signatures,
+    write_fixed,
+)
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
 from serve_deploy.stores.sending import Step, list_held, plan_steps, send_all, with_checksums
-from serve_deploy.stores.signing import Signer
+from serve_deploy.stores.signing import Signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
@@ -45,6 +52,8 @@ def push_fixed(
     there = _read_there(store, contents, listed, before, left)
     deletion = Deletion(options.delete, not options.models, _resting(store, listed, options))
     plan = plan_fixed(wanted, before, there, deletion)
+    own = {each.file.path for each in contents}
+    require_vouched(signer, plan.snapshot, own, before, lambda: read_signatures(store, FIXED_SIGNATURE))
     steps = _plan_steps(plan, contents, before, listed, there)
     gone = _list_gone(plan, left, before, listed)
     if options.dry_run:

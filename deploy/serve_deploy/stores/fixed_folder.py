@@ -21,12 +21,12 @@ from serve_deploy.progress import Progress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import LocalFile, hash_models
 from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
-from serve_deploy.stores.manifests import read_fixed, write_fixed
+from serve_deploy.stores.manifests import FIXED_SIGNATURE, read_fixed, read_signatures, write_fixed
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
 from serve_deploy.stores.receiving import Source, receive
 from serve_deploy.stores.sending import Action
-from serve_deploy.stores.signing import Signer
+from serve_deploy.stores.signing import Signer, require_vouched
 from serve_deploy.stores.snapshot import FIXED_NAME, Snapshot, SnapshotFile
 from serve_deploy.stores.store import StoreChangedError
 
@@ -42,6 +42,7 @@ def push_fixed_folder(
     deletion = Deletion(options.delete, not options.models, lambda model: _rests(root / model, options.settle_seconds))
     plan = plan_fixed([each.file for each in contents], before, there, deletion)
     pushed = {each.file.path for each in contents}
+    require_vouched(signer, plan.snapshot, pushed, before, lambda: read_signatures(store, FIXED_SIGNATURE))
     new = [file for file in plan.snapshot.files if file.path in pushed and there.get(file.path) != file.sha256]
     actions: dict[str, Action] = {file.path: "keep" for file in plan.snapshot.files}
     actions |= {file.path: "send" for file in new}

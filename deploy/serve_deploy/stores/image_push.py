@@ -8,11 +8,19 @@ from dataclasses import replace
 from serve_deploy.errors import DestinationError, VerificationError
 from serve_deploy.progress import Progress
 from serve_deploy.stores.contents import LocalFile
-from serve_deploy.stores.oci import ForeignImageError, ImagePush, PushedImage, StoredImage, push_image, read_image
+from serve_deploy.stores.oci import (
+    ForeignImageError,
+    ImagePush,
+    PushedImage,
+    StoredImage,
+    push_image,
+    read_image,
+    read_signatures,
+)
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
 from serve_deploy.stores.sending import Action
-from serve_deploy.stores.signing import Signer, sign_snapshot
+from serve_deploy.stores.signing import Signer, require_vouched, sign_snapshot
 
 
 def push_to_registry(
@@ -26,6 +34,10 @@ def push_to_registry(
     current = _read_current(options)
     require_base(options, current.snapshot if current else None)
     snapshot = merge_models(contents, options.models, current.snapshot if current else None)
+    require_vouched(
+        signer, snapshot, {each.file.path for each in contents}, current.snapshot if current else None,
+        lambda: read_signatures(current) if current else (),
+    )  # fmt: skip
     pushed = push_image(
         {each.file.path: each for each in contents}, snapshot, options.store, current,
         ImagePush(

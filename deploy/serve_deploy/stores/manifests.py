@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -217,6 +217,12 @@ def write_signature(store: Store, snapshot: Snapshot, signer: Signer | None, pat
         path = path or signature_path(snapshot.id)
         before = store.read(path)
         store.write(path, sign_snapshot(snapshot, signer), expected=before.tag if before else None)
+
+
+def read_signatures(store: Store, path: str) -> Sequence[bytes]:
+    """The signature at a path, or none."""
+    small = store.read(path)
+    return (small.content,) if small else ()
 
 
 def of_models(snapshot: Snapshot | None, models: Collection[str]) -> Mapping[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from serve_deploy.errors import UsageError
 from serve_deploy.extras import install_command
 from serve_deploy.stores.address import StoreAddress
@@ -11,17 +13,23 @@ from serve_deploy.stores.store import Store
 def open_store(address: StoreAddress) -> Store:
     """The store at an address, whichever snapshot it names; nothing is asked of it yet.
 
-    UsageError where the library that it needs is not installed.
+    UsageError where the library that it needs is not installed, or a file is in the place of a folder.
     """
     root = address.root
     match root.kind:
         case "local":
-            from serve_deploy.stores.backends.local import LocalStore
-
-            return LocalStore(root)
+            return _open_folder(root)
         case "s3" | "gs" | "azure":
             return _open_bucket(root)
     raise UsageError(f"{address}: this kind of store cannot be opened")
+
+
+def _open_folder(address: StoreAddress) -> Store:
+    from serve_deploy.stores.backends.local import LocalStore
+
+    if Path(address.location).is_file():
+        raise UsageError(f"{address} is a file, not a folder", hint="name the store's folder")
+    return LocalStore(address)
 
 
 def _open_bucket(address: StoreAddress) -> Store:

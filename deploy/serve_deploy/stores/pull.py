@@ -71,7 +71,8 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
             )  # fmt: skip
             _show(partial, staging, repository, changed, force=options.force)
     return PullResult(
-        store=str(options.store.root), snapshot=snapshot.id, repository=repository, models=models, changed=changed,
+        store=str(options.store if options.store.kind == "oci" else options.store.root), snapshot=snapshot.id,
+        repository=repository, models=models, changed=changed,
         kept=_list_others(repository, snapshot), received_bytes=received.received_bytes,
         copied_bytes=received.copied_bytes, signed_by=signed_by, is_dry_run=options.dry_run,
     )  # fmt: skip

@@ -16,17 +16,19 @@ from serve_deploy.stores.manifests import (
     ReadPointer,
     find_layout,
     read_pointer,
+    read_signatures,
     read_snapshot,
     stored_path,
     write_pointer,
     write_signature,
     write_snapshot,
 )
+from serve_deploy.stores.model_signature import signature_path
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
-from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer
+from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store
 
@@ -66,6 +68,10 @@ def _push_snapshot(
     current = known.get(before.snapshot or "")
     require_base(options, current)
     snapshot = merge_models(contents, options.models, current)
+    own = {each.file.path for each in contents}
+    require_vouched(
+        signer, snapshot, own, current, lambda: read_signatures(store, signature_path(before.snapshot or ""))
+    )
     held = list_held((other, stored_path(other.id, "")) for other in known.values() if other.id != snapshot.id)
     prefix, local = stored_path(snapshot.id, ""), {each.file.path: each for each in contents}
     if options.dry_run:

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import EmptyStoreError, Located, locate_snapshot
+from serve_deploy.stores.manifests import EmptyStoreError, Located, locate_snapshot, read_signatures
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.receiving import Received, Source, receive
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import Store
-from serve_deploy.stores.trust import Trust, verify_signature
+from serve_deploy.stores.trust import Trust, verify_any
 
 
 class SnapshotReader(Protocol):
@@ -24,8 +24,8 @@ class SnapshotReader(Protocol):
     def snapshot(self) -> Snapshot:
         """What it holds."""
 
-    def read_signature(self) -> bytes | None:
-        """The bundle that signs it, the newest where there are several, or None."""
+    def read_signatures(self) -> Sequence[bytes]:
+        """The bundles that sign it, the newest first."""
 
     def receive(
         self,
@@ -53,9 +53,8 @@ class _StoreReader:
     def snapshot(self) -> Snapshot:
         return self.located.snapshot
 
-    def read_signature(self) -> bytes | None:
-        small = self.store.read(self.located.signature_path)
-        return small.content if small else None
+    def read_signatures(self) -> Sequence[bytes]:
+        return read_signatures(self.store, self.located.signature_path)
 
     def receive(
         self,
@@ -98,7 +97,7 @@ def find_trusted(store: Store, named: str | None, trust: Trust | None) -> tuple[
 
 
 def _verify(reader: SnapshotReader, trust: Trust | None) -> str | None:
-    return verify_signature(reader.snapshot, reader.read_signature(), trust) if trust else None
+    return verify_any(reader.snapshot, reader.read_signatures(), trust) if trust else None
 
 
 def read_current(address: StoreAddress) -> Snapshot | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +13,7 @@ from serve_deploy.stores.model_signature import encode_for_signing, write_bundle
 from serve_deploy.stores.signature_options import PASSPHRASE_VARIABLE, SigningOptions
 from serve_deploy.stores.signing_keys import fingerprint, hash_of, open_private_key
 from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.trust import SignatureError, Trust, TrustedKeys, verify_any
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -22,7 +23,11 @@ AskPassphrase = Callable[[Path], str]
 
 
 class Signer(Protocol):
-    """Makes the bundle of a statement."""
+    """Makes the bundle of a statement; `trust` accepts what it signed before, where that can be known."""
+
+    @property
+    def trust(self) -> Trust | None:
+        """None where it is not known who will have signed."""
 
     def sign(self, statement: bytes) -> bytes:
         """The sigstore bundle, as JSON; EndpointError where sigstore does not answer."""
@@ -41,7 +46,8 @@ def open_signer(options: SigningOptions, ask_passphrase: AskPassphrase | None = 
         return IdentitySigner()
     if options.sign_key is None:
         return None
-    return _KeySigner(open_private_key(options.sign_key, lambda key: _find_passphrase(key, ask_passphrase)))
+    key = open_private_key(options.sign_key, lambda key: _find_passphrase(key, ask_passphrase))
+    return _KeySigner(options.sign_key, key)
 
 
 def sign_snapshot(snapshot: Snapshot, signer: Signer) -> bytes:
@@ -49,9 +55,44 @@ def sign_snapshot(snapshot: Snapshot, signer: Signer) -> bytes:
     return signer.sign(write_statement(snapshot))
 
 
+def require_vouched(
+    signer: Signer | None,
+    snapshot: Snapshot,
+    own: Collection[str],
+    current: Snapshot | None,
+    read_signatures: Callable[[], Sequence[bytes]],
+) -> None:
+    """SignatureError where a signed snapshot would take over files of the store that this signer has not signed.
+
+    `own` are the paths that the pusher has. What the store says of the others, anybody may have written there.
+    """
+    taken = [file for file in snapshot.files if file.path not in own]
+    if signer is None or not taken:
+        return
+    why = "who signs is not known before sigstore says it"
+    if signer.trust is not None:
+        try:
+            if current is not None and {file.path for file in taken} <= {file.path for file in current.files}:
+                verify_any(current, read_signatures(), signer.trust)
+                return
+            why = "the current snapshot does not list them all"
+        except SignatureError as error:
+            why = error.message
+    models = ", ".join(sorted({file.model for file in taken}))
+    raise SignatureError(
+        f"a signature would vouch for what only the store has, of {models}: {why}",
+        hint="pull the whole repository, look at it, and push all of it; or push without a signature",
+    )
+
+
 @dataclass(frozen=True)
 class _KeySigner:
+    path: Path
     key: EllipticCurvePrivateKey
+
+    @property
+    def trust(self) -> Trust:
+        return TrustedKeys({self.path: self.key.public_key()})
 
     def sign(self, statement: bytes) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA

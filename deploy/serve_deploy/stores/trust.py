@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -42,7 +42,7 @@ def open_trust(options: TrustOptions) -> Trust | None:
     """Whom to trust; None where no signature is required, UsageError for a file that is no public key."""
     if options.require_identity is None and options.require_issuer is None:
         keys = {path: open_public_key(path) for path in options.require_signature}
-        return _TrustedKeys(keys) if keys else None
+        return TrustedKeys(keys) if keys else None
     if options.require_signature:
         raise UsageError("`require_signature` and `require_identity` exclude each other", hint="give one of them")
     if not options.require_identity or not options.require_issuer:
@@ -55,16 +55,25 @@ def open_trust(options: TrustOptions) -> Trust | None:
     return TrustedIdentity(options.require_identity, options.require_issuer)
 
 
-def verify_signature(snapshot: Snapshot, bundle: bytes | None, trust: Trust) -> str:
+def verify_signature(snapshot: Snapshot, bundle: bytes, trust: Trust) -> str:
     """Who signed the snapshot's list of files, such as "key.pub"; SignatureError where nobody trusted did."""
-    if bundle is None:
-        raise SignatureError(f"snapshot {snapshot.id} is not signed", hint=_HINT)
     try:
         signer, statement = trust.verify(bundle, read_bundle(bundle))
         _compare(snapshot, read_statement(statement))
     except MalformedSignatureError as error:
         raise SignatureError(f"the signature of snapshot {snapshot.id} {error}", hint=_HINT) from error
     return signer
+
+
+def verify_any(snapshot: Snapshot, bundles: Sequence[bytes], trust: Trust) -> str:
+    """Who signed, where one of several signatures is as required; SignatureError as for the first of them."""
+    refusal = None
+    for bundle in bundles:
+        try:
+            return verify_signature(snapshot, bundle, trust)
+        except SignatureError as error:
+            refusal = refusal or error
+    raise refusal or SignatureError(f"snapshot {snapshot.id} is not signed", hint=_HINT)
 
 
 def _compare(snapshot: Snapshot, signed: Mapping[str, tuple[str, int | None]]) -> None:
@@ -87,10 +96,13 @@ def _compare(snapshot: Snapshot, signed: Mapping[str, tuple[str, int | None]]) -
 
 
 @dataclass(frozen=True)
-class _TrustedKeys:
+class TrustedKeys:
+    """Accepts what one of some public keys signed; they are called by the names of their files."""
+
     keys: Mapping[Path, EllipticCurvePublicKey]
 
     def verify(self, content: bytes, bundle: Bundle) -> tuple[str, bytes]:  # noqa: ARG002 - the other kind reads it
+        """The key's file and the statement."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from serve_deploy.errors import ServeError
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress
+from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.manifests import BaseChangedError, find_layout, of_models, stored_path
 from serve_deploy.stores.opening import open_store
@@ -71,21 +72,33 @@ def working_copy(store: StoreAddress, models: Collection[str], progress: Progres
     folder = place / "models"
     try:
         base = read_current(store)
-        wanted = tuple(name for name in base.models if name in models) if base else ()
         folder.mkdir()
-        if base and wanted:
-            pull_repository(
-                PullOptions(store=replace(store, snapshot=base.id), repository=folder, models=wanted), progress=progress
-            )
-        copy = WorkingCopy(store, folder, base, wanted, progress)
+        received = _receive(store, base, models, folder, progress) if base else ()
+        copy = WorkingCopy(store, folder, base, received, progress)
         try:
             yield copy
         except ServeError as error:
             error.message = copy.in_own_words(error.message)
+            error.args = (error.message,)
             error.hint = error.hint and copy.in_own_words(error.hint)
             raise
     finally:
         remove_temporary(place)
+
+
+def _receive(
+    store: StoreAddress, base: Snapshot, models: Collection[str], folder: Path, progress: Progress
+) -> tuple[str, ...]:
+    """Those of the models that there are, and the members of the ensembles among them; their names."""
+    # An image's tag may move meanwhile: the push finds that out.
+    at_base = store if store.kind == "oci" else replace(store, snapshot=base.id)
+    received: set[str] = set()
+    while wanted := {name for name in base.models if name in models} - received:
+        options = PullOptions(store=at_base, repository=folder, models=tuple(sorted(wanted)))
+        pull_repository(options, progress)
+        received |= wanted
+        models = {member for name in wanted for member in read_model_folder(folder / name).members}
+    return tuple(sorted(received))
 
 
 def model_address(pushed: PushResult, model: str) -> str:

@@ -5,20 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from signing_pairs import Pair, make_pair
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.model_signature import encode_for_signing, write_bundle, write_statement
@@ -26,28 +20,9 @@ from serve_deploy.stores.signature_options import PASSPHRASE_VARIABLE, SigningOp
 from serve_deploy.stores.signing import open_signer, sign_snapshot
 from serve_deploy.stores.signing_keys import fingerprint
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile, digest_listing
-from serve_deploy.stores.trust import SignatureError, open_trust, verify_signature
+from serve_deploy.stores.trust import SignatureError, open_trust, verify_any
 
 FILES = {"digits/1/model.onnx": b"weights", "digits/config.pbtxt": b'name: "digits"', "digits/b c.txt": b""}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A private key, its public key, and their files."""
-
-    key: ec.EllipticCurvePrivateKey
-    private: Path
-    public: Path
-
-
-def make_pair(folder: Path, name: str, curve: ec.EllipticCurve | None = None, passphrase: bytes | None = None) -> Pair:
-    """A new pair as files."""
-    key = ec.generate_private_key(curve or ec.SECP256R1())
-    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return Pair(key, private, public)
 
 
 def make_snapshot(files: dict[str, bytes] | None = None) -> Snapshot:
@@ -73,7 +48,7 @@ def verify(snapshot: Snapshot, bundle: bytes | None, *public: Path) -> str:
     """Who signed, where one of the keys did."""
     trust = open_trust(TrustOptions(require_signature=public))
     assert trust is not None
-    return verify_signature(snapshot, bundle, trust)
+    return verify_any(snapshot, [] if bundle is None else [bundle], trust)
 
 
 @pytest.fixture(scope="module")
@@ -333,4 +308,4 @@ def test_a_keys_signature_is_not_an_identitys(pair: Pair) -> None:
     trust = open_trust(TrustOptions(require_identity="release@example.com", require_issuer="https://issuer.example"))
     assert trust is not None
     with pytest.raises(SignatureError, match=r"is by a key, not by release@example\.com"):
-        verify_signature(make_snapshot(), sign(make_snapshot(), pair), trust)
+        verify_any(make_snapshot(), [sign(make_snapshot(), pair)], trust)

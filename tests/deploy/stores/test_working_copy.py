@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pushing import push
-from repositories import add_model
+from repositories import add_ensemble, add_model
 
 from serve_deploy.errors import DestinationError
 from serve_deploy.progress import silent
@@ -63,6 +63,15 @@ def test_only_the_named_models_are_received_and_the_others_stay(store: StoreAddr
         add_model(copy.folder, "forest", packaged=False)
         copy.push(["forest"], _UNSIGNED)
     assert _models_of(store) == ("digits", "forest", "letters")
+
+
+def test_an_ensemble_comes_with_its_members(models: Path, store: StoreAddress) -> None:
+    """It could not be tried without them."""
+    add_ensemble(models, "inner", "letters")
+    add_ensemble(models, "outer", "inner")
+    push(models, store)
+    with working_copy(store, ["outer"], silent) as copy:
+        assert copy.models == ("inner", "letters", "outer")
 
 
 def test_a_push_of_another_model_meanwhile_is_kept(models: Path, store: StoreAddress) -> None:

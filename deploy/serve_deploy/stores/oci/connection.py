@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from serve_deploy.errors import ServeError, UsageError
 from serve_deploy.extras import install_command
-from serve_deploy.stores.oci.failures import describe_break, describe_refusal
+from serve_deploy.stores.oci.failures import describe_break, describe_refusal, is_about_trust
 from serve_deploy.stores.oci.logins import Login
 from serve_deploy.stores.oci.reference import ImageReference
 from serve_deploy.stores.store import StoreUnreachableError
@@ -172,10 +172,11 @@ class Connection:
         from requests.exceptions import SSLError
 
         try:
-            registry.session.get(f"https://{self.reference.api_host}/v2/", verify=False, allow_redirects=False).close()
-        except SSLError:
-            registry.session.close()
-            return _make_registry(self.reference, plain=True)
+            registry.session.get(f"https://{self.reference.api_host}/v2/", allow_redirects=False).close()
+        except SSLError as error:
+            if not is_about_trust(error):
+                registry.session.close()
+                return _make_registry(self.reference, plain=True)
         except RequestException:
             # The first real request says it better.
             return registry

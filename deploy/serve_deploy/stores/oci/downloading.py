@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from serve_deploy.errors import EndpointError
 from serve_deploy.stores.oci.connection import BrokenError, Connection
 from serve_deploy.stores.oci.documents import (
     INDEX_TYPES,
@@ -14,6 +15,7 @@ from serve_deploy.stores.oci.documents import (
     damaged,
     digest_bytes,
 )
+from serve_deploy.stores.oci.reference import ImageReference
 from serve_deploy.stores.store import OnBytes
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def read_manifest(connection: Connection, version: str) -> tuple[str, str, bytes
     )
     with answer:
         if answer.status_code == 404:
+            _require_registry(answer, reference)
             return None
         content = _read_bounded(answer, _LARGEST_MANIFEST, str(reference))
         promised = version if reference.is_digest else answer.headers.get("Docker-Content-Digest")
@@ -45,6 +48,18 @@ def read_manifest(connection: Connection, version: str) -> tuple[str, str, bytes
     if promised and promised.startswith("sha256:") and promised != digest:
         raise damaged(str(reference), "its bytes are not those of its digest")
     return digest, media_type, content
+
+
+def _require_registry(answer: Response, reference: ImageReference) -> None:
+    """Any web server says 404; a registry says what it does not have."""
+    try:
+        is_registry = bool(answer.json()["errors"])
+    except (ValueError, KeyError, TypeError):
+        is_registry = False
+    if not is_registry:
+        raise EndpointError(
+            f"{reference.registry} answers, but not as a registry does", hint="see whether its name and port are right"
+        )
 
 
 def read_tag(connection: Connection, tag: str) -> str | None:

@@ -84,6 +84,11 @@ def describe_break(error: RequestException, reference: ImageReference) -> ServeE
     )
 
 
+def is_about_trust(error: RequestException) -> bool:
+    """Whether the other end speaks TLS, and its certificate is not trusted."""
+    return isinstance(_root_cause(error), ssl.SSLCertVerificationError)
+
+
 def _root_cause(error: BaseException) -> BaseException:
     """Libraries wrap what the system said several times."""
     seen: list[BaseException] = [error]

@@ -46,10 +46,9 @@ class ImageReader:
         """What it holds."""
         return self.image.snapshot
 
-    def read_signature(self) -> bytes | None:
-        """The bundle that signs it, the newest where there are several, or None."""
-        signatures = read_signatures(self.image)
-        return signatures[-1] if signatures else None
+    def read_signatures(self) -> Sequence[bytes]:
+        """The bundles that sign it, the newest first."""
+        return tuple(reversed(read_signatures(self.image)))
 
     def receive(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -158,8 +157,8 @@ def _arrived(answer: Response, otherwise: int) -> int:
     return int(found[1]) + 1 if found[1] != "0" else 0
 
 
-class _Body(io.RawIOBase):
-    """Part of a layer, as requests wants a file: with a length, and read in blocks."""
+class _Body:
+    """Part of a layer, as requests wants what it sends: with a length, and read in blocks."""
 
     def __init__(self, source: LayerSource, start: int, end: int, note: Callable[[int], None]) -> None:
         self._pieces = source.read_from(start)
@@ -174,9 +173,6 @@ class _Body(io.RawIOBase):
     def __iter__(self) -> Iterator[bytes]:
         while piece := self.read(1 << 20):
             yield piece
-
-    def readable(self) -> bool:
-        return True
 
     def read(self, size: int = -1) -> Any:
         """Headers are short: they travel together with what follows."""

@@ -15,13 +15,14 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from simulated_bench import NOISE, Truth, Truths, Tuning, find_best, reached
+from simulated_bench import NOISE, Tried, Truth, Truths, Tuning, reached, search_all
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
@@ -57,43 +58,62 @@ SPACE = {
 }
 # Of two models, all combinations: fewer values of each.
 SPACE_OF_EACH = {BATCH: (1, 4, 16, 32), DELAY: (0,), PREFERRED: (None,), INSTANCES: (1, 2, 4)}
-USERS, FRESH, FRESH_SIMULATED = 64, 10, 40
+USERS, FRESH, FRESH_SIMULATED, SURE = 64, 10, 40, 0.9
 
 
 def measure_regret(seeds: int, names: list[str]) -> None:
-    """Print, for each truth, the share of the exhaustive best that was reached, and the share of its measurements."""
+    """Print, for each truth, what was found as a share of the exhaustive best, and the share of its measurements.
+
+    The configuration is judged by its true percentiles under the best load, as the exhaustive search judges all; what
+    was confirmed by what it serves under its own load, beside the best of all that hold the gates on nine fresh runs
+    of ten: a load at the very gate does not.
+    """
     for name in names:
         truths, slo = TRUTHS[name]
         goal = Goal("throughput", tuple(map(parse_gate, slo)))
         begun = time.monotonic()
-        best, configurations = find_best(truths, goal, USERS, SPACE if len(truths.models) == 1 else SPACE_OF_EACH)
+        found = search_all(truths, goal, USERS, SPACE if len(truths.models) == 1 else SPACE_OF_EACH)
         exhaustive = time.monotonic() - begun
-        shares, measured, held = [], [], []
+        best, sure = max(each.score for each in found), find_surest(truths, goal, found)
+        shares, served, measured, held = [], [], [], []
         for seed in range(seeds):
             options = TuneOptions(concurrency=USERS, max_batch_size=32, max_instances=4, max_delay_us=5000, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
                 result = Tuning(truths, options, goal, Path(folder) / "run.jsonl")()
             shares.append(reached(truths, goal, result, USERS) / best)
             measured.append(result.effort.measurements)
-            held.append(hold_simulated(truths, goal, result))
+            candidate, users = confirmed_load(result)
+            served.append(goal.score(truths.point(candidate, users)))
+            held.append(hold_simulated(truths, goal, candidate, users))
         print(
             f"{name}: {min(shares):.1%} at worst, {sum(shares) / seeds:.1%} on average of {best:,.0f}/s; "
-            f"{max(measured)} measurements at most, exhaustive {configurations} "
-            f"({max(measured) / configurations:.1%}; {exhaustive:.0f} s); "
+            f"under the confirmed load {min(served) / best:.1%} at worst, and {min(served) / sure:.1%} of the "
+            f"{sure:,.0f}/s that hold the gates on nine fresh runs of ten; "
+            f"{max(measured)} measurements at most, exhaustive {len(found)} "
+            f"({max(measured) / len(found):.1%}; {exhaustive:.0f} s); "
             f"{sum(held) / seeds:.1%} of fresh runs hold the gates, of the worst winner {min(held):.0%}",
             flush=True,
         )
 
 
-def hold_simulated(truths: Truths, goal: Goal, result: TuningResult) -> float:
-    """The share of fresh noisy runs in which what was found holds the gates, under the load that it was found for."""
-    figures = result.confirmation.winner if result.confirmation else result.baseline.measured
-    values = (result.winner or result.baseline).values
+def find_surest(truths: Truths, goal: Goal, found: Sequence[Tried]) -> float:
+    """The best score of those that hold the gates on nine fresh runs of ten; 0 where none does."""
+    for each in sorted(found, key=lambda each: -each.score):
+        if each.score and hold_simulated(truths, goal, each.candidate, each.users) >= SURE:
+            return each.score
+    return 0.0
+
+
+def confirmed_load(result: TuningResult) -> tuple[Candidate, int]:
+    """What was found, and the number of users that it was found for."""
+    figures = result.confirmation.winner if result.winner else result.baseline.measured
+    return Candidate.of((result.winner or result.baseline).values), figures.concurrency
+
+
+def hold_simulated(truths: Truths, goal: Goal, candidate: Candidate, users: int) -> float:
+    """The share of fresh noisy runs in which a configuration holds the gates under a load."""
     noises = np.random.default_rng(0).lognormal(0, NOISE, FRESH_SIMULATED)
-    points = [
-        truths.point(Candidate.of(values), figures.concurrency, noise=noise, seed=seed)
-        for seed, noise in enumerate(noises)
-    ]
+    points = [truths.point(candidate, users, noise=noise, seed=seed) for seed, noise in enumerate(noises)]
     return sum(goal.is_met(point) for point in points) / len(points)
 
 

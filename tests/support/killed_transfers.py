@@ -27,7 +27,7 @@ from serve_deploy.stores.manifests import manifest_path, stored_path
 from serve_deploy.stores.readers import read_current
 
 Listing = dict[str, str]
-MODELS, FILES, LEAST, MOST = 3, 4, 1 << 10, 1 << 20
+MODELS, FILES, LEAST, MOST = 3, 4, 1 << 10, 1 << 19
 
 
 @dataclass

@@ -276,20 +276,25 @@ class Tuning:
         return run_tuning(self.options, bench.subject, self.goal, bench, self.notes)
 
 
-def find_best(truths: Truths, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> tuple[float, int]:
-    """The best score that meets the goal, over every configuration and doubling users; and how many that were."""
-    best, count = 0.0, 0
+@dataclass(frozen=True)
+class Tried:
+    """A configuration with so many users, and its score; 0 where a gate is missed."""
+
+    candidate: Candidate
+    users: int
+    score: float
+
+
+def search_all(truths: Truths, goal: Goal, limit: int, space: Mapping[str, tuple[Any, ...]]) -> list[Tried]:
+    """Every configuration with one user, two, four …"""
+    found = []
     paths = [join_path(prefix, path) for prefix in truths.prefixes.values() for path in space]
     for values in product(*(tuple(space.values()) * len(truths.models))):
         candidate = Candidate.of(dict(zip(paths, values, strict=True)))
-        users = 1
-        while users <= limit:
+        for users in (1 << power for power in range(limit.bit_length())):
             point = truths.point(candidate, users)
-            count += 1
-            if goal.is_met(point):
-                best = max(best, goal.score(point))
-            users *= 2
-    return best, count
+            found.append(Tried(candidate, users, goal.score(point) if goal.is_met(point) else 0.0))
+    return found
 
 
 def reached(truths: Truths, goal: Goal, result: TuningResult, limit: int) -> float:

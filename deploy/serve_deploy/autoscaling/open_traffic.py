@@ -5,25 +5,27 @@ The twin's service times are those of the sweep, and it has to repeat the sweep 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica
+from serve_deploy.calibration.accuracy import ModelAtWork, Reached, explain, list_misses
+from serve_deploy.calibration.fit import FEWEST, fit
 from serve_deploy.model_config.scheduler import not_simulated, read_served_model
-from serve_deploy.reports.point import ModelStatistics, Point
-from serve_deploy.reports.pooling import pool_batches
+from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.twin import Outside, ServedModel, ServerModel, ServiceTimes, Times, simulate
+from serve_deploy.twin import ServedModel, ServerModel, Simulated, simulate
 
 # The difference in throughput up to which the twin is believed.
 BELIEVED = 0.10
 _REPEATED_SECONDS = 20.0
 _TABLE_REQUESTS = 20_000
+_COLLAPSE = 0.9
+# Requests in a moment that make a p99.
+_SAID = 100
 _LEVELS = (0.05, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96)
-_BUSY_ENOUGH = 0.75
-_ENOUGH_EXECUTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,58 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, sl
     built = build_twin(report, config)
     if isinstance(built, str):
         return OpenReplica(None, built)
-    worst, where = max((_miss(built, load), load.asked) for load in loads if load.users)
-    if worst > BELIEVED:
-        return OpenReplica(None, f"the twin's throughput is {worst:.0%} off the sweep's at {where}")
+    repeated = [_Repeated.of(built, point) for point in _bearable(report.points) if point.load.concurrency]
+    told = {load.users: load.asked for load in loads if load.users}
+    worst = max((each for each in repeated if each.users in told), key=lambda each: each.miss)
+    if worst.miss > BELIEVED:
+        return OpenReplica(
+            None,
+            f"the twin's throughput is {worst.miss:.0%} off the sweep's at {told[worst.users]}: {worst.reasons}",
+        )
     replica = _tabulate(built, slo_seconds)
     if replica is None:
         return OpenReplica(None, "the twin misses the objective at any rate")
-    return OpenReplica(replica, f"by the twin, which repeats the sweep's throughput to {worst:.0%}")
+    explanation = f"by the twin, which repeats the sweep's throughput to {worst.miss:.0%}"
+    off = [f"{', '.join(each.off)} at {told[each.users]}: {each.reasons}" for each in repeated if each.is_off(told)]
+    return OpenReplica(replica, f"{explanation}, but is off ({'; '.join(off)})" if off else explanation)
 
 
-def _miss(twin: ServerModel, load: Load) -> float:
-    found = simulate(twin, ClosedLoop(load.users or 1), seconds=_REPEATED_SECONDS, warmup_seconds=1.0)
-    return abs(found.stream.throughput / load.rate - 1)
+@dataclass(frozen=True)
+class _Repeated:
+    """A load of the sweep on the twin: by how much its throughput differs, which figures are off, and why."""
+
+    users: int
+    miss: float
+    off: tuple[str, ...]
+    reasons: str
+
+    @classmethod
+    def of(cls, twin: ServerModel, point: Point) -> _Repeated:
+        users = point.load.concurrency or 1
+        found = simulate(twin, ClosedLoop(users), seconds=_REPEATED_SECONDS, warmup_seconds=1.0)
+        response = found.stream.response
+        simulated = Reached(found.stream.throughput, *(response.percentile(each) * 1e6 for each in (50, 99)))
+        measured = Reached(point.throughput, point.response.p50_us, point.response.p99_us)
+        off = list_misses(simulated, measured)
+        miss = abs(simulated.throughput / measured.throughput - 1)
+        return cls(users, miss, off, "; ".join(explain_load(twin, point, found)) if off else "")
+
+    def is_off(self, told: Mapping[int, str]) -> bool:
+        """Whether times are, at a load that counts."""
+        return bool(self.off) and self.users in told
+
+
+def explain_load(twin: ServerModel, point: Point, found: Simulated) -> tuple[str, ...]:
+    """Why the twin of one model was off under a load, as far as the measurement tells."""
+    p99s = [each.response_p99_us for each in point.timeline if each.succeeded >= _SAID]
+    work = []
+    for model in twin.models if len(twin.models) == 1 else ():
+        known = max(size for size, _ in model.service.measured)
+        alone = point.load.concurrency == 1 or not model.service.contend
+        executed = [each for each in _SweptLoad.of(point).executions if each.batch_size <= known]
+        busy = 1 if alone else model.instances
+        work.append(ModelAtWork(executed, model.service, busy, found.model.mean_batch_size))
+    return explain(point, work, p99s, "within the load")
 
 
 def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:
@@ -94,59 +136,53 @@ def build_twin(report: LoadTestReport, config: Any) -> ServerModel | str:
     reason = not_simulated(config)
     if reason:
         return reason
-    seen = [(point, stats) for point in report.points if (stats := _statistics(point))]
-    light = [(point, stats) for point, stats in seen if point.load.concurrency == 1 and point.load.batch_size == 1]
-    if not light or report.target.instances is None:
+    periods = [_SweptLoad.of(point) for point in _bearable(report.points)]
+    light = next((each for each in periods if each.point.load.concurrency == 1 and each.executions), None)
+    instances = report.target.instances
+    if light is None or instances is None:
         return "the report lacks a load of one user, or the server's own figures of each batch size"
-    point, stats = light[0]
-    if sum(batch.executions for batch in stats.batches if batch.batch_size == 1) < _ENOUGH_EXECUTIONS:
+    if sum(each.count for each in light.executions if each.batch_size == 1) < FEWEST:
         return "the sweep was too short to tell how long its batches take"
-    service, largest = _service_times(seen, _spread(point, stats), report.target.instances)
-    model = _up_to(read_served_model(config, service, report.target.instances), largest)
+    largest = max(each.batch_size for period in periods for each in period.executions if each.count >= FEWEST)
+    fitted = fit({instances: periods}, largest)
+    model = _up_to(read_served_model(config, fitted.times, instances), largest)
     delay = model.batching.max_queue_delay_seconds if model.batching else 0.0
-    model = replace(model, dispatch_seconds=max(0.0, stats.queue_us / 1e6 - delay))
-    beyond = max(0.0, point.response.mean_us / 1e6 - _compute_seconds(stats) - stats.queue_us / 1e6)
-    # The load generator's process sends one request after another.
-    sending = min(point.client.cpu_us_per_request / 1e6, beyond)
-    outside = Outside(times=Times.constant(sending), workers=1, latency_seconds=beyond - sending)
-    return ServerModel(models=(model,), outside=outside)
+    model = replace(model, dispatch_seconds=max(0.0, fitted.dispatch_seconds - delay))
+    return ServerModel(models=(model,), outside=fitted.outside)
 
 
-def _service_times(
-    seen: Sequence[tuple[Point, ModelStatistics]], spread: Times, instances: int
-) -> tuple[ServiceTimes, int]:
-    """Times by batch size with one instance and with all of them busy, and the largest size that was seen."""
-    crowded = _mean_seconds(stats for point, stats in seen if _busy(point, stats) > _BUSY_ENOUGH * instances)
-    alone = _mean_seconds(stats for point, stats in seen if instances == 1 or point.load.concurrency == 1)
-    sizes = sorted({*alone, *crowded})
-    both = [size for size in sizes if size in alone and size in crowded]
-    slowdown = max(1.0, crowded[both[0]] / alone[both[0]]) if instances > 1 and both else 1.0
-    between = _between_executions(seen, sizes[-1], instances)
-    measured = {}
-    for size in sizes:
-        measured[size, 1] = spread.times(alone.get(size, crowded.get(size, 0.0) / slowdown) + size * between)
-        if slowdown > 1:
-            crowd = crowded.get(size, alone.get(size, 0.0) * slowdown)
-            measured[size, instances] = spread.times(crowd + size * between)
-    return ServiceTimes(measured), sizes[-1]
+def _bearable(points: Sequence[Point]) -> list[Point]:
+    """Without the loads beyond the one that served most that served far less: there the clients took the CPU."""
+    swept = [point for point in points if point.load.batch_size == 1 and len(point.server) == 1]
+    best = max(swept, key=lambda point: point.throughput, default=None)
+    return [
+        point
+        for point in swept
+        if best is None
+        or (point.load.concurrency or 0) <= (best.load.concurrency or 0)
+        or point.throughput > _COLLAPSE * best.throughput
+    ]
 
 
-def _between_executions(seen: Sequence[tuple[Point, ModelStatistics]], largest: int, instances: int) -> float:
-    """Seconds a row that an instance is taken for beyond its executions, where a full batch always waited for it."""
-    point, stats = max(seen, key=lambda each: each[0].load.concurrency or 0)
-    if (point.load.concurrency or 0) < 2 * largest * instances:
-        return 0.0
-    taken = instances * point.duration_seconds / stats.executions
-    return max(0.0, taken - _compute_seconds(stats)) / stats.average_batch_size
+@dataclass(frozen=True)
+class _Executions:
+    batch_size: int
+    count: int
+    mean_seconds: float
 
 
-def _mean_seconds(accounts: Iterable[ModelStatistics]) -> dict[int, float]:
-    """The mean time of an execution by batch size, where there were enough."""
-    return {
-        batch.batch_size: batch.compute_us / 1e6
-        for batch in pool_batches(accounts)
-        if batch.executions >= _ENOUGH_EXECUTIONS
-    }
+@dataclass(frozen=True)
+class _SweptLoad:
+    """A load of the sweep as the fit reads it."""
+
+    point: Point
+    executions: tuple[_Executions, ...]
+
+    @classmethod
+    def of(cls, point: Point) -> _SweptLoad:
+        batches = point.server[0].batches
+        executions = (_Executions(each.batch_size, each.executions, each.compute_us / 1e6) for each in batches)
+        return cls(point, tuple(executions))
 
 
 def _up_to(model: ServedModel, largest: int) -> ServedModel:
@@ -155,26 +191,3 @@ def _up_to(model: ServedModel, largest: int) -> ServedModel:
         return model
     preferred = tuple(size for size in model.batching.preferred_sizes if size <= largest)
     return replace(model, max_batch_size=largest, batching=replace(model.batching, preferred_sizes=preferred))
-
-
-def _spread(point: Point, stats: ModelStatistics) -> Times:
-    """How the service time varies around its mean, as a factor."""
-    histogram = point.response.histogram
-    if not histogram:
-        return Times.constant(1.0)
-    bounds, counts = zip(*histogram, strict=True)
-    beyond = point.response.mean_us / 1e6 - _compute_seconds(stats)
-    inside = Times.of([bound / 1e6 for bound in bounds], counts).less(beyond)
-    return inside.times(1 / inside.mean) if inside.mean else Times.constant(1.0)
-
-
-def _statistics(point: Point) -> ModelStatistics | None:
-    return point.server[0] if len(point.server) == 1 and point.server[0].batches else None
-
-
-def _compute_seconds(stats: ModelStatistics) -> float:
-    return (stats.compute_input_us + stats.compute_infer_us + stats.compute_output_us) / 1e6
-
-
-def _busy(point: Point, stats: ModelStatistics) -> float:
-    return stats.executions * _compute_seconds(stats) / point.duration_seconds

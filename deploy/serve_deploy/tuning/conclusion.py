@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from serve_deploy.reports.figures import format_change, format_number, format_plainly, format_share
+from serve_deploy.tuning.assurance import CONFIDENCE, Assurance
 from serve_deploy.tuning.candidates import BATCH, Candidate, describe_value, join_path, split_path
 from serve_deploy.tuning.measured import Executions, MixedPoint
 from serve_deploy.tuning.objective import Goal, describe_score, names
 from serve_deploy.tuning.race import Race, Runner
-from serve_deploy.tuning.racing import CONFIRMATIONS, Contestant
+from serve_deploy.tuning.racing import Contestant, assurances, is_assured
 from serve_deploy.tuning.result import (
+    AssuredGate,
     Confirmation,
     FieldChange,
     FieldEffect,
@@ -131,8 +133,29 @@ def judge_confirmation(baseline: Contestant, winner: Contestant, goal: Goal, rat
     if own is None or mine is None:
         raise ValueError("nothing was measured")
     gain = mine.score / own.score - 1 if own.score else math.inf
+    meets = mine.meets and is_assured(winner, goal)
     return Confirmation(
-        winner=mine, baseline=own, gain=gain, runs=CONFIRMATIONS, holds=mine.meets and (gain > 0 or not own.meets)
+        winner=mine.model_copy(update={"meets": meets}),
+        baseline=own,
+        gain=gain,
+        runs=len(winner.found),
+        holds=meets and (gain > 0 or not own.meets),
+        gates=tuple(map(_describe_gate, assurances(winner, goal))),
+    )
+
+
+def _describe_gate(assured: Assurance) -> AssuredGate:
+    gate = assured.gate
+    return AssuredGate(
+        model=assured.model,
+        expression=gate.expression,
+        figure=gate.figure,
+        mean=assured.mean,
+        bound=assured.bound,
+        threshold=gate.threshold,
+        unit=gate.unit,
+        confidence=CONFIDENCE,
+        holds=assured.holds,
     )
 
 
@@ -150,7 +173,7 @@ def reach_verdict(
             f"score {format_change(confirmed.gain)}" if goal.objective == "latency" else format_change(confirmed.gain)
         )
         return "better", f"{told}: {figures} against {against} ({better}), on fresh servers"
-    missed = "" if confirmed.winner.meets else f", and it misses {names(goal)}"
+    missed = "" if confirmed.winner.meets else f", and it does not surely hold {names(goal)}"
     return "not confirmed", f"{told} won the race, but not on a fresh server: {figures} against {against}{missed}"
 
 

@@ -208,14 +208,21 @@ class Measuring:
 def _describe(
     model: str, setting: Setting, count: int, service: Service, periods: Sequence[Measured]
 ) -> SettingMeasured:
-    sizes = tuple(sorted(size for size, level in service.times.measured if level == count))
+    sizes = _few_sizes(max(service.largest_batch, 1))
+    outside = service.outside
     return SettingMeasured(
         model=model,
         setting=dict(setting),
         instances=count,
         batch_sizes=sizes,
-        execution_us=tuple(service.times.measured[size, count].mean * 1e6 for size in sizes),
-        outside_us=service.outside.times.mean * 1e6,
-        outside_workers=service.outside.workers,
+        execution_us=tuple(service.times.at(size, count).mean * 1e6 for size in sizes),
+        outside_us=(outside.times.mean + outside.latency_seconds) * 1e6,
+        outside_workers=outside.workers,
         memory_bytes=max((each.memory_bytes for each in periods if each.memory_bytes), default=None),
     )
+
+
+def _few_sizes(largest: int) -> tuple[int, ...]:
+    """1, 2, 4 … and the largest."""
+    powers = (1 << power for power in range(largest.bit_length()))
+    return tuple(dict.fromkeys([*powers, largest]))

@@ -8,7 +8,7 @@ from serve_deploy.reports.figures import format_share, format_time_us
 from serve_deploy.tuning.candidates import describe_value
 from serve_deploy.tuning.charts import draw_charts
 from serve_deploy.tuning.result import SettingMeasured, TuningResult
-from serve_deploy.tuning.tables import RACE_COLUMNS, race_row
+from serve_deploy.tuning.tables import RACE_COLUMNS, describe_assurance, race_row
 
 
 def render_page(result: TuningResult) -> str:
@@ -30,6 +30,7 @@ def render_page(result: TuningResult) -> str:
             (each.path, describe_value(each.path, each.before), describe_value(each.path, each.after), each.reason)
             for each in result.changes
         ],
+        assurances=tuple(describe_assurance(result)),
         race_columns=RACE_COLUMNS,
         race_rows=[race_row(each) for each in (result.baseline, *result.race)],
         charts=draw_charts(result),

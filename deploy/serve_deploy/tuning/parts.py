@@ -55,7 +55,7 @@ def make_twins(options: TuneOptions, subject: Subject, goal: Goal, settings: Par
             PartTwin(part.name, part.prefix, settings.measured[part.prefix].services) for part in subject.parts
         ),
         targets=subject.weights,
-        goal=goal.with_margin,
+        goal=goal.with_room,
         limit=options.concurrency,
         rate=options.rate,
         ensembles=tuple(flow.ensemble for flow in subject.flows),

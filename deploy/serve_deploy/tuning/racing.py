@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.gates import Gate
+from serve_deploy.tuning.assurance import Assurance, assure, burden
 from serve_deploy.tuning.bench import Bench
 from serve_deploy.tuning.candidates import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured, MixedPoint, pool_points
@@ -15,15 +17,13 @@ from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.race import FEWEST_ROUNDS, Fallen, Race, Restarted, run_race
 from serve_deploy.tuning.subject import Subject
-from serve_deploy.tuning.twins import Prediction
+from serve_deploy.tuning.twins import Prediction, Twins
 
-CONFIRMATIONS = 3
 _RESTARTS = 3
-_FEWER = 0.85
+# Shares of the users that are tried, on the twin, where a gate needs shorter times.
+_FEWER = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 # Of so many rounds one may miss the gates: what was found has to hold on nine days of ten.
 _ROUNDS_A_MISS = 10
-# What misses a time by less may have done so by chance.
-_INDULGENCE = 1.1
 # Answers, and numbers of users until the best is found.
 _TRIALS = 4
 
@@ -32,13 +32,16 @@ _TRIALS = 4
 class Contestant:
     """A configuration in the race, the load that it is raced under, and what was measured.
 
-    `fits` says whether there is a number of users at which the gates hold.
+    `fits` says whether there is a number of users at which the gates hold. `earlier` are runs under other loads or on
+    other servers, by these: they say how much its figures vary. `promise` is the score that is expected of it.
     """
 
     candidate: Candidate
     prediction: Prediction
     concurrency: int = 1
     found: list[Measured] = field(default_factory=list)
+    earlier: tuple[tuple[Measured, ...], ...] = ()
+    promise: float = 0.0
     fits: bool = True
     restarts: int = 0
 
@@ -55,14 +58,19 @@ class Contestant:
 
 @dataclass
 class Racing:
-    """Races contestants, the baseline first among them; `rate` is None in closed loops, `failed` says why who fell."""
+    """Races contestants, the baseline first among them; `failed` says why who fell."""
 
     bench: Bench
     subject: Subject
     options: TuneOptions
     goal: Goal
-    rate: float | None
+    twins: Twins
     failed: dict[Candidate, str]
+
+    @property
+    def rate(self) -> float | None:
+        """Of independent arrivals; None in closed loops."""
+        return self.twins.rate
 
     def qualify(self, contestants: Sequence[Contestant]) -> list[Contestant]:
         """Those whose answers are right and that meet the gates, each with its best number of users."""
@@ -175,9 +183,10 @@ class Racing:
         enough = len(contestant.found) >= FEWEST_ROUNDS and contestant.fits and not self.rate
         if not enough or self._holds(contestant):
             return
-        if contestant.restarts < _RESTARTS and contestant.concurrency > 1:
+        fewer = fewer_users(contestant, self.goal, self.twins)
+        if contestant.restarts < _RESTARTS and fewer:
             contestant.restarts += 1
-            contestant.concurrency = _fewer(contestant.concurrency)
+            contestant.concurrency = fewer
             contestant.found.clear()
             raise Restarted
         contestant.fits = False
@@ -198,50 +207,50 @@ class Racing:
         most, memory = self.options.max_memory_mb, contestant.memory_bytes
         return most is None or memory is None or memory <= most * 1_000_000
 
-    def pick(self, baseline: Contestant, runners: Sequence[Contestant], race: Race) -> Contestant | None:
-        """The best that is really better and meets every gate; any that meets them where the file's cannot."""
+    def pick(self, baseline: Contestant, runners: Sequence[Contestant], race: Race) -> list[Contestant]:
+        """Who is really better and meets every gate, best first; any that meets them where the file's cannot.
+
+        Those that will miss a gate now and then come last.
+        """
         fit = [each for each in race.runners if each.standing != "failed" and self.meets(runners[each.number])]
         baseline.fits = baseline.fits and self._is_affordable(baseline)
         if baseline.fits:
             fit = [each for each in fit if each.standing == "better"]
-        best = max(fit, key=lambda each: each.gain, default=None)
-        return runners[best.number] if best else None
+        ordered = sorted(fit, key=lambda each: (self._may_hold(runners[each.number]), each.gain), reverse=True)
+        return [runners[each.number] for each in ordered]
 
-    def confirm(self, baseline: Contestant, winner: Contestant) -> tuple[Contestant, Contestant]:
-        """Both once more, in turn and for longer, on servers that nothing ran on before."""
-        self.bench.stop_all()
-        self.bench.plan(2 * CONFIRMATIONS)
-        pair = tuple(
-            Contestant(each.candidate, each.prediction, each.concurrency, fits=each.fits) for each in (baseline, winner)
-        )
-        for number in range(CONFIRMATIONS):
-            for each in pair if number % 2 == 0 else pair[::-1]:
-                purpose, seconds = f"confirming, run {number + 1}", 2 * self._seconds(each)
-                each.found.append(self.bench.measure(each.candidate, self._shape(each), purpose, seconds=seconds))
-        own, best = pair
-        for _ in range(0 if self.rate else _RESTARTS):
-            # On fresh servers the gates have to hold in every run.
-            if not all(self.goal.is_met(each.point) for each in best.found):
-                best = self._under(best, _fewer(best.concurrency))
-        if own.concurrency < best.concurrency and not self.rate:
-            own = self._with_more_users(own, best.concurrency)
-        return own, best
-
-    def _under(self, contestant: Contestant, users: int) -> Contestant:
-        """The same once more, with another number of users."""
-        other = Contestant(contestant.candidate, contestant.prediction, users, fits=contestant.fits)
-        for number in range(CONFIRMATIONS):
-            purpose, seconds = f"confirming, run {number + 1} with {users} at a time", 2 * self._seconds(other)
-            other.found.append(self.bench.measure(other.candidate, ClosedLoop(users), purpose, seconds=seconds))
-        return other
-
-    def _with_more_users(self, baseline: Contestant, users: int) -> Contestant:
-        """The baseline under the winner's load, if it bears that with some indulgence; else as it is."""
-        other = self._under(baseline, users)
-        better = self.goal.score(other.point) > self.goal.score(baseline.point)
-        return other if better and self.goal.with_times(_INDULGENCE).is_met(other.point) else baseline
+    def _may_hold(self, contestant: Contestant) -> bool:
+        return all(each.may_hold for each in assurances(contestant, self.goal))
 
 
-def _fewer(users: int) -> int:
-    """So many fewer that times are shorter by about as much: in a closed loop they grow with the users."""
-    return max(1, min(users - 1, round(users * _FEWER)))
+def assurances(contestant: Contestant, goal: Goal) -> tuple[Assurance, ...]:
+    """What is to be expected of each of its gates on a further run."""
+    return assure(goal, [[each.point for each in runs] for runs in (*contestant.earlier, contestant.found)])
+
+
+def is_assured(contestant: Contestant, goal: Goal) -> bool:
+    """Whether the gates held in each run, and will on the next."""
+    held = all(goal.is_met(each.point) for each in contestant.found)
+    return held and all(each.holds for each in assurances(contestant, goal))
+
+
+def fewer_users(contestant: Contestant, goal: Goal, twins: Twins) -> int | None:
+    """The most users with which, by the twin, times are shorter by what they are too long; None where none is.
+
+    Often none is: where batches are full, fewer users do not make a p99 shorter.
+    """
+    if twins.rate:
+        return None
+    needed = {(each.model, each.gate): each.excess for each in assurances(contestant, goal)}
+    server = twins.server(contestant.candidate)
+
+    def burdens(users: int) -> dict[tuple[str, Gate], float]:
+        point = twins.simulate(contestant.candidate, server, ClosedLoop(users))
+        return {(model, gate): burden(gate, gate.read(part)) for model, part, gate in goal.ask(point)}
+
+    now = burdens(contestant.concurrency)
+    for users in dict.fromkeys(round(contestant.concurrency * share) for share in _FEWER):
+        then = burdens(users) if 0 < users < contestant.concurrency else {}
+        if then and all(then[each] * max(1.0, excess) <= now[each] for each, excess in needed.items()):
+            return users
+    return None

@@ -157,9 +157,9 @@ def _kind_of(candidate: Candidate, kind_of: Callable[[str, Value], object]) -> t
 def add_boldest(
     finalists: Sequence[Prediction], twins: Twins, spaces: Mapping[str, Space], most: int
 ) -> tuple[Prediction, ...]:
-    """The finalists, the last of them replaced by the best for gates a little beyond, where that is another one.
+    """The finalists, the last of them replaced by the best for the gates as they are, where that is another one.
 
-    The twin is a few per cent wrong: what it says misses a gate by so little may hold it. Its goal is that.
+    The twin is a few per cent wrong: what it says comes close to a gate may stay well below it. Its goal is that.
     """
     space = next(iter(spaces.values()))
     if len(spaces) > 1 or not space.is_open or not twins.goal.is_bound or not finalists or most < 2:

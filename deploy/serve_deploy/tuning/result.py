@@ -93,14 +93,35 @@ class SettingMeasured(Document):
     memory_bytes: int | None = None
 
 
+class AssuredGate(Document):
+    """A gate's figure over the winner's confirming runs: its geometric mean, and what the next run stays within.
+
+    `bound` has a confidence of `confidence`. All are in `unit`; `model` is "" where only one is called.
+    """
+
+    model: str = ""
+    expression: str
+    figure: str
+    mean: float
+    bound: float
+    threshold: float
+    unit: str
+    confidence: float
+    holds: bool
+
+
 class Confirmation(Document):
-    """The winner and the file's configuration once more, each on a fresh server under fresh load."""
+    """The winner and the file's configuration once more, each run on a fresh server under fresh load.
+
+    `runs` is how many the winner had; `gates` has what they say of a further one.
+    """
 
     winner: Figures
     baseline: Figures
     gain: float
     runs: int
     holds: bool
+    gates: tuple[AssuredGate, ...] = ()
 
 
 class Effort(Document):

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from serve_deploy.reports.figures import format_change, format_number, format_time_us
+from serve_deploy.reports.figures import format_change, format_number, format_plainly, format_time_us
 from serve_deploy.text_table import fit, hang
 from serve_deploy.tuning.candidates import describe_value, split_path
 from serve_deploy.tuning.result import Figures, TunedCandidate, TuningResult
@@ -23,6 +23,7 @@ def render_table(result: TuningResult, width: int | None = None) -> str:
     parts = [
         f"{result.model} on {result.server}: {result.objective}{gates}",
         hang(f"{result.verdict}: ", result.explanation, width or _PAGE),
+        *(hang("  ", told, width or _PAGE) for told in describe_assurance(result)),
         "",
         fit(RACE_COLUMNS, [race_row(each) for each in (result.baseline, *result.race)], width),
     ]
@@ -38,6 +39,25 @@ def render_table(result: TuningResult, width: int | None = None) -> str:
         parts += ["", f"written into {_written(result)}"]
     parts += ["", *(hang("note: ", note, width or _PAGE) for note in result.notes), *_effort(result, width)]
     return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines()) + "\n"
+
+
+def describe_assurance(result: TuningResult) -> Iterator[str]:
+    """For each gate what the confirming runs had, and what the next one is expected to have."""
+    if result.confirmation is None:
+        return
+    runs = f"{result.confirmation.runs} runs on fresh servers"
+    for gate in result.confirmation.gates:
+        mean, bound = (_with_unit(value, gate.unit) for value in (gate.mean, gate.bound))
+        side = "above" if gate.bound < gate.mean else "below"
+        yield (
+            (f"{gate.model}: " if gate.model else "")
+            + f"{gate.figure} {mean} over {runs}, and {side} {bound} in the next one with "
+            f"{format_plainly(gate.confidence * 100)} % confidence; gate {gate.expression}"
+        )
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{format_number(value)} {unit}" if unit.isalpha() else f"{format_number(value)}{unit}"
 
 
 def _written(result: TuningResult) -> str:

@@ -31,6 +31,7 @@ from serve_deploy.tuning.conclusion import (
     judge_confirmation,
     reach_verdict,
 )
+from serve_deploy.tuning.confirming import Confirming
 from serve_deploy.tuning.joint import rank_together
 from serve_deploy.tuning.measured import Measured, MixedPoint
 from serve_deploy.tuning.measuring import period_seconds
@@ -125,20 +126,22 @@ class _Run:
         settings = measure_parts(self.bench, self.subject, self.options, self.goal)
         twins = self._make_twins(settings)
         ranked = self._rank(twins, settings)
-        racing = Racing(self.bench, self.subject, self.options, self.goal, twins.rate, settings.failed)
+        racing = Racing(self.bench, self.subject, self.options, self.goal, twins, settings.failed)
         predictions = (twins.predict(self.subject.baseline), *self._finalists(twins, ranked, settings))
         baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
         race = racing.race(baseline, runners)
-        winner = racing.pick(baseline, runners, race)
-        confirmed = None
-        if winner:
-            confirmed = judge_confirmation(*racing.confirm(baseline, winner), self.goal, twins.rate)
+        winner, confirmed = None, None
+        if winners := racing.pick(baseline, runners, race):
+            confirming = Confirming(self.bench, self.options, self.goal, twins)
+            base, best = confirming.confirm(baseline, winners)
+            confirmed = judge_confirmation(base, best, self.goal, twins.rate)
+            winner = next(each for each in winners if each.candidate == best.candidate)
         verdict, explanation = reach_verdict(
             self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain
         )
         own = self.subject.baseline
         with self._simulating():
-            base = describe_contestant(baseline, None, self.goal, twins, own)
+            current = describe_contestant(baseline, None, self.goal, twins, own)
             rows = [describe_contestant(runners[each.number], each, self.goal, twins, own) for each in race.runners]
             won = rows[runners.index(winner)] if winner and verdict == "better" else None
             changes = self._changes(winner.candidate, twins) if winner and won else ()
@@ -154,7 +157,7 @@ class _Run:
             gates=self.options.slo,
             verdict=verdict,
             explanation=explanation,
-            baseline=base,
+            baseline=current,
             winner=won,
             changes=changes,
             race=tuple(rows),
@@ -211,7 +214,7 @@ class _Run:
         most = self.options.finalists
         chosen = choose_finalists(self._affordable(ranked, settings), self.subject.baseline, most)
         with self._simulating():
-            return add_boldest(chosen, replace(twins, goal=self.goal.beyond), settings.spaces, most)
+            return add_boldest(chosen, replace(twins, goal=self.goal), settings.spaces, most)
 
     @contextmanager
     def _simulating(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from serve_deploy.twin.clock import Clock, Requests
 from serve_deploy.twin.instances import Batch, ContendingInstances, Instances, SharedCores
 from serve_deploy.twin.server import ServedModel
+
+# Of the time until an idle instance begins, what passes until Triton's batcher has taken a request.
+_WAKING_SHARE = 0.5
 
 
 class Node(Protocol):
@@ -70,11 +74,17 @@ class Station:
     def _awake(self, now: float, _: object) -> None:
         self._dispatching = False
         while self._waiting and self.instances.idle:
-            self._start_waiting(now)
+            self._start_waiting(now, self._in_time(now))
 
-    def _start_waiting(self, now: float) -> None:
+    def _in_time(self, now: float) -> int:
+        """How many join the batch that starts now: the batcher's thread wakes for each, and then the instance's."""
+        latest, entered = now - _WAKING_SHARE * self._dispatch_seconds, self._requests.entered
+        return sum(1 for _ in takewhile(lambda request: entered[request] <= latest, self._waiting))
+
+    def _start_waiting(self, now: float, most: int | None = None) -> None:
         pop, waiting = self._waiting.popleft, self._waiting
-        self.instances.start(now, [pop() for _ in range(min(len(waiting), self._largest))])
+        count = min(len(waiting) if most is None else max(1, most), self._largest)
+        self.instances.start(now, [pop() for _ in range(count)])
 
     def _finish(self, now: float, batch: Batch) -> None:
         if self._waiting:

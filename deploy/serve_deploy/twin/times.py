@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -62,12 +62,18 @@ class Times:
 
 @dataclass(frozen=True, eq=False)
 class ServiceTimes:
-    """How long one execution takes, by batch size and by how many instances execute at once.
+    """How long one execution takes an instance, by batch size and by how many instances execute at once.
 
     Between measured sizes and counts each quantile is interpolated. Beyond the largest nothing is known: UsageError.
+    `between` has what of it passes between executions, in seconds a row, by how many instances execute.
     """
 
     measured: Mapping[tuple[int, int], Times]
+    between: Mapping[int, float] = field(default_factory=dict)
+
+    def execution_seconds(self, batch_size: int, busy: int = 1) -> float:
+        """The mean of the execution alone."""
+        return self.at(batch_size, busy).mean - batch_size * self.between.get(busy, 0.0)
 
     @classmethod
     def by_batch(cls, times: Mapping[int, Times | float]) -> ServiceTimes:

@@ -10,7 +10,7 @@ from simulated_sweeps import simulated_sweep
 from sweeps import SWEEP, report
 
 from serve_deploy.autoscaling.capacity import Circumstances
-from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
+from serve_deploy.autoscaling.open_traffic import OpenReplica, build_twin, replay_openly
 from serve_deploy.autoscaling.pod import ModelTraffic
 from serve_deploy.autoscaling.scaling_plan import plan_scaling
 from serve_deploy.autoscaling.sweep import rising_branch, usable_loads
@@ -85,6 +85,36 @@ def test_a_twin_that_does_not_repeat_the_sweep_is_not_believed() -> None:
     found = openly(simulated_sweep(BATCHED, seen_as=odd), BATCHING)
     assert found.replica is None
     assert "% off the sweep's at concurrency" in found.explanation
+
+
+def test_loads_at_which_the_server_collapsed_are_no_measure_of_it() -> None:
+    """At the most users clients took the CPU, and executions twice the time: the twin is that of the loads below."""
+    sweep = simulated_sweep(BATCHED)
+    *rising, last = sweep.points
+    (account,) = last.server
+    slow = account.model_copy(
+        update={
+            "batches": tuple(each.model_copy(update={"compute_us": 2 * each.compute_us}) for each in account.batches)
+        }
+    )
+    fallen = last.model_copy(update={"throughput": last.throughput / 2, "server": (slow,)})
+    found = build_twin(sweep.model_copy(update={"points": (*rising, fallen)}), config(BATCHING))
+    assert isinstance(found, ServerModel)
+    assert found.models[0].service.at(8).mean == pytest.approx(0.013, rel=0.02)
+
+
+def test_where_the_twin_is_off_is_said() -> None:
+    """The p99 of 16 users was measured at twice what the twin has, and nothing of the server explains it."""
+    sweep = simulated_sweep(BATCHED)
+    doubled = [
+        each.model_copy(update={"response": each.response.model_copy(update={"p99_us": 2 * each.response.p99_us})})
+        if each.load.concurrency == 16
+        else each
+        for each in sweep.points
+    ]
+    found = openly(sweep.model_copy(update={"points": tuple(doubled)}), BATCHING)
+    assert found.replica
+    assert "is off (p99 −50.0 % at concurrency 16: " in found.explanation
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.tuning.page import render_page
 from serve_deploy.tuning.result import (
+    AssuredGate,
     Confirmation,
     Effort,
     FieldChange,
@@ -54,6 +55,8 @@ def make_result() -> TuningResult:
         path="max_batch_size", before=4, after=16, effect=0.6,
         reason="tuned, was: max_batch_size 4; with that 60.0 % worse, by simulation",
     )  # fmt: skip
+    assured = AssuredGate(expression="p99<50ms", figure="p99", mean=28.1, bound=30.4, threshold=50, unit="ms",
+                          confidence=0.95, holds=True)  # fmt: skip
     return TuningResult(
         tool_version="0.1.0", model="timed", repository="models", server="embedded Triton 2.51.0",
         objective="throughput", gates=("p99<50ms",), verdict="better",
@@ -65,7 +68,7 @@ def make_result() -> TuningResult:
         measured_settings=(SettingMeasured(setting={"parameters.intra_op_thread_count": 1}, instances=1,
                                            batch_sizes=(1, 16), execution_us=(11_000, 18_000), outside_us=200),),
         confirmation=Confirmation(winner=_figures(32, 1150, 28_000), baseline=_figures(8, 275, 32_000), gain=3.18,
-                                  runs=3, holds=True),
+                                  runs=3, holds=True, gates=(assured,)),
         failed=(TunedCandidate(values={}, description="accelerator tensorrt", standing="left out", reason="no GPU"),),
         notes=("not compared, because it differs when asked twice: output noise",),
         effort=Effort(wall_seconds=66, measuring_seconds=20, simulating_seconds=8, waiting_seconds=38, measurements=26,

@@ -167,6 +167,11 @@ def test_what_comes_while_an_instance_wakes_joins() -> None:
     assert ends(serve([0, 1], None, dispatch_seconds=2 * MS, instances=2)) == [13, 13]
 
 
+def test_what_comes_once_the_batch_is_handed_over_does_not_join() -> None:
+    """Of the 2 ms half is the batcher's: one of 1.5 ms finds the batch gone, which runs to 13 ms, and goes next."""
+    assert ends(serve([0, 1.5], Batching(), dispatch_seconds=2 * MS)) == [13, 24]
+
+
 def test_a_batch_of_a_preferred_size_is_closed_while_its_instance_wakes() -> None:
     """One alone is preferred: it goes at 2 ms, to 13 ms, and the next one then."""
     found = serve([0, 1], Batching(preferred_sizes=(1, 8)), dispatch_seconds=2 * MS)

@@ -1,0 +1,1 @@
+"""From measured loads to the twin of the server that was measured."""

@@ -301,3 +301,11 @@ def test_an_interrupted_pull_goes_on(models: Path, store: StoreAddress, tmp_path
     whole = push(models, store).kept_bytes
     assert pull_repository(options).received_bytes < whole
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["pulled"]
+
+
+def test_a_name_that_clashes_with_the_stores_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Else the manifest that holds both would be refused by every reader."""
+    push(models, store)
+    add_model(tmp_path / "other", "Digits")
+    with pytest.raises(InvalidModelError, match="differ only in case"):
+        push(tmp_path / "other", store, "Digits")

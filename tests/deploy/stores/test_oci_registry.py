@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from docker_registry import CuttingProxy, DockerRegistry, running_docker_registry
+from signing_pairs import make_pair
 
 from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
@@ -30,11 +31,15 @@ from serve_deploy.stores.oci import (
     open_image,
     push_image,
     read_image,
+    read_signatures,
 )
-from serve_deploy.stores.options import PushOptions, SnapshotsOptions
+from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
+from serve_deploy.stores.pull import pull_repository
 from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.signature_options import SigningOptions, TrustOptions
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import SourceChangedError, StoreChangedError
+from serve_deploy.stores.trust import SignatureError
 
 CONFIG = 'name: "{}" backend: "onnxruntime" max_batch_size: 0'
 
@@ -252,6 +257,23 @@ def test_rolling_back_is_pointing_the_tag_back(models: Path, image: StoreAddress
     named = read_snapshots(SnapshotsOptions(store=image, use=first.snapshot.id[:8]))
     assert (named.current, named.previous) == (first.snapshot.id, second.snapshot.id)
     assert open_image(image).image.digest == first.digest
+
+
+def test_a_signature_is_required_of_an_image(models: Path, image: StoreAddress, tmp_path: Path) -> None:
+    """By the tag that stands for a list of referrers where the registry has none; each key's is kept."""
+    ours, others = make_pair(tmp_path, "ours"), make_pair(tmp_path, "others")
+    push_repository(PushOptions(repository=models, store=image))
+    required = PullOptions(
+        store=image, repository=tmp_path / "out", trust=TrustOptions(require_signature=(ours.public,))
+    )
+    with pytest.raises(SignatureError, match="not signed"):
+        pull_repository(required)
+    for pair in (others, ours):
+        signing = SigningOptions(sign_key=pair.private)
+        signed = push_repository(PushOptions(repository=models, store=image, signing=signing))
+        assert signed.sent_bytes == 0
+    assert pull_repository(required).signed_by is not None
+    assert len(read_signatures(open_image(image).image)) == 2
 
 
 def test_what_is_not_there_is_said(image: StoreAddress) -> None:

@@ -92,7 +92,7 @@ def _print_model(model: PackagedModel, verbose: bool) -> None:
 
 def _describe_origin(origin: Origin) -> str:
     told = origin.pinned if origin.pinned == origin.asked else f"{origin.asked}, which is {origin.pinned}"
-    return f"{told}, of run {origin.run_id}" if origin.run_id else told
+    return f"{told}, of run {origin.run_id}" if origin.run_id and origin.run_id not in told else told
 
 
 def print_tensors(manifest: Manifest) -> None:

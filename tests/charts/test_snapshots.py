@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import helm_python
 import pytest
-from chart_cases import merge, modes
+from chart_cases import CHART, merge, modes
 from chart_objects import Objects, pod_templates
+from chart_pod import free_ports, run_test_job, running_pod
+from store_servers import aws_environment, make_s3_bucket, running_seaweed
+
+from serve_deploy.chart.options import ChartOptions
+from serve_deploy.chart.write import write_chart
+from serve_deploy.stores.address import parse_address
+from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.push import push_repository
 
 OLD, NEW = "0123456789abcdef", "1234567890123456"
 STORES: dict[str, tuple[dict[str, Any], str]] = {
@@ -82,3 +93,29 @@ def test_notes_say_what_is_read_and_what_it_takes(
     notes = " ".join(next(text for path, text in rendered.items() if path.endswith("NOTES.txt")).split())
     assert [sentence for sentence in sentences if sentence not in notes] == []
     assert ("No credentials" in notes) == any("credentials" in sentence for sentence in sentences)
+
+
+def test_a_real_triton_goes_back_to_the_snapshot_that_revision_names(
+    render: Callable[..., Objects], tmp_path: Path
+) -> None:
+    """Two are pushed to a real S3 and the newer one is charted; with the older ID the same pod gives its answer."""
+    models = tmp_path / "models"
+    shutil.copytree(CHART / "files" / "example-model", models)
+    with running_seaweed(tmp_path / "s3") as url, aws_environment(AWS_DEFAULT_REGION="us-east-1"):
+        make_s3_bucket(url, "models")
+        store = f"s3://{url}/models/store"
+        old = push_repository(PushOptions(repository=models, store=parse_address(store))).snapshot
+        labels = models / "digits" / "labels.txt"
+        labels.write_text(labels.read_text().replace("one", "uno"))
+        push_repository(PushOptions(repository=models, store=parse_address(store)))
+        values = write_chart(models, ChartOptions(source=store, dry_run=True)).values
+        request = json.loads((CHART / "files" / "example-request.json").read_text(encoding="utf-8"))
+        ports = dict(zip(("http", "grpc", "metrics"), free_ports(3), strict=True))
+        back = {
+            "modelRepository": {"revision": old}, "server": {"ports": ports},
+            "test": {"requests": [{**request, "expect": ":1:one"}]},
+        }  # fmt: skip
+        objects = render(merge(values or {}, back))
+        with running_pod(objects, tmp_path):
+            result = run_test_job(objects, f"http://127.0.0.1:{ports['http']}")
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,3 +30,11 @@ def test_environments_of_pipx_and_uv_are_told_by_their_files(
     (tmp_path / file).touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert install_command("local").startswith(command)
+
+
+@pytest.mark.parametrize("extra", ["s3", "gs", "azure", "oci"])
+def test_a_store_is_opened_with_what_its_extra_brings(extra: str) -> None:
+    """In a Python to which every other optional library is hidden."""
+    script = Path(__file__).parents[1] / "support" / "open_store_with_extra.py"
+    ended = subprocess.run([sys.executable, str(script), extra], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -57,12 +57,13 @@ def server_arguments(objects: Objects, mounts: Path) -> list[str]:
 def running_pod(objects: Objects, folder: Path) -> Iterator[ServerProcess]:
     """Run the pod's Triton on loopback until the block ends; whether and when it is ready is for the caller to ask."""
     (server,) = [each for each in pod_templates(objects) if each.serves]
-    models = next(volume["configMap"] for volume in server.spec["volumes"] if volume["name"] == "models")
-    (config_map,) = [each for each in select(objects, "ConfigMap") if each["metadata"]["name"] == models["name"]]
     mounts, own = folder / "mnt", folder / "triton"
     (mounts / "models").mkdir(parents=True)
     own.mkdir()
-    mount_config_map(mounts / "models", config_map, models["items"])
+    # Without such a volume Triton reads from a store by itself.
+    for models in [volume["configMap"] for volume in server.spec["volumes"] if volume["name"] == "models"]:
+        (config_map,) = [each for each in select(objects, "ConfigMap") if each["metadata"]["name"] == models["name"]]
+        mount_config_map(mounts / "models", config_map, models["items"])
     options = ServerOptions(repository=mounts)
     server_id = uuid.uuid4().hex[:12]
     embedded = EmbeddedRuntime().prepare(options, Ports(1, 1, 1), server_id, own)

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from serve_deploy.errors import EndpointError
+from serve_deploy.pruning.options import PruneOptions
+from serve_deploy.pruning.prune import prune
+from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import SourceChangedError, Store, StoreChangedError
 
@@ -198,3 +202,19 @@ class StoreBehaviour:
         send(f"snapshots/a/{name}", name.encode())
         assert list(store.list_files("snapshots/a/")) == [f"snapshots/a/{name}"]
         assert receive(f"snapshots/a/{name}") == name.encode()
+
+    def test_an_old_snapshot_is_removed_whole(self, store: Store, tmp_path: Path) -> None:
+        """Of three that were pushed the last two stay, with nothing of the first, nor of the marks of these runs."""
+        names = []
+        for number in range(3):
+            model = tmp_path / str(number) / "m"
+            (model / "1").mkdir(parents=True)
+            (model / "config.pbtxt").write_text('platform: "onnxruntime_onnx"\n')
+            (model / "1" / "model.onnx").write_text(str(number))
+            names.append(push_repository(PushOptions(repository=model.parent, store=store.address)).snapshot)
+        # Pushed within a second, they may be of one age to the store.
+        result = prune(PruneOptions(repository=store.address, keep=1, ignore_releases=True))
+        assert [each.id for each in result.snapshots] == names[:1]
+        left = {path.split("/")[1].partition(".")[0] for path in store.list_files("snapshots/")}
+        assert left == set(names[1:])
+        assert [path for path in store.list_files("") if path.startswith(("claims/", "removals/"))] == []

@@ -8,19 +8,21 @@ import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from serve_deploy.cluster.api import Cluster, Object
+from serve_deploy.cluster.api import Cluster, Forbidden, Object
 from serve_deploy.errors import EndpointError
 
 # The ID of a snapshot, or the digest of an image, wherever it stands: in a path, a value, an annotation.
 _IDENTITY = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{16}|[0-9a-f]{64})(?![0-9a-f])")
 # Where helm keeps releases (HELM_DRIVER), and what was made by a chart without helm's memory, as Argo CD does.
 _MEMORY = ("/api/v1", ("secrets", "configmaps"))
+_ADDED = "/apis/leaderworkerset.x-k8s.io/v1"
 _WORKLOADS = (
     ("/apis/apps/v1", ("deployments", "replicasets", "controllerrevisions", "statefulsets")),
-    ("/apis/leaderworkerset.x-k8s.io/v1", ("leaderworkersets",)),
+    (_ADDED, ("leaderworkersets",)),
     ("/api/v1", ("pods",)),
 )
 _GZIP = b"\x1f\x8b"
@@ -56,7 +58,9 @@ def _find(
     for scope in [f"namespaces/{namespace}/" for namespace in namespaces] or [""]:
         for root, plurals in kinds:
             for plural in plurals:
-                yield from ((plural, item) for item in cluster.find(f"{root}/{scope}{plural}", selector))
+                # Kubernetes' own roles know no kinds that were added; a group's releases and pods name the same.
+                with suppress(Forbidden) if root == _ADDED else nullcontext():
+                    yield from ((plural, item) for item in cluster.find(f"{root}/{scope}{plural}", selector))
 
 
 def _note(by: dict[str, str], text: str, said: str) -> None:

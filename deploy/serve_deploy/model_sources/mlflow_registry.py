@@ -37,9 +37,9 @@ def fetch_from_registry(address: RegistryAddress | RunAddress, folder: Path, pro
         raise InvalidModelError(f"{address} has no file {DESCRIPTION}", hint="name the model's folder in the run")
     progress(f"downloading {origin.pinned} ({write_size(sum(sizes.values()))})")
     with asking_registry(str(address)):
-        _download(origin.pinned, folder)
-    _require_sizes(folder, sizes, origin.pinned)
-    return _describe(origin, folder)
+        model = _download(origin.pinned, folder)
+    _require_sizes(model, sizes, origin.pinned)
+    return _describe(origin, model)
 
 
 def _describe(origin: Origin, folder: Path) -> Fetched:
@@ -121,10 +121,11 @@ def _list_files(address: str, below: str = "") -> Iterator[tuple[str, int]]:
             yield path, entry.file_size or 0
 
 
-def _download(address: str, folder: Path) -> None:
+def _download(address: str, folder: Path) -> Path:
+    """The model's own folder: of a run, it is one below."""
     import mlflow.artifacts
 
-    mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder))
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
 
 
 def _require_sizes(folder: Path, sizes: dict[str, int], address: str) -> None:

@@ -45,9 +45,9 @@ def judge_snapshots(
     now: float,
 ) -> JudgedSnapshots:
     """Judge each snapshot; `current` are the current one and the one before it, `named` says what else names some."""
-    # One whose time is not known may be the newest.
-    complete = sorted((each for each in held if each.is_complete), key=_age_key, reverse=True)
-    begun = sorted((each for each in held if not each.is_complete), key=_age_key, reverse=True)
+    newest = sorted(held, key=lambda each: _age_key(each, current), reverse=True)
+    complete = [each for each in newest if each.is_complete]
+    begun = [each for each in newest if not each.is_complete]
     older = [each for each in complete[policy.keep :] if each.id not in current]
     removable, kept = [], []
     for each in [*older, *(each for each in begun if each.id not in current)]:
@@ -58,8 +58,10 @@ def judge_snapshots(
     return JudgedSnapshots(tuple(reversed(removable)), tuple(kept))
 
 
-def _age_key(snapshot: HeldSnapshot) -> tuple[float, str]:
-    return (float("inf") if snapshot.written_seconds is None else snapshot.written_seconds, snapshot.id)
+def _age_key(snapshot: HeldSnapshot, current: Collection[str | None]) -> tuple[float, bool, str]:
+    """One whose time is not known may be the newest; of several within the store's own second those that count are."""
+    time = float("inf") if snapshot.written_seconds is None else snapshot.written_seconds
+    return (time, snapshot.id in current, snapshot.id)
 
 
 def _describe(snapshot: HeldSnapshot) -> str:

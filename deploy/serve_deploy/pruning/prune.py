@@ -72,6 +72,11 @@ def _find_store(place: Path | StoreAddress) -> Store | None:
     if isinstance(place, Path):
         is_store = any((place / name).exists() for name in (POINTER_NAME, FIXED_NAME))
         return open_store(StoreAddress("local", str(place))) if is_store else None
+    if place.kind == "oci":
+        raise UsageError(
+            f"{place}: a registry does not say when an image was pushed, so it is not known which are old",
+            hint="its own rules for old tags can remove those called snapshot-ID; they do not know what releases name",
+        )
     if place.snapshot is not None:
         raise UsageError(f"{place} names a snapshot, and prune judges all", hint=f"name the store: {place.root}")
     return open_store(place)

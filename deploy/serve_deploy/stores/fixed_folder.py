@@ -169,6 +169,8 @@ def _show(changes: Sequence[_Change], staging: Path) -> None:
             for new, place in change.renames:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if new is None:
-                    place.rename(staging / uuid4().hex)
+                    # A push that was killed may have removed it.
+                    with suppress(FileNotFoundError):
+                        place.rename(staging / uuid4().hex)
                 else:
                     new.replace(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from serve_deploy.errors import UsageError, VerificationError
@@ -57,7 +58,8 @@ def push_repository(
         pushed = push_fixed(store, contents, options, signer, progress)
     else:
         pushed = _push_snapshot(store, contents, options, signer, progress)
-    return describe_push(store.address, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
+    told = describe_push(store.address, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
+    return replace(told, caution=getattr(store, "caution", None))
 
 
 def _push_snapshot(

@@ -95,6 +95,8 @@ def test_only_the_namespaces_that_are_named() -> None:
     routes = {
         "/api/v1/secrets": Forbidden("you may not do that in this cluster"),
         "/api/v1/namespaces/a/secrets": [stored("demo", 1, values(OLD))],
+        # An editor's role does not know this kind.
+        "/apis/leaderworkerset.x-k8s.io/v1/namespaces/a/leaderworkersets": Forbidden("you may not do that"),
         "/api/v1/namespaces/b/secrets": [stored("demo", 1, values(NEW))],
     }
     assert set(ask(routes, "a", "b").by) == {OLD, NEW}

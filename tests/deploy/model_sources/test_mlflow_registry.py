@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from mlflow_models import write_onnx_model, write_sklearn_model
@@ -54,8 +56,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         client.set_registered_model_alias("linear", "champion", "2")
         client.transition_model_version_stage("linear", "1", "Production")
         client.create_model_version("forest", write_sklearn_model(folder / "forest").as_uri())
+        run = client.create_run(client.create_experiment("training"))
+        client.log_artifacts(run.info.run_id, str(linear), "trained/linear")
         (folder / "broken").mkdir()
         client.create_model_version("broken", (folder / "broken").as_uri())
+        (folder / "run_id").write_text(run.info.run_id)
     yield address
     patch.undo()
 
@@ -80,6 +85,14 @@ def test_a_version_is_found_and_pinned(registry: str, selector: str, version: st
         "asked": f"models:/linear{selector}", "pinned": f"models:/linear/{version}", "version": version,
         "run_id": "b3153221c63342bbad1af12919617f25",
     }  # fmt: skip
+
+
+def test_a_runs_model_is_found_by_its_path(registry: str) -> None:
+    """What was logged and never registered."""
+    run_id = Path(url2pathname(urlsplit(registry).path)).parent.joinpath("run_id").read_text()
+    content, origin = fetch(f"runs:/{run_id}/trained/linear")
+    assert b"linear" in content
+    assert (origin["pinned"], origin["run_id"]) == (f"runs:/{run_id}/trained/linear", run_id)
 
 
 @pytest.mark.parametrize(

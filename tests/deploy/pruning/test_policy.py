@@ -37,6 +37,11 @@ def test_the_current_one_stays_however_old() -> None:
     assert judge(held("c", 1), held("a", 9), current="a") == ([], [])
 
 
+def test_of_one_age_the_current_one_is_the_newest() -> None:
+    """A store's clock may know whole seconds only."""
+    assert judge(held("z", 1), held("a", 1), held("b", 1), keep=1, current="a")[0] == ["b", "z"]
+
+
 def test_what_a_release_names_stays() -> None:
     """And who names it is said."""
     found = judge(held("c", 1), held("a", 9), a="revision 2 of release demo in namespace models")
@@ -86,7 +91,9 @@ def test_nothing_needed_is_ever_removed(
     )
     least = (days or 0) * DAY
     complete = [each for each in all_held if each.is_complete]
-    newest = sorted(complete, key=lambda each: (each.written_seconds or NOW * 2, each.id), reverse=True)[:keep]
+    newest = sorted(
+        complete, key=lambda each: (each.written_seconds or NOW * 2, each.id == str(current), each.id), reverse=True
+    )[:keep]
     for each in all_held:
         age = None if each.written_seconds is None else NOW - each.written_seconds
         needed = each.id == str(current) or int(each.id) in named or each in newest

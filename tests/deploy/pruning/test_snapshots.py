@@ -237,6 +237,12 @@ def test_pushes_beside_prunes(store: Store) -> None:
     store.check()
 
 
+def test_images_have_no_age() -> None:
+    """A registry keeps no time, so that what it has cannot be judged."""
+    with pytest.raises(UsageError, match="does not say when an image was pushed"):
+        prune(PruneOptions(repository=parse_address("oci://registry/models:v1")))
+
+
 def test_models_of_snapshots_cannot_be_chosen(four: tuple[Store, list[str]]) -> None:
     """A snapshot is removed whole."""
     with pytest.raises(UsageError, match="removed whole"):

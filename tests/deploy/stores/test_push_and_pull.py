@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from repositories import add_ensemble, add_model
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.listing import read_snapshots
-from serve_deploy.stores.options import SnapshotsOptions
+from serve_deploy.stores.manifests import BaseChangedError, locate_snapshot, of_models
+from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
+from serve_deploy.stores.pull import pull_repository
+from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.readers import read_current
+from serve_deploy.stores.store import StoreChangedError
 
 
 @pytest.fixture
@@ -202,3 +209,103 @@ def test_an_empty_store_says_so(store: StoreAddress, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no snapshot"):
         pull(store, tmp_path / "pulled")
     assert read_snapshots(SnapshotsOptions(store=store)).snapshots == ()
+
+
+def test_two_pushes_at_once_do_not_mix(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """The later one is told which snapshot counts, and its own is stored whole."""
+    push(models, store)
+    add_model(tmp_path / "other", "words")
+    others: list[str] = []
+
+    def overtake(message: str) -> None:
+        if message.startswith("sending") and not others:
+            others.append(push(tmp_path / "other", store).snapshot)
+
+    config = models / "digits" / "config.pbtxt"
+    config.write_text(config.read_text() + "# changed")
+    with pytest.raises(StoreChangedError, match="another push made") as refused:
+        push_repository(PushOptions(repository=models, store=store), overtake)
+    assert others[0] in refused.value.message
+    listed = read_snapshots(SnapshotsOptions(store=store))
+    assert listed.current == others[0]
+    assert len(listed.snapshots) == 3
+    ours = (refused.value.hint or "").split()[-1]
+    pull(replace(store, snapshot=ours), tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
+def test_the_same_push_twice_at_once_is_one(models: Path, store: StoreAddress) -> None:
+    """Both end well."""
+    done: list[str] = []
+
+    def again(message: str) -> None:
+        if message.startswith("sending") and not done:
+            done.append(push(models, store).snapshot)
+
+    assert push_repository(PushOptions(repository=models, store=store), again).snapshot == done[0]
+
+
+def test_a_reader_that_polls_sees_whole_snapshots(models: Path, store: StoreAddress) -> None:
+    """Whatever the pointer names is there, at every instant of several pushes."""
+    push(models, store)
+    stop, problems, reads = threading.Event(), [], 0
+
+    def poll() -> None:
+        nonlocal reads
+        opened = open_store(store)
+        while not stop.is_set():
+            snapshot = locate_snapshot(opened, None)
+            there = opened.list_files(snapshot.prefix)
+            sizes = {f"{snapshot.prefix}{file.path}": file.size_bytes for file in snapshot.snapshot.files}
+            if sizes != {path: file.size_bytes for path, file in there.items()}:
+                problems.append(snapshot.snapshot.id)
+            reads += 1
+
+    reader = threading.Thread(target=poll)
+    reader.start()
+    config = models / "digits" / "config.pbtxt"
+    for number in range(5):
+        config.write_text(config.read_text() + f"# {number}\n")
+        push(models, store)
+    stop.set()
+    reader.join()
+    assert problems == []
+    assert reads
+
+
+def test_a_push_from_what_another_changed_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Where the pusher says what it began from; what others did to other models does not matter."""
+    push(models, store)
+    base = of_models(read_current(store), ["digits"])
+    add_model(tmp_path / "other", "letters", config="instance_group { count: 2 }")
+    push(tmp_path / "other", store, "letters")
+    config = models / "digits" / "config.pbtxt"
+    config.write_text(config.read_text() + "# ours")
+    push_repository(PushOptions(repository=models, store=store, models=("digits",), base=base))
+    with pytest.raises(BaseChangedError, match="another push changed digits"):
+        push_repository(PushOptions(repository=models, store=store, models=("digits",), base=base))
+
+
+def test_an_interrupted_pull_goes_on(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """What had arrived is not received again; nothing is left beside the folder in the end."""
+    push(models, store)
+
+    def interrupt(message: str) -> None:
+        if message.startswith("receiving") and not message.startswith("receiving 0 KB"):
+            raise KeyboardInterrupt
+
+    options = PullOptions(store=store, repository=tmp_path / "out" / "pulled", concurrency=1)
+    with pytest.raises(KeyboardInterrupt):
+        pull_repository(options, interrupt)
+    assert not (tmp_path / "out" / "pulled").exists()
+    whole = push(models, store).kept_bytes
+    assert pull_repository(options).received_bytes < whole
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["pulled"]
+
+
+def test_a_name_that_clashes_with_the_stores_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Else the manifest that holds both would be refused by every reader."""
+    push(models, store)
+    add_model(tmp_path / "other", "Digits")
+    with pytest.raises(InvalidModelError, match="differ only in case"):
+        push(tmp_path / "other", store, "Digits")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from broken_network import broken_wire
 from store_behaviour import StoreBehaviour
 from store_servers import aws_environment
 
 from serve_deploy.stores.address import parse_address
+from serve_deploy.stores.backends.objects import ObjectStore
 from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.store import Store
+from serve_deploy.stores.store import Store, StoreChangedError
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,41 @@ class TestSeaweed(StoreBehaviour):
     def open_empty(self, seaweed: str, new_path: Callable[[], str]) -> Callable[[], Store]:
         """A store at a new path of its bucket."""
         return lambda: open_store(parse_address(f"s3://{seaweed}/models/{new_path()}"))
+
+
+def _forget_conditions(piece: bytes) -> bytes:
+    return piece.replace(b"If-None-Match:", b"X-Nothing:").replace(b"If-Match:", b"X-Nothing:")
+
+
+class TestServerThatKnowsNoConditions:
+    """moto, where the conditions get lost on the way."""
+
+    @pytest.fixture
+    def store(self, moto: str, new_path: Callable[[], str]) -> Iterator[Store]:
+        """A store there."""
+        with broken_wire(moto, change=_forget_conditions) as wire:
+            yield open_store(parse_address(f"s3://{wire.url}/models/{new_path()}"))
+
+    def test_it_is_said(self, store: Store, moto: str) -> None:
+        """Once a write has shown it, and only there."""
+        store.write("current.json", b"1", expected=None)
+        knowing = open_store(parse_address(f"s3://{moto}/models/{store.address.location.partition('/')[2]}-other"))
+        knowing.write("current.json", b"1", expected=None)
+        assert isinstance(store, ObjectStore)
+        assert isinstance(knowing, ObjectStore)
+        assert "ignores conditions" in str(store.caution)
+        assert knowing.caution is None
+        assert [*store.list_files("")] == ["current.json"]
+
+    @pytest.mark.parametrize("expected", [None, "0" * 32])
+    def test_what_changed_before_the_write_is_seen(self, store: Store, expected: str | None) -> None:
+        """By reading it first."""
+        store.write("current.json", b"1", expected=None)
+        with pytest.raises(StoreChangedError):
+            store.write("current.json", b"2", expected=expected)
+        found = store.read("current.json")
+        assert found is not None
+        assert found.content == b"1"
 
 
 class TestMoto(StoreBehaviour):

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from changing_repository import REVISION, ChangingRepository
 from pushing import push
 
@@ -24,6 +25,7 @@ SEED = 13
 COMPLAINT = re.compile(r"^(?!.*Cuda)E\d{4} |[Ff]ailed to (load|poll)|model\d+.*(fail|error|unable)")
 
 
+@pytest.mark.timeout(1800)
 def test_a_polling_triton_never_fails_a_load(triton_server: Callable[..., TritonServer], tmp_path: Path) -> None:
     """New versions, changed configurations and new models at any moment; what goes, goes once the rest is loaded."""
     repository, moments = ChangingRepository(tmp_path / "models", SEED), random.Random(SEED)

@@ -53,6 +53,8 @@ class AzureRefusals:
             return self._judge_connection(error)
         if isinstance(error, HttpResponseError) and error.response is not None:
             return self._judge_answer(error, doing)
+        if isinstance(error, HttpResponseError) and not isinstance(error, ClientAuthenticationError):
+            return self._words.passing("the connection broke")
         if isinstance(error, ClientAuthenticationError):
             return self._words.refusing(f"the Azure login failed: {_first_line(error)}", _GIVE_CREDENTIALS)
         return self._words.refusing(_first_line(error))
@@ -64,7 +66,7 @@ class AzureRefusals:
         if code in _FULL or status == 507:
             error_ = DestinationError(f"{self._words.address} is full ({code or status})", hint="raise the quota")
             return Refusal(error_)
-        if code in _BUSY or status in (408, 429, 500, 502, 503, 504):
+        if code in _BUSY or "md5" in str(error.message).lower() or status in (408, 429, 500, 502, 503, 504):
             return self._words.passing(f"it is too busy, or broken ({code or status})")
         if code == "ContainerNotFound":
             return self._words.refusing(

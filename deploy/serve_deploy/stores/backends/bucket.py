@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from serve_deploy.errors import ServeError
-from serve_deploy.stores.backends.sources import Part, SourceStream
+from serve_deploy.stores.backends.sources import Digest, Part, SourceStream
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
 
 Doing = Literal["list", "read", "write", "copy", "delete"]
@@ -70,6 +70,14 @@ class Refusal:
     is_transient: bool = False
     is_changed: bool = False
     knows_no_conditions: bool = False
+
+
+class CorruptedError(Exception):
+    """The store says that it holds other bytes than were sent."""
+
+
+class StrangeAnswerError(Exception):
+    """What answers is not the store that it should be."""
 
 
 class Bucket(Protocol):
@@ -138,6 +146,9 @@ class StreamBucket(Bucket, Protocol):
 
     # What a stream that is being sent takes of memory.
     sending_bytes: int
+
+    def new_digest(self) -> Digest:
+        """What the store's own checksum is computed with."""
 
     def send_stream(self, key: str, stream: SourceStream) -> StoredFile:
         """Write an object; the store's checksum has been compared with the content."""

@@ -6,10 +6,12 @@ import io
 import logging
 import os
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import google.auth
+import google_crc32c
 import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.credentials import AnonymousCredentials
@@ -18,12 +20,13 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
+from urllib3.exceptions import HTTPError
 
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Doing, Object, Page, Refusal
+from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Object, Page, Refusal
 from serve_deploy.stores.backends.gcs_refusals import GcsRefusals
 from serve_deploy.stores.backends.parallel import in_threads
-from serve_deploy.stores.backends.sources import SourceStream
+from serve_deploy.stores.backends.sources import Digest, SourceStream
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -32,7 +35,7 @@ _TIMEOUT_SECONDS = (10, 60)
 _CHUNK_BYTES = 8 << 20
 _DELETES_AT_ONCE = 8
 # A broken chunk of a large file is sent again by the library, which knows what has arrived of it.
-_CHUNK_RETRY = DEFAULT_RETRY.with_timeout(20.0)
+_CHUNK_RETRY = DEFAULT_RETRY.with_delay(initial=0.1, maximum=4.0).with_timeout(20.0)
 _ALWAYS: dict[str, Any] = {"timeout": _TIMEOUT_SECONDS, "retry": None}
 
 
@@ -40,7 +43,8 @@ class GcsBucket:
     """A bucket of Google Cloud Storage, asked once at a time; its client is made when it is first used."""
 
     errors: tuple[type[Exception], ...] = (
-        GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, requests.RequestException,
+        GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, CorruptedError, requests.RequestException,
+        HTTPError,
     )  # fmt: skip
     receiving_bytes = 1 << 20
     # A chunk, and the request that is made of it.
@@ -92,12 +96,19 @@ class GcsBucket:
         )
         return SmallFile(content, str(blob.generation))
 
+    def new_digest(self) -> Digest:
+        """Google's CRC32C."""
+        digest: Digest = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
+        return digest
+
     def send_stream(self, key: str, stream: SourceStream) -> StoredFile:
-        """Write an object; the library compares Google's CRC32C with that of what it read."""
+        """Write an object; Google compares its CRC32C with that of what the library read."""
         blob = self._blob(key, chunk_size=_CHUNK_BYTES)
         blob.upload_from_file(
             stream, size=stream.size_bytes, checksum="crc32c", timeout=_TIMEOUT_SECONDS, retry=_CHUNK_RETRY
         )
+        if blob.crc32c != b64encode(stream.store_digest.digest()).decode():
+            raise CorruptedError
         return _describe(blob)
 
     def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
@@ -118,16 +129,16 @@ class GcsBucket:
 
     def receive(self, key: str, start: int, end: int, tag: str | None, write: Callable[[bytes], None]) -> Object | None:
         """A range of one generation of an object."""
-        blob = self._blob(key)
         try:
             # What an answer with a range is a range of is told by the object's metadata.
             size = None
             if tag is None:
-                blob.reload(**_ALWAYS)
-                size, tag = int(blob.size or 0), str(blob.generation)
+                found = self._blob(key)
+                found.reload(**_ALWAYS)
+                size, tag = int(found.size or 0), str(found.generation)
             if size is None or start < size:
                 self._client.download_blob_to_file(
-                    blob, _Writer(write), start=start, end=end - 1, if_generation_match=int(tag),
+                    self._blob(key), _Writer(write), start=start, end=end - 1, if_generation_match=int(tag),
                     raw_download=True, checksum=None, **_ALWAYS,
                 )  # fmt: skip
         except NotFound as error:

@@ -9,10 +9,11 @@ import requests
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from urllib3.exceptions import HTTPError
 
 from serve_deploy.errors import EndpointError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Doing, Refusal
+from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Refusal
 from serve_deploy.stores.backends.words import VERBS, Words
 
 _PERMISSIONS = {
@@ -37,8 +38,8 @@ class GcsRefusals:
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What an error of Google's libraries means while something was being done."""
-        if isinstance(error, DataCorruption):
-            return self._words.passing("what arrived was not what was sent")
+        if isinstance(error, DataCorruption | CorruptedError):
+            return self._words.corrupted()
         if isinstance(error, RetryError):
             # The library has tried for long enough.
             return replace(self._words.passing("the connection broke, time and again"), is_transient=False)
@@ -47,9 +48,11 @@ class GcsRefusals:
         if isinstance(error, InvalidResponse):
             return self._judge_status(error.response.status_code, _said(error.response.text), doing)
         if isinstance(error, GoogleAuthError):
-            return self._judge_login(error)
+            return self._refuse_access(doing, "") if self._is_anonymous else self._judge_login(error)
         if isinstance(error, requests.RequestException):
             return self._words.judge_requests(error, "REQUESTS_CA_BUNDLE")
+        if isinstance(error, HTTPError):
+            return self._words.passing("the connection broke")
         return self._words.refusing(_said(str(error)))
 
     def _judge_status(self, status: int, said: str, doing: Doing) -> Refusal:

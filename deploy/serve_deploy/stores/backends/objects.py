@@ -183,7 +183,7 @@ class ObjectStore:
 
         held = self._budget.holding(self._bucket.receiving_bytes)
         with held, destination_errors(target.parent), target.open("r+b") as writer:
-            self._tries.do(attempt, "read", on_bytes)
+            self._tries.do(attempt, "read", on_bytes, lambda: reached)
         return total, tag
 
 

@@ -33,17 +33,32 @@ class Persistence:
         self._bucket, self._sleep = bucket, sleep
         self._has_answered = False
 
-    def do(self, call: Callable[[], T], doing: Doing, on_bytes: OnBytes | None = None) -> T:
+    def do(
+        self,
+        call: Callable[[], T],
+        doing: Doing,
+        on_bytes: OnBytes | None = None,
+        progress: Callable[[], int] = lambda: 0,
+    ) -> T:
         """What a call returns in the end; a ServeError in words where it failed for good."""
         try:
-            return self.attempt(call, doing, on_bytes)
+            return self.attempt(call, doing, on_bytes, progress)
         except RefusedError as refused:
             error = refused.refusal.error
         raise error
 
-    def attempt(self, call: Callable[[], T], doing: Doing, on_bytes: OnBytes | None = None) -> T:
-        """What a call returns in the end; RefusedError where it failed for good."""
-        tried = 0
+    def attempt(
+        self,
+        call: Callable[[], T],
+        doing: Doing,
+        on_bytes: OnBytes | None = None,
+        progress: Callable[[], int] = lambda: 0,
+    ) -> T:
+        """What a call returns in the end; RefusedError where it failed for good.
+
+        A try that got further, by what `progress` tells, is the first again.
+        """
+        tried, reached = 0, progress()
         while True:
             tried += 1
             refusal = None
@@ -54,6 +69,8 @@ class Persistence:
             if refusal is None:
                 self._has_answered = True
                 return result
+            if (now := progress()) > reached:
+                tried, reached = 1, now
             # Outside of the handler, so that the library's error, which may hold a signed address, is not its context.
             if not refusal.is_transient or tried >= (_TRIES if self._has_answered else _FIRST_TRIES):
                 raise RefusedError(refusal)

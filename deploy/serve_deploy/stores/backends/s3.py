@@ -18,7 +18,16 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Body, Doing, Object, Page, Refusal, Sending
+from serve_deploy.stores.backends.bucket import (
+    Body,
+    CorruptedError,
+    Doing,
+    Object,
+    Page,
+    Refusal,
+    Sending,
+    StrangeAnswerError,
+)
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
 from serve_deploy.stores.backends.sources import Part
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
@@ -40,14 +49,10 @@ class _Receipt:
         return {"PartNumber": self.number, "ETag": self.etag, **checksum}
 
 
-class CorruptedError(Exception):
-    """The store says that it holds other bytes than were sent."""
-
-
 class S3Bucket:
     """A bucket of S3, asked once at a time; its client is made when it is first used."""
 
-    errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError, CorruptedError)
+    errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError, CorruptedError, StrangeAnswerError)
     part_bytes = 8 << 20
     receiving_bytes = _PIECE_BYTES
 
@@ -65,13 +70,15 @@ class S3Bucket:
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What a failed try means."""
-        refusals = S3Refusals(self._address, self._secrets)
-        return refusals.corrupted() if isinstance(error, CorruptedError) else refusals.judge(error, doing)
+        return S3Refusals(self._address, self._secrets).judge(error, doing)
 
     def list_page(self, prefix: str, start: str | None) -> Page:
         """Up to 1,000 objects whose keys begin so."""
         more = {"ContinuationToken": start} if start else {}
         answer = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **more)
+        # A page for people may be taken for an empty list.
+        if "Name" not in answer:
+            raise StrangeAnswerError
         files = [
             StoredFile(each["Key"], each["Size"], _checksum(each), each["LastModified"].timestamp())
             for each in answer.get("Contents", ())

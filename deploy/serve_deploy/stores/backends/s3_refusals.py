@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Doing, Refusal
+from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Refusal, StrangeAnswerError
 from serve_deploy.stores.backends.words import VERBS, Words, clock_difference
 
 _PERMISSIONS = {
@@ -69,6 +69,10 @@ class S3Refusals:
         """What an error of botocore means while something was being done."""
         if isinstance(error, ClientError):
             return self._judge_answer(error, doing)
+        if isinstance(error, CorruptedError):
+            return self._words.corrupted()
+        if isinstance(error, StrangeAnswerError):
+            return self._refuse_strange()
         if isinstance(error, _NO_CREDENTIALS):
             return self._words.refusing(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)
         if isinstance(error, _EXPIRED_LOGIN):
@@ -78,10 +82,6 @@ class S3Refusals:
         if isinstance(error, _BROKEN):
             return self._judge_connection(error)
         return self._words.refusing(_first_line(error))
-
-    def corrupted(self) -> Refusal:
-        """The store holds other bytes than were sent."""
-        return self._words.passing("what arrived was not what was sent")
 
     def _judge_answer(self, error: ClientError, doing: Doing) -> Refusal:
         code = code_of(error)
@@ -114,11 +114,14 @@ class S3Refusals:
         if code in ("AccessDenied", "AllAccessDisabled", "403", "Forbidden", "UnauthorizedAccess", "401"):
             return self._refuse_access(doing, said)
         if code in ("404", "405", "MethodNotAllowed", "NoSuchKey", "") or not said:
-            return self._words.refusing(
-                f"what answers at {self._where} does not speak S3, or not here ({code or 'no code'})",
-                "see the endpoint's host and port; some servers have a port for people and another for S3",
-            )
+            return self._refuse_strange()
         return self._words.refusing(f"it refused: {said} ({code})")
+
+    def _refuse_strange(self) -> Refusal:
+        return self._words.refusing(
+            f"what answers at {self._where} does not speak S3, or not at this path",
+            "see the endpoint's host and port; some servers have a port for people and another for S3",
+        )
 
     def _refuse_access(self, doing: Doing, said: str) -> Refusal:
         if not self._secrets:

@@ -13,6 +13,7 @@ _NAMED = re.compile(
     r"\s*[=:]\s*[\"']?|bearer\s+)([^\s&;,\"'@]+)|(://[^/@\s:]+:)([^\s/@]+)(?=@)"
 )
 _SECRET_VARIABLES = re.compile(r"(KEY|SECRET|TOKEN|PASSWORD|SAS|CONNECTION_STRING|CREDENTIALS?)(_ID)?$")
+_PATHS = {"GOOGLE_APPLICATION_CREDENTIALS"}
 _SHORTEST = 6
 
 
@@ -22,6 +23,6 @@ def without_secrets(text: str, known: Iterable[str] = ()) -> str:
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, "***")
     for name, value in os.environ.items():
-        if _SECRET_VARIABLES.search(name) and len(value) >= _SHORTEST and not os.path.exists(value):
+        if _SECRET_VARIABLES.search(name) and name not in _PATHS and len(value) >= _SHORTEST:
             text = text.replace(value, "***")
     return _NAMED.sub(r"\1\3***", text)

@@ -7,6 +7,7 @@ import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SourceChangedError
@@ -53,14 +54,27 @@ class PartReader:
         self._stream.close()
 
 
-class SourceStream(io.RawIOBase):
-    """A file as a stream that tells of each byte once; its end is not given where it is not what was hashed."""
+class Digest(Protocol):
+    """A checksum that grows with what it is given."""
 
-    def __init__(self, source: Path, file: SnapshotFile, on_bytes: OnBytes) -> None:
+    def update(self, data: bytes, /) -> object:
+        """Take bytes in."""
+
+    def digest(self) -> bytes:
+        """What it has come to."""
+
+
+class SourceStream(io.RawIOBase):
+    """A file as a stream that tells of each byte once; its end is not given where it is not what was hashed.
+
+    `store_digest` is of all that has been read.
+    """
+
+    def __init__(self, source: Path, file: SnapshotFile, on_bytes: OnBytes, store_digest: Digest) -> None:
         self._source, self._file, self._on_bytes = source, file, on_bytes
         self._digest, self._seen = hashlib.sha256(), 0
         self._stream = source.open("rb")
-        self.size_bytes = file.size_bytes
+        self.size_bytes, self.store_digest = file.size_bytes, store_digest
 
     def readable(self) -> bool:
         """It is."""
@@ -84,6 +98,7 @@ class SourceStream(io.RawIOBase):
         content = self._stream.read(size)
         new = content[max(self._seen - start, 0) :]
         self._digest.update(new)
+        self.store_digest.update(new)
         self._seen += len(new)
         has_ended = size < 0 or len(content) < size or self._seen >= self._file.size_bytes
         if has_ended and (self._seen != self._file.size_bytes or self._digest.hexdigest() != self._file.sha256):

@@ -82,7 +82,10 @@ class StreamUploads:
     def upload(self, source: Path, file: SnapshotFile, key: str, on_bytes: OnBytes) -> StoredFile:
         """Send a file; its path is the whole key."""
         held = min(self._bucket.sending_bytes, 2 * file.size_bytes)
-        with self._budget.holding(held), _opening(source, lambda: SourceStream(source, file, on_bytes)) as stream:
+        with (
+            self._budget.holding(held),
+            _opening(source, lambda: SourceStream(source, file, on_bytes, self._bucket.new_digest())) as stream,
+        ):
 
             def attempt() -> StoredFile:
                 stream.seek(0)

@@ -45,7 +45,8 @@ def clock_difference(date: str | None) -> ClockDifference | None:
         there = parsedate_to_datetime(date or "")
     except ValueError:
         return None
-    return ClockDifference((datetime.now(UTC) - there).total_seconds())
+    # One without a zone is in UTC.
+    return ClockDifference((datetime.now(UTC) - there.replace(tzinfo=there.tzinfo or UTC)).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,10 @@ class Words:
         if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnection" in repr(error):
             return self.unreachable("it")
         return self.passing("the connection broke")
+
+    def corrupted(self) -> Refusal:
+        """The store holds other bytes than were sent."""
+        return self.passing("what arrived was not what was sent")
 
     def untrusted(self, ca_variable: str) -> Refusal:
         """Its certificate was signed by somebody unknown."""

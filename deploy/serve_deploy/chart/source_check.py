@@ -9,7 +9,7 @@ from typing import Any
 
 from serve_deploy.chart.model_source import read_source
 from serve_deploy.chart.options import ChartOptions
-from serve_deploy.errors import EndpointError, UsageError, VerificationError
+from serve_deploy.errors import EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.overrides import find_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress, parse_address
@@ -61,10 +61,17 @@ def check_source(repository: Path, options: ChartOptions, progress: Progress = s
     wanted = _Wanted(repository, local, parse_address(options.source))
     progress(f"looking into {wanted.address.root}")
     try:
-        return _look(values, wanted)
-    except (EndpointError, UsageError) as error:
-        error.hint = "; ".join(filter(None, (error.hint, _UNCHECKED)))
-        raise
+        store = None if wanted.address.kind == "oci" else open_store(wanted.address)
+    except UsageError as error:
+        raise _unseen(error) from error
+    try:
+        return _look(store, values, wanted) if store else _look_into_registry(values, wanted)
+    except EndpointError as error:
+        raise _unseen(error) from error
+
+
+def _unseen(error: ServeError) -> ServeError:
+    return type(error)(error.message, hint="; ".join(filter(None, (error.hint, _UNCHECKED))))
 
 
 def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> CheckedSource:
@@ -78,10 +85,7 @@ def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> Chec
     return CheckedSource(values | {"layout": "snapshots", "revision": local.id}, (note,))
 
 
-def _look(values: Values, wanted: _Wanted) -> CheckedSource:
-    if wanted.address.kind == "oci":
-        return _look_into_registry(values, wanted)
-    store = open_store(wanted.address)
+def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     if wanted.address.snapshot is None and find_layout(store) is None:
         return _compare_sizes(store, values, wanted)
     held = locate_snapshot(store, wanted.address.snapshot)
@@ -111,6 +115,8 @@ def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
 def _compare_sizes(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     """An address that serve push has not written to: the models may have been copied there by hand."""
     there = {path: str(file.size_bytes) for path, file in store.list_files("").items()}
+    if not there:
+        raise EmptyStoreError(f"{wanted.address} has no models yet", hint=_push_hint(wanted))
     sizes = {file.path: str(file.size_bytes) for file in wanted.snapshot.files if not file.path.endswith(_NOT_READ)}
     problems = _list_problems(sizes, there)
     _require_none(problems, wanted, str(wanted.address), _push_hint(wanted))

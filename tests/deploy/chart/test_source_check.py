@@ -23,7 +23,7 @@ from serve_deploy.stores.address import parse_address
 from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.listing import name_snapshot
 from serve_deploy.stores.manifests import make_snapshot
-from serve_deploy.stores.oci import ImagePush, push_image, read_image
+from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.push import push_repository
@@ -133,7 +133,7 @@ def test_models_that_were_copied_by_hand_are_compared_by_size(models: Path, stor
     """Without a manifest no more is known, and the note says so."""
     client = botocore.session.Session().create_client("s3", endpoint_url=server, region_name="us-east-1")
     prefix = store.rpartition("/")[2]
-    with pytest.raises(VerificationError, match="is missing"):
+    with pytest.raises(UsageError, match="has no models yet"):
         check(models, store)
     for path in models.rglob("*"):
         if path.is_file() and path.suffix != ".json":
@@ -182,14 +182,12 @@ def test_an_image_is_named_by_its_digest(models: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="there is no image") as caught:
             check(models, source)
         assert "serve push" in str(caught.value.hint)
-        contents = read_contents(models)
-        snapshot = make_snapshot([each.file for each in contents])
-        push_image({each.file.path: each for each in contents}, snapshot, parse_address(source), ImagePush())
+        identity = push(models, source)
         checked = check(models, source)
         image = read_image(parse_address(source))
         assert image is not None
         assert checked.values["oci"] == {"reference": image.pinned, "method": "volume"}
-        assert checked.values["revision"] == snapshot.id
+        assert checked.values["revision"] == identity
         assert f"@{image.digest}" in image.pinned
         change(models)
         with pytest.raises(VerificationError, match="is another file"):

@@ -14,27 +14,32 @@ from typing import Any
 
 import pytest
 from docker_registry import CuttingProxy, DockerRegistry, running_docker_registry
+from signing_pairs import make_pair
 
 from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import read_contents
+from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.manifests import make_snapshot
 from serve_deploy.stores.oci import (
     ForeignImageError,
     ImagePush,
     PushedImage,
     check_image,
-    list_images,
+    describe_images,
     name_image,
     open_image,
     push_image,
     read_image,
-    remove_image,
+    read_signatures,
 )
-from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
+from serve_deploy.stores.pull import pull_repository
 from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.signature_options import SigningOptions, TrustOptions
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import SourceChangedError, StoreChangedError
+from serve_deploy.stores.trust import SignatureError
 
 CONFIG = 'name: "{}" backend: "onnxruntime" max_batch_size: 0'
 
@@ -245,27 +250,36 @@ def test_rolling_back_is_pointing_the_tag_back(models: Path, image: StoreAddress
     first = push(models, image)
     write_model(models, "words", 2, seed=2)
     second = push(models, image)
-    assert {each.id: each.tags for each in list_images(image)} == {first.snapshot.id: (), second.snapshot.id: ("v1",)}
-    assert name_image(image, first.snapshot.id[:8]) == (first.digest, second.digest)
-    assert open_image(image).snapshot.id == first.snapshot.id
+    listed = read_snapshots(SnapshotsOptions(store=image))
+    assert {each.id: each.is_current for each in listed.snapshots} == {
+        first.snapshot.id: False, second.snapshot.id: True,
+    }  # fmt: skip
+    named = read_snapshots(SnapshotsOptions(store=image, use=first.snapshot.id[:8]))
+    assert (named.current, named.previous) == (first.snapshot.id, second.snapshot.id)
+    assert open_image(image).image.digest == first.digest
 
 
-def test_a_snapshot_that_is_let_go_is_gone_and_the_others_stay(models: Path, image: StoreAddress) -> None:
-    """Also where the registry removes by digest only."""
-    first = push(models, image)
-    write_model(models, "words", 2, seed=2)
-    second = push(models, image)
-    assert remove_image(image, first.snapshot.id)
-    assert [each.id for each in list_images(image)] == [second.snapshot.id]
-    assert check_image(image).problems == ()  # type: ignore[union-attr]
-    with pytest.raises(ServeError, match="names that snapshot"):
-        remove_image(image, second.snapshot.id)
+def test_a_signature_is_required_of_an_image(models: Path, image: StoreAddress, tmp_path: Path) -> None:
+    """By the tag that stands for a list of referrers where the registry has none; each key's is kept."""
+    ours, others = make_pair(tmp_path, "ours"), make_pair(tmp_path, "others")
+    push_repository(PushOptions(repository=models, store=image))
+    required = PullOptions(
+        store=image, repository=tmp_path / "out", trust=TrustOptions(require_signature=(ours.public,))
+    )
+    with pytest.raises(SignatureError, match="not signed"):
+        pull_repository(required)
+    for pair in (others, ours):
+        signing = SigningOptions(sign_key=pair.private)
+        signed = push_repository(PushOptions(repository=models, store=image, signing=signing))
+        assert signed.sent_bytes == 0
+    assert pull_repository(required).signed_by is not None
+    assert len(read_signatures(open_image(image).image)) == 2
 
 
 def test_what_is_not_there_is_said(image: StoreAddress) -> None:
     """A repository, a tag, a snapshot."""
     assert read_image(image) is None
-    assert list_images(image) == ()
+    assert describe_images(image) == ()
     with pytest.raises(UsageError, match="the registry has no"):
         open_image(image)
     with pytest.raises(UsageError, match="no snapshot that begins with 0123"):

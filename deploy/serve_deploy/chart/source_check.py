@@ -14,10 +14,18 @@ from serve_deploy.overrides import find_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.manifests import EmptyStoreError, find_layout, locate_snapshot, make_snapshot, read_snapshot
+from serve_deploy.stores.manifests import (
+    EmptyStoreError,
+    Located,
+    find_layout,
+    locate_snapshot,
+    make_snapshot,
+    read_snapshot,
+)
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store
+from serve_deploy.stores.verification import check_listing
 
 _UNCHECKED = "`check_source=False` writes the chart without looking there"
 # What Triton does not read, and so may be missing where models were copied by hand.
@@ -89,6 +97,7 @@ def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     if wanted.address.snapshot is None and find_layout(store) is None:
         return _compare_sizes(store, values, wanted)
     held = locate_snapshot(store, wanted.address.snapshot)
+    _require_whole(store, held)
     there = {file.path: file.sha256 for file in held.snapshot.files}
     if not held.prefix:
         hint = f"{_push_hint(wanted)} --fixed"
@@ -96,6 +105,17 @@ def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     said = f"snapshot {held.snapshot.id} of {wanted.address.root}"
     notes = _compare(wanted, there, said, _naming_hint(store, wanted))
     return CheckedSource(values | {"layout": "snapshots", "revision": held.snapshot.id}, notes)
+
+
+def _require_whole(store: Store, held: Located) -> None:
+    """The manifest says what was pushed; whether all of it is there still, the store's listing tells."""
+    listed = {path.removeprefix(held.prefix): file for path, file in store.list_files(held.prefix).items()}
+    problems = [each for each in check_listing(held.snapshot, listed).problems if each.kind != "extra"]
+    if problems:
+        raise VerificationError(
+            f"snapshot {held.snapshot.id} of {store.address} is damaged: {problems[0].path}: {problems[0].message}",
+            hint=f"serve check {store.address}@{held.snapshot.id} shows all; serve push sends again what is missing",
+        )
 
 
 def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:

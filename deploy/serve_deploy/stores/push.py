@@ -25,7 +25,7 @@ from serve_deploy.stores.manifests import (
     write_snapshot,
 )
 from serve_deploy.stores.model_signature import signature_path
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.opening import open_store, require_apart
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
@@ -43,8 +43,9 @@ def push_repository(
     cannot be reached, DestinationError where it cannot be written, StoreChangedError where another push came first.
     """
     _require_fitting(options)
+    require_apart(options.repository, options.store)
     signer = open_signer(options.signing, ask_passphrase)
-    contents = read_contents(options.repository, options.models, lambda path: progress(f"reading {path}"))
+    contents = read_contents(options.repository, options.models, progress)
     if options.store.kind == "oci":
         from serve_deploy.stores.image_push import push_to_registry
 

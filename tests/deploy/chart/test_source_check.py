@@ -22,7 +22,7 @@ from serve_deploy.overrides import nest_value
 from serve_deploy.stores.address import parse_address
 from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.listing import name_snapshot
-from serve_deploy.stores.manifests import make_snapshot
+from serve_deploy.stores.manifests import make_snapshot, stored_path
 from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PushOptions
@@ -105,6 +105,17 @@ def test_what_was_not_pushed_is_refused(models: Path, store: str) -> None:
     assert f"serve push {models} {store}" in str(caught.value.hint)
     with pytest.raises(UsageError, match="has no complete snapshot 0123456789abcdef"):
         check(models, f"{store}@0123456789abcdef")
+
+
+def test_a_snapshot_that_lost_a_file_is_refused(models: Path, store: str) -> None:
+    """Its manifest lists it still, but a replica would not find it; pushed again, it is whole."""
+    identity = push(models, store)
+    opened = open_store(parse_address(store))
+    opened.delete([stored_path(identity, "digits/1/model.onnx")])
+    with pytest.raises(VerificationError, match=r"is damaged: digits/1/model\.onnx: it is missing"):
+        check(models, store)
+    push(models, store)
+    assert check(models, store).values["revision"] == identity
 
 
 def test_models_that_only_the_store_has_are_noted(models: Path, store: str) -> None:

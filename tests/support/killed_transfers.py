@@ -114,13 +114,14 @@ def read_served(scene: Scene) -> Listing:
     return found
 
 
-def kill_at_random(act: Callable[[Scene], None], scene: Scene, longest_seconds: float) -> bool:
-    """Whether it was killed before its end."""
+def kill_at_random(act: Callable[[Scene], None], scene: Scene, lasts_seconds: float) -> bool:
+    """Whether it was killed before its end: at any moment, and every other time near the end, where all is shown."""
+    earliest = scene.random.choice((0.0, 0.8))
     child = os.fork()
     if not child:
         act(scene)
         os._exit(0)
-    time.sleep(scene.random.uniform(0, longest_seconds))
+    time.sleep(scene.random.uniform(earliest, 1.0) * lasts_seconds)
     os.kill(child, signal.SIGKILL)
     _pid, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -453,6 +454,37 @@ def test_the_image_that_the_lies_are_told_of_is_fine(
     """So each is refused for its lie."""
     push_by_hand(registry, image, make_tar([("models/m/1/model.onnx", WEIGHTS, {})]))
     assert (pull(image, tmp_path / "out") / "m" / "1" / "model.onnx").read_bytes() == WEIGHTS
+
+
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def test_a_layer_that_another_tool_compressed_is_read(
+    image: StoreAddress, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    """Tools that copy images may do so; the configuration has the digest of the tar in it."""
+    layer = make_tar([("models/m/1/model.onnx", WEIGHTS, {})])
+    diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    for content in (gzip.compress(layer), gzip.compress(layer[:700]) + gzip.compress(layer[700:])):
+        push_by_hand(registry, image, content, media_type=GZIP, diff_id=diff_id)
+        assert (pull(image, tmp_path / "out") / "m" / "1" / "model.onnx").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("what", ["cut", "no gzip", "a bomb", "another tar"])
+def test_a_compressed_layer_that_lies_is_refused(
+    what: str, image: StoreAddress, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    """Before it fills the disk or the memory."""
+    layer = make_tar([("models/m/1/model.onnx", WEIGHTS, {})])
+    content = {
+        "cut": gzip.compress(layer)[:-20],
+        "no gzip": layer,
+        "a bomb": gzip.compress(layer[:1024] + bytes(100 << 20), 1),
+        "another tar": gzip.compress(layer + bytes(512)),
+    }[what]
+    push_by_hand(registry, image, content, media_type=GZIP, diff_id=f"sha256:{hashlib.sha256(layer).hexdigest()}")
+    with pytest.raises(VerificationError, match="damaged"):
+        pull(image, tmp_path / "out")
 
 
 def test_an_image_that_serve_did_not_push_is_refused(

@@ -182,6 +182,16 @@ def test_a_damaged_file_is_refused(models: Path, store: StoreAddress, tmp_path: 
     assert tree(tmp_path / "out") == [] or not (tmp_path / "out").exists()
 
 
+def test_a_push_heals_what_is_damaged(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Of the same content, once more: only that is sent, whatever its size is."""
+    snapshot = push(models, store).snapshot
+    file = Path(store.location, "snapshots", snapshot, "digits", "config.pbtxt")
+    file.write_text(file.read_text().replace("8", "9"))
+    assert actions(push(models, store)) == {"digits/config.pbtxt": "send"}
+    pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
 def test_links_inside_the_repository_are_followed(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """Of files and folders; what is pulled has files in their place."""
     (models / "letters" / "2").symlink_to(models / "digits" / "1", target_is_directory=True)

@@ -101,7 +101,8 @@ def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     there = {file.path: file.sha256 for file in held.snapshot.files}
     if not held.prefix:
         hint = f"{_push_hint(wanted)} --fixed"
-        return CheckedSource(values, _compare(wanted, there, str(wanted.address.root), hint, exact=False))
+        notes = _compare(wanted, there, str(wanted.address.root), hint, exact=False)
+        return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
     said = f"snapshot {held.snapshot.id} of {wanted.address.root}"
     notes = _compare(wanted, there, said, _naming_hint(store, wanted))
     return CheckedSource(values | {"layout": "snapshots", "revision": held.snapshot.id}, notes)
@@ -119,9 +120,13 @@ def _require_whole(store: Store, held: Located) -> None:
 
 
 def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
-    from serve_deploy.stores.oci import read_image
+    from serve_deploy.stores.oci import ForeignImageError, read_image
 
-    image = read_image(wanted.address)
+    try:
+        image = read_image(wanted.address)
+    except ForeignImageError as error:
+        hint = f"where models lie in it, say so: `source={wanted.address}#models`; or push some to another tag"
+        raise ForeignImageError(error.message, hint=hint) from error
     if image is None:
         raise EmptyStoreError(f"there is no image {wanted.address}", hint=_push_hint(wanted))
     there = {file.path: file.sha256 for file in image.snapshot.files}
@@ -141,7 +146,8 @@ def _compare_sizes(store: Store, values: Values, wanted: _Wanted) -> CheckedSour
     problems = _list_problems(sizes, there)
     _require_none(problems, wanted, str(wanted.address), _push_hint(wanted))
     note = f"{wanted.address} was not filled by serve push: its files were compared by size alone"
-    return CheckedSource(values, (note, *_note_others(wanted, there, str(wanted.address))))
+    notes = (note, *_note_others(wanted, there, str(wanted.address)))
+    return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
 
 
 def _compare(wanted: _Wanted, there: Mapping[str, str], said: str, hint: str, *, exact: bool = True) -> tuple[str, ...]:

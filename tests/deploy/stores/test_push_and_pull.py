@@ -192,6 +192,20 @@ def test_a_push_heals_what_is_damaged(models: Path, store: StoreAddress, tmp_pat
     assert listing(tmp_path / "pulled") == listing(models)
 
 
+def test_damage_is_not_copied_into_a_new_snapshot(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """What the repository has is sent instead; what only the store has is refused."""
+    snapshot = push(models, store).snapshot
+    for name in ("digits", "letters"):
+        file = Path(store.location, "snapshots", snapshot, name, "1", "model.onnx")
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    (models / "digits" / "config.pbtxt").write_text((models / "letters" / "config.pbtxt").read_text() + "# new")
+    with pytest.raises(VerificationError, match=r"letters/1/model\.onnx .* is damaged"):
+        push(models, store, "digits")
+    assert actions(push(models, store))["letters/1/model.onnx"] == "send"
+    pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
 def test_links_inside_the_repository_are_followed(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """Of files and folders; what is pulled has files in their place."""
     (models / "letters" / "2").symlink_to(models / "digits" / "1", target_is_directory=True)

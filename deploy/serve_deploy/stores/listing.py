@@ -50,6 +50,8 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
     UsageError where there is no such snapshot, VerificationError where its manifest is damaged, StoreChangedError where
     a push made another one current meanwhile.
     """
+    if options.use == "":
+        raise UsageError("`use` is empty", hint=f"list the snapshots: serve snapshots {options.store}")
     if options.store.kind == "oci":
         return _read_registry(options, progress)
     store = open_store(options.store)

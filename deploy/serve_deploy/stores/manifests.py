@@ -195,15 +195,18 @@ def locate_snapshot(store: Store, named: str | None) -> Located:
     if fixed and (identity is None or fixed.id == identity):
         return Located(fixed, "", FIXED_SIGNATURE)
     if identity is None:
-        raise EmptyStoreError(
-            f"{store.address} has no snapshot", hint=f"push one: serve push REPOSITORY {store.address}"
-        )
+        raise refuse_empty(store)
     snapshot = read_snapshot(store, identity)
     if snapshot is None:
         raise UsageError(
             f"{store.address} has no complete snapshot {identity}", hint=f"list them: serve snapshots {store.address}"
         )
     return Located(snapshot, stored_path(identity, ""), signature_path(identity))
+
+
+def refuse_empty(store: Store) -> EmptyStoreError:
+    """What to say of a store that nothing was pushed to."""
+    return EmptyStoreError(f"{store.address} has no snapshot", hint=f"push one: serve push REPOSITORY {store.address}")
 
 
 def find_snapshot(store: Store, named: str | None) -> Snapshot:

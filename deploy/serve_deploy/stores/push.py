@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.progress import Progress, silent
+from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.contents import LocalFile, read_contents
@@ -30,7 +32,7 @@ from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
-from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.snapshot import POINTER_NAME, Snapshot
 from serve_deploy.stores.store import Store
 
 
@@ -43,6 +45,7 @@ def push_repository(
     cannot be reached, DestinationError where it cannot be written, StoreChangedError where another push came first.
     """
     _require_fitting(options)
+    _require_apart(options.repository, options.store)
     signer = open_signer(options.signing, ask_passphrase)
     contents = read_contents(options.repository, options.models, lambda path: progress(f"reading {path}"))
     if options.store.kind == "oci":
@@ -99,6 +102,18 @@ def _require_fitting(options: PushOptions) -> None:
         )
     if options.delete and not options.fixed:
         raise UsageError("`delete` is for `fixed`", hint="a snapshot holds the repository's models and no others")
+
+
+def _require_apart(repository: Path, store: StoreAddress) -> None:
+    """Readers of a repository would take for a model what a store in it holds, and the next push would send it."""
+    if (repository / POINTER_NAME).is_file():
+        raise UsageError(
+            f"{repository} is a model store, not a repository", hint="pull its models into a folder, and push that"
+        )
+    if store.kind == "local" and Path(store.location).resolve().is_relative_to(repository.resolve()):
+        raise UsageError(
+            f"the store {store} is inside the repository {repository}", hint="put it beside the repository"
+        )
 
 
 def _require_layout(store: Store, layout: Literal["snapshots", "fixed"]) -> None:

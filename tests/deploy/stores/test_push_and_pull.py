@@ -170,6 +170,13 @@ def test_rolling_back_is_naming_the_old_one(models: Path, store: StoreAddress) -
     assert {each.id: each.is_current for each in result.snapshots} == {first: True, second: False}
 
 
+def test_an_empty_id_is_not_the_current_one(models: Path, store: StoreAddress) -> None:
+    """A script whose variable is not set must not believe that it went back."""
+    push(models, store)
+    with pytest.raises(UsageError, match="is empty"):
+        read_snapshots(SnapshotsOptions(store=store, use=""))
+
+
 def test_a_damaged_file_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """And nothing is written."""
     snapshot = push(models, store).snapshot

@@ -119,6 +119,24 @@ def test_a_pull_onto_a_file(models: Path, tmp_path: Path) -> None:
     assert (tmp_path / "pulled").read_text() == "a file"
 
 
+@pytest.mark.parametrize("place", [".", "digits", "../models/new/store"])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_store_in_the_repository(models: Path, place: str, fixed: bool) -> None:
+    """Triton would take its folders for models, and the next push would send them."""
+    before = listing(models)
+    with pytest.raises(UsageError, match="is inside the repository"):
+        push(models, StoreAddress("local", str(models / place)), fixed=fixed)
+    assert listing(models) == before
+
+
+def test_a_store_is_no_repository(models: Path, tmp_path: Path) -> None:
+    """Its folder of snapshots is no model."""
+    push(models, StoreAddress("local", str(tmp_path / "store")))
+    with pytest.raises(UsageError, match="is a model store") as refused:
+        push(tmp_path / "store", StoreAddress("local", str(tmp_path / "other")))
+    assert "pull" in (refused.value.hint or "")
+
+
 def test_names_that_clash_are_refused(models: Path, tmp_path: Path) -> None:
     """Not every store and disk tells the case of letters."""
     add_model(models, "Digits", packaged=False)

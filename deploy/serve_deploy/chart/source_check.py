@@ -14,10 +14,18 @@ from serve_deploy.overrides import find_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.manifests import EmptyStoreError, find_layout, locate_snapshot, make_snapshot, read_snapshot
+from serve_deploy.stores.manifests import (
+    EmptyStoreError,
+    Located,
+    find_layout,
+    locate_snapshot,
+    make_snapshot,
+    read_snapshot,
+)
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store
+from serve_deploy.stores.verification import check_listing
 
 _UNCHECKED = "`check_source=False` writes the chart without looking there"
 # What Triton does not read, and so may be missing where models were copied by hand.
@@ -89,19 +97,36 @@ def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     if wanted.address.snapshot is None and find_layout(store) is None:
         return _compare_sizes(store, values, wanted)
     held = locate_snapshot(store, wanted.address.snapshot)
+    _require_whole(store, held)
     there = {file.path: file.sha256 for file in held.snapshot.files}
     if not held.prefix:
         hint = f"{_push_hint(wanted)} --fixed"
-        return CheckedSource(values, _compare(wanted, there, str(wanted.address.root), hint, exact=False))
+        notes = _compare(wanted, there, str(wanted.address.root), hint, exact=False)
+        return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
     said = f"snapshot {held.snapshot.id} of {wanted.address.root}"
     notes = _compare(wanted, there, said, _naming_hint(store, wanted))
     return CheckedSource(values | {"layout": "snapshots", "revision": held.snapshot.id}, notes)
 
 
-def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
-    from serve_deploy.stores.oci import read_image
+def _require_whole(store: Store, held: Located) -> None:
+    """The manifest says what was pushed; whether all of it is there still, the store's listing tells."""
+    listed = {path.removeprefix(held.prefix): file for path, file in store.list_files(held.prefix).items()}
+    problems = [each for each in check_listing(held.snapshot, listed).problems if each.kind != "extra"]
+    if problems:
+        raise VerificationError(
+            f"snapshot {held.snapshot.id} of {store.address} is damaged: {problems[0].path}: {problems[0].message}",
+            hint=f"serve check {store.address}@{held.snapshot.id} shows all; serve push sends again what is missing",
+        )
 
-    image = read_image(wanted.address)
+
+def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
+    from serve_deploy.stores.oci import ForeignImageError, read_image
+
+    try:
+        image = read_image(wanted.address)
+    except ForeignImageError as error:
+        hint = f"where models lie in it, say so: `source={wanted.address}#models`; or push some to another tag"
+        raise ForeignImageError(error.message, hint=hint) from error
     if image is None:
         raise EmptyStoreError(f"there is no image {wanted.address}", hint=_push_hint(wanted))
     there = {file.path: file.sha256 for file in image.snapshot.files}
@@ -121,7 +146,8 @@ def _compare_sizes(store: Store, values: Values, wanted: _Wanted) -> CheckedSour
     problems = _list_problems(sizes, there)
     _require_none(problems, wanted, str(wanted.address), _push_hint(wanted))
     note = f"{wanted.address} was not filled by serve push: its files were compared by size alone"
-    return CheckedSource(values, (note, *_note_others(wanted, there, str(wanted.address))))
+    notes = (note, *_note_others(wanted, there, str(wanted.address)))
+    return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
 
 
 def _compare(wanted: _Wanted, there: Mapping[str, str], said: str, hint: str, *, exact: bool = True) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def _read_there(root: Path, models: Collection[str], before: Snapshot | None, pr
     names = sorted(model for model in models if (root / model).exists())
     if not names:
         return {}
-    found = hash_models(root, names, lambda path: progress(f"reading {path}"), known=known, links_out=True)
+    found = hash_models(root, names, progress, known=known, links_out=True)
     return {each.file.path: each.file.sha256 for each in found}
 
 

@@ -16,6 +16,7 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import list_folders
 from serve_deploy.stores.contents import LocalFile, hash_models
 from serve_deploy.stores.manifests import make_snapshot, of_models
+from serve_deploy.stores.opening import require_apart
 from serve_deploy.stores.options import PullOptions
 from serve_deploy.stores.readers import open_trusted
 from serve_deploy.stores.receiving import Received
@@ -51,6 +52,7 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     """
     trust = open_trust(options.trust)
     repository = options.repository
+    require_apart(repository, options.store)
     reader, signed_by = open_trusted(options.store, trust)
     snapshot = reader.snapshot
     models = _select(snapshot, options.models, str(options.store))
@@ -92,7 +94,7 @@ def _read_present(repository: Path, models: Collection[str], progress: Progress)
     for model in models:
         if (repository / model).is_dir():
             try:
-                found += hash_models(repository, [model], lambda path: progress(f"reading {path}"))
+                found += hash_models(repository, [model], progress)
             except InvalidModelError:
                 continue  # nothing of it can be kept
     return found

@@ -119,16 +119,6 @@ def test_a_pull_onto_a_file(models: Path, tmp_path: Path) -> None:
     assert (tmp_path / "pulled").read_text() == "a file"
 
 
-@pytest.mark.parametrize("place", [".", "digits", "../models/new/store"])
-@pytest.mark.parametrize("fixed", [False, True])
-def test_a_store_in_the_repository(models: Path, place: str, fixed: bool) -> None:
-    """Triton would take its folders for models, and the next push would send them."""
-    before = listing(models)
-    with pytest.raises(UsageError, match="is inside the repository"):
-        push(models, StoreAddress("local", str(models / place)), fixed=fixed)
-    assert listing(models) == before
-
-
 def test_a_store_is_no_repository(models: Path, tmp_path: Path) -> None:
     """Its folder of snapshots is no model."""
     push(models, StoreAddress("local", str(tmp_path / "store")))
@@ -158,3 +148,15 @@ def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
         push(tmp_path / "empty", StoreAddress("local", str(tmp_path / "store")))
     with pytest.raises(UsageError, match="is not a folder"):
         push(tmp_path / "none", StoreAddress("local", str(tmp_path / "store")))
+
+
+@pytest.mark.parametrize("place", [".", "store", ".."])
+def test_a_store_in_its_own_repository_is_refused(models: Path, place: str) -> None:
+    """It would become a model of it, or the other way around."""
+    store = StoreAddress("local", str(models / place))
+    before = tree(models)
+    with pytest.raises(UsageError, match="one folder, or one is inside"):
+        push(models, store, fixed=True)
+    with pytest.raises(UsageError, match="one folder, or one is inside"):
+        pull(store, models)
+    assert tree(models) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from serve_cli import output
@@ -10,13 +11,13 @@ from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.stores.signature_options import TrustOptions
 
 
-def bring(store: StoreAddress, trust: TrustOptions) -> Path:
-    """A folder with the snapshot that an address names, from the cache."""
-    from serve_deploy.stores.cache import pull_into_cache
+def bring(store: StoreAddress, trust: TrustOptions, models: Collection[str] = ()) -> Path:
+    """A folder with the snapshot that an address names, or with what some models take, from the cache."""
+    from serve_deploy.stores.cache import pull_models_into_cache
     from serve_deploy.stores.trust import open_trust
 
     with output.progress() as progress:
-        return pull_into_cache(store, trust=open_trust(trust), progress=progress)
+        return pull_models_into_cache(store, models, trust=open_trust(trust), progress=progress)
 
 
 def read_folder(text: str) -> Path:

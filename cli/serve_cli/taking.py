@@ -51,12 +51,13 @@ def takes_options(
     arguments: Collection[str] = (),
     without: Collection[str] = (),
     defaults: Mapping[str, Any] | None = None,
+    needs: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of every options class that one of its parameters is annotated with.
 
     `flags` has what a field is called on the command line where its own name does not do, `arguments` the fields that
     have a place instead of a flag, `without` those that the command decides itself, `defaults` those that the command
-    line has in place of the library's.
+    line has in place of the library's. `needs` is the field that names all models that the command takes of a store.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -89,7 +90,7 @@ def takes_options(
                 _refuse_trust(trust)
             for name, address in stored.items():
                 if not asked[name].takes_stores:
-                    values |= {name: bring(address, trust), _PULLED_FROM: address}
+                    values |= {name: bring(address, trust, _names(values.get(needs))), _PULLED_FROM: address}
             built = {name: _build(options_class, values) for name, options_class in classes.items()}
             command(**built, **given)
 
@@ -103,6 +104,10 @@ def takes_options(
         return run
 
     return decorate
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()
 
 
 def _refuse_trust(trust: TrustOptions) -> None:

@@ -21,7 +21,9 @@ from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 
 # What a command cannot do without.
-_NEEDED = {"infer": ("--model", "m"), "loadtest": ("--model", "m"), "deploy": ("--release", "r")}
+_NEEDED = {
+    "infer": ("--model", "m"), "loadtest": ("--model", "m"), "deploy": ("--release", "r"), "push": ("store",)
+}  # fmt: skip
 
 
 def _sum(first: Annotated[int, Option("One.")] = 1, second: Annotated[int, Option("Two.")] = 2) -> int:

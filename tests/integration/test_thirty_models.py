@@ -170,6 +170,7 @@ def test_other_modes_say_plainly_that_they_do_not_load(
     """The reason and the flag that allows it, in place of Triton's sentence about polling."""
     write_files(tmp_path / "models" / "anchor", model())
     server = triton_server(tmp_path / "models")
-    with pytest.raises(EndpointError, match="does not load models when asked") as refusal:
-        ask(server, load=("anchor",))
-    assert "--model-control-mode=explicit" in (refusal.value.hint or "")
+    for dry_run in (False, True):
+        with pytest.raises(EndpointError, match="does not load models when asked") as refusal:
+            ask(server, load=("anchor",), dry_run=dry_run)
+        assert "--model-control-mode=explicit" in (refusal.value.hint or "")

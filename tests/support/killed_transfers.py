@@ -20,10 +20,11 @@ from pathlib import Path
 
 from pushing import listing, pull, push
 
+from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.cache import cache_folder, pull_into_cache
-from serve_deploy.stores.contents import hash_models
 from serve_deploy.stores.manifests import manifest_path, stored_path
+from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.readers import read_current
 
 Listing = dict[str, str]
@@ -102,19 +103,25 @@ def read_cached(scene: Scene) -> Listing:
 
 
 def read_served(scene: Scene) -> Listing:
-    """What a Triton finds that polls the store's own folder."""
-    folder = Path(scene.store.location)
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
-    return {each.file.path: each.file.sha256 for each in hash_models(folder, names)}
+    """What a Triton finds that reads the store's own folder."""
+    store, found = open_store(scene.store), {}
+    for path in store.list_files(""):
+        if "/" in path:
+            target = scene.target.with_name("file")
+            store.download(path, target, lambda _count: None)
+            found[path] = hash_file(target)
+            target.unlink()
+    return found
 
 
-def kill_at_random(act: Callable[[Scene], None], scene: Scene, longest_seconds: float) -> bool:
-    """Whether it was killed before its end."""
+def kill_at_random(act: Callable[[Scene], None], scene: Scene, lasts_seconds: float) -> bool:
+    """Whether it was killed before its end: at any moment, and every other time near the end, where all is shown."""
+    earliest = scene.random.choice((0.0, 0.8))
     child = os.fork()
     if not child:
         act(scene)
         os._exit(0)
-    time.sleep(scene.random.uniform(0, longest_seconds))
+    time.sleep(scene.random.uniform(earliest, 1.0) * lasts_seconds)
     os.kill(child, signal.SIGKILL)
     _pid, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
@@ -140,31 +147,32 @@ def is_whole(kind: str, found: Listing, old: Listing, new: Listing) -> bool:
 
 
 def run(kind: str, store: str, folder: Path, rounds: int, seed: int = 13) -> Report:
-    """Kill `rounds` times; the first time, the work is only timed."""
+    """Kill `rounds` times."""
     scene = Scene(folder / "models", parse_address(store), folder / "target", random.Random(seed))
     act, prepare, read = KINDS[kind]
     report, old, lasts = Report(), Listing(), 0.0
-    for number in range(-2, rounds):
+    # Twice before the first kill, so that there is an old repository, and to see how long it takes.
+    while report.rounds < 2 or report.killed < rounds:
         scene.change()
         prepare(scene)
         new = listing(scene.repository)
-        begin = time.monotonic()
-        if number >= 0:
-            was_killed = kill_at_random(act, scene, 1.1 * lasts)
+        if report.rounds >= 2:
+            was_killed = kill_at_random(act, scene, lasts)
             found = read(scene)
             report.killed += was_killed
-            report.new_after_kill += found == new
+            lasts *= 1.02 if was_killed else 0.8
+            report.new_after_kill += was_killed and found == new
             if not is_whole(kind, found, old, new):
-                report.damaged.append(f"round {number}: {sorted(found.items() ^ new.items())[:5]}")
+                report.damaged.append(f"{report.rounds}: {sorted(found.items() ^ new.items())[:5]}")
+        begin = time.monotonic()
         act(scene)
-        if number < 0:
-            lasts = time.monotonic() - begin
+        lasts = lasts if report.rounds >= 2 else time.monotonic() - begin
         if kind == "fixed":
             act(scene)  # what was postponed
         old = read(scene)
+        report.rounds += 1
         if old != new:
-            report.damaged.append(f"round {number} was not completed: {sorted(old.items() ^ new.items())[:5]}")
-    report.rounds = rounds
+            report.damaged.append(f"{report.rounds} was not completed: {sorted(old.items() ^ new.items())[:5]}")
     return report
 
 

@@ -32,6 +32,7 @@ Save = Annotated[
         "outputs": "--output",
     },
     without=["compression"],
+    needs="model",
 )
 def infer(options: InferenceOptions, save: Save = None, json: Json = False) -> None:
     """Send one request to a served model and show its outputs.

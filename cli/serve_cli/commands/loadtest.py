@@ -44,6 +44,7 @@ Pushgateway = Annotated[
         "parameters": "--parameter",
         "objectives": "--objective",
     },
+    needs="models",
 )
 def loadtest(
     options: MixOptions,

@@ -52,6 +52,8 @@ def print_result(result: PushResult) -> None:
     for name in result.postponed:
         console.print(f"{name}: stays for now, as a reader may be loading it; a later push deletes it", markup=False)
     console.print(_say_snapshot(result), markup=False)
+    if result.caution:
+        console.print(f"note: {result.caution}", markup=False)
     if result.image:
         console.print(f"image {result.image}", markup=False)
     if result.overtaken:

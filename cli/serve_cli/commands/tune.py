@@ -53,6 +53,7 @@ Restore = Annotated[
         "max_memory_mb": "--max-memory",
         "release": "--triton",
     },
+    needs="models",
 )
 def tune(options: TuneOptions, outputs: Outputs = None, restore: Restore = False, json: Json = False) -> None:
     """Find the configuration that serves models best: measure little, simulate the rest, race the best, confirm.

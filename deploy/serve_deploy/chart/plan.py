@@ -36,6 +36,8 @@ from serve_deploy.repository.model_folder import ModelFolder, top_level
 from serve_deploy.stores.contents import hash_models
 from serve_deploy.stores.manifests import make_snapshot
 
+_DIGEST = "digest of the repository's files; a new one rolls the replicas"
+
 
 @dataclass(frozen=True)
 class ChartPlan:
@@ -124,7 +126,10 @@ def validate_values(values: Mapping[str, Any]) -> ChartValues:
 def _derive_source(source: Mapping[str, Any]) -> Iterator[DerivedValue]:
     for key, value in source.items():
         if key == "revision":
-            origin = "the snapshot of `source` that has the repository's files; another one rolls the replicas"
+            fixed = source["source"] != "oci" and source.get("layout") != "snapshots"
+            origin = (
+                _DIGEST if fixed else "the snapshot of `source` that has these files; another one rolls the replicas"
+            )
         else:
             origin = "carried in the chart" if source["source"] == "carried" else "`source`"
         yield DerivedValue(f"modelRepository.{key}", value, origin)
@@ -141,9 +146,7 @@ def _derive_revision(
         return
     files = hash_models(models[0].path.parent, [model.name for model in models], links_out=True)
     digest = make_snapshot([each.file for each in files]).id
-    yield DerivedValue(
-        "modelRepository.revision", digest, "digest of the repository's files; a new one rolls the replicas"
-    )
+    yield DerivedValue("modelRepository.revision", digest, _DIGEST)
 
 
 def _derive_models(models: Sequence[ModelFolder]) -> Iterator[DerivedValue]:

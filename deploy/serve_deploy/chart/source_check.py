@@ -9,15 +9,23 @@ from typing import Any
 
 from serve_deploy.chart.model_source import read_source
 from serve_deploy.chart.options import ChartOptions
-from serve_deploy.errors import EndpointError, UsageError, VerificationError
+from serve_deploy.errors import EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.overrides import find_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.manifests import EmptyStoreError, find_layout, locate_snapshot, make_snapshot, read_snapshot
+from serve_deploy.stores.manifests import (
+    EmptyStoreError,
+    Located,
+    find_layout,
+    locate_snapshot,
+    make_snapshot,
+    read_snapshot,
+)
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store
+from serve_deploy.stores.verification import check_listing
 
 _UNCHECKED = "`check_source=False` writes the chart without looking there"
 # What Triton does not read, and so may be missing where models were copied by hand.
@@ -61,10 +69,17 @@ def check_source(repository: Path, options: ChartOptions, progress: Progress = s
     wanted = _Wanted(repository, local, parse_address(options.source))
     progress(f"looking into {wanted.address.root}")
     try:
-        return _look(values, wanted)
-    except (EndpointError, UsageError) as error:
-        error.hint = "; ".join(filter(None, (error.hint, _UNCHECKED)))
-        raise
+        store = None if wanted.address.kind == "oci" else open_store(wanted.address)
+    except UsageError as error:
+        raise _unseen(error) from error
+    try:
+        return _look(store, values, wanted) if store else _look_into_registry(values, wanted)
+    except EndpointError as error:
+        raise _unseen(error) from error
+
+
+def _unseen(error: ServeError) -> ServeError:
+    return type(error)(error.message, hint="; ".join(filter(None, (error.hint, _UNCHECKED))))
 
 
 def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> CheckedSource:
@@ -78,26 +93,40 @@ def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> Chec
     return CheckedSource(values | {"layout": "snapshots", "revision": local.id}, (note,))
 
 
-def _look(values: Values, wanted: _Wanted) -> CheckedSource:
-    if wanted.address.kind == "oci":
-        return _look_into_registry(values, wanted)
-    store = open_store(wanted.address)
+def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     if wanted.address.snapshot is None and find_layout(store) is None:
         return _compare_sizes(store, values, wanted)
     held = locate_snapshot(store, wanted.address.snapshot)
+    _require_whole(store, held)
     there = {file.path: file.sha256 for file in held.snapshot.files}
     if not held.prefix:
         hint = f"{_push_hint(wanted)} --fixed"
-        return CheckedSource(values, _compare(wanted, there, str(wanted.address.root), hint, exact=False))
+        notes = _compare(wanted, there, str(wanted.address.root), hint, exact=False)
+        return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
     said = f"snapshot {held.snapshot.id} of {wanted.address.root}"
     notes = _compare(wanted, there, said, _naming_hint(store, wanted))
     return CheckedSource(values | {"layout": "snapshots", "revision": held.snapshot.id}, notes)
 
 
-def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
-    from serve_deploy.stores.oci import read_image
+def _require_whole(store: Store, held: Located) -> None:
+    """The manifest says what was pushed; whether all of it is there still, the store's listing tells."""
+    listed = {path.removeprefix(held.prefix): file for path, file in store.list_files(held.prefix).items()}
+    problems = [each for each in check_listing(held.snapshot, listed).problems if each.kind != "extra"]
+    if problems:
+        raise VerificationError(
+            f"snapshot {held.snapshot.id} of {store.address} is damaged: {problems[0].path}: {problems[0].message}",
+            hint=f"serve check {store.address}@{held.snapshot.id} shows all; serve push sends again what is missing",
+        )
 
-    image = read_image(wanted.address)
+
+def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
+    from serve_deploy.stores.oci import ForeignImageError, read_image
+
+    try:
+        image = read_image(wanted.address)
+    except ForeignImageError as error:
+        hint = f"where models lie in it, say so: `source={wanted.address}#models`; or push some to another tag"
+        raise ForeignImageError(error.message, hint=hint) from error
     if image is None:
         raise EmptyStoreError(f"there is no image {wanted.address}", hint=_push_hint(wanted))
     there = {file.path: file.sha256 for file in image.snapshot.files}
@@ -111,11 +140,14 @@ def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
 def _compare_sizes(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     """An address that serve push has not written to: the models may have been copied there by hand."""
     there = {path: str(file.size_bytes) for path, file in store.list_files("").items()}
+    if not there:
+        raise EmptyStoreError(f"{wanted.address} has no models yet", hint=_push_hint(wanted))
     sizes = {file.path: str(file.size_bytes) for file in wanted.snapshot.files if not file.path.endswith(_NOT_READ)}
     problems = _list_problems(sizes, there)
     _require_none(problems, wanted, str(wanted.address), _push_hint(wanted))
     note = f"{wanted.address} was not filled by serve push: its files were compared by size alone"
-    return CheckedSource(values, (note, *_note_others(wanted, there, str(wanted.address))))
+    notes = (note, *_note_others(wanted, there, str(wanted.address)))
+    return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
 
 
 def _compare(wanted: _Wanted, there: Mapping[str, str], said: str, hint: str, *, exact: bool = True) -> tuple[str, ...]:

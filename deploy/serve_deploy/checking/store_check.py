@@ -76,7 +76,8 @@ def _check_files(address: StoreAddress, reader: SnapshotReader) -> StoreCheck:
     """By what the store lists; a local one by content, which is as near."""
     snapshot, listing = reader.snapshot, check_stored(address, reader)
     check = StoreCheck(
-        store=str(address.root), snapshot=snapshot.id, models=snapshot.models, files=len(snapshot.files),
+        store=str(address if address.kind == "oci" else address.root), snapshot=snapshot.id,
+        models=snapshot.models, files=len(snapshot.files),
         size_bytes=snapshot.size_bytes, compared="checksums", problems=listing.problems,
         unverified=listing.unverified,
     )  # fmt: skip

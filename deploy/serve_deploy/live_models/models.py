@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import secrets
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +108,8 @@ def _change(options: ModelsOptions, progress: Progress) -> tuple[str, ...]:
     done = []
     with ControlPlane(options.endpoint, timeout_seconds=options.timeout_seconds) as control:
         taken_down = _require_harmless(options, control)
+        if options.dry_run:
+            _require_explicit(options, control)
         for name in options.unload:
             took = "takes" if options.dry_run else "took"
             above = f", which {took} down {', '.join(taken_down[name])}" if taken_down[name] else ""
@@ -134,6 +137,11 @@ def _ask(options: ModelsOptions, name: str, what: str, ask: Callable[[str], None
         raise EndpointError(
             f"{options.endpoint.url} did not {what} {name}: {error.reason}", hint="the server's log says more"
         ) from error
+
+
+def _require_explicit(options: ModelsOptions, control: ControlPlane) -> None:
+    """EndpointError where the server loads and unloads nothing when asked; found by unloading what nobody has."""
+    _ask(options, f"none-{secrets.token_hex(8)}", "load" if options.load else "unload", control.unload_model)
 
 
 def _require_harmless(options: ModelsOptions, control: ControlPlane) -> dict[str, tuple[str, ...]]:

@@ -25,7 +25,7 @@ def package_into_store(
 
     BaseChangedError where another push changed one of the models meanwhile.
     """
-    with working_copy(store, names, progress) as copy:
+    with working_copy(store, names, progress, signing=options.signing) as copy:
         try:
             summary = package_all(replace(options, repository=copy.folder))
         except Interrupted:

@@ -57,7 +57,8 @@ def _pipeline_into_store(
 ) -> WrittenPipeline:
     name = options.name or text.name or default_model_name(options.file)
     own = [step.model_name or f"{name}_{step.name}" for step in text.steps]
-    with working_copy(store, {name, *own, *(step.source for step in text.steps)}, progress) as copy:
+    wanted = {name, *own, *(step.source for step in text.steps)}
+    with working_copy(store, wanted, progress, signing=options.signing) as copy:
         written = _pipeline(text, replace(options, repository=copy.folder, pulled_from=store), progress)
         new = [member.model for member in written.members if member.is_new]
         pushed = None if written.dry_run else copy.push([*new, written.name], options.signing)

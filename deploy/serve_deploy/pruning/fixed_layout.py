@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from serve_deploy.errors import ServeError
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, judge_versions
-from serve_deploy.stores.fixed import JOURNAL_NAME
+from serve_deploy.stores.fixed_journal import JOURNAL_NAME
 from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, read_fixed, write_fixed
 from serve_deploy.stores.names import find_bad_path
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile

@@ -79,6 +79,6 @@ def _describe(identity: str, files: Sequence[StoredFile]) -> HeldSnapshot:
         id=identity,
         is_complete=manifest is not None,
         written_seconds=manifest.modified_seconds if manifest else newest,
-        files=len(files),
+        files=sum(file.path.startswith(stored_path(identity, "")) for file in files),
         size_bytes=sum(file.size_bytes for file in files),
     )

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from serve_deploy.errors import VerificationError
+from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress, silent
+from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.manifests import (
@@ -70,6 +71,25 @@ def pull_into_cache(
             remove_temporary(parts)
         _remove_unused(cache, folder)
     return repository
+
+
+def pull_models_into_cache(
+    address: StoreAddress, models: Collection[str], *, trust: Trust | None = None, progress: Progress = silent
+) -> Path:
+    """A folder with some models of a snapshot, and with the members of the ensembles among them; of all without names.
+
+    Raises as `pull_into_cache` does, and UsageError where the snapshot has no such model.
+    """
+    wanted = set(models)
+    while True:
+        folder = pull_into_cache(address, models=wanted, trust=trust, progress=progress)
+        for name in sorted(models):
+            if not (folder / name).is_dir():
+                raise UsageError(f"{address} has no model '{name}'", hint=f"list them: serve snapshots {address.root}")
+        members = {member for name in wanted for member in read_model_folder(folder / name).members}
+        if members <= wanted:
+            return folder
+        wanted |= members
 
 
 def _is_cached(cache: LocalStore, folder: Path, snapshot: Snapshot) -> bool:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.files.staging import folder_lock
+from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import list_folders, read_models
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.names import find_bad_path
 from serve_deploy.stores.snapshot import SnapshotFile
+from serve_deploy.stores.store import OnBytes
+from serve_deploy.stores.transfer import Tally, transfer
 
 # Object stores have no empty folder, and Triton wants the version's folder of an ensemble.
 PLACEHOLDER = ".gitkeep"
+_READERS = 4
 # What Python makes of a model's code where it runs, and makes again.
 _COMPILED = "__pycache__"
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
@@ -30,9 +34,7 @@ class LocalFile:
     state: tuple[int, int] = (0, 0)
 
 
-def read_contents(
-    repository: Path, models: Collection[str] = (), on_file: Callable[[str], None] = lambda _path: None
-) -> tuple[LocalFile, ...]:
+def read_contents(repository: Path, models: Collection[str] = (), progress: Progress = silent) -> tuple[LocalFile, ...]:
     """Every file of the models' folders, hashed, sorted by path; of all models where none is named.
 
     Links inside the repository are followed. UsageError where the folder is no repository or lacks a model;
@@ -43,13 +45,13 @@ def read_contents(
     for name in models:
         if name not in folders:
             raise UsageError(f"{repository} has no model '{name}'", hint=f"it has {', '.join(folders)}")
-    return hash_models(repository, sorted(models or folders), on_file)
+    return hash_models(repository, sorted(models or folders), progress)
 
 
 def hash_models(
     repository: Path,
     names: Collection[str],
-    on_file: Callable[[str], None] = lambda _path: None,
+    progress: Progress = silent,
     *,
     known: Callable[[str, Path], str | None] = lambda _path, _file: None,
     links_out: bool = False,
@@ -67,7 +69,7 @@ def hash_models(
         }
         if bad := find_bad_path(sorted(found)):
             raise InvalidModelError(f"{repository}: {bad}", hint="rename it")
-        return tuple(_hash(path, found[path], on_file, known) for path in sorted(found))
+        return _hash_all(found, known, progress)
 
 
 def file_state(path: Path) -> tuple[int, int]:
@@ -76,10 +78,22 @@ def file_state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _hash(
-    path: str, source: Path | None, on_file: Callable[[str], None], known: Callable[[str, Path], str | None]
-) -> LocalFile:
-    on_file(path)
+def _hash_all(
+    found: Mapping[str, Path | None], known: Callable[[str, Path], str | None], progress: Progress
+) -> tuple[LocalFile, ...]:
+    hashed: dict[str, LocalFile] = {}
+
+    def read(path: str, on_bytes: OnBytes) -> None:
+        hashed[path] = each = _hash(path, found[path], known)
+        on_bytes(each.file.size_bytes)
+
+    # A file that is gone by now is an error where it is read.
+    total = sum(source.stat().st_size for source in found.values() if source and source.exists())
+    transfer(list(found), read, concurrency=_READERS, tally=Tally("reading", total, progress))
+    return tuple(hashed[path] for path in sorted(found))
+
+
+def _hash(path: str, source: Path | None, known: Callable[[str, Path], str | None]) -> LocalFile:
     if source is None:
         return LocalFile(SnapshotFile(path=path, sha256=EMPTY_SHA256, size_bytes=0), None)
     try:

@@ -1,43 +1,36 @@
 """Push to one fixed path for each model: versions first, configurations last, and the manifest when all is there.
 
-A reader that polls sees each file whole, but not all of them at one instant. What says that a push is under way, and
-lets the next one go on where it was killed, is `push.json`: the manifest that is being made true.
+A reader that polls sees each file whole, but not all of them at one instant.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from serve_deploy.errors import DestinationError, VerificationError
+from serve_deploy.errors import DestinationError
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.contents import LocalFile
+from serve_deploy.stores.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
 from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
 from serve_deploy.stores.manifests import (
     FIXED_SIGNATURE,
-    encode,
-    parse_snapshot,
     read_fixed,
     read_signatures,
     write_fixed,
 )
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
-from serve_deploy.stores.sending import Step, list_held, plan_steps, send_all, with_checksums
+from serve_deploy.stores.sending import Action, Step, list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import Signer, require_vouched
-from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
-
-JOURNAL_NAME = "push.json"
-# A push that lives writes its journal again so often; one that did not in three times that is dead.
-_BEAT_SECONDS = 5.0
 
 
 def push_fixed(
@@ -47,7 +40,7 @@ def push_fixed(
     """Make the store's models those of the repository, in the order that hurts readers least."""
     before, tag = read_fixed(store)
     require_base(options, before)
-    left = _read_journal(store)
+    left = read_journal(store)
     wanted, listed = [each.file for each in contents], store.list_files("")
     there = _read_there(store, contents, listed, before, left)
     deletion = Deletion(options.delete, not options.models, _resting(store, listed, options))
@@ -56,21 +49,29 @@ def push_fixed(
     require_vouched(signer, plan.snapshot, own, before, lambda: read_signatures(store, FIXED_SIGNATURE))
     steps = _plan_steps(plan, contents, before, listed, there)
     gone = _list_gone(plan, left, before, listed)
-    if options.dry_run:
-        told = {step.file.path: step.action for step in steps}
-        return Pushed(plan.snapshot, before.id if before else None, told, gone, plan.postponed)
-    with _journal(store, plan.snapshot, left, sleep) as beat:
+    actions: Mapping[str, Action] = {step.file.path: step.action for step in steps}
+    if not options.dry_run:
+        with holding(store, Journal(snapshot=plan.snapshot, gone=tuple(gone)), left, sleep) as beat:
+            _require_unchanged(store, tag)
 
-        def tell(message: str) -> None:
-            beat()
-            progress(message)
+            def tell(message: str) -> None:
+                beat()
+                progress(message)
 
-        done, actions = send_all(
-            store, steps, concurrency=options.concurrency, progress=tell, order=lambda step: write_order(step.path)
-        )
-        write_fixed(store, with_checksums(plan.snapshot, done), tag, signer)
-        store.delete([file.path for file in gone])
-    return Pushed(plan.snapshot, before.id if before else None, actions, gone, plan.postponed)
+            done, actions = send_all(
+                store, steps, concurrency=options.concurrency, progress=tell, order=lambda step: write_order(step.path)
+            )
+            write_fixed(store, with_checksums(plan.snapshot, done), tag, signer)
+            store.delete([file.path for file in gone])
+    deleted = [PushedFile(file.path, file.size_bytes, "delete") for file in gone]
+    return Pushed(plan.snapshot, before.id if before else None, actions, deleted, plan.postponed)
+
+
+def _require_unchanged(store: Store, tag: str | None) -> None:
+    """Nothing is sent where another push ended between the planning and the holding of the store."""
+    if read_fixed(store)[1] != tag:
+        store.delete([JOURNAL_NAME])
+        raise StoreChangedError(f"another push changed {store.address} meanwhile", hint="nothing was sent; push again")
 
 
 def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOptions) -> Callable[[str], bool]:
@@ -94,20 +95,13 @@ def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOption
     return rests
 
 
-def _read_journal(store: Store) -> Snapshot | None:
-    small = store.read(JOURNAL_NAME)
-    try:
-        return parse_snapshot(store, JOURNAL_NAME, small.content) if small else None
-    except VerificationError:
-        return None  # nothing can be taken from it
-
-
 def _read_there(
     store: Store, contents: Sequence[LocalFile], listed: Mapping[str, StoredFile], before: Snapshot | None,
-    left: Snapshot | None,
+    left: Journal | None,
 ) -> dict[str, str]:  # fmt: skip
     """The sha256 of what the store has of these versions, and of listed files: by manifest or journal, else read."""
-    known = {file.path: file for snapshot in (left, before) if snapshot for file in snapshot.files}
+    snapshots = (left.snapshot if left else None, before)
+    known = {file.path: file for snapshot in snapshots if snapshot for file in snapshot.files}
     unsure = _list_unsure(before, left)
     pushed = {each.file.model for each in contents}
     versions = {find_version(each.file.path) for each in contents} - {None}
@@ -123,10 +117,10 @@ def _read_there(
     return there
 
 
-def _list_unsure(before: Snapshot | None, left: Snapshot | None) -> dict[str, str]:
+def _list_unsure(before: Snapshot | None, left: Journal | None) -> dict[str, str]:
     """What an interrupted push may have written or not, with its model: all but versions, which do not change."""
     old = {file.path: file.sha256 for file in before.files} if before else {}
-    files = left.files if left else ()
+    files = left.snapshot.files if left else ()
     return {
         file.path: file.model for file in files if find_version(file.path) is None and old.get(file.path) != file.sha256
     }
@@ -161,44 +155,10 @@ def _plan_steps(
 
 
 def _list_gone(
-    plan: FixedPlan, left: Snapshot | None, before: Snapshot | None, listed: Mapping[str, StoredFile]
-) -> list[PushedFile]:
-    """What is deleted at the end: what the plan says, and what an interrupted push of something else had sent."""
+    plan: FixedPlan, left: Journal | None, before: Snapshot | None, listed: Mapping[str, StoredFile]
+) -> list[SnapshotFile]:
+    """What is deleted at the end: what the plan says, and what an interrupted push had sent or was to delete."""
     stays = {file.path for snapshot in (plan.snapshot, before) if snapshot for file in snapshot.files}
-    never = [file for file in (left.files if left else ()) if file.path not in stays]
-    gone = [*plan.deleted, *never]
-    gone.sort(key=lambda file: (file.path.partition("/")[2] != CONFIG_NAME, file.path))
-    return [PushedFile(file.path, file.size_bytes, "delete") for file in gone if file.path in listed]
-
-
-@contextmanager
-def _journal(
-    store: Store, snapshot: Snapshot, left: Snapshot | None, sleep: Callable[[float], object]
-) -> Iterator[Callable[[], None]]:
-    """Hold the store for this push; what is yielded says that it lives. An error leaves the journal, for the next."""
-    held = store.read(JOURNAL_NAME)
-    if held and (left is None or left.id != snapshot.id):
-        sleep(3 * _BEAT_SECONDS)
-        now = store.read(JOURNAL_NAME)
-        if now is None or now.tag != held.tag:
-            raise _under_way(store)
-    tag, last = held.tag if held else None, 0.0
-
-    def beat() -> None:
-        nonlocal tag, last
-        if time.monotonic() - last > _BEAT_SECONDS:
-            try:
-                tag = store.write(JOURNAL_NAME, encode(snapshot), expected=tag).tag
-            except StoreChangedError as error:
-                raise _under_way(store) from error
-            last = time.monotonic()
-
-    beat()
-    yield beat
-    store.delete([JOURNAL_NAME])
-
-
-def _under_way(store: Store) -> StoreChangedError:
-    return StoreChangedError(
-        f"another push to {store.address} is under way", hint="push again when it has ended, to see what it changed"
-    )
+    others = [file for file in (*left.snapshot.files, *left.gone) if file.path not in stays] if left else []
+    gone = {file.path: file for file in (*plan.deleted, *others) if file.path in listed}
+    return sorted(gone.values(), key=lambda file: (file.path.partition("/")[2] != CONFIG_NAME, file.path))

@@ -73,7 +73,7 @@ def _read_there(root: Path, models: Collection[str], before: Snapshot | None, pr
     names = sorted(model for model in models if (root / model).exists())
     if not names:
         return {}
-    found = hash_models(root, names, lambda path: progress(f"reading {path}"), known=known, links_out=True)
+    found = hash_models(root, names, progress, known=known, links_out=True)
     return {each.file.path: each.file.sha256 for each in found}
 
 
@@ -169,6 +169,8 @@ def _show(changes: Sequence[_Change], staging: Path) -> None:
             for new, place in change.renames:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if new is None:
-                    place.rename(staging / uuid4().hex)
+                    # A push that was killed may have removed it.
+                    with suppress(FileNotFoundError):
+                        place.rename(staging / uuid4().hex)
                 else:
                     new.replace(place)

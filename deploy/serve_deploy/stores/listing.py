@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_deploy.errors import ServeError
+from serve_deploy.errors import ServeError, UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.manifests import (
     find_snapshot,
     list_snapshot_ids,
+    read_fixed,
     read_pointer,
     read_snapshot,
     write_pointer,
 )
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import SnapshotsOptions
+from serve_deploy.stores.snapshot import FIXED_NAME, Snapshot
 from serve_deploy.stores.store import Store
 
 
@@ -51,6 +53,9 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
     if options.store.kind == "oci":
         return _read_registry(options, progress)
     store = open_store(options.store)
+    fixed, _tag = read_fixed(store)
+    if fixed:
+        return _describe_fixed(store, fixed, options)
     if options.use is not None:
         name_snapshot(store, options.use)
     pointer = read_pointer(store)
@@ -61,6 +66,20 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
         previous=pointer.pointer.previous if pointer.pointer else None,
         snapshots=tuple(_read(store, identity, written, identity == pointer.snapshot) for identity, written in listed),
     )  # fmt: skip
+
+
+def _describe_fixed(store: Store, snapshot: Snapshot, options: SnapshotsOptions) -> Snapshots:
+    if options.use is not None and not snapshot.id.startswith(options.use):
+        raise UsageError(
+            f"{store.address} has the fixed layout, and so one snapshot: {snapshot.id}",
+            hint="push the older models again; their versions are there as long as nothing deleted them",
+        )
+    written = store.list_files(FIXED_NAME).get(FIXED_NAME)
+    listed = ListedSnapshot(
+        snapshot.id, True, written.modified_seconds if written else None, snapshot.models, len(snapshot.files),
+        snapshot.size_bytes,
+    )  # fmt: skip
+    return Snapshots(store=str(store.address), current=snapshot.id, previous=None, snapshots=(listed,))
 
 
 def _read_registry(options: SnapshotsOptions, progress: Progress) -> Snapshots:

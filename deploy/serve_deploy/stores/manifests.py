@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.stores.model_signature import SUFFIX, signature_path
@@ -179,7 +179,7 @@ def write_fixed(store: Store, snapshot: Snapshot, tag: str | None, signer: Signe
             ) from error
 
 
-def encode(document: Snapshot | Pointer) -> bytes:
+def encode(document: BaseModel) -> bytes:
     """How it stands in a store."""
     return (document.model_dump_json(indent=1) + "\n").encode()
 

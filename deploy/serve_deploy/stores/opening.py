@@ -24,6 +24,17 @@ def open_store(address: StoreAddress) -> Store:
     raise UsageError(f"{address}: this kind of store cannot be opened")
 
 
+def require_apart(repository: Path, store: StoreAddress) -> None:
+    """UsageError where one is the other, or in the other: each would become a part of it."""
+    if store.kind != "local":
+        return
+    one, other = repository.resolve(), Path(store.location).resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise UsageError(
+            f"the repository {repository} and the store {store.root} are not apart", hint="name a folder beside it"
+        )
+
+
 def _open_folder(address: StoreAddress) -> Store:
     from serve_deploy.stores.backends.local import LocalStore
 

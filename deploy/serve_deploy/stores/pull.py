@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
-from serve_deploy.files.moving import move_all
+from serve_deploy.files.moving import move_all, move_into_place
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock, staging_folder, try_lock
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import list_folders
 from serve_deploy.stores.contents import LocalFile, hash_models
 from serve_deploy.stores.manifests import make_snapshot, of_models
+from serve_deploy.stores.opening import require_apart
 from serve_deploy.stores.options import PullOptions
 from serve_deploy.stores.readers import open_trusted
 from serve_deploy.stores.receiving import Received
-from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.trust import open_trust
 
 
@@ -51,6 +52,7 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     """
     trust = open_trust(options.trust)
     repository = options.repository
+    require_apart(repository, options.store)
     reader, signed_by = open_trusted(options.store, trust)
     snapshot = reader.snapshot
     models = _select(snapshot, options.models, str(options.store))
@@ -64,7 +66,7 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
         copied = sum(file.size_bytes for file in files if file.sha256 in local)
         received = Received(sum(file.size_bytes for file in files) - copied, copied)
     else:
-        with staging_folder(repository, beside=True) as staging, _partial_folder(staging, repository) as partial:
+        with staging_folder(repository, beside=True) as staging, _partial_folder(staging, repository, files) as partial:
             received = reader.receive(
                 files, partial, parts=staging / "parts", local=local,
                 concurrency=options.concurrency, progress=progress,
@@ -92,7 +94,7 @@ def _read_present(repository: Path, models: Collection[str], progress: Progress)
     for model in models:
         if (repository / model).is_dir():
             try:
-                found += hash_models(repository, [model], lambda path: progress(f"reading {path}"))
+                found += hash_models(repository, [model], progress)
             except InvalidModelError:
                 continue  # nothing of it can be kept
     return found
@@ -108,13 +110,16 @@ def _require_free(repository: Path, models: Collection[str], *, force: bool) -> 
 
 
 @contextmanager
-def _partial_folder(staging: Path, repository: Path) -> Iterator[Path]:
+def _partial_folder(staging: Path, repository: Path, files: Collection[SnapshotFile]) -> Iterator[Path]:
     """Where files arrive; what an interruption or a broken connection leaves in it, the next pull goes on from."""
     folder = staging.parent / f"{STAGING_PREFIX}{repository.resolve().name}.partial"
     with destination_errors(repository):
         folder.mkdir(exist_ok=True)
         lock = try_lock(folder)
     try:
+        if lock is not None:
+            with destination_errors(repository):
+                _remove_others(folder, {file.path for file in files})
         yield folder if lock is not None else staging / "partial"
     except (DestinationError, VerificationError):
         _remove(folder, lock)
@@ -126,6 +131,16 @@ def _partial_folder(staging: Path, repository: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+def _remove_others(folder: Path, wanted: Collection[str]) -> None:
+    """Remove what another snapshot's pull left there."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in wanted:
+            path.unlink()
+
+
 def _remove(folder: Path, lock: int | None) -> None:
     if lock is not None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -135,9 +150,22 @@ def _show(partial: Path, staging: Path, repository: Path, models: Collection[str
     """Move the models to where they are read: all of them, or on any error none."""
     with folder_lock(repository), destination_errors(repository):
         _require_free(repository, models, force=force)
+        if not any(repository.iterdir()) and staging.parent != repository.resolve():
+            _show_at_once(partial, staging, repository, models)
+            return
         for model in models:
             (partial / model).rename(staging / model)
         move_all([(staging / model, repository / model, (repository / model).exists()) for model in models])
+
+
+def _show_at_once(partial: Path, staging: Path, repository: Path, models: Collection[str]) -> None:
+    """All of a repository in place of an empty folder."""
+    whole = staging / "whole"
+    whole.mkdir()
+    whole.chmod(repository.stat().st_mode)
+    for model in models:
+        (partial / model).rename(whole / model)
+    move_into_place(whole, repository.resolve(), replace=True)
 
 
 def _list_others(repository: Path, snapshot: Snapshot) -> tuple[str, ...]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from serve_deploy.errors import UsageError, VerificationError
@@ -24,13 +27,15 @@ from serve_deploy.stores.manifests import (
     write_snapshot,
 )
 from serve_deploy.stores.model_signature import signature_path
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.opening import open_store, require_apart
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
+from serve_deploy.stores.receiving import is_whole
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot
-from serve_deploy.stores.store import Store
+from serve_deploy.stores.store import Store, StoredFile
+from serve_deploy.stores.verification import check_listing
 
 
 def push_repository(
@@ -42,8 +47,9 @@ def push_repository(
     cannot be reached, DestinationError where it cannot be written, StoreChangedError where another push came first.
     """
     _require_fitting(options)
+    require_apart(options.repository, options.store)
     signer = open_signer(options.signing, ask_passphrase)
-    contents = read_contents(options.repository, options.models, lambda path: progress(f"reading {path}"))
+    contents = read_contents(options.repository, options.models, progress)
     if options.store.kind == "oci":
         from serve_deploy.stores.image_push import push_to_registry
 
@@ -57,7 +63,8 @@ def push_repository(
         pushed = push_fixed(store, contents, options, signer, progress)
     else:
         pushed = _push_snapshot(store, contents, options, signer, progress)
-    return describe_push(store.address, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
+    told = describe_push(store.address, layout, pushed, is_signed=signer is not None, is_dry_run=options.dry_run)
+    return replace(told, caution=getattr(store, "caution", None))
 
 
 def _push_snapshot(
@@ -75,15 +82,32 @@ def _push_snapshot(
     held = list_held((other, stored_path(other.id, "")) for other in known.values() if other.id != snapshot.id)
     prefix, local = stored_path(snapshot.id, ""), {each.file.path: each for each in contents}
     if options.dry_run:
-        steps = plan_steps(snapshot, prefix, local, held, store.list_files(prefix))
+        steps = plan_steps(snapshot, prefix, local, held, _list_whole(store, snapshot, progress))
         return Pushed(snapshot, before.snapshot, {step.file.path: step.action for step in steps})
     with claiming(store, snapshot.id):
-        steps = plan_steps(snapshot, prefix, local, held, store.list_files(prefix))
+        steps = plan_steps(snapshot, prefix, local, held, _list_whole(store, snapshot, progress))
         done, actions = send_all(store, steps, concurrency=options.concurrency, progress=progress)
         write_signature(store, snapshot, signer)
         write_snapshot(store, with_checksums(snapshot, done))
         write_pointer(store, snapshot.id, before)
     return Pushed(snapshot, before.snapshot, actions)
+
+
+def _list_whole(store: Store, snapshot: Snapshot, progress: Progress) -> Mapping[str, StoredFile]:
+    """What the store has of a snapshot, without what its manifest, or in a folder its content, shows to be damaged."""
+    prefix = stored_path(snapshot.id, "")
+    there = {path.removeprefix(prefix): file for path, file in store.list_files(prefix).items()}
+    damaged = set()
+    with suppress(VerificationError):
+        if complete := read_snapshot(store, snapshot.id):
+            damaged = {problem.path for problem in check_listing(complete, there).problems}
+    if isinstance(store, LocalStore):
+        folder = Path(store.address.location) / prefix
+        for file in snapshot.files:
+            if file.path in there:
+                progress(f"comparing {file.path}")
+                damaged |= set() if is_whole(folder / file.path, file) else {file.path}
+    return {f"{prefix}{path}": file for path, file in there.items() if path not in damaged}
 
 
 def _require_fitting(options: PushOptions) -> None:

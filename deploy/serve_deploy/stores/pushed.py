@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from serve_deploy.errors import InvalidModelError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.manifests import BaseChangedError, Layout, make_snapshot, of_models
+from serve_deploy.stores.names import find_bad_path
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.sending import Action
 from serve_deploy.stores.snapshot import Snapshot
@@ -26,9 +28,9 @@ class PushedFile:
 class PushResult:
     """What a push did, or with `is_dry_run` would do; `previous` is the snapshot that counted before.
 
-    `postponed` names models and versions that are to be deleted, but may be being loaded now.
-    In a registry, `image` is the reference by digest, as Kubernetes takes it, and `overtaken` the digest of an image
-    that another push had named while this one ran.
+    `postponed` names models and versions that are to be deleted, but may be being loaded now; `caution` says what this
+    store does not ensure. In a registry, `image` is the reference by digest, as Kubernetes takes it, and `overtaken`
+    the digest of an image that another push had named while this one ran.
     """
 
     store: str
@@ -43,6 +45,7 @@ class PushResult:
     postponed: tuple[str, ...]
     is_signed: bool
     is_dry_run: bool
+    caution: str | None = None
     image: str | None = None
     overtaken: str | None = None
 
@@ -59,9 +62,15 @@ class Pushed:
 
 
 def merge_models(contents: Sequence[LocalFile], models: Sequence[str], current: Snapshot | None) -> Snapshot:
-    """The local files, and where only some models are pushed, the others as the store has them now."""
+    """The local files, and where only some models are pushed, the others as the store has them now.
+
+    InvalidModelError where their names clash.
+    """
     kept = [file for file in current.files if file.model not in models] if models and current else []
-    return make_snapshot([*(each.file for each in contents), *kept])
+    files = [*(each.file for each in contents), *kept]
+    if bad := find_bad_path([file.path for file in files]):
+        raise InvalidModelError(f"with what the store has: {bad}", hint="rename it")
+    return make_snapshot(files)
 
 
 def require_base(options: PushOptions, current: Snapshot | None) -> None:

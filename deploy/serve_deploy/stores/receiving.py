@@ -116,5 +116,7 @@ def _fetch(source: Source, file: SnapshotFile, part: Path, on_bytes: OnBytes) ->
         on_bytes(-file.size_bytes)
     raise VerificationError(
         f"{file.path} in {source.store.address} is damaged: it is not the content that its manifest lists",
-        hint=f"push it again, or see what else is damaged: serve check {source.store.address}",
+        hint=f"push it again, or see what else is damaged: serve check {source.store.address}"
+        if source.prefix
+        else "a push may be under way: pull again when it has ended, or push again",
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from serve_deploy.errors import ServeError
+from serve_deploy.errors import ServeError, VerificationError
 from serve_deploy.progress import Progress
+from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.contents import LocalFile, file_state
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes, SourceChangedError, Store, StoredFile
@@ -111,6 +112,11 @@ def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
                 source.touch()
             elif step.held:
                 store.download(step.held.path, source, lambda _count: on_bytes(0))
+                if hash_file(source) != step.file.sha256:
+                    raise VerificationError(
+                        f"{step.held.path} in {store.address} is damaged, and this push needs it",
+                        hint="push the whole repository, or go back to a snapshot that is whole",
+                    )
             else:
                 raise ServeError(f"{step.path} is neither here nor in the store")
         return replace(step, stored=store.upload(source, step.file, step.path, on_bytes), held=None)

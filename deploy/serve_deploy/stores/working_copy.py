@@ -12,14 +12,15 @@ from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import BaseChangedError, find_layout, of_models, stored_path
+from serve_deploy.stores.manifests import BaseChangedError, EmptyStoreError, find_layout, of_models, stored_path
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PullOptions, PushOptions
 from serve_deploy.stores.pull import pull_repository
 from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.pushed import PushResult
-from serve_deploy.stores.readers import read_current
+from serve_deploy.stores.readers import open_reader
 from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.signing import Signer, open_signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import StoreChangedError
 
@@ -66,12 +67,18 @@ class WorkingCopy:
 
 
 @contextmanager
-def working_copy(store: StoreAddress, models: Collection[str], progress: Progress) -> Iterator[WorkingCopy]:
-    """These of a store's models, as far as it has them, in a folder that is gone afterwards; errors name the store."""
+def working_copy(
+    store: StoreAddress, models: Collection[str], progress: Progress, *, signing: SigningOptions | None = None
+) -> Iterator[WorkingCopy]:
+    """These of a store's models, as far as it has them, in a folder that is gone afterwards; errors name the store.
+
+    SignatureError where what is pushed will be signed, and what the store has is not signed by the same key.
+    """
+    signer = open_signer(signing or SigningOptions())
     place = make_temporary("repository")
     folder = place / "models"
     try:
-        base = read_current(store)
+        base = _read_vouched(store, signer)
         folder.mkdir()
         received = _receive(store, base, models, folder, progress) if base else ()
         copy = WorkingCopy(store, folder, base, received, progress)
@@ -84,6 +91,16 @@ def working_copy(store: StoreAddress, models: Collection[str], progress: Progres
             raise
     finally:
         remove_temporary(place)
+
+
+def _read_vouched(store: StoreAddress, signer: Signer | None) -> Snapshot | None:
+    try:
+        reader = open_reader(store)
+    except EmptyStoreError:
+        return None
+    # What is received here would be the pusher's own, and signed.
+    require_vouched(signer, reader.snapshot, (), reader.snapshot, reader.read_signatures)
+    return reader.snapshot
 
 
 def _receive(

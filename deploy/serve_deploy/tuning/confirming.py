@@ -6,57 +6,70 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
+from serve_deploy.errors import InvalidModelError
 from serve_deploy.tuning.bench import Bench
+from serve_deploy.tuning.candidates import Candidate
 from serve_deploy.tuning.measuring import period_seconds
 from serve_deploy.tuning.objective import Goal
 from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, assurances, fewer_users, is_assured
 from serve_deploy.tuning.twins import Twins
 
 # Runs on fresh servers, and so many where more of them may show that the gates hold.
 _RUNS, _MOST_RUNS = 3, 6
 # Configurations and loads that are tried.
-_ATTEMPTS = 5
+_ATTEMPTS, _LOWERED = 5, 3
 # What misses a time by less may have done so by chance.
 _INDULGENCE = 1.1
 
 
 @dataclass
 class Confirming:
-    """Runs each configuration on servers that nothing ran on before, in turn and for longer than in the race."""
+    """Runs each configuration on servers that nothing ran on before, in turn and for longer than in the race.
+
+    `failed` says why a configuration could not be measured.
+    """
 
     bench: Bench
     options: TuneOptions
     goal: Goal
     twins: Twins
+    failed: dict[Candidate, str]
 
-    def confirm(self, baseline: Contestant, winners: Sequence[Contestant]) -> tuple[Contestant, Contestant]:
+    def confirm(self, baseline: Contestant, winners: Sequence[Contestant]) -> tuple[Contestant, Contestant] | None:
         """The baseline, and of the winners the one that serves most and surely holds the gates.
 
         One that may miss them is tried with fewer users, if that promises more than the other winners do. Where none
-        holds them, the last one that was tried.
+        holds them, the last one that was tried; None where none could be measured.
         """
         self.bench.plan((1 + len(winners)) * _RUNS)
         own, *waiting = (self._again(each, each.concurrency) for each in (baseline, *winners))
-        best = own
+        best: Contestant | None = None
         for _ in range(_ATTEMPTS):
             if not waiting:
                 break
-            best = max(waiting, key=lambda each: each.promise)
-            waiting.remove(best)
-            self._run([own, best])
-            self._run_further(best)
+            tried = max(waiting, key=lambda each: each.promise)
+            waiting.remove(tried)
+            try:
+                self._run([own, tried])
+                self._run_further(tried)
+            except Fallen as fallen:
+                self.failed[tried.candidate] = str(fallen)
+                continue
+            best = tried
             if is_assured(best, self.goal):
                 break
             if fewer := fewer_users(best, self.goal, self.twins):
                 waiting.append(self._again(best, fewer))
-        return self._match(own, best), best
+        return (self._match(own, best), best) if best else None
 
     def _match(self, own: Contestant, best: Contestant) -> Contestant:
         """The baseline under the winner's load if it bears that, or under one that it surely bears."""
-        while own.fits and not self._is_behind(own, best) and not is_assured(own, self.goal):
-            fewer = fewer_users(own, self.goal, self.twins)
-            if fewer is None:
+        for _ in range(_LOWERED):
+            ahead = own.fits and not self._is_behind(own, best) and not is_assured(own, self.goal)
+            fewer = fewer_users(own, self.goal, self.twins) if ahead else None
+            if not fewer:
                 break
             # What it serves more it may owe to a load at which it misses a gate now and then.
             own = self._again(own, fewer)
@@ -112,4 +125,10 @@ class Confirming:
         shape = PoissonRate(self.twins.rate) if self.twins.rate else ClosedLoop(users)
         purpose = f"confirming, run {run}" + ("" if self.twins.rate else f" with {users} at a time")
         seconds = 2 * period_seconds(self.options, [contestant.prediction.point])
-        contestant.found.append(self.bench.measure(contestant.candidate, shape, purpose, seconds=seconds))
+        try:
+            contestant.found.append(self.bench.measure(contestant.candidate, shape, purpose, seconds=seconds))
+        except Fallen as fallen:
+            subject = self.bench.subject
+            if contestant.candidate != subject.baseline:
+                raise
+            raise InvalidModelError(f"{subject.name} cannot be measured as it is: {fallen}") from fallen

@@ -22,6 +22,9 @@ from serve_deploy.tuning.twins import Prediction, Twins
 _RESTARTS = 3
 # Shares of the users that are tried, on the twin, where a gate needs shorter times.
 _FEWER = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+_SOME_FEWER = 0.85
+# Times that are longer than this share of what they were are as long.
+_HELPS = 0.95
 # Of so many rounds one may miss the gates: what was found has to hold on nine days of ten.
 _ROUNDS_A_MISS = 10
 # Answers, and numbers of users until the best is found.
@@ -235,22 +238,28 @@ def is_assured(contestant: Contestant, goal: Goal) -> bool:
 
 
 def fewer_users(contestant: Contestant, goal: Goal, twins: Twins) -> int | None:
-    """The most users with which, by the twin, times are shorter by what they are too long; None where none is.
+    """The most users with which, by the twin, times are shorter by what they are too long, or those with the shortest.
 
-    Often none is: where batches are full, fewer users do not make a p99 shorter.
+    None where fewer users do not help: where batches are full, they often do not make a p99 shorter.
     """
     if twins.rate:
         return None
-    needed = {(each.model, each.gate): each.excess for each in assurances(contestant, goal)}
+    excesses = {(each.model, each.gate): max(1.0, each.excess) for each in assurances(contestant, goal)}
+    if max(excesses.values(), default=1.0) == 1.0:
+        # What is missed is a share, of which the twin knows nothing.
+        return round(_SOME_FEWER * contestant.concurrency) if contestant.concurrency > 1 else None
     server = twins.server(contestant.candidate)
 
     def burdens(users: int) -> dict[tuple[str, Gate], float]:
         point = twins.simulate(contestant.candidate, server, ClosedLoop(users))
         return {(model, gate): burden(gate, gate.read(part)) for model, part, gate in goal.ask(point)}
 
-    now = burdens(contestant.concurrency)
+    now, left = burdens(contestant.concurrency), dict[int, float]()
     for users in dict.fromkeys(round(contestant.concurrency * share) for share in _FEWER):
-        then = burdens(users) if 0 < users < contestant.concurrency else {}
-        if then and all(then[each] * max(1.0, excess) <= now[each] for each, excess in needed.items()):
-            return users
-    return None
+        if 0 < users < contestant.concurrency:
+            then = burdens(users)
+            left[users] = max(then[each] * excess / now[each] for each, excess in excesses.items() if now[each])
+            if left[users] <= 1:
+                return users
+    best = min(left, key=lambda users: left[users], default=0)
+    return best if best and left[best] < _HELPS * max(excesses.values()) else None

@@ -131,11 +131,11 @@ class _Run:
         baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
         race = racing.race(baseline, runners)
         winner, confirmed = None, None
-        if winners := racing.pick(baseline, runners, race):
-            confirming = Confirming(self.bench, self.options, self.goal, twins)
-            base, best = confirming.confirm(baseline, winners)
-            confirmed = judge_confirmation(base, best, self.goal, twins.rate)
-            winner = next(each for each in winners if each.candidate == best.candidate)
+        winners = racing.pick(baseline, runners, race)
+        confirming = Confirming(self.bench, self.options, self.goal, twins, settings.failed)
+        if winners and (pair := confirming.confirm(baseline, winners)):
+            confirmed = judge_confirmation(*pair, self.goal, twins.rate)
+            winner = next(each for each in winners if each.candidate == pair[1].candidate)
         verdict, explanation = reach_verdict(
             self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain
         )

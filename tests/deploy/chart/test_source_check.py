@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import botocore.session
 import pytest
-from docker_registry import running_docker_registry
+from docker_registry import DockerRegistry, running_docker_registry
 from repositories import add_ensemble, add_model
 from store_servers import aws_environment, make_s3_bucket, running_seaweed
 
@@ -22,8 +22,8 @@ from serve_deploy.overrides import nest_value
 from serve_deploy.stores.address import parse_address
 from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.listing import name_snapshot
-from serve_deploy.stores.manifests import make_snapshot
-from serve_deploy.stores.oci import ImagePush, push_image, read_image
+from serve_deploy.stores.manifests import make_snapshot, stored_path
+from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.push import push_repository
@@ -107,6 +107,17 @@ def test_what_was_not_pushed_is_refused(models: Path, store: str) -> None:
         check(models, f"{store}@0123456789abcdef")
 
 
+def test_a_snapshot_that_lost_a_file_is_refused(models: Path, store: str) -> None:
+    """Its manifest lists it still, but a replica would not find it; pushed again, it is whole."""
+    identity = push(models, store)
+    opened = open_store(parse_address(store))
+    opened.delete([stored_path(identity, "digits/1/model.onnx")])
+    with pytest.raises(VerificationError, match=r"is damaged: digits/1/model\.onnx: it is missing"):
+        check(models, store)
+    push(models, store)
+    assert check(models, store).values["revision"] == identity
+
+
 def test_models_that_only_the_store_has_are_noted(models: Path, store: str) -> None:
     """They are not loaded, and so do no harm."""
     add_model(models, "more")
@@ -119,27 +130,27 @@ def test_models_that_only_the_store_has_are_noted(models: Path, store: str) -> N
 
 def test_a_fixed_layout_is_compared_and_read_as_before(models: Path, store: str) -> None:
     """The address itself is the repository; an older version there is no difference."""
-    push(models, store, fixed=True)
-    assert check(models, store).values == {"source": "s3", "uri": store}
+    first = push(models, store, fixed=True)
+    assert check(models, store).values == {"source": "s3", "uri": store, "revision": first}
     shutil.move(models / "digits" / "1", models / "digits" / "2")
     with pytest.raises(VerificationError, match=r"digits/2/model\.onnx is missing") as caught:
         check(models, store)
     assert "--fixed" in str(caught.value.hint)
     push(models, store, fixed=True)
-    assert check(models, store).values == {"source": "s3", "uri": store}
+    assert check(models, store).values["revision"] != first
 
 
 def test_models_that_were_copied_by_hand_are_compared_by_size(models: Path, store: str, server: str) -> None:
     """Without a manifest no more is known, and the note says so."""
     client = botocore.session.Session().create_client("s3", endpoint_url=server, region_name="us-east-1")
     prefix = store.rpartition("/")[2]
-    with pytest.raises(VerificationError, match="is missing"):
+    with pytest.raises(UsageError, match="has no models yet"):
         check(models, store)
     for path in models.rglob("*"):
         if path.is_file() and path.suffix != ".json":
             client.put_object(Bucket="models", Key=f"{prefix}/{path.relative_to(models)}", Body=path.read_bytes())
     checked = check(models, store)
-    assert checked.values == {"source": "s3", "uri": store}
+    assert "layout" not in checked.values
     assert checked.notes == (f"{store} was not filled by serve push: its files were compared by size alone",)
     change(models)
     with pytest.raises(VerificationError, match=r"config\.pbtxt is another file"):
@@ -175,6 +186,17 @@ def test_a_claim_needs_no_option(models: Path) -> None:
     }  # fmt: skip
 
 
+def put_foreign_image(registry: DockerRegistry, repository: str, tag: str) -> None:
+    """An image that docker might have built."""
+    config = b'{"rootfs": {"type": "layers", "diff_ids": []}}'
+    kinds = "application/vnd.oci.image"
+    described = {
+        "mediaType": f"{kinds}.config.v1+json", "digest": registry.put_blob(repository, config), "size": len(config)
+    }  # fmt: skip
+    manifest = {"mediaType": f"{kinds}.manifest.v1+json", "schemaVersion": 2, "layers": [], "config": described}
+    registry.put_manifest(repository, tag, manifest)
+
+
 def test_an_image_is_named_by_its_digest(models: Path, tmp_path: Path) -> None:
     """And mounted, for it has no program that could copy; one that is not there, or has other files, is refused."""
     with running_docker_registry(tmp_path / "registry") as registry:
@@ -182,15 +204,18 @@ def test_an_image_is_named_by_its_digest(models: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="there is no image") as caught:
             check(models, source)
         assert "serve push" in str(caught.value.hint)
-        contents = read_contents(models)
-        snapshot = make_snapshot([each.file for each in contents])
-        push_image({each.file.path: each for each in contents}, snapshot, parse_address(source), ImagePush())
+        identity = push(models, source)
         checked = check(models, source)
         image = read_image(parse_address(source))
         assert image is not None
         assert checked.values["oci"] == {"reference": image.pinned, "method": "volume"}
-        assert checked.values["revision"] == snapshot.id
+        assert checked.values["revision"] == identity
         assert f"@{image.digest}" in image.pinned
         change(models)
         with pytest.raises(VerificationError, match="is another file"):
             check(models, source)
+        put_foreign_image(registry, "team/models", "other")
+        with pytest.raises(VerificationError, match="was not pushed by serve") as caught:
+            check(models, source.replace(":v1", ":other"))
+        assert "other#models`" in str(caught.value.hint)
+        assert check(models, source.replace(":v1", ":other#models")).values["oci"]["path"] == "models"

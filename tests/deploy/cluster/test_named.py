@@ -22,7 +22,7 @@ from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.options import PushOptions, SnapshotsOptions
 from serve_deploy.stores.push import push_repository
 
-OLD, NEW, DIGEST = "0123456789abcdef", "1111222233334444", "ab" * 32
+OLD, NEW, OTHER = "0123456789abcdef", "1111222233334444", "aaaabbbbccccdddd"
 
 
 def stored(release: str, revision: int, document: dict[str, Any], *, is_secret: bool = True) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def ask(routes: Mapping[str, Any], *namespaces: str) -> Named:
 def test_every_revision_that_helm_remembers_counts() -> None:
     """By the chart's values, those that were given, and the manifest; kept in Secrets or in ConfigMaps."""
     given = {"config": {"modelRepository": {"revision": NEW}}, "chart": {"values": {}}, "hooks": [{"manifest": "x"}]}
-    image = {"manifest": f"reference: registry/models@sha256:{DIGEST}\n"}
+    # Neither is a digest of 64 digits the ID of a snapshot, though it begins like one.
+    image = {"manifest": f"image: a@sha256:{4 * OLD}\npath: s3://bucket/snapshots/{OTHER}\n"}
     routes = {
         "/api/v1/secrets": [stored("demo", 1, values(OLD)), stored("demo", 2, given)],
         "/api/v1/configmaps": [stored("other", 7, image, is_secret=False)],
@@ -76,7 +77,7 @@ def test_every_revision_that_helm_remembers_counts() -> None:
     assert (found.revisions, found.by) == (3, {
         OLD: "revision 1 of release demo in namespace models",
         NEW: "revision 2 of release demo in namespace models",
-        DIGEST: "revision 7 of release other in namespace models",
+        OTHER: "revision 7 of release other in namespace models",
     })  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_sources.addresses import HubAddress, RegistryAddress, RunAddress, StoredAddress, parse_source
@@ -67,3 +69,24 @@ def test_addresses_of_nothing_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not the address of") as caught:
         parse_source(text)
     assert "write it as" in str(caught.value.hint)
+
+
+ADDRESSES = st.builds(
+    "{}{}".format,
+    st.sampled_from(["hf://", "models:/", "runs:/", "s3://", "gs://", "as://", "s3://http://h:1/"]),
+    st.lists(st.sampled_from(["a", "b-1", "m.onnx", "@", "/", "..", ".", "%2F", ":", " ", "é", "\n"]), max_size=9).map(
+        "".join
+    ),
+)
+
+
+@given(ADDRESSES)
+def test_any_address_is_read_as_it_is_written_again_or_refused(text: str) -> None:
+    """What comes of it says the same thing when it is read once more."""
+    try:
+        address = parse_source(text)
+    except UsageError:
+        return
+    assert address is not None
+    assert parse_source(str(address)) == address
+    assert address.model_name

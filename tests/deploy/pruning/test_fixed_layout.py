@@ -16,7 +16,7 @@ from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.fixed import JOURNAL_NAME
+from serve_deploy.stores.fixed_journal import JOURNAL_NAME
 from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, parse_snapshot
 from serve_deploy.stores.snapshot import FIXED_NAME
 from serve_deploy.stores.store import StoreChangedError

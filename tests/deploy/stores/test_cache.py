@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from pushing import listing, push
-from repositories import add_model
+from repositories import add_ensemble, add_model
 
-from serve_deploy.errors import VerificationError
+from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.cache import pull_into_cache
+from serve_deploy.stores.cache import pull_into_cache, pull_models_into_cache
 from serve_deploy.stores.manifests import EmptyStoreError
 
 
@@ -33,6 +33,16 @@ def store(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
     address = StoreAddress("local", str(tmp_path / "store"))
     push(models, address)
     return address
+
+
+def test_an_ensemble_is_received_with_its_members_and_nothing_else(models: Path, store: StoreAddress) -> None:
+    """What is needed to run it; an unknown name is refused."""
+    add_ensemble(models, "both", "letters")
+    push(models, store)
+    folder = pull_models_into_cache(store, ["both"])
+    assert sorted(path.name for path in folder.iterdir()) == ["both", "letters"]
+    with pytest.raises(UsageError, match="has no model 'forest'"):
+        pull_models_into_cache(store, ["forest"])
 
 
 def test_a_snapshot_is_received_once(store: StoreAddress, models: Path) -> None:

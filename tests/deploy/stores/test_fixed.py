@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,14 @@ from serve_deploy.progress import silent
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.fixed import JOURNAL_NAME, push_fixed
+from serve_deploy.stores.fixed import push_fixed
+from serve_deploy.stores.fixed_journal import JOURNAL_NAME, read_journal
+from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.manifests import encode, make_snapshot, read_fixed
-from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.options import PushOptions, SnapshotsOptions
 from serve_deploy.stores.pushed import describe_push
 from serve_deploy.stores.snapshot import SnapshotFile
-from serve_deploy.stores.store import OnBytes, StoreChangedError, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoreChangedError, StoredFile
 
 Pusher = Callable[..., Mapping[str, str]]
 
@@ -337,8 +339,54 @@ def test_a_push_that_lost_the_store_ends(interrupted: Path, store: RecordingStor
         push_in_order(store, interrupted, progress=overtake)
 
 
+def test_what_was_to_be_deleted_goes_with_the_next_push(models: Path, store: RecordingStore) -> None:
+    """Where the push was killed after its manifest stood."""
+
+    class Killed(RecordingStore):
+        def delete(self, paths: Sequence[str]) -> None:
+            if "letters/config.pbtxt" in paths:
+                raise KeyboardInterrupt
+            super().delete(paths)
+
+    push_in_order(store, models)
+    shutil.rmtree(models / "letters")
+    with pytest.raises(KeyboardInterrupt):
+        push_in_order(Killed(store.address), models, delete=True)
+    assert "letters/config.pbtxt" in stored(store.address)
+    assert read_journal(store)
+    push_in_order(store, models)
+    assert stored(store.address) == listing(models)
+
+
+def test_a_push_that_planned_on_what_is_no_more_sends_nothing(models: Path, store: RecordingStore) -> None:
+    """Another one ended before this one held the store."""
+
+    class Overtaken(RecordingStore):
+        def write(self, path: str, content: bytes, *, expected: str | None) -> SmallFile:
+            if path == JOURNAL_NAME and not self.written:
+                self.written.append("other")
+                push_in_order(store, models, "letters")
+            return super().write(path, content, expected=expected)
+
+    late = Overtaken(store.address)
+    with pytest.raises(StoreChangedError, match="another push changed"):
+        push_in_order(late, models, "digits")
+    assert late.written == ["other"]
+    assert {path.partition("/")[0] for path in stored(store.address)} == {"letters"}
+    push_in_order(store, models, "digits")
+
+
 def test_half_a_model_is_completed_first(interrupted: Path, store: RecordingStore) -> None:
     """A push of another model alone cannot know what the interrupted one had written."""
     add_version(interrupted, "letters", 2)
     with pytest.raises(DestinationError, match="digits half pushed"):
         push_in_order(store, interrupted, "letters")
+
+
+def test_the_one_snapshot_is_listed(models: Path, address: StoreAddress) -> None:
+    """It is the current one; no other can be."""
+    pushed = push(models, address, fixed=True)
+    listed = read_snapshots(SnapshotsOptions(store=address))
+    assert [each.id for each in listed.snapshots] == [listed.current] == [pushed.snapshot]
+    with pytest.raises(UsageError, match="one snapshot"):
+        read_snapshots(SnapshotsOptions(store=address, use="0000"))

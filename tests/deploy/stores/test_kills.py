@@ -23,4 +23,4 @@ def test_a_kill_damages_nothing(tmp_path: Path, kind: str) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["damaged"] == []
-    assert report["rounds"] == int(ROUNDS)
+    assert report["killed"] == int(ROUNDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -14,27 +15,33 @@ from typing import Any
 
 import pytest
 from docker_registry import CuttingProxy, DockerRegistry, running_docker_registry
+from signing_pairs import make_pair
 
 from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
+from serve_deploy.stores.cache import pull_into_cache
 from serve_deploy.stores.contents import read_contents
+from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.manifests import make_snapshot
 from serve_deploy.stores.oci import (
     ForeignImageError,
     ImagePush,
     PushedImage,
     check_image,
-    list_images,
+    describe_images,
     name_image,
     open_image,
     push_image,
     read_image,
-    remove_image,
+    read_signatures,
 )
-from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
+from serve_deploy.stores.pull import pull_repository
 from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.signature_options import SigningOptions, TrustOptions
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import SourceChangedError, StoreChangedError
+from serve_deploy.stores.trust import SignatureError
 
 CONFIG = 'name: "{}" backend: "onnxruntime" max_batch_size: 0'
 
@@ -240,32 +247,59 @@ def test_a_file_that_changed_since_it_was_hashed_is_refused(models: Path, image:
     assert read_image(image) is None
 
 
+def test_an_image_is_received_once_into_the_cache(
+    models: Path, image: StoreAddress, registry: DockerRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `serve run oci://…` starts on; of a new version only its own layer comes."""
+    monkeypatch.setenv("SERVE_CACHE", str(tmp_path / "cache"))
+    push(models, image)
+    received = []
+    for version in (0, 0, 3):
+        if version:
+            write_model(models, "words", version, seed=version)
+            push(models, image)
+        layers = {f"GET /v2/{repository_of(image)}/blobs/{each.blob.digest}" for each in open_image(image).image.layers}
+        before = len(registry.requests())
+        assert snapshot_of(pull_into_cache(image)) == snapshot_of(models)
+        received.append(len([line for line in registry.requests()[before:] if line in layers]))
+    assert received == [5, 0, 1]
+
+
 def test_rolling_back_is_pointing_the_tag_back(models: Path, image: StoreAddress) -> None:
     """Each snapshot keeps a tag of its own, so that no clean-up removes what a release runs."""
     first = push(models, image)
     write_model(models, "words", 2, seed=2)
     second = push(models, image)
-    assert {each.id: each.tags for each in list_images(image)} == {first.snapshot.id: (), second.snapshot.id: ("v1",)}
-    assert name_image(image, first.snapshot.id[:8]) == (first.digest, second.digest)
-    assert open_image(image).snapshot.id == first.snapshot.id
+    listed = read_snapshots(SnapshotsOptions(store=image))
+    assert {each.id: each.is_current for each in listed.snapshots} == {
+        first.snapshot.id: False, second.snapshot.id: True,
+    }  # fmt: skip
+    named = read_snapshots(SnapshotsOptions(store=image, use=first.snapshot.id[:8]))
+    assert (named.current, named.previous) == (first.snapshot.id, second.snapshot.id)
+    assert open_image(image).image.digest == first.digest
 
 
-def test_a_snapshot_that_is_let_go_is_gone_and_the_others_stay(models: Path, image: StoreAddress) -> None:
-    """Also where the registry removes by digest only."""
-    first = push(models, image)
-    write_model(models, "words", 2, seed=2)
-    second = push(models, image)
-    assert remove_image(image, first.snapshot.id)
-    assert [each.id for each in list_images(image)] == [second.snapshot.id]
-    assert check_image(image).problems == ()  # type: ignore[union-attr]
-    with pytest.raises(ServeError, match="names that snapshot"):
-        remove_image(image, second.snapshot.id)
+def test_a_signature_is_required_of_an_image(models: Path, image: StoreAddress, tmp_path: Path) -> None:
+    """By the tag that stands for a list of referrers where the registry has none; each key's is kept."""
+    ours, others = make_pair(tmp_path, "ours"), make_pair(tmp_path, "others")
+    push_repository(PushOptions(repository=models, store=image))
+    required = PullOptions(
+        store=image, repository=tmp_path / "out", trust=TrustOptions(require_signature=(ours.public,))
+    )
+    with pytest.raises(SignatureError, match="not signed"):
+        pull_repository(required)
+    for pair in (others, ours):
+        signing = SigningOptions(sign_key=pair.private)
+        signed = push_repository(PushOptions(repository=models, store=image, signing=signing))
+        assert signed.sent_bytes == 0
+    assert pull_repository(required).signed_by is not None
+    assert len(read_signatures(open_image(image).image)) == 2
 
 
 def test_what_is_not_there_is_said(image: StoreAddress) -> None:
     """A repository, a tag, a snapshot."""
     assert read_image(image) is None
-    assert list_images(image) == ()
+    assert describe_images(image) == ()
     with pytest.raises(UsageError, match="the registry has no"):
         open_image(image)
     with pytest.raises(UsageError, match="no snapshot that begins with 0123"):
@@ -439,6 +473,37 @@ def test_the_image_that_the_lies_are_told_of_is_fine(
     """So each is refused for its lie."""
     push_by_hand(registry, image, make_tar([("models/m/1/model.onnx", WEIGHTS, {})]))
     assert (pull(image, tmp_path / "out") / "m" / "1" / "model.onnx").read_bytes() == WEIGHTS
+
+
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def test_a_layer_that_another_tool_compressed_is_read(
+    image: StoreAddress, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    """Tools that copy images may do so; the configuration has the digest of the tar in it."""
+    layer = make_tar([("models/m/1/model.onnx", WEIGHTS, {})])
+    diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    for content in (gzip.compress(layer), gzip.compress(layer[:700]) + gzip.compress(layer[700:])):
+        push_by_hand(registry, image, content, media_type=GZIP, diff_id=diff_id)
+        assert (pull(image, tmp_path / "out") / "m" / "1" / "model.onnx").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("what", ["cut", "no gzip", "a bomb", "another tar"])
+def test_a_compressed_layer_that_lies_is_refused(
+    what: str, image: StoreAddress, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    """Before it fills the disk or the memory."""
+    layer = make_tar([("models/m/1/model.onnx", WEIGHTS, {})])
+    content = {
+        "cut": gzip.compress(layer)[:-20],
+        "no gzip": layer,
+        "a bomb": gzip.compress(layer[:1024] + bytes(100 << 20), 1),
+        "another tar": gzip.compress(layer + bytes(512)),
+    }[what]
+    push_by_hand(registry, image, content, media_type=GZIP, diff_id=f"sha256:{hashlib.sha256(layer).hexdigest()}")
+    with pytest.raises(VerificationError, match="damaged"):
+        pull(image, tmp_path / "out")
 
 
 def test_an_image_that_serve_did_not_push_is_refused(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,6 +182,16 @@ def test_a_damaged_file_is_refused(models: Path, store: StoreAddress, tmp_path: 
     assert tree(tmp_path / "out") == [] or not (tmp_path / "out").exists()
 
 
+def test_a_push_heals_what_is_damaged(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Of the same content, once more: only that is sent, whatever its size is."""
+    snapshot = push(models, store).snapshot
+    file = Path(store.location, "snapshots", snapshot, "digits", "config.pbtxt")
+    file.write_text(file.read_text().replace("8", "9"))
+    assert actions(push(models, store)) == {"digits/config.pbtxt": "send"}
+    pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
 def test_links_inside_the_repository_are_followed(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """Of files and folders; what is pulled has files in their place."""
     (models / "letters" / "2").symlink_to(models / "digits" / "1", target_is_directory=True)
@@ -286,18 +298,60 @@ def test_a_push_from_what_another_changed_is_refused(models: Path, store: StoreA
         push_repository(PushOptions(repository=models, store=store, models=("digits",), base=base))
 
 
+def interrupt(message: str) -> None:
+    """Ctrl-C, once something has arrived."""
+    if message.startswith("receiving") and not message.startswith("receiving 0 KB"):
+        raise KeyboardInterrupt
+
+
 def test_an_interrupted_pull_goes_on(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """What had arrived is not received again; nothing is left beside the folder in the end."""
-    push(models, store)
-
-    def interrupt(message: str) -> None:
-        if message.startswith("receiving") and not message.startswith("receiving 0 KB"):
-            raise KeyboardInterrupt
-
+    whole = push(models, store).sent_bytes
     options = PullOptions(store=store, repository=tmp_path / "out" / "pulled", concurrency=1)
     with pytest.raises(KeyboardInterrupt):
         pull_repository(options, interrupt)
     assert not (tmp_path / "out" / "pulled").exists()
-    whole = push(models, store).kept_bytes
     assert pull_repository(options).received_bytes < whole
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["pulled"]
+
+
+def test_what_another_snapshot_left_half_received_is_not_shown(
+    models: Path, store: StoreAddress, tmp_path: Path
+) -> None:
+    """An interrupted pull of the snapshot before."""
+    (models / "digits" / "1" / "weights.bin").write_bytes(b"of the old one" * 1000)
+    push(models, store)
+    options = PullOptions(store=store, repository=tmp_path / "pulled", concurrency=1)
+    with pytest.raises(KeyboardInterrupt):
+        pull_repository(options, interrupt)
+    assert list(tmp_path.glob(".serve-*.partial/digits/1/*"))
+    (models / "digits" / "1" / "weights.bin").unlink()
+    push(models, store)
+    pull_repository(options)
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
+def test_a_new_folder_shows_all_models_at_once(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """To who looks at every instant."""
+    push(models, store)
+    stop, seen = threading.Event(), set()
+
+    def look() -> None:
+        while not stop.is_set():
+            with suppress(FileNotFoundError):
+                seen.add(tuple(sorted(os.listdir(tmp_path / "pulled"))))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    pull(store, tmp_path / "pulled")
+    stop.set()
+    watcher.join()
+    assert seen <= {(), ("both", "digits", "letters")}
+
+
+def test_a_name_that_clashes_with_the_stores_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Else the manifest that holds both would be refused by every reader."""
+    push(models, store)
+    add_model(tmp_path / "other", "Digits")
+    with pytest.raises(InvalidModelError, match="differ only in case"):
+        push(tmp_path / "other", store, "Digits")

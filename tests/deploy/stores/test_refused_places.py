@@ -140,3 +140,15 @@ def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
         push(tmp_path / "empty", StoreAddress("local", str(tmp_path / "store")))
     with pytest.raises(UsageError, match="is not a folder"):
         push(tmp_path / "none", StoreAddress("local", str(tmp_path / "store")))
+
+
+@pytest.mark.parametrize("place", [".", "store", ".."])
+def test_a_store_in_its_own_repository_is_refused(models: Path, place: str) -> None:
+    """It would become a model of it, or the other way around."""
+    store = StoreAddress("local", str(models / place))
+    before = tree(models)
+    with pytest.raises(UsageError, match="are not apart"):
+        push(models, store, fixed=True)
+    with pytest.raises(UsageError, match="are not apart"):
+        pull(store, models)
+    assert tree(models) == before

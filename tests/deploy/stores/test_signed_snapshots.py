@@ -17,6 +17,7 @@ from pushing import listing, pull, push
 from repositories import add_model
 from signing_pairs import Pair, make_pair
 
+from serve_deploy.progress import silent
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.options import PullOptions, PushOptions
 from serve_deploy.stores.pull import pull_repository
@@ -24,6 +25,7 @@ from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.signature_options import PASSPHRASE_VARIABLE, SigningOptions, TrustOptions
 from serve_deploy.stores.snapshot import digest_listing
 from serve_deploy.stores.trust import SignatureError
+from serve_deploy.stores.working_copy import working_copy
 
 Serve = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -131,6 +133,22 @@ def test_a_key_does_not_sign_what_only_the_store_has(
         push_signed(models, store, pair, models=("digits",))
     with pytest.raises(SignatureError, match="is not signed"):
         pull_trusted(store, tmp_path / "pulled", pair)
+
+
+def test_a_working_copy_that_will_be_signed_starts_from_what_the_key_signed(
+    models: Path, store: StoreAddress, pair: Pair
+) -> None:
+    """Packaging into a store receives the model's older versions, and pushes them again as its own."""
+    snapshot = push_signed(models, store, pair)
+    signing = SigningOptions(sign_key=pair.private)
+    with working_copy(store, ["digits"], silent, signing=signing) as copy:
+        assert copy.base is not None
+    forge(store, snapshot, "digits/config.pbtxt", b"# worse")
+    with (
+        pytest.raises(SignatureError, match="would vouch for what only the store has, of digits, letters"),
+        working_copy(store, ["digits"], silent, signing=signing),
+    ):
+        pass
 
 
 def test_a_key_signs_again_what_it_has_signed(models: Path, store: StoreAddress, pair: Pair, tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 from signing_pairs import Pair, make_pair
 
 from serve_deploy.errors import UsageError
@@ -309,3 +312,38 @@ def test_a_keys_signature_is_not_an_identitys(pair: Pair) -> None:
     assert trust is not None
     with pytest.raises(SignatureError, match=r"is by a key, not by release@example\.com"):
         verify_any(make_snapshot(), [sign(make_snapshot(), pair)], trust)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(place=st.integers(0, 40), value=JSON)
+def test_any_other_value_in_a_bundle_is_refused_in_words_or_changes_nothing(
+    pair: Pair, place: int, value: object
+) -> None:
+    """Whatever stands in the place of one of its values, or of the whole: no exception of another kind."""
+    bundle = json.loads(sign(make_snapshot(), pair))
+    places = list(list_places(bundle))
+    if place < len(places):
+        holder, key = places[place]
+        holder[key] = value
+    else:
+        bundle = value
+    try:
+        assert verify(make_snapshot(), json.dumps(bundle).encode(), pair.public) == "release.pub"
+    except SignatureError:
+        return
+    # What is left is what the key signed: only what the signature does not cover was changed.
+    assert base64.b64decode(bundle["dsseEnvelope"]["payload"]) == write_statement(make_snapshot())
+
+
+def list_places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value in a document, by what holds it and where."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield value, key
+        yield from list_places(inner)

@@ -11,6 +11,7 @@ import pytest
 from simulated_bench import NOISE, SimulatedBench, SimulatedServers, Truth, Truths
 
 from serve_deploy.arrivals.shapes import ClosedLoop
+from serve_deploy.errors import InvalidModelError
 from serve_deploy.progress import silent
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.assurance import CONFIDENCE, assure
@@ -123,14 +124,24 @@ def _raced(bench: SimulatedBench, candidate: Candidate, users: int) -> Contestan
     return contestant
 
 
-def _confirm(folder: Path, seed: int, *winners: tuple[int, int]) -> tuple[Contestant, SimulatedBench]:
-    """Of batch sizes and users, the one that is confirmed for a p99 below 12 ms."""
+def _confirm(
+    folder: Path, seed: int, *winners: tuple[int, int], broken: int | None = None
+) -> tuple[Contestant, SimulatedBench]:
+    """Of batch sizes and users, the one that is confirmed for a p99 below 12 ms; one may not start any more."""
     goal, bench = _goal("p99<12ms"), _bench(folder, seed)
     options = TuneOptions(concurrency=64)
     current, *others = (
         _raced(bench, *each) for each in ((CURRENT, 1), *((_batches_of(size), n) for size, n in winners))
     )
-    return Confirming(bench, options, goal, _twins(goal)).confirm(current, others)[1], bench
+
+    def fail(candidate: Candidate) -> None:
+        if candidate[BATCH] == broken:
+            raise InvalidModelError("no room")
+
+    bench.servers.fail = fail  # type: ignore[attr-defined]
+    pair = Confirming(bench, options, goal, _twins(goal), {}).confirm(current, others)
+    assert pair
+    return pair[1], bench
 
 
 def test_a_winner_that_may_miss_its_gate_gives_way_to_the_next(tmp_path: Path) -> None:
@@ -151,6 +162,13 @@ def test_what_is_confirmed_holds_on_fresh_runs(tmp_path: Path) -> None:
     assert held == 12
 
 
+def test_a_winner_that_does_not_start_any_more_is_left_out(tmp_path: Path) -> None:
+    """The next best is confirmed."""
+    found, bench = _confirm(tmp_path, 0, (14, 56), (12, 48), broken=14)
+    assert found.candidate[BATCH] == 12
+    assert bench.checkpoint.failure(_batches_of(14)) == "no room"
+
+
 def test_each_run_has_a_server_of_its_own(tmp_path: Path) -> None:
     """So that what differs between servers is in the bound: two of the race, and the current one under both loads."""
     found, bench = _confirm(tmp_path, 0, (12, 48))
@@ -168,3 +186,12 @@ def test_fewer_users_are_no_way_out_where_batches_are_full() -> None:
 
     assert fewer(16, 64) is None
     assert 0 < (fewer(1, 64) or 0) < 64
+
+
+def test_what_the_twin_does_not_know_gets_some_fewer_users() -> None:
+    """Errors that a load has, which is all that is missed."""
+    failing = [SimpleNamespace(point=POINT.model_copy(update={"failed": POINT.sent})) for _ in range(3)]
+    contestant = Contestant(CURRENT, _prediction(CURRENT, 20), 20, found=failing)  # type: ignore[arg-type]
+    goal = _goal("errors<1%")
+    assert not is_assured(contestant, goal)
+    assert fewer_users(contestant, goal, _twins(goal)) == 17

@@ -11,8 +11,6 @@ from serve_deploy.stores.oci.reading import StoredImage as StoredImage
 from serve_deploy.stores.oci.reading import check_image as check_image
 from serve_deploy.stores.oci.reading import read_image as read_image
 from serve_deploy.stores.oci.signatures import read_signatures as read_signatures
-from serve_deploy.stores.oci.tags import ListedImage as ListedImage
+from serve_deploy.stores.oci.tags import DescribedImage as DescribedImage
 from serve_deploy.stores.oci.tags import describe_images as describe_images
-from serve_deploy.stores.oci.tags import list_images as list_images
 from serve_deploy.stores.oci.tags import name_image as name_image
-from serve_deploy.stores.oci.tags import remove_image as remove_image

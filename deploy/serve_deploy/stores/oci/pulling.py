@@ -206,14 +206,17 @@ class _TarStream:
         self._left -= len(piece)
         if self._left < 0:
             raise damaged(self._where, f"layer {self._layer.title} holds more than the image lists")
-        self._digest.update(piece)
+        if self._layer.is_compressed:
+            self._digest.update(piece)
         return piece
 
     def finish(self) -> None:
         """Read to the end, and compare with what the configuration says of the tar."""
         while self._next():
             pass
-        if f"sha256:{self._digest.hexdigest()}" != self._layer.diff_id:
+        # What is not compressed was compared as a blob.
+        digest = f"sha256:{self._digest.hexdigest()}" if self._layer.is_compressed else self._layer.blob.digest
+        if digest != self._layer.diff_id:
             raise damaged(self._where, f"layer {self._layer.title} is not the one of its configuration")
 
 

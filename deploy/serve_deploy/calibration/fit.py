@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -135,8 +136,8 @@ def _outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: in
     """What a request costs outside of the model, and how long the next one has to wait for that.
 
     Client and front end pass one request after another: at most as many as passed where the instances were not the
-    limit; and the answers of a batch, which all end at once, come so long one after another that their mean is as late
-    as was measured under the heaviest load.
+    limit. The answers of a batch, which all end at once, come so long after each other that their mean is as late as
+    was measured, by the median over the loads.
     """
     single = [(instances, each) for instances, periods in levels.items() for each in periods if _rows(each) == 1]
     instances, heaviest = max(single, key=lambda each: each[1].point.throughput)
@@ -144,7 +145,8 @@ def _outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: in
     full = largest > 1 and mean_batch_size(heaviest) >= _FULL * largest
     if full or _users(heaviest) < 4 * instances or _utilisation(heaviest, instances) >= _BUSY or not seconds:
         sent = heaviest.point.client.cpu_us_per_request / 1e6
-        one_by_one = min(max(sent, _apart_seconds(heaviest, seconds)), seconds, one_by_one)
+        apart = [_apart_seconds(each, seconds) for _, each in single if mean_batch_size(each) >= _SEVERAL]
+        one_by_one = min(max(sent, median(apart or [0.0])), seconds, one_by_one)
     return Outside(times=Times.constant(one_by_one), workers=1, latency_seconds=max(0.0, seconds - one_by_one))
 
 
@@ -152,7 +154,7 @@ def _apart_seconds(period: Period, lone_seconds: float) -> float:
     """How long after each other the answers of a batch come: the mean one is (n - 1) / 2 times as late."""
     size, point = mean_batch_size(period), period.point
     rows = sum(each.batch_size * each.count for each in period.executions)
-    if size < _SEVERAL or not point.server:
+    if not point.server:
         return 0.0
     inside = sum(each.batch_size * each.count * each.mean_seconds for each in period.executions) / rows
     beside = point.response.mean_us / 1e6 - inside - point.server[0].queue_us / 1e6

@@ -19,6 +19,7 @@ from signing_pairs import make_pair
 
 from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
+from serve_deploy.stores.cache import pull_into_cache
 from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.manifests import make_snapshot
@@ -244,6 +245,24 @@ def test_a_file_that_changed_since_it_was_hashed_is_refused(models: Path, image:
     with pytest.raises(SourceChangedError, match="changed while it was sent"):
         push_image({each.file.path: each for each in contents}, snapshot, image, None, ImagePush())
     assert read_image(image) is None
+
+
+def test_an_image_is_received_once_into_the_cache(
+    models: Path, image: StoreAddress, registry: DockerRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `serve run oci://…` starts on; of a new version only its own layer comes."""
+    monkeypatch.setenv("SERVE_CACHE", str(tmp_path / "cache"))
+    push(models, image)
+    received = []
+    for version in (0, 0, 3):
+        if version:
+            write_model(models, "words", version, seed=version)
+            push(models, image)
+        layers = {f"GET /v2/{repository_of(image)}/blobs/{each.blob.digest}" for each in open_image(image).image.layers}
+        before = len(registry.requests())
+        assert snapshot_of(pull_into_cache(image)) == snapshot_of(models)
+        received.append(len([line for line in registry.requests()[before:] if line in layers]))
+    assert received == [5, 0, 1]
 
 
 def test_rolling_back_is_pointing_the_tag_back(models: Path, image: StoreAddress) -> None:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from picky_registry import PickyRegistry, running_picky_registry
 
-from serve_deploy.errors import DestinationError, EndpointError
+from serve_deploy.errors import DestinationError, EndpointError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import LocalFile, read_contents
 from serve_deploy.stores.manifests import make_snapshot
 from serve_deploy.stores.oci import ImagePush, open_image, push_image, read_signatures
+from serve_deploy.stores.oci.documents import (
+    LAYER_TYPE,
+    Descriptor,
+    Manifest,
+    StoredLayer,
+    build_documents,
+    parse_layers,
+    parse_manifest,
+    read_snapshot,
+)
 from serve_deploy.stores.oci.layers import LayerFiles, LayerSource, group_files
+from serve_deploy.stores.oci.reference import read_reference
 from serve_deploy.stores.snapshot import SnapshotFile
 
 
@@ -184,3 +197,57 @@ def test_runtimes_can_stack_the_layers_of_many_models(models: int) -> None:
             len({layer.title for layer in layers if any(f.model == f"m{n}" for f in layer.files)})
             for n in range(models)
         } == {1}
+
+
+REFERENCES = {
+    "oci://registry.example/team/models": ("registry.example", "team/models", "latest", False),
+    "oci://registry.example:5000/models:v1": ("registry.example:5000", "models", "v1", False),
+    "oci://localhost:5000/models:v1": ("localhost:5000", "models", "v1", True),
+    "oci://127.0.0.2/models:v1": ("127.0.0.2", "models", "v1", True),
+    "oci://[::1]:5000/models:v1": ("[::1]:5000", "models", "v1", True),
+    "oci://docker.io/models:v1": ("registry-1.docker.io", "library/models", "v1", False),
+    "oci://docker.io/team/models:v1": ("registry-1.docker.io", "team/models", "v1", False),
+}
+
+
+@pytest.mark.parametrize("text", REFERENCES)
+def test_an_image_is_looked_for_where_docker_looks(text: str) -> None:
+    """Its hub has another name for its API, and a folder of its own; without a tag it is the latest."""
+    reference = read_reference(parse_address(text))
+    found = (reference.api_host, reference.api_repository, reference.version, reference.is_loopback)
+    assert found == REFERENCES[text]
+
+
+@pytest.fixture(scope="module")
+def documents() -> tuple[Manifest, dict[str, Any]]:
+    """The manifest and the configuration of an image."""
+    files = (*of("m/1/x"), *of("m/config.pbtxt"))
+    snapshot = make_snapshot(list(files))
+    blob = Descriptor(mediaType=LAYER_TYPE, digest=f"sha256:{'1' * 64}", size=10240)
+    layers = [StoredLayer(layer.title, layer.files, blob, blob.digest) for layer in group_files(files)]
+    built = build_documents(snapshot, layers)
+    return parse_manifest(built.manifests[0].content, "image"), json.loads(built.configs[0].content)
+
+
+def test_any_other_value_in_a_configuration_is_refused_in_words_or_changes_nothing(
+    documents: tuple[Manifest, dict[str, Any]],
+) -> None:
+    """Whatever its kind, and wherever it stands."""
+    manifest, config = documents
+    for container, key in list(list_places(config)):
+        kept = container[key]
+        for other in (None, True, -1, 10**30, "x", "../x", [], {}, [kept], {"a": kept}):
+            container[key] = other
+            content = json.dumps(config).encode()
+            with suppress(VerificationError):
+                layers = parse_layers(manifest, content, "image")
+                assert layers is None or read_snapshot(layers, content, "image").models == ("m",)
+        container[key] = kept
+
+
+def list_places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value of a document, as what it is in and where."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield value, key
+        yield from list_places(inner)

@@ -31,7 +31,11 @@ _CERTIFICATE_FOLDERS = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs
 
 
 class BrokenError(StoreUnreachableError):
-    """The connection broke, or the registry was too busy: worth another try."""
+    """The connection broke, or the registry was too busy: worth another try, after as long as it says."""
+
+    def __init__(self, message: str, *, hint: str | None = None, after_seconds: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.after_seconds = after_seconds
 
 
 class Connection:
@@ -94,11 +98,10 @@ class Connection:
                     raise
                 self.pause(attempt, error)
 
-    def pause(self, attempt: int, error: BrokenError | None = None) -> None:
+    def pause(self, attempt: int, error: BrokenError) -> None:
         """Wait before another try, longer each time, or as long as the registry said."""
         longest = min(_LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt)
-        asked = getattr(error, "after_seconds", 0.0)
-        self._sleep(max(asked, random.uniform(longest / 2, longest)))  # noqa: S311
+        self._sleep(max(error.after_seconds, random.uniform(longest / 2, longest)))  # noqa: S311
 
     def _try(self, method: str, where: str, doing: str, expected: Collection[int], options: dict[str, Any]) -> Response:
         from requests import RequestException
@@ -117,9 +120,7 @@ class Connection:
         refusal = describe_refusal(response, self.reference, doing)
         response.close()
         if response.status_code in _PASSING:
-            busy = BrokenError(refusal.message, hint=refusal.hint)
-            busy.after_seconds = _read_pause(response)  # type: ignore[attr-defined]
-            raise busy
+            raise BrokenError(refusal.message, hint=refusal.hint, after_seconds=_read_pause(response))
         raise refusal
 
     def _send(self, login: Login, method: str, url: str, options: dict[str, Any]) -> Response:
@@ -164,7 +165,8 @@ class Connection:
             return self._login
 
     def _find(self) -> Any:
-        plain = self.reference.registry in self._environment.get("SERVE_HTTP_REGISTRIES", "").split(",")
+        named = self._environment.get("SERVE_HTTP_REGISTRIES", "").split(",")
+        plain = self.reference.registry in [each.strip() for each in named]
         registry = _make_registry(self.reference, plain=plain)
         if not self.reference.is_loopback or plain:
             return registry

@@ -34,7 +34,8 @@ def describe_refusal(response: Response, reference: ImageReference, doing: str) 
     match response.status_code:
         case 401:
             return EndpointError(
-                f"{host} does not let you {doing}: it knows no valid login", hint=f"log in: docker login {host}"
+                f"{host} does not let you {doing}: it knows no valid login",
+                hint=f"log in: docker login {host}; some say so of a repository that they do not have, too",
             )
         case 403 | 412 | 507 if _QUOTA.search(said):
             return DestinationError(

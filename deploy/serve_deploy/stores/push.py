@@ -31,7 +31,7 @@ from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
-from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.snapshot import POINTER_NAME, Snapshot
 from serve_deploy.stores.store import Store, StoredFile
 from serve_deploy.stores.verification import check_listing
 
@@ -108,6 +108,11 @@ def _list_whole(store: Store, snapshot: Snapshot, progress: Progress) -> Mapping
 
 
 def _require_fitting(options: PushOptions) -> None:
+    if (options.repository / POINTER_NAME).is_file():
+        raise UsageError(
+            f"{options.repository} is a model store, not a repository",
+            hint="pull its models into a folder, and push that",
+        )
     if options.store.snapshot is not None and options.store.kind != "oci":
         raise UsageError(
             f"{options.store} names a snapshot, and a push makes a new one", hint=f"push to {options.store.root}"

@@ -170,6 +170,34 @@ def test_rolling_back_is_naming_the_old_one(models: Path, store: StoreAddress) -
     assert {each.id: each.is_current for each in result.snapshots} == {first: True, second: False}
 
 
+def test_a_current_snapshot_that_is_gone_is_listed(models: Path, store: StoreAddress) -> None:
+    """Whoever wonders why nothing can be pulled sees it."""
+    first = push(models, store).snapshot
+    Path(store.location, "snapshots", f"{first}.json").unlink()
+    (listed,) = read_snapshots(SnapshotsOptions(store=store)).snapshots
+    assert (listed.id, listed.is_current, listed.problem) == (first, True, "its manifest is gone")
+
+
+def test_a_damaged_pointer_can_be_made_anew_as_the_hint_says(models: Path, store: StoreAddress) -> None:
+    """The hint names no command that is refused in the same words."""
+    first = push(models, store).snapshot
+    pointer = Path(store.location, "current.json")
+    pointer.write_text("{")
+    with pytest.raises(VerificationError, match="is not a pointer") as refused:
+        read_snapshots(SnapshotsOptions(store=store, use=first))
+    assert "remove that file" in (refused.value.hint or "")
+    pointer.unlink()
+    assert [each.id for each in read_snapshots(SnapshotsOptions(store=store)).snapshots] == [first]
+    assert read_snapshots(SnapshotsOptions(store=store, use=first)).current == first
+
+
+def test_an_empty_id_is_not_the_current_one(models: Path, store: StoreAddress) -> None:
+    """A script whose variable is not set must not believe that it went back."""
+    push(models, store)
+    with pytest.raises(UsageError, match="is empty"):
+        read_snapshots(SnapshotsOptions(store=store, use=""))
+
+
 def test_a_damaged_file_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """And nothing is written."""
     snapshot = push(models, store).snapshot

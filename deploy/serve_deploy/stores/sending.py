@@ -106,7 +106,9 @@ def _is_known(store: Store, held: HeldFile) -> bool:
 def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
     if step.held and _is_known(store, step.held):
         copied = store.copy(step.held.path, step.path, checksum=step.held.file.stored)
-        if copied and copied.size_bytes == step.file.size_bytes:
+        # A folder has no checksums of its own, by which damage would show before.
+        is_right = not isinstance(store, LocalStore) or store.holds(step.path, step.file)
+        if copied and copied.size_bytes == step.file.size_bytes and is_right:
             on_bytes(step.file.size_bytes)
             return replace(step, stored=copied)
     with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:

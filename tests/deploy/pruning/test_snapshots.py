@@ -21,7 +21,14 @@ from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.listing import name_snapshot
-from serve_deploy.stores.manifests import list_snapshot_ids, manifest_path, read_pointer, read_snapshot, stored_path
+from serve_deploy.stores.manifests import (
+    EmptyStoreError,
+    list_snapshot_ids,
+    manifest_path,
+    read_pointer,
+    read_snapshot,
+    stored_path,
+)
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.snapshot import POINTER_NAME
@@ -270,6 +277,12 @@ def test_images_have_no_age() -> None:
     """A registry keeps no time, so that what it has cannot be judged."""
     with pytest.raises(UsageError, match="does not say when an image was pushed"):
         prune(PruneOptions(repository=parse_address("oci://registry/models:v1")))
+
+
+def test_a_store_that_nothing_was_pushed_to(store: Store) -> None:
+    """It is called neither clean nor a broken repository."""
+    with pytest.raises(EmptyStoreError, match="has no snapshot"):
+        prune(PruneOptions(repository=store.address))
 
 
 def test_models_of_snapshots_cannot_be_chosen(four: tuple[Store, list[str]]) -> None:

@@ -83,6 +83,7 @@ bench: tools ## Speed and memory beside their lower bounds and peers
 	$(BIN)/python benchmarks/loadtest.py
 	$(BIN)/python benchmarks/streams.py
 	$(BIN)/python benchmarks/twin.py
+	$(BIN)/python benchmarks/stores.py
 
 conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served, and judged by their graphs; all of them with CONFORMANCE=--full
 	$(BIN)/python tests/conformance $(CONFORMANCE)

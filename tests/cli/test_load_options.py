@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from synthetic_reports import make_point, make_report
 
+from serve_cli.commands.loadtest import describe_failure
 from serve_deploy.endpoint.address import TOKEN_VARIABLE, read_endpoint
 from serve_deploy.errors import UsageError
+from serve_deploy.reports.point import ErrorKind, RequestData
 
 
 def test_headers_and_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +45,13 @@ def test_what_is_not_a_header_is_refused(serve: Callable[..., Any], header: str)
     done = serve("loadtest", "http://host", "-m", "m", "-H", header)
     assert done.returncode == 2
     assert "is not a header" in done.stderr
+
+
+@pytest.mark.parametrize(("origin", "is_hinted"), [("random", True), ("package", False)])
+def test_random_data_that_no_model_took_is_named(origin: str, is_hinted: bool) -> None:
+    """A model of pictures refuses random letters, and its samples are a flag away."""
+    error = ErrorKind(kind="model", count=9, example="cannot identify image file")
+    point = make_point(errors=(error,)).model_copy(update={"succeeded": 0})
+    failure = describe_failure(make_report(point, data=RequestData(origin=origin, samples=1)))
+    assert failure is not None
+    assert ("random data was sent" in (failure.hint or "")) == is_hinted

@@ -87,7 +87,7 @@ def running_seaweed(folder: Path) -> Iterator[str]:
     command = [
         Path(sys.executable).parent / "weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-filer", "-s3", "-s3.config=s3.json", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
-        "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=24", "-s3.autoCreateBucket=false",
+        "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=100", "-s3.autoCreateBucket=false",
         f"-filer.localSocket={folder}/filer.sock", f"-s3.localSocket={folder}/s3.sock",
         *(f"-{name}.port={port}" for name, port in ports.items()),
         # Theirs is the port and 10,000 otherwise, which may be no port at all.

@@ -110,12 +110,12 @@ def _write_journal(folder: Path, moves: Sequence[tuple[Path, Path, bool]]) -> No
         stream.flush()
         os.fsync(stream.fileno())
     draft.rename(folder / JOURNAL)
-    _sync(folder)
+    flush_to_disk(folder)
 
 
 def _remove_journal(folder: Path) -> None:
     (folder / JOURNAL).unlink()
-    _sync(folder)
+    flush_to_disk(folder)
 
 
 def _sync_tree(folder: Path) -> None:
@@ -123,16 +123,23 @@ def _sync_tree(folder: Path) -> None:
     for path, _folders, files in os.walk(folder):
         for each in (*(Path(path, name) for name in files), Path(path)):
             if not each.is_symlink():
-                _sync(each)
+                flush_to_disk(each)
 
 
-def _sync(path: Path) -> None:
-    with suppress(OSError):
+def flush_to_disk(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk before anything relies on it, where that is possible.
+
+    OSError where the disk is full or broken, which some file systems say only now.
+    """
+    try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
 
 
 def _take_back(staged: Path, destination: Path, inode: int, rename: Rename) -> None:

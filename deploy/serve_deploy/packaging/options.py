@@ -17,7 +17,7 @@ from serve_deploy.packaging.profile_names import read_profiles
 from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
 from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
@@ -117,6 +117,9 @@ class PackageOptions:
     signing: Annotated[SigningOptions, Made(SigningOptions)] = field(default_factory=SigningOptions)
     force: Annotated[bool, Option("Overwrite what already exists.")] = False
     dry_run: Annotated[bool, Option("Print config.pbtxt and write nothing.")] = False
+
+    def __post_init__(self) -> None:
+        check_signing(self.repository, self.signing)
 
     @property
     def folder(self) -> Path:

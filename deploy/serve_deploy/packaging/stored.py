@@ -11,6 +11,7 @@ from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.stores.working_copy import WorkingCopy, model_address, working_copy
 
 
@@ -27,7 +28,7 @@ def package_into_store(
     """
     with working_copy(store, names, progress, signing=options.signing) as copy:
         try:
-            summary = package_all(replace(options, repository=copy.folder))
+            summary = package_all(replace(options, repository=copy.folder, signing=SigningOptions()))
         except Interrupted:
             raise Interrupted("interrupted; nothing was pushed") from None
         is_pushed = bool(summary.packaged) and not options.dry_run

@@ -10,7 +10,7 @@ from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
 from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
@@ -79,6 +79,7 @@ class PipelineOptions:
         return f"{self.pulled_from}/{model}" if self.pulled_from else str(self.folder / model)
 
     def __post_init__(self) -> None:
+        check_signing(self.repository, self.signing)
         if self.graph is not None and self.graph.suffix not in _GRAPH_SUFFIXES:
             raise UsageError(
                 f"`graph={self.graph}`: its ending says no format", hint="end it with .mmd (Mermaid) or .svg"

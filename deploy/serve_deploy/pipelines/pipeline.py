@@ -30,6 +30,7 @@ from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, default_model_name, digest_files, write_shared
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.stores.working_copy import model_address, working_copy
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def _pipeline_into_store(
     own = [step.model_name or f"{name}_{step.name}" for step in text.steps]
     wanted = {name, *own, *(step.source for step in text.steps)}
     with working_copy(store, wanted, progress, signing=options.signing) as copy:
-        written = _pipeline(text, replace(options, repository=copy.folder, pulled_from=store), progress)
+        written = _pipeline(
+            text, replace(options, repository=copy.folder, pulled_from=store, signing=SigningOptions()), progress
+        )
         new = [member.model for member in written.members if member.is_new]
         pushed = None if written.dry_run else copy.push([*new, written.name], options.signing)
         return replace(

@@ -11,12 +11,13 @@ from serve_deploy.cluster.api import Cluster, connect
 from serve_deploy.cluster.named import find_named
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.progress import Progress, silent
-from serve_deploy.pruning.fixed_layout import judge_fixed, remove_fixed
+from serve_deploy.pruning.fixed_layout import judge_fixed, list_models, remove_fixed
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.policy import HeldSnapshot, SnapshotPolicy
 from serve_deploy.pruning.snapshots import StoreContents, judge, read_contents, remove_snapshots
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_versions
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.manifests import refuse_empty
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
 from serve_deploy.stores.store import Store
@@ -61,6 +62,8 @@ def prune(options: PruneOptions, progress: Progress = silent, connect_to: Connec
     contents = read_contents(store)
     if contents.snapshots or contents.pointer.pointer:
         return _prune_snapshots(store, contents, options, progress, connect_to)
+    if not list_models(store):
+        raise refuse_empty(store)
     judged = judge_fixed(store, options.models)
     if judged.removable and not options.dry_run:
         remove_fixed(store, judged.removable)

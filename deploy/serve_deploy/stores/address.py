@@ -17,6 +17,8 @@ _FORMS_HINT = (
 )
 # A snapshot's id or how it begins, after the last @ of an address.
 _SNAPSHOT = re.compile(r"(.+)@([0-9a-f]{4,16})")
+# What was meant as a scheme, and would be a folder's name.
+_MISTYPED = re.compile(r"(s3|gs|as|oci|file)(:|//)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def parse_address(text: str) -> StoreAddress:
     """Read an address; UsageError where no store can be there."""
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if _MISTYPED.match(text):
+            raise UsageError(f"{text} is not the address of a store", hint=_FORMS_HINT)
         return _read_local(text)
     reader = _READERS.get(scheme)
     if reader is None:
@@ -72,6 +76,13 @@ def _refuse_credentials(text: str) -> None:
         # The text itself is not repeated: it holds a secret.
         raise UsageError(
             "the address of the store contains a password",
+            hint="leave it out; credentials come from the store's own environment variables and files",
+        )
+    address, query, _ = text.partition("?")
+    if query and not text.startswith("file://"):
+        # Nor is this: Azure's and S3's signed addresses have their secret here.
+        raise UsageError(
+            f"{address} is followed by ? and a query, which may be a secret",
             hint="leave it out; credentials come from the store's own environment variables and files",
         )
 
@@ -101,8 +112,13 @@ def _read_s3(rest: str) -> StoreAddress | None:
 
 def _read_bucket(kind: Kind, path: str, snapshot: str | None, least: int = 1) -> StoreAddress | None:
     parts = [part for part in path.split("/") if part]
-    if len(parts) < least or path.startswith("/") or any(part in (".", "..") for part in parts):
+    if len(parts) < least or path.startswith("/") or ":" in parts[0] or any(part in (".", "..") for part in parts):
         return None
+    if "@" in parts[-1]:
+        raise UsageError(
+            f"@{parts[-1].rpartition('@')[2]} is not a snapshot's id",
+            hint="an id has 16 of the digits 0 to 9 and a to f; the first four are enough",
+        )
     return None if re.search(r"\s", path) else StoreAddress(kind, "/".join(parts), snapshot=snapshot)
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from serve_deploy.errors import DestinationError
 from serve_deploy.files.copying import copy_file
-from serve_deploy.files.moving import EXCHANGE, interrupts_deferred, rename_with_flags
+from serve_deploy.files.moving import EXCHANGE, flush_to_disk, interrupts_deferred, rename_with_flags
 from serve_deploy.files.staging import destination_errors, staging_folder
 from serve_deploy.progress import Progress
 from serve_deploy.stores.backends.local import LocalStore
@@ -158,6 +158,7 @@ def _unit(path: str) -> str:
 def _copy(source: str, target: str) -> None:
     copy_file(Path(source), Path(target))
     shutil.copystat(source, target)
+    flush_to_disk(Path(target))
 
 
 def _show(changes: Sequence[_Change], staging: Path) -> None:

@@ -50,6 +50,8 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
     UsageError where there is no such snapshot, VerificationError where its manifest is damaged, StoreChangedError where
     a push made another one current meanwhile.
     """
+    if options.use == "":
+        raise UsageError("`use` is empty", hint=f"list the snapshots: serve snapshots {options.store}")
     if options.store.kind == "oci":
         return _read_registry(options, progress)
     store = open_store(options.store)
@@ -61,6 +63,8 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
     pointer = read_pointer(store)
     progress(f"listing {store.address}")
     listed = sorted(list_snapshot_ids(store), key=lambda each: (-(each[1] or 0), each[0]))
+    if pointer.snapshot and pointer.snapshot not in dict(listed):
+        listed.insert(0, (pointer.snapshot, None))
     return Snapshots(
         store=str(store.address), current=pointer.snapshot,
         previous=pointer.pointer.previous if pointer.pointer else None,
@@ -121,5 +125,5 @@ def _read(store: Store, identity: str, written: float | None, is_current: bool) 
     except ServeError as error:
         return ListedSnapshot(identity, is_current, written, (), 0, 0, error.message)
     if snapshot is None:
-        return ListedSnapshot(identity, is_current, written, (), 0, 0, "it was removed meanwhile")
+        return ListedSnapshot(identity, is_current, written, (), 0, 0, "its manifest is gone")
     return ListedSnapshot(identity, is_current, written, snapshot.models, len(snapshot.files), snapshot.size_bytes)

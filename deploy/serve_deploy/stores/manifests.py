@@ -86,9 +86,9 @@ def read_pointer(store: Store) -> ReadPointer:
     try:
         pointer = Pointer.model_validate_json(small.content)
     except ValidationError as error:
-        raise _damaged(store, POINTER_NAME, "it is not a pointer to a snapshot") from error
+        raise _damaged_pointer(store, "it is not a pointer to a snapshot") from error
     if not re.fullmatch(rf"[0-9a-f]{{{ID_LENGTH}}}", pointer.snapshot):
-        raise _damaged(store, POINTER_NAME, "what it names is not a snapshot")
+        raise _damaged_pointer(store, "what it names is not a snapshot")
     return ReadPointer(pointer, small.tag)
 
 
@@ -195,15 +195,18 @@ def locate_snapshot(store: Store, named: str | None) -> Located:
     if fixed and (identity is None or fixed.id == identity):
         return Located(fixed, "", FIXED_SIGNATURE)
     if identity is None:
-        raise EmptyStoreError(
-            f"{store.address} has no snapshot", hint=f"push one: serve push REPOSITORY {store.address}"
-        )
+        raise refuse_empty(store)
     snapshot = read_snapshot(store, identity)
     if snapshot is None:
         raise UsageError(
             f"{store.address} has no complete snapshot {identity}", hint=f"list them: serve snapshots {store.address}"
         )
     return Located(snapshot, stored_path(identity, ""), signature_path(identity))
+
+
+def refuse_empty(store: Store) -> EmptyStoreError:
+    """What to say of a store that nothing was pushed to."""
+    return EmptyStoreError(f"{store.address} has no snapshot", hint=f"push one: serve push REPOSITORY {store.address}")
 
 
 def find_snapshot(store: Store, named: str | None) -> Snapshot:
@@ -247,8 +250,15 @@ def _resolve(store: Store, named: str) -> str:
     raise UsageError(f"{store.address} has {count} with {named}", hint=f"list them: serve snapshots {store.address}")
 
 
+def _damaged_pointer(store: Store, why: str) -> VerificationError:
+    return VerificationError(
+        f"{POINTER_NAME} in {store.address} is damaged: {why}",
+        hint=f"remove that file; then serve snapshots {store.address} lists what is there, and --use names one",
+    )
+
+
 def _damaged(store: Store, path: str, why: str) -> VerificationError:
     return VerificationError(
         f"{path} in {store.address} is damaged: {why}",
-        hint=f"nothing was read by it; another snapshot may be whole: serve snapshots {store.address}",
+        hint=f"push its models again, or take another snapshot: serve snapshots {store.address}",
     )

@@ -31,7 +31,8 @@ def require_apart(repository: Path, store: StoreAddress) -> None:
     one, other = repository.resolve(), Path(store.location).resolve()
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise UsageError(
-            f"the repository {repository} and the store {store.root} are not apart", hint="name a folder beside it"
+            f"the repository {repository} and the store {store.root} are one folder, or one is inside the other",
+            hint="name a folder beside it",
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from serve_deploy.errors import UsageError, VerificationError
@@ -30,10 +29,9 @@ from serve_deploy.stores.model_signature import signature_path
 from serve_deploy.stores.opening import open_store, require_apart
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
-from serve_deploy.stores.receiving import is_whole
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
-from serve_deploy.stores.snapshot import Snapshot
+from serve_deploy.stores.snapshot import POINTER_NAME, Snapshot
 from serve_deploy.stores.store import Store, StoredFile
 from serve_deploy.stores.verification import check_listing
 
@@ -102,15 +100,19 @@ def _list_whole(store: Store, snapshot: Snapshot, progress: Progress) -> Mapping
         if complete := read_snapshot(store, snapshot.id):
             damaged = {problem.path for problem in check_listing(complete, there).problems}
     if isinstance(store, LocalStore):
-        folder = Path(store.address.location) / prefix
         for file in snapshot.files:
             if file.path in there:
                 progress(f"comparing {file.path}")
-                damaged |= set() if is_whole(folder / file.path, file) else {file.path}
+                damaged |= set() if store.holds(f"{prefix}{file.path}", file) else {file.path}
     return {f"{prefix}{path}": file for path, file in there.items() if path not in damaged}
 
 
 def _require_fitting(options: PushOptions) -> None:
+    if (options.repository / POINTER_NAME).is_file():
+        raise UsageError(
+            f"{options.repository} is a model store, not a repository",
+            hint="pull its models into a folder, and push that",
+        )
     if options.store.snapshot is not None and options.store.kind != "oci":
         raise UsageError(
             f"{options.store} names a snapshot, and a push makes a new one", hint=f"push to {options.store.root}"

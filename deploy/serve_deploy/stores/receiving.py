@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from serve_deploy.errors import VerificationError
 from serve_deploy.files.copying import copy_file
+from serve_deploy.files.moving import flush_to_disk
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
@@ -70,6 +71,7 @@ def placing(target: Path, parts: Path) -> Iterator[Path]:
     try:
         yield part
         with destination_errors(target):
+            flush_to_disk(part)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
     finally:

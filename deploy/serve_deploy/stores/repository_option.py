@@ -6,6 +6,7 @@ from pathlib import Path
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress, parse_address
+from serve_deploy.stores.signature_options import SigningOptions
 
 
 def read_repository(text: str) -> Path | StoreAddress:
@@ -34,3 +35,9 @@ def require_folder(repository: Path | StoreAddress) -> Path:
     if isinstance(repository, StoreAddress):
         raise UsageError(f"{repository} is not on this machine", hint="pull it into a folder first")
     return repository
+
+
+def check_signing(repository: Path | StoreAddress, signing: SigningOptions) -> None:
+    """UsageError where a folder is to be signed: only what is pushed is."""
+    if signing != SigningOptions() and not isinstance(repository, StoreAddress):
+        raise UsageError("`sign_key` and `sign_keyless` are for stores", hint="serve push signs what it sends")

@@ -21,7 +21,14 @@ from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.listing import name_snapshot
-from serve_deploy.stores.manifests import list_snapshot_ids, manifest_path, read_pointer, read_snapshot, stored_path
+from serve_deploy.stores.manifests import (
+    EmptyStoreError,
+    list_snapshot_ids,
+    manifest_path,
+    read_pointer,
+    read_snapshot,
+    stored_path,
+)
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.push import push_repository
 from serve_deploy.stores.snapshot import POINTER_NAME
@@ -183,6 +190,35 @@ def test_whatever_happens_between_two_steps_of_a_prune(tmp_path: Path, action: s
     assert steps > 5, "no step was found to act at"
 
 
+def test_a_prune_that_is_killed_at_any_step(tmp_path: Path) -> None:
+    """What it leaves is no snapshot, or a whole one; the next prune removes the rest, and the content can come back."""
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    a, b, c = (Store(tmp_path / "first").push(content) for content in "abc")
+    for at in range(100):
+        shutil.copytree(tmp_path / "first", tmp_path / str(at))
+        store = Store(tmp_path / str(at))
+        killed = _Interrupted(store, at, die)
+        old = [each for each in read_contents(store.store).snapshots if each.id == a]
+        try:
+            remove_snapshots(killed, old, lambda _text: None)
+        except KeyboardInterrupt:
+            store.age(a, 2)
+            store.prune()
+            assert {path.split("/")[1].partition(".")[0] for path in store.store.list_files("snapshots/")} == {b, c}
+            # A mark of its own that it left gives way after an hour.
+            then = time.time() - 2 * 3600
+            for mark in store.store.list_files("removals/"):
+                os.utime(Path(store.address.location) / mark, (then, then))
+            assert store.push("a") == a
+            store.check()
+        else:
+            break
+    assert at > 5, "no step was found to die at"
+
+
 class _Interrupted(LocalStore):
     """A store that lets something else happen before one of its steps, file by file, and is checked after each."""
 
@@ -241,6 +277,12 @@ def test_images_have_no_age() -> None:
     """A registry keeps no time, so that what it has cannot be judged."""
     with pytest.raises(UsageError, match="does not say when an image was pushed"):
         prune(PruneOptions(repository=parse_address("oci://registry/models:v1")))
+
+
+def test_a_store_that_nothing_was_pushed_to(store: Store) -> None:
+    """It is called neither clean nor a broken repository."""
+    with pytest.raises(EmptyStoreError, match="has no snapshot"):
+        prune(PruneOptions(repository=store.address))
 
 
 def test_models_of_snapshots_cannot_be_chosen(four: tuple[Store, list[str]]) -> None:

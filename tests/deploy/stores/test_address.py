@@ -55,6 +55,10 @@ def test_a_port_without_a_scheme_is_plain_http() -> None:
         "ftp://host/x",
         "oci://models",
         "gs://a b/c",
+        "s3:/bucket/models",
+        "s3//bucket/models",
+        "s3://localhost:9000",
+        "s3://https://store.example",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
@@ -64,10 +68,25 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     assert "s3://bucket/path" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize("text", ["s3://bucket/models@latest", "gs://bucket/models@", "as://a/c/m@93F4C5BB6D8167FA"])
+def test_what_is_no_id_is_not_a_part_of_the_path(text: str) -> None:
+    """A push would go to another path than was meant."""
+    with pytest.raises(UsageError, match="is not a snapshot's id"):
+        parse_address(text)
+
+
 def test_a_password_is_refused_and_not_repeated() -> None:
     """It would end in logs."""
     with pytest.raises(UsageError) as refused:
         parse_address("s3://https://key:hunter2@host/bucket")
+    assert "hunter2" not in f"{refused.value.message}{refused.value.hint}"
+
+
+@pytest.mark.parametrize("text", ["as://account/container/models?sv=1&sig=hunter2", "s3://b/m?X-Amz-Signature=hunter2"])
+def test_a_query_is_refused_and_not_repeated(text: str) -> None:
+    """The secret of a signed address is in it."""
+    with pytest.raises(UsageError, match="query") as refused:
+        parse_address(text)
     assert "hunter2" not in f"{refused.value.message}{refused.value.hint}"
 
 

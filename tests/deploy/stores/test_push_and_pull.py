@@ -84,6 +84,24 @@ def test_only_what_changed_is_sent(models: Path, store: StoreAddress) -> None:
     assert result.copied_bytes > result.sent_bytes
 
 
+def test_a_damaged_file_is_not_copied_and_a_push_repairs_it(models: Path, store: StoreAddress) -> None:
+    """Neither into the next snapshot nor back: what was pushed is there whole again."""
+    first = push(models, store).snapshot
+    damaged = Path(store.location, "snapshots", first, "digits", "samples.npz")
+    content = bytearray(damaged.read_bytes())
+    content[50] ^= 1
+    damaged.write_bytes(content)
+    config = models / "digits" / "config.pbtxt"
+    before = config.read_text()
+    config.write_text(f"{before}\n# new")
+    second = push(models, store)
+    assert listing(Path(store.location, "snapshots", second.snapshot)) == listing(models)
+    damaged.write_bytes(content)
+    config.write_text(before)
+    push(models, store)
+    assert listing(damaged.parents[1]) == listing(models)
+
+
 def test_an_interrupted_push_is_resumed(models: Path, store: StoreAddress) -> None:
     """What has arrived is not sent again."""
     complete = push(models, store)
@@ -170,6 +188,34 @@ def test_rolling_back_is_naming_the_old_one(models: Path, store: StoreAddress) -
     assert {each.id: each.is_current for each in result.snapshots} == {first: True, second: False}
 
 
+def test_a_current_snapshot_that_is_gone_is_listed(models: Path, store: StoreAddress) -> None:
+    """Whoever wonders why nothing can be pulled sees it."""
+    first = push(models, store).snapshot
+    Path(store.location, "snapshots", f"{first}.json").unlink()
+    (listed,) = read_snapshots(SnapshotsOptions(store=store)).snapshots
+    assert (listed.id, listed.is_current, listed.problem) == (first, True, "its manifest is gone")
+
+
+def test_a_damaged_pointer_can_be_made_anew_as_the_hint_says(models: Path, store: StoreAddress) -> None:
+    """The hint names no command that is refused in the same words."""
+    first = push(models, store).snapshot
+    pointer = Path(store.location, "current.json")
+    pointer.write_text("{")
+    with pytest.raises(VerificationError, match="is not a pointer") as refused:
+        read_snapshots(SnapshotsOptions(store=store, use=first))
+    assert "remove that file" in (refused.value.hint or "")
+    pointer.unlink()
+    assert [each.id for each in read_snapshots(SnapshotsOptions(store=store)).snapshots] == [first]
+    assert read_snapshots(SnapshotsOptions(store=store, use=first)).current == first
+
+
+def test_an_empty_id_is_not_the_current_one(models: Path, store: StoreAddress) -> None:
+    """A script whose variable is not set must not believe that it went back."""
+    push(models, store)
+    with pytest.raises(UsageError, match="is empty"):
+        read_snapshots(SnapshotsOptions(store=store, use=""))
+
+
 def test_a_damaged_file_is_refused(models: Path, store: StoreAddress, tmp_path: Path) -> None:
     """And nothing is written."""
     snapshot = push(models, store).snapshot
@@ -188,6 +234,20 @@ def test_a_push_heals_what_is_damaged(models: Path, store: StoreAddress, tmp_pat
     file = Path(store.location, "snapshots", snapshot, "digits", "config.pbtxt")
     file.write_text(file.read_text().replace("8", "9"))
     assert actions(push(models, store)) == {"digits/config.pbtxt": "send"}
+    pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+
+
+def test_damage_is_not_copied_into_a_new_snapshot(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """What the repository has is sent instead; what only the store has is refused."""
+    snapshot = push(models, store).snapshot
+    for name in ("digits", "letters"):
+        file = Path(store.location, "snapshots", snapshot, name, "1", "model.onnx")
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    (models / "digits" / "config.pbtxt").write_text((models / "letters" / "config.pbtxt").read_text() + "# new")
+    with pytest.raises(VerificationError, match=r"letters/1/model\.onnx .* is damaged"):
+        push(models, store, "digits")
+    assert actions(push(models, store))["letters/1/model.onnx"] == "send"
     pull(store, tmp_path / "pulled")
     assert listing(tmp_path / "pulled") == listing(models)
 

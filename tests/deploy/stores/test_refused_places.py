@@ -119,6 +119,14 @@ def test_a_pull_onto_a_file(models: Path, tmp_path: Path) -> None:
     assert (tmp_path / "pulled").read_text() == "a file"
 
 
+def test_a_store_is_no_repository(models: Path, tmp_path: Path) -> None:
+    """Its folder of snapshots is no model."""
+    push(models, StoreAddress("local", str(tmp_path / "store")))
+    with pytest.raises(UsageError, match="is a model store") as refused:
+        push(tmp_path / "store", StoreAddress("local", str(tmp_path / "other")))
+    assert "pull" in (refused.value.hint or "")
+
+
 def test_names_that_clash_are_refused(models: Path, tmp_path: Path) -> None:
     """Not every store and disk tells the case of letters."""
     add_model(models, "Digits", packaged=False)
@@ -147,8 +155,8 @@ def test_a_store_in_its_own_repository_is_refused(models: Path, place: str) -> N
     """It would become a model of it, or the other way around."""
     store = StoreAddress("local", str(models / place))
     before = tree(models)
-    with pytest.raises(UsageError, match="are not apart"):
+    with pytest.raises(UsageError, match="one folder, or one is inside"):
         push(models, store, fixed=True)
-    with pytest.raises(UsageError, match="are not apart"):
+    with pytest.raises(UsageError, match="one folder, or one is inside"):
         pull(store, models)
     assert tree(models) == before

@@ -8,7 +8,8 @@ import pytest
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.repository_option import read_repository, require_folder
+from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
+from serve_deploy.stores.signature_options import SigningOptions
 
 
 @pytest.fixture(params=["current.json", "snapshot.json"], ids=["snapshots", "fixed"])
@@ -43,6 +44,15 @@ def test_an_address_that_no_store_has_is_refused() -> None:
     """It is not taken for a folder of that name."""
     with pytest.raises(UsageError, match="no store is read from ftp://"):
         read_repository("ftp://host/models")
+
+
+def test_only_what_is_pushed_is_signed(tmp_path: Path) -> None:
+    """Whoever asks for a signature must not believe that a folder has one."""
+    signing = SigningOptions(sign_key=tmp_path / "key.pem")
+    check_signing(StoreAddress("s3", "bucket"), signing)
+    check_signing(tmp_path, SigningOptions())
+    with pytest.raises(UsageError, match="are for stores"):
+        check_signing(tmp_path, signing)
 
 
 def test_a_store_is_no_folder() -> None:

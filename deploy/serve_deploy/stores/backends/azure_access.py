@@ -53,6 +53,11 @@ def find_access(account: str) -> Access:
     """A connection string, a key or a token from the variables that Azure's own command reads, then an identity."""
     text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
     said = dict(pair.partition("=")[::2] for pair in text.strip().strip(";").split(";") if pair)
+    if text and not {"AccountName", "BlobEndpoint"} & said.keys():
+        raise UsageError(
+            "AZURE_STORAGE_CONNECTION_STRING is not a connection string",
+            hint="the portal shows it under Access keys: DefaultEndpointsProtocol=https;AccountName=…",
+        )
     if said.get("AccountName", account) != account:
         raise UsageError(
             f"AZURE_STORAGE_CONNECTION_STRING is of the account {said['AccountName']}, and the store is in {account}",

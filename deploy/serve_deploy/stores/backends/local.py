@@ -15,6 +15,7 @@ from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.files.copying import copy_file
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock
 from serve_deploy.files.temporary import TEMPORARY_PREFIX, make_temporary, remove_temporary
+from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
@@ -115,6 +116,14 @@ class LocalStore:
                 for folder in file.parents:
                     if folder == self._root or not _remove_if_empty(folder):
                         break
+
+    def holds(self, path: str, file: SnapshotFile) -> bool:
+        """Whether a file has the content that a snapshot lists; it is read for that."""
+        try:
+            status = (self._root / path).stat()
+            return status.st_size == file.size_bytes and hash_file(self._root / path) == file.sha256
+        except OSError:
+            return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -41,7 +41,6 @@ _DELETE_AT_ONCE = 1000
 class _Receipt:
     number: int
     etag: str
-    md5: str
     sha256: str | None
 
     def listed(self) -> dict[str, object]:
@@ -62,6 +61,7 @@ class S3Bucket:
         self._lock = threading.Lock()
         self._made: Any = None
         self._secrets: tuple[str, ...] = ()
+        self._knows_sha256 = False
 
     @property
     def keeps_conditions(self) -> bool:
@@ -116,7 +116,7 @@ class S3Bucket:
         checksums = self._checksums(content)
         body = Body(content, on_bytes, is_sent=False)
         answer = self._client.put_object(Bucket=self._name, Key=key, Body=body, **checksums)
-        _compare(answer, checksums, content)
+        self._compare(answer, checksums, content)
         return StoredFile(key, len(content), _checksum(answer))
 
     def begin(self, key: str, size_bytes: int) -> Sending:
@@ -131,8 +131,8 @@ class S3Bucket:
             Bucket=self._name, Key=sending.key, UploadId=sending.id, PartNumber=part.number,
             Body=Body(part.content, on_bytes, is_sent=False), **checksums,
         )  # fmt: skip
-        _compare(answer, checksums, part.content)
-        return _Receipt(part.number, answer["ETag"], checksums.get("ContentMD5", ""), answer.get("ChecksumSHA256"))
+        self._compare(answer, checksums, part.content)
+        return _Receipt(part.number, answer["ETag"], answer.get("ChecksumSHA256"))
 
     def finish(self, sending: Sending, receipts: Sequence[object]) -> StoredFile:
         """Make the object of its parts; where an earlier try did, find that out."""
@@ -226,9 +226,20 @@ class S3Bucket:
     def _checksums(self, content: bytes) -> dict[str, str]:
         """What S3 compares the content with; servers that do not know sha256 know MD5."""
         checksums = {"ChecksumSHA256": b64encode(hashlib.sha256(content).digest()).decode()}
-        if not self._is_aws():
+        if not self._knows_sha256:
             checksums["ContentMD5"] = b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         return checksums
+
+    def _compare(self, answer: Mapping[str, Any], checksums: Mapping[str, str], content: bytes) -> None:
+        """Compare what the store says that it holds with what was sent; servers that know no sha256 give an MD5."""
+        if (stored := answer.get("ChecksumSHA256")) is not None:
+            same = self._knows_sha256 = stored == checksums["ChecksumSHA256"]
+        elif "ServerSideEncryption" not in answer and re.fullmatch("[0-9a-f]{32}", _etag(answer)):
+            same = _etag(answer) == hashlib.md5(content, usedforsecurity=False).hexdigest()
+        else:
+            same = True
+        if not same:
+            raise CorruptedError
 
     def _is_aws(self) -> bool:
         host = urlsplit(self._client.meta.endpoint_url).hostname or ""
@@ -260,6 +271,8 @@ class S3Bucket:
                 retries={"mode": "standard", "total_max_attempts": 1},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
+                # A signature holds the sha256 of the content, which its checksum's header does, too.
+                s3={"payload_signing_enabled": False},
                 user_agent_extra="triton-serve",
             ),
         )
@@ -270,18 +283,6 @@ class S3Bucket:
 def _mark_sent(request: Any, **_: object) -> None:
     if isinstance(request.body, Body):
         request.body.is_sent = True
-
-
-def _compare(answer: Mapping[str, Any], checksums: Mapping[str, str], content: bytes) -> None:
-    """Compare what the store says that it holds with what was sent; servers that know no sha256 give an MD5."""
-    if (stored := answer.get("ChecksumSHA256")) is not None:
-        same = stored == checksums["ChecksumSHA256"]
-    elif "ServerSideEncryption" not in answer and re.fullmatch("[0-9a-f]{32}", _etag(answer)):
-        same = _etag(answer) == hashlib.md5(content, usedforsecurity=False).hexdigest()
-    else:
-        same = True
-    if not same:
-        raise CorruptedError
 
 
 def _etag(answer: Mapping[str, Any]) -> str:

@@ -77,6 +77,10 @@ class S3Refusals:
             return self._words.refusing(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)
         if isinstance(error, _EXPIRED_LOGIN):
             return self._words.refusing("the AWS login has expired", "log in again: aws sso login")
+        if isinstance(error, boto.ParamValidationError) and "Invalid bucket name" in str(error):
+            return self._words.refusing(
+                f"{self._bucket} cannot be the name of a bucket", "a name has 3 to 63 of a to z, 0 to 9, - and ."
+            )
         if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError | boto.EndpointProviderError):
             return self._words.refusing(_first_line(error), "see the bucket's name, the endpoint and AWS_REGION")
         if isinstance(error, _BROKEN):
@@ -135,7 +139,7 @@ class S3Refusals:
 
     def _judge_connection(self, error: Exception) -> Refusal:
         if isinstance(error, boto.SSLError):
-            return self._words.untrusted("AWS_CA_BUNDLE")
+            return self._words.untrusted(error, "AWS_CA_BUNDLE")
         if isinstance(error, boto.ProxyConnectionError):
             return self._words.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
         if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError):

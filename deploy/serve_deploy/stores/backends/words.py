@@ -69,12 +69,12 @@ class Words:
         import requests
 
         if isinstance(error, requests.exceptions.SSLError):
-            return self.untrusted(ca_variable)
+            return self.untrusted(error, ca_variable)
         if isinstance(error, requests.exceptions.ProxyError):
             return self.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             return self.refusing("its endpoint is not an address", "give it as https://host:port")
-        if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnection" in repr(error):
+        if isinstance(error, requests.exceptions.ConnectTimeout) or _is_unreachable(error):
             return self.unreachable("it")
         return self.passing("the connection broke")
 
@@ -82,8 +82,10 @@ class Words:
         """The store holds other bytes than were sent."""
         return self.passing("what arrived was not what was sent")
 
-    def untrusted(self, ca_variable: str) -> Refusal:
-        """Its certificate was signed by somebody unknown."""
+    def untrusted(self, error: Exception, ca_variable: str) -> Refusal:
+        """Its certificate was signed by somebody unknown, or there is none."""
+        if "WRONG_VERSION_NUMBER" in str(error) or "wrong version number" in str(error):
+            return self.refusing("it does not speak https", "give its address with http://")
         return self.refusing(
             "its TLS certificate is not trusted", f"give the authority that signed it: {ca_variable}=/path/to/ca.pem"
         )
@@ -94,3 +96,7 @@ class Words:
 
     def _name(self, message: str) -> str:
         return without_secrets(f"{self.address}: {message}", self.secrets)
+
+
+def _is_unreachable(error: Exception) -> bool:
+    return any(sign in repr(error) for sign in ("NewConnection", "NameResolution"))

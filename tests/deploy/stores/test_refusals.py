@@ -1,0 +1,80 @@
+"""What a broken setup is called, without any store."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+from store_servers import aws_environment, azure_environment, environment
+
+from serve_deploy.errors import EndpointError, UsageError
+from serve_deploy.stores.address import parse_address
+from serve_deploy.stores.backends.azure_access import find_access
+from serve_deploy.stores.backends.words import Words
+from serve_deploy.stores.manifests import read_pointer
+from serve_deploy.stores.opening import open_store
+
+
+@pytest.fixture
+def plain_server() -> Iterator[int]:
+    """The port of a server that answers everything in plain HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _peer = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1024)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_host_that_is_not_known_cannot_be_reached() -> None:
+    """It is not called a connection that broke, which would be worth another try."""
+    with pytest.raises(requests.ConnectionError) as broken:
+        requests.get("http://nowhere.invalid", timeout=5)
+    refusal = Words(parse_address("gs://bucket/models")).judge_requests(broken.value, "REQUESTS_CA_BUNDLE")
+    assert "cannot be reached" in str(refusal.error)
+
+
+def test_a_server_without_tls_is_not_called_untrusted(plain_server: int) -> None:
+    """An authority would not help."""
+    store = open_store(parse_address(f"s3://https://127.0.0.1:{plain_server}/bucket/models"))
+    with aws_environment(), pytest.raises(EndpointError, match="does not speak https") as refused:
+        read_pointer(store)
+    assert "http://" in (refused.value.hint or "")
+
+
+def test_what_cannot_be_a_bucket_is_named(plain_server: int) -> None:
+    """And what can."""
+    store = open_store(parse_address(f"s3://127.0.0.1:{plain_server}/my_b*cket/models"))
+    with aws_environment(), pytest.raises(EndpointError, match="my_b\\*cket cannot be the name of a bucket") as refused:
+        read_pointer(store)
+    assert "3 to 63" in (refused.value.hint or "")
+
+
+def test_what_is_no_connection_string_is_refused_and_not_repeated() -> None:
+    """A key that was pasted in its place is a secret."""
+    with (
+        environment(("AZURE_",), {"AZURE_STORAGE_CONNECTION_STRING": "planted=="}),
+        pytest.raises(UsageError, match="is not a connection string") as refused,
+    ):
+        find_access("account")
+    assert "planted" not in f"{refused.value.message}{refused.value.hint}"
+
+
+def test_a_connection_string_is_taken() -> None:
+    """Azurite's, as its documents write it."""
+    with azure_environment("http://127.0.0.1:10000"):
+        assert find_access("devstoreaccount1").url == "http://127.0.0.1:10000/devstoreaccount1"

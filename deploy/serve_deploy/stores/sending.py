@@ -13,6 +13,7 @@ from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import LocalFile, file_state
+from serve_deploy.stores.receiving import is_whole
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes, SourceChangedError, Store, StoredFile
 from serve_deploy.stores.transfer import Tally, transfer
@@ -97,8 +98,13 @@ def with_checksums(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
     return snapshot.model_copy(update={"files": files})
 
 
+def _is_known(store: Store, held: HeldFile) -> bool:
+    """Whether a copy would have the right content, as far as reading tells: other stores compare their checksum."""
+    return not isinstance(store, LocalStore) or is_whole(Path(store.address.location) / held.path, held.file)
+
+
 def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
-    if step.held:
+    if step.held and _is_known(store, step.held):
         copied = store.copy(step.held.path, step.path, checksum=step.held.file.stored)
         # A folder has no checksums of its own, by which damage would show before.
         is_right = not isinstance(store, LocalStore) or store.holds(step.path, step.file)

@@ -84,6 +84,24 @@ def test_only_what_changed_is_sent(models: Path, store: StoreAddress) -> None:
     assert result.copied_bytes > result.sent_bytes
 
 
+def test_a_damaged_file_is_not_copied_and_a_push_repairs_it(models: Path, store: StoreAddress) -> None:
+    """Neither into the next snapshot nor back: what was pushed is there whole again."""
+    first = push(models, store).snapshot
+    damaged = Path(store.location, "snapshots", first, "digits", "samples.npz")
+    content = bytearray(damaged.read_bytes())
+    content[50] ^= 1
+    damaged.write_bytes(content)
+    config = models / "digits" / "config.pbtxt"
+    before = config.read_text()
+    config.write_text(f"{before}\n# new")
+    second = push(models, store)
+    assert listing(Path(store.location, "snapshots", second.snapshot)) == listing(models)
+    damaged.write_bytes(content)
+    config.write_text(before)
+    push(models, store)
+    assert listing(damaged.parents[1]) == listing(models)
+
+
 def test_an_interrupted_push_is_resumed(models: Path, store: StoreAddress) -> None:
     """What has arrived is not sent again."""
     complete = push(models, store)

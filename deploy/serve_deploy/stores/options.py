@@ -42,7 +42,7 @@ class PushOptions:
     settle_seconds: Annotated[
         float,
         Option(
-            "With `delete`: how long a model must rest first; a reader that polls may be loading it.", group=_CHANGES
+            "With `delete`: how long a model must be unchanged first; a reader may still be loading it.", group=_CHANGES
         ),
     ] = 60.0
     dry_run: Annotated[bool, Option("Show what would be sent, copied and deleted; do nothing.", group=_CHANGES)] = False
@@ -60,7 +60,7 @@ class PullOptions:
     ]
     repository: Annotated[Path, Option("The folder to write the repository into.", metavar="REPOSITORY")]
     models: Annotated[tuple[str, ...], Option("Only this model; repeatable.", metavar="NAME", group=_CHANGES)] = ()
-    force: Annotated[bool, Option("Replace models that are not the snapshot's.", group=_CHANGES)] = False
+    force: Annotated[bool, Option("Replace models whose files differ from the snapshot's.", group=_CHANGES)] = False
     dry_run: Annotated[bool, Option("Show what would be received, write nothing.", group=_CHANGES)] = False
     trust: Annotated[TrustOptions, Made(TrustOptions)] = field(default_factory=TrustOptions)
     concurrency: Annotated[

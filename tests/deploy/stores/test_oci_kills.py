@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def kill_after(registry: DockerRegistry, requests: int, *arguments: object) -> N
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while process.poll() is None and len(registry.requests()) < before + requests:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.005)
     process.kill()
     process.wait()
 

@@ -117,6 +117,15 @@ def test_what_is_pulled_is_what_was_pushed(models: Path, image: StoreAddress, tm
         assert snapshot_of(pull(address, tmp_path / str(address == image))) == snapshot_of(models)
 
 
+def test_a_file_far_down_comes_along(models: Path, image: StoreAddress, tmp_path: Path) -> None:
+    """Each folder above it has a header, too."""
+    deep = models / "words" / "1" / "/".join(f"größer{number}" for number in range(60))
+    deep.mkdir(parents=True)
+    (deep / "vocabulary.txt").write_text("a b")
+    push(models, image)
+    assert snapshot_of(pull(image, tmp_path / "out")) == snapshot_of(models)
+
+
 def test_a_files_right_to_be_run_comes_along(models: Path, image: StoreAddress, tmp_path: Path) -> None:
     """A Python backend of its own has to be started."""
     stub = models / "words" / "triton_python_backend_stub"
@@ -263,6 +272,15 @@ def test_an_image_is_received_once_into_the_cache(
         assert snapshot_of(pull_into_cache(image)) == snapshot_of(models)
         received.append(len([line for line in registry.requests()[before:] if line in layers]))
     assert received == [5, 0, 1]
+
+
+def test_a_file_that_is_gone_since_it_was_hashed_is_refused(models: Path, image: StoreAddress) -> None:
+    """In words, too."""
+    contents = read_contents(models)
+    snapshot = make_snapshot([each.file for each in contents])
+    (models / "words" / "1" / "model.onnx").unlink()
+    with pytest.raises(SourceChangedError, match="changed while it was sent"):
+        push_image({each.file.path: each for each in contents}, snapshot, image, None, ImagePush())
 
 
 def test_rolling_back_is_pointing_the_tag_back(models: Path, image: StoreAddress) -> None:

@@ -68,11 +68,11 @@ class LayerSource:
         self._parts: list[bytes | LocalFile] = []
         self._starts: list[int] = []
         self.size_bytes = 0
-        for folder in _folders(layer.files):
+        for folder in list_folders(layer.files):
             self._add(_header(folder, size=0, mode=0o755, kind=tarfile.DIRTYPE))
         for file in layer.files:
             source = local[file.path]
-            mode = 0o755 if source.source and source.source.stat().st_mode & 0o100 else 0o644
+            mode = 0o755 if _may_run(source.source) else 0o644
             self._add(_header(f"{MODELS_FOLDER}/{file.path}", size=file.size_bytes, mode=mode, kind=tarfile.REGTYPE))
             self._add(source)
             self._add(bytes(-file.size_bytes % tarfile.BLOCKSIZE))
@@ -124,7 +124,17 @@ def _read(part: bytes | LocalFile, start: int) -> Iterator[bytes]:
         raise SourceChangedError(part.source) from error
 
 
-def _folders(files: Sequence[SnapshotFile]) -> list[str]:
+def _may_run(source: Path | None) -> bool:
+    if source is None:
+        return False
+    try:
+        return bool(source.stat().st_mode & 0o100)
+    except OSError as error:
+        raise SourceChangedError(source) from error
+
+
+def list_folders(files: Sequence[SnapshotFile]) -> list[str]:
+    """The folders that a layer of these files holds."""
     names = {f"{MODELS_FOLDER}/{parent}" for file in files for parent in _parents(file.path)}
     return [MODELS_FOLDER, *sorted(names)]
 

@@ -19,7 +19,7 @@ from serve_deploy.stores.manifests import EmptyStoreError
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import StoredLayer, damaged
 from serve_deploy.stores.oci.downloading import stream_blob
-from serve_deploy.stores.oci.layers import MODELS_FOLDER
+from serve_deploy.stores.oci.layers import MODELS_FOLDER, list_folders
 from serve_deploy.stores.oci.reading import StoredImage, read_image
 from serve_deploy.stores.oci.signatures import read_signatures
 from serve_deploy.stores.receiving import Received, copy_local, is_whole, placing
@@ -28,8 +28,8 @@ from serve_deploy.stores.store import OnBytes
 from serve_deploy.stores.transfer import Tally, transfer
 
 _PIECE = 1 << 20
-# A header for a file and its folders, with long names; more is not what serve pushed.
-_MOST_HEADER_BYTES, _MOST_NAME_BYTES = 16 << 10, 64 << 10
+# Around the content of files; more is not what serve pushed.
+_MOST_HEADER_BYTES, _MOST_NAME_BYTES, _MOST_END_BYTES = 4 << 10, 64 << 10, 64 << 10
 _NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *_NAMES)
 
@@ -190,7 +190,8 @@ class _TarStream:
         self._pieces = pieces
         self._rest = b""
         self._digest = hashlib.sha256()
-        self._left = sum(file.size_bytes + _MOST_HEADER_BYTES for file in layer.files) + _MOST_HEADER_BYTES
+        entries = len(layer.files) + len(list_folders(layer.files))
+        self._left = sum(file.size_bytes for file in layer.files) + entries * _MOST_HEADER_BYTES + _MOST_END_BYTES
         self._layer = layer
         self._where = where
 

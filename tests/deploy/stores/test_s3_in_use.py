@@ -115,22 +115,3 @@ def test_a_command_reads_a_snapshot_from_the_cache(store: StoreAddress, tmp_path
     result = CliRunner().invoke(app, ["diff", f"{store}@{first}", str(store), "--fail-on", "never"])
     assert "max_batch_size" in result.output, result.output
     assert {path.name for path in (cache / "snapshots").iterdir() if path.is_dir()} == {first, second}
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        (["loadtest", "http://127.0.0.1:1", "-m", "x", "--data", "{store}"], "is not on this machine"),
-        (["check", "{models}", "--require-signature", "key.pem"], "is for stores"),
-        (["run", "{store}@0123", "--watch"], "no snapshot that begins with 0123"),
-        (["run", "{store}@{id}", "--watch"], "names a snapshot, which never changes"),
-        (["tune", "{store}", "--apply"], "writes into a folder, and s3://"),
-    ],
-)
-def test_where_an_address_makes_no_sense_it_is_refused(
-    store: StoreAddress, tmp_path: Path, line: list[str], words: str
-) -> None:
-    """In words, with what to do instead."""
-    names = {"store": str(store), "models": str(tmp_path / "models"), "id": find_snapshot(open_store(store), None).id}
-    result = CliRunner().invoke(app, [part.format(**names) for part in line])
-    assert words in str(getattr(result.exception, "message", result.output))

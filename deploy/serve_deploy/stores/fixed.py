@@ -31,6 +31,7 @@ from serve_deploy.stores.sending import Action, Step, list_held, plan_steps, sen
 from serve_deploy.stores.signing import Signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
+from serve_deploy.stores.verification import find_problem
 
 
 def push_fixed(
@@ -110,7 +111,7 @@ def _read_there(
         file = known.get(path)
         if path in unsure:
             _require_pushed(store, unsure[path], pushed)
-        elif file and file.size_bytes == stored.size_bytes:
+        elif file and find_problem(file, stored) is None:
             there[path] = file.sha256
         elif find_version(path) in versions:
             there[path] = _read_sha256(store, stored)

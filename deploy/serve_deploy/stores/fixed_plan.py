@@ -94,5 +94,5 @@ def _require_same(
     if (listed and listed != new) or any(new.get(path) != sha256 for path, sha256 in left.items()):
         raise DestinationError(
             f"version {version} of {model} is in the store with other files, and a version is never changed in place",
-            hint="package it as another version: `version=next`",
+            hint="make it another version: serve package --version next; or delete a damaged one there first",
         )

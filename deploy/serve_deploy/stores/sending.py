@@ -13,7 +13,6 @@ from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import LocalFile, file_state
-from serve_deploy.stores.receiving import is_whole
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes, SourceChangedError, Store, StoredFile
 from serve_deploy.stores.transfer import Tally, transfer
@@ -98,17 +97,11 @@ def with_checksums(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
     return snapshot.model_copy(update={"files": files})
 
 
-def _is_known(store: Store, held: HeldFile) -> bool:
-    """Whether a copy would have the right content, as far as reading tells: other stores compare their checksum."""
-    return not isinstance(store, LocalStore) or is_whole(Path(store.address.location) / held.path, held.file)
-
-
 def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
-    if step.held and _is_known(store, step.held):
+    # A folder has no checksums of its own by which a copy would see damage.
+    if step.held and (not isinstance(store, LocalStore) or store.holds(step.held.path, step.held.file)):
         copied = store.copy(step.held.path, step.path, checksum=step.held.file.stored)
-        # A folder has no checksums of its own, by which damage would show before.
-        is_right = not isinstance(store, LocalStore) or store.holds(step.path, step.file)
-        if copied and copied.size_bytes == step.file.size_bytes and is_right:
+        if copied and copied.size_bytes == step.file.size_bytes:
             on_bytes(step.file.size_bytes)
             return replace(step, stored=copied)
     with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:

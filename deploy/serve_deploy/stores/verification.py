@@ -35,7 +35,7 @@ def check_listing(snapshot: Snapshot, listed: Mapping[str, StoredFile]) -> Listi
     known = {file.path for file in snapshot.files}
     for file in snapshot.files:
         stored = listed.get(file.path)
-        problem = _find_problem(file, stored)
+        problem = find_problem(file, stored)
         if problem:
             problems.append(problem)
         elif stored is None or not _are_comparable(file.stored, stored.checksum):
@@ -54,7 +54,8 @@ def check_contents(snapshot: Snapshot, contents: Iterable[tuple[str, str]]) -> I
             yield FileProblem(path, "content", f"its content is not what was pushed: its sha256 is {sha256[:16]}…")
 
 
-def _find_problem(file: SnapshotFile, stored: StoredFile | None) -> FileProblem | None:
+def find_problem(file: SnapshotFile, stored: StoredFile | None) -> FileProblem | None:
+    """What a listing shows of a file that is not as its manifest says."""
     if stored is None:
         return FileProblem(file.path, "missing", "it is missing")
     if stored.size_bytes != file.size_bytes:

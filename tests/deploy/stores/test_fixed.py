@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from repositories import add_model
 
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.progress import silent
+from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.contents import read_contents
@@ -390,3 +392,27 @@ def test_the_one_snapshot_is_listed(models: Path, address: StoreAddress) -> None
     assert [each.id for each in listed.snapshots] == [listed.current] == [pushed.snapshot]
     with pytest.raises(UsageError, match="one snapshot"):
         read_snapshots(SnapshotsOptions(store=address, use="0000"))
+
+
+def test_what_the_stores_checksum_shows_to_be_damaged_is_not_kept(models: Path, store: RecordingStore) -> None:
+    """A version is refused, and what stands beside it is sent again."""
+
+    class Checksums(RecordingStore):
+        """A store that has checksums."""
+
+        def list_files(self, prefix: str) -> Mapping[str, StoredFile]:
+            root = Path(self.address.location)
+            return {
+                path: replace(file, checksum=f"sha256:{hash_file(root / path)}")
+                for path, file in super().list_files(prefix).items()
+            }
+
+    opened, root = Checksums(store.address), Path(store.address.location)
+    for _time in range(2):  # an upload of this one tells no checksum, a listing does
+        push_in_order(opened, models)
+    config, weights = (root / "digits" / name for name in ("config.pbtxt", "1/model.onnx"))
+    config.write_bytes(config.read_bytes()[:-1] + b"?")
+    assert push_in_order(opened, models) == {"digits/config.pbtxt": "send"}
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(DestinationError, match="version 1 of digits"):
+        push_in_order(opened, models)

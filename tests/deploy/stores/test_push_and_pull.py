@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pushing import actions, listing, pull, push, tree
 from repositories import add_ensemble, add_model
 
@@ -415,3 +417,26 @@ def test_a_name_that_clashes_with_the_stores_is_refused(models: Path, store: Sto
     add_model(tmp_path / "other", "Digits")
     with pytest.raises(InvalidModelError, match="differ only in case"):
         push(tmp_path / "other", store, "Digits")
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20)
+TREES = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=64), max_size=5)
+
+
+@settings(max_examples=15)
+@given(TREES)
+def test_any_files_go_through_or_are_refused(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
+    """What can be pushed is pulled as it was; what cannot leaves no store."""
+    folder = tmp_path_factory.mktemp("any")
+    model, store = add_model(folder / "models", packaged=False), StoreAddress("local", str(folder / "store"))
+    for path, content in files.items():
+        with suppress(OSError, ValueError):  # not what this file system can hold
+            (model / path).parent.mkdir(parents=True, exist_ok=True)
+            (model / path).write_bytes(content)
+    try:
+        push(folder / "models", store)
+    except InvalidModelError:
+        assert not Path(store.location).exists()
+        return
+    pull(store, folder / "pulled")
+    assert listing(folder / "pulled") == listing(folder / "models")

@@ -48,9 +48,13 @@ def _check_store(options: CheckOptions, *, as_json: bool) -> None:
     output.emit(result, as_json=as_json, render=print_store_check)
     if result.problems:
         paths = {problem.path for problem in result.problems}
+        # A registry believes that it has what it has lost.
+        again = (
+            "repair the registry's storage, or" if result.store.startswith("oci://") else "push the models again, or"
+        )
         raise VerificationError(
             f"{output.count(len(paths), 'file')} of snapshot {result.snapshot} failed the check",
-            hint=f"push the models again, or name a snapshot that is whole: serve snapshots {result.store}",
+            hint=f"{again} name a snapshot that is whole: serve snapshots {result.store}",
         )
     if result.repository:
         _require_sound(result.repository)

@@ -8,6 +8,8 @@ Each first writes a small file of its own, and then looks for the other's: of tw
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
@@ -16,6 +18,7 @@ from serve_deploy.errors import ServeError
 from serve_deploy.stores.store import Store, StoreChangedError
 
 CLAIMS_FOLDER, REMOVALS_FOLDER = "claims", "removals"
+_HURRY_SECONDS = 1.0
 # After so long, by the store's own clock, whoever wrote it is taken for dead.
 CLAIM_SECONDS, REMOVAL_SECONDS = 24 * 3600.0, 3600.0
 
@@ -55,9 +58,20 @@ def _marking(store: Store, folder: str, snapshot_id: str) -> Iterator[float]:
     try:
         yield store.list_files(f"{folder}/")[path].modified_seconds or 0.0
     finally:
+        _remove(store, path, is_hurried=isinstance(sys.exception(), KeyboardInterrupt))
+
+
+def _remove(store: Store, path: str, *, is_hurried: bool) -> None:
+    """Remove a mark; after Ctrl-C only as long as it takes no time, on a connection that may be what hangs."""
+
+    def run() -> None:
         # One that stays is stale in time; it must not hide how the work itself ended.
         with suppress(ServeError):
             store.delete([path])
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(_HURRY_SECONDS if is_hurried else None)
 
 
 def _is_marked(store: Store, folder: str, snapshot_id: str, since: float) -> bool:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -97,13 +102,34 @@ def test_a_store_that_other_content_was_written_to_is_told_by_its_list(through: 
     path = f"snapshots/{snapshot.id}/{file.path}"
     assert store.list_files(path)[path].checksum == file.stored
     (tmp_path / "other").write_bytes(b"x" * file.size_bytes)
-    other = file.model_copy(update={"sha256": listing_of(tmp_path / "other")})
+    other = file.model_copy(update={"sha256": hashlib.sha256(b"x" * file.size_bytes).hexdigest()})
     store.upload(tmp_path / "other", other, path, lambda _count: None)
     assert store.list_files(path)[path].checksum != file.stored
 
 
-def listing_of(path: Path) -> str:
-    """The sha256 of a file."""
-    import hashlib
+def test_ctrl_c_ends_a_push_whose_connections_hang(seaweed: str, new_path: Callable[[], str], tmp_path: Path) -> None:
+    """Without waiting for them."""
+    _write_models(tmp_path / "models", [3_000_000] * 4)
+    stalled, released = threading.Event(), threading.Event()
+    passed = 0
 
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    def stall(piece: bytes) -> bytes:
+        nonlocal passed
+        passed += len(piece)
+        if passed > 2_000_000:
+            stalled.set()
+            released.wait()
+        return piece
+
+    with broken_wire(seaweed, change=stall) as wire, aws_environment():
+        address = f"s3://{wire.url}/models/{new_path()}"
+        push = subprocess.Popen([sys.executable, "-m", "serve_cli", "push", str(tmp_path / "models"), address])
+        try:
+            stalled.wait()
+            push.send_signal(signal.SIGINT)
+            # Requests hang for a minute and more before they are given up.
+            assert push.wait(timeout=30) == 130
+        finally:
+            push.kill()
+            push.wait()
+            released.set()

@@ -66,12 +66,15 @@ class TestServerThatKnowsNoConditions:
         assert found.content == b"1"
 
 
-class TestMoto(StoreBehaviour):
-    """moto, which looks at a condition and writes in two steps."""
-
-    test_of_many_writers_at_once_one_wins = None  # type: ignore[assignment]
+class TestMoto:
+    """moto, which answers some conditions as AWS does and SeaweedFS does not."""
 
     @pytest.fixture
-    def open_empty(self, moto: str, new_path: Callable[[], str]) -> Callable[[], Store]:
+    def store(self, moto: str, new_path: Callable[[], str]) -> Store:
         """A store at a new path of its bucket."""
-        return lambda: open_store(parse_address(f"s3://{moto}/models/{new_path()}"))
+        return open_store(parse_address(f"s3://{moto}/models/{new_path()}"))
+
+    test_written = StoreBehaviour.test_a_small_file_is_written_where_it_is_as_expected
+    test_changed = StoreBehaviour.test_a_small_file_that_changed_is_not_written
+    test_gone = StoreBehaviour.test_a_small_file_that_is_gone_is_not_written_again
+    test_copied = StoreBehaviour.test_a_copy_of_what_is_gone_is_none

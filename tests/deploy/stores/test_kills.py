@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "support" / "killed_transfers.py"
-ROUNDS = os.environ.get("SERVE_STORE_ROUNDS", "3")
+ROUNDS = os.environ.get("SERVE_STORE_ROUNDS", "2")
 
 
 @pytest.mark.timeout(1800)

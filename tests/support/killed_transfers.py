@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pushing import listing, pull, push
 
+from serve_deploy.files.staging import recover
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.cache import cache_folder, pull_into_cache
@@ -89,8 +90,16 @@ def read_store(scene: Scene) -> Listing:
     return found
 
 
+def push_and_clear(scene: Scene) -> None:
+    """The target is a new folder each time."""
+    push_whole(scene)
+    shutil.rmtree(scene.target, ignore_errors=True)
+
+
 def read_target(scene: Scene) -> Listing:
-    return listing(scene.target)
+    """What the next command finds; nothing where the folder is not there, or has no folder in it."""
+    recover(scene.target)
+    return listing(scene.target) if any(scene.target.glob("*/")) else {}
 
 
 def read_cached(scene: Scene) -> Listing:
@@ -136,7 +145,7 @@ def by_model(found: Listing) -> dict[str, Listing]:
 
 def is_whole(kind: str, found: Listing, old: Listing, new: Listing) -> bool:
     """All old or all new; in the fixed layout each model is, and a version that goes may stay for one push more."""
-    if kind == "cache":
+    if kind in ("new", "cache"):
         return found in ({}, new)
     if kind != "fixed":
         return found in (old, new)
@@ -184,6 +193,7 @@ KINDS: dict[str, tuple[Callable[[Scene], None], Callable[[Scene], None], Callabl
     "push": (push_whole, nothing, read_store),
     "fixed": (push_fixed, nothing, read_served),
     "pull": (pull_over, push_whole, read_target),
+    "new": (pull_over, push_and_clear, read_target),
     "cache": (pull_cached, push_whole, read_cached),
 }
 

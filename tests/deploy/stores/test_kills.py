@@ -15,7 +15,7 @@ ROUNDS = os.environ.get("SERVE_STORE_ROUNDS", "2")
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", ["push", "fixed", "pull", "cache"])
+@pytest.mark.parametrize("kind", ["push", "fixed", "pull", "new", "cache"])
 def test_a_kill_damages_nothing(tmp_path: Path, kind: str) -> None:
     """A reader finds the old repository or the new one; in the fixed layout, each model."""
     command = [sys.executable, SCRIPT, kind, tmp_path / "store", tmp_path, ROUNDS]

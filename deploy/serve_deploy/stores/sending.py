@@ -104,21 +104,29 @@ def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
         if copied and copied.size_bytes == step.file.size_bytes:
             on_bytes(step.file.size_bytes)
             return replace(step, stored=copied)
+    if step.local and step.local.source:
+        if file_state(step.local.source) != step.local.state:
+            raise SourceChangedError(step.local.source)
+        return _upload(store, step, step.local.source, on_bytes)
     with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:
-        source = step.local.source if step.local else None
-        if step.local and source and file_state(source) != step.local.state:
-            raise SourceChangedError(source)
-        if source is None:
-            source = Path(folder) / "file"
-            if step.local:
-                source.touch()
-            elif step.held:
-                store.download(step.held.path, source, lambda _count: on_bytes(0))
-                if hash_file(source) != step.file.sha256:
-                    raise VerificationError(
-                        f"{step.held.path} in {store.address} is damaged, and this push needs it",
-                        hint="push the whole repository, or go back to a snapshot that is whole",
-                    )
-            else:
-                raise ServeError(f"{step.path} is neither here nor in the store")
-        return replace(step, stored=store.upload(source, step.file, step.path, on_bytes), held=None)
+        source = Path(folder) / "file"
+        if step.local:
+            source.touch()
+        elif step.held:
+            _fetch_held(store, step.held, source, on_bytes)
+        else:
+            raise ServeError(f"{step.path} is neither here nor in the store")
+        return _upload(store, step, source, on_bytes)
+
+
+def _upload(store: Store, step: Step, source: Path, on_bytes: OnBytes) -> Step:
+    return replace(step, stored=store.upload(source, step.file, step.path, on_bytes), held=None)
+
+
+def _fetch_held(store: Store, held: HeldFile, target: Path, on_bytes: OnBytes) -> None:
+    store.download(held.path, target, lambda _count: on_bytes(0))
+    if hash_file(target) != held.file.sha256:
+        raise VerificationError(
+            f"{held.path} in {store.address} is damaged, and this push needs it",
+            hint="push the whole repository, or go back to a snapshot that is whole",
+        )

@@ -8,7 +8,7 @@ contenders take turns with the same 300 files; the median of the rounds counts. 
 besides, and starts a Python.
 
 Then 300 files are pushed over connections that are cut ten times, while a reader polls: whatever the pointer names must
-be there whole, in every poll. The emulators of Google and Azure get a quarter of the bytes.
+be there whole, in every poll. The emulators of Google and Azure get half of the bytes.
 """
 
 from __future__ import annotations
@@ -189,14 +189,14 @@ def running(name: str, folder: Path) -> Iterator[Contender]:
         with servers.running_gcs(folder / name) as url, servers.gcs_environment(url):
             servers.make_gcs_bucket(BUCKET)
             yield Contender(
-                name, url, lambda _url, path: f"gs://{BUCKET}/{path}", own_client, servers.gcs_environment, 0.25
+                name, url, lambda _url, path: f"gs://{BUCKET}/{path}", own_client, servers.gcs_environment, 0.5
             )
     else:
         with servers.running_azurite(folder / name) as url, servers.azure_environment(url):
             servers.make_azure_container(BUCKET)
             yield Contender(
                 name, url, lambda _url, path: f"as://{account}/{BUCKET}/{path}", own_client,
-                servers.azure_environment, 0.25,
+                servers.azure_environment, 0.5,
             )  # fmt: skip
 
 

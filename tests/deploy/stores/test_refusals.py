@@ -19,7 +19,7 @@ from serve_deploy.stores.backends.s3_refusals import S3Refusals
 from serve_deploy.stores.backends.words import ClockDifference, Words
 from serve_deploy.stores.manifests import read_pointer
 from serve_deploy.stores.oci.failures import describe_break
-from serve_deploy.stores.oci.reference import ImageReference
+from serve_deploy.stores.oci.reference import ImageReference, writable_reference
 from serve_deploy.stores.opening import open_store
 
 
@@ -88,6 +88,14 @@ def test_a_registry_that_is_none_is_named_in_one_line(cause: Exception, words: s
     """Neither Python's source nor the other end's line breaks are shown."""
     error = describe_break(requests.ConnectionError(cause), ImageReference("host:1", "team/models", "v1"))
     assert error.message == f"cannot reach the registry host:1: {words}"
+
+
+@pytest.mark.parametrize("version", [":snapshot-93f4c5bb6d8167fa", f"@sha256:{'a' * 64}"])
+def test_what_never_changes_in_a_registry_is_not_pushed_to(version: str) -> None:
+    """A rollback to a snapshot whose tag was moved would bring something else."""
+    with pytest.raises(UsageError, match="names a") as refused:
+        writable_reference(parse_address(f"oci://registry.example/team/models{version}"))
+    assert "oci://registry.example/team/models:v1" in (refused.value.hint or "")
 
 
 def test_what_cannot_be_a_bucket_is_named(plain_server: int) -> None:

@@ -63,11 +63,15 @@ def read_reference(address: StoreAddress) -> ImageReference:
 
 
 def writable_reference(address: StoreAddress) -> ImageReference:
-    """The same, of an address to push to; UsageError where it is a digest, which only content can have."""
+    """The same, of an address to push to; UsageError where it is a digest, or a snapshot's tag, which never moves."""
     reference = read_reference(address)
     if reference.is_digest:
         raise UsageError(
             f"{address} names a digest, and a push makes its own", hint=f"push to a tag: oci://{address.location}:v1"
+        )
+    if tagged_snapshot(reference.version) is not None:
+        raise UsageError(
+            f"{address} names a snapshot, which never changes", hint=f"push to another tag: oci://{address.location}:v1"
         )
     return reference
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from serve_deploy.errors import UsageError, VerificationError
+from serve_deploy.errors import DestinationError, UsageError, VerificationError
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress, silent
@@ -58,9 +58,7 @@ def pull_into_cache(
     cache = LocalStore(parse_address(f"file://{folder}"))
     repository = folder / stored_path(snapshot.id, "")
     if not _is_cached(cache, folder, snapshot):
-        with destination_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            parts = make_temporary("cache", folder)
+        parts = _make_parts(folder)
         try:
             reader.receive(
                 snapshot.files, repository, parts=parts, local=_list_local(cache, folder),
@@ -90,6 +88,16 @@ def pull_models_into_cache(
         if members <= wanted:
             return folder
         wanted |= members
+
+
+def _make_parts(folder: Path) -> Path:
+    try:
+        with destination_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            return make_temporary("cache", folder)
+    except DestinationError as error:
+        # Who runs a snapshot named no folder, and a pod's HOME is often read-only.
+        raise DestinationError(error.message, hint="SERVE_CACHE names another folder for the cache") from error
 
 
 def _is_cached(cache: LocalStore, folder: Path, snapshot: Snapshot) -> bool:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from http.client import BadStatusLine
 
 import pytest
 import requests
+from botocore.exceptions import ReadTimeoutError
 from store_servers import aws_environment, azure_environment, environment
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.stores.address import parse_address
 from serve_deploy.stores.backends.azure_access import find_access
-from serve_deploy.stores.backends.words import Words
+from serve_deploy.stores.backends.s3_refusals import S3Refusals
+from serve_deploy.stores.backends.words import ClockDifference, Words
 from serve_deploy.stores.manifests import read_pointer
+from serve_deploy.stores.oci.failures import describe_break
+from serve_deploy.stores.oci.reference import ImageReference
 from serve_deploy.stores.opening import open_store
 
 
@@ -54,6 +59,35 @@ def test_a_server_without_tls_is_not_called_untrusted(plain_server: int) -> None
     with aws_environment(), pytest.raises(EndpointError, match="does not speak https") as refused:
         read_pointer(store)
     assert "http://" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(86_400, "24 hours ahead of"), (-900, "15 minutes behind"), (20, "20 seconds ahead of")]
+)
+def test_a_wrong_clock_is_wrong_by_what_a_person_would_say(seconds: float, words: str) -> None:
+    """A day is not 1,440 minutes."""
+    assert str(ClockDifference(seconds)) == f"{words} the store's"
+
+
+def test_a_server_that_is_silent_does_not_answer() -> None:
+    """A connection that broke would be another matter."""
+    address = parse_address("s3://https://silent.example/bucket/models")
+    from_s3 = S3Refusals(address, ()).judge(ReadTimeoutError(endpoint_url="https://silent.example"), "read")
+    from_others = Words(address).judge_requests(requests.ReadTimeout("Read timed out."), "REQUESTS_CA_BUNDLE")
+    assert all("does not answer" in str(each.error) for each in (from_s3, from_others))
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (TimeoutError("_ssl.c:989: The handshake operation timed out"), "it does not answer"),
+        (BadStatusLine("SSH-2.0-OpenSSH\r\n"), "ssh-2.0-openssh"),
+    ],
+)
+def test_a_registry_that_is_none_is_named_in_one_line(cause: Exception, words: str) -> None:
+    """Neither Python's source nor the other end's line breaks are shown."""
+    error = describe_break(requests.ConnectionError(cause), ImageReference("host:1", "team/models", "v1"))
+    assert error.message == f"cannot reach the registry host:1: {words}"
 
 
 def test_what_cannot_be_a_bucket_is_named(plain_server: int) -> None:

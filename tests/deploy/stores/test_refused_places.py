@@ -87,6 +87,18 @@ def test_a_cache_on_a_full_disk(models: Path, mount: Mount, tmp_path: Path, monk
     assert list(disk.glob("snapshots/*.json")) == []
 
 
+def test_a_cache_that_cannot_be_written(
+    models: Path, mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs a snapshot has not named that folder, and is told how."""
+    store = StoreAddress("local", str(tmp_path / "store"))
+    push(models, store)
+    monkeypatch.setenv("SERVE_CACHE", str(mount("disk", "ro") / "cache"))
+    with pytest.raises(DestinationError, match="read-only") as refused:
+        pull_into_cache(store)
+    assert "SERVE_CACHE" in (refused.value.hint or "")
+
+
 def test_a_disk_that_cannot_be_written(models: Path, mount: Mount, tmp_path: Path) -> None:
     """A push and a pull name it and its reason."""
     disk = mount("disk", "ro")

@@ -15,7 +15,7 @@ from serve_deploy.stores.backends.bucket import Bucket, PartBucket, StreamBucket
 from serve_deploy.stores.backends.parallel import ByteBudget, in_threads
 from serve_deploy.stores.backends.persistence import Persistence, RefusedError
 from serve_deploy.stores.backends.uploads import PartUploads, StreamUploads, Uploads
-from serve_deploy.stores.snapshot import SNAPSHOTS_FOLDER, SnapshotFile
+from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SmallFile, StoreChangedError, StoredFile
 
 _IN_MEMORY_BYTES = 96 << 20
@@ -129,7 +129,8 @@ class ObjectStore:
 
     def _find_conditions(self) -> bool:
         """Whether the store refuses a write whose condition does not hold, found out with an object of no use."""
-        key = f"{self._start}{SNAPSHOTS_FOLDER}/.conditions-{uuid4().hex}"
+        # Not in a folder: one that a kill leaves would be a model in the fixed layout.
+        key = f"{self._start}.conditions-{uuid4().hex}"
         self._tries.do(lambda: self._bucket.put_always(key, b""), "write")
         try:
             return all(self._is_refused(key, expected) for expected in (None, "0" * 32))
@@ -178,7 +179,9 @@ class ObjectStore:
             writer.seek(position)
             received = self._bucket.receive(self._start + path, position, start + _RANGE_BYTES, tag, write)
             if received is None:
-                raise EndpointError(f"{self._address}/{path} is gone", hint="another run may have removed it")
+                raise EndpointError(
+                    f"{self._address}/{path} is gone", hint="see its name, or whether another run removed it"
+                )
             total, tag = received.size_bytes, received.tag
 
         held = self._budget.holding(self._bucket.receiving_bytes)

@@ -144,6 +144,8 @@ class S3Refusals:
             return self._words.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
         if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError):
             return self._words.unreachable(self._where)
+        if isinstance(error, boto.ReadTimeoutError):
+            return self._words.passing(f"{self._where} does not answer")
         return self._words.passing("the connection broke")
 
 

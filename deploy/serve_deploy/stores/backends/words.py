@@ -35,7 +35,9 @@ class ClockDifference:
         return abs(self.ahead_seconds)
 
     def __str__(self) -> str:
-        size = f"{self.seconds / 60:,.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
+        units = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+        length, unit = next(each for each in units if self.seconds >= 2 * each[0] or each[0] == 1)
+        size = f"{self.seconds / length:,.0f} {unit}"
         return f"{size} {'ahead of' if self.ahead_seconds > 0 else 'behind'} the store's"
 
 
@@ -76,6 +78,8 @@ class Words:
             return self.refusing("its endpoint is not an address", "give it as https://host:port")
         if isinstance(error, requests.exceptions.ConnectTimeout) or _is_unreachable(error):
             return self.unreachable("it")
+        if isinstance(error, requests.exceptions.ReadTimeout):
+            return self.passing("it does not answer")
         return self.passing("the connection broke")
 
     def corrupted(self) -> Refusal:

@@ -80,8 +80,9 @@ def describe_break(error: RequestException, reference: ImageReference) -> ServeE
             hint=f"where it is meant to be plain http: SERVE_HTTP_REGISTRIES={host}",
         )
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    said = "it does not answer" if isinstance(cause, TimeoutError) else " ".join(said.lower().split())[:300]
     return EndpointError(
-        f"cannot reach the registry {host}: {said.lower()}", hint="see whether it runs, and whether its name is right"
+        f"cannot reach the registry {host}: {said}", hint="see whether it runs, and whether its name is right"
     )
 
 

@@ -132,6 +132,10 @@ def _read_azure(rest: str) -> StoreAddress | None:
 
 def _read_oci(rest: str) -> StoreAddress | None:
     name, _, digest = rest.partition("@")
+    if re.fullmatch(r"[0-9a-f]{4,16}", digest):
+        raise UsageError(
+            f"{digest} is not the digest of an image", hint=f"a snapshot of an image is a tag: oci://{name}:snapshot-ID"
+        )
     found = re.fullmatch(r"([^/\s]+)/([a-z0-9][a-z0-9._/-]*)(?::([\w][\w.-]{0,127}))?", name)
     if not found or (digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)):
         return None

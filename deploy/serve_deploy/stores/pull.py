@@ -12,8 +12,9 @@ from pathlib import Path
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
 from serve_deploy.files.moving import move_all, move_into_place
 from serve_deploy.files.staging import STAGING_PREFIX, destination_errors, folder_lock, staging_folder, try_lock
+from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress, silent
-from serve_deploy.repository.model_folder import list_folders
+from serve_deploy.repository.model_folder import list_folders, list_versions
 from serve_deploy.stores.contents import LocalFile, hash_models
 from serve_deploy.stores.manifests import make_snapshot, of_models
 from serve_deploy.stores.opening import require_apart
@@ -53,6 +54,8 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     trust = open_trust(options.trust)
     repository = options.repository
     require_apart(repository, options.store)
+    if (repository / CONFIG_NAME).is_file():
+        raise UsageError(f"{repository} is a model, not a repository", hint=f"name its repository: {repository.parent}")
     reader, signed_by = open_trusted(options.store, trust)
     snapshot = reader.snapshot
     models = _select(snapshot, options.models, str(options.store))
@@ -171,5 +174,7 @@ def _show_at_once(partial: Path, staging: Path, repository: Path, models: Collec
 def _list_others(repository: Path, snapshot: Snapshot) -> tuple[str, ...]:
     if not repository.is_dir():
         return ()
-    names = [path.name for path in list_folders(repository) if not path.name.startswith(".")]
+    # A folder of something else is nobody's model.
+    models = [path for path in list_folders(repository) if (path / CONFIG_NAME).is_file() or list_versions(path)]
+    names = [path.name for path in models if not path.name.startswith(".")]
     return tuple(name for name in names if name not in snapshot.models)

@@ -28,7 +28,7 @@ from serve_deploy.stores.manifests import (
 from serve_deploy.stores.model_signature import signature_path
 from serve_deploy.stores.opening import open_store, require_apart
 from serve_deploy.stores.options import PushOptions
-from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base
+from serve_deploy.stores.pushed import Pushed, PushResult, describe_push, merge_models, require_base, require_root
 from serve_deploy.stores.sending import list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import AskPassphrase, Signer, open_signer, require_vouched
 from serve_deploy.stores.snapshot import POINTER_NAME, Snapshot
@@ -113,10 +113,7 @@ def _require_fitting(options: PushOptions) -> None:
             f"{options.repository} is a model store, not a repository",
             hint="pull its models into a folder, and push that",
         )
-    if options.store.snapshot is not None and options.store.kind != "oci":
-        raise UsageError(
-            f"{options.store} names a snapshot, and a push makes a new one", hint=f"push to {options.store.root}"
-        )
+    require_root(options.store)
     if options.fixed and options.store.kind == "oci":
         raise UsageError(
             "`fixed` is for stores of files", hint="a registry's images are snapshots, named by their tags"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.manifests import BaseChangedError, Layout, make_snapshot, of_models
@@ -101,3 +101,9 @@ def describe_push(
         files=(*placed, *pushed.deleted), sent_bytes=count("send"), copied_bytes=count("copy"),
         kept_bytes=count("keep"), postponed=pushed.postponed, is_signed=is_signed, is_dry_run=is_dry_run,
     )  # fmt: skip
+
+
+def require_root(store: StoreAddress) -> None:
+    """Refuse the address of a snapshot, which no push changes; a tag is what a push to a registry moves."""
+    if store.snapshot is not None and store.kind != "oci":
+        raise UsageError(f"{store} names a snapshot, and a push makes a new one", hint=f"push to {store.root}")

@@ -17,7 +17,7 @@ from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PullOptions, PushOptions
 from serve_deploy.stores.pull import pull_repository
 from serve_deploy.stores.push import push_repository
-from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.pushed import PushResult, require_root
 from serve_deploy.stores.readers import open_reader
 from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.stores.signing import Signer, open_signer, require_vouched
@@ -74,6 +74,7 @@ def working_copy(
 
     SignatureError where what is pushed will be signed, and what the store has is not signed by the same key.
     """
+    require_root(store)
     signer = open_signer(signing or SigningOptions())
     place = make_temporary("repository")
     folder = place / "models"

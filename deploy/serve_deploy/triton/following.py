@@ -86,6 +86,11 @@ def following(
     As they are where it is not to. UsageError where a snapshot is named: it never changes.
     """
     store = options.pulled_from
+    if store is not None and {"--model-control-mode=poll", "poll"} & set(options.extra_arguments):
+        raise UsageError(
+            f"Triton would poll a copy of {store} in the cache, which never changes",
+            hint="`watch` follows the store; a Triton that you start yourself can poll a folder with the fixed layout",
+        )
     if store is None or not options.watch:
         yield options, None
         return

@@ -75,6 +75,13 @@ def test_what_is_no_id_is_not_a_part_of_the_path(text: str) -> None:
         parse_address(text)
 
 
+def test_a_snapshot_of_an_image_is_a_tag() -> None:
+    """The other stores take an id after @."""
+    with pytest.raises(UsageError, match="not the digest") as refused:
+        parse_address("oci://registry.example/models@93f4c5bb6d8167fa")
+    assert "oci://registry.example/models:snapshot-ID" in (refused.value.hint or "")
+
+
 def test_a_password_is_refused_and_not_repeated() -> None:
     """It would end in logs."""
     with pytest.raises(UsageError) as refused:

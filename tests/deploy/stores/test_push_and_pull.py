@@ -211,6 +211,24 @@ def test_a_damaged_pointer_can_be_made_anew_as_the_hint_says(models: Path, store
     assert read_snapshots(SnapshotsOptions(store=store, use=first)).current == first
 
 
+def test_a_model_is_no_repository_to_pull_into(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """Its models would lie in that model."""
+    push(models, store)
+    pull(store, tmp_path / "pulled")
+    before = tree(tmp_path / "pulled")
+    with pytest.raises(UsageError, match="is a model, not a repository"):
+        pull(store, tmp_path / "pulled" / "digits")
+    assert tree(tmp_path / "pulled") == before
+
+
+def test_only_models_are_said_to_stay(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """The folder may have others of its own."""
+    push(models, store)
+    for name in ("docs", "other/1"):
+        (tmp_path / "pulled" / name).mkdir(parents=True)
+    assert pull(store, tmp_path / "pulled").kept == ("other",)
+
+
 def test_an_empty_id_is_not_the_current_one(models: Path, store: StoreAddress) -> None:
     """A script whose variable is not set must not believe that it went back."""
     push(models, store)
@@ -401,7 +419,8 @@ def test_a_new_folder_shows_all_models_at_once(models: Path, store: StoreAddress
     def look() -> None:
         while not stop.is_set():
             with suppress(FileNotFoundError):
-                seen.add(tuple(sorted(os.listdir(tmp_path / "pulled"))))
+                # Files at a repository's root are nobody's model: it is tried by one whether a rename leads there.
+                seen.add(tuple(sorted(each.name for each in os.scandir(tmp_path / "pulled") if each.is_dir())))
 
     watcher = threading.Thread(target=look)
     watcher.start()

@@ -8,7 +8,7 @@ import pytest
 from pushing import push
 from repositories import add_ensemble, add_model
 
-from serve_deploy.errors import DestinationError
+from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.progress import silent
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.manifests import BaseChangedError
@@ -53,6 +53,13 @@ def test_a_store_without_anything_is_begun(store: StoreAddress) -> None:
         pushed = copy.push(["digits"], _UNSIGNED)
     assert _models_of(store) == ("digits",)
     assert (Path(model_address(pushed, "digits")) / "config.pbtxt").is_file()
+
+
+def test_a_snapshot_is_refused_before_the_work(store: StoreAddress) -> None:
+    """A push to it would be, after minutes of packaging."""
+    named = StoreAddress("local", store.location, snapshot="93f4")
+    with pytest.raises(UsageError, match="names a snapshot"), working_copy(named, ["digits"], silent):
+        pytest.fail("it was opened")
 
 
 @pytest.mark.usefixtures("models")

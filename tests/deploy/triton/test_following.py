@@ -11,6 +11,7 @@ import pytest
 from pushing import listing, push
 from repositories import add_model
 
+from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.triton.following import StoreFollower, following
 from serve_deploy.triton.options import ServerOptions
@@ -102,3 +103,13 @@ def test_the_cache_is_not_written_to(followed: _Followed) -> None:
     (followed.folder / "digits" / "1" / "left.pyc").touch()
     snapshots = Path(followed.store.location, "snapshots")
     assert not list(snapshots.rglob("left.pyc"))
+
+
+@pytest.mark.parametrize("flags", [("--model-control-mode=poll",), ("--model-control-mode", "poll")])
+def test_a_triton_that_would_poll_the_cache_is_refused(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """It would serve what the store had at the start for ever, and say nothing."""
+    store = StoreAddress("local", str(tmp_path / "store"))
+    options = ServerOptions(repository=tmp_path, pulled_from=store, extra_arguments=flags)
+    with pytest.raises(UsageError, match="never changes") as refused, following(options):
+        pass
+    assert "`watch`" in (refused.value.hint or "")

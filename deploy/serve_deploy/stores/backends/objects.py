@@ -179,7 +179,9 @@ class ObjectStore:
             writer.seek(position)
             received = self._bucket.receive(self._start + path, position, start + _RANGE_BYTES, tag, write)
             if received is None:
-                raise EndpointError(f"{self._address}/{path} is gone", hint="another run may have removed it")
+                raise EndpointError(
+                    f"{self._address}/{path} is gone", hint="see its name, or whether another run removed it"
+                )
             total, tag = received.size_bytes, received.tag
 
         held = self._budget.holding(self._bucket.receiving_bytes)

@@ -24,6 +24,7 @@ from serve_deploy.files.staging import recover
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.cache import cache_folder, pull_into_cache
+from serve_deploy.stores.fixed_plan import find_version
 from serve_deploy.stores.manifests import manifest_path, stored_path
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.readers import read_current
@@ -143,8 +144,13 @@ def by_model(found: Listing) -> dict[str, Listing]:
     return models
 
 
-def is_whole(kind: str, found: Listing, old: Listing, new: Listing) -> bool:
-    """All old or all new; in the fixed layout each model is, and a version that goes may stay for one push more."""
+def is_whole(kind: str, found: Listing, old: Listing, new: Listing, *, is_remote: bool = False) -> bool:
+    """All old or all new; in the fixed layout each model is, and a version that goes may stay for one push more.
+
+    In a bucket nothing more can be promised of the fixed layout than that the old versions are as they were.
+    """
+    if kind == "fixed" and is_remote:
+        return all(found.get(path) == sha256 for path, sha256 in old.items() if find_version(path))
     if kind in ("new", "cache"):
         return found in ({}, new)
     if kind != "fixed":
@@ -171,7 +177,7 @@ def run(kind: str, store: str, folder: Path, rounds: int, seed: int = 13) -> Rep
             report.killed += was_killed
             lasts *= 1.02 if was_killed else 0.8
             report.new_after_kill += was_killed and found == new
-            if not is_whole(kind, found, old, new):
+            if not is_whole(kind, found, old, new, is_remote=scene.store.is_remote):
                 report.damaged.append(f"{report.rounds}: {sorted(found.items() ^ new.items())[:5]}")
         begin = time.monotonic()
         act(scene)

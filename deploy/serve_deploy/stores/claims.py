@@ -64,14 +64,21 @@ def _marking(store: Store, folder: str, snapshot_id: str) -> Iterator[float]:
 def _remove(store: Store, path: str, *, is_hurried: bool) -> None:
     """Remove a mark; after Ctrl-C only as long as it takes no time, on a connection that may be what hangs."""
 
+    failed: list[BaseException] = []
+
     def run() -> None:
-        # One that stays is stale in time; it must not hide how the work itself ended.
-        with suppress(ServeError):
-            store.delete([path])
+        try:
+            # One that stays is stale in time; it must not hide how the work itself ended.
+            with suppress(ServeError):
+                store.delete([path])
+        except BaseException as error:  # noqa: BLE001 - raised where the thread is waited for
+            failed.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(_HURRY_SECONDS if is_hurried else None)
+    if failed and not is_hurried:
+        raise failed[0]
 
 
 def _is_marked(store: Store, folder: str, snapshot_id: str, since: float) -> bool:

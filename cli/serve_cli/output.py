@@ -56,7 +56,9 @@ def count(number: int, noun: str) -> str:
 
 
 def write_bytes(size: int) -> str:
-    """A size in GB from 1 GB on, in MB from 1 MB on, else in KB."""
+    """A size in GB from 1 GB on, in MB from 1 MB on, in KB from 1 KB on, else in bytes."""
+    if 0 < size < 2**10:
+        return count(size, "byte")
     if size >= 2**30:
         return f"{size / 2**30:,.2f} GB"
     return f"{size / 2**20:,.0f} MB" if size >= 2**20 else f"{size / 2**10:,.0f} KB"

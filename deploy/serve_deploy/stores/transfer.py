@@ -18,6 +18,8 @@ T = TypeVar("T")
 Work = Callable[[T, OnBytes], None]
 _ATTEMPTS, _FIRST_PAUSE_SECONDS = 5, 0.5
 _TELL_SECONDS, _RATE_SECONDS = 0.25, 10.0
+# From when on it is said that nothing moves.
+_STILL_SECONDS = 5.0
 _LEAVE_SECONDS = 2.0
 
 
@@ -34,7 +36,9 @@ class Tally:
         self._verb, self._total, self._progress, self._clock = verb, total_bytes, progress, clock
         self._lock = threading.Lock()
         self._done = 0
-        self._moments: deque[tuple[float, int]] = deque([(clock(), 0)])
+        self._moved_at = clock()
+        self._moved_last = 0
+        self._moments: deque[tuple[float, int]] = deque([(self._moved_at, 0)])
 
     def add(self, count: int) -> None:
         """Count bytes, or take back those of an attempt that failed."""
@@ -50,7 +54,12 @@ class Tally:
             self._moments.popleft()
         then, before = self._moments[0]
         rate = (done - before) / (now - then) if now > then else 0.0
-        self._progress(describe_progress(self._verb, done, self._total, rate))
+        said = describe_progress(self._verb, done, self._total, rate)
+        if done != self._moved_last:
+            self._moved_last, self._moved_at = done, now
+        if (still := now - self._moved_at) >= _STILL_SECONDS:
+            said = f"{said}; nothing moved for {still:.0f} s"
+        self._progress(said)
 
 
 def describe_progress(verb: str, done_bytes: int, total_bytes: int, bytes_per_second: float) -> str:
@@ -65,7 +74,9 @@ def describe_progress(verb: str, done_bytes: int, total_bytes: int, bytes_per_se
 
 
 def write_size(size: float) -> str:
-    """A size in GB, MB or KB."""
+    """A size in GB, MB or KB, or the bytes of less than one."""
+    if 0 < size < 2**10:
+        return f"{size:.0f} bytes"
     for unit, power in (("GB", 30), ("MB", 20)):
         if size >= 2**power:
             return f"{size / 2**power:,.1f} {unit}"

@@ -118,3 +118,13 @@ def test_the_rate_is_of_late() -> None:
         tally.add(10 << 20)
         tally.tell()
     assert [line.split(", ")[1] for line in told] == ["50.0 MB/s", "6.0 MB/s", "1.1 MB/s", "1.0 MB/s"]
+
+
+def test_silence_is_told() -> None:
+    """Rather than a rate of nothing, while connections are tried again."""
+    times, told = iter([0.0, 1.0, 4.0, 13.0]), []
+    tally = Tally("sending", 100 << 20, told.append, clock=lambda: next(times))
+    tally.add(10 << 20)
+    for _ in range(3):
+        tally.tell()
+    assert [text.endswith("; nothing moved for 12 s") for text in told] == [False, False, True]

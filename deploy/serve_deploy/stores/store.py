@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from serve_deploy.errors import EndpointError, ServeError
+from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.snapshot import SnapshotFile
 
@@ -15,20 +15,16 @@ from serve_deploy.stores.snapshot import SnapshotFile
 OnBytes = Callable[[int], None]
 
 
-class StoreChangedError(ServeError):
+class StoreChangedError(DestinationError):
     """A small file was not what the writer had read: another run wrote it meanwhile."""
-
-    exit_code = 4
 
 
 class StoreUnreachableError(EndpointError):
     """The connection broke, or the store was too busy, also after the backend's own attempts: worth another try."""
 
 
-class SourceChangedError(ServeError):
+class SourceChangedError(DestinationError):
     """A file that was sent is not the one that was hashed."""
-
-    exit_code = 4
 
     def __init__(self, source: Path) -> None:
         super().__init__(f"{source} changed while it was sent", hint="push again when nothing writes to it")

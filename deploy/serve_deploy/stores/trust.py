@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from serve_deploy.errors import ServeError, UsageError
+from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.stores.model_signature import (
     Bundle,
     MalformedSignatureError,
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 _HINT = "do not use it before you know who wrote it; whoever may sign it pushes it again, signed"
 
 
-class SignatureError(ServeError):
+class SignatureError(VerificationError):
     """A snapshot is not signed as required."""
-
-    exit_code = 8
 
 
 class Trust(Protocol):

@@ -36,7 +36,13 @@ from serve_deploy.stores.store import Store, StoreUnreachableError
 
 SECRETS = (ACCESS_KEY, SECRET_KEY, READER_KEY, READER_SECRET, SESSION_TOKEN, AZURE_KEY)
 NO_SERVER = "http://127.0.0.1:1"
-LATE = {"Date": formatdate(time.time() - 3000, usegmt=True)}
+LATE = {"Date": "50 minutes ago"}
+
+
+def _dated(headers: Mapping[str, str]) -> dict[str, str]:
+    """With a real date in the place of that in LATE, as of now."""
+    date = formatdate(time.time() - 3000, usegmt=True)
+    return {name: date if value == LATE["Date"] else value for name, value in headers.items()}
 
 
 def _list(store: Store) -> object:
@@ -111,7 +117,10 @@ class TestRealServer:
 )
 def test_answers_of_s3(code: str, status: int, message: str, headers: Mapping[str, str], said: str) -> None:
     """As AWS gives them."""
-    with answering(status, s3_error(code, message), headers) as url, aws_environment(AWS_SESSION_TOKEN=SESSION_TOKEN):
+    with (
+        answering(status, s3_error(code, message), _dated(headers)) as url,
+        aws_environment(AWS_SESSION_TOKEN=SESSION_TOKEN),
+    ):
         assert said in _refused(f"s3://{url}/models/x")
 
 
@@ -198,7 +207,7 @@ def test_a_key_file_of_google_that_is_not_there() -> None:
 )
 def test_answers_of_azure(code: str, status: int, detail: str, headers: Mapping[str, str], said: str) -> None:
     """As Azure gives them."""
-    answer = answering(status, azure_error(code, "Refused.", detail), {**headers, "x-ms-error-code": code})
+    answer = answering(status, azure_error(code, "Refused.", detail), {**_dated(headers), "x-ms-error-code": code})
     with answer as url, azure_environment(url):
         assert said in _refused(f"as://{AZURE_ACCOUNT}/models/x")
 

@@ -33,6 +33,7 @@ _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _LISTED = "items(name,size,crc32c,md5Hash,updated),nextPageToken"
 _TIMEOUT_SECONDS = (10, 60)
 _CHUNK_BYTES = 8 << 20
+_PIECE_BYTES = 256 << 10
 _DELETES_AT_ONCE = 8
 # A broken chunk of a large file is sent again by the library, which knows what has arrived of it.
 _CHUNK_RETRY = DEFAULT_RETRY.with_delay(initial=0.1, maximum=4.0).with_timeout(20.0)
@@ -137,10 +138,14 @@ class GcsBucket:
                 found.reload(**_ALWAYS)
                 size, tag = int(found.size or 0), str(found.generation)
             if size is None or start < size:
-                self._client.download_blob_to_file(
-                    self._blob(key), _Writer(write), start=start, end=end - 1, if_generation_match=int(tag),
-                    raw_download=True, checksum=None, **_ALWAYS,
-                )  # fmt: skip
+                writer = _Writer(write)
+                try:
+                    self._client.download_blob_to_file(
+                        self._blob(key), writer, start=start, end=end - 1, if_generation_match=int(tag),
+                        raw_download=True, checksum=None, **_ALWAYS,
+                    )  # fmt: skip
+                finally:
+                    writer.pass_on()
         except NotFound as error:
             if _is_bucket_missing(error):
                 raise
@@ -183,15 +188,24 @@ class GcsBucket:
 
 
 class _Writer(io.RawIOBase):
+    """A file that collects the library's pieces of 8 KB into larger ones."""
+
     def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
+        self._write, self._held = write, bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, piece: bytes) -> int:  # type: ignore[override]
-        self._write(piece)
+        self._held += piece
+        if len(self._held) >= _PIECE_BYTES:
+            self.pass_on()
         return len(piece)
+
+    def pass_on(self) -> None:
+        """What is held goes on, once, whether it can be written or not."""
+        held, self._held = bytes(self._held), bytearray()
+        self._write(held)
 
 
 def _find_credentials() -> Any:

@@ -109,7 +109,10 @@ class LocalStore:
                 on_bytes(len(piece))
 
     def delete(self, paths: Sequence[str]) -> None:
-        with destination_errors(self._root):
+        if not self._root.is_dir():
+            return
+        # No empty folder goes while another run writes a small file into it.
+        with destination_errors(self._root), self._lock_root():
             for path in paths:
                 file = self._root / path
                 file.unlink(missing_ok=True)
@@ -162,9 +165,9 @@ class LocalStore:
 
 
 def _move(draft: Path, target: Path) -> None:
-    # Another run may clear up the folder where it is empty, just after it was made.
+    # Another run may clear up the folder where it is empty, just after it was made, or while it is.
     for _attempt in range(10):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):
             target.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(target)
             return

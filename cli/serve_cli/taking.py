@@ -79,18 +79,7 @@ def takes_options(
         @functools.wraps(command)
         def run(**given: Any) -> None:
             output.name_flags(names)
-            values = {
-                name: each.convert(value)
-                for name, each in asked.items()
-                if (value := given.pop(each.parameter.name)) is not None
-            }
-            stored = {name: value for name, value in values.items() if isinstance(value, StoreAddress)}
-            trust = _build(TrustOptions, values)
-            if not stored:
-                _refuse_trust(trust)
-            for name, address in stored.items():
-                if not asked[name].takes_stores:
-                    values |= {name: bring(address, trust, _names(values.get(needs))), _PULLED_FROM: address}
+            values = _bring_stored(_read_values(asked, given), asked, needs)
             built = {name: _build(options_class, values) for name, options_class in classes.items()}
             command(**built, **given)
 
@@ -104,6 +93,27 @@ def takes_options(
         return run
 
     return decorate
+
+
+def _read_values(asked: Mapping[str, _Asked], given: dict[str, Any]) -> dict[str, Any]:
+    """The fields' values, taken out of what was given on the command line."""
+    return {
+        name: each.convert(value)
+        for name, each in asked.items()
+        if (value := given.pop(each.parameter.name)) is not None
+    }
+
+
+def _bring_stored(values: dict[str, Any], asked: Mapping[str, _Asked], needs: str) -> dict[str, Any]:
+    """With folders in place of stores, for the fields that take only folders."""
+    stored = {name: value for name, value in values.items() if isinstance(value, StoreAddress)}
+    trust = _build(TrustOptions, values)
+    if not stored:
+        _refuse_trust(trust)
+    for name, address in stored.items():
+        if not asked[name].takes_stores:
+            values |= {name: bring(address, trust, _names(values.get(needs))), _PULLED_FROM: address}
+    return values
 
 
 def _names(value: Any) -> tuple[str, ...]:

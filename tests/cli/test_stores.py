@@ -66,13 +66,15 @@ def test_the_fixed_layout_says_what_goes_and_what_waits(serve: Serve, models: Pa
         (["push", "models", "store", "-m", "none"], 2, "has no model 'none'"),
         (["push", "none", "store"], 2, "none is not a folder"),
         (["pull", "none", "pulled"], 2, "has no snapshot"),
-        (["snapshots", "none", "--use", "0123"], 2, "no snapshot that begins with 0123"),
+        (["snapshots", "none"], 2, "none is not a folder"),
+        (["snapshots", "empty", "--use", "0123"], 2, "no snapshot that begins with 0123"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(
     serve: Serve, models: Path, arguments: list[str], code: int, said: str
 ) -> None:
     """With the flags of the command line, a hint, and no traceback or secret."""
+    (models.parent / "empty").mkdir()
     result = serve(*arguments, cwd=models.parent)
     assert (result.returncode, result.stdout) == (code, "")
     assert said in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -70,4 +71,6 @@ def _is_unreachable(error: Exception) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    # The number of a system's error says nothing that its words do not.
+    said = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip()
+    return said.splitlines()[0][:200] if said else type(error).__name__

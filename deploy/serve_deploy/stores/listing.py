@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from serve_deploy.errors import ServeError, UsageError
 from serve_deploy.progress import Progress, silent
@@ -47,13 +48,14 @@ class Snapshots:
 def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Snapshots:
     """List a store's snapshots, after making `use` the current one where it is given.
 
-    UsageError where there is no such snapshot, VerificationError where its manifest is damaged, StoreChangedError where
-    a push made another one current meanwhile.
+    UsageError where there is no such folder or snapshot, VerificationError where its manifest is damaged,
+    StoreChangedError where a push made another one current meanwhile.
     """
     if options.use == "":
         raise UsageError("`use` is empty", hint=f"list the snapshots: serve snapshots {options.store}")
     if options.store.kind == "oci":
         return _read_registry(options, progress)
+    _require_folder(options)
     store = open_store(options.store)
     fixed, _tag = read_fixed(store)
     if fixed:
@@ -70,6 +72,12 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
         previous=pointer.pointer.previous if pointer.pointer else None,
         snapshots=tuple(_read(store, identity, written, identity == pointer.snapshot) for identity, written in listed),
     )  # fmt: skip
+
+
+def _require_folder(options: SnapshotsOptions) -> None:
+    """A folder that is not there is a slip of the pen; in a bucket there are none."""
+    if options.store.kind == "local" and not Path(options.store.location).exists():
+        raise UsageError(f"{options.store.root} is not a folder", hint="name a store's folder or address")
 
 
 def _describe_fixed(store: Store, snapshot: Snapshot, options: SnapshotsOptions) -> Snapshots:

@@ -300,6 +300,7 @@ def test_an_empty_store_says_so(store: StoreAddress, tmp_path: Path) -> None:
     """To a pull; a list of it is empty."""
     with pytest.raises(UsageError, match="has no snapshot"):
         pull(store, tmp_path / "pulled")
+    Path(store.location).mkdir(parents=True, exist_ok=True)
     assert read_snapshots(SnapshotsOptions(store=store)).snapshots == ()
 
 

@@ -146,6 +146,14 @@ def test_points_that_are_not_the_servers_are_dropped(bad: Point, reason: str) ->
     assert re.search(reason, capacity.dropped[0])
 
 
+def test_users_whom_models_share_need_not_be_at_one_of_them() -> None:
+    """Eight users of two models are some of the time with the other one, which is no fault of the generator."""
+    busy = point(8, 250, 40, request_rate=100.0)
+    shared = busy.model_copy(update={"load": busy.load.model_copy(update={"shared_by": 2})})
+    dropped = [usable_loads(report(SWEEP[0], each))[1] for each in (busy, shared)]
+    assert list(map(len, dropped)) == [1, 0]
+
+
 def test_repeats_are_reduced_to_their_medians() -> None:
     """Three repeats of one load are one load."""
     loads, _ = usable_loads(report(*(point(2, rate, 20) for rate in (170, 180, 200)), SWEEP[0]))

@@ -82,4 +82,4 @@ def run_test_job(objects: Objects, url: str) -> subprocess.CompletedProcess[str]
     """Run the command of `helm test` against a server; it waits until that is ready."""
     (job,) = [each for each in pod_templates(objects) if each.owner["kind"] == "Job"]
     command = [re.sub(r"^http://demo-triton:\d+$", url, text) for text in job.spec["containers"][0]["command"]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)

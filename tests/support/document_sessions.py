@@ -80,7 +80,7 @@ class Terminal:
             self._start(step, command.removesuffix("&").strip())
             return
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=os.environ | {"COLUMNS": "100"}, text=True, timeout=150,
+            ["bash", "-c", command], cwd=self.folder, env=os.environ | {"COLUMNS": "100"}, text=True, timeout=300,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         step.came, step.exit_code = self._as_documented(done.stdout), done.returncode
@@ -117,7 +117,7 @@ class Terminal:
         """End the servers."""
         for server in self.servers:
             server.terminate()
-            server.wait(timeout=60)
+            server.wait(timeout=300)
 
 
 def type_session(document: Path, folder: Path, *, updating: bool) -> None:

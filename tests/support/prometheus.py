@@ -50,7 +50,7 @@ class Prometheus:
 
     def _get(self, method: str, **parameters: Any) -> Any:
         url = f"{self.url}/api/v1/{method}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=120) as reply:
             return json.load(reply)["data"]
 
 
@@ -74,12 +74,12 @@ def running_prometheus(folder: Path, config: dict[str, Any] | None = None) -> It
         yield Prometheus(f"http://127.0.0.1:{port}")
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=300)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pause = 0.02
-    for _ in range(400):
+    for _ in range(6000):
         try:
             urllib.request.urlopen(url, timeout=2).close()
         except (urllib.error.URLError, OSError):

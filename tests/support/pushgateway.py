@@ -36,12 +36,12 @@ def running_pushgateway() -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=300)
 
 
 def read_when_up(url: str, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> str:
     """Read an address of a process as soon as it answers; AssertionError where the process ends before."""
-    for _ in range(1000):
+    for _ in range(6000):
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
                 return str(reply.read().decode())

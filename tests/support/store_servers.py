@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-START_SECONDS = 60
+START_SECONDS = 300
 # Planted: no message, log or report may contain them.
 ACCESS_KEY, SECRET_KEY = "PLANTEDACCESSKEY0001", "planted/secret+key/0002"
 READER_KEY, READER_SECRET = "READERACCESSKEY00003", "reader/secret+key/000004"

@@ -178,7 +178,7 @@ def test_too_few_open_files_are_named() -> None:
     with serve_faults(silence) as server:
         loadtest = f"loadtest http://127.0.0.1:{server.port} -m faulty -c 100 --warmup 0 --timeout 1"
         command = ["/bin/bash", "-c", f'ulimit -n 40 && exec "$0" -m serve_cli {loadtest}', sys.executable]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 6
     assert "Too many open files" in ended.stderr
     assert "ulimit -n allows 40 here" in ended.stderr

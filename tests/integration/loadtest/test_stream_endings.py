@@ -114,7 +114,7 @@ def test_the_command_interrupted_amid_streams_exits_130() -> None:
         process.append(
             subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
-        output, errors = process[0].communicate(timeout=60)
+        output, errors = process[0].communicate(timeout=300)
     assert process[0].returncode == 130, errors
     report = json.loads(output)
     assert (report["ended_by"], report["points"][0]["in_flight_at_end"]) == ("interrupt", 2)

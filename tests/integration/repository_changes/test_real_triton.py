@@ -156,7 +156,7 @@ def scene(
 
 def apply_explicitly(server: TritonServer, changes: RepositoryChanges) -> None:
     """Ask for what serve diff lists; what it leaves out must change nothing, so that is asked for as well."""
-    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=60) as control:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=120) as control:
         for name in changes.unload:
             control.unload_model(name)
         for name in changes.load:

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as xml
 
 import yaml
-from pushgateway import free_port
+from ports import free_port
 
 from serve_deploy.reports.report import LoadTestReport
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from chart_objects import Objects
-from chart_pod import free_ports, run_test_job, running_pod
+from chart_pod import run_test_job, running_pod
+from ports import free_ports
 
 from serve_deploy.triton.process import ServerProcess
 

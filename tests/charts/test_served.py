@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from chart_cases import CHART
 from chart_objects import Objects, pod_templates
-from chart_pod import POD_UID, free_ports, run_test_job, running_pod
+from chart_pod import POD_UID, run_test_job, running_pod
 from chart_semantics import TRITON_METRICS
+from ports import free_ports
 
 from serve_deploy.triton.process import ServerProcess
 

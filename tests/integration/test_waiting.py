@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pushgateway import free_port
+from ports import free_port
 from repositories import add_model
 
 from serve_deploy.endpoint.address import parse_endpoint

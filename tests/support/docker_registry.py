@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pushgateway import free_port
+from ports import free_port
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -92,9 +93,7 @@ class Terminal:
 
     def _address(self, port: str) -> str:
         if port not in self.ports:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.ports[port] = str(free.getsockname()[1])
+            self.ports[port] = str(free_port())
         return f"127.0.0.1:{self.ports[port]}"
 
     def _start(self, step: Step, command: str) -> None:

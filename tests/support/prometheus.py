@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 
 
 def tool(name: str) -> str:
@@ -58,9 +58,7 @@ class Prometheus:
 def running_prometheus(folder: Path, config: dict[str, Any] | None = None) -> Iterator[Prometheus]:
     """Run Prometheus on `folder`/data, with this configuration, on a free port of the loopback interface."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config or {}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
             [

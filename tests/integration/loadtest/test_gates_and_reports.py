@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pushgateway import free_port, read_when_up, running_pushgateway
+from ports import free_port
+from pushgateway import read_when_up, running_pushgateway
 
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer

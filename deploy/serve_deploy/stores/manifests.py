@@ -26,7 +26,8 @@ from serve_deploy.stores.snapshot import (
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
 FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
-_MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/([0-9a-f]{{{ID_LENGTH}}})\.json")
+_ID = rf"[0-9a-f]{{{ID_LENGTH}}}"
+_MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/({_ID})\.json")
 
 
 Layout = Literal["snapshots", "fixed", "image"]
@@ -87,7 +88,7 @@ def read_pointer(store: Store) -> ReadPointer:
         pointer = Pointer.model_validate_json(small.content)
     except ValidationError as error:
         raise _damaged_pointer(store, "it is not a pointer to a snapshot") from error
-    if not re.fullmatch(rf"[0-9a-f]{{{ID_LENGTH}}}", pointer.snapshot):
+    if not all(re.fullmatch(_ID, name) for name in (pointer.snapshot, pointer.previous) if name is not None):
         raise _damaged_pointer(store, "what it names is not a snapshot")
     return ReadPointer(pointer, small.tag)
 

@@ -20,6 +20,7 @@ from serve_deploy.stores.options import SnapshotsOptions
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import StoreChangedError
 
+PREVIOUS_LIES = '{"snapshot": "0123456789abcdef", "previous": "\\u0000"}'
 Lie = Callable[[dict[str, Any]], object]
 
 
@@ -86,7 +87,7 @@ def test_a_size_that_lies_is_refused(store: StoreAddress, tmp_path: Path) -> Non
     assert not (tmp_path / "pulled").exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"snapshot": "../../x"}', '{"snapshot": 1}', "\udcff"])
+@pytest.mark.parametrize("content", ["", "{", '{"snapshot": "../../x"}', PREVIOUS_LIES, '{"snapshot": 1}', "\udcff"])
 def test_a_damaged_pointer_is_refused(store: StoreAddress, tmp_path: Path, content: str) -> None:
     """By a pull, a push and a list."""
     Path(store.location, "current.json").write_bytes(content.encode("utf-8", "surrogateescape"))

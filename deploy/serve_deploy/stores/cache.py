@@ -102,9 +102,11 @@ def _make_parts(folder: Path) -> Path:
 
 def _is_cached(cache: LocalStore, folder: Path, snapshot: Snapshot) -> bool:
     """Whether all of it is there; what is there was compared when it came."""
-    try:
-        os.utime(folder / manifest_path(snapshot.id))
-    except OSError:
+    manifest = folder / manifest_path(snapshot.id)
+    # One that another user filled, or that is read-only, serves as well.
+    with suppress(OSError):
+        os.utime(manifest)
+    if not manifest.is_file():
         return False
     sizes = {path: file.size_bytes for path, file in cache.list_files(stored_path(snapshot.id, "")).items()}
     return all(sizes.get(stored_path(snapshot.id, file.path)) == file.size_bytes for file in snapshot.files)

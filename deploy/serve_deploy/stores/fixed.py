@@ -16,6 +16,7 @@ from serve_deploy.errors import DestinationError
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.claims import read_time
 from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
 from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
@@ -89,9 +90,10 @@ def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOption
         # Not in a folder, which Triton would take for a model.
         path = f"clock-{uuid4().hex}.json"
         store.write(path, b"{}\n", expected=None)
-        written = store.list_files("")[path].modified_seconds
-        store.delete([path])
-        return written or 0.0
+        try:
+            return read_time(store, path)
+        finally:
+            store.delete([path])
 
     return rests
 

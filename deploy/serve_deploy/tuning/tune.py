@@ -61,11 +61,6 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     """
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
-    if options.apply and options.pulled_from:
-        raise UsageError(
-            f"`apply` writes into a folder, and {options.pulled_from} is a store",
-            hint="pull it into a folder, tune that, and push it: serve pull, serve tune, serve push",
-        )
     subject = read_subject(options)
     for part in subject.parts:
         require_search({path: values for path, values in part.choose(options).vary if path not in SCHEDULING})

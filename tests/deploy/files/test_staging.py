@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -317,3 +318,27 @@ def test_a_failed_write_says_where_and_why(error: OSError, message: str, hint: s
         raise error
     assert refused.value.message == f"cannot write to models: {message}"
     assert str(refused.value.hint).startswith(hint)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_staging_beside_it_does_not_matter() -> None:
+    """In a folder that many write to, such as /tmp."""
+    with TemporaryDirectory() as name:
+        shared = Path(name)
+        shared.chmod(0o1777)
+        (shared / ".serve-theirs-abcdefgh").mkdir(mode=0o700)
+        os.seteuid(65534)
+        try:
+            with staging.staging_folder(shared / "ours", beside=True, clock=lambda: 1e12) as folder:
+                fill(folder / "m", "whole").rename(shared / "ours" / "m")
+        finally:
+            os.seteuid(0)
+        assert (shared / "ours" / "m" / "config").read_text() == "whole"
+        assert (shared / ".serve-theirs-abcdefgh").is_dir()
+
+
+def test_another_runs_staging_may_go_at_any_moment(tmp_path: Path) -> None:
+    """A link that leads nowhere looks like a folder that is gone by the time it is asked about."""
+    (tmp_path / ".serve-theirs-abcdefgh").symlink_to("gone")
+    with staging.staging_folder(tmp_path / "ours", beside=True) as folder:
+        assert folder.is_dir()

@@ -165,7 +165,7 @@ def test_command_interrupted_exits_130_with_its_report() -> None:
         process.append(
             subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
-        output, errors = process[0].communicate(timeout=60)
+        output, errors = process[0].communicate(timeout=300)
     assert process[0].returncode == 130, errors
     report = json.loads(output)
     assert report["ended_by"] == "interrupt"

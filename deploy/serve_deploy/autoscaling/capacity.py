@@ -16,7 +16,7 @@ from serve_deploy.autoscaling.pod import MeasuredPod
 from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import RULE_SECONDS, SCRAPE_SECONDS, ScalingTargets
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.reports.figures import format_plainly, format_share
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import Gate
 
 SMALLEST_UTILISATION, LARGEST_UTILISATION = 0.4, 0.8
@@ -172,7 +172,7 @@ def _choose_utilisation(circumstances: Circumstances) -> tuple[float, str]:
     growth = circumstances.growth_per_second
     return utilisation(growth, circumstances.reaction_seconds), (
         f"1/(1 + g*T) within {SMALLEST_UTILISATION}-{LARGEST_UTILISATION}, with the load growing by"
-        f" g = {format_share(growth * 60)} a minute; / {1 + TOLERANCE} for the HPA's tolerance"
+        f" g = {format_plainly(growth * 6000)} % a minute; / {1 + TOLERANCE} for the HPA's tolerance"
     )
 
 

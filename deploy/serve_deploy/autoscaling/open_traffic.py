@@ -14,7 +14,6 @@ from serve_deploy.autoscaling.sweep import Load, MeasuredReplica
 from serve_deploy.calibration.accuracy import ModelAtWork, Reached, explain, list_misses
 from serve_deploy.calibration.fit import FEWEST, fit
 from serve_deploy.model_config.scheduler import not_simulated, read_served_model
-from serve_deploy.reports.figures import format_share
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.twin import ServedModel, ServerModel, Simulated, simulate
@@ -54,13 +53,13 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], config: Any, sl
     if worst.miss > BELIEVED:
         return OpenReplica(
             None,
-            f"the twin's throughput is {format_share(worst.miss)} off the sweep's at {told[worst.users]}: "
+            f"the twin's throughput is {100 * worst.miss:.0f} % off the sweep's at {told[worst.users]}: "
             f"{worst.reasons}",
         )
     replica = _tabulate(built, slo_seconds)
     if replica is None:
         return OpenReplica(None, "the twin misses the objective at any rate")
-    explanation = f"by the twin, which repeats the sweep's throughput to {format_share(worst.miss)}"
+    explanation = f"by the twin, which repeats the sweep's throughput to {100 * worst.miss:.0f} %"
     off = [f"{', '.join(each.off)} at {told[each.users]}: {each.reasons}" for each in repeated if each.is_off(told)]
     return OpenReplica(replica, f"{explanation}, but is off ({'; '.join(off)})" if off else explanation)
 

@@ -19,7 +19,6 @@ from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
-from serve_deploy.reports.figures import format_share
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.report import LoadTestReport
 
@@ -165,7 +164,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
                 f"share of {name}",
                 each.share,
                 "of the requests",
-                f"{each.share_origin}; {format_share(part)} of the work",
+                f"{each.share_origin}; {100 * part:.0f} % of the work",
             ),
         )
     ]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from serve_deploy.loadtest.measurement import Measurement
 from serve_deploy.loadtest.messages import PeriodEnd
-from serve_deploy.reports.figures import format_share
 from serve_deploy.reports.latencies import summarize
 from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
 
@@ -89,10 +88,10 @@ def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, users_res
     busiest = max(ends, key=lambda end: end.cpu_fraction)
     starved = busiest.starved_seconds / busiest.wall_seconds
     if busiest.cpu_fraction > _BUSY:
-        reasons.append(f"the load generator used {format_share(busiest.cpu_fraction)} of a core; use more processes")
+        reasons.append(f"the load generator used {100 * busiest.cpu_fraction:.0f} % of a core; use more processes")
     elif busiest.cpu_fraction + starved > _STARVED:
         reasons.append(
-            f"the load generator waited for a core {format_share(starved)} of the time; run it on another machine"
+            f"the load generator waited for a core {100 * starved:.0f} % of the time; run it on another machine"
         )
     slip_us, limit_us = point.client.slip_p99_us, max(_SLIP_BUDGET_US, _SLIP_SHARE * point.response.p99_us)
     if point.sent >= _FEWEST_REQUESTS and slip_us > limit_us:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.document import TimeSlice
-from serve_deploy.reports.figures import format_load, format_share
+from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.generation import Generation, LongestGap
 from serve_deploy.reports.point import Load, Point, TimelineBucket
 from serve_deploy.reports.pooling import add_counts, pool_client
@@ -83,8 +83,7 @@ def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
     met = min((_overlap(parts) for parts in zip(*(report.points for report in reports), strict=True)), default=1.0)
     if met < _FULL_OVERLAP:
         notes.append(
-            f"The parts ran together for only {format_share(met)} of their time, so the whole load was not on "
-            "throughout."
+            f"The parts ran together for only {100 * met:.0f} % of their time, so the whole load was not on throughout."
         )
     if any(point.timeline for report in reports for point in report.points):
         notes.append("The timeline's p50 and p99 are those of the slowest part in each slice; its counts are sums.")

@@ -302,16 +302,21 @@ def list_folders(repository: Path) -> list[Path]:
 
     UsageError where the repository is not a folder.
     """
-    if not repository.is_dir():
-        raise UsageError(
-            f"{repository} is not a folder", hint="name a model repository, such as one that serve package wrote"
-        )
+    _require_folder(repository)
     recover(repository)
     return sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith(STAGING_PREFIX))
 
 
+def _require_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise UsageError(
+            f"{path} is not a folder", hint="name a model repository, such as one that serve package wrote"
+        )
+
+
 def require_repository(path: Path) -> None:
-    """UsageError where the folder is a model's, and holds no models itself."""
+    """UsageError where there is no folder, or it is a model's and holds no models itself."""
+    _require_folder(path)
     if (path / CONFIG_NAME).exists() and not any(path.glob(f"[!.]*/{CONFIG_NAME}")):
         around = path.parent if path.name else path.resolve().parent
         raise UsageError(f"{path} is a model's folder, not a repository", hint=f"name the folder around it: {around}")

@@ -311,10 +311,8 @@ def _startup(
 
 def _check_models(options: ServerOptions) -> None:
     repository = options.repository
-    if not repository.is_dir():
-        raise UsageError(f"{repository} is not a folder", hint="name the folder that holds the models")
-    recover(repository)
     require_repository(repository)
+    recover(repository)
     for name in options.models:
         if name != "*" and not (repository / name).is_dir():
             there = ", ".join(sorted(path.name for path in repository.glob("[!.]*") if path.is_dir())) or "no models"

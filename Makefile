@@ -9,7 +9,8 @@ FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cl
   -k 'not session_in_the_document'
 
 # What measures, and wants the machine to itself.
-MEASURING := $(addprefix tests/integration/,test_cold_start.py test_stream_scaling.py test_thirty_models.py \
+MEASURING := tests/test_measured_documents.py $(addprefix tests/integration/, \
+  test_cold_start.py test_stream_scaling.py test_thirty_models.py \
   $(addprefix loadtest/test_,loops.py mix.py processes.py stream_truth.py truth.py) \
   $(addprefix tuning/test_,remote.py sets.py tune.py))
 

@@ -52,7 +52,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def serve() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the real command in a process of its own, as a user does."""
 
-    def run(*arguments: object, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 300, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "serve_cli", *map(str, arguments)],
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options,

@@ -23,7 +23,7 @@ from serve_deploy.stores.snapshot import (
     SnapshotFile,
     digest_listing,
 )
-from serve_deploy.stores.store import Store, StoreChangedError
+from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
 FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
 _ID = rf"[0-9a-f]{{{ID_LENGTH}}}"
@@ -246,7 +246,12 @@ def of_models(snapshot: Snapshot | None, models: Collection[str]) -> Mapping[str
 
 def list_snapshot_ids(store: Store) -> Iterator[tuple[str, float | None]]:
     """Every complete snapshot's id, and when its manifest was written as far as the store tells."""
-    for path, file in store.list_files(f"{SNAPSHOTS_FOLDER}/").items():
+    return find_snapshot_ids(store.list_files(f"{SNAPSHOTS_FOLDER}/"))
+
+
+def find_snapshot_ids(listed: Mapping[str, StoredFile]) -> Iterator[tuple[str, float | None]]:
+    """The same, of what a store lists of its snapshots."""
+    for path, file in listed.items():
         if found := _MANIFEST.fullmatch(path):
             yield found[1], file.modified_seconds
 

@@ -26,7 +26,7 @@ OVER_HTTP = [
 def run(url: str, protocol: str, load: LoadShape | None = None, **options: Any) -> Point:
     """Ask four times for four tokens; whatever happens, every request ends in one way."""
     generate = "auto" if protocol == "grpc" else protocol
-    chosen = {"requests": 4, "timeout_seconds": 0.3, "duration_seconds": None, **options}
+    chosen = {"requests": 4, "timeout_seconds": 1.0, "duration_seconds": None, **options}
     (point,) = run_loadtest(
         LoadTestOptions(
             endpoint=parse_endpoint(url), model="llm", warmup_seconds=0.0, loads=(load or ClosedLoop(2),),

@@ -42,7 +42,7 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 def _config(server: TritonServer) -> Any:
-    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=120) as control:
         return control.model_config("timed")
 
 
@@ -85,7 +85,7 @@ def test_a_running_server_is_tuned_and_put_back(repository: Path, server: Triton
 def test_an_override_goes_over_grpc_too(server: TritonServer) -> None:
     """A configuration that is given with a load is served, until the model is put back."""
     endpoint, before = parse_endpoint(server.grpc_url), _config(server)
-    with ControlPlane(endpoint, timeout_seconds=60) as control:
+    with ControlPlane(endpoint, timeout_seconds=120) as control:
         seen = control.model_config("timed")
         control.load_model("timed", {**seen, "instance_group": [{"count": 2, "kind": "KIND_CPU"}]})
     assert _config(server)["instance_group"][0]["count"] == 2
@@ -99,7 +99,7 @@ def test_ctrl_c_puts_the_model_back(repository: Path, server: TritonServer, tmp_
     run = _start(repository, server, tmp_path)
     _wait_until(lambda: _measured(tmp_path) and _config(server) != before)
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=300)
     assert (run.returncode, _config(server) == before) == (130, True), said
 
 

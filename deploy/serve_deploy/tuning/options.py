@@ -174,3 +174,11 @@ class TuneOptions:
     endpoint: Annotated[Endpoint | None, Made(read_remote)] = None
     apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False
     state: Path | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse to write into the copy of a store."""
+        if self.apply and self.pulled_from:
+            raise UsageError(
+                f"`apply` writes into a folder, and {self.pulled_from} is a store",
+                hint="pull it into a folder, tune that, and push it: serve pull, serve tune, serve push",
+            )

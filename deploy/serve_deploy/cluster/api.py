@@ -12,6 +12,8 @@ from serve_deploy.errors import EndpointError, ServeError
 
 Object = Mapping[str, Any]
 TIMEOUT_SECONDS = 20.0
+# As kubectl asks.
+_AT_ONCE = 500
 
 
 class Refusal(EndpointError):
@@ -31,6 +33,9 @@ class Cluster(Protocol):
 
     def find(self, path: str, selector: str = "") -> list[Object]:
         """The objects at a path like /api/v1/namespaces/n/pods; none of an unknown kind, Refusal of a forbidden one."""
+
+    def find_each(self, path: str, selector: str = "", *, at_once: int = _AT_ONCE) -> Iterator[Object]:
+        """The same one by one, of which no more than so many are in memory."""
 
     def read(self, path: str) -> Object | None:
         """The object at a path like /api/v1/namespaces/n; None where there is none, Refusal of a forbidden one."""
@@ -87,12 +92,33 @@ class _KubernetesCluster:
     _connection: Any
 
     def find(self, path: str, selector: str = "") -> list[Object]:
-        from kubernetes.dynamic.exceptions import NotFoundError
+        return [*self.find_each(path, selector)]
 
-        items: list[Object] = []
-        with _explained(path), suppress(NotFoundError):
-            items = json.loads(self._get(path, {"labelSelector": selector} if selector else {}).data)["items"]
-        return items
+    def find_each(self, path: str, selector: str = "", *, at_once: int = _AT_ONCE) -> Iterator[Object]:
+        query = {"limit": str(at_once)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = self._read_page(path, query)
+            yield from page["items"]
+            if not (token := page.get("metadata", {}).get("continue")):
+                return
+            query["continue"] = token
+
+    def _read_page(self, path: str, query: Mapping[str, str]) -> Object:
+        from kubernetes.dynamic.exceptions import GoneError, NotFoundError
+
+        page: Object = {"items": []}
+        with _explained(path):
+            try:
+                page = json.loads(self._get(path, query).data)
+            except NotFoundError:
+                if "continue" in query:
+                    raise
+            except GoneError as error:
+                # The server forgot this state of the list; its refusal says where the present one goes on.
+                page = {"items": [], "metadata": json.loads(error.body or "{}").get("metadata", {})}
+                if page["metadata"].get("continue") in (None, "", query.get("continue")):
+                    raise
+        return page
 
     def read(self, path: str) -> Object | None:
         from kubernetes.dynamic.exceptions import NotFoundError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,11 @@ class Answering:
 
     routes: Mapping[str, list[dict[str, Any]] | EndpointError]
 
-    def find(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+    def find_each(self, path: str, _selector: str = "", *, at_once: int = 0) -> Iterator[dict[str, Any]]:
         found = self.routes.get(path, [])
         if isinstance(found, EndpointError):
             raise found
-        return found
+        yield from found
 
     def connect(self, _context: str | None) -> Any:
         """The cluster of whatever context."""

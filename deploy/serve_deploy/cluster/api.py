@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ def connect(context: str | None = None) -> ClusterAccess:
 
     configuration = client.Configuration()
     try:
-        config.load_kube_config(context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        # The client looks at the variable only once, when it is imported.
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            os.environ.get("KUBECONFIG") or None, context=context, client_configuration=configuration
+        )
     except (YAMLError, TypeError, AttributeError, ValueError) as error:
         # The client reads whatever the file holds as if it were a configuration.
         raise EndpointError(

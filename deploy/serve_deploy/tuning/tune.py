@@ -12,7 +12,7 @@ from pathlib import Path
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import Interrupted, InvalidModelError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers import start_workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.tuning.accuracy import explain_misses
@@ -70,7 +70,7 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     notes = [*map(describe_restored, restored)]
     name = f"{'+'.join(subject.weights)}-{fingerprint(options, subject.folders.values())}.jsonl"
     checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
-    with _open_servers(options, subject, state) as servers, Workers(1) as workers:
+    with _open_servers(options, subject, state) as servers, start_workers(1, len(subject.targets)) as workers:
         bench = Bench(subject, servers, checkpoint, workers, progress)
         try:
             result = run_tuning(options, subject, goal, bench, notes)

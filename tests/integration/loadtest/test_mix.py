@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_mixed_loadtest
+from serve_deploy.loadtest.mix_options import share_loads
 from serve_deploy.rendering import render
 from serve_deploy.rendering.saved_reports import write_report
 from serve_deploy.reports.options import JudgingOptions
@@ -45,6 +47,26 @@ def test_each_model_gets_its_own_load(part: Any) -> None:
     assert [report.points[0].server[0].requests for report in (double, exact)] == [40, 20]
     assert together.points[0].load.request_rate == 150
     assert together.merged_from == ("double", "exact")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"requests": 40, "processes": 2}, {"duration_seconds": 1.5, "warmup_seconds": 0.2}],
+    ids=["count", "time"],
+)
+def test_shared_users_keep_the_ratio_whichever_model_is_slow(part: Any, write_data: Any, options: Any) -> None:
+    """Of four requests three go to the slow model, and all users together are always busy."""
+    slow = part(
+        "stall", data=write_data(MILLISECONDS=np.full((1, 1), 10, np.float32)), loads=(ClosedLoop(4),), **options
+    )
+    parts = share_loads([slow, replace(slow, model="exact", data=None)], [3, 1])
+    slow, quick, together = (named.report.points[0] for named in run_mixed_loadtest(parts).reports)
+    assert slow.sent + quick.sent == together.sent
+    assert abs(slow.sent - 3 * quick.sent) <= 3 * 4
+    if "requests" in options:
+        assert (slow.sent, quick.sent) == (30, 10)
+    assert (slow.load.shared_by, together.load.concurrency, together.load.shared_by) == (2, 4, None)
+    assert [each.server[0].requests for each in (slow, quick)] == [slow.succeeded, quick.succeeded]
 
 
 def test_saved_mix_is_read_back_and_shown_in_short(part: Any, tmp_path: Path) -> None:

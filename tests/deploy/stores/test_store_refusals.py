@@ -139,10 +139,11 @@ def test_a_store_that_is_full(code: str, status: int) -> None:
         assert "is full" in _refused(f"s3://{url}/models/x", kind=DestinationError)
 
 
-def test_a_store_that_is_busy_is_worth_another_try() -> None:
-    """And has been tried a few times."""
-    with answering(503, s3_error("SlowDown")) as url, aws_environment():
-        assert "too busy" in _refused(f"s3://{url}/models/x", kind=StoreUnreachableError)
+@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("ConditionalRequestConflict", 409)])
+def test_a_store_that_is_busy_is_worth_another_try(code: str, status: int) -> None:
+    """And has been tried a few times; of two conditional writes at one instant AWS lets neither through."""
+    with answering(status, s3_error(code)) as url, aws_environment():
+        assert "too busy" in _refused(f"s3://{url}/models/x", _write, kind=StoreUnreachableError)
 
 
 @pytest.mark.parametrize("status", [200, 404])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from simulated_sweeps import simulated_sweep
+from simulated_sweeps import simulated_ensemble_sweep, simulated_sweep
 from sweeps import SWEEP
 
 from serve_deploy.autoscaling.capacity import Circumstances
@@ -15,7 +15,17 @@ from serve_deploy.autoscaling.scaling_plan import plan_scaling
 from serve_deploy.autoscaling.sweep import rising_branch, usable_loads
 from serve_deploy.calibration.swept import build_twin
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.twin import Batching, PoissonRate, ServedModel, ServerModel, ServiceTimes, Times, simulate
+from serve_deploy.twin import (
+    Batching,
+    Ensemble,
+    PoissonRate,
+    ServedModel,
+    ServerModel,
+    ServiceTimes,
+    Step,
+    Times,
+    simulate,
+)
 
 ALONE = ServedModel(name="m", service=ServiceTimes.by_batch({1: 0.01}))
 BATCHED = ServedModel(name="m", service=ServiceTimes.linear(0.005, 0.001, 8), max_batch_size=8, batching=Batching())
@@ -70,6 +80,20 @@ def test_the_twin_of_a_sweep_is_the_server_that_was_swept(model: ServedModel) ->
     rate = found.replica.capacity / 2
     there = simulate(ServerModel(models=(model,)), PoissonRate(rate), requests=20_000).model
     assert found.replica.in_flight(rate) == pytest.approx(there.mean_in_flight, rel=0.1)
+
+
+def test_an_ensemble_is_counted_by_its_own_requests() -> None:
+    """In flight is what its clients wait for, as in its sweep; waiting is what waits for any member."""
+    models = (replace(ALONE, name="a"), replace(ALONE, name="b", service=ServiceTimes.by_batch({1: 0.008})))
+    server = ServerModel(models=models, ensembles=(Ensemble("e", (Step("a"), Step("b", (0,)))),))
+    step = 'step { model_name: "%s" input_map { key: "x" value: "%s" } output_map { key: "y" value: "%s" } }'
+    steps = f"{step % ('a', 'in', 't')} {step % ('b', 't', 'out')}"
+    text = f'name: "e" platform: "ensemble" input {{ name: "in" }} ensemble_scheduling {{ {steps} }}'
+    found = openly(simulated_ensemble_sweep(server, text, {"a": 'name: "a"', "b": 'name: "b"'}), 0.2)
+    assert found.replica, found.explanation
+    there = simulate(server, PoissonRate(60), requests=20_000)
+    assert found.replica.in_flight(60) == pytest.approx(there.stream.mean_in_flight, rel=0.1)
+    assert found.replica.waiting(60) == pytest.approx(sum(each.mean_waiting for each in there.models), rel=0.15)
 
 
 def test_a_twin_that_does_not_repeat_the_sweep_is_not_believed() -> None:

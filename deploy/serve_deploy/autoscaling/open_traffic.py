@@ -5,7 +5,7 @@ The twin's service times are those of the sweep, and it has to repeat the sweep 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
@@ -42,9 +42,11 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], slo_seconds: fl
     built = build_twin(report)
     if isinstance(built, str):
         return OpenReplica(None, built)
-    repeated = [_Repeated.of(built, point) for point in bearable_points(report) if point.load.concurrency]
     told = {load.users: load.asked for load in loads if load.users}
-    worst = max((each for each in repeated if each.users in told), key=lambda each: each.miss)
+    repeated = [_Repeated.of(built, point) for point in bearable_points(report) if point.load.concurrency in told]
+    if not repeated:
+        return OpenReplica(None, "none of its loads of one or more users counts")
+    worst = max(repeated, key=lambda each: each.miss)
     if worst.miss > BELIEVED:
         return OpenReplica(
             None,
@@ -54,7 +56,7 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], slo_seconds: fl
     if replica is None:
         return OpenReplica(None, "the twin misses the objective at any rate")
     explanation = f"by the twin, which repeats the sweep's throughput to {worst.miss:.0%}"
-    off = [f"{', '.join(each.off)} at {told[each.users]}: {each.reasons}" for each in repeated if each.is_off(told)]
+    off = [f"{', '.join(each.off)} at {told[each.users]}: {each.reasons}" for each in repeated if each.off]
     return OpenReplica(replica, f"{explanation}, but is off ({'; '.join(off)})" if off else explanation)
 
 
@@ -77,10 +79,6 @@ class _Repeated:
         off = list_misses(simulated, measured)
         miss = abs(simulated.throughput / measured.throughput - 1)
         return cls(users, miss, off, "; ".join(explain_load(twin, point, found)) if off else "")
-
-    def is_off(self, told: Mapping[int, str]) -> bool:
-        """Whether times are, at a load that counts."""
-        return bool(self.off) and self.users in told
 
 
 def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:

@@ -161,6 +161,13 @@ def test_a_sweep_of_a_few_executions_has_no_twin() -> None:
     assert "too short" in found.explanation
 
 
+def test_a_sweep_whose_users_do_not_count_has_no_twin() -> None:
+    """As where the load generator limited each of these loads, and only rates are left."""
+    sweep = simulated_sweep(ALONE)
+    rates = [replace(each, users=None) for each in rising_branch(usable_loads(sweep)[0])]
+    assert replay_openly(sweep, rates, 0.05).explanation == "none of its loads of one or more users counts"
+
+
 def test_the_autoscaler_is_tried_on_independent_arrivals() -> None:
     """The plan says which knee its replays had, lower than the sweep's, and still passes them all."""
     asked = Circumstances(slo_p99_seconds=0.06, cold_start_seconds=60)

@@ -174,7 +174,7 @@ def _unusable(point: Point) -> str | None:
         return f"{failed:.2%} of the requests failed"
     if point.client_bound:
         return f"client-bound ({', '.join(point.client_bound_reasons) or 'as the load generator said'})"
-    if point.load.mode == "closed" and point.load.concurrency:
+    if point.load.mode == "closed" and point.load.concurrency and not point.load.shared_by:
         asked = point.load.concurrency
         busy = point.request_rate * point.response.mean_us / 1e6
         if abs(asked - busy) / asked > CLIENT_BOUND_DEVIATION:

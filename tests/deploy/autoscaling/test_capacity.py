@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sweeps import SWEEP, TARGET, point, report, statistics
+from sweeps import SWEEP, TARGET, UNEVEN, point, report, statistics
 
 from serve_deploy.autoscaling.capacity import (
     Capacity,
@@ -143,6 +143,14 @@ def test_points_that_are_not_the_servers_are_dropped(bad: Point, reason: str) ->
     assert re.search(reason, capacity.dropped[0])
 
 
+def test_users_whom_models_share_need_not_be_at_one_of_them() -> None:
+    """Eight users of two models are some of the time with the other one, which is no fault of the generator."""
+    busy = point(8, 250, 40, request_rate=100.0)
+    shared = busy.model_copy(update={"load": busy.load.model_copy(update={"shared_by": 2})})
+    dropped = [usable_loads(report(SWEEP[0], each))[1] for each in (busy, shared)]
+    assert list(map(len, dropped)) == [1, 0]
+
+
 def test_repeats_are_reduced_to_their_medians() -> None:
     """Three repeats of one load are one load."""
     loads, _ = usable_loads(report(*(point(2, rate, 20) for rate in (170, 180, 200)), SWEEP[0]))
@@ -228,3 +236,13 @@ def test_targets_are_lowered_until_the_replays_pass() -> None:
     (origin,) = (each.origin for each in plan.capacity.derived if each.name == "utilisation")
     assert plan.capacity.utilisation < 0.8 / 1.1
     assert origin.startswith("lowered: 0.")
+
+
+def test_an_uneven_sweep_holds_still_by_removing_replicas_later() -> None:
+    """Every lower target turns ten times an hour too, though no request misses the objective."""
+    plan = plan_scaling([ModelTraffic(report(*UNEVEN))], Circumstances(slo_p99_seconds=0.1, cold_start_seconds=60))
+    (window,) = (each for each in plan.capacity.derived if each.name == "down_window")
+    assert plan.capacity.utilisation == pytest.approx(0.8 / 1.1)
+    assert plan.capacity.targets.down_window_seconds == window.value == 1200
+    assert re.fullmatch(r"longer: with 300 s there were [\d.]+ turns an hour on the \w+", window.origin)
+    assert all(trial.passed for trial in plan.trials)

@@ -460,3 +460,28 @@ def test_any_files_go_through_or_are_refused(tmp_path_factory: pytest.TempPathFa
         return
     pull(store, folder / "pulled")
     assert listing(folder / "pulled") == listing(folder / "models")
+
+
+def test_a_pull_into_the_current_folder_is_seen_there(
+    models: Path, store: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell that stands in it goes on standing in it."""
+    push(models, store)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    pull(store, Path())
+    assert sorted(os.listdir()) == ["both", "digits", "letters"]
+
+
+def test_what_another_user_left_half_received_is_left_alone(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """It can neither be written nor trusted."""
+    push(models, store)
+    theirs = tmp_path / ".serve-pulled.partial"
+    theirs.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(theirs, 65534, 65534)
+    (theirs / "file").touch()
+    pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+    assert [path.name for path in theirs.iterdir()] == ["file"]

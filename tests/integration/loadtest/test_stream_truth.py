@@ -38,7 +38,7 @@ def lengths(text: str) -> TokenLengths:
 
 def collect_samples(options: LoadTestOptions, streams: int) -> tuple[list[SampleBlock], float]:
     """What a generator process notes of so many streams, which begin evenly within one's length; and when it began."""
-    with ControlPlane(options.endpoint, timeout_seconds=30) as control:
+    with ControlPlane(options.endpoint, timeout_seconds=120) as control:
         asked = describe_model(options, control, 30)
     job = Job(
         endpoint=options.endpoint, source=build_prompting(options, asked, choose_prompts(options)), timeout_seconds=60,

@@ -28,7 +28,8 @@ _COPY_SECONDS, _COPY_LOOK_SECONDS = 600.0, 0.2
 class AzureContainer:
     """A container of a storage account, asked once at a time; its client is made when it is first used."""
 
-    errors: tuple[type[Exception], ...] = (AzureError,)
+    # Of an answer that is none of Azure's, the library says ValueError.
+    errors: tuple[type[Exception], ...] = (AzureError, ValueError)
     part_bytes = 8 << 20
     # The library reads 4 MiB of a range at a time, and copies them.
     receiving_bytes = 12 << 20

@@ -159,7 +159,7 @@ class S3Bucket:
             head = self._client.head_object(Bucket=self._name, Key=source)
             if checksum and checksum != _checksum(head):
                 return None
-            origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": head["ETag"]}
+            origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": f'"{_etag(head)}"'}
             if head["ContentLength"] > _COPY_LIMIT_BYTES:
                 answer = self._copy_parts(origin, target, head["ContentLength"])
             else:
@@ -286,6 +286,8 @@ def _mark_sent(request: Any, **_: object) -> None:
 
 
 def _etag(answer: Mapping[str, Any]) -> str:
+    if "ETag" not in answer:
+        raise StrangeAnswerError
     return str(answer["ETag"]).strip('"')
 
 

@@ -23,12 +23,12 @@ _GIVE_CREDENTIALS = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them (a pod's service "
     "account, an instance)"
 )
-_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+_CHANGED = {"PreconditionFailed", "412"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
 _BUSY = {
     "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable",
     "InternalError", "RequestTimeout", "OperationAborted", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",
-    "429", "500", "502", "503", "504",
+    "ConditionalRequestConflict", "429", "500", "502", "503", "504",
 }  # fmt: skip
 _FULL = {
     "QuotaExceeded",

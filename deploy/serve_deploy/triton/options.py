@@ -22,7 +22,8 @@ def _read_flag(text: str) -> str:
     return text
 
 
-def _read_release(text: str) -> str:
+def read_release(text: str) -> str:
+    """The name of a Triton release that serve knows; UsageError where it is none."""
     from serve_deploy.releases import find_release
 
     return find_release(text).name
@@ -66,7 +67,7 @@ class ServerOptions:
     ] = None
     release: Annotated[
         str | None,
-        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=_read_release),
+        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=read_release),
     ] = None
     startup_timeout_seconds: Annotated[
         float, Option("How long to wait for the models to load.", minimum=1, group=_SERVER)

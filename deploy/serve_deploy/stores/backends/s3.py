@@ -66,7 +66,7 @@ class S3Bucket:
     @property
     def keeps_conditions(self) -> bool:
         """Whether it is AWS itself."""
-        return self._is_aws()
+        return _is_aws(self._client)
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What a failed try means."""
@@ -264,10 +264,6 @@ class S3Bucket:
         if not same:
             raise CorruptedError
 
-    def _is_aws(self) -> bool:
-        host = urlsplit(self._client.meta.endpoint_url).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-
     @property
     def _client(self) -> Any:
         with self._lock:
@@ -300,7 +296,19 @@ class S3Bucket:
             ),
         )
         client.meta.events.register("before-send.s3", _mark_sent)
+        if not _is_aws(client):
+            client.meta.events.register_last("before-parameter-build.s3", _follow_no_region)
         return client
+
+
+def _is_aws(client: Any) -> bool:
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _follow_no_region(context: dict[str, Any], **_: object) -> None:
+    # Of any redirection, such as to https, botocore asks in which region the bucket is, and of that one's again.
+    context["s3_redirect"]["redirected"] = True
 
 
 def _mark_sent(request: Any, **_: object) -> None:

@@ -72,6 +72,14 @@ class SearchResult(Document):
     judged_points: int | None = None
 
 
+class Member(Document):
+    """A model that the measured ensemble runs, or an inner ensemble, by what a plan simulates it by."""
+
+    model: str
+    instances: int | None = None
+    scheduling: dict[str, Any] | None = None
+
+
 class Target(Document):
     """What was measured: the endpoint and the model, with what `chart --capacity` needs to recognise it.
 
@@ -90,6 +98,7 @@ class Target(Document):
     outputs: tuple[str, ...]
     instances: int | None = None
     scheduling: dict[str, Any] | None = None
+    members: tuple[Member, ...] = ()
 
 
 class LoadTestReport(Document):

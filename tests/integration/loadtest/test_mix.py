@@ -29,7 +29,8 @@ def part(triton: TritonServer) -> Any:
     """Options for one model of the mix."""
 
     def build(model: str, **options: Any) -> LoadTestOptions:
-        chosen = {"warmup_seconds": 0.0, "duration_seconds": 0.5, **options}
+        # A number of requests takes as long as it takes.
+        chosen = {"warmup_seconds": 0.0, "duration_seconds": None if "requests" in options else 0.5, **options}
         return LoadTestOptions(endpoint=parse_endpoint(triton.http_url), model=model, **chosen)
 
     return build

@@ -132,7 +132,7 @@ def test_a_trace_is_replayed_with_its_lengths_at_its_times(
 ) -> None:
     """Whichever process sends a request, and the same again in each repeat."""
     rows = [(index * 200, 10 + index, 1 + index % 3) for index in range(11)]
-    asked = PromptOptions(trace=write_trace(tmp_path, rows), trace_speed=4)
+    asked = PromptOptions(trace=write_trace(tmp_path, rows), trace_speed=2)
     report = ask(server.url, "chat", asked, processes=processes, repeat=2)
     streams = read_streams(server.log)
     for repeat in (streams[:11], streams[11:]):

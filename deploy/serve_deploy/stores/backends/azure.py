@@ -19,7 +19,7 @@ from serve_deploy.stores.backends.azure_refusals import AzureRefusals
 from serve_deploy.stores.backends.bucket import Doing, Object, Page, Refusal, Sending
 from serve_deploy.stores.backends.parallel import in_threads
 from serve_deploy.stores.backends.sources import Part
-from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _DELETES_AT_ONCE = 8
 _COPY_SECONDS, _COPY_LOOK_SECONDS = 600.0, 0.2
@@ -108,6 +108,10 @@ class AzureContainer:
 
     def abandon(self, sending: Sending) -> None:
         """Azure removes blocks that nothing names after a week."""
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:  # noqa: ARG002 - Azure forgets them itself
+        """None."""
+        return ()
 
     def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the account, which may take its time."""

@@ -30,7 +30,7 @@ from serve_deploy.stores.backends.bucket import (
 )
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
 from serve_deploy.stores.backends.sources import Part
-from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _PIECE_BYTES = 1 << 20
 _COPY_LIMIT_BYTES, _COPY_PART_BYTES = 5 << 30, 1 << 30
@@ -151,7 +151,30 @@ class S3Bucket:
 
     def abandon(self, sending: Sending) -> None:
         """Remove the parts."""
-        self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
+        try:
+            self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        """Uploads in parts that were begun and not ended; S3 keeps them for ever."""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._name, Prefix=prefix)
+        return [
+            UnfinishedUpload(each["Key"], each["UploadId"], each["Initiated"].timestamp(), self._measure(each))
+            for page in pages
+            for each in page.get("Uploads", ())
+        ]
+
+    def _measure(self, upload: Mapping[str, Any]) -> int:
+        named = {"Bucket": self._name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+        try:
+            pages = self._client.get_paginator("list_parts").paginate(**named)
+            return sum(part["Size"] for page in pages for part in page.get("Parts", ()))
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+            return 0
 
     def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the bucket, in parts where the object is larger than 5 GiB."""

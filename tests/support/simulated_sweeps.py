@@ -46,7 +46,7 @@ def simulated_ensemble_sweep(server: ServerModel, text: str, members: dict[str, 
             "model": ensemble.name,
             "scheduling": scheduling(text),
             "members": tuple(
-                Member(model=name, instances=served.get(name), scheduling=scheduling(each))
+                Member(model=name, model_config_sha256="", instances=served.get(name), scheduling=scheduling(each))
                 for name, each in members.items()
             ),
         }

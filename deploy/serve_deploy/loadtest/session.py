@@ -29,7 +29,7 @@ from serve_deploy.loadtest.seat import Seat
 from serve_deploy.loadtest.server_cpu import CpuMeter
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.token_questions import TokenQuestions
-from serve_deploy.model_config.digest import instance_count
+from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.model_config.scheduling import keep_scheduling
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
@@ -229,7 +229,12 @@ class Session:
                 instances=model.instances,
                 scheduling=model.scheduling or None,
                 members=tuple(
-                    Member(model=name, instances=instance_count(config), scheduling=keep_scheduling(config))
+                    Member(
+                        model=name,
+                        model_config_sha256=config_sha256(config),
+                        instances=instance_count(config),
+                        scheduling=keep_scheduling(config),
+                    )
                     for name, config in (self._composed or {}).items()
                 ),
                 inputs=tuple(map(str, model.inputs)),

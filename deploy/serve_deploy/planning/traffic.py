@@ -70,6 +70,11 @@ def _by_model(
     configurations = _configurations(models)
     for report in reports:
         check_origin(report.target, configurations)
+        for member in report.target.members:
+            known = configurations.get(member.model, ("", None))
+            # What Triton completes cannot be told from what it was.
+            if known and known[0] is not None:
+                check_origin(member, configurations)
         name = report.target.model
         if name not in called:
             raise InvalidModelError(

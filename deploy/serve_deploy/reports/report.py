@@ -73,9 +73,10 @@ class SearchResult(Document):
 
 
 class Member(Document):
-    """A model that the measured ensemble runs, or an inner ensemble, by what a plan simulates it by."""
+    """A model that the measured ensemble runs, inner ensembles included, as it was configured."""
 
     model: str
+    model_config_sha256: str
     instances: int | None = None
     scheduling: dict[str, Any] | None = None
 

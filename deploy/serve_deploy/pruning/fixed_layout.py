@@ -6,9 +6,9 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from serve_deploy.errors import ServeError
+from serve_deploy.files.temporary import temporary_folder
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, judge_versions
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
@@ -23,12 +23,12 @@ _READ = ("config.pbtxt", "manifest.json", ".pbtxt")
 def judge_fixed(store: Store, models: Collection[str]) -> JudgedVersions:
     """The versions that no policy serves, as those of a folder are judged."""
     files = list_models(store)
-    with TemporaryDirectory(prefix="serve-prune-") as folder:
-        _sketch(store, files, Path(folder))
+    with temporary_folder("prune") as folder:
+        _sketch(store, files, folder)
         try:
-            return judge_versions(Path(folder), models, str(store.address))
+            return judge_versions(folder, models, str(store.address))
         except ServeError as error:
-            told = error.message.replace(folder, str(store.address))
+            told = error.message.replace(str(folder), str(store.address))
             raise type(error)(told, hint=error.hint) from error
 
 

@@ -5,14 +5,13 @@ A reader that polls sees each file whole, but not all of them at one instant.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from uuid import uuid4
 
 from serve_deploy.errors import DestinationError
+from serve_deploy.files.temporary import temporary_folder
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
@@ -130,8 +129,8 @@ def _require_pushed(store: Store, model: str, pushed: Collection[str]) -> None:
 
 
 def _read_sha256(store: Store, file: StoredFile) -> str:
-    with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:
-        target = Path(folder) / "file"
+    with temporary_folder("push") as folder:
+        target = folder / "file"
         store.download(file.path, target, lambda _count: None)
         return hash_file(target)
 

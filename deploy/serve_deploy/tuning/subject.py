@@ -10,6 +10,7 @@ from typing import Any
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.loadtest.mix_options import weigh
 from serve_deploy.model_config import CONFIG_NAME, is_onnx, named_config_path
+from serve_deploy.model_config.flows import Flow, read_flow
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.tuning.candidates import (
     ACCELERATOR,
@@ -24,7 +25,6 @@ from serve_deploy.tuning.candidates import (
     split_path,
 )
 from serve_deploy.tuning.fields import configure, read_candidate
-from serve_deploy.tuning.flows import Flow, read_flow
 from serve_deploy.tuning.options import TuneOptions
 
 LARGEST_BATCH = 64

@@ -17,7 +17,7 @@ from token_stream import SentStream, read_streams, write_token_stream
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers import Workers, start_workers
 from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
@@ -44,7 +44,7 @@ def triton(triton_server: Callable[..., TritonServer], loadtest_repository: Path
 @pytest.fixture(scope="module")
 def generator() -> Iterator[Workers]:
     """One generator process for all runs of a module, whatever became of the run before."""
-    with Workers(1) as kept:
+    with start_workers(1) as (kept,):
         yield kept
 
 

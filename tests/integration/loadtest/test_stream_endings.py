@@ -82,7 +82,7 @@ def test_an_openai_server_killed_amid_streams_ends_the_run(tmp_path: Path, proto
 def check_killed(url: str, generate: Any, kill: Callable[[Any], None]) -> None:
     options = LoadTestOptions(
         endpoint=parse_endpoint(url), model="llm", loads=(ClosedLoop(4),), duration_seconds=60, warmup_seconds=0,
-        timeout_seconds=5, generation=GenerationOptions(generate=generate, **ENDLESS),
+        timeout_seconds=60, generation=GenerationOptions(generate=generate, **ENDLESS),
     )  # fmt: skip
     report = run_loadtest(options, on_snapshot=kill)
     (point,) = report.points

@@ -75,3 +75,17 @@ class ServerOptions:
     exit_timeout_seconds: Annotated[
         int, Option("How long Ctrl-C waits for requests in flight.", minimum=0, group=_SERVER)
     ] = 10
+
+    def __post_init__(self) -> None:
+        """Refuse to look for changes where there are none."""
+        store = self.pulled_from
+        if store is None:
+            return
+        if {"--model-control-mode=poll", "poll"} & set(self.extra_arguments):
+            raise UsageError(
+                f"Triton would poll a copy of {store} in the cache, which never changes",
+                hint="`watch` follows the store; a Triton that you start yourself can poll a folder with the fixed"
+                " layout",
+            )
+        if self.watch and store.snapshot is not None and store.kind != "oci":
+            raise UsageError(f"{store} names a snapshot, which never changes", hint=f"`watch` follows {store.root}")

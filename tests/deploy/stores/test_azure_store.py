@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import generate_container_sas
 from store_behaviour import StoreBehaviour, describe
-from store_servers import AZURE_ACCOUNT, azure_environment
+from store_servers import AZURE_ACCOUNT, AZURE_KEY, azure_environment, environment
 
 from serve_deploy.stores.address import parse_address
 from serve_deploy.stores.manifests import make_snapshot, read_snapshot, stored_path, write_snapshot
@@ -49,3 +51,16 @@ class TestAzurite(StoreBehaviour):
         complete, listed = read_snapshot(store, snapshot.id), store.list_files(place)
         assert complete
         assert check_listing(complete, {path: listed[place]}).problems == ()
+
+    def test_a_token_lets_in_to_what_is_copied(self, azurite: str, store: Store, tmp_path: Path) -> None:
+        """Azurite uses it for the source where it is given; Azure copies nothing without it."""
+        token = generate_container_sas(
+            AZURE_ACCOUNT, "models", account_key=AZURE_KEY, permission="rcwdl",
+            expiry=datetime.now(UTC) + timedelta(hours=1),
+        )  # fmt: skip
+        endpoint = {"AZURE_STORAGE_SERVICE_ENDPOINT": f"{azurite}/{AZURE_ACCOUNT}"}
+        with environment(("AZURE_",), {"AZURE_STORAGE_SAS_TOKEN": f"?{token}", **endpoint}):
+            by_token = open_store(store.address)
+            written = by_token.write("one", b"weights", expected=None)
+            assert by_token.copy("one", "other", checksum=f"etag:{written.tag}")
+            assert by_token.read("other")

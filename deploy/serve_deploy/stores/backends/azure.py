@@ -120,8 +120,10 @@ class AzureContainer:
             etag = _tag(origin.get_blob_properties().etag)
             if checksum and checksum != f"etag:{etag}":
                 return None
+            # A token lets in to the target alone. Where nothing does to the source, the library says that it is gone.
+            token = f"?{self._access.token}" if self._access and self._access.token else ""
             blob.start_copy_from_url(
-                origin.url, source_etag=f'"{etag}"', source_match_condition=MatchConditions.IfNotModified
+                f"{origin.url}{token}", source_etag=f'"{etag}"', source_match_condition=MatchConditions.IfNotModified
             )
             found = blob.get_blob_properties()
             deadline = time.monotonic() + _COPY_SECONDS

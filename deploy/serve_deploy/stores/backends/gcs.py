@@ -43,9 +43,10 @@ _ALWAYS: dict[str, Any] = {"timeout": _TIMEOUT_SECONDS, "retry": None}
 class GcsBucket:
     """A bucket of Google Cloud Storage, asked once at a time; its client is made when it is first used."""
 
+    # Of an answer that is none of Google's, the library says AttributeError.
     errors: tuple[type[Exception], ...] = (
         GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, CorruptedError, requests.RequestException,
-        HTTPError,
+        HTTPError, AttributeError,
     )  # fmt: skip
     receiving_bytes = 1 << 20
     # A chunk, and the request that is made of it.

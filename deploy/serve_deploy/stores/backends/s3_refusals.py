@@ -72,7 +72,8 @@ class S3Refusals:
             return self._judge_answer(error, doing)
         if isinstance(error, CorruptedError):
             return self._words.corrupted()
-        if isinstance(error, StrangeAnswerError):
+        # What every answer of S3 has is not in it.
+        if isinstance(error, StrangeAnswerError | KeyError):
             return self._refuse_strange()
         if isinstance(error, _NO_CREDENTIALS):
             return self._words.refusing(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)

@@ -59,7 +59,6 @@ def test_tokens_leave_no_sooner_than_the_clock_says(server: TritonServer, log: P
     due = 0.02 + 0.005 * np.arange(8) + np.where(np.arange(8) >= 5, 0.06, 0)
     late = np.array(stream.sent) - stream.received - due
     assert (late >= 0).all()
-    assert stream.gaps_seconds[4] >= 0.06
     assert (stream.outcome, stream.input_tokens) == ("finished", 3)
 
 

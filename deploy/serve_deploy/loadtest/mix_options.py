@@ -52,14 +52,20 @@ def split_load(options: MixOptions) -> tuple[LoadTestOptions, ...]:
 
     UsageError where a model is named twice, or a load is too small to share.
     """
-    models, weights = options.models, dict(options.weights)
+    models = options.models
     for name in models:
         if models.count(name) > 1:
             raise UsageError(f"`models={name}` is given twice", hint="give it a larger share with `weights`")
+    return share_loads([replace(options, model=name) for name in models], weigh(models, options.weights))
+
+
+def weigh(models: Sequence[str], given: Sequence[tuple[str, float]]) -> list[float]:
+    """Each model's weight: 1 unless it is given; UsageError where one is given of another model."""
+    weights = dict(given)
     for name in weights:
         if name not in models:
             raise UsageError(f"`weights={name}=…`: {name} is not one of the models", hint=f"add `models={name}`")
-    return share_loads([replace(options, model=name) for name in models], [weights.get(name, 1.0) for name in models])
+    return [weights.get(name, 1.0) for name in models]
 
 
 def share_loads(parts: Sequence[LoadTestOptions], weights: Sequence[float]) -> tuple[LoadTestOptions, ...]:

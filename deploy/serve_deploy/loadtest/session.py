@@ -29,11 +29,13 @@ from serve_deploy.loadtest.seat import Seat
 from serve_deploy.loadtest.server_cpu import CpuMeter
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.token_questions import TokenQuestions
+from serve_deploy.model_config.digest import config_sha256, instance_count
+from serve_deploy.model_config.scheduling import keep_scheduling
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.point import ModelStatistics, Point, RequestData
-from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
+from serve_deploy.reports.report import LoadTestReport, Member, SearchResult, Target
 from serve_deploy.version import __version__
 
 _SHORTEST_BACKLOG_SECONDS = 1.0
@@ -57,7 +59,7 @@ class Session:
     found: SearchResult | None = None
     ended_by: Literal["interrupt", "server"] | None = None
     reason: str | None = None
-    _composed: tuple[str, ...] | None = None
+    _composed: dict[str, Document] | None = None
 
     def sweep(self, shapes: Sequence[LoadShape]) -> None:
         """Measure each load as often as asked for, or until something ends the run early."""
@@ -184,7 +186,7 @@ class Session:
     def _executing(self) -> dict[str, str]:
         """The versions of the models that execute requests, by name."""
         if self._composed is None:
-            self._composed = self.control.list_composition(self.model) if self.control else ()
+            self._composed = self.control.read_composition(self.model) if self.control else {}
         return {self.model.name: self.options.model_version} | dict.fromkeys(self._composed, "")
 
     def _note(self, note: str) -> None:
@@ -226,6 +228,15 @@ class Session:
                 model_config_sha256=model.config_sha256,
                 instances=model.instances,
                 scheduling=model.scheduling or None,
+                members=tuple(
+                    Member(
+                        model=name,
+                        model_config_sha256=config_sha256(config),
+                        instances=instance_count(config),
+                        scheduling=keep_scheduling(config),
+                    )
+                    for name, config in (self._composed or {}).items()
+                ),
                 inputs=tuple(map(str, model.inputs)),
                 outputs=tuple(map(str, model.outputs)),
             ),

@@ -59,7 +59,7 @@ def add_up_models(reports: Sequence[LoadTestReport]) -> LoadTestReport:
     """
     first, names = reports[0], [report.target.model for report in reports]
     none = {"model_version": "", "platform": "", "max_batch_size": 0, "model_config_sha256": "", "inputs": (),
-            "outputs": (), "instances": None, "scheduling": None}  # fmt: skip
+            "outputs": (), "instances": None, "scheduling": None, "members": ()}  # fmt: skip
     return first.model_copy(
         update={
             "kind": "merged",

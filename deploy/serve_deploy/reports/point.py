@@ -99,6 +99,11 @@ class ModelStatistics(Document):
     average_batch_size: float
     batches: tuple[BatchStatistics, ...] = ()
 
+    @property
+    def inside_us(self) -> float:
+        """From a request's arrival at the model until it has been executed."""
+        return self.queue_us + self.compute_input_us + self.compute_infer_us + self.compute_output_us
+
 
 class TimelineBucket(TimeSlice):
     """One slice of the measurement period, by the end of the request."""

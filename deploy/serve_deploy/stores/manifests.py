@@ -142,6 +142,9 @@ def write_snapshot(store: Store, snapshot: Snapshot) -> None:
     path = manifest_path(snapshot.id)
     for _attempt in range(3):
         small = store.read(path)
+        if small is not None and small.content != encode(snapshot):
+            # Another push of these files may have sent some anew since, and stores may tell its writing from ours.
+            snapshot = _with_listed(store, snapshot)
         content = encode(snapshot)
         if small is not None and small.content == content:
             return
@@ -151,6 +154,13 @@ def write_snapshot(store: Store, snapshot: Snapshot) -> None:
             continue
         return
     raise StoreChangedError(f"other pushes keep writing {path} in {store.address}", hint="try again")
+
+
+def _with_listed(store: Store, snapshot: Snapshot) -> Snapshot:
+    listed = store.list_files(stored_path(snapshot.id, ""))
+    found = ((file, listed.get(stored_path(snapshot.id, file.path))) for file in snapshot.files)
+    files = tuple(file.model_copy(update={"stored": now.checksum}) if now else file for file, now in found)
+    return snapshot.model_copy(update={"files": files})
 
 
 def find_layout(store: Store) -> Layout | None:

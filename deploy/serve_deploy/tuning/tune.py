@@ -37,11 +37,12 @@ from serve_deploy.tuning.measured import Measured, MixedPoint
 from serve_deploy.tuning.measuring import period_seconds
 from serve_deploy.tuning.objective import Goal, read_goal
 from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.overrides import Restored, describe_restored, restore_overrides
 from serve_deploy.tuning.parts import PartSettings, choose_rate, make_twins, measure_parts
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, Racing
 from serve_deploy.tuning.ranking import add_boldest, choose_finalists
-from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
+from serve_deploy.tuning.remote import remote_servers
 from serve_deploy.tuning.result import Effort, FieldChange, TuningResult
 from serve_deploy.tuning.search import require_search
 from serve_deploy.tuning.servers import Servers, local_servers

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from google.protobuf import json_format
 from sweeps import SWEEP, TARGET, UNEVEN, point, report, statistics
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from serve_deploy.autoscaling.capacity import (
     Capacity,
@@ -74,13 +71,13 @@ def test_concurrency_of_an_ensemble_is_what_the_client_saw() -> None:
     assert ensemble.targets.concurrency == derive(*(point(*each) for each in served)).targets.concurrency
 
 
-@pytest.mark.parametrize("config", [{"model_transaction_policy": {"decoupled": True}}, {"backend": "vllm"}])
-def test_tritons_account_of_a_decoupled_model_does_not_count(config: dict[str, Any]) -> None:
+def test_tritons_account_of_a_decoupled_model_does_not_count() -> None:
     """It ends when the backend takes a request: 0.1 ms of answers that take 10 ms and more."""
     served = [(1, 100, 12), (2, 180, 20), (4, 240, 45), (8, 250, 90)]
     sweep = report(*(point(*each, server=(statistics("digits", int(each[1] * 10), 20, 80),)) for each in served))
-    traffic = ModelTraffic(sweep, config=json_format.ParseDict(config, ModelConfig()))
-    capacity = derive_capacity(measure_pod([traffic], 0.05), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
+    decoupled = sweep.target.model_copy(update={"scheduling": {"model_transaction_policy": {"decoupled": True}}})
+    asked = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
+    capacity = derive_from(sweep.model_copy(update={"target": decoupled}), asked)
     assert capacity.targets == derive().targets
     assert derive_from(sweep, Circumstances(cold_start_seconds=60)).targets.concurrency < 0.1
 

@@ -139,10 +139,11 @@ def test_a_store_that_is_full(code: str, status: int) -> None:
         assert "is full" in _refused(f"s3://{url}/models/x", kind=DestinationError)
 
 
-def test_a_store_that_is_busy_is_worth_another_try() -> None:
-    """And has been tried a few times."""
-    with answering(503, s3_error("SlowDown")) as url, aws_environment():
-        assert "too busy" in _refused(f"s3://{url}/models/x", kind=StoreUnreachableError)
+@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("ConditionalRequestConflict", 409)])
+def test_a_store_that_is_busy_is_worth_another_try(code: str, status: int) -> None:
+    """And has been tried a few times; of two conditional writes at one instant AWS lets neither through."""
+    with answering(status, s3_error(code)) as url, aws_environment():
+        assert "too busy" in _refused(f"s3://{url}/models/x", _write, kind=StoreUnreachableError)
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -159,6 +160,21 @@ def test_a_page_for_people_is_no_file(do: Callable[[Store], object]) -> None:
     page = answering(200, "<html><body>Console</body></html>", {"Content-Type": "text/html"})
     with page as url, aws_environment():
         assert "does not speak S3" in _refused(f"s3://{url}/models/x", do)
+
+
+@pytest.mark.parametrize("do", [_list, _read, _copy])
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_server_that_redirects_is_named(status: int, do: Callable[[Store], object]) -> None:
+    """Such as a proxy that wants https; nothing of the rest of the address is said."""
+    moved = {"Location": f"https://{ACCESS_KEY}@store.example/models?X-Amz-Signature={SESSION_TOKEN}"}
+    with answering(status, "<html>Moved</html>", moved) as url, aws_environment():
+        assert "redirects to https://store.example" in _refused(f"s3://{url}/models/x", do)
+
+
+def test_an_empty_answer_is_no_list_of_google() -> None:
+    """A proxy may answer so."""
+    with answering(200) as url, gcs_environment(url):
+        assert "what answers is not Google" in _refused("gs://models/x")
 
 
 def test_a_page_for_people_is_no_blob() -> None:

@@ -28,7 +28,7 @@ Loadtest = Callable[..., subprocess.CompletedProcess[str]]
 def loadtest(serve: Loadtest, triton: TritonServer) -> Loadtest:
     """Run a short `serve loadtest` of the model that takes 5 ms."""
 
-    def run(*arguments: object, seconds: float = 0.5, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, seconds: float = 1, **options: object) -> subprocess.CompletedProcess[str]:
         period = ("--duration", seconds, "--warmup", 0)
         return serve("loadtest", triton.http_url, "-m", "exact", *period, *arguments, **options)
 
@@ -124,7 +124,7 @@ def test_the_search_ends_at_its_limit_and_at_its_floor(loadtest: Loadtest, tmp_p
     assert found.search is not None
     assert (found.search.highest, found.search.stopped_by) == (16, "limit")
     assert [point.load.request_rate for point in found.points] == [8, 16, 16]
-    done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms")
+    done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms", seconds=2)
     assert done.returncode == 7
     assert "No concurrency meets p50<1ms" in done.stdout
 

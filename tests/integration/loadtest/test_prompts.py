@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +134,17 @@ def test_a_trace_is_replayed_with_its_lengths_at_its_times(
 ) -> None:
     """Whichever process sends a request, and the same again in each repeat."""
     rows = [(index * 200, 10 + index, 1 + index % 3) for index in range(11)]
-    asked = PromptOptions(trace=write_trace(tmp_path, rows), trace_speed=4)
+    asked = PromptOptions(trace=write_trace(tmp_path, rows), trace_speed=2)
     report = ask(server.url, "chat", asked, processes=processes, repeat=2)
     streams = read_streams(server.log)
-    for repeat in (streams[:11], streams[11:]):
-        assert sorted(lengths(repeat)) == [(asked, said) for _, asked, said in rows]
     assert [(point.load.distribution, point.load.replay_of, point.sent) for point in report.points] == [
         ("replay", "trace.jsonl", 11)
     ] * 2
-    assert streams[10].received - streams[0].received > 0.3
+    for point, repeat in zip(report.points, (streams[:11], streams[11:]), strict=True):
+        assert sorted(lengths(repeat)) == [(asked, said) for _, asked, said in rows]
+        begun = datetime.fromisoformat(point.started_at).timestamp() - time.time() + time.monotonic()
+        # The report's time is in whole milliseconds.
+        assert all(each.received >= begun + (each.input_tokens - 10) * 0.2 / 2 - 0.01 for each in repeat)
 
 
 def test_what_a_trace_gives_up_does_not_delay_the_lengths_of_the_rest(server: RunningServer, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from timed_models import add_timed_model
 
 from serve_deploy import ServerOptions, TritonServer, TuneOptions, UsageError, parse_endpoint, start_server, tune
 from serve_deploy.endpoint.control import ControlPlane
-from serve_deploy.tuning.remote import put_back
+from serve_deploy.tuning.overrides import put_back
 
 SMALL = [
     "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",
@@ -123,7 +123,7 @@ def test_a_server_that_is_gone_is_said(tmp_path: Path, serve) -> None:
     """The journal stays until the server answers, and the exit code says that it is not done."""
     journal = tmp_path / "serve" / "overrides" / "0123.json"
     journal.parent.mkdir(parents=True)
-    journal.write_text('{"url": "http://127.0.0.1:9", "model": "timed", "before": {}}')
+    journal.write_text('{"url": "http://127.0.0.1:9", "models": {"timed": {}}}')
     done = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
     assert (done.returncode, "otherwise configured" in done.stdout, journal.exists()) == (6, True, True)
 

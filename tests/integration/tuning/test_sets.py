@@ -20,7 +20,8 @@ from serve_deploy.model_config import parse_config
 from serve_deploy.samples.files import load_samples
 from serve_deploy.tuning.answers import Questions, keep_member_samples, keep_samples
 from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
-from serve_deploy.tuning.remote import remote_servers, restore_overrides
+from serve_deploy.tuning.overrides import restore_overrides
+from serve_deploy.tuning.remote import remote_servers
 from serve_deploy.tuning.servers import LocalServed
 from serve_deploy.tuning.subject import Subject, read_subject
 

@@ -52,11 +52,11 @@ def test_each_model_gets_its_own_load(part: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"requests": 40, "processes": 2}, {"duration_seconds": 1.5, "warmup_seconds": 0.2}],
+    [{"requests": 40, "duration_seconds": None, "processes": 2}, {"duration_seconds": 1.5, "warmup_seconds": 0.2}],
     ids=["count", "time"],
 )
 def test_shared_users_keep_the_ratio_whichever_model_is_slow(part: Any, write_data: Any, options: Any) -> None:
-    """Of four requests three go to the slow model, and all users together are always busy."""
+    """Of four requests three go to the slow model, and each model's server counts them."""
     slow = part(
         "stall", data=write_data(MILLISECONDS=np.full((1, 1), 10, np.float32)), loads=(ClosedLoop(4),), **options
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError, ServeError
@@ -76,10 +76,16 @@ def load_object(name: ObjectName) -> Any:
     try:
         return getattr(module, name.attribute)
     except AttributeError:
-        there = [each for each in vars(module) if not each.startswith("_")]
+        there = [each for each, value in vars(module).items() if _is_own(each, value, module.__name__)]
         raise InvalidModelError(
             f"{name.module} has no '{name.attribute}'", hint=f"it has: {', '.join(there) or 'nothing'}"
         ) from None
+
+
+def _is_own(name: str, value: Any, module: str) -> bool:
+    """Whether it is for others and made here: no module, and no class or function of another one."""
+    made_elsewhere = isinstance(value, type | FunctionType) and value.__module__ != module
+    return not (name.startswith("_") or isinstance(value, ModuleType) or made_elsewhere)
 
 
 @contextmanager

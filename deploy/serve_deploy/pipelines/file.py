@@ -183,7 +183,9 @@ def _load(path: Path) -> Any:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
+        raise UsageError(
+            f"{path} is not UTF-8 text", hint="a pipeline is a YAML file; serve package takes model files"
+        ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""

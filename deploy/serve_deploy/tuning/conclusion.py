@@ -196,7 +196,7 @@ def _explain_none(
     told = runners[best.number].candidate.describe(baseline.candidate)
     return "nothing better", (
         f"after {rounds} no configuration is better by {format_plainly(min_gain * 100)} % beyond doubt; "
-        f"the best of them ({told}) gained {format_change(best.gain)}"
+        f"the best of them ({told}) {'lost' if best.gain < 0 else 'gained'} {format_share(abs(best.gain))}"
     )
 
 

@@ -107,6 +107,7 @@ def test_a_file_hides_no_module_of_its_name(tmp_path: Path) -> None:
         ("import torch.no_such_module", "is not installed", "torch"),
         ("raise SystemExit(3)", "cannot be imported: SystemExit: 3", "line 1"),
         ("model_2 = 1", "has no 'model'", "it has: model_2"),
+        ("import re\nfrom pathlib import Path\ndef own(): pass", "has no 'model'", "it has: own"),
         ("def broken(:", "cannot be imported: SyntaxError", ""),
     ],
 )

@@ -34,15 +34,21 @@ class Access:
         session = requests.Session()
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=512))
+        # A transport of its own reads pieces of 4 KB, and waits for five minutes, where it is not told.
+        transport = RequestsTransport(
+            session=session,
+            session_owner=False,
+            connection_timeout=10,
+            read_timeout=60,
+            connection_data_block_size=_PIECE_BYTES,
+        )
         return ContainerClient(
             self.url,
             name,
             credential=self.credential,
-            transport=RequestsTransport(session=session, session_owner=False),
+            transport=transport,
             # Tried again by serve, where Ctrl-C ends the wait.
             retry_total=0,
-            connection_timeout=10,
-            read_timeout=60,
             max_single_get_size=_PIECE_BYTES,
             max_chunk_get_size=_PIECE_BYTES,
             user_agent="triton-serve",

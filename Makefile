@@ -9,9 +9,8 @@ FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cl
   -k 'not session_in_the_document'
 
 # What measures, and wants the machine to itself.
-MEASURING := $(addprefix tests/integration/,test_cold_start.py test_stream_scaling.py test_thirty_models.py \
-  $(addprefix loadtest/test_,loops.py mix.py processes.py stream_truth.py truth.py) \
-  $(addprefix tuning/test_,remote.py sets.py tune.py))
+MEASURING := tests/test_measured_documents.py $(addprefix tests/integration/,test_stream_scaling.py \
+  loadtest/test_stream_truth.py loadtest/test_truth.py tuning/test_sets.py tuning/test_tune.py)
 
 .PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools chart-docs \
   chart-scores mutants clean
@@ -60,7 +59,7 @@ test: tools ## All tests, against a real Triton; some with TESTS='tests/deploy/c
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(MEASURING:%=--ignore %)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore %)
 	$(BIN)/pytest $(MEASURING)
 endif
 

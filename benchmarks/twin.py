@@ -8,12 +8,12 @@ cost more than the rows do. What a request costs outside of a model is measured 
 that the twin is told; the loads that follow are predicted. Poisson arrivals go up to 80 % of the highest throughput
 that was measured, and are the same ones in both. A difference beyond the limits is marked with an exclamation mark.
 
-The models of a repository come first; they are swept, and their twins made of that, as `serve chart` does. Below a load
-for which the twin is off stands why, as far as the measurement tells.
+The models of a repository that clients call come first; they are swept, and their twins made of that, as `serve chart`
+does. So is the ensemble, besides. Below a load for which the twin is off stands why, as far as the measurement tells.
 
 It wants a machine that does nothing else. As root, `nice -n -20` before the command helps against others. `chrt -r`
 does not: where the model or the load generator uses a core whole, Linux stops real-time programs for 50 ms of each
-second (sched_rt_runtime_us), which becomes their p99.
+second (sched_rt_runtime_us), which becomes their p99. Models that sleep are not disturbed by it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
-from serve_deploy.autoscaling.open_traffic import build_twin, explain_load
 from serve_deploy.calibration.accuracy import LIMITS
+from serve_deploy.calibration.swept import build_twin, explain_load
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
 from serve_deploy.reports.point import LatencySummary, Point
-from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
+from serve_deploy.repository.model_folder import read_models, top_level
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 from serve_deploy.twin import (
     Batching,
@@ -254,29 +254,29 @@ class Figures:
         return cls(stream.succeeded / lasted, response.percentile(50) * 1e3, response.percentile(99) * 1e3, batch)
 
 
-def sweep_twin(server: TritonServer, folder: ModelFolder, seconds: float) -> ServerModel:
+def sweep_twin(server: TritonServer, model: str, seconds: float, samples: Path | None = None) -> ServerModel:
     """The twin that is made of a sweep."""
     options = LoadTestOptions(
-        endpoint=parse_endpoint(server.http_url), model=folder.name, loads=tuple(map(ClosedLoop, (*USERS, 64))),
-        duration_seconds=seconds, warmup_seconds=0.5, repository=folder.path.parent,
+        endpoint=parse_endpoint(server.http_url), model=model, loads=tuple(map(ClosedLoop, (*USERS, 64))),
+        duration_seconds=seconds, warmup_seconds=0.5, repository=samples,
     )  # fmt: skip
-    twin = build_twin(run_loadtest(options), folder.config)
+    twin = build_twin(run_loadtest(options))
     if isinstance(twin, str):
-        raise SystemExit(f"{folder.name}: {twin}")
+        raise SystemExit(f"{model}: {twin}")
+    outside = twin.outside.times.mean + twin.outside.latency_seconds
+    for each in twin.models:
+        means = ", ".join(f"{key}: {time.mean * 1e3:.3f}" for key, time in sorted(each.service.measured.items()))
+        print(f"\n{each.name}, swept: ms by (rows, busy) {means}; outside {outside * 1e3:.3f} ms")
     return twin
 
 
 def compare_repository(repository: Path, seconds: float) -> list[tuple[int, int]]:
-    """Sweep each model, and compare its twin."""
+    """Sweep each model that clients call, and compare its twin."""
     counts = []
     with start_server(ServerOptions(repository=repository)) as server:
-        for folder in map(read_model_folder, sorted(repository.iterdir())):
-            twin = sweep_twin(server, folder, seconds)
-            (model,) = twin.models
-            outside = twin.outside.times.mean + twin.outside.latency_seconds
-            means = ", ".join(f"{key}: {each.mean * 1e3:.3f}" for key, each in sorted(model.service.measured.items()))
-            print(f"\n{folder.name}: ms by (rows, busy) {means}; outside {outside * 1e3:.3f} ms")
-            counts.append(compare(server, folder.name, twin, seconds, repository))
+        for name in top_level(read_models(repository)):
+            twin = sweep_twin(server, name, seconds, repository)
+            counts.append(compare(server, name, twin, seconds, repository))
     return counts
 
 
@@ -356,6 +356,7 @@ def run(server: TritonServer, sleepers: list[Sleeper], wanted: set[str], seconds
         members = tuple(models[step] for step in STEPS)
         twin = ServerModel(models=members, ensembles=(Ensemble("ensemble", steps),), outside=outside)
         counts.append(compare(server, "ensemble", twin, seconds))
+        counts.append(compare(server, "ensemble", sweep_twin(server, "ensemble", seconds), seconds))
     return counts
 
 

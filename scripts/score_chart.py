@@ -14,8 +14,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from pod_security import find_violations  # noqa: E402
 TOOLS = ROOT / ".tools"
 CHECKOV_VERSION = "3.3.30"
 PINNED = {"image": {"digest": DIGEST}}
+BY_TAG = "default, by tag"
 # It would read its 10 MB of definitions again for every object.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
@@ -101,20 +104,27 @@ def find_checkov() -> Path:
     return program
 
 
-def run_checkov(manifest: str) -> tuple[int, int]:
-    """Passed and failed checks, without those that the configuration leaves out."""
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(manifest)
-        file.flush()
+def run_checkov(manifests: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Passed and failed checks of each manifest, without those that the configuration leaves out.
+
+    One process for all: it takes seconds to start.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for number, manifest in enumerate(manifests.values()):
+            Path(folder, f"{number}.yaml").write_text(manifest, encoding="utf-8")
         command = [
-            find_checkov(), "--file", file.name, "--framework", "kubernetes", "--config-file",
-            ROOT / "scripts" / "checkov.yaml", "--skip-download", "--quiet", "--compact", "--output", "json",
+            find_checkov(), "--directory", folder, "--framework", "kubernetes", "--config-file",
+            ROOT / "scripts" / "checkov.yaml", "--skip-download", "--compact", "--output", "json",
         ]  # fmt: skip
         result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LOG_LEVEL": "ERROR"})
-    report: Any = json.loads(result.stdout)
-    for check in report.get("results", {}).get("failed_checks", []):
+    checks: Any = json.loads(result.stdout)["results"]
+    for check in checks["failed_checks"]:
         print(f"checkov: {check['check_id']} {check['check_name']}: {check['resource']}", file=sys.stderr)
-    return report["summary"]["passed"], report["summary"]["failed"]
+    passed, failed = (
+        Counter(Path(check["file_path"]).stem for check in checks[f"{outcome}_checks"])
+        for outcome in ("passed", "failed")
+    )
+    return {mode: (passed[str(number)], failed[str(number)]) for number, mode in enumerate(manifests)}
 
 
 def count_violations(objects: Objects) -> int:
@@ -137,40 +147,38 @@ def ask_cluster(objects: Objects) -> str:
     return f"{accepted}/{len(objects) - accepted}"
 
 
-def score(mode: str, values: Values) -> Score:
-    """Score one set of values."""
-    manifest = render(values)
+def score(mode: str, values: Values, manifest: str) -> Score:
+    """Score one set of values, but for checkov, which looks at all of them at once."""
     objects = parse(manifest)
-    passed, failed = run_checkov(manifest)
-    skipped = len(yaml.safe_load((ROOT / "scripts" / "checkov.yaml").read_text(encoding="utf-8"))["skip-check"])
-    return Score(
-        mode,
-        count_schema_results(values, OLDEST.get(mode, KUBERNETES[0])),
-        f"{passed}/{failed}/{skipped}",
-        count_violations(objects),
-        ask_cluster(objects),
-    )
+    schemas = count_schema_results(values, OLDEST.get(mode, KUBERNETES[0]))
+    return Score(mode, schemas, "", count_violations(objects), ask_cluster(objects))
 
 
 def main() -> None:
     """Print the table, and end with 1 where the bar is missed."""
-    wanted = sys.argv[1:] or list(modes())
-    print("| mode | kv pass/fail/unknown | checkov pass/fail/skipped | PSS | api ok/rejected |\n|---|---|---|---|---|")
-    find_checkov()
-    scores = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for each in pool.map(lambda mode: score(mode, merge(modes()[mode], PINNED)), wanted):
-            print(each.row(), flush=True)
-            scores.append(each)
+    wanted = {mode: merge(modes()[mode], PINNED) for mode in sys.argv[1:] or modes()}
     if "default" in wanted:
-        print(score("default, by tag", modes()["default"]).row())
+        wanted[BY_TAG] = modes()["default"]
+    skipped = len(yaml.safe_load((ROOT / "scripts" / "checkov.yaml").read_text(encoding="utf-8"))["skip-check"])
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as beside:
+        manifests = dict(zip(wanted, pool.map(render, wanted.values()), strict=True))
+        checks = beside.submit(run_checkov, manifests)
+        scores = list(pool.map(score, wanted, wanted.values(), manifests.values()))
+    print("| mode | kv pass/fail/unknown | checkov pass/fail/skipped | PSS | api ok/rejected |\n|---|---|---|---|---|")
+    for number, each in enumerate(scores):
+        passed, failed = checks.result()[each.mode]
+        scores[number] = replace(each, checkov=f"{passed}/{failed}/{skipped}")
+        print(scores[number].row())
     missed = [
         each.mode
         for each in scores
-        if not each.kv.endswith("/0/0")
-        or "/0/" not in each.checkov
-        or each.violations
-        or (each.api and not each.api.endswith("/0"))
+        if each.mode != BY_TAG
+        and (
+            not each.kv.endswith("/0/0")
+            or "/0/" not in each.checkov
+            or each.violations
+            or (each.api and not each.api.endswith("/0"))
+        )
     ]
     if missed:
         sys.exit(f"below the bar: {', '.join(missed)}")

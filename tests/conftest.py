@@ -29,6 +29,18 @@ os.environ.pop("COLUMNS", None)
 os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defpath)])
 
 
+# Few tests that take long: begun last, they would leave the other cores with nothing to do.
+LONG = {
+    "test_wheel.py", "test_ci_examples.py", "test_documents.py", "test_interruption.py", "test_config_rules.py",
+    "test_polling_triton.py", "test_thirty_models.py", "test_remote.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long goes first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
 
@@ -52,7 +64,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def serve() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the real command in a process of its own, as a user does."""
 
-    def run(*arguments: object, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 300, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "serve_cli", *map(str, arguments)],
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options,

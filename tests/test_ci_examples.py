@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as xml
 
 import yaml
-from pushgateway import free_port
+from ports import free_port
 
 from serve_deploy.reports.report import LoadTestReport
 
@@ -30,7 +30,7 @@ def test_the_pytest_example_passes() -> None:
     """The example packages a model, starts Triton and holds its objectives."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/ci/test_load.py"],
-        cwd=ROOT, capture_output=True, text=True, timeout=150, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
@@ -54,7 +54,7 @@ def run_script(script: str, folder: Path, **environment: str) -> tuple[int, str]
         )  # fmt: skip
     os.close(held)
     try:
-        process.wait(timeout=150)
+        process.wait(timeout=300)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -8,6 +8,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from serve_deploy.errors import UsageError
+
 # A word, quoted or not; an option together with its value.
 _PIECE = re.compile(r"(?:-{1,2}[\w-]+ (?!-))?(?:'[^']*'|[^\s'])+")
 _NARROW, _NARROW_NAMES, _NAMES = 70, 20, 30
@@ -38,7 +40,24 @@ class GroupedCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; a flag that may stand without a value never takes the next word for one."""
         bare: dict[str, str] = getattr(self.callback, "bare", {})
-        return super().parse_args(ctx, [f"{word}={bare[word]}" if word in bare else word for word in args])
+        words = [f"{word}={bare[word]}" if word in bare else word for word in args]
+        self._refuse_empty(ctx, words)
+        return super().parse_args(ctx, words)
+
+    def _refuse_empty(self, ctx: Any, words: list[str]) -> None:
+        """UsageError for an empty argument or path: pathlib takes an empty path for the current folder."""
+        if ctx.resilient_parsing:
+            return
+        given, _rest, _order = self.make_parser(ctx).parse_args(args=list(words))
+        for parameter in self.get_params(ctx):
+            value = given.get(parameter.name)
+            is_empty = "" in (value if isinstance(value, (list, tuple)) else (value,)) and parameter.default != ""
+            is_argument = parameter.param_type_name == "argument"
+            is_path = parameter.name in getattr(self.callback, "paths", ())
+            if is_empty and (is_argument or is_path):
+                called = parameter.metavar if is_argument else max(parameter.opts, key=len)
+                current = "; the current folder is ." if is_path else ""
+                raise UsageError(f"{called} is empty", hint=f"a shell variable may not be set{current}")
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The usage line's words, without marks for what is required."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from serve_cli import output
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.stores.signature_options import TrustOptions
 
 
@@ -18,9 +17,3 @@ def bring(store: StoreAddress, trust: TrustOptions, models: Collection[str] = ()
 
     with output.progress() as progress:
         return pull_models_into_cache(store, models, trust=open_trust(trust), progress=progress)
-
-
-def read_folder(text: str) -> Path:
-    """The folder that a user names, or a store's snapshot in its place."""
-    found = read_repository(text)
-    return bring(found, TrustOptions()) if isinstance(found, StoreAddress) else found

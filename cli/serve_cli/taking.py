@@ -19,7 +19,7 @@ from serve_cli import output
 from serve_cli.stored import bring
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
-from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.address import StoreAddress, is_store_address
 from serve_deploy.stores.signature_options import TrustOptions
 
 Flags = Mapping[str, str | tuple[str, ...]]
@@ -42,6 +42,7 @@ class _Asked:
     parameter: inspect.Parameter
     convert: Callable[[Any], Any]
     bare: str | None = None
+    takes_paths: bool = False
     takes_stores: bool = False
 
 
@@ -79,13 +80,17 @@ def takes_options(
         @functools.wraps(command)
         def run(**given: Any) -> None:
             output.name_flags(names)
-            values = _bring_stored(_read_values(asked, given), asked, needs)
-            built = {name: _build(options_class, values) for name, options_class in classes.items()}
-            command(**built, **given)
+            values = _read_values(asked, given)
+            stored = _find_stored(values, asked)
+            built = {name: _build(options_class, values | stored) for name, options_class in classes.items()}
+            # After the options were built, so that what they refuse is refused before a store is asked.
+            command(**_bring_stored(built, values, stored, needs), **given)
 
         parameters = [_translated(each.parameter, names) for each in asked.values()]
         parameters.sort(key=lambda parameter: parameter.default is not _UNSET)
         wanted = [p.replace(kind=p.KEYWORD_ONLY) for p in (*parameters, *own)]
+        paths = {each.field for each in asked.values() if each.takes_paths}
+        run.paths = paths | {each.name for each in own if Path in _parts(each.annotation)}  # type: ignore[attr-defined]
         run.bare = {each.flag: each.bare for each in asked.values() if each.bare}  # type: ignore[attr-defined]
         run.__signature__ = inspect.Signature(wanted)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in wanted}
@@ -104,16 +109,27 @@ def _read_values(asked: Mapping[str, _Asked], given: dict[str, Any]) -> dict[str
     }
 
 
-def _bring_stored(values: dict[str, Any], asked: Mapping[str, _Asked], needs: str) -> dict[str, Any]:
-    """With folders in place of stores, for the fields that take only folders."""
+def _find_stored(values: Mapping[str, Any], asked: Mapping[str, _Asked]) -> dict[str, StoreAddress]:
+    """The stores in fields that take only folders, and which one the options are told that it is from."""
     stored = {name: value for name, value in values.items() if isinstance(value, StoreAddress)}
-    trust = _build(TrustOptions, values)
-    if not stored:
-        _refuse_trust(trust)
-    for name, address in stored.items():
-        if not asked[name].takes_stores:
-            values |= {name: bring(address, trust, _names(values.get(needs))), _PULLED_FROM: address}
-    return values
+    if not stored and not any(isinstance(value, str) and is_store_address(value) for value in values.values()):
+        _refuse_trust(_build(TrustOptions, values))
+    pulled = {name: address for name, address in stored.items() if not asked[name].takes_stores}
+    for address in [*pulled.values()]:
+        pulled[_PULLED_FROM] = address
+    return pulled
+
+
+def _bring_stored(
+    built: Mapping[str, Any], values: Mapping[str, Any], stored: Mapping[str, StoreAddress], needs: str
+) -> Mapping[str, Any]:
+    """The options with folders in place of stores."""
+    trust, models = _build(TrustOptions, values), _names(values.get(needs))
+    folders = {name: bring(address, trust, models) for name, address in stored.items() if name != _PULLED_FROM}
+    return {
+        name: dataclasses.replace(options, **{field: folders[field] for field in folders if hasattr(options, field)})
+        for name, options in built.items()
+    }
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -186,8 +202,15 @@ def _ask(name: str, hint: Any, default: Any, flags: Flags, positional: bool) -> 
         annotation=Annotated[asked_type, info],
     )  # fmt: skip
     said = metavar or name.upper() if positional else next(flag for flag in declarations if flag.startswith("--"))
-    takes_stores = StoreAddress in (get_args(hint)[0], *get_args(get_args(hint)[0]))
-    return _Asked(name, said, parameter, convert, option.bare, takes_stores)
+    parts = _parts(get_args(hint)[0])
+    return _Asked(
+        name, said, parameter, convert, option.bare, not parts.isdisjoint((Path, StoreAddress)), StoreAddress in parts
+    )
+
+
+def _parts(hint: Any) -> set[Any]:
+    """The types in a type, such as Path in list[Path] | None."""
+    return {hint}.union(*map(_parts, get_args(hint)))
 
 
 def _surface(name: str, hint: Any, option: Option) -> tuple[Any, Callable[[Any], Any]]:
@@ -243,7 +266,7 @@ def _metavar(name: str, asked_type: Any) -> str | None:
     for unit, metavar in _UNITS.items():
         if name.endswith(unit):
             return metavar
-    types = {asked_type, *get_args(asked_type)} | {part for each in get_args(asked_type) for part in get_args(each)}
+    types = _parts(asked_type)
     if any(get_origin(each) is Literal for each in types) or bool in types:
         return None
     return next((metavar for kind, metavar in _METAVARS.items() if kind in types), None)

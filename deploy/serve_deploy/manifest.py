@@ -314,9 +314,10 @@ class Manifest(_Document):
     triton_release: str
     source_name: str
     source_sha256: str
-    files: tuple[FileDigest, ...]
-    onnx_ir_version: int
-    onnx_opsets: dict[str, int]
+    files: tuple[FileDigest, ...] = ()
+    # 0 and none of a model that is no ONNX file.
+    onnx_ir_version: int = 0
+    onnx_opsets: dict[str, int] = {}
     # Whether the release's ONNX Runtime runs every operator on a CPU; None where that is not known.
     runs_every_operator: bool | None = None
     # As a client sees them: with the batch axis where there is one.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from chart_objects import Objects
-from chart_pod import free_ports, run_test_job, running_pod
+from chart_pod import run_test_job, running_pod
+from ports import free_ports
 
 from serve_deploy.triton.process import ServerProcess
 
@@ -33,7 +34,7 @@ class Client:
         for index in count():
             endpoints = self.endpoints
             try:
-                urllib.request.urlopen(f"{endpoints[index % len(endpoints)]}/v2/models/digits", timeout=10).close()
+                urllib.request.urlopen(f"{endpoints[index % len(endpoints)]}/v2/models/digits", timeout=120).close()
             except (OSError, urllib.error.URLError) as error:
                 self.failures.append(str(error))
             with self._done:
@@ -46,7 +47,7 @@ class Client:
         """Return when so many more requests have ended, or one has failed."""
         with self._done:
             target = self._sent + requests
-            assert self._done.wait_for(lambda: self._sent >= target or self.failures, timeout=60)
+            assert self._done.wait_for(lambda: self._sent >= target or self.failures, timeout=300)
 
     def stop(self) -> None:
         with self._done:
@@ -88,7 +89,7 @@ def test_no_request_is_dropped_with_the_sleep(replicas: list[tuple[str, ServerPr
         client.endpoints = [new]
         client.wait_for(2)  # what had begun has ended
         process.terminate()
-        assert process.wait(30) is not None
+        assert process.wait(300) is not None
         client.wait_for(STALE_REQUESTS)
     assert client.failures == []
 
@@ -99,6 +100,6 @@ def test_requests_are_dropped_without_it(replicas: list[tuple[str, ServerProcess
     with sending([old, new]) as client:
         client.wait_for(STALE_REQUESTS)
         process.terminate()
-        assert process.wait(30) is not None
+        assert process.wait(300) is not None
         client.wait_for(STALE_REQUESTS)
     assert client.failures

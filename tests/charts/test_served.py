@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from chart_cases import CHART
 from chart_objects import Objects, pod_templates
-from chart_pod import POD_UID, free_ports, run_test_job, running_pod
+from chart_pod import POD_UID, run_test_job, running_pod
 from chart_semantics import TRITON_METRICS
+from ports import free_ports
 
 from serve_deploy.triton.process import ServerProcess
 
@@ -92,7 +93,7 @@ def tuned(start_pod: Callable[[dict[str, Any]], Iterator[Pod]]) -> Iterator[Pod]
 def ask(url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b"") -> tuple[int, str]:
     request = urllib.request.Request(url, method=method, headers=headers or {}, data=body if method == "POST" else None)
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=120) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -190,7 +191,7 @@ def test_traces_reach_the_collector(
     for pod in start_pod({"tracing": {"url": url, "oneIn": 1_000_000}}):
         headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01", "Content-Type": "application/json"}
         assert ask(pod.url("/v2/models/digits/infer"), "POST", headers, request["body"].encode())[0] == 200
-        path, _, body = received.get(timeout=60).partition(b"\n")
+        path, _, body = received.get(timeout=300).partition(b"\n")
         (sent,) = json.loads(body)["resourceSpans"]
         resource = {each["key"]: each["value"].get("stringValue") for each in sent["resource"]["attributes"]}
         spans = [span for scope in sent["scopeSpans"] for span in scope["spans"]]
@@ -232,9 +233,9 @@ def test_readiness_of_several_models_asks_each(tuned: Pod) -> None:
     """The probe's command succeeds where all are ready, and fails where one is unknown."""
     (server,) = [each for each in pod_templates(tuned.objects) if each.serves]
     command = server.spec["containers"][0]["readinessProbe"]["exec"]["command"]
-    assert subprocess.run(command, timeout=30).returncode == 0
+    assert subprocess.run(command, timeout=300).returncode == 0
     unknown = [*command[:-1], command[-1].replace("digits", "unknown"), command[-1]]
-    assert subprocess.run(unknown, timeout=30).returncode != 0
+    assert subprocess.run(unknown, timeout=300).returncode != 0
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_infer_script_tells_a_wrong_answer(pod: Pod, model: str, body: str, expe
     if body == "example":
         body = json.loads((CHART / "files" / "example-request.json").read_text(encoding="utf-8"))["body"]
     result = subprocess.run(
-        ["sh", "-eu", INFER, pod.url(""), "30", model, body, expect], capture_output=True, text=True, timeout=60
+        ["sh", "-eu", INFER, pod.url(""), "30", model, body, expect], capture_output=True, text=True, timeout=300
     )
     assert (result.returncode == 0) == (not message)
     assert message in result.stderr
@@ -261,7 +262,7 @@ def test_infer_script_gives_up(tmp_path: Path) -> None:
     """Nobody listens: it says so when its time is over."""
     (port,) = free_ports(1)
     result = subprocess.run(
-        ["sh", "-eu", INFER, f"http://127.0.0.1:{port}", "0"], capture_output=True, text=True, timeout=60
+        ["sh", "-eu", INFER, f"http://127.0.0.1:{port}", "0"], capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 1
     assert "not ready within 0 s" in result.stderr

@@ -12,7 +12,8 @@ import helm_python
 import pytest
 from chart_cases import CHART, merge, modes
 from chart_objects import Objects, pod_templates
-from chart_pod import free_ports, run_test_job, running_pod
+from chart_pod import run_test_job, running_pod
+from ports import free_ports
 from store_servers import aws_environment, make_s3_bucket, running_seaweed
 
 from serve_deploy.chart.options import ChartOptions

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -25,6 +26,7 @@ PRICES = '# What one replica costs an hour.\ncurrency = "EUR"\n\n[per_hour]\nl4 
 SCHEDULING = {"name": "digits", "max_batch_size": 8, "dynamic_batching": {}}
 
 
+@cache
 def sweep(fixed_seconds: float, row_seconds: float, watts: float) -> LoadTestReport:
     """A server that takes so long for a batch and for each of its rows, and draws more, the busier it is."""
     service = ServiceTimes.linear(fixed_seconds, row_seconds, 8)

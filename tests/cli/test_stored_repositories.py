@@ -52,10 +52,12 @@ def test_check_ends_with_8_where_files_are_damaged(store: StoreAddress) -> None:
     ("line", "words"),
     [
         (["loadtest", "http://127.0.0.1:1", "-m", "x", "--data", "s3://bucket/data"], "is not on this machine"),
+        (["chart", "{models}", "--require-signature", "key.pem"], "is for stores"),
+        (["chart", "{models}", "--source", "pvc://a/b", "--require-signature", "key.pem"], "is for stores"),
+        (["chart", "{store}", "--require-signature", "key.pem"], "key.pem"),
         (["check", "{models}", "--require-signature", "key.pem"], "is for stores"),
-        (["run", "{store}@0123", "--watch"], "no snapshot that begins with 0123"),
+        (["run", "{store}@0123"], "no snapshot that begins with 0123"),
         (["run", "{store}@{id}", "--watch"], "names a snapshot, which never changes"),
-        (["tune", "{store}", "--apply"], "writes into a folder, and"),
     ],
 )
 def test_where_an_address_makes_no_sense_it_is_refused(
@@ -64,3 +66,11 @@ def test_where_an_address_makes_no_sense_it_is_refused(
     """In words, with what to do instead."""
     names = {"store": str(store), "models": str(tmp_path / "models"), "id": find_snapshot(open_store(store), None).id}
     assert words in _run(*(part.format(**names) for part in line))[0]
+
+
+def test_what_options_refuse_is_refused_before_a_store_is_asked() -> None:
+    """This store does not answer: nobody waits for it, or for gigabytes of models, to read of a flag."""
+    store = "s3://http://127.0.0.1:1/bucket/models"
+    assert _run("tune", store, "--apply") == (f"`apply` writes into a folder, and {store} is a store", 2)
+    assert _run("run", f"{store}@0123", "--watch") == (f"{store}@0123 names a snapshot, which never changes", 2)
+    assert _run("run", store, "--", "--model-control-mode=poll")[1] == 2

@@ -39,7 +39,7 @@ def buffered(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_shell(command: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run serve in a shell line, in which "$@" is the command with its arguments."""
     line = ["bash", "-c", f"set -o pipefail; {command}", "bash", *SERVE, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def run_on_terminal(columns: int, *arguments: object) -> str:
@@ -57,7 +57,7 @@ def run_on_terminal(columns: int, *arguments: object) -> str:
                 shown += part
         except OSError:  # how Linux says that the other end has gone
             os.close(ours)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=300) == 0
     return shown.decode().replace("\r\n", "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,44 @@ def test_an_absurd_number_is_a_usage_error(command: str, flag: str) -> None:
             )
         error = caught.value
         assert flag in in_flags(error.message if isinstance(error, UsageError) else error.format_message())
+
+
+def _paths() -> list[tuple[str, str]]:
+    commands = getattr(get_command(serve_app), "commands", {})
+    return [
+        (name, option.opts[0])
+        for name, command in sorted(commands.items())
+        for option in command.params
+        if option.opts[0].startswith("-") and option.name in command.callback.paths
+    ]
+
+
+@pytest.mark.parametrize(("command", "flag"), _paths())
+def test_an_empty_path_is_a_usage_error(command: str, flag: str) -> None:
+    """It would be the current folder: every option that takes a path refuses it by its flag."""
+    with pytest.raises(UsageError, match=f"{flag} is empty"):
+        get_command(serve_app).main([command, "x", flag, "", *_NEEDED.get(command, ())], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "called"),
+    [
+        (["push", "", "store"], "REPOSITORY"),
+        (["push", "models", ""], "STORE"),
+        (["pull", "store", ""], "REPOSITORY"),
+        (["prune", ""], "REPOSITORY|STORE"),
+        (["chart", ""], "REPOSITORY"),
+        (["package", "a.onnx", ""], "MODEL"),
+        (["report", ""], "FILE"),
+        (["plan", ""], "[PROFILE=]REPORT"),
+        (["run", "models", "--", ""], "FLAGS"),
+        (["undeploy", ""], "RELEASE"),
+    ],
+)
+def test_an_empty_argument_is_a_usage_error(line: list[str], called: str) -> None:
+    """By the name that the usage line has for it, whatever kind of argument it is."""
+    with pytest.raises(UsageError, match=f"^{re.escape(called)} is empty$"):
+        get_command(serve_app).main(line, standalone_mode=False)
 
 
 def test_defaults_are_those_of_the_options_class(run) -> None:

@@ -31,13 +31,13 @@ def test_packaging_writes_nothing_outside_its_destination(serve, tmp_path: Path)
 def test_an_interrupted_command_says_so_and_exits_130(kind: signal.Signals) -> None:
     """Ctrl-C while an endpoint keeps the command waiting is one line, never a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as silent_endpoint:
-        silent_endpoint.settimeout(60)
+        silent_endpoint.settimeout(300)
         url = f"http://127.0.0.1:{silent_endpoint.getsockname()[1]}"
         command = [sys.executable, "-m", "serve_cli", "loadtest", url, "-m", "digits"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         connection, _ = silent_endpoint.accept()
         with connection:
             process.send_signal(kind)
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=300)
     assert (process.returncode, output) == (130, "")
     assert errors.splitlines() == ["error: interrupted"]

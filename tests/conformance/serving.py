@@ -114,7 +114,7 @@ def serve_cases(cases: Sequence[Case], repository: Path) -> Iterator[Outcome]:
 def _ask_case(server: TritonServer, case: Case) -> Outcome:
     endpoint = parse_endpoint(server.grpc_url)
     try:
-        with ControlPlane(endpoint, timeout_seconds=60) as control:
+        with ControlPlane(endpoint, timeout_seconds=120) as control:
             model = control.describe_model(case.name)
         for request in case.requests:
             if left_out := [name for name, value in request.inputs.items() if value is None]:

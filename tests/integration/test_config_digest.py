@@ -61,7 +61,7 @@ def written(repository: Path, name: str) -> dict[str, Any]:
 
 
 def served(server: TritonServer, name: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{server.http_url}/v2/models/{name}/config", timeout=10) as reply:
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/{name}/config", timeout=120) as reply:
         document: dict[str, Any] = json.load(reply)
     return document
 

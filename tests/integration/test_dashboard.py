@@ -101,7 +101,7 @@ def sample_body() -> str:
 
 def infer(server: TritonServer, model: str, body: str) -> None:
     url = f"{server.http_url}/v2/models/{model}/infer"
-    with urllib.request.urlopen(urllib.request.Request(url, body.encode()), timeout=10) as reply:
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode()), timeout=120) as reply:
         assert reply.status == 200
 
 
@@ -169,7 +169,7 @@ def test_picture_of_the_dashboard(panels: list[Panel], shown: dict[str, Any], tm
     subprocess.run(
         [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1360,1500",
          f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}", page.as_uri()],
-        check=True, capture_output=True, timeout=60,
+        check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert page.read_text().count("<polyline") > 20

@@ -90,7 +90,7 @@ def ask(server: TritonServer, **inputs: Any) -> list[str]:
     body = json.dumps({"text_input": "t", **inputs}).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{server.http_url}/v2/models/llm/generate_stream", body, headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         lines = answer.read().decode().splitlines()
     return [json.loads(line.removeprefix("data: "))["text_output"] for line in lines if line.startswith("data: ")]
 

@@ -53,7 +53,7 @@ def server(repository: Path, triton_server: Callable[..., TritonServer]) -> Trit
 
 @pytest.fixture(scope="module")
 def control(server: TritonServer) -> Iterator[ControlPlane]:
-    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=10) as control:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=120) as control:
         yield control
 
 

@@ -198,7 +198,7 @@ def test_requests_share_batches_inside_under_load(pictures: tuple[Path, WrittenP
 
 def count(server: TritonServer, *names: str) -> dict[str, tuple[int, int]]:
     """Requests and executions of each model so far."""
-    with ControlPlane(parse_endpoint(server.grpc_url), timeout_seconds=30) as control:
+    with ControlPlane(parse_endpoint(server.grpc_url), timeout_seconds=120) as control:
         statistics = {name: control.statistics(name)[0] for name in names}
     return {name: (int(each["inference_count"]), int(each["execution_count"])) for name, each in statistics.items()}
 

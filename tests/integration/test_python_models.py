@@ -79,7 +79,7 @@ Ask = Callable[..., list[Mapping[str, np.ndarray]]]
 def ask(server: TritonServer) -> Iterator[Ask]:
     """Send requests to a model, all at once, and wait for every answer."""
     endpoint = parse_endpoint(server.grpc_url)
-    connection, control = GrpcConnection(endpoint, 30), ControlPlane(endpoint, timeout_seconds=30)
+    connection, control = GrpcConnection(endpoint, 30), ControlPlane(endpoint, timeout_seconds=120)
 
     def send(name: str, *samples: Mapping[str, np.ndarray]) -> list[Mapping[str, np.ndarray]]:
         return send_together(connection, control.describe_model(name), [Sample(dict(sample)) for sample in samples])
@@ -96,7 +96,7 @@ def strings(*items: str | bytes) -> np.ndarray:
 
 
 def largest_batch(server: TritonServer, name: str) -> int:
-    with ControlPlane(parse_endpoint(server.grpc_url), timeout_seconds=30) as control:
+    with ControlPlane(parse_endpoint(server.grpc_url), timeout_seconds=120) as control:
         return max(int(batch["batch_size"]) for model in control.statistics(name) for batch in model["batch_stats"])
 
 

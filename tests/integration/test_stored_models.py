@@ -98,5 +98,5 @@ def test_what_is_pushed_later_differs_until_the_server_has_followed(served: _Ser
     assert loaded == {"digits": None, "letters": None}
     assert served.compare(served.store).different == ()
     assert served.compare(replace(served.store, snapshot=served.first)).different
-    with ControlPlane(parse_endpoint(served.server.http_url), timeout_seconds=10) as control:
+    with ControlPlane(parse_endpoint(served.server.http_url), timeout_seconds=120) as control:
         assert control.model_config("digits")["max_batch_size"] == 4

@@ -95,7 +95,7 @@ def queries(exporter: str, model: str = "llm") -> dict[str, str]:
 
 def stream(server: TritonServer, model: str, stop: threading.Event | None = None, **sampling: Any) -> None:
     """Read one answer to its end, or until told to leave."""
-    connection = http.client.HTTPConnection(server.http_url.removeprefix("http://"), timeout=60)
+    connection = http.client.HTTPConnection(server.http_url.removeprefix("http://"), timeout=120)
     body = {"text_input": "one two", "stream": True, "sampling_parameters": json.dumps(sampling)}
     connection.request("POST", f"/v2/models/{model}/generate_stream", json.dumps(body))
     with connection.getresponse() as reply:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pushgateway import free_port
+from ports import free_port
 from repositories import add_model
 
 from serve_deploy.endpoint.address import parse_endpoint
@@ -73,7 +73,7 @@ def test_commands_exit_6_when_nobody_comes(command: list[str]) -> None:
     verb, *options = command
     typed = [verb, f"http://127.0.0.1:{free_port()}", "-m", "digits", "--wait", "3", *options]
     done = subprocess.run(
-        [sys.executable, "-m", "serve_cli", *typed], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "serve_cli", *typed], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 6
     first, *_, last, _hint = done.stderr.splitlines()

@@ -23,4 +23,4 @@ def run_helm(
     command = [str(path), *map(str, arguments)]
     if values is not None:
         command += ["--values", "-"]
-    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, timeout=300)

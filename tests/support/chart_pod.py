@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from serve_deploy.triton.runtime import Launch, Ports
 
 POD_UID = "0c5f3c1e-2d8a-4c6f-9f3b-5a1f6d7e8a90"
 _OURS = re.compile(r"--(id|backend-directory|cache-directory|.*-address|allow-gpu-metrics|backend-config)=")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
 
 
 def mount_config_map(folder: Path, config_map: dict[str, Any], items: list[dict[str, str]]) -> None:
@@ -82,4 +72,4 @@ def run_test_job(objects: Objects, url: str) -> subprocess.CompletedProcess[str]
     """Run the command of `helm test` against a server; it waits until that is ready."""
     (job,) = [each for each in pod_templates(objects) if each.owner["kind"] == "Job"]
     command = [re.sub(r"^http://demo-triton:\d+$", url, text) for text in job.spec["containers"][0]["command"]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)

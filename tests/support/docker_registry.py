@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pushgateway import free_port
+from ports import free_port
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ def running_docker_registry(folder: Path, **config: Any) -> Iterator[DockerRegis
         yield registry
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=300)
 
 
 def _wait_until_up(registry: DockerRegistry, process: subprocess.Popen[bytes]) -> None:
     address, _, port = registry.host.rpartition(":")
-    for _ in range(1000):
+    for _ in range(10_000):
         try:
             socket.create_connection((address, int(port)), timeout=5).close()
             return

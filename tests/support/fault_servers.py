@@ -117,10 +117,10 @@ def serve_faults(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Ite
     thread.start()
     server = FaultServer(behaviour, tls)
     try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(300)
         yield server
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(300)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

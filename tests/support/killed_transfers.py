@@ -177,7 +177,7 @@ def run(kind: str, store: str, folder: Path, rounds: int, seed: int = 13) -> Rep
             report.killed += was_killed
             lasts *= 1.02 if was_killed else 0.8
             report.new_after_kill += was_killed and found == new
-            if not is_whole(kind, found, old, new, is_remote=scene.store.is_remote):
+            if not is_whole(kind, found, old, new, is_remote=scene.store.kind != "local"):
                 report.damaged.append(f"{report.rounds}: {sorted(found.items() ^ new.items())[:5]}")
         begin = time.monotonic()
         act(scene)

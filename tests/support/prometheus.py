@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 
 
 def tool(name: str) -> str:
@@ -50,7 +50,7 @@ class Prometheus:
 
     def _get(self, method: str, **parameters: Any) -> Any:
         url = f"{self.url}/api/v1/{method}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=120) as reply:
             return json.load(reply)["data"]
 
 
@@ -58,9 +58,7 @@ class Prometheus:
 def running_prometheus(folder: Path, config: dict[str, Any] | None = None) -> Iterator[Prometheus]:
     """Run Prometheus on `folder`/data, with this configuration, on a free port of the loopback interface."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config or {}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
             [
@@ -74,12 +72,12 @@ def running_prometheus(folder: Path, config: dict[str, Any] | None = None) -> It
         yield Prometheus(f"http://127.0.0.1:{port}")
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=300)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pause = 0.02
-    for _ in range(400):
+    for _ in range(6000):
         try:
             urllib.request.urlopen(url, timeout=2).close()
         except (urllib.error.URLError, OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -11,13 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from ports import free_port
 
 
 @contextmanager
@@ -36,12 +29,12 @@ def running_pushgateway() -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=300)
 
 
 def read_when_up(url: str, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> str:
     """Read an address of a process as soon as it answers; AssertionError where the process ends before."""
-    for _ in range(1000):
+    for _ in range(6000):
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
                 return str(reply.read().decode())

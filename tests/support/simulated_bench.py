@@ -16,16 +16,9 @@ from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.model_config import parse_config
 from serve_deploy.progress import silent
 from serve_deploy.tuning.bench import Bench
-from serve_deploy.tuning.candidates import (
-    BATCH,
-    DELAY,
-    INSTANCES,
-    PREFERRED,
-    Candidate,
-    join_path,
-    read_candidate,
-)
+from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, join_path
 from serve_deploy.tuning.checkpoint import Checkpoint
+from serve_deploy.tuning.fields import read_candidate
 from serve_deploy.tuning.measured import Executions, Measured
 from serve_deploy.tuning.objective import Goal, find_concurrency
 from serve_deploy.tuning.options import TuneOptions

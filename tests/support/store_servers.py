@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from ports import free_port, free_ports
 
-START_SECONDS = 60
+START_SECONDS = 300
 # Planted: no message, log or report may contain them.
 ACCESS_KEY, SECRET_KEY = "PLANTEDACCESSKEY0001", "planted/secret+key/0002"
 READER_KEY, READER_SECRET = "READERACCESSKEY00003", "reader/secret+key/000004"
@@ -26,13 +26,6 @@ SESSION_TOKEN = "planted-session-token-0005"
 # Those of every Azurite.
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-
-def free_port() -> int:
-    """A port that nothing listens at."""
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -72,7 +65,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 @contextmanager
 def running_seaweed(folder: Path) -> Iterator[str]:
     """SeaweedFS, a real S3: it checks signatures, checksums, conditions and permissions; the URL of its S3 gateway."""
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    # Those for gRPC are the others and 10,000 otherwise, which may be no ports at all.
+    names = ("master.port", "volume.port", "filer.port", "s3.port")
+    ports = dict(zip((*names, *(f"{name}.grpc" for name in names)), free_ports(8), strict=True))
     identity = {"actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     identities = [
         {"name": "writer", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], **identity},
@@ -89,11 +84,9 @@ def running_seaweed(folder: Path) -> Iterator[str]:
         "-filer", "-s3", "-s3.config=s3.json", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=100", "-s3.autoCreateBucket=false",
         f"-filer.localSocket={folder}/filer.sock", f"-s3.localSocket={folder}/s3.sock",
-        *(f"-{name}.port={port}" for name, port in ports.items()),
-        # Theirs is the port and 10,000 otherwise, which may be no port at all.
-        *(f"-{name}.port.grpc={free_port()}" for name in ports),
+        *(f"-{name}={port}" for name, port in ports.items()),
     ]  # fmt: skip
-    url = f"http://127.0.0.1:{ports['s3']}"
+    url = f"http://127.0.0.1:{ports['s3.port']}"
     with running(command, url, folder):
         yield url
 

@@ -45,7 +45,7 @@ def write_token_stream(folder: Path, **parameters: object) -> Path:
 
 def wait_for_stream(log: Path, id: str) -> SentStream:
     """A request's line of the log, which is written just after its last token has left."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         for stream in read_streams(log):
             if stream.id == id:

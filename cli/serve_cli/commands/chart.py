@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from serve_cli import output
-from serve_cli.options import Json, Repository
+from serve_cli.options import Json
 from serve_cli.taking import takes_options
 from serve_deploy.chart.options import ChartOptions
+from serve_deploy.option import Option
+from serve_deploy.stores.repository_option import read_repository
 
 if TYPE_CHECKING:
     from serve_deploy.chart.folder import FileChange
@@ -18,7 +22,17 @@ if TYPE_CHECKING:
 _WIDEST_VALUE = 60
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Models:
+    """What a chart is written for."""
+
+    repository: Annotated[
+        Path, Option("A Triton model repository, or a store's address.", metavar="REPOSITORY", read=read_repository)
+    ]
+
+
 @takes_options(
+    arguments=["repository"],
     flags={
         "directory": ("--output", "-o"),
         "release": "--triton",
@@ -27,9 +41,9 @@ _WIDEST_VALUE = 60
         "growth_percent_per_minute": "--growth",
         "settings": "--set",
         "values": ("--values", "-f"),
-    }
+    },
 )
-def chart(repository: Repository, options: ChartOptions, json: Json = False) -> None:
+def chart(models: _Models, options: ChartOptions, json: Json = False) -> None:
     """Write a Helm chart for a model repository, and say where each number comes from.
 
     \b
@@ -40,7 +54,7 @@ def chart(repository: Repository, options: ChartOptions, json: Json = False) -> 
     from serve_deploy.chart.write import write_chart
 
     with output.progress() as progress:
-        result = write_chart(repository, options, progress)
+        result = write_chart(models.repository, options, progress)
     output.emit(result, as_json=json, render=print_chart)
 
 

@@ -42,13 +42,20 @@ def print_result(result: PruneResult) -> None:
         output.print_table(("model", "version", "frees"), rows)
     if result.snapshots:
         output.print_table(("snapshot", "written", "files", "frees"), [_row(each) for each in result.snapshots])
+    for upload in result.uploads:
+        begun, size = _write_time(upload.begun_seconds), output.write_bytes(upload.size_bytes)
+        console.print(f"unfinished upload of {upload.path}, begun {begun}: {size}", markup=False)
     for reason in result.kept:
         console.print(f"kept: {reason}", markup=False)
     if result.releases:
         console.print(output.in_flags(result.releases), markup=False)
     counts = [
         output.count(len(found), noun)
-        for found, noun in ((result.removed, "version"), (result.snapshots, "snapshot"))
+        for found, noun in (
+            (result.removed, "version"),
+            (result.snapshots, "snapshot"),
+            (result.uploads, "unfinished upload"),
+        )
         if found
     ]
     done = "would remove" if result.is_dry_run else "removed"
@@ -60,7 +67,11 @@ def _row(snapshot: HeldSnapshot) -> tuple[str, str, str, str]:
     written = snapshot.written_seconds
     return (
         snapshot.id if snapshot.is_complete else f"{snapshot.id} (unfinished)",
-        datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%d %H:%M UTC") if written else "unknown",
+        _write_time(written) if written else "unknown",
         str(snapshot.files),
         output.write_bytes(snapshot.size_bytes),
     )
+
+
+def _write_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

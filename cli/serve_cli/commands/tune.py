@@ -17,7 +17,7 @@ from serve_deploy.errors import DestinationError, EndpointError, ThresholdError
 from serve_deploy.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.tuning.remote import Restored
+    from serve_deploy.tuning.overrides import Restored
     from serve_deploy.tuning.result import TuningResult
 
 Outputs = Annotated[
@@ -88,7 +88,7 @@ def tune(options: TuneOptions, outputs: Outputs = None, restore: Restore = False
 
 
 def _restore(options: TuneOptions, *, as_json: bool) -> None:
-    from serve_deploy.tuning.remote import describe_restored
+    from serve_deploy.tuning.overrides import describe_restored
     from serve_deploy.tuning.tune import restore
 
     def show(restored: tuple[Restored, ...]) -> None:

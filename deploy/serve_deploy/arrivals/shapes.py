@@ -13,6 +13,14 @@ class ClosedLoop:
 
 
 @dataclass(frozen=True)
+class SharedLoop(ClosedLoop):
+    """A model's part of a closed loop whose users call several: its turns, by its number, of the round `order`."""
+
+    order: tuple[int, ...]
+    number: int
+
+
+@dataclass(frozen=True)
 class ConstantRate:
     """One request every 1/rate seconds."""
 

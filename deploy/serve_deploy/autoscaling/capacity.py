@@ -114,11 +114,15 @@ def check_origin(
 
 
 def derive_capacity(
-    pod: MeasuredPod, circumstances: Circumstances, lowered: tuple[float, str] | None = None
+    pod: MeasuredPod,
+    circumstances: Circumstances,
+    lowered: tuple[float, str] | None = None,
+    held: tuple[int, str] | None = None,
 ) -> Capacity:
     """Set the targets below the pod's knee; UsageError where the replicas contradict each other.
 
-    `lowered` is a utilisation in place of the computed one, where a replay has shown that one to be too high, and why.
+    `lowered` is a utilisation in place of the computed one, where a replay has shown that one to be too high, and why;
+    `held` is the seconds that a replica must not have been needed for, where the usual ones were too few, and why.
     """
     share, share_origin = lowered or _choose_utilisation(circumstances)
     rate = share * pod.replica.knee_rate
@@ -137,8 +141,12 @@ def derive_capacity(
         Derived("pending_guard", pod.pending, "requests waiting", pod.pending_origin),
         Derived("min_replicas", least, "", least_origin),
         Derived("max_replicas", most, "", most_origin),
+        *([Derived("down_window", held[0], "s", held[1])] if held else []),
     )  # fmt: skip
-    targets = ScalingTargets(concurrency=concurrency, pending=pod.pending, min_replicas=least, max_replicas=most)
+    targets = ScalingTargets(
+        concurrency=concurrency, pending=pod.pending, min_replicas=least, max_replicas=most,
+        down_window_seconds=held[0] if held else None,
+    )  # fmt: skip
     return Capacity(targets, pod.replica, share, rate, pod.slo_p99_seconds, derived, pod.dropped)
 
 

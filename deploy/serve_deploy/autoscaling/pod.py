@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,19 +18,17 @@ from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.open_traffic import OpenReplica, replay_openly
 from serve_deploy.autoscaling.sweep import Load, MeasuredReplica, find_knee, pending_guard, rising_branch, usable_loads
 from serve_deploy.errors import UsageError
-from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.report import LoadTestReport
 
 
 @dataclass(frozen=True)
 class ModelTraffic:
-    """A model's sweep, its share of the pod's requests (all make 1), and the ModelConfig that was measured."""
+    """A model's sweep, and its share of the pod's requests (all make 1)."""
 
     report: LoadTestReport
     share: float = 1.0
     share_origin: str = "the only model"
-    config: Any = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,7 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
     report = traffic.report
     streams = any(point.generation for point in report.points)
     asked = [gate for gate in gates if streams or not gate.needs_tokens]
-    loads, dropped = usable_loads(
-        report, asked, is_decoupled=traffic.config is not None and is_itself_decoupled(traffic.config)
-    )
+    loads, dropped = usable_loads(report, asked)
     if len(loads) < 2:
         raise UsageError(
             f"the capacity report of {report.target.model} has too few usable loads ({len(loads)}):"
@@ -108,7 +104,7 @@ def _measure_model(traffic: ModelTraffic, slo_p99_seconds: float | None, gates: 
     else:
         knee = find_knee(loads, slo)
     pending, pending_origin = pending_guard(branch[0], knee)
-    replica, openly = MeasuredReplica.of(branch, knee), replay_openly(report, branch, traffic.config, slo_p99_seconds)
+    replica, openly = MeasuredReplica.of(branch, knee), replay_openly(report, branch, slo_p99_seconds)
     return MeasuredPod(
         replica=replica,
         replayed=openly.replica or replica,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from serve_deploy.autoscaling.hpa import Autoscaler
 from serve_deploy.autoscaling.pod import MeasuredPod, ModelTraffic, measure_pod
 from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily_curve, ramp_curve, replay, step_curve
 from serve_deploy.autoscaling.sweep import MeasuredReplica
-from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, window_basis, window_seconds
+from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, down_windows, window_basis, window_seconds
 from serve_deploy.errors import ThresholdError
 
 LOWERED = 0.9
@@ -30,6 +31,11 @@ class Trial:
     def passed(self) -> bool:
         """Whether it did."""
         return self.replay.within(self.budget)
+
+    @property
+    def keeps_objective(self) -> bool:
+        """Whether it kept the objective, however often the replicas turned."""
+        return self.replay.within(replace(self.budget, turns_per_hour=math.inf))
 
     @property
     def derived(self) -> Derived:
@@ -100,25 +106,58 @@ class ScalingPlan:
 
 
 def plan_scaling(traffic: Sequence[ModelTraffic], circumstances: Circumstances, *, keda: bool = False) -> ScalingPlan:
-    """Derive targets and lower them until all trials pass; ThresholdError where none do."""
+    """Derive targets and lower them until all trials pass; ThresholdError where none do.
+
+    Where lower targets keep the objective but do not hold still, replicas are removed later instead.
+    """
     pod = measure_pod(traffic, circumstances.slo_p99_seconds, circumstances.gates)
+    held: tuple[int, str] | None = None
+    for window in down_windows(circumstances.cold_start_seconds):
+        if held:
+            held = (window, held[1])
+        plan, failed = _lower(pod, circumstances, held, keda=keda)
+        if plan:
+            return plan
+        if not failed.keeps_objective:
+            break
+        held = held or (window, f"longer: with {window} s there were {_count_turns(failed.replay)}")
+    raise _nothing_passes(failed)
+
+
+def _lower(
+    pod: MeasuredPod, circumstances: Circumstances, held: tuple[int, str] | None, *, keda: bool
+) -> tuple[ScalingPlan | None, Trial]:
+    """Lower the targets until all trials pass: the plan, if there is one, and the trial that failed last."""
     lowered: tuple[float, str] | None = None
     for _ in range(ATTEMPTS):
-        capacity = derive_capacity(pod, circumstances, lowered)
+        capacity = derive_capacity(pod, circumstances, lowered, held)
         stage = _set_stage(pod.replayed, capacity, circumstances, keda=keda)
         trials = tuple(
             Trial(stage.replay(name, curve, 3600 * hours), curve, budget)
             for name, curve, hours, budget in _curves(capacity, circumstances)
         )
-        if all(trial.passed for trial in trials):
-            return ScalingPlan(pod, capacity, trials, stage)
-        failed = next(trial.replay for trial in trials if not trial.passed)
-        missed = f"{failed.breach_fraction:.1%} beyond the objective and {failed.turns_per_hour:.1f} turns an hour"
-        reason = f"lowered: {capacity.utilisation:.3f} gave {missed} on the {failed.curve}"
-        lowered = (LOWERED * capacity.utilisation, reason)
-    raise ThresholdError(
-        f"no targets keep the objective: on a {failed.curve} {failed.breach_fraction:.1%} of the requests miss it"
-        f" (for up to {failed.longest_breach_seconds:.0f} s at a time), with {failed.turns_per_hour:.1f} turns an hour",
+        failed = next((trial for trial in trials if not trial.passed), trials[-1])
+        if failed.passed:
+            return ScalingPlan(pod, capacity, trials, stage), failed
+        missed = f"{failed.replay.breach_fraction:.1%} beyond the objective and {_count_turns(failed.replay)}"
+        lowered = (LOWERED * capacity.utilisation, f"lowered: {capacity.utilisation:.3f} gave {missed}")
+    return None, failed
+
+
+def _count_turns(happened: Replay) -> str:
+    return f"{happened.turns_per_hour:.1f} turns an hour on the {happened.curve}"
+
+
+def _nothing_passes(failed: Trial) -> ThresholdError:
+    happened = failed.replay
+    if failed.keeps_objective:
+        return ThresholdError(
+            f"no targets hold the replicas still: {_count_turns(happened)}, from more to fewer or back",
+            hint="the sweep is uneven: measure again with a longer `duration`",
+        )
+    return ThresholdError(
+        f"no targets keep the objective: on a {happened.curve} {happened.breach_fraction:.1%} of the requests miss it"
+        f" (for up to {happened.longest_breach_seconds:.0f} s at a time)",
         hint="raise `max_replicas`, shorten the cold start, or relax `slo`",
     )
 

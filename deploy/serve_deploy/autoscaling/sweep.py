@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from serve_deploy.errors import ThresholdError
+from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
+from serve_deploy.model_config.scheduling import read_scheduling
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point
@@ -103,15 +105,15 @@ def _interpolate(points: Sequence[tuple[float, float]], rate: float) -> float:
     return low
 
 
-def usable_loads(
-    report: LoadTestReport, gates: Sequence[Gate] = (), *, is_decoupled: bool = False
-) -> tuple[list[Load], tuple[str, ...]]:
+def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[list[Load], tuple[str, ...]]:
     """The loads whose measurement is the server's, by rising rate, and why others were dropped.
 
     Of a decoupled model the server's own account, which ends before the answers do, does not count.
     """
     kept: dict[str, list[Point]] = defaultdict(list)
     dropped = []
+    config = read_scheduling(report.target.scheduling)
+    is_decoupled = config is not None and is_itself_decoupled(config)
     for point in report.points:
         reason = _unusable(point)
         if reason:
@@ -172,7 +174,7 @@ def _unusable(point: Point) -> str | None:
         return f"{failed:.2%} of the requests failed"
     if point.client_bound:
         return f"client-bound ({', '.join(point.client_bound_reasons) or 'as the load generator said'})"
-    if point.load.mode == "closed" and point.load.concurrency:
+    if point.load.mode == "closed" and point.load.concurrency and not point.load.shared_by:
         asked = point.load.concurrency
         busy = point.request_rate * point.response.mean_us / 1e6
         if abs(asked - busy) / asked > CLIENT_BOUND_DEVIATION:
@@ -219,8 +221,7 @@ def _served_concurrency(point: Point, model: str) -> float | None:
     """Requests in flight inside the server by Little's law; None for an ensemble, whose members hold its queues."""
     for stats in point.server:
         if stats.model == model and len(point.server) == 1:
-            busy_us = stats.queue_us + stats.compute_input_us + stats.compute_infer_us + stats.compute_output_us
-            return point.request_rate * busy_us / 1e6 or None
+            return point.request_rate * stats.inside_us / 1e6 or None
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,12 +19,16 @@ SHORTEST_DOWN_WINDOW_SECONDS, LONGEST_DOWN_WINDOW_SECONDS = 300, 3600
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingTargets:
-    """What the autoscaler holds: mean requests in flight and mean requests waiting, each per replica."""
+    """What the autoscaler holds: mean requests in flight and mean requests waiting, each per replica.
+
+    `down_window_seconds` is the time in which a replica must not have been needed; None is what the cold start gives.
+    """
 
     concurrency: float
     pending: float
     min_replicas: int
     max_replicas: int
+    down_window_seconds: int | None = None
 
 
 def scale_up_rules() -> ScalingRules:
@@ -32,10 +36,18 @@ def scale_up_rules() -> ScalingRules:
     return ScalingRules(0, (Policy("Pods", 2, 60), Policy("Percent", 100, 60)))
 
 
-def scale_down_rules(cold_start_seconds: float) -> ScalingRules:
+def scale_down_rules(cold_start_seconds: float, window_seconds: int | None = None) -> ScalingRules:
     """Slowly: one pod in two minutes, and only what was not needed for twice the time a new replica takes."""
+    return ScalingRules(window_seconds or next(down_windows(cold_start_seconds)), (Policy("Pods", 1, 120),))
+
+
+def down_windows(cold_start_seconds: float) -> Iterator[int]:
+    """The window before a replica is removed, in seconds, and longer ones: each doubles the last, to an hour."""
     window = max(SHORTEST_DOWN_WINDOW_SECONDS, math.ceil(2 * cold_start_seconds))
-    return ScalingRules(min(window, LONGEST_DOWN_WINDOW_SECONDS), (Policy("Pods", 1, 120),))
+    while window < LONGEST_DOWN_WINDOW_SECONDS:
+        yield window
+        window *= 2
+    yield LONGEST_DOWN_WINDOW_SECONDS
 
 
 def autoscaler(targets: ScalingTargets, cold_start_seconds: float, *, keda: bool = False) -> Autoscaler:
@@ -46,7 +58,7 @@ def autoscaler(targets: ScalingTargets, cold_start_seconds: float, *, keda: bool
         targets.max_replicas,
         (Metric(CONCURRENCY, targets.concurrency, kind), Metric(PENDING, targets.pending, kind)),
         scale_up_rules(),
-        scale_down_rules(cold_start_seconds),
+        scale_down_rules(cold_start_seconds, targets.down_window_seconds),
     )
 
 

@@ -70,8 +70,11 @@ class Fitted:
     dispatch_seconds: float
 
 
-def fit(levels: Mapping[int, Sequence[Period]], largest: int) -> Fitted:
-    """Service times from loads by the number of instances; the fewest need single requests of one user."""
+def fit(levels: Mapping[int, Sequence[Period]], largest: int, *, is_limit: bool = True) -> Fitted:
+    """Service times from loads by the number of instances; the fewest need single requests of one user.
+
+    `is_limit`: the model is what limits the heaviest loads, and waits for nobody under these.
+    """
     fewest = min(levels)
     alone = min((each for each in levels[fewest] if _rows(each) == 1), key=_users)
     dispatch_seconds, outside_seconds = _beside_execution(alone)
@@ -80,13 +83,17 @@ def fit(levels: Mapping[int, Sequence[Period]], largest: int) -> Fitted:
     if fewest > 1:
         slowdown = _slowdown(means[fewest], levels[fewest])
         means[1] = {size: mean / slowdown for size, mean in means[fewest].items()}
-    between = {busy: _between_seconds(levels[max(busy, fewest)], max(busy, fewest), largest) for busy in means}
+    between = {
+        busy: _between_seconds(levels[max(busy, fewest)], max(busy, fewest), largest) if is_limit else 0.0
+        for busy in means
+    }
     measured = {
         (size, busy): Times((mean + size * between[busy]) * _shape_at(shapes, size))
         for busy, of_level in means.items()
         for size, mean in of_level.items()
     }
-    return Fitted(ServiceTimes(measured, between), _outside(levels, outside_seconds, largest), dispatch_seconds)
+    outside = fit_outside(levels, outside_seconds, largest, _apart_seconds(levels, outside_seconds))
+    return Fitted(ServiceTimes(measured, between), outside, dispatch_seconds)
 
 
 def mean_batch_size(period: Period) -> float:
@@ -111,7 +118,7 @@ def _rows(period: Period) -> int:
 
 def _all_busy(periods: Sequence[Period], instances: int) -> Sequence[Period]:
     """The loads under which all instances executed, as far as there are any."""
-    return [each for each in periods if instances == 1 or _utilisation(each, instances) > _NEARLY_ALL] or periods
+    return [each for each in periods if instances == 1 or utilisation(each, instances) > _NEARLY_ALL] or periods
 
 
 def _slowdown(crowded: Mapping[int, float], periods: Sequence[Period]) -> float:
@@ -124,44 +131,52 @@ def _slowdown(crowded: Mapping[int, float], periods: Sequence[Period]) -> float:
 
 def _beside_execution(alone: Period) -> tuple[float, float]:
     """What a lone request takes beside its execution: until an idle instance begins, and outside of the model."""
-    response, server = alone.point.response, alone.point.server
-    # A machine that stood still for a moment has longer means, and the model has nothing to do with it.
-    whole = response.p50_us if response.mean_us > _STALLED * response.p50_us else response.mean_us
-    rest = max(0.0, whole / 1e6 - mean_execution(alone))
+    server = alone.point.server
+    rest = max(0.0, lone_seconds(alone.point) - mean_execution(alone))
     dispatch = min(server[0].queue_us / 1e6 if server else 0.0, rest)
     return dispatch, rest - dispatch
 
 
-def _outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: int) -> Outside:
+def lone_seconds(alone: Point) -> float:
+    """How long the only user waits for an answer."""
+    response = alone.response
+    # A machine that stood still for a moment has longer means, and the model has nothing to do with it.
+    return (response.p50_us if response.mean_us > _STALLED * response.p50_us else response.mean_us) / 1e6
+
+
+def fit_outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: int, apart_seconds: float) -> Outside:
     """What a request costs outside of the model, and how long the next one has to wait for that.
 
     Client and front end pass one request after another: at most as many as passed where the instances were not the
-    limit. The answers of a batch, which all end at once, come so long after each other that their mean is as late as
-    was measured, by the median over the loads.
+    limit. The answers of a batch, which all end at once, come `apart_seconds` after each other.
     """
     single = [(instances, each) for instances, periods in levels.items() for each in periods if _rows(each) == 1]
     instances, heaviest = max(single, key=lambda each: each[1].point.throughput)
     one_by_one = 1 / heaviest.point.throughput if heaviest.point.throughput else 0.0
     full = largest > 1 and mean_batch_size(heaviest) >= _FULL * largest
-    if full or _users(heaviest) < 4 * instances or _utilisation(heaviest, instances) >= _BUSY or not seconds:
+    if full or _users(heaviest) < 4 * instances or utilisation(heaviest, instances) >= _BUSY or not seconds:
         sent = heaviest.point.client.cpu_us_per_request / 1e6
-        apart = [_apart_seconds(each, seconds) for _, each in single if mean_batch_size(each) >= _SEVERAL]
-        one_by_one = min(max(sent, median(apart or [0.0])), seconds, one_by_one)
+        one_by_one = min(max(sent, apart_seconds), seconds, one_by_one)
     return Outside(times=Times.constant(one_by_one), workers=1, latency_seconds=max(0.0, seconds - one_by_one))
 
 
-def _apart_seconds(period: Period, lone_seconds: float) -> float:
-    """How long after each other the answers of a batch come: the mean one is (n - 1) / 2 times as late."""
-    size, point = mean_batch_size(period), period.point
+def _apart_seconds(levels: Mapping[int, Sequence[Period]], lone_seconds: float) -> float:
+    """How long after each other the answers of a batch come: so long that their mean is as late as was measured.
+
+    The mean one is (n - 1) / 2 times as late; the median over the loads with batches of several.
+    """
+    periods = [each for periods in levels.values() for each in periods if _rows(each) == 1 and each.point.server]
+    return median([_apart(each, lone_seconds) for each in periods if mean_batch_size(each) >= _SEVERAL] or [0.0])
+
+
+def _apart(period: Period, lone_seconds: float) -> float:
     rows = sum(each.batch_size * each.count for each in period.executions)
-    if not point.server:
-        return 0.0
     inside = sum(each.batch_size * each.count * each.mean_seconds for each in period.executions) / rows
-    beside = point.response.mean_us / 1e6 - inside - point.server[0].queue_us / 1e6
-    return max(0.0, beside - lone_seconds) * 2 / (size - 1)
+    beside = period.point.response.mean_us / 1e6 - inside - period.point.server[0].queue_us / 1e6
+    return max(0.0, beside - lone_seconds) * 2 / (mean_batch_size(period) - 1)
 
 
-def _utilisation(period: Period, instances: int) -> float:
+def utilisation(period: Period, instances: int) -> float:
     """The share of the time that the instances executed."""
     size = mean_batch_size(period)
     return period.point.throughput / size * mean_execution(period) / instances if size else 1.0

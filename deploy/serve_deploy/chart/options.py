@@ -22,6 +22,8 @@ from serve_deploy.planning.scaling_options import (
     PeakRate,
     Slo,
 )
+from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.signature_options import TrustOptions
 
 if TYPE_CHECKING:
     from serve_deploy.planning.saved import ChosenPlan
@@ -94,6 +96,9 @@ class ChartOptions:
     check_source: Annotated[
         bool, Option("Do not look whether the source holds the repository's models.", group=_MODELS)
     ] = True
+    trust: Annotated[TrustOptions, Made(TrustOptions)] = field(default_factory=TrustOptions)
+    # The store of which the repository is a copy, received by `trust`.
+    pulled_from: StoreAddress | None = None
     gpu: Annotated[str | None, Option("GPU of each replica, such as l4.", metavar="PROFILE", group=_MODELS)] = None
     cloud: Annotated[str, Option("Where that GPU runs: gke, eks, aks, oke or onprem.", group=_MODELS)] = ""
     slo: Slo = ()

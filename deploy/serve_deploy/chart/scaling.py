@@ -28,7 +28,8 @@ _HPA_NEEDS = (
 )
 # What llm-d's gateway sends to a replica, and the queue at which vLLM's production stack adds one.
 _ASSUMED_STREAMS, _ASSUMED_WAITING = 16, 5
-_TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_replicas")
+_TARGET_NAMES = ("target_concurrency", "pending_guard", "min_replicas", "max_replicas", "down_window")
+_DOWN_WINDOW = "autoscaling.behavior.scaleDown.stabilizationWindowSeconds"
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ def _plan_values(scaling: DerivedScaling, options: ChartOptions, exporter: Expor
         DerivedValue(f"{_METRICS}.pending.target", _target(targets.pending), origins["pending_guard"]),
         DerivedValue("autoscaling.minReplicas", targets.min_replicas, origins["min_replicas"]),
         DerivedValue("autoscaling.maxReplicas", targets.max_replicas, origins["max_replicas"]),
+        *([DerivedValue(_DOWN_WINDOW, held, origins["down_window"])] if (held := targets.down_window_seconds) else []),
         *_windows(scaling.slo_p99_seconds, options, exporter),
         # Of streams alone, Triton's own times tell nothing.
         *([] if only_streams else _alert_budgets(scaling.slo_p99_seconds, origins["slo_p99"])),

@@ -14,18 +14,14 @@ from serve_deploy.overrides import find_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.manifests import (
-    EmptyStoreError,
-    Located,
-    find_layout,
-    locate_snapshot,
-    make_snapshot,
-    read_snapshot,
-)
+from serve_deploy.stores.listing import require_whole
+from serve_deploy.stores.manifests import EmptyStoreError, find_layout, make_snapshot, read_snapshot
 from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.readers import find_trusted
+from serve_deploy.stores.signature_options import TrustOptions
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store
-from serve_deploy.stores.verification import check_listing
+from serve_deploy.stores.trust import SignatureError, Trust, open_trust, verify_any
 
 _UNCHECKED = "`check_source=False` writes the chart without looking there"
 # What Triton does not read, and so may be missing where models were copied by hand.
@@ -49,24 +45,29 @@ class _Wanted:
     repository: Path
     snapshot: Snapshot
     address: StoreAddress
+    trust: Trust | None
 
 
 def check_source(repository: Path, options: ChartOptions, progress: Progress = silent) -> CheckedSource:
     """Compare a source's models with a repository's.
 
-    UsageError where the source is wrong or its library is not installed, EndpointError where it cannot be reached,
-    VerificationError where it does not hold the repository's models.
+    UsageError where the source is wrong or its library is not installed, or cannot be looked into where a signature is
+    required; EndpointError where it cannot be reached, VerificationError where it does not hold the repository's
+    models, SignatureError where it is not signed as required.
     """
     values = read_source(options.source)
     layout = find_value(options.overrides, "modelRepository.layout") or values.get("layout", "fixed")
     can_look = options.check_source and values["source"] in ("s3", "gcs", "azure", "oci")
+    is_seen = can_look and "path" not in values.get("oci", {})
+    if options.trust != TrustOptions() and not (is_seen if options.source else options.pulled_from):
+        raise _refuse_trust(options)
     if options.source is None or "path" in values.get("oci", {}) or (layout == "fixed" and not can_look):
         return CheckedSource(values)
     progress(f"hashing {repository}")
     local = make_snapshot([each.file for each in read_contents(repository)])
     if not can_look:
         return _name_unseen(values, local, options)
-    wanted = _Wanted(repository, local, parse_address(options.source))
+    wanted = _Wanted(repository, local, parse_address(options.source), open_trust(options.trust))
     progress(f"looking into {wanted.address.root}")
     try:
         store = None if wanted.address.kind == "oci" else open_store(wanted.address)
@@ -80,6 +81,21 @@ def check_source(repository: Path, options: ChartOptions, progress: Progress = s
 
 def _unseen(error: ServeError) -> ServeError:
     return type(error)(error.message, hint="; ".join(filter(None, (error.hint, _UNCHECKED))))
+
+
+def _refuse_trust(options: ChartOptions) -> UsageError:
+    """A signature that nobody looked at must not be believed to be there."""
+    asked = "require_signature" if options.trust.require_signature else "require_identity"
+    if not options.source:
+        return UsageError(f"`{asked}` is for stores", hint="name one with `source`; a folder has no signature")
+    return UsageError(
+        f"`{asked}` needs a store that can be looked into, and `source={options.source}` is not",
+        hint="leave out `check_source=False`" if not options.check_source else "serve check and serve pull require one",
+    )
+
+
+def _note_signed(signed_by: str | None) -> tuple[str, ...]:
+    return (f"the source is signed by {signed_by}",) if signed_by else ()
 
 
 def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> CheckedSource:
@@ -96,31 +112,21 @@ def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> Chec
 def _look(store: Store, values: Values, wanted: _Wanted) -> CheckedSource:
     if wanted.address.snapshot is None and find_layout(store) is None:
         return _compare_sizes(store, values, wanted)
-    held = locate_snapshot(store, wanted.address.snapshot)
-    _require_whole(store, held)
+    held, signed_by = find_trusted(store, wanted.address.snapshot, wanted.trust)
+    require_whole(store, held)
+    signed = _note_signed(signed_by)
     there = {file.path: file.sha256 for file in held.snapshot.files}
     if not held.prefix:
         hint = f"{_push_hint(wanted)} --fixed"
         notes = _compare(wanted, there, str(wanted.address.root), hint, exact=False)
-        return CheckedSource(values | {"revision": wanted.snapshot.id}, notes)
+        return CheckedSource(values | {"revision": wanted.snapshot.id}, (*signed, *notes))
     said = f"snapshot {held.snapshot.id} of {wanted.address.root}"
     notes = _compare(wanted, there, said, _naming_hint(store, wanted))
-    return CheckedSource(values | {"layout": "snapshots", "revision": held.snapshot.id}, notes)
-
-
-def _require_whole(store: Store, held: Located) -> None:
-    """The manifest says what was pushed; whether all of it is there still, the store's listing tells."""
-    listed = {path.removeprefix(held.prefix): file for path, file in store.list_files(held.prefix).items()}
-    problems = [each for each in check_listing(held.snapshot, listed).problems if each.kind != "extra"]
-    if problems:
-        raise VerificationError(
-            f"snapshot {held.snapshot.id} of {store.address} is damaged: {problems[0].path}: {problems[0].message}",
-            hint=f"serve check {store.address}@{held.snapshot.id} shows all; serve push sends again what is missing",
-        )
+    return CheckedSource(values | {"layout": "snapshots", "revision": held.snapshot.id}, (*signed, *notes))
 
 
 def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
-    from serve_deploy.stores.oci import ForeignImageError, read_image
+    from serve_deploy.stores.oci import ForeignImageError, read_image, read_signatures
 
     try:
         image = read_image(wanted.address)
@@ -129,8 +135,9 @@ def _look_into_registry(values: Values, wanted: _Wanted) -> CheckedSource:
         raise ForeignImageError(error.message, hint=hint) from error
     if image is None:
         raise EmptyStoreError(f"there is no image {wanted.address}", hint=_push_hint(wanted))
+    signed_by = verify_any(image.snapshot, read_signatures(image), wanted.trust) if wanted.trust else None
     there = {file.path: file.sha256 for file in image.snapshot.files}
-    notes = _compare(wanted, there, str(wanted.address), _push_hint(wanted))
+    notes = (*_note_signed(signed_by), *_compare(wanted, there, str(wanted.address), _push_hint(wanted)))
     # It holds models alone: no `cp` that an init container could run.
     named = {"reference": image.pinned, "method": "volume"}
     needs = "an image of models is mounted as a volume: from Kubernetes 1.35, or from 1.31 with ImageVolume switched on"
@@ -142,6 +149,10 @@ def _compare_sizes(store: Store, values: Values, wanted: _Wanted) -> CheckedSour
     there = {path: str(file.size_bytes) for path, file in store.list_files("").items()}
     if not there:
         raise EmptyStoreError(f"{wanted.address} has no models yet", hint=_push_hint(wanted))
+    if wanted.trust:
+        raise SignatureError(
+            f"{wanted.address} was not filled by serve push, and is not signed", hint=_push_hint(wanted)
+        )
     sizes = {file.path: str(file.size_bytes) for file in wanted.snapshot.files if not file.path.endswith(_NOT_READ)}
     problems = _list_problems(sizes, there)
     _require_none(problems, wanted, str(wanted.address), _push_hint(wanted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from serve_deploy.errors import EndpointError, ServeError
 
 Object = Mapping[str, Any]
 TIMEOUT_SECONDS = 20.0
+# As kubectl asks.
+_AT_ONCE = 500
 
 
 class Refusal(EndpointError):
@@ -31,6 +34,9 @@ class Cluster(Protocol):
 
     def find(self, path: str, selector: str = "") -> list[Object]:
         """The objects at a path like /api/v1/namespaces/n/pods; none of an unknown kind, Refusal of a forbidden one."""
+
+    def find_each(self, path: str, selector: str = "", *, at_once: int = _AT_ONCE) -> Iterator[Object]:
+        """The same one by one, of which no more than so many are in memory."""
 
     def read(self, path: str) -> Object | None:
         """The object at a path like /api/v1/namespaces/n; None where there is none, Refusal of a forbidden one."""
@@ -59,7 +65,10 @@ def connect(context: str | None = None) -> ClusterAccess:
 
     configuration = client.Configuration()
     try:
-        config.load_kube_config(context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        # The client looks at the variable only once, when it is imported.
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            os.environ.get("KUBECONFIG") or None, context=context, client_configuration=configuration
+        )
     except (YAMLError, TypeError, AttributeError, ValueError) as error:
         # The client reads whatever the file holds as if it were a configuration.
         raise EndpointError(
@@ -87,12 +96,33 @@ class _KubernetesCluster:
     _connection: Any
 
     def find(self, path: str, selector: str = "") -> list[Object]:
-        from kubernetes.dynamic.exceptions import NotFoundError
+        return [*self.find_each(path, selector)]
 
-        items: list[Object] = []
-        with _explained(path), suppress(NotFoundError):
-            items = json.loads(self._get(path, {"labelSelector": selector} if selector else {}).data)["items"]
-        return items
+    def find_each(self, path: str, selector: str = "", *, at_once: int = _AT_ONCE) -> Iterator[Object]:
+        query = {"limit": str(at_once)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = self._read_page(path, query)
+            yield from page["items"]
+            if not (token := page.get("metadata", {}).get("continue")):
+                return
+            query["continue"] = token
+
+    def _read_page(self, path: str, query: Mapping[str, str]) -> Object:
+        from kubernetes.dynamic.exceptions import GoneError, NotFoundError
+
+        page: Object = {"items": []}
+        with _explained(path):
+            try:
+                page = json.loads(self._get(path, query).data)
+            except NotFoundError:
+                if "continue" in query:
+                    raise
+            except GoneError as error:
+                # The server forgot this state of the list; its refusal says where the present one goes on.
+                page = {"items": [], "metadata": json.loads(error.body or "{}").get("metadata", {})}
+                if page["metadata"].get("continue") in (None, "", query.get("continue")):
+                    raise
+        return page
 
     def read(self, path: str) -> Object | None:
         from kubernetes.dynamic.exceptions import NotFoundError

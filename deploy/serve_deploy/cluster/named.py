@@ -25,6 +25,8 @@ _WORKLOADS = (
     (_ADDED, ("leaderworkersets",)),
     ("/api/v1", ("pods",)),
 )
+# A release takes up to 1 MiB.
+_AT_ONCE = 50
 _GZIP = b"\x1f\x8b"
 
 
@@ -42,14 +44,15 @@ def find_named(cluster: Cluster, namespaces: Sequence[str] = ()) -> Named:
     EndpointError where the cluster does not answer, may not be asked, or has a release that cannot be read.
     """
     by: dict[str, str] = {}
-    releases = list(_find(cluster, (_MEMORY,), "owner=helm", namespaces))
-    for _plural, item in releases:
+    revisions = 0
+    for _plural, item in _find(cluster, (_MEMORY,), "owner=helm", namespaces):
         _note(by, _read_release(item), _describe_release(item))
+        revisions += 1
     for plural, item in _find(cluster, _WORKLOADS, "app.kubernetes.io/component=server", namespaces):
         metadata = item["metadata"]
         said = f"{plural.removesuffix('s')} {metadata['name']} in namespace {metadata['namespace']}"
         _note(by, json.dumps(item.get("spec") or item.get("data") or {}), said)
-    return Named(len(releases), by)
+    return Named(revisions, by)
 
 
 def _find(
@@ -60,7 +63,8 @@ def _find(
             for plural in plurals:
                 # Kubernetes' own roles know no kinds that were added; a group's releases and pods name the same.
                 with suppress(Forbidden) if root == _ADDED else nullcontext():
-                    yield from ((plural, item) for item in cluster.find(f"{root}/{scope}{plural}", selector))
+                    found = cluster.find_each(f"{root}/{scope}{plural}", selector, at_once=_AT_ONCE)
+                    yield from ((plural, item) for item in found)
 
 
 def _note(by: dict[str, str], text: str, said: str) -> None:

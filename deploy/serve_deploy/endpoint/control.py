@@ -86,17 +86,16 @@ class ControlPlane:
         answer = self._ask("ModelStatistics", "GET", path, name=model, version=version)
         return answer.get("model_stats", [])  # type: ignore[no-any-return]
 
-    def list_composition(self, model: Model) -> tuple[str, ...]:
-        """Every model that an ensemble runs, inner ensembles and what these run included; none of any other model."""
-        found: dict[str, None] = {}
+    def read_composition(self, model: Model) -> dict[str, Document]:
+        """The configuration of every model that an ensemble runs, inner ensembles and what these run included."""
+        found: dict[str, Document] = {}
         waiting = list(model.members)
         while waiting:
             name = waiting.pop(0)
             if name not in found:
-                found[name] = None
-                steps = self.model_config(name).get("ensemble_scheduling", {}).get("step", [])
-                waiting += [step["model_name"] for step in steps]
-        return tuple(found)
+                found[name] = self.model_config(name)
+                waiting += [step["model_name"] for step in found[name].get("ensemble_scheduling", {}).get("step", [])]
+        return found
 
     def model_states(self) -> tuple[ModelState, ...]:
         """The repository index; a model that is not loaded has no version."""

@@ -177,17 +177,23 @@ def _can_rename(staging: Path, parent: Path) -> bool:
 def _remove_abandoned(place: Path, ours: str, now: float) -> None:
     """Clear up after runs that were killed, whichever folder they wrote to: their staging is no longer locked."""
     for folder in place.glob(f"{STAGING_PREFIX}*"):
-        found = _STAGING.fullmatch(folder.name)
-        # A run that writes elsewhere may not have locked its own yet.
-        if found is None or (found["parent"] != ours and now - folder.stat().st_ctime < _YOUNG_SECONDS):
-            continue
-        if folder.suffix == ".probe":
-            folder.unlink(missing_ok=True)
-            continue
-        handle = try_lock(folder) if folder.is_dir() else None
-        if handle is None:
-            continue
-        # What another folder's run left half moved is undone when that folder is locked.
-        if not (folder / JOURNAL).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+        # It may be another user's, or gone by now.
+        with suppress(OSError):
+            _remove_if_abandoned(folder, ours, now)
+
+
+def _remove_if_abandoned(folder: Path, ours: str, now: float) -> None:
+    found = _STAGING.fullmatch(folder.name)
+    # A run that writes elsewhere may not have locked its own yet.
+    if found is None or (found["parent"] != ours and now - folder.stat().st_ctime < _YOUNG_SECONDS):
+        return
+    if folder.suffix == ".probe":
+        folder.unlink(missing_ok=True)
+        return
+    handle = try_lock(folder) if folder.is_dir() else None
+    if handle is None:
+        return
+    # What another folder's run left half moved is undone when that folder is locked.
+    if not (folder / JOURNAL).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    os.close(handle)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def remove_temporary(folder: Path) -> None:
     lock = _locks.pop(folder, None)
     if lock is not None:
         os.close(lock)
+
+
+@contextmanager
+def temporary_folder(kind: str) -> Iterator[Path]:
+    """A folder of `make_temporary` as long as the block."""
+    folder = make_temporary(kind)
+    try:
+        yield folder
+    finally:
+        remove_temporary(folder)
 
 
 def remove_abandoned(place: Path) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.frameworks.artefact import Artefact, reading
+from serve_deploy.frameworks.byte_cursor import ByteCursor
 from serve_deploy.frameworks.fil import Trees, describe_trees
 
 _TASKS = ("binary classifier", "regressor", "multi-class classifier", "ranking", "isolation forest")
 _FORMAT = 4
-_SIZES = {"b": 1, "i": 4, "f": 4, "Q": 8, "d": 8}
 
 
 def looks_like_treelite(head: bytes) -> bool:
@@ -39,13 +39,12 @@ def read_treelite(path: Path, parameters: Mapping[str, str]) -> Artefact:
     return describe_trees(path, trees, parameters)
 
 
-class _Checkpoint:
+class _Checkpoint(ByteCursor):
     """Reads the fields in their order; arrays that nobody needs are passed over."""
 
     def __init__(self, path: Path, content: Any) -> None:
+        super().__init__(content)
         self._path = path
-        self._content = content
-        self._at = 0
 
     def read(self) -> Trees:
         major, minor, patch = (self._number("i") for _ in range(3))
@@ -65,14 +64,14 @@ class _Checkpoint:
                 hint="train a model for each target, or serve it as a Python model",
             )
         self._skip("i", "i", "i")
-        postprocessor = bytes(self._array("b")).decode("ascii")
+        postprocessor = self._array("b").decode("ascii")
         self._number("f")
         self._number("f")
         self._skip("d", "b")
         self._optional()
         for _ in range(count):
             self._tree("d" if double else "f")
-        if self._at != len(self._content):
+        if not self.at_end:
             raise ValueError("more behind the end")
         return Trees(
             library="Treelite",
@@ -99,25 +98,14 @@ class _Checkpoint:
 
     def _skip(self, *kinds: str) -> None:
         for kind in kinds:
-            count = self._number("Q")
-            self._at += count * _SIZES[kind]
-            if self._at > len(self._content):
-                raise EOFError
+            self.skip(self._number("Q") * struct.calcsize(f"<{kind}"))
 
     def _numbers(self, kind: str) -> list[int]:
-        array = self._array(kind)
-        return list(struct.unpack(f"<{len(array) // _SIZES[kind]}{kind}", array))
+        return [each for (each,) in struct.iter_unpack(f"<{kind}", self._array(kind))]
 
-    def _array(self, kind: str) -> Any:
-        return self._take(self._number("Q") * _SIZES[kind])
+    def _array(self, kind: str) -> bytes:
+        return self.take(self._number("Q") * struct.calcsize(f"<{kind}"))
 
     def _number(self, kind: str) -> int:
-        number: int = struct.unpack(f"<{kind}", self._take(_SIZES[kind]))[0]
+        number: int = self.number(f"<{kind}")
         return number
-
-    def _take(self, count: int) -> Any:
-        taken = self._content[self._at : self._at + count]
-        if len(taken) < count:
-            raise EOFError
-        self._at += count
-        return taken

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from serve_deploy.frameworks.byte_cursor import ByteCursor
+
 _NUMBERS = {"i": ">b", "U": ">B", "I": ">h", "l": ">i", "L": ">q", "d": ">f", "D": ">d"}
 _CONSTANTS: dict[str, Any] = {"Z": None, "T": True, "F": False}
 _DEEPEST = 64
@@ -15,16 +17,8 @@ _DEEPEST = 64
 _FEW = 8
 
 
-class Reader:
+class Reader(ByteCursor):
     """Reads one value after another from bytes, or a map of them; a long array of numbers is skipped: None."""
-
-    def __init__(self, content: Any) -> None:
-        self._content = content
-        self._at = 0
-
-    @property
-    def at_end(self) -> bool:
-        return self._at == len(self._content)
 
     def read(self, depth: int = 0) -> Any:
         """The next value; ValueError or EOFError where it is none."""
@@ -34,7 +28,7 @@ class Reader:
         if depth > _DEEPEST:
             raise ValueError("nested too deeply")
         if kind in _NUMBERS:
-            return self._number(kind)
+            return self.number(_NUMBERS[kind])
         if kind in ("S", "H"):
             return self._text()
         if kind == "C":
@@ -49,10 +43,10 @@ class Reader:
             return self._numbers(item_kind, count or 0)
         found: dict[str, Any] = {}
         items: list[Any] = []
-        end = "]" if kind == "[" else "}"
+        end = b"]" if kind == "[" else b"}"
         while count is None or count > 0:
-            if count is None and self._peek() == end:
-                self._at += 1
+            if count is None and self.peek() == end:
+                self.skip(1)
                 break
             name = self._text() if kind == "{" else ""
             value = self._value(item_kind or self._byte(), depth + 1)
@@ -65,20 +59,20 @@ class Reader:
 
     def _numbers(self, kind: str, count: int) -> list[float | int] | None:
         if count > _FEW:
-            self._skip(count * struct.calcsize(_NUMBERS[kind]))
+            self.skip(count * struct.calcsize(_NUMBERS[kind]))
             return None
-        return [self._number(kind) for _ in range(count)]
+        return [self.number(_NUMBERS[kind]) for _ in range(count)]
 
     def _header(self) -> tuple[str, int | None]:
         """The type of all items ("" where each has its own) and how many there are (None where an end is marked)."""
         kind, count = "", None
-        if self._peek() == "$":
-            self._at += 1
+        if self.peek() == b"$":
+            self.skip(1)
             kind = self._byte()
-            if self._peek() != "#":
+            if self.peek() != b"#":
                 raise ValueError("a type without a count")
-        if self._peek() == "#":
-            self._at += 1
+        if self.peek() == b"#":
+            self.skip(1)
             count = self._length()
         return kind, count
 
@@ -86,33 +80,13 @@ class Reader:
         kind = self._byte()
         if kind not in "iUIlL":
             raise ValueError("a length that is no integer")
-        length = int(self._number(kind))
-        if not 0 <= length <= len(self._content):
+        length = int(self.number(_NUMBERS[kind]))
+        if not 0 <= length <= self.size:
             raise ValueError("a length beyond the end")
         return length
 
     def _text(self) -> str:
-        return bytes(self._take(self._length())).decode("utf-8")
-
-    def _number(self, kind: str) -> float | int:
-        layout = _NUMBERS[kind]
-        number: float | int = struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
-        return number
+        return self.take(self._length()).decode("utf-8")
 
     def _byte(self) -> str:
-        return bytes(self._take(1)).decode("latin-1")
-
-    def _peek(self) -> str:
-        return bytes(self._content[self._at : self._at + 1]).decode("latin-1")
-
-    def _skip(self, count: int) -> None:
-        self._at += count
-        if self._at > len(self._content):
-            raise EOFError
-
-    def _take(self, count: int) -> Any:
-        taken = self._content[self._at : self._at + count]
-        if len(taken) < count:
-            raise EOFError
-        self._at += count
-        return taken
+        return self.take(1).decode("latin-1")

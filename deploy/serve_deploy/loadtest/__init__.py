@@ -63,17 +63,22 @@ def run_loadtest(
 
 
 def run_mixed_loadtest(
-    parts: Sequence[LoadTestOptions], *, on_snapshot: Listener | None = None, progress: Progress = silent
+    parts: Sequence[LoadTestOptions],
+    *,
+    on_snapshot: Listener | None = None,
+    progress: Progress = silent,
+    workers: Sequence[Workers] | None = None,
 ) -> ReportSet:
     """Measure several models of one endpoint at the same time: each with its own options, loads and report.
 
     The n-th measurement of each starts together with the others' n-th. A last report, "all models", adds everything
     up; it is left out where a part was cut short, or the loads are not of one kind. UsageError where the parts measure
-    different numbers of loads, or ask for what only one model at a time can have.
+    different numbers of loads, or ask for what only one model at a time can have. `workers` are those of each model, in
+    generator processes that the caller keeps for several runs.
     """
     from serve_deploy.loadtest.mix import run_mix
 
-    return run_mix(parts, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress)
+    return run_mix(parts, on_snapshot=on_snapshot or (lambda _snapshot: None), progress=progress, kept=workers)
 
 
 def require_slo(report: LoadTestReport, *gates: str) -> LoadTestReport:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
+from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay, SharedLoop
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Option
 
@@ -213,7 +213,8 @@ def describe_load(shape: LoadShape, batch_size: int = 1) -> Load:
     what: dict[str, Any]
     match shape:
         case ClosedLoop(concurrency):
-            return Load(mode="closed", concurrency=concurrency, batch_size=batch_size)
+            models = len(set(shape.order)) if isinstance(shape, SharedLoop) else None
+            return Load(mode="closed", concurrency=concurrency, shared_by=models, batch_size=batch_size)
         case ConstantRate(rate):
             what = {"distribution": "constant", "request_rate": rate}
         case PoissonRate(rate):

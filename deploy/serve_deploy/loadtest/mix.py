@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from serve_deploy.errors import UsageError
@@ -13,11 +13,12 @@ from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.live import Listener, LiveSnapshot
 from serve_deploy.loadtest.loads import Search
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.points import few_in_flight
 from serve_deploy.loadtest.runner import run
 from serve_deploy.loadtest.seat import Meeting
-from serve_deploy.loadtest.workers import Generators
+from serve_deploy.loadtest.workers import Workers, start_workers
 from serve_deploy.progress import Progress, silent
-from serve_deploy.reports.merging import add_loads, add_up_models
+from serve_deploy.reports.merging import add_up_models, join_loads
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport, NamedReport, ReportSet
 
@@ -25,22 +26,24 @@ TOTAL_NAME = "all models"
 _MOST_NAMES = 3
 
 
-def run_mix(parts: Sequence[LoadTestOptions], *, on_snapshot: Listener, progress: Progress) -> ReportSet:
+def run_mix(
+    parts: Sequence[LoadTestOptions], *, on_snapshot: Listener, progress: Progress, kept: Sequence[Workers] | None
+) -> ReportSet:
     """Measure all parts at once; see `serve_deploy.loadtest.run_mixed_loadtest`."""
     _check_parts(parts)
     processes = max(part.processes for part in parts)
     crowd = _Crowd(on_snapshot)
     with (
         Interruption() as interruption,
-        Generators(processes, len(parts)) as generators,
+        nullcontext(kept) if kept else start_workers(processes, len(parts)) as workers,
         ThreadPoolExecutor(len(parts)) as threads,
     ):
-        meeting = Meeting(len(parts), interruption, generators)
+        meeting = Meeting(interruption, workers[: len(parts)])
 
         def measure(number: int) -> LoadTestReport:
             try:
                 return run(
-                    replace(parts[number], processes=processes),
+                    parts[number],
                     on_snapshot=lambda snapshot: crowd.hear(number, snapshot),
                     progress=progress if number == 0 else silent,
                     take_seat=lambda _processes: meeting.sit(number),
@@ -52,7 +55,7 @@ def run_mix(parts: Sequence[LoadTestOptions], *, on_snapshot: Listener, progress
         try:
             reports = _gather([threads.submit(measure, number) for number in range(len(parts))])
         except KeyboardInterrupt:
-            generators.kill()
+            workers[0].kill()
             raise
     return _put_together(reports)
 
@@ -99,8 +102,18 @@ def _put_together(reports: Sequence[LoadTestReport]) -> ReportSet:
     reports = _share_costs(reports)
     named = [NamedReport(name=report.target.model, report=report) for report in reports]
     with suppress(UsageError, ValueError):  # loads of different kinds, or a part that was cut short
-        named.append(NamedReport(name=TOTAL_NAME, report=add_up_models(reports)))
+        named.append(NamedReport(name=TOTAL_NAME, report=_judge_users(add_up_models(reports))))
     return ReportSet(reports=tuple(named))
+
+
+def _judge_users(together: LoadTestReport) -> LoadTestReport:
+    """Say where too few of the users whom models share had a request in flight: each alone does not show it."""
+    points = []
+    for point in together.points:
+        few = few_in_flight(point)
+        reasons = tuple(dict.fromkeys((*point.client_bound_reasons, *([few] if few else []))))
+        points.append(point.model_copy(update={"client_bound": bool(reasons), "client_bound_reasons": reasons}))
+    return together.model_copy(update={"points": tuple(points)})
 
 
 def _share_costs(reports: Sequence[LoadTestReport]) -> list[LoadTestReport]:
@@ -141,7 +154,7 @@ class _Crowd:
         latest = list(self._latest.values())
         counts = ("sent", "succeeded", "failed", "timed_out", "never_sent", "in_flight", "request_rate")
         try:
-            load = add_loads([each.load for each in latest])
+            load = join_loads([each.load for each in latest])
         except UsageError:
             load = first.load
         return replace(

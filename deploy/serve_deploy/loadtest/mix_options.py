@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay
+from serve_deploy.arrivals.mixing import interleave
+from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay, SharedLoop
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.loads import Search
 from serve_deploy.loadtest.options import LoadTestOptions
@@ -30,7 +31,7 @@ def parse_weight(text: str) -> tuple[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class MixOptions(LoadTestOptions):
-    """A load test of one model, or of several at once that share each load by their `weights` (1 unless set)."""
+    """A load test of one model, or of several at once that share each load's requests by `weights` (1 unless set)."""
 
     # Each part's own.
     model: str = ""
@@ -40,7 +41,7 @@ class MixOptions(LoadTestOptions):
     weights: Annotated[
         tuple[tuple[str, float], ...],
         Option(
-            "A model's share of the load, beside the others' (each 1 unless set): resnet=3.",
+            "A model's share of the requests, beside the others' (each 1 unless set): resnet=3.",
             metavar="MODEL=X", group=_LOAD, read=parse_weight,
         ),
     ] = ()  # fmt: skip
@@ -51,33 +52,48 @@ def split_load(options: MixOptions) -> tuple[LoadTestOptions, ...]:
 
     UsageError where a model is named twice, or a load is too small to share.
     """
-    models, weights = options.models, dict(options.weights)
+    models = options.models
     for name in models:
         if models.count(name) > 1:
             raise UsageError(f"`models={name}` is given twice", hint="give it a larger share with `weights`")
+    return share_loads([replace(options, model=name) for name in models], weigh(models, options.weights))
+
+
+def weigh(models: Sequence[str], given: Sequence[tuple[str, float]]) -> list[float]:
+    """Each model's weight: 1 unless it is given; UsageError where one is given of another model."""
+    weights = dict(given)
     for name in weights:
         if name not in models:
             raise UsageError(f"`weights={name}=…`: {name} is not one of the models", hint=f"add `models={name}`")
-    if len(models) == 1:
-        return (replace(options, model=models[0]),)
+    return [weights.get(name, 1.0) for name in models]
+
+
+def share_loads(parts: Sequence[LoadTestOptions], weights: Sequence[float]) -> tuple[LoadTestOptions, ...]:
+    """The parts, each with its share of the first one's loads: of the requests of all, as many as its weight says.
+
+    UsageError where a load cannot be shared, or is too small.
+    """
+    if len(parts) == 1:
+        return tuple(parts)
+    options = parts[0]
     if isinstance(options.loads, Search):
         raise UsageError("`find` searches for the load of one model", hint="name one model, or leave out `find`")
-    total = sum(weights.get(name, 1.0) for name in models)
-    shares = [weights.get(name, 1.0) / total for name in models]
+    shares = [weight / sum(weights) for weight in weights]
     shared = [_share(shape, shares, options.seed) for shape in options.loads]
-    counts = None if options.requests is None else _share_whole(options.requests, shares, "requests")
+    counts = None if options.requests is None else _share_whole(options.requests, shares)
     return tuple(
         # Equal seeds would send every model's independent arrivals at the same times.
-        replace(options, model=name, loads=tuple(shapes[index] for shapes in shared), seed=options.seed + index,
+        replace(part, loads=tuple(shapes[index] for shapes in shared), seed=options.seed + index,
                 requests=None if counts is None else counts[index])
-        for index, name in enumerate(models)
+        for index, part in enumerate(parts)
     )  # fmt: skip
 
 
-def _share(shape: LoadShape, shares: Sequence[float], seed: int) -> list[LoadShape]:
+def _share(shape: LoadShape, shares: Sequence[float], seed: int) -> Sequence[LoadShape]:
     match shape:
         case ClosedLoop(concurrency):
-            return [ClosedLoop(users) for users in _share_whole(concurrency, shares, "concurrency")]
+            order = interleave(shares)
+            return [SharedLoop(concurrency, order, number) for number in range(len(shares))]
         case ConstantRate(rate):
             return [ConstantRate(rate * share) for share in shares]
         case PoissonRate(rate):
@@ -88,12 +104,12 @@ def _share(shape: LoadShape, shares: Sequence[float], seed: int) -> list[LoadSha
             return _share_arrivals(offsets, source, shares, seed)
 
 
-def _share_whole(number: int, shares: Sequence[float], name: str) -> list[int]:
+def _share_whole(number: int, shares: Sequence[float]) -> list[int]:
     """Whole parts, each at least 1, that add up; the largest remainders are rounded up."""
     if number < len(shares):
         raise UsageError(
-            f"{len(shares)} models share the load, and `{name}` is {number}",
-            hint=f"`{name}={len(shares)}` or more gives each of them one",
+            f"{len(shares)} models share the load, and `requests` is {number}",
+            hint=f"`requests={len(shares)}` or more gives each of them one",
         )
     spare = number - len(shares)
     parts = [1 + int(spare * share) for share in shares]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -22,6 +24,13 @@ _LONGEST_SLEEP_SECONDS = 3600.0
 _SLICES = 64
 
 
+@dataclass
+class Quota:
+    """The requests that may still be sent."""
+
+    left: float
+
+
 class ClosedPeriod:
     """`concurrency` users: each sends its next request when its last one ended, until the deadline or the quota.
 
@@ -32,7 +41,7 @@ class ClosedPeriod:
         self._exchange = exchange
         self._concurrency = concurrency
         self._end = end
-        self._left = float("inf") if requests is None else requests
+        self.quota = Quota(math.inf if requests is None else requests)
         self.in_flight = 0
         self._thinking = 0
         self.done = asyncio.get_running_loop().create_future()
@@ -44,29 +53,33 @@ class ClosedPeriod:
         for slot in slots:
             self.in_flight += 1
             self.next(slot, monotonic())
-        for _ in range(int(min(self._concurrency - len(slots), self._left))):
+        for _ in range(int(min(self._concurrency - len(slots), self.quota.left))):
             self.in_flight += 1
-            self._left -= 1
+            self.quota.left -= 1
             self._begin(self._replace(monotonic()))
         self._settle()
 
     def next(self, slot: Slot, now: float) -> None:
         """Send the slot's next request, or end its part."""
-        if now >= self._end or self._left <= 0:
+        if self.is_over(now):
             self._leave()
         elif slot.is_open:
-            self._left -= 1
+            self.quota.left -= 1
             slot.send(now)
         else:
-            self._left -= 1
+            self.quota.left -= 1
             self._begin(self._replace(now))
 
     def rest(self, slot: Slot, until: float) -> None:
         """Let the slot's user think until then, unless the period is over by that time."""
-        if until >= self._end or self._left <= 0:
+        if self.is_over(until):
             self._leave()
         else:
             self._begin(self._think(slot, until))
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing more is sent."""
+        return now >= self._end or self.quota.left <= 0
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -100,10 +113,10 @@ class ClosedPeriod:
                 return
             await asyncio.sleep(_RETRY_SECONDS)
             intended = monotonic()
-            if intended >= self._end or self._left <= 0:
+            if self.is_over(intended):
                 self._leave()
                 return
-            self._left -= 1
+            self.quota.left -= 1
 
     def expire(self, now: float) -> None:
         """Nothing waits for a slot here."""
@@ -118,6 +131,84 @@ class ClosedPeriod:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+@dataclass
+class Turns:
+    """Users who call several models by turns: `order` has, by number, whose turn it is, and then again."""
+
+    users: int
+    order: Sequence[int]
+    quota: Quota = field(default_factory=lambda: Quota(0))
+    _members: dict[int, SharedPeriod] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers = itertools.cycle(self.order)
+
+    def join(self, number: int, period: SharedPeriod) -> None:
+        """Take in a model's period; with the last one, all users send their first requests."""
+        self._members[number] = period
+        self.quota.left += period.quota.left
+        period.quota = self.quota
+        if len(self._members) == len(set(self.order)):
+            for _ in range(self.users):
+                self.go_on(monotonic())
+            self.settle()
+
+    def go_on(self, now: float) -> None:
+        """A user is free, and calls the next model, or leaves."""
+        period = self._members[next(self._numbers)]
+        if period.is_over(now):
+            self.settle()
+        else:
+            period.call(now)
+
+    def settle(self) -> None:
+        """End all periods at once, when no user is left: then the server's account of each covers all requests."""
+        going_on = [each for each in self._members.values() if not each.done.done()]
+        if not any(each.in_flight for each in going_on):
+            for each in going_on:
+                each.done.set_result(None)
+
+
+class SharedPeriod(ClosedPeriod):
+    """What the users of `turns` send to one of their models, each as soon as they are answered."""
+
+    def __init__(self, exchange: Exchange, turns: Turns, number: int, *, end: float, requests: int | None) -> None:
+        super().__init__(exchange, 0, end=end, requests=requests)
+        self._turns, self._number = turns, number
+        self._idle = list(exchange.slots)
+
+    async def start(self) -> None:
+        """Send the first requests, if the other models are ready too."""
+        self._turns.join(self._number, self)
+
+    def call(self, now: float) -> None:
+        """Send a request to this model."""
+        self.in_flight += 1
+        self.quota.left -= 1
+        while self._idle:
+            slot = self._idle.pop()
+            if slot.is_open:
+                slot.send(now)
+                return
+        self._begin(self._replace(now))
+
+    def next(self, slot: Slot, now: float) -> None:
+        """The slot's user is free."""
+        if slot.is_open:
+            self._idle.append(slot)
+            self._free(now)
+        else:
+            # Not at once: where the server is gone, the next model's slot is broken too, and so on.
+            asyncio.get_running_loop().call_soon(self._free, now)
+
+    def _free(self, now: float) -> None:
+        self.in_flight -= 1
+        self._turns.go_on(now)
+
+    def _settle(self) -> None:
+        self._turns.settle()
 
 
 class OpenPeriod:

@@ -97,9 +97,16 @@ def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, users_res
             f"the load generator fell behind schedule (p99 {slip_us / 1e3:.1f} ms late; limit {limit_us / 1e3:.1f})"
         )
     # Users who think, or without a server to talk to, are not in flight, and that is not the generator's doing.
-    users = 0 if users_rest else point.load.concurrency or 0
-    if point.sent >= users * _FEWEST_REQUESTS and point.mean_in_flight < users * (1 - _LITTLE_SHARE):
-        reasons.append(f"only {point.mean_in_flight:.1f} of {users} requests were in flight on average")
+    if not users_rest and (few := few_in_flight(point)):
+        reasons.append(few)
     if any(end.ran_out_of_connections for end in ends):
         reasons.append("all connections were in use and requests waited for one; allow more connections")
     return tuple(reasons)
+
+
+def few_in_flight(point: Point) -> str | None:
+    """That fewer requests were in flight than a closed loop has users; None where there were as many."""
+    users = point.load.concurrency or 0
+    if point.sent >= users * _FEWEST_REQUESTS and point.mean_in_flight < users * (1 - _LITTLE_SHARE):
+        return f"only {point.mean_in_flight:.1f} of {users} requests were in flight on average"
+    return None

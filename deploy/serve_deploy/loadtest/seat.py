@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ConstantRate, LoadShape
 from serve_deploy.loadtest.interruption import Interruption
-from serve_deploy.loadtest.workers import Generators, Workers
+from serve_deploy.loadtest.workers import Workers, start_workers
 
 _LEAD_SECONDS = 0.05
 # Each further model costs the generators some time to make ready.
@@ -37,7 +37,7 @@ TakeSeat = Callable[[int], AbstractContextManager[Seat]]
 @contextmanager
 def sit_alone(processes: int, kept: Workers | None = None) -> Iterator[Seat]:
     """Measure one model alone, with workers of its own or with those that the caller keeps."""
-    with Interruption() as interruption, nullcontext(kept) if kept else Workers(processes) as workers:
+    with Interruption() as interruption, nullcontext([kept]) if kept else start_workers(processes) as (workers,):
         yield Seat(interruption, workers, lambda _shape: time.monotonic() + _LEAD_SECONDS, lambda: None)
 
 
@@ -45,16 +45,15 @@ def sit_alone(processes: int, kept: Workers | None = None) -> Iterator[Seat]:
 class Meeting:
     """Lets several models be measured at once, each in a thread of its own."""
 
-    models: int
     interruption: Interruption
-    generators: Generators
+    workers: Sequence[Workers]
     _start: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._barrier = threading.Barrier(self.models, self._agree)
+        self._barrier = threading.Barrier(len(self.workers), self._agree)
 
     def _agree(self) -> None:
-        self._start = time.monotonic() + _LEAD_SECONDS + _LEAD_SECONDS_A_MODEL * self.models
+        self._start = time.monotonic() + _LEAD_SECONDS + _LEAD_SECONDS_A_MODEL * len(self.workers)
 
     def break_up(self) -> None:
         """Let nobody wait any more."""
@@ -67,8 +66,7 @@ class Meeting:
         def start(shape: LoadShape) -> float:
             self._barrier.wait()
             # Models of equal constant rates would else all be asked at the same instants.
-            spread = number / self.models / shape.rate if isinstance(shape, ConstantRate) else 0.0
+            spread = number / len(self.workers) / shape.rate if isinstance(shape, ConstantRate) else 0.0
             return self._start + spread
 
-        with Workers(self.generators.count, self.generators, number) as workers:
-            yield Seat(self.interruption, workers, start, self.break_up)
+        yield Seat(self.interruption, self.workers[number], start, self.break_up)

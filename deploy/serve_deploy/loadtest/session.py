@@ -8,12 +8,12 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from serve_deploy.arrivals.shapes import LoadShape, Replay
+from serve_deploy.arrivals.shapes import LoadShape, Replay, SharedLoop
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
@@ -29,11 +29,13 @@ from serve_deploy.loadtest.seat import Seat
 from serve_deploy.loadtest.server_cpu import CpuMeter
 from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
 from serve_deploy.loadtest.token_questions import TokenQuestions
+from serve_deploy.model_config.digest import config_sha256, instance_count
+from serve_deploy.model_config.scheduling import keep_scheduling
 from serve_deploy.progress import Progress
 from serve_deploy.reports.figures import format_load
 from serve_deploy.reports.gates import Gate
 from serve_deploy.reports.point import ModelStatistics, Point, RequestData
-from serve_deploy.reports.report import LoadTestReport, SearchResult, Target
+from serve_deploy.reports.report import LoadTestReport, Member, SearchResult, Target
 from serve_deploy.version import __version__
 
 _SHORTEST_BACKLOG_SECONDS = 1.0
@@ -57,7 +59,7 @@ class Session:
     found: SearchResult | None = None
     ended_by: Literal["interrupt", "server"] | None = None
     reason: str | None = None
-    _composed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _composed: dict[str, Document] | None = None
 
     def sweep(self, shapes: Sequence[LoadShape]) -> None:
         """Measure each load as often as asked for, or until something ends the run early."""
@@ -105,7 +107,8 @@ class Session:
             # A server that stalled may catch up; at twice what it can do, that takes as long again.
             backlog = min(options.patience_seconds, max(seconds, _SHORTEST_BACKLOG_SECONDS))
             plan = self._plan(shape, seconds, backlog, options.requests)
-            started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            started = datetime.now(UTC) + timedelta(seconds=plan.start - time.monotonic())
+            started_at = started.isoformat(timespec="milliseconds")
             measurement, ends = self._carry_out(plan, Pulse(self.on_snapshot, load, repeat, "measuring", plan))
         if sampler.problem:
             self._note(sampler.problem)
@@ -113,18 +116,13 @@ class Session:
             self._server_share(before), sampler.means(), sampler.pending(), cpu.cores, self.ended_by == "server"
         )
         lasted = self._period_seconds(measurement, plan)
-        rests = options.generation.prompts.think_time_seconds > 0
+        # Users whom models share are some of the time with the others.
+        rests = options.generation.prompts.think_time_seconds > 0 or isinstance(shape, SharedLoop)
         point = build_point(load, repeat, started_at, lasted, measurement, ends, server, users_rest=rests)
         if self.tokens and measurement.answers:
             generation = self.tokens.conclude(measurement.answers, lasted)
             point = point.model_copy(update={"generation": generation})
-        self._keep(point, measurement, ends)
-
-    def _keep(self, point: Point, _measurement: Measurement, _ends: Mapping[int, PeriodEnd]) -> None:
         self.points.append(point)
-
-    def _open_measurement(self, start: float) -> Measurement:
-        return Measurement(start, self.tokens.begin(start) if self.tokens else None)
 
     def _prepare(self, shape: LoadShape) -> bool:
         failure = self.seat.workers.prepare(Prepare(shape, self._connections_each))
@@ -152,7 +150,8 @@ class Session:
         )
 
     def _carry_out(self, plan: PeriodPlan, pulse: Pulse) -> tuple[Measurement, dict[int, PeriodEnd]]:
-        measurement, ends = self._open_measurement(plan.start), dict[int, PeriodEnd]()
+        measurement = Measurement(plan.start, self.tokens.begin(plan.start) if self.tokens else None)
+        ends: dict[int, PeriodEnd] = {}
         for worker, message in self.seat.workers.measure(plan):
             if isinstance(message, SampleBlock):
                 measurement.add(worker, message)
@@ -186,12 +185,9 @@ class Session:
 
     def _executing(self) -> dict[str, str]:
         """The versions of the models that execute requests, by name."""
-        return {self.model.name: self.options.model_version} | dict.fromkeys(self._composition(self.model), "")
-
-    def _composition(self, model: Model) -> tuple[str, ...]:
-        if model.name not in self._composed:
-            self._composed[model.name] = self.control.list_composition(model) if self.control else ()
-        return self._composed[model.name]
+        if self._composed is None:
+            self._composed = self.control.read_composition(self.model) if self.control else {}
+        return {self.model.name: self.options.model_version} | dict.fromkeys(self._composed, "")
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -232,6 +228,15 @@ class Session:
                 model_config_sha256=model.config_sha256,
                 instances=model.instances,
                 scheduling=model.scheduling or None,
+                members=tuple(
+                    Member(
+                        model=name,
+                        model_config_sha256=config_sha256(config),
+                        instances=instance_count(config),
+                        scheduling=keep_scheduling(config),
+                    )
+                    for name, config in (self._composed or {}).items()
+                ),
                 inputs=tuple(map(str, model.inputs)),
                 outputs=tuple(map(str, model.outputs)),
             ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import resource
 import signal
@@ -18,12 +19,11 @@ from functools import partial
 from typing import Any
 
 from serve_deploy.arrivals.schedule import Schedule, split_evenly
-from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape
+from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, SharedLoop
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
-from serve_deploy.loadtest.interleaved import CODES, Interleaved, InterleavedExchange
 from serve_deploy.loadtest.interruption import INTERRUPTS
 from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
-from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod
+from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod, SharedPeriod, Turns
 from serve_deploy.loadtest.prompting import Prompting
 from serve_deploy.loadtest.recorder import SUCCEEDED
 from serve_deploy.loadtest.requests import Sequences
@@ -33,10 +33,13 @@ LOST_AFTER_FLUSHES = 4
 
 
 class Worker:
-    """Carries out its parent's messages, one period at a time."""
+    """Carries out its parent's messages, one period at a time.
 
-    def __init__(self, send: Callable[[object], None]) -> None:
-        self._send = send
+    `rounds` has, by their start, the periods to come of users whom the process's workers share.
+    """
+
+    def __init__(self, send: Callable[[object], None], rounds: dict[float, Turns]) -> None:
+        self._send, self._rounds = send, rounds
         self._period: ClosedPeriod | OpenPeriod | None = None
         self._preparation: asyncio.Task[None] | None = None
         self._lost_flushes = 0
@@ -69,9 +72,15 @@ class Worker:
         self._preparation = None
 
     def _slots_needed(self, shape: LoadShape, connections: int) -> int:
+        if isinstance(shape, SharedLoop):
+            # As many as call this model on average; where more do, more are opened.
+            return math.ceil(self._users(shape) * shape.order.count(shape.number) / len(shape.order))
         if isinstance(shape, ClosedLoop):
-            return split_evenly(shape.concurrency, self._job.workers, self._job.worker)
+            return self._users(shape)
         return min(32, connections)
+
+    def _users(self, shape: ClosedLoop) -> int:
+        return split_evenly(shape.concurrency, self._job.workers, self._job.worker)
 
     def begin(self, plan: PeriodPlan) -> ClosedPeriod | OpenPeriod:
         """Make ready for a period; from now on it can be stopped."""
@@ -108,16 +117,15 @@ class Worker:
 
     def _build_period(self, plan: PeriodPlan) -> ClosedPeriod | OpenPeriod:
         worker, workers = self._job.worker, self._job.workers
+        end = plan.start + plan.duration_seconds
         if isinstance(plan.shape, ClosedLoop):
-            users = split_evenly(plan.shape.concurrency, workers, worker)
             # Workers without a user have no share of the requests either.
             busy = min(workers, plan.shape.concurrency)
-            return ClosedPeriod(
-                self._exchange,
-                users,
-                end=plan.start + plan.duration_seconds,
-                requests=None if plan.requests is None else split_evenly(plan.requests, busy, worker),
-            )
+            requests = None if plan.requests is None else split_evenly(plan.requests, busy, worker)
+            if isinstance(plan.shape, SharedLoop):
+                turns = self._take_turns(plan.start, plan.shape)
+                return SharedPeriod(self._exchange, turns, plan.shape.number, end=end, requests=requests)
+            return ClosedPeriod(self._exchange, self._users(plan.shape), end=end, requests=requests)
         schedule = Schedule(
             plan.shape,
             plan.duration_seconds,
@@ -126,7 +134,6 @@ class Worker:
             workers=workers,
             seed=plan.seed,
         )
-        end = plan.start + plan.duration_seconds
         return OpenPeriod(
             self._exchange,
             schedule,
@@ -136,6 +143,14 @@ class Worker:
             connections=plan.connections,
             keep_together=isinstance(self._job.source, Sequences),
         )
+
+    def _take_turns(self, start: float, shape: SharedLoop) -> Turns:
+        for past in [each for each in self._rounds if each < start]:
+            del self._rounds[past]
+        # The workers begin at different turns, so that they do not all call the same model at once.
+        first = self._job.worker % len(shape.order)
+        order = shape.order[first:] + shape.order[:first]
+        return self._rounds.setdefault(start, Turns(self._users(shape), order))
 
     async def _watch(self, period: ClosedPeriod | OpenPeriod) -> None:
         interval = min(max(self._job.timeout_seconds / 20, 0.005), 0.1)
@@ -151,7 +166,7 @@ class Worker:
     def _flush(self, period: ClosedPeriod | OpenPeriod) -> None:
         block = self._exchange.recorder.take(period.in_flight, self._exchange.count_pieces())
         self._send(block)
-        outcomes = {outcome % CODES for outcome in array("d", block.rows)[3::4]}
+        outcomes = set(array("d", block.rows)[3::4])
         if outcomes and self._losses().issuperset(outcomes):
             self._lost_flushes += 1
         elif SUCCEEDED in outcomes:
@@ -182,8 +197,7 @@ class Worker:
 
 def _open_exchange(job: Job) -> Exchange:
     if not isinstance(job.source, Prompting):
-        opened = InterleavedExchange if isinstance(job.source, Interleaved) else Exchange
-        return opened(job.source.open(job.worker, job.workers), job.timeout_seconds)
+        return Exchange(job.source.open(job.worker, job.workers), job.timeout_seconds)
     from serve_deploy.loadtest.clients.generation_exchange import GenerationExchange
 
     prompter = job.source.open(job.worker, job.workers)
@@ -222,17 +236,18 @@ def _starved_seconds() -> float:
 
 
 async def _serve_all(channels: Sequence[tuple[int, int]]) -> None:
+    rounds: dict[float, Turns] = {}
     async with asyncio.TaskGroup() as tasks:
         for incoming, outgoing in channels:
-            tasks.create_task(_serve(incoming, outgoing))
+            tasks.create_task(_serve(incoming, outgoing, rounds))
 
 
-async def _serve(incoming: int, outgoing: int) -> None:
+async def _serve(incoming: int, outgoing: int, rounds: dict[float, Turns]) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(incoming, "rb"))
     transport, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(outgoing, "wb"))
-    worker = Worker(lambda message: transport.write(frame(message)))
+    worker = Worker(lambda message: transport.write(frame(message)), rounds)
     # A failing task ends the group, and so the process: the parent must not wait for it in vain.
     async with asyncio.TaskGroup() as tasks:
         buffer = bytearray()

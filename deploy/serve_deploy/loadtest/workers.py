@@ -98,40 +98,6 @@ class GeneratorProcess:
         self._errors.close()
 
 
-class Generators:
-    """Generator processes that several models share; the end of the context ends them."""
-
-    def __init__(self, count: int, models: int = 1) -> None:
-        self.count, self._models = count, models
-        self._processes: list[GeneratorProcess] = []
-
-    def start(self) -> None:
-        """Start them all."""
-        for number in range(self.count):
-            self._processes.append(GeneratorProcess(number, self._models))
-
-    def close(self) -> None:
-        """End them all."""
-        for process in self._processes:
-            process.close()
-
-    def __enter__(self) -> Generators:
-        self.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def channels(self, model: int = 0) -> list[Channel]:
-        """The way to each process for one of the models."""
-        return [process.channels[model] for process in self._processes]
-
-    def kill(self) -> None:
-        """End them at once: whoever listens to a channel hears of it."""
-        for process in self._processes:
-            process.kill()
-
-
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     # Ctrl-C reaches the whole process group. The child inherits the mask, so that it is deaf to it from its first
@@ -143,33 +109,30 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def start_workers(count: int, models: int = 1) -> Iterator[tuple[Workers, ...]]:
+    """`count` generator processes that are the workers of each of so many models, until the end of the context."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(contextlib.closing(GeneratorProcess(each, models))) for each in range(count)]
+        yield tuple(stack.enter_context(contextlib.closing(Workers(processes, model))) for model in range(models))
+
+
 class Workers:
-    """What generator processes do for one model, in one run after the other.
+    """What generator processes do for one model, in one run after the other."""
 
-    They are `generators`' if those are given; else as many as `count` says, which the end of the context ends.
-    """
-
-    def __init__(self, count: int, generators: Generators | None = None, model: int = 0) -> None:
-        self.count = count
+    def __init__(self, processes: Sequence[GeneratorProcess], model: int) -> None:
+        self.count = len(processes)
+        self._processes = processes
         self._selector = selectors.DefaultSelector()
-        self._generators, self._model = generators or Generators(count), model
-        self._are_own = generators is None
-        self._channels: Sequence[Channel] = ()
-
-    def __enter__(self) -> Workers:
-        if self._are_own:
-            self._generators.start()
-        self._channels = self._generators.channels(self._model)
+        self._channels = [process.channels[model] for process in processes]
         for channel in self._channels:
             self._selector.register(channel.output, selectors.EVENT_READ, channel)
-        return self
 
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
+        """Tell the processes that this model is done."""
         self._selector.close()
         for channel in self._channels:
             channel.close()
-        if self._are_own:
-            self._generators.close()
 
     @contextlib.contextmanager
     def run(self, interruption: Interruption, build_job: Callable[[int], Job]) -> Iterator[None]:
@@ -198,6 +161,11 @@ class Workers:
     def stop(self) -> None:
         """End the current period at once: its ends arrive promptly."""
         self._broadcast(Stop())
+
+    def kill(self) -> None:
+        """End the processes at once: whoever listens to one hears of it."""
+        for process in self._processes:
+            process.kill()
 
     def _broadcast(self, message: object) -> None:
         for channel in self._channels:

@@ -20,9 +20,9 @@ def keep_scheduling(config: Mapping[str, Any]) -> dict[str, Any]:
     if list(map(str, batching.get("preferred_batch_size", ()))) == [str(config.get("max_batch_size"))]:
         del batching["preferred_batch_size"]
     kept |= {"dynamic_batching": batching} if "dynamic_batching" in kept else {}
-    kept["input"] = [
-        {field: each[field] for field in _INPUT_FIELDS if field in each} for each in config.get("input", [])
-    ]
+    # What an ensemble's inputs are called, its steps say as well.
+    fields = ("name", *_INPUT_FIELDS) if "ensemble_scheduling" in config else _INPUT_FIELDS
+    kept["input"] = [{field: each[field] for field in fields if field in each} for each in config.get("input", [])]
     return kept
 
 

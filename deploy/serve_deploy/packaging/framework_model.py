@@ -43,6 +43,7 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
+from serve_deploy.tensors.wire import count_largest
 from serve_deploy.version import __version__
 
 
@@ -150,16 +151,13 @@ def _describe(subject: _Subject, findings: Findings, plan: ConfigPlan) -> Manife
         triton_release=subject.release,
         source_name=subject.artefact.source.name,
         source_sha256=hash_file(subject.artefact.source),
-        files=(),
-        onnx_ir_version=0,
-        onnx_opsets={},
         inputs=client_tensors(plan.config, "input"),
         outputs=client_tensors(plan.config, "output"),
         batching=findings.batching,
         labels=dict(plan.labels),
         settings=dict(plan.settings),
         samples=len(findings.samples),
-        sample_bytes=max((sum(a.nbytes for a in sample.values()) for sample in findings.samples), default=0),
+        sample_bytes=count_largest(findings.samples),
         framework=describe_framework(subject.artefact, subject.tensors, "`verify=False`"),
     )
 

@@ -127,9 +127,6 @@ def _describe(subject: _Subject, plan: LanguagePlan, options: PackageOptions) ->
         triton_release=subject.release,
         source_name=str(subject.checkpoint.name),
         source_sha256=hashlib.sha256(subject.checkpoint.config_bytes).hexdigest(),
-        files=(),
-        onnx_ir_version=0,
-        onnx_opsets={},
         inputs=client_tensors(subject.config, "input"),
         outputs=client_tensors(subject.config, "output"),
         batching=BatchingProof(

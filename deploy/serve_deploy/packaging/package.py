@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serve_deploy.errors import Interrupted, InvalidModelError, ServeError, UsageError
+from serve_deploy.exporters.python_object import parse_object_name
 from serve_deploy.files.staging import recover
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
@@ -40,6 +41,10 @@ def package(sources: Sequence[Path | str], options: PackageOptions, *, progress:
     names = _choose_names(located, options)
     if not isinstance(options.repository, StoreAddress):
         return _package_all(located, options, progress)
+    missing = [failed for source in located if (failed := _find_missing(source, options))]
+    if len(missing) == len(located):
+        # A store that does not answer is tried for a minute, and would be named in place of these.
+        return PackageSummary((), tuple(missing))
     return package_into_store(
         options.repository, names, options, lambda own: _package_all(located, own, progress), progress
     )
@@ -56,6 +61,18 @@ def _choose_names(sources: Sequence[Located], options: PackageOptions) -> Sequen
                 else "`name` is for a single model",
             )
     return names
+
+
+def _find_missing(source: Located, options: PackageOptions) -> FailedModel | None:
+    """Why a source cannot be packaged that is a file of this machine, and not there."""
+    if not isinstance(source, Path) or _is_language_model(source, options):
+        return None
+    named = parse_object_name(str(source))
+    path = Path(named.module) if named else source
+    if path.exists() or (named and not named.is_file):
+        return None
+    hint = "check the path of the model file"
+    return FailedModel(source, f"{path} does not exist", hint, InvalidModelError.exit_code)
 
 
 def _package_all(sources: Sequence[Located], options: PackageOptions, progress: Progress) -> PackageSummary:

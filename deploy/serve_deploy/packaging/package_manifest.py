@@ -10,7 +10,7 @@ from serve_deploy.model_config.client_tensors import client_tensors
 from serve_deploy.packaging.analysis import ModelAnalysis
 from serve_deploy.packaging.config_plan import ConfigPlan
 from serve_deploy.packaging.servable import Servable
-from serve_deploy.tensors.wire import count_bytes
+from serve_deploy.tensors.wire import count_largest
 from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ def describe_package(
         triton_release=release,
         source_name=source.path.name,
         source_sha256=source.sha256,
-        files=(),
         onnx_ir_version=model.ir_version,
         onnx_opsets=dict(model.opsets),
         runs_every_operator=servable.runs_every_operator,
@@ -47,7 +46,7 @@ def describe_package(
         profiles=tuple(each.summary for each in plan.named),
         samples=len(analysis.samples),
         state=analysis.stateful.proof if analysis.stateful else None,
-        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in analysis.samples), default=0),
+        sample_bytes=count_largest(analysis.samples),
     )
 
 

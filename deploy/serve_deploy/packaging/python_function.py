@@ -34,7 +34,7 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
-from serve_deploy.tensors.wire import count_bytes
+from serve_deploy.tensors.wire import count_largest
 from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
@@ -114,16 +114,13 @@ def _describe(
         triton_release=options.release or DEFAULT_RELEASE,
         source_name=model.source,
         source_sha256=_hash_files(model),
-        files=(),
-        onnx_ir_version=0,
-        onnx_opsets={},
         inputs=client_tensors(plan.config, "input"),
         outputs=client_tensors(plan.config, "output"),
         batching=findings.batching,
         settings=dict(plan.settings),
         requirements=model.requirements,
         samples=len(findings.samples),
-        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in findings.samples), default=0),
+        sample_bytes=count_largest(findings.samples),
     )
 
 

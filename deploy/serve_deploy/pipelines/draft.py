@@ -14,7 +14,7 @@ from serve_deploy.pipelines.graph import refuse
 from serve_deploy.pipelines.members import Member
 from serve_deploy.pipelines.plan import Joined, Plan, join
 from serve_deploy.pipelines.verify import list_models
-from serve_deploy.tensors.wire import count_bytes
+from serve_deploy.tensors.wire import count_largest
 from serve_deploy.version import __version__
 
 if TYPE_CHECKING:
@@ -94,15 +94,12 @@ def describe_pipeline(draft: Draft, release: str, samples: Samples) -> Manifest:
         triton_release=release,
         source_name=file.name,
         source_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        files=(),
-        onnx_ir_version=0,
-        onnx_opsets={},
         inputs=unified.inputs,
         outputs=unified.outputs,
         batching=BatchingProof(verdict=verdict, max_batch_size=unified.max_batch_size, evidence=unified.batch_reason),
         labels=dict(draft.labels),
         samples=len(samples),
-        sample_bytes=max((sum(map(count_bytes, sample.values())) for sample in samples), default=0),
+        sample_bytes=count_largest(samples),
         pipeline=Pipeline(
             steps=tuple(
                 PipelineStep(

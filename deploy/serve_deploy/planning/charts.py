@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from serve_deploy.planning.result import DeploymentPlan, ProfilePlan, ReplayedCurve
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Position, Scale
 from serve_deploy.reports.figures import format_number, format_plainly
 
@@ -81,14 +81,12 @@ def _draw_curve(name: str, planned: Sequence[Planned]) -> Chart:
         return drawing
 
     title = _TITLES.get(name, name)
-    wide, narrow = draw_both(f"curve-{name}", title, draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=f"curve-{name}",
         title=title,
         lead="The load above; below it the replicas of each profile, from when they were asked for.",
         legend=(("flight", "load"), *((style, each.profile) for style, each, _ in planned)),
-        wide=wide,
-        narrow=narrow,
         columns=("profile", "from", "replicas"),
         rows=tuple(
             (each.profile, f"{format_number(at / size)} {unit}", str(count))
@@ -130,14 +128,12 @@ def _draw_bars(
         plot.draw_x_axis(format_plainly, unit)
         return drawing
 
-    wide, narrow = draw_both(identifier, title, draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title=title,
         lead="Of the trace, where there is one, else of the day. Less is better.",
         legend=tuple((style, profile) for style, profile, _ in known),
-        wide=wide,
-        narrow=narrow,
         columns=("profile", unit),
         rows=tuple((profile, format_number(value, 4)) for _, profile, value in known),
     )

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from serve_deploy.errors import ThresholdError, TritonStartError, UsageError
-from serve_deploy.model_config.scheduling import read_scheduling
 from serve_deploy.planning.cold_start import MeasuredStart, find_cold_start, measure_start
 from serve_deploy.planning.exporters import Exporter, choose_exporter, read_metric
 from serve_deploy.planning.objectives import lowest_p99_seconds, of_streams
@@ -85,8 +84,7 @@ def _read_fleet(
     if models:
         return Fleet(profile, plan_traffic(models, reports, options.mix), files)
     measured = by_model(reports)
-    configs = {name: read_scheduling(report.target.scheduling) for name, report in measured.items()}
-    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix, configs), files)
+    return Fleet(profile, share_traffic(tuple(measured), measured, options.mix), files)
 
 
 def _start_once(

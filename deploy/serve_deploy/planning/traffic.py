@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from serve_deploy.autoscaling.capacity import Measured, check_origin
 from serve_deploy.autoscaling.pod import ModelTraffic
@@ -39,17 +38,13 @@ def plan_traffic(
 ) -> tuple[ModelTraffic, ...]:
     """Each model that clients call with its share and its sweep; an error where a sweep is missing, or of another."""
     called = top_level(models)
-    configs = {model.name: model.config for model in models}
-    return share_traffic(called, _by_model(models, called, reports), mix, configs)
+    return share_traffic(called, _by_model(models, called, reports), mix)
 
 
 def share_traffic(
-    called: Sequence[str],
-    measured: Mapping[str, LoadTestReport],
-    mix: Mapping[str, float] | None,
-    configs: Mapping[str, Any],
+    called: Sequence[str], measured: Mapping[str, LoadTestReport], mix: Mapping[str, float] | None
 ) -> tuple[ModelTraffic, ...]:
-    """Each of the models that clients call with its share, its sweep, and its ModelConfig where that is known."""
+    """Each of the models that clients call with its share and its sweep."""
     for name in mix or {}:
         if name not in called:
             raise UsageError(f"`mix`: clients do not call {name}", hint=f"they call {', '.join(called)}")
@@ -65,11 +60,7 @@ def share_traffic(
     else:
         origin = "`mix`" if mix else "assumed: as many for each model; set `mix` to what the clients send"
     total = sum(shares.values())
-    return tuple(
-        ModelTraffic(measured[name], share / total, origin, configs.get(name))
-        for name, share in shares.items()
-        if share
-    )
+    return tuple(ModelTraffic(measured[name], share / total, origin) for name, share in shares.items() if share)
 
 
 def _by_model(
@@ -79,6 +70,11 @@ def _by_model(
     configurations = _configurations(models)
     for report in reports:
         check_origin(report.target, configurations)
+        for member in report.target.members:
+            known = configurations.get(member.model, ("", None))
+            # What Triton completes cannot be told from what it was.
+            if known and known[0] is not None:
+                check_origin(member, configurations)
         name = report.target.model
         if name not in called:
             raise InvalidModelError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from serve_deploy.errors import ServeError
+from serve_deploy.files.temporary import temporary_folder
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, judge_versions
-from serve_deploy.stores.fixed_journal import JOURNAL_NAME
+from serve_deploy.stores.backends.local import LocalStore
+from serve_deploy.stores.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
 from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, read_fixed, write_fixed
 from serve_deploy.stores.names import find_bad_path
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
@@ -20,12 +23,12 @@ _READ = ("config.pbtxt", "manifest.json", ".pbtxt")
 def judge_fixed(store: Store, models: Collection[str]) -> JudgedVersions:
     """The versions that no policy serves, as those of a folder are judged."""
     files = list_models(store)
-    with TemporaryDirectory(prefix="serve-prune-") as folder:
-        _sketch(store, files, Path(folder))
+    with temporary_folder("prune") as folder:
+        _sketch(store, files, folder)
         try:
-            return judge_versions(Path(folder), models, str(store.address))
+            return judge_versions(folder, models, str(store.address))
         except ServeError as error:
-            told = error.message.replace(folder, str(store.address))
+            told = error.message.replace(str(folder), str(store.address))
             raise type(error)(told, hint=error.hint) from error
 
 
@@ -41,16 +44,28 @@ def list_models(store: Store) -> Mapping[str, StoredFile]:
 def remove_fixed(store: Store, versions: Collection[PrunedVersion]) -> None:
     """Take the versions out of the manifest, then remove them; StoreChangedError where a push writes it meanwhile."""
     folders = tuple(f"{each.model}/{each.version}/" for each in versions)
-    if store.read(JOURNAL_NAME) is not None:
+    listed, tag = read_fixed(store)
+    files = listed.files if listed else ()
+    left = make_snapshot([file for file in files if not file.path.startswith(folders)])
+    gone = tuple(file for file in files if file.path.startswith(folders))
+    with _keeping_out(store, Journal(snapshot=left, gone=gone), tag):
+        if listed is not None:
+            store.delete([FIXED_SIGNATURE])  # it was made of other files
+            write_fixed(store, left, tag, None)
+        store.delete([path for path in list_models(store) if path.startswith(folders)])
+
+
+@contextmanager
+def _keeping_out(store: Store, journal: Journal, tag: str | None) -> Iterator[None]:
+    """No push plans on what goes: in a folder it waits, in a bucket the journal of a push stands meanwhile."""
+    before = read_journal(store)
+    is_own = before is not None and before.snapshot.id == journal.snapshot.id
+    if store.read(JOURNAL_NAME) is not None and not is_own:
         raise StoreChangedError(
             f"a push to {store.address} is under way, or was interrupted", hint="let it end, or push again; then prune"
         )
-    listed, tag = read_fixed(store)
-    if listed is not None:
-        left = make_snapshot([file for file in listed.files if not file.path.startswith(folders)])
-        store.delete([FIXED_SIGNATURE])  # it was made of other files
-        write_fixed(store, left, tag, None)
-    store.delete([path for path in list_models(store) if path.startswith(folders)])
+    with store.locked() if isinstance(store, LocalStore) else holding(store, journal, before, tag, time.sleep):
+        yield
 
 
 def _sketch(store: Store, files: Mapping[str, StoredFile], folder: Path) -> None:

@@ -15,19 +15,20 @@ from serve_deploy.pruning.fixed_layout import judge_fixed, list_models, remove_f
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.policy import HeldSnapshot, SnapshotPolicy
 from serve_deploy.pruning.snapshots import StoreContents, judge, read_contents, remove_snapshots
+from serve_deploy.pruning.uploads import prune_uploads
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_versions
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.manifests import refuse_empty
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
-from serve_deploy.stores.store import Store
+from serve_deploy.stores.store import Store, UnfinishedUpload
 
 Connect = Callable[[str | None], Cluster]
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What was removed, or with `is_dry_run` would be: versions of models, or snapshots of a store.
+    """What was removed, or with `is_dry_run` would be: versions of models, snapshots and unfinished uploads of a store.
 
     `kept` says why others stay that are not served or not among the newest; `releases` which were asked what they name.
     """
@@ -37,16 +38,22 @@ class PruneResult:
     removed: tuple[PrunedVersion, ...] = ()
     kept: tuple[str, ...] = ()
     snapshots: tuple[HeldSnapshot, ...] = ()
+    uploads: tuple[UnfinishedUpload, ...] = ()
     releases: str = ""
 
     @property
     def freed_bytes(self) -> int:
         """What the removal frees."""
         sizes = [each.size_bytes for each in self.removed] + [each.size_bytes for each in self.snapshots]
-        return sum(sizes)
+        return sum(sizes) + sum(each.size_bytes for each in self.uploads)
 
 
-def prune(options: PruneOptions, progress: Progress = silent, connect_to: Connect = connect) -> PruneResult:
+def prune(
+    options: PruneOptions,
+    progress: Progress = silent,
+    connect_to: Connect = connect,
+    clock: Callable[[], float] = time.time,
+) -> PruneResult:
     """Remove what nothing serves, needs or names, or only say so.
 
     UsageError where there is no repository or store; InvalidModelError where an ensemble cannot be read, and so may
@@ -61,13 +68,17 @@ def prune(options: PruneOptions, progress: Progress = silent, connect_to: Connec
     progress(f"listing {store.address}")
     contents = read_contents(store)
     if contents.snapshots or contents.pointer.pointer:
-        return _prune_snapshots(store, contents, options, progress, connect_to)
-    if not list_models(store):
-        raise refuse_empty(store)
-    judged = judge_fixed(store, options.models)
-    if judged.removable and not options.dry_run:
-        remove_fixed(store, judged.removable)
-    return _describe(options, judged)
+        result, models = _prune_snapshots(store, contents, options, progress, connect_to, clock()), None
+    else:
+        files = list_models(store)
+        if not files:
+            raise refuse_empty(store)
+        judged = judge_fixed(store, options.models)
+        if judged.removable and not options.dry_run:
+            remove_fixed(store, judged.removable)
+        result, models = _describe(options, judged), {path.partition("/")[0] for path in files}
+    uploads = prune_uploads(store, models, clock(), progress, dry_run=options.dry_run)
+    return replace(result, uploads=uploads.removable, kept=(*result.kept, *uploads.kept))
 
 
 def _find_store(place: Path | StoreAddress) -> Store | None:
@@ -90,7 +101,7 @@ def _describe(options: PruneOptions, judged: JudgedVersions) -> PruneResult:
 
 
 def _prune_snapshots(
-    store: Store, contents: StoreContents, options: PruneOptions, progress: Progress, connect_to: Connect
+    store: Store, contents: StoreContents, options: PruneOptions, progress: Progress, connect_to: Connect, now: float
 ) -> PruneResult:
     if options.models:
         raise UsageError(
@@ -98,7 +109,6 @@ def _prune_snapshots(
             hint=f"leave `models={options.models[0]}` out; a push without a model makes a snapshot without it",
         )
     policy = SnapshotPolicy(options.keep, options.older_than_seconds)
-    now = time.time()
     by_policy = judge(contents, policy, {}, now)
     result = PruneResult(str(store.address), options.dry_run, kept=by_policy.kept)
     if not by_policy.removable:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from serve_deploy.manifest import BatchingProof
-from serve_deploy.model_config import ConfigOptions, build_model_config, explain_config
+from serve_deploy.model_config import ConfigOptions, build_model_config
 from serve_deploy.model_config.options import BackendSettings, Devices
 from serve_deploy.python_models.model import PythonModel
 
@@ -36,10 +34,3 @@ def build_python_config(name: str, model: PythonModel, options: ConfigOptions | 
     """The ModelConfig of a Python model, for `format_config`."""
     settings = replace(on_python(options or ConfigOptions()), name=name)
     return build_model_config(model.signature, model.max_batch_size, settings)
-
-
-def explain_python_config(
-    config: Any, model: PythonModel, batching: BatchingProof, options: ConfigOptions | None = None
-) -> Mapping[str, str]:
-    """The reason for each line of `build_python_config`, by path."""
-    return explain_config(config, model.signature, batching, on_python(options or ConfigOptions()))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import Literal, get_args
+from typing import Literal
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.report import LoadTestReport, NamedReport, ReportSet
 
 Format = Literal["table", "json", "markdown", "csv", "junit", "html"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 _BY_EXTENSION: dict[str, Format] = {
     ".txt": "table", ".json": "json", ".md": "markdown", ".csv": "csv", ".xml": "junit", ".html": "html",
 }  # fmt: skip

@@ -59,20 +59,23 @@ def add_up_models(reports: Sequence[LoadTestReport]) -> LoadTestReport:
     """
     first, names = reports[0], [report.target.model for report in reports]
     none = {"model_version": "", "platform": "", "max_batch_size": 0, "model_config_sha256": "", "inputs": (),
-            "outputs": (), "instances": None, "scheduling": None}  # fmt: skip
-    together = [_merge_points(parts) for parts in zip(*(report.points for report in reports), strict=True)]
+            "outputs": (), "instances": None, "scheduling": None, "members": ()}  # fmt: skip
     return first.model_copy(
         update={
             "kind": "merged",
             "target": first.target.model_copy(update={"model": f"{len(names)} models", **none}),
             "data": None,
             "complete": all(report.complete for report in reports),
-            "points": tuple(point.model_copy(update={"server": ()}) for point in together),
+            "points": tuple(map(_add_up, zip(*(report.points for report in reports), strict=True))),
             "gates": (),
             "merged_from": tuple(names),
             "notes": (),
         }
     )
+
+
+def _add_up(parts: Sequence[Point]) -> Point:
+    return _merge_points(parts).model_copy(update={"server": (), "load": join_loads([part.load for part in parts])})
 
 
 def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
@@ -146,7 +149,7 @@ def _unite_periods(parts: Sequence[Point]) -> tuple[datetime, float]:
 
 def add_loads(loads: Sequence[Load]) -> Load:
     """The whole load of parts that ran at the same time; UsageError where they are not of one kind."""
-    shapes = {(load.mode, load.distribution, load.batch_size, load.replay_of) for load in loads}
+    shapes = {(load.mode, load.distribution, load.batch_size, load.replay_of, load.shared_by) for load in loads}
     if len(shapes) > 1:
         raise UsageError(
             f"parts with different loads ({' and '.join(map(format_load, loads))}) do not add up to one",
@@ -158,6 +161,13 @@ def add_loads(loads: Sequence[Load]) -> Load:
             for name in ("concurrency", "request_rate", "ramp_from", "ramp_to")
         }
     )
+
+
+def join_loads(loads: Sequence[Load]) -> Load:
+    """The whole load of several models: the users whom they share, or all loads together as in `add_loads`."""
+    if all(load.shared_by == len(loads) for load in loads):
+        return loads[0].model_copy(update={"shared_by": None})
+    return add_loads(loads)
 
 
 def _merge_timelines(parts: Sequence[Point], start: datetime) -> tuple[TimelineBucket, ...]:

@@ -21,11 +21,13 @@ class ErrorKind(Document):
 class Load(Document):
     """What was asked of the generator at one point: a concurrency (closed loop) or a rate (open loop).
 
-    Of a ramp and of a replay, `request_rate` is the mean over the period.
+    Of a ramp and of a replay, `request_rate` is the mean over the period. Where `shared_by` is set, the users of the
+    closed loop call so many models by turns, and this is one of them.
     """
 
     mode: Literal["closed", "open"]
     concurrency: int | None = None
+    shared_by: int | None = None
     request_rate: float | None = None
     distribution: Literal["constant", "poisson", "ramp", "replay"] | None = None
     batch_size: int = 1
@@ -96,6 +98,11 @@ class ModelStatistics(Document):
     compute_output_us: float
     average_batch_size: float
     batches: tuple[BatchStatistics, ...] = ()
+
+    @property
+    def inside_us(self) -> float:
+        """From a request's arrival at the model until it has been executed."""
+        return self.queue_us + self.compute_input_us + self.compute_infer_us + self.compute_output_us
 
 
 class TimelineBucket(TimeSlice):

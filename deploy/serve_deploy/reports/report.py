@@ -72,6 +72,15 @@ class SearchResult(Document):
     judged_points: int | None = None
 
 
+class Member(Document):
+    """A model that the measured ensemble runs, inner ensembles included, as it was configured."""
+
+    model: str
+    model_config_sha256: str
+    instances: int | None = None
+    scheduling: dict[str, Any] | None = None
+
+
 class Target(Document):
     """What was measured: the endpoint and the model, with what `chart --capacity` needs to recognise it.
 
@@ -90,6 +99,7 @@ class Target(Document):
     outputs: tuple[str, ...]
     instances: int | None = None
     scheduling: dict[str, Any] | None = None
+    members: tuple[Member, ...] = ()
 
 
 class LoadTestReport(Document):

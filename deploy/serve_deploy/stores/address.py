@@ -40,11 +40,6 @@ class StoreAddress:
         """The store itself, without a snapshot."""
         return replace(self, snapshot=None)
 
-    @property
-    def is_remote(self) -> bool:
-        """Whether it is anything but a local folder."""
-        return self.kind != "local"
-
     def __str__(self) -> str:
         return _WRITERS[self.kind](self)
 

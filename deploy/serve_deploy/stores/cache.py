@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError, UsageError, VerificationError
@@ -16,6 +14,7 @@ from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.backends.local import LocalStore
+from serve_deploy.stores.cache_room import hold, make_room, read_bound
 from serve_deploy.stores.manifests import (
     list_snapshot_ids,
     make_snapshot,
@@ -29,8 +28,6 @@ from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.trust import Trust
 
 _CONCURRENCY = 8
-# A snapshot that nobody asked for in so long is removed.
-_UNUSED_SECONDS = 30 * 24 * 3600.0
 
 
 def cache_folder() -> Path:
@@ -46,9 +43,10 @@ def pull_into_cache(
 ) -> Path:
     """A folder that is a whole repository: the snapshot that an address names, or the store's current one.
 
-    With `models`, only those of them that the snapshot has. The folder is the cache's: it is not to be changed.
-    EmptyStoreError where nothing was pushed, UsageError where there is no such snapshot, SignatureError where it is not
-    signed as required, VerificationError where a file is damaged; EndpointError where the store cannot be reached.
+    With `models`, only those of them that the snapshot has. The folder is the cache's: it is not to be changed, and it
+    stays there as long as this process lives. EmptyStoreError where nothing was pushed, UsageError where there is no
+    such snapshot, SignatureError where it is not signed as required, VerificationError where a file is damaged;
+    EndpointError where the store cannot be reached.
     """
     progress(f"reading {address}")
     reader, _signed_by = open_trusted(address, trust)
@@ -57,8 +55,12 @@ def pull_into_cache(
     folder = cache_folder().absolute()
     cache = LocalStore(parse_address(f"file://{folder}"))
     repository = folder / stored_path(snapshot.id, "")
+    bound = read_bound()
+    with _explaining(folder):
+        hold(folder, snapshot.id)
     if not _is_cached(cache, folder, snapshot):
-        parts = _make_parts(folder)
+        with _explaining(folder):
+            parts = make_temporary("cache", folder)
         try:
             reader.receive(
                 snapshot.files, repository, parts=parts, local=_list_local(cache, folder),
@@ -67,7 +69,7 @@ def pull_into_cache(
             write_snapshot(cache, snapshot)
         finally:
             remove_temporary(parts)
-        _remove_unused(cache, folder)
+        make_room(cache, folder, bound, progress)
     return repository
 
 
@@ -90,11 +92,11 @@ def pull_models_into_cache(
         wanted |= members
 
 
-def _make_parts(folder: Path) -> Path:
+@contextmanager
+def _explaining(folder: Path) -> Iterator[None]:
     try:
         with destination_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            return make_temporary("cache", folder)
+            yield
     except DestinationError as error:
         # Who runs a snapshot named no folder, and a pod's HOME is often read-only.
         raise DestinationError(error.message, hint="SERVE_CACHE names another folder for the cache") from error
@@ -102,9 +104,11 @@ def _make_parts(folder: Path) -> Path:
 
 def _is_cached(cache: LocalStore, folder: Path, snapshot: Snapshot) -> bool:
     """Whether all of it is there; what is there was compared when it came."""
-    try:
-        os.utime(folder / manifest_path(snapshot.id))
-    except OSError:
+    manifest = folder / manifest_path(snapshot.id)
+    # One that another user filled, or that is read-only, serves as well.
+    with suppress(OSError):
+        os.utime(manifest)
+    if not manifest.is_file():
         return False
     sizes = {path: file.size_bytes for path, file in cache.list_files(stored_path(snapshot.id, "")).items()}
     return all(sizes.get(stored_path(snapshot.id, file.path)) == file.size_bytes for file in snapshot.files)
@@ -119,10 +123,3 @@ def _list_local(cache: LocalStore, folder: Path) -> dict[str, Path]:
             for file in snapshot.files if snapshot else ():
                 found[file.sha256] = folder / stored_path(identity, file.path)
     return found
-
-
-def _remove_unused(cache: LocalStore, folder: Path) -> None:
-    for identity, used in list_snapshot_ids(cache):
-        if used is not None and used < time.time() - _UNUSED_SECONDS:
-            cache.delete([manifest_path(identity)])
-            shutil.rmtree(folder / stored_path(identity, ""), ignore_errors=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
-from serve_deploy.errors import ServeError
+from serve_deploy.errors import EndpointError, ServeError
 from serve_deploy.stores.store import Store, StoreChangedError
 
 CLAIMS_FOLDER, REMOVALS_FOLDER = "claims", "removals"
@@ -56,9 +56,20 @@ def _marking(store: Store, folder: str, snapshot_id: str) -> Iterator[float]:
     path = f"{folder}/{snapshot_id}-{uuid4().hex}.json"
     store.write(path, b"{}\n", expected=None)
     try:
-        yield store.list_files(f"{folder}/")[path].modified_seconds or 0.0
+        yield read_time(store, path)
     finally:
         _remove(store, path, is_hurried=isinstance(sys.exception(), KeyboardInterrupt))
+
+
+def read_time(store: Store, path: str) -> float:
+    """When a file was written that is there, by the store's clock; EndpointError where the store does not list it."""
+    written = store.list_files(path).get(path)
+    if written is None:
+        raise EndpointError(
+            f"{store.address} does not list what was just written to it",
+            hint="pushes and prunes that run at once see each other by that list; try again, or use another store",
+        )
+    return written.modified_seconds or 0.0
 
 
 def _remove(store: Store, path: str, *, is_hurried: bool) -> None:

@@ -5,19 +5,19 @@ A reader that polls sees each file whole, but not all of them at one instant.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from uuid import uuid4
 
 from serve_deploy.errors import DestinationError
+from serve_deploy.files.temporary import temporary_folder
 from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.claims import read_time
 from serve_deploy.stores.contents import LocalFile
-from serve_deploy.stores.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
+from serve_deploy.stores.fixed_journal import Journal, holding, read_journal
 from serve_deploy.stores.fixed_plan import Deletion, FixedPlan, find_version, plan_fixed, write_order
 from serve_deploy.stores.manifests import (
     FIXED_SIGNATURE,
@@ -30,7 +30,7 @@ from serve_deploy.stores.pushed import Pushed, PushedFile, require_base
 from serve_deploy.stores.sending import Action, Step, list_held, plan_steps, send_all, with_checksums
 from serve_deploy.stores.signing import Signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
-from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
+from serve_deploy.stores.store import Store, StoredFile
 from serve_deploy.stores.verification import find_problem
 
 
@@ -52,8 +52,7 @@ def push_fixed(
     gone = _list_gone(plan, left, before, listed)
     actions: Mapping[str, Action] = {step.file.path: step.action for step in steps}
     if not options.dry_run:
-        with holding(store, Journal(snapshot=plan.snapshot, gone=tuple(gone)), left, sleep) as beat:
-            _require_unchanged(store, tag)
+        with holding(store, Journal(snapshot=plan.snapshot, gone=tuple(gone)), left, tag, sleep) as beat:
 
             def tell(message: str) -> None:
                 beat()
@@ -66,13 +65,6 @@ def push_fixed(
             store.delete([file.path for file in gone])
     deleted = [PushedFile(file.path, file.size_bytes, "delete") for file in gone]
     return Pushed(plan.snapshot, before.id if before else None, actions, deleted, plan.postponed)
-
-
-def _require_unchanged(store: Store, tag: str | None) -> None:
-    """Nothing is sent where another push ended between the planning and the holding of the store."""
-    if read_fixed(store)[1] != tag:
-        store.delete([JOURNAL_NAME])
-        raise StoreChangedError(f"another push changed {store.address} meanwhile", hint="nothing was sent; push again")
 
 
 def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOptions) -> Callable[[str], bool]:
@@ -89,9 +81,10 @@ def _resting(store: Store, listed: Mapping[str, StoredFile], options: PushOption
         # Not in a folder, which Triton would take for a model.
         path = f"clock-{uuid4().hex}.json"
         store.write(path, b"{}\n", expected=None)
-        written = store.list_files("")[path].modified_seconds
-        store.delete([path])
-        return written or 0.0
+        try:
+            return read_time(store, path)
+        finally:
+            store.delete([path])
 
     return rests
 
@@ -136,8 +129,8 @@ def _require_pushed(store: Store, model: str, pushed: Collection[str]) -> None:
 
 
 def _read_sha256(store: Store, file: StoredFile) -> str:
-    with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:
-        target = Path(folder) / "file"
+    with temporary_folder("push") as folder:
+        target = folder / "file"
         store.download(file.path, target, lambda _count: None)
         return hash_file(target)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_deploy.errors import VerificationError
-from serve_deploy.stores.manifests import encode, parse_snapshot
+from serve_deploy.stores.manifests import encode, parse_snapshot, read_fixed
 from serve_deploy.stores.names import find_bad_path
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import Store, StoreChangedError
@@ -42,33 +42,43 @@ def read_journal(store: Store) -> Journal | None:
 
 @contextmanager
 def holding(
-    store: Store, journal: Journal, left: Journal | None, sleep: Callable[[float], object]
+    store: Store, journal: Journal, left: Journal | None, tag: str | None, sleep: Callable[[float], object]
 ) -> Iterator[Callable[[], None]]:
     """Hold the store for this push; what is yielded says that it lives. An error leaves the journal, for the next.
 
-    StoreChangedError where another push lives; `left` is the journal of one that may be dead.
+    StoreChangedError where another push lives, or ended since this one looked at the store: `left` is the journal that
+    it saw, of one that may be dead, and `tag` that of the manifest.
     """
     held = store.read(JOURNAL_NAME)
+    if held is None and left is not None:
+        raise _changed(store)
     if held and (left is None or left.snapshot.id != journal.snapshot.id):
         sleep(3 * _BEAT_SECONDS)
         now = store.read(JOURNAL_NAME)
         if now is None or now.tag != held.tag:
             raise _under_way(store)
-    tag, last = held.tag if held else None, float("-inf")
+    own, last = held.tag if held else None, float("-inf")
 
     def beat() -> None:
-        nonlocal tag, last
+        nonlocal own, last
         now = time.monotonic()
         if now - last > _BEAT_SECONDS:
             try:
-                tag = store.write(JOURNAL_NAME, encode(journal), expected=tag).tag
+                own = store.write(JOURNAL_NAME, encode(journal), expected=own).tag
             except StoreChangedError as error:
                 raise _under_way(store) from error
             last = now
 
     beat()
+    if read_fixed(store)[1] != tag:
+        store.delete([JOURNAL_NAME])
+        raise _changed(store)
     yield beat
     store.delete([JOURNAL_NAME])
+
+
+def _changed(store: Store) -> StoreChangedError:
+    return StoreChangedError(f"another push changed {store.address} meanwhile", hint="nothing was sent; push again")
 
 
 def _under_way(store: Store) -> StoreChangedError:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve_deploy.errors import ServeError, UsageError
+from serve_deploy.errors import ServeError, UsageError, VerificationError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.manifests import (
+    Located,
     find_snapshot,
-    list_snapshot_ids,
+    find_snapshot_ids,
+    locate_snapshot,
     read_fixed,
     read_pointer,
     read_snapshot,
+    stored_path,
     write_pointer,
 )
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import SnapshotsOptions
-from serve_deploy.stores.snapshot import FIXED_NAME, Snapshot
-from serve_deploy.stores.store import Store
+from serve_deploy.stores.snapshot import FIXED_NAME, SNAPSHOTS_FOLDER, Snapshot
+from serve_deploy.stores.store import Store, StoredFile
+from serve_deploy.stores.verification import FileProblem, check_listing
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class ListedSnapshot:
-    """A complete snapshot; `problem` says what is wrong with its manifest, and the figures are 0 then."""
+    """A complete snapshot; `problem` says what is wrong with its manifest or files, and the figures are 0 then."""
 
     id: str
     is_current: bool
@@ -64,13 +71,16 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
         name_snapshot(store, options.use)
     pointer = read_pointer(store)
     progress(f"listing {store.address}")
-    listed = sorted(list_snapshot_ids(store), key=lambda each: (-(each[1] or 0), each[0]))
+    files = store.list_files(f"{SNAPSHOTS_FOLDER}/")
+    listed = sorted(find_snapshot_ids(files), key=lambda each: (-(each[1] or 0), each[0]))
     if pointer.snapshot and pointer.snapshot not in dict(listed):
         listed.insert(0, (pointer.snapshot, None))
     return Snapshots(
         store=str(store.address), current=pointer.snapshot,
         previous=pointer.pointer.previous if pointer.pointer else None,
-        snapshots=tuple(_read(store, identity, written, identity == pointer.snapshot) for identity, written in listed),
+        snapshots=tuple(
+            _read(store, identity, written, files, identity == pointer.snapshot) for identity, written in listed
+        ),
     )  # fmt: skip
 
 
@@ -118,20 +128,47 @@ def _read_registry(options: SnapshotsOptions, progress: Progress) -> Snapshots:
 
 
 def name_snapshot(store: Store, named: str) -> str:
-    """Make a complete snapshot the current one, as a rollback does; its id."""
+    """Make a complete snapshot the current one, as a rollback does; its id.
+
+    VerificationError where the store does not list all of it.
+    """
     before = read_pointer(store)
     identity = find_snapshot(store, named).id
     with claiming(store, identity):
         # Once more: until it was claimed, prune might have removed it.
-        write_pointer(store, find_snapshot(store, identity).id, before)
+        held = locate_snapshot(store, identity)
+        require_whole(store, held)
+        write_pointer(store, held.snapshot.id, before)
     return identity
 
 
-def _read(store: Store, identity: str, written: float | None, is_current: bool) -> ListedSnapshot:
+def require_whole(store: Store, held: Located) -> None:
+    """The manifest says what was pushed; VerificationError where the store's listing has not all of it any more."""
+    problems = _find_lost(held.snapshot, store.list_files(held.prefix), held.prefix)
+    if problems:
+        shown = "; ".join(f"{each.path}: {each.message}" for each in problems[:_SHOWN])
+        more = f", and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise VerificationError(
+            f"snapshot {held.snapshot.id} of {store.address} is damaged: {shown}{more}",
+            hint=f"serve check {store.address}@{held.snapshot.id} shows all; serve push sends again what is missing",
+        )
+
+
+def _find_lost(snapshot: Snapshot, listed: Mapping[str, StoredFile], prefix: str) -> list[FileProblem]:
+    own = {path.removeprefix(prefix): file for path, file in listed.items() if path.startswith(prefix)}
+    return [each for each in check_listing(snapshot, own).problems if each.kind != "extra"]
+
+
+def _read(
+    store: Store, identity: str, written: float | None, listed: Mapping[str, StoredFile], is_current: bool
+) -> ListedSnapshot:
     try:
         snapshot = read_snapshot(store, identity)
     except ServeError as error:
         return ListedSnapshot(identity, is_current, written, (), 0, 0, error.message)
     if snapshot is None:
         return ListedSnapshot(identity, is_current, written, (), 0, 0, "its manifest is gone")
-    return ListedSnapshot(identity, is_current, written, snapshot.models, len(snapshot.files), snapshot.size_bytes)
+    lost = _find_lost(snapshot, listed, stored_path(identity, ""))
+    problem = f"damaged: {lost[0].path}: {lost[0].message}" if lost else ""
+    figures = (snapshot.models, len(snapshot.files), snapshot.size_bytes)
+    return ListedSnapshot(identity, is_current, written, *(((), 0, 0) if lost else figures), problem)

@@ -23,10 +23,11 @@ from serve_deploy.stores.snapshot import (
     SnapshotFile,
     digest_listing,
 )
-from serve_deploy.stores.store import Store, StoreChangedError
+from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
 FIXED_SIGNATURE = f"{FIXED_NAME.removesuffix('.json')}{SUFFIX}"
-_MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/([0-9a-f]{{{ID_LENGTH}}})\.json")
+_ID = rf"[0-9a-f]{{{ID_LENGTH}}}"
+_MANIFEST = re.compile(rf"{SNAPSHOTS_FOLDER}/({_ID})\.json")
 
 
 Layout = Literal["snapshots", "fixed", "image"]
@@ -87,7 +88,7 @@ def read_pointer(store: Store) -> ReadPointer:
         pointer = Pointer.model_validate_json(small.content)
     except ValidationError as error:
         raise _damaged_pointer(store, "it is not a pointer to a snapshot") from error
-    if not re.fullmatch(rf"[0-9a-f]{{{ID_LENGTH}}}", pointer.snapshot):
+    if not all(re.fullmatch(_ID, name) for name in (pointer.snapshot, pointer.previous) if name is not None):
         raise _damaged_pointer(store, "what it names is not a snapshot")
     return ReadPointer(pointer, small.tag)
 
@@ -141,6 +142,9 @@ def write_snapshot(store: Store, snapshot: Snapshot) -> None:
     path = manifest_path(snapshot.id)
     for _attempt in range(3):
         small = store.read(path)
+        if small is not None and small.content != encode(snapshot):
+            # Another push of these files may have sent some anew since, and stores may tell its writing from ours.
+            snapshot = _with_listed(store, snapshot)
         content = encode(snapshot)
         if small is not None and small.content == content:
             return
@@ -150,6 +154,13 @@ def write_snapshot(store: Store, snapshot: Snapshot) -> None:
             continue
         return
     raise StoreChangedError(f"other pushes keep writing {path} in {store.address}", hint="try again")
+
+
+def _with_listed(store: Store, snapshot: Snapshot) -> Snapshot:
+    listed = store.list_files(stored_path(snapshot.id, ""))
+    found = ((file, listed.get(stored_path(snapshot.id, file.path))) for file in snapshot.files)
+    files = tuple(file.model_copy(update={"stored": now.checksum}) if now else file for file, now in found)
+    return snapshot.model_copy(update={"files": files})
 
 
 def find_layout(store: Store) -> Layout | None:
@@ -235,7 +246,12 @@ def of_models(snapshot: Snapshot | None, models: Collection[str]) -> Mapping[str
 
 def list_snapshot_ids(store: Store) -> Iterator[tuple[str, float | None]]:
     """Every complete snapshot's id, and when its manifest was written as far as the store tells."""
-    for path, file in store.list_files(f"{SNAPSHOTS_FOLDER}/").items():
+    return find_snapshot_ids(store.list_files(f"{SNAPSHOTS_FOLDER}/"))
+
+
+def find_snapshot_ids(listed: Mapping[str, StoredFile]) -> Iterator[tuple[str, float | None]]:
+    """The same, of what a store lists of its snapshots."""
+    for path, file in listed.items():
         if found := _MANIFEST.fullmatch(path):
             yield found[1], file.modified_seconds
 

@@ -125,7 +125,8 @@ def _partial_folder(staging: Path, repository: Path, files: Collection[SnapshotF
     folder = staging.parent / f"{STAGING_PREFIX}{repository.resolve().name}.partial"
     with destination_errors(repository):
         folder.mkdir(exist_ok=True)
-        lock = try_lock(folder)
+        # Another user's can neither be written nor trusted.
+        lock = try_lock(folder) if folder.lstat().st_uid == os.geteuid() else None
     try:
         if lock is not None:
             with destination_errors(repository):
@@ -160,7 +161,9 @@ def _show(partial: Path, staging: Path, repository: Path, models: Collection[str
     """Move the models to where they are read: all of them, or on any error none."""
     with folder_lock(repository), destination_errors(repository):
         _require_free(repository, models, force=force)
-        if not any(repository.iterdir()) and staging.parent != repository.resolve():
+        # A shell that stands in the folder would be left in the old one.
+        is_entered = os.path.samefile(repository, os.curdir)
+        if not any(repository.iterdir()) and staging.parent != repository.resolve() and not is_entered:
             _show_at_once(partial, staging, repository, models)
             return
         for model in models:

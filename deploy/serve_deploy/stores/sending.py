@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from serve_deploy.errors import ServeError, VerificationError
+from serve_deploy.files.temporary import temporary_folder
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.backends.local import LocalStore
@@ -108,8 +108,8 @@ def _place(store: Store, step: Step, on_bytes: OnBytes) -> Step:
         if file_state(step.local.source) != step.local.state:
             raise SourceChangedError(step.local.source)
         return _upload(store, step, step.local.source, on_bytes)
-    with tempfile.TemporaryDirectory(prefix="serve-push-") as folder:
-        source = Path(folder) / "file"
+    with temporary_folder("push") as folder:
+        source = folder / "file"
         if step.local:
             source.touch()
         elif step.held:

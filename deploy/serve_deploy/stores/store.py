@@ -41,6 +41,16 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
+class UnfinishedUpload:
+    """A large file of which parts were sent, and no more: the store keeps them; `size_bytes` are in it so far."""
+
+    path: str
+    id: str
+    begun_seconds: float
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class SmallFile:
     """A small file's content, and what tells this writing of it from every other."""
 
@@ -90,3 +100,9 @@ class Store(Protocol):
 
     def delete(self, paths: Sequence[str]) -> None:
         """Remove files; one that is not there is no error."""
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        """Uploads below a folder that were begun and not ended, where the store does not forget them by itself."""
+
+    def abandon(self, upload: UnfinishedUpload) -> None:
+        """Remove the parts of an upload; one that is gone is no error."""

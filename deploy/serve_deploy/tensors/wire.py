@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from serve_deploy.tensors.types import DataType
@@ -39,6 +40,11 @@ def decode_tensor(data_type: DataType, content: bytes, shape: tuple[int, ...]) -
 def count_bytes(array: Array) -> int:
     """How much an array holds: of strings their text, not the pointers to it."""
     return sum(map(len, map(encode_text, array.flat))) if array.dtype == object else array.nbytes
+
+
+def count_largest(samples: Iterable[Mapping[str, Array]]) -> int:
+    """How much the largest of some samples holds; 0 where there are none."""
+    return max((sum(map(count_bytes, sample.values())) for sample in samples), default=0)
 
 
 def encode_text(item: object) -> bytes:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serve_deploy.errors import ServeError, UsageError
+from serve_deploy.errors import ServeError
 from serve_deploy.files.copying import link_tree
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.files.temporary import make_temporary, remove_temporary
@@ -83,19 +83,12 @@ def following(
 ) -> Iterator[tuple[ServerOptions, StoreFollower | None]]:
     """The options for a server that is to follow the store that its repository came from, in a folder of its own.
 
-    As they are where it is not to. UsageError where a snapshot is named: it never changes.
+    As they are where it is not to.
     """
     store = options.pulled_from
-    if store is not None and {"--model-control-mode=poll", "poll"} & set(options.extra_arguments):
-        raise UsageError(
-            f"Triton would poll a copy of {store} in the cache, which never changes",
-            hint="`watch` follows the store; a Triton that you start yourself can poll a folder with the fixed layout",
-        )
     if store is None or not options.watch:
         yield options, None
         return
-    if store.snapshot is not None and store.kind != "oci":
-        raise UsageError(f"{store} names a snapshot, which never changes", hint=f"`watch` follows {store.root}")
     place = make_temporary("following")
     try:
         folder = place / "models"

@@ -22,7 +22,8 @@ def _read_flag(text: str) -> str:
     return text
 
 
-def _read_release(text: str) -> str:
+def read_release(text: str) -> str:
+    """The name of a Triton release that serve knows; UsageError where it is none."""
     from serve_deploy.releases import find_release
 
     return find_release(text).name
@@ -66,7 +67,7 @@ class ServerOptions:
     ] = None
     release: Annotated[
         str | None,
-        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=_read_release),
+        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=read_release),
     ] = None
     startup_timeout_seconds: Annotated[
         float, Option("How long to wait for the models to load.", minimum=1, group=_SERVER)
@@ -74,3 +75,17 @@ class ServerOptions:
     exit_timeout_seconds: Annotated[
         int, Option("How long Ctrl-C waits for requests in flight.", minimum=0, group=_SERVER)
     ] = 10
+
+    def __post_init__(self) -> None:
+        """Refuse to look for changes where there are none."""
+        store = self.pulled_from
+        if store is None:
+            return
+        if {"--model-control-mode=poll", "poll"} & set(self.extra_arguments):
+            raise UsageError(
+                f"Triton would poll a copy of {store} in the cache, which never changes",
+                hint="`watch` follows the store; a Triton that you start yourself can poll a folder with the fixed"
+                " layout",
+            )
+        if self.watch and store.snapshot is not None and store.kind != "oci":
+            raise UsageError(f"{store} names a snapshot, which never changes", hint=f"`watch` follows {store.root}")

@@ -13,10 +13,10 @@ from serve_deploy.endpoint.payload import Outputs, Sample
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.loadtest.data import read_request_data
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.model_config.flows import Flow
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.tensors.closeness import COMPUTED_ELSEWHERE, are_close
-from serve_deploy.tuning.flows import Flow
 from serve_deploy.tuning.options import TuneOptions
 from serve_deploy.tuning.servers import Served
 

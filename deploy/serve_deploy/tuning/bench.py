@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.errors import DestinationError, EndpointError, Interrupted, InvalidModelError, ServeError
-from serve_deploy.loadtest import run_loadtest
-from serve_deploy.loadtest.interleaving import run_interleaved
+from serve_deploy.loadtest import run_loadtest, run_mixed_loadtest
+from serve_deploy.loadtest.mix_options import share_loads
 from serve_deploy.loadtest.options import LoadTestOptions
 from serve_deploy.loadtest.workers import Workers
 from serve_deploy.progress import Progress
@@ -45,7 +45,8 @@ class Bench:
     subject: Subject
     servers: Servers
     checkpoint: Checkpoint
-    workers: Workers
+    # Those of each model that is called.
+    workers: Sequence[Workers]
     progress: Progress
     clock: Callable[[], float] = time.monotonic
     measurements: int = 0
@@ -201,16 +202,22 @@ class Bench:
 
     def _load(self, options: list[LoadTestOptions], about: Subject) -> MixedPoint:
         """One load test, or one of several models whose requests keep the ratio of their weights."""
-        shares: tuple[tuple[Point, ...], ...] = ()
         if len(options) == 1:
-            report = run_loadtest(options[0], workers=self.workers)
+            reports = [run_loadtest(options[0], workers=self.workers[0])]
         else:
-            report, shares = run_interleaved(options, list(about.weights.values()), workers=self.workers)
-        if report.ended_by == "interrupt":
-            raise KeyboardInterrupt
-        point = _only_point(report, is_judged=options[0].validate)
-        parts = zip(about.weights, shares[0], strict=True) if shares else ()
-        return _without_timeline(point, "", tuple(_without_timeline(each, model) for model, each in parts))
+            shared = share_loads(options, list(about.weights.values()))
+            reports = [each.report for each in run_mixed_loadtest(shared, workers=self.workers).reports]
+        # The last one is of all together.
+        points = [_only_point(report) for report in (reports[:-1] or reports)]
+        accounts = {each.model: each for point in points for each in point.server}
+        if not accounts:
+            raise EndpointError("; ".join(reports[0].notes) or "the server stopped answering")
+        whole = reports[-1].points[0].model_copy(update={"server": tuple(accounts.values())})
+        if not whole.succeeded and not options[0].validate:
+            example = whole.errors[0].example if whole.errors else "no request was answered"
+            raise EndpointError(f"no request succeeded: {example}")
+        parts = zip(about.weights, points, strict=True) if len(options) > 1 else ()
+        return _without_timeline(whole, "", tuple(_without_timeline(each, model) for model, each in parts))
 
     def _options(
         self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool
@@ -234,12 +241,10 @@ def _without_timeline(point: Point, model: str, parts: tuple[MixedPoint, ...] = 
     return MixedPoint(**{**dict(point), "timeline": (), "model": model, "parts": parts})
 
 
-def _only_point(report: LoadTestReport, *, is_judged: bool) -> Point:
-    """The point of a report; EndpointError where the server ended, or answered nothing that can be judged."""
-    if report.ended_by == "server" or not report.points or not report.points[0].server:
-        raise EndpointError(report.interrupted_reason or "; ".join(report.notes) or "the server stopped answering")
-    point = report.points[0]
-    if not point.succeeded and not is_judged:
-        example = point.errors[0].example if point.errors else "no request was answered"
-        raise EndpointError(f"no request succeeded: {example}")
-    return point
+def _only_point(report: LoadTestReport) -> Point:
+    """The point of a report; EndpointError where the server ended."""
+    if report.ended_by == "interrupt":
+        raise KeyboardInterrupt
+    if report.ended_by == "server" or not report.points:
+        raise EndpointError(report.interrupted_reason or "the server stopped answering")
+    return report.points[0]

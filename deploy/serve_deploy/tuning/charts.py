@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
 from serve_deploy.reports.figures import format_number, format_plainly, format_share, format_tick_us, format_time_us
 from serve_deploy.tuning.candidates import describe_value
@@ -46,15 +46,13 @@ def _draw_front(raced: Sequence[TunedCandidate]) -> Chart:
             drawing.dot((x(each.throughput), y(each.p99_us)), 5, f"dot {styles[name]}", hint)
         return drawing
 
-    wide, narrow = draw_both("front", "p99 by throughput", draw)
     told = [(name, f"by the twin, {point.concurrency} at a time", point) for name, curve in curves for point in curve]
-    return Chart(
+    return draw_chart(
+        draw,
         identifier="front",
         title="p99 by throughput",
         lead="Lines: what more users bring, by the twin. Dots: the race. Lower and further right is better.",
         legend=tuple((style, name) for name, style in styles.items()),
-        wide=wide,
-        narrow=narrow,
         columns=("configuration", "how", "inferences/s", "p99"),
         rows=tuple(
             (name, how, format_number(each.throughput, 4), format_time_us(each.p99_us))
@@ -81,14 +79,12 @@ def _draw_predictions(raced: Sequence[TunedCandidate]) -> Chart:
         plot.draw_x_axis(format_plainly, "throughput, inferences/s")
         return drawing
 
-    wide, narrow = draw_both("predictions", "Predicted beside measured", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier="predictions",
         title="Predicted beside measured",
         lead="What the twin said of each configuration in the race, and what it did.",
         legend=(("response", "by the twin"), ("tail", "measured")),
-        wide=wide,
-        narrow=narrow,
         columns=("configuration", "by the twin", "measured", "p99 by the twin", "p99 measured"),
         rows=tuple(_prediction_row(each) for each in raced),
     )
@@ -119,14 +115,12 @@ def _draw_effect(effect: FieldEffect, identifier: str) -> Chart:
         plot.draw_x_axis(format_share, "share of the best score")
         return drawing
 
-    wide, narrow = draw_both(identifier, f"Effect of {effect.path}", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title=f"Effect of {effect.path}",
         lead="The best that the twin finds with each value, whatever the other fields are.",
         legend=(("response", "by the twin"),),
-        wide=wide,
-        narrow=narrow,
         columns=("value", "share of the best"),
         rows=tuple(zip(names, map(format_share, shares), strict=True)),
     )

@@ -17,33 +17,16 @@ from serve_deploy.endpoint.address import (
     read_endpoint,
 )
 from serve_deploy.errors import UsageError
+from serve_deploy.loadtest.mix_options import parse_weight
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.tensors.shape_text import parse_shape
-from serve_deploy.triton.options import RuntimeName
+from serve_deploy.triton.options import RuntimeName, read_release
 from serve_deploy.tuning.candidates import Value, read_vary
 
 Objective = Literal["throughput", "latency", "cost"]
 _GOAL, _SPACE, _EFFORT, _REQUESTS, _SERVER = "Objective", "Configurations", "Effort", "Requests", "Server"
-
-
-def _read_release(text: str) -> str:
-    from serve_deploy.releases import find_release
-
-    return find_release(text).name
-
-
-def read_weight(text: str) -> tuple[str, float]:
-    """Read `model=3`; UsageError where the number is not above 0."""
-    name, _, number = text.rpartition("=")
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = 0.0
-    if not name or not 0 < weight < float("inf"):
-        raise UsageError(f"`weights={text}` does not say how many requests go to which model", hint="such as `a=3`")
-    return name, weight
 
 
 def read_remote(
@@ -98,7 +81,7 @@ class TuneOptions:
     weights: Annotated[
         tuple[tuple[str, float], ...],
         Option("Of several models: so many requests go to this one, to the others 1 each; repeatable.",
-               metavar="NAME=NUMBER", group=_GOAL, read=read_weight),
+               metavar="NAME=NUMBER", group=_GOAL, read=parse_weight),
     ] = ()  # fmt: skip
     objective: Annotated[
         Objective,
@@ -169,8 +152,16 @@ class TuneOptions:
     ] = None
     release: Annotated[
         str | None,
-        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=_read_release),
+        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=read_release),
     ] = None
     endpoint: Annotated[Endpoint | None, Made(read_remote)] = None
     apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False
     state: Path | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse to write into the copy of a store."""
+        if self.apply and self.pulled_from:
+            raise UsageError(
+                f"`apply` writes into a folder, and {self.pulled_from} is a store",
+                hint="pull it into a folder, tune that, and push it: serve pull, serve tune, serve push",
+            )

@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.loadtest.mix_options import weigh
 from serve_deploy.model_config import CONFIG_NAME, is_onnx, named_config_path
+from serve_deploy.model_config.flows import Flow, read_flow
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
 from serve_deploy.tuning.candidates import (
     ACCELERATOR,
@@ -20,11 +22,9 @@ from serve_deploy.tuning.candidates import (
     PREFERRED,
     THREADS,
     Candidate,
-    configure,
-    read_candidate,
     split_path,
 )
-from serve_deploy.tuning.flows import Flow, read_flow
+from serve_deploy.tuning.fields import configure, read_candidate
 from serve_deploy.tuning.options import TuneOptions
 
 LARGEST_BATCH = 64
@@ -151,9 +151,10 @@ def read_subject(options: TuneOptions) -> Subject:
         if (model := split_path(path)[0]) not in ("", *names):
             raise UsageError(f"`vary={path}`: {model} is not tuned", hint=f"these are: {', '.join(names)}")
     is_one = len(members) == len(folders) == 1
+    asked = [folder.name for folder in called]
     return Subject(
         parts=tuple(_read_part(folder, options, "" if is_one else folder.name) for folder in members),
-        targets=_weigh(called, options),
+        targets=tuple(map(Target, asked, weigh(asked, options.weights))),
         ensembles=tuple(folder for folder in folders.values() if folder.members),
     )
 
@@ -203,14 +204,6 @@ def _add_with_members(folder: ModelFolder, found: dict[str, ModelFolder], caller
             ) from error
         _add_with_members(inner, found, (*callers, folder.name))
     found.setdefault(folder.name, folder)
-
-
-def _weigh(called: tuple[ModelFolder, ...], options: TuneOptions) -> tuple[Target, ...]:
-    names, weights = [folder.name for folder in called], dict(options.weights)
-    for name in weights:
-        if name not in names:
-            raise UsageError(f"`weights={name}`: it is not among the models to tune", hint="name it with `models` too")
-    return tuple(Target(name, weights.get(name, 1.0)) for name in names)
 
 
 def _read_part(folder: ModelFolder, options: TuneOptions, prefix: str) -> Part:

@@ -12,7 +12,7 @@ from pathlib import Path
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import Interrupted, InvalidModelError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers import start_workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.tuning.accuracy import explain_misses
@@ -37,11 +37,12 @@ from serve_deploy.tuning.measured import Measured, MixedPoint
 from serve_deploy.tuning.measuring import period_seconds
 from serve_deploy.tuning.objective import Goal, read_goal
 from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.overrides import Restored, describe_restored, restore_overrides
 from serve_deploy.tuning.parts import PartSettings, choose_rate, make_twins, measure_parts
 from serve_deploy.tuning.race import Fallen
 from serve_deploy.tuning.racing import Contestant, Racing
 from serve_deploy.tuning.ranking import add_boldest, choose_finalists
-from serve_deploy.tuning.remote import Restored, describe_restored, remote_servers, restore_overrides
+from serve_deploy.tuning.remote import remote_servers
 from serve_deploy.tuning.result import Effort, FieldChange, TuningResult
 from serve_deploy.tuning.search import require_search
 from serve_deploy.tuning.servers import Servers, local_servers
@@ -61,11 +62,6 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     """
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
-    if options.apply and options.pulled_from:
-        raise UsageError(
-            f"`apply` writes into a folder, and {options.pulled_from} is a store",
-            hint="pull it into a folder, tune that, and push it: serve pull, serve tune, serve push",
-        )
     subject = read_subject(options)
     for part in subject.parts:
         require_search({path: values for path, values in part.choose(options).vary if path not in SCHEDULING})
@@ -75,7 +71,7 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     notes = [*map(describe_restored, restored)]
     name = f"{'+'.join(subject.weights)}-{fingerprint(options, subject.folders.values())}.jsonl"
     checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
-    with _open_servers(options, subject, state) as servers, Workers(1) as workers:
+    with _open_servers(options, subject, state) as servers, start_workers(1, len(subject.targets)) as workers:
         bench = Bench(subject, servers, checkpoint, workers, progress)
         try:
             result = run_tuning(options, subject, goal, bench, notes)

@@ -102,7 +102,8 @@ class ServerModel:
 class Stream:
     """The requests of one kind: their load, the model or ensemble that they call, rows in each, and their priority.
 
-    With `mix` (models or ensembles by weight) they call these in turn; `model` is then a name for all of them.
+    With `mix` (models or ensembles by weight) users call these in turn, and each arrival one that is drawn; `model` is
+    then a name for all of them.
     """
 
     load: LoadShape

@@ -71,16 +71,16 @@ class Run:
         self._nodes: dict[str, Node] = dict(self.stations)
         self._ensembles = {each.name: EnsembleNode(each, self._nodes, self.requests) for each in server.ensembles}
         self._nodes |= self._ensembles
-        self._targets = [_targets(stream) for stream in streams]
         self._names = [stream.model for stream in streams]
         way = Way(server.outside, np.random.default_rng([seed, 1 << 20]))
         self._streams = [self._make_stream(stream, span, way, seed + index) for index, stream in enumerate(streams)]
+        self._targets = [_targets(*pair, seed) for pair in zip(streams, self._streams, strict=True)]
         self._way = way
 
     def _make_stream(self, stream: Stream, span: Span, way: Way, seed: int) -> OpenStream | ClosedStream:
         if not isinstance(stream.load, ClosedLoop):
             return OpenStream(stream.load, stream.priority, span, seed)
-        nodes, users = [self._nodes[name] for name in _targets(stream)], stream.load.concurrency
+        nodes, users = [self._nodes[name] for name in _turns(stream)], stream.load.concurrency
         return ClosedStream(users, stream.priority, span, nodes, way, self._clock, self.requests)
 
     def go(self) -> None:
@@ -106,7 +106,7 @@ class Run:
 
     def stream_result(self, index: int, start: float, end: float) -> StreamResult:
         """What a stream saw."""
-        stream, targets = self._streams[index], np.array(self._targets[index])
+        stream, targets = self._streams[index], self._targets[index]
         called = np.resize(targets, len(stream.numbers))
         names = np.unique(targets).tolist()
         parts = [self._requests_result(name, stream, called == name, start, end) for name in names]
@@ -167,13 +167,22 @@ class Run:
     def _open_arrivals(self) -> Iterator[tuple[Seconds, NDArray[np.int64], Action]]:
         for stream, targets in zip(self._streams, self._targets, strict=True):
             if isinstance(stream, OpenStream):
-                times, turns = stream.enter(self._way, self.requests), len(targets)
-                for turn, target in enumerate(targets):
-                    yield times[turn::turns], stream.numbers[turn::turns], self._nodes[target].arrive
+                times = stream.enter(self._way, self.requests)
+                for name in np.unique(targets).tolist():
+                    yield times[targets == name], stream.numbers[targets == name], self._nodes[name].arrive
 
 
-def _targets(stream: Stream) -> list[str]:
-    """What the stream's requests call, one after the other and then again."""
+def _targets(stream: Stream, sent: OpenStream | ClosedStream, seed: int) -> NDArray[np.str_]:
+    """What each arrival calls; of users, the turns, which start again when the last one is over."""
+    if isinstance(sent, ClosedStream):
+        return np.array(_turns(stream))
+    # Each model's arrivals are as independent of the others' as in a load test.
+    mix = stream.mix or {stream.model: 1.0}
+    shares = np.array(list(mix.values())) / sum(mix.values())
+    return np.random.default_rng([seed, 1 << 21]).choice(list(mix), size=len(sent.sent), p=shares)
+
+
+def _turns(stream: Stream) -> list[str]:
     if not stream.mix:
         return [stream.model]
     names = list(stream.mix)
@@ -203,7 +212,7 @@ def _rows_by_model(server: ServerModel, streams: Sequence[Stream]) -> dict[str, 
     rows = {model.name: 1 for model in server.models}
     asked: dict[str, int] = {}
     for stream in streams:
-        for name in set().union(*(members.get(target, {target}) for target in _targets(stream))):
+        for name in set().union(*(members.get(target, {target}) for target in _turns(stream))):
             if name not in rows:
                 raise UsageError(f"the server has no {name}")
             if asked.setdefault(name, stream.rows) != stream.rows:

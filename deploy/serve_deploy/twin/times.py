@@ -35,6 +35,12 @@ class Times:
         return cls(np.full(GRAIN, float(seconds)))
 
     @classmethod
+    def exponential(cls, mean_seconds: float) -> Times:
+        """Of which nothing is known but the mean."""
+        drawn = -np.log1p(-_LEVELS)
+        return cls(drawn * (mean_seconds / drawn.mean()))
+
+    @classmethod
     def of(cls, seconds: Sequence[float] | Seconds, counts: Sequence[int] | None = None) -> Times:
         """As measured; `counts` says how often each was seen, as the buckets of a histogram do."""
         values = np.asarray(seconds, np.float64)

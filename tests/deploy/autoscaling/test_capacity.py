@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from google.protobuf import json_format
-from sweeps import SWEEP, TARGET, point, report, statistics
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from sweeps import SWEEP, TARGET, UNEVEN, point, report, statistics
 
 from serve_deploy.autoscaling.capacity import (
     Capacity,
@@ -73,13 +70,13 @@ def test_concurrency_of_an_ensemble_is_what_the_client_saw() -> None:
     assert ensemble.targets.concurrency == derive(*(point(*each) for each in served)).targets.concurrency
 
 
-@pytest.mark.parametrize("config", [{"model_transaction_policy": {"decoupled": True}}, {"backend": "vllm"}])
-def test_tritons_account_of_a_decoupled_model_does_not_count(config: dict[str, Any]) -> None:
+def test_tritons_account_of_a_decoupled_model_does_not_count() -> None:
     """It ends when the backend takes a request: 0.1 ms of answers that take 10 ms and more."""
     served = [(1, 100, 12), (2, 180, 20), (4, 240, 45), (8, 250, 90)]
     sweep = report(*(point(*each, server=(statistics("digits", int(each[1] * 10), 20, 80),)) for each in served))
-    traffic = ModelTraffic(sweep, config=json_format.ParseDict(config, ModelConfig()))
-    capacity = derive_capacity(measure_pod([traffic], 0.05), Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60))
+    decoupled = sweep.target.model_copy(update={"scheduling": {"model_transaction_policy": {"decoupled": True}}})
+    asked = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)
+    capacity = derive_from(sweep.model_copy(update={"target": decoupled}), asked)
     assert capacity.targets == derive().targets
     assert derive_from(sweep, Circumstances(cold_start_seconds=60)).targets.concurrency < 0.1
 
@@ -144,6 +141,14 @@ def test_points_that_are_not_the_servers_are_dropped(bad: Point, reason: str) ->
     assert capacity.replica.knee_rate == 240
     assert len(capacity.dropped) == 1
     assert re.search(reason, capacity.dropped[0])
+
+
+def test_users_whom_models_share_need_not_be_at_one_of_them() -> None:
+    """Eight users of two models are some of the time with the other one, which is no fault of the generator."""
+    busy = point(8, 250, 40, request_rate=100.0)
+    shared = busy.model_copy(update={"load": busy.load.model_copy(update={"shared_by": 2})})
+    dropped = [usable_loads(report(SWEEP[0], each))[1] for each in (busy, shared)]
+    assert list(map(len, dropped)) == [1, 0]
 
 
 def test_repeats_are_reduced_to_their_medians() -> None:
@@ -231,3 +236,13 @@ def test_targets_are_lowered_until_the_replays_pass() -> None:
     (origin,) = (each.origin for each in plan.capacity.derived if each.name == "utilisation")
     assert plan.capacity.utilisation < 0.8 / 1.1
     assert origin.startswith("lowered: 0.")
+
+
+def test_an_uneven_sweep_holds_still_by_removing_replicas_later() -> None:
+    """Every lower target turns ten times an hour too, though no request misses the objective."""
+    plan = plan_scaling([ModelTraffic(report(*UNEVEN))], Circumstances(slo_p99_seconds=0.1, cold_start_seconds=60))
+    (window,) = (each for each in plan.capacity.derived if each.name == "down_window")
+    assert plan.capacity.utilisation == pytest.approx(0.8 / 1.1)
+    assert plan.capacity.targets.down_window_seconds == window.value == 1200
+    assert re.fullmatch(r"longer: with 300 s there were [\d.]+ turns an hour on the \w+", window.origin)
+    assert all(trial.passed for trial in plan.trials)

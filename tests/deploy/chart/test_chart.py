@@ -16,7 +16,7 @@ import pytest
 import yaml
 from batching_models import parse_graph
 from repositories import TENSORS, add_ensemble, add_model, make_manifest
-from sweeps import TARGET, point, report
+from sweeps import TARGET, UNEVEN, point, report
 
 from serve_deploy.chart.build import build_chart, check_name
 from serve_deploy.chart.folder import compare_chart, pack_chart, package_chart, write_files
@@ -382,6 +382,16 @@ def test_given_cold_start_counts_for_the_targets(repository: Path) -> None:
     facts = {each.path: each for each in planned.derived}
     assert facts["(reaction)"].value == "645 s"
     assert planned.values.autoscaling.metrics.concurrency.target < 1.5
+
+
+def test_an_uneven_sweep_makes_the_chart_remove_replicas_later(repository: Path) -> None:
+    """The window that the replay held still with is the chart's, with its reason."""
+    target = TARGET.model_copy(update={"model_config_sha256": read_models(repository)[0].config_sha256})
+    sweep = report(*UNEVEN).model_copy(update={"target": target})
+    planned, _ = plan(repository, reports=(sweep,), slo=("p99<100ms",))
+    path = "autoscaling.behavior.scaleDown.stabilizationWindowSeconds"
+    assert planned.values.autoscaling.behavior.scale_down.stabilization_window_seconds == 1200
+    assert {each.path: each for each in planned.derived}[path].origin.startswith("longer: with 300 s")
 
 
 def test_large_rates_are_written_out(repository: Path) -> None:

@@ -12,6 +12,7 @@ import botocore.session
 import pytest
 from docker_registry import DockerRegistry, running_docker_registry
 from repositories import add_ensemble, add_model
+from signing_pairs import Pair, make_pair
 from store_servers import aws_environment, make_s3_bucket, running_seaweed
 
 from serve_deploy.chart.options import ChartOptions
@@ -27,6 +28,8 @@ from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.options import PushOptions
 from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.signature_options import SigningOptions, TrustOptions
+from serve_deploy.stores.trust import SignatureError
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +54,17 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def push(repository: Path, store: str, *, fixed: bool = False) -> str:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A key to sign with."""
+    return make_pair(tmp_path_factory.mktemp("keys"), "release")
+
+
+def push(repository: Path, store: str, *, fixed: bool = False, sign_key: Path | None = None) -> str:
     """Push a repository; its snapshot."""
-    return push_repository(PushOptions(repository=repository, store=parse_address(store), fixed=fixed)).snapshot
+    signing = SigningOptions(sign_key=sign_key)
+    options = PushOptions(repository=repository, store=parse_address(store), fixed=fixed, signing=signing)
+    return push_repository(options).snapshot
 
 
 def check(repository: Path, source: str, **options: Any) -> CheckedSource:
@@ -157,6 +168,45 @@ def test_models_that_were_copied_by_hand_are_compared_by_size(models: Path, stor
         check(models, store)
 
 
+@pytest.mark.parametrize("fixed", [False, True], ids=["snapshots", "fixed"])
+def test_a_source_has_to_be_signed_where_that_is_required(models: Path, store: str, pair: Pair, fixed: bool) -> None:
+    """An unsigned one is refused, and who signed is noted."""
+    trust = TrustOptions(require_signature=(pair.public,))
+    push(models, store, fixed=fixed)
+    with pytest.raises(SignatureError, match="is not signed"):
+        check(models, store, trust=trust)
+    identity = push(models, store, fixed=fixed, sign_key=pair.private)
+    checked = check(models, store, trust=trust)
+    assert checked.values["revision"] == identity
+    assert checked.notes == ("the source is signed by release.pub",)
+
+
+def test_models_that_were_copied_by_hand_are_not_signed(models: Path, server: str, store: str, pair: Pair) -> None:
+    """Sizes that fit are no signature."""
+    client = botocore.session.Session().create_client("s3", endpoint_url=server, region_name="us-east-1")
+    client.put_object(Bucket="models", Key=f"{store.rpartition('/')[2]}/digits/config.pbtxt", Body=b"")
+    with pytest.raises(SignatureError, match="is not signed"):
+        check(models, store, trust=TrustOptions(require_signature=(pair.public,)))
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        (None, {}),
+        ("pvc://claim/models", {}),
+        ("s3://bucket/models", {"check_source": False}),
+        ("oci://r/i:v#models", {}),
+    ],
+)
+def test_a_signature_that_nobody_would_look_at_is_not_required_in_vain(
+    models: Path, pair: Pair, source: str | None, options: dict[str, Any]
+) -> None:
+    """A chart that is written all the same would be taken for a checked one."""
+    trust = TrustOptions(require_signature=(pair.public,))
+    with pytest.raises(UsageError, match="`require_signature`"):
+        check_source(models, ChartOptions(source=source, trust=trust, **options))
+
+
 def test_what_cannot_be_reached_is_said(models: Path, server: str) -> None:
     """A bucket that is not there: an error, or by the option an unchecked chart."""
     source = f"s3://{server}/none/models"
@@ -197,15 +247,19 @@ def put_foreign_image(registry: DockerRegistry, repository: str, tag: str) -> No
     registry.put_manifest(repository, tag, manifest)
 
 
-def test_an_image_is_named_by_its_digest(models: Path, tmp_path: Path) -> None:
+def test_an_image_is_named_by_its_digest(models: Path, tmp_path: Path, pair: Pair) -> None:
     """And mounted, for it has no program that could copy; one that is not there, or has other files, is refused."""
     with running_docker_registry(tmp_path / "registry") as registry:
         source = f"oci://{registry.host}/team/models:v1"
         with pytest.raises(UsageError, match="there is no image") as caught:
             check(models, source)
         assert "serve push" in str(caught.value.hint)
-        identity = push(models, source)
-        checked = check(models, source)
+        push(models, source)
+        with pytest.raises(SignatureError, match="is not signed"):
+            check(models, source, trust=TrustOptions(require_signature=(pair.public,)))
+        identity = push(models, source, sign_key=pair.private)
+        checked = check(models, source, trust=TrustOptions(require_signature=(pair.public,)))
+        assert "the source is signed by release.pub" in checked.notes
         image = read_image(parse_address(source))
         assert image is not None
         assert checked.values["oci"] == {"reference": image.pinned, "method": "volume"}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_cluster import Pages, running_api, write_kubeconfig
 
-from serve_deploy.cluster.api import Forbidden
+from serve_deploy.cluster.api import Forbidden, connect
 from serve_deploy.cluster.named import Named, find_named
 from serve_deploy.errors import EndpointError
 from serve_deploy.pruning.options import PruneOptions
@@ -47,11 +48,11 @@ class Answering:
 
     routes: Mapping[str, list[dict[str, Any]] | EndpointError]
 
-    def find(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+    def find_each(self, path: str, _selector: str = "", *, at_once: int = 0) -> Iterator[dict[str, Any]]:
         found = self.routes.get(path, [])
         if isinstance(found, EndpointError):
             raise found
-        return found
+        yield from found
 
     def connect(self, _context: str | None) -> Any:
         """The cluster of whatever context."""
@@ -111,6 +112,16 @@ def test_a_release_that_cannot_be_read_is_not_taken_for_empty(data: dict[str, st
     item = stored("demo", 3, {}) | {"data": data}
     with pytest.raises(EndpointError, match="revision 3 of release demo in namespace models cannot be read"):
         ask({"/api/v1/secrets": [item]})
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_releases_are_read_page_by_page(forgets: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands no more than a page is in memory; where the server forgets the list, the present one goes on."""
+    revisions = Pages([stored("demo", number, values(f"{number:016x}")) for number in range(2_030)], forgets)
+    with running_api({"/api/v1/secrets": revisions}) as url:
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path, url)))
+        found = find_named(connect())
+    assert (found.revisions, len(found.by), revisions.largest) == (2_030, 2_030, 50)
 
 
 @pytest.fixture

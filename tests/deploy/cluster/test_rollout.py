@@ -148,7 +148,7 @@ def test_ctrl_c_lets_helm_come_to_its_end(tmp_path: Any) -> None:
         # As a terminal does it: to everybody of the group.
         os.killpg(process.pid, signal.SIGINT)
         (tmp_path / "go").write_text("\n")
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=300)
     assert (out, (tmp_path / "done").exists()) == ("interrupted\n", True)
 
 

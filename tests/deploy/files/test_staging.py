@@ -6,11 +6,12 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from line_interrupts import interrupt_on_each_line
 
 from serve_deploy.errors import DestinationError
 from serve_deploy.files import moving, staging
@@ -200,57 +201,9 @@ def test_a_tree_is_repeated_by_links(tmp_path: Path) -> None:
     assert os.readlink(tmp_path / "new" / "latest") == "1"
 
 
-_INTERRUPT_ON_EACH_LINE = """
-import os, signal, sys
-from pathlib import Path
-
-from serve_deploy.files import moving
-from serve_deploy.files import staging
-
-FILES = {module.__file__ for module in (moving, staging)}
-
-def run(models, number):
-    count = 0
-
-    def trace(frame, event, argument):
-        nonlocal count
-        if frame.f_code.co_filename not in FILES:
-            return None
-        if event == "line":
-            count += 1
-            if count == number:
-                signal.raise_signal(signal.SIGINT)
-        return trace
-
-    sys.settrace(trace)
-    try:
-        with staging.staging_folder(models, beside=True) as folder:
-            (folder / "m").mkdir()
-            (folder / "m" / "config").write_text("new")
-            moving.move_into_place(folder / "m", models / "m", replace=True)
-    except KeyboardInterrupt:
-        pass
-    sys.settrace(None)
-    sys.exit(0 if count >= number else 3)
-
-for number in range(1, 1000):
-    models = Path(sys.argv[1]) / str(number)
-    (models / "m").mkdir(parents=True)
-    (models / "m" / "config").write_text("old")
-    child = os.fork()
-    if child == 0:
-        run(models, number)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3:
-        break
-"""
-
-
 def test_ctrl_c_on_any_line_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     """A real SIGINT on each line of the modules in turn: never a mix, never a rest."""
-    done = subprocess.run(
-        [sys.executable, "-c", _INTERRUPT_ON_EACH_LINE, tmp_path], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
+    interrupt_on_each_line(tmp_path, 'moving.move_into_place(folder / "m", models / "m", replace=True)', "m")
     assert [folder.name for folder in tmp_path.iterdir() if not folder.name.isdigit()] == []
     trees = {int(folder.name): read_tree(folder) for folder in tmp_path.iterdir()}
     mixed = {number: tree for number, tree in trees.items() if set(tree) != {"m", "m/config"}}
@@ -317,3 +270,27 @@ def test_a_failed_write_says_where_and_why(error: OSError, message: str, hint: s
         raise error
     assert refused.value.message == f"cannot write to models: {message}"
     assert str(refused.value.hint).startswith(hint)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_staging_beside_it_does_not_matter() -> None:
+    """In a folder that many write to, such as /tmp."""
+    with TemporaryDirectory() as name:
+        shared = Path(name)
+        shared.chmod(0o1777)
+        (shared / ".serve-theirs-abcdefgh").mkdir(mode=0o700)
+        os.seteuid(65534)
+        try:
+            with staging.staging_folder(shared / "ours", beside=True, clock=lambda: 1e12) as folder:
+                fill(folder / "m", "whole").rename(shared / "ours" / "m")
+        finally:
+            os.seteuid(0)
+        assert (shared / "ours" / "m" / "config").read_text() == "whole"
+        assert (shared / ".serve-theirs-abcdefgh").is_dir()
+
+
+def test_another_runs_staging_may_go_at_any_moment(tmp_path: Path) -> None:
+    """A link that leads nowhere looks like a folder that is gone by the time it is asked about."""
+    (tmp_path / ".serve-theirs-abcdefgh").symlink_to("gone")
+    with staging.staging_folder(tmp_path / "ours", beside=True) as folder:
+        assert folder.is_dir()

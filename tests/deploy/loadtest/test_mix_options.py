@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_deploy.arrivals.shapes import SharedLoop
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest import (
@@ -45,17 +46,20 @@ def test_rates_add_up_by_weight(weights: list[float], rate: float) -> None:
     assert [each / rates[0] for each in rates] == pytest.approx([weight / weights[0] for weight in weights])
 
 
+def test_users_are_shared_by_turns() -> None:
+    """Eight users at 3 to 1 call the first model three times, and the second once."""
+    order = (0, 0, 1, 0)
+    assert [part.loads for part in split([3, 1], ClosedLoop(8))] == [
+        (SharedLoop(8, order, 0),), (SharedLoop(8, order, 1),)
+    ]  # fmt: skip
+
+
 @given(WEIGHTS, st.integers(0, 1000))
-def test_users_add_up_and_none_is_left_without(weights: list[float], spare: int) -> None:
-    """The models' users together are as many as asked for, and each model has one at least."""
-    parts = split(weights, ClosedLoop(len(weights) + spare))
-    users = [part.loads[0].concurrency for part in parts]  # type: ignore[index,union-attr]
-    assert (sum(users), min(users) >= 1) == (len(weights) + spare, True)
-
-
-def test_users_follow_the_weights() -> None:
-    """Eight users at 3 to 1 are six and two."""
-    assert [part.loads for part in split([3, 1], ClosedLoop(8))] == [(ClosedLoop(6),), (ClosedLoop(2),)]
+def test_requests_add_up_and_none_is_left_without(weights: list[float], spare: int) -> None:
+    """The models' requests together are as many as asked for, and each model has one at least."""
+    parts = split(weights, ClosedLoop(1), requests=len(weights) + spare)
+    requests = [part.requests or 0 for part in parts]
+    assert (sum(requests), min(requests) >= 1) == (len(weights) + spare, True)
 
 
 def test_recorded_arrivals_are_all_sent_once() -> None:
@@ -91,7 +95,6 @@ def test_one_model_keeps_everything() -> None:
     [
         ({"models": ("a", "a")}, "`models=a` is given twice"),
         ({"models": ("a", "b"), "weights": (("c", 2.0),)}, "c is not one of the models"),
-        ({"models": ("a", "b"), "loads": (ClosedLoop(1),)}, "2 models share the load, and `concurrency` is 1"),
         (
             {"models": ("a", "b"), "loads": (ConstantRate(9),), "requests": 1},
             "2 models share the load, and `requests` is 1",

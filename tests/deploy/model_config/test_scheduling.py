@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve_deploy.model_config import parse_config
+from serve_deploy.model_config.ensemble_graph import order_steps
 from serve_deploy.model_config.scheduler import not_simulated, read_served_model
 from serve_deploy.model_config.scheduling import keep_scheduling, read_scheduling
 from serve_deploy.twin import ServiceTimes
@@ -40,6 +41,16 @@ def test_nothing_else_of_the_configuration_is_kept() -> None:
     kept = str(keep_scheduling(as_triton_says(BATCHED)))
     assert "secret" not in kept
     assert "image" not in kept
+
+
+def test_an_ensemble_keeps_what_its_steps_take() -> None:
+    """The names of its inputs are those in its steps, by which these follow each other."""
+    text = (
+        'name: "e" platform: "ensemble" input { name: "in" } ensemble_scheduling {'
+        ' step { model_name: "a" input_map { key: "x" value: "in" } output_map { key: "y" value: "out" } } }'
+    )
+    kept = read_scheduling(keep_scheduling(as_triton_says(text)))
+    assert [index for index, _ in order_steps(kept)[0]] == [0]
 
 
 def test_the_largest_batch_as_the_only_preferred_one_is_tritons_own_doing() -> None:

@@ -36,7 +36,6 @@ def test_without_its_client_mlflow_is_not_asked(serve: Serve, tmp_path: Path) ->
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a registry with models of several kinds."""
-    pytest.importorskip("mlflow", reason="mlflow-skinny is not installed: `pip install mlflow-skinny`")
     import mlflow
     from mlflow import MlflowClient
 

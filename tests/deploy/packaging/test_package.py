@@ -10,7 +10,8 @@ from batching_models import parse_graph, save
 from onnx_models import doubling_model
 
 from serve_deploy.packaging.options import PackageOptions
-from serve_deploy.packaging.package import package_model
+from serve_deploy.packaging.package import package, package_model
+from serve_deploy.stores.address import parse_address
 
 
 def needs_fix() -> onnx.ModelProto:
@@ -32,3 +33,12 @@ def test_loads_each_model_once(model: onnx.ModelProto, fix: bool, loads: int, tm
     packaged = package_model(source, options, progress=said.append)
 
     assert (bool(packaged.manifest.fixes), said.count(f"loading {source.name} into ONNX Runtime")) == (loads > 1, loads)
+
+
+def test_files_that_are_not_there_are_told_before_a_store_is_asked(tmp_path: Path) -> None:
+    """This store does not answer, and would be named after a minute of tries."""
+    options = PackageOptions(repository=parse_address("s3://127.0.0.1:1/bucket/models"))
+    summary = package([tmp_path / "gone.onnx", "lost.py:labels"], options)
+    assert [failed.error for failed in summary.failed] == [
+        f"{tmp_path / 'gone.onnx'} does not exist", "lost.py does not exist"
+    ]  # fmt: skip

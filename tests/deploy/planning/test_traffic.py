@@ -10,7 +10,7 @@ from sweeps import TARGET, report
 
 from serve_deploy.errors import InvalidModelError, ServeError, UsageError
 from serve_deploy.planning.traffic import plan_traffic, read_mix
-from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport, Member
 from serve_deploy.repository.model_folder import ModelFolder, read_models
 
 
@@ -65,6 +65,15 @@ def test_reports_and_shares_that_contradict_each_other(
     """Each is refused by the name of the model."""
     with pytest.raises(ServeError, match=message):
         plan_traffic(models, [sweep_of(models, name) for name in measured], mix)
+
+
+def test_a_sweep_of_an_ensemble_whose_member_was_changed_since_is_refused(models: tuple[ModelFolder, ...]) -> None:
+    """Its own configuration is the same, and its capacity another."""
+    sweep = sweep_of(models, "digits")
+    changed = Member(model="letters", model_config_sha256="b" * 64)
+    target = sweep.target.model_copy(update={"members": (changed,)})
+    with pytest.raises(InvalidModelError, match="measured letters with another configuration"):
+        plan_traffic(models, [sweep.model_copy(update={"target": target})], {"digits": 1})
 
 
 def test_a_mix_is_read() -> None:

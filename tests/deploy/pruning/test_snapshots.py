@@ -167,6 +167,19 @@ def test_a_push_of_what_is_being_removed_is_refused(four: tuple[Store, list[str]
     store.check()
 
 
+def test_a_store_whose_list_lags_is_refused_in_words(store: Store) -> None:
+    """A push and a prune at once could not see each other there."""
+
+    class Lagging(LocalStore):
+        def list_files(self, prefix: str) -> Mapping[str, StoredFile]:
+            return {} if prefix.startswith("claims/") else super().list_files(prefix)
+
+    name = store.push("a")
+    with pytest.raises(EndpointError, match="does not list what was just written"):
+        name_snapshot(Lagging(store.address), name)
+    assert store.store.list_files("claims/") == {}
+
+
 @pytest.mark.parametrize("action", ["push", "name", "prune"])
 def test_whatever_happens_between_two_steps_of_a_prune(tmp_path: Path, action: str) -> None:
     """At each step: the old content is pushed again, or named, or pruned by another run: nothing is damaged."""

@@ -40,7 +40,7 @@ def browse(tmp_path: Path) -> Iterator[Browse]:
 
         def run(page: Path, *options: str) -> str:
             command = [chromium, *QUIET, f"--user-data-dir={profile}", *options, page.as_uri()]
-            return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+            return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
         yield run
 

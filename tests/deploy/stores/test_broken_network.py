@@ -128,7 +128,7 @@ def test_ctrl_c_ends_a_push_whose_connections_hang(seaweed: str, new_path: Calla
             stalled.wait()
             push.send_signal(signal.SIGINT)
             # Requests hang for a minute and more before they are given up.
-            assert push.wait(timeout=30) == 130
+            assert push.wait(timeout=50) == 130
         finally:
             push.kill()
             push.wait()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,15 +106,73 @@ def test_two_runs_at_once_get_the_same_folder(store: StoreAddress, models: Path)
     assert listing(found[0]) == listing(models)
 
 
+@contextmanager
+def _using(*stores: StoreAddress) -> Iterator[list[Path]]:
+    """Another process that lives as long as the block, and the folders that it uses."""
+    code = """if True:
+        import sys
+        from serve_deploy.stores.address import parse_address
+        from serve_deploy.stores.cache import pull_into_cache
+        for address in sys.argv[1:]:
+            print(pull_into_cache(parse_address(address)), flush=True)
+        sys.stdin.read()
+    """
+    line = [sys.executable, "-c", code, *map(str, stores)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield [Path(process.stdout.readline().strip()) for _store in stores]
+
+
+def _push_changed(models: Path, store: StoreAddress, word: str) -> StoreAddress:
+    """The address of a snapshot that no other test has."""
+    with (models / "letters" / "config.pbtxt").open("a") as config:
+        config.write(f"# {word}\n")
+    return replace(store, snapshot=push(models, store).snapshot)
+
+
 def test_what_nobody_asked_for_in_a_month_goes(store: StoreAddress, models: Path) -> None:
-    """When another snapshot is received; what is used stays."""
-    first = pull_into_cache(store)
-    config = models / "letters" / "config.pbtxt"
-    config.write_text(config.read_text() + "# changed")
-    second = push(models, store).snapshot
+    """When another snapshot is received."""
+    with _using(store) as (first,):
+        pass
     os.utime(first.with_suffix(".json"), (0, 0))
-    assert pull_into_cache(store).name == second
+    pull_into_cache(_push_changed(models, store, "second"))
     assert not first.exists()
+
+
+def test_what_was_used_longest_ago_makes_room(
+    store: StoreAddress, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much as has to go, and no more."""
+    stores = [_push_changed(models, store, word) for word in ("a", "b", "c")]
+    with _using(*stores) as folders:
+        pass
+    for age, folder in zip((3, 9, 6), folders, strict=True):
+        os.utime(folder.with_suffix(".json"), (time.time() - age * 3600,) * 2)
+    size = sum(path.stat().st_size for path in folders[0].parent.rglob("*") if path.is_file())
+    # The fourth is larger by a line.
+    monkeypatch.setenv("SERVE_CACHE_GB", str((size + 1000) / 2**30))
+    newest = pull_into_cache(_push_changed(models, store, "d"))
+    assert {path for path in newest.parent.iterdir() if path.is_dir()} == {folders[0], folders[2], newest}
+    assert not folders[1].with_suffix(".json").exists()
+
+
+def test_what_a_living_process_uses_stays(store: StoreAddress, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However full the cache is, and however long ago it was received; with the process it loses its hold."""
+    monkeypatch.setenv("SERVE_CACHE_GB", "0")
+    with _using(store) as (first,):
+        os.utime(first.with_suffix(".json"), (0, 0))
+        second = pull_into_cache(_push_changed(models, store, "second"))
+        assert listing(first) != {}
+    pull_into_cache(_push_changed(models, store, "third"))
+    assert (first.exists(), second.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("size", ["much", "-1", "inf", "nan"])
+def test_a_bound_that_is_no_size_is_refused(store: StoreAddress, monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    """Before anything is received."""
+    monkeypatch.setenv("SERVE_CACHE_GB", size)
+    with pytest.raises(UsageError, match=f"SERVE_CACHE_GB={size} is not a size"):
+        pull_into_cache(store)
 
 
 def test_an_empty_store_is_told_apart(store: StoreAddress, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from serve_deploy.stores.options import SnapshotsOptions
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import StoreChangedError
 
+PREVIOUS_LIES = '{"snapshot": "0123456789abcdef", "previous": "\\u0000"}'
 Lie = Callable[[dict[str, Any]], object]
 
 
@@ -86,7 +87,7 @@ def test_a_size_that_lies_is_refused(store: StoreAddress, tmp_path: Path) -> Non
     assert not (tmp_path / "pulled").exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"snapshot": "../../x"}', '{"snapshot": 1}', "\udcff"])
+@pytest.mark.parametrize("content", ["", "{", '{"snapshot": "../../x"}', PREVIOUS_LIES, '{"snapshot": 1}', "\udcff"])
 def test_a_damaged_pointer_is_refused(store: StoreAddress, tmp_path: Path, content: str) -> None:
     """By a pull, a push and a list."""
     Path(store.location, "current.json").write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -126,3 +127,28 @@ def test_naming_what_is_not_complete_is_refused(store: StoreAddress) -> None:
     """A snapshot without its manifest is none."""
     with pytest.raises(UsageError, match="no complete snapshot"):
         read_snapshots(SnapshotsOptions(store=store, use="0" * 16))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.unlink(), "it is missing"),
+        (lambda path: path.write_bytes(b""), "it has 0 bytes"),
+    ],
+    ids=["removed", "cut"],
+)
+def test_a_snapshot_that_lost_files_is_not_made_current(
+    store: StoreAddress, tmp_path: Path, harm: Callable[[Path], object], said: str
+) -> None:
+    """Somebody removed them without serve: the list says so, and the pointer stays where it is."""
+    old = next(Path(store.location, "snapshots").glob("*.json")).stem
+    add_model(tmp_path / "models", "letters")
+    current = push(tmp_path / "models", store).snapshot
+    harm(Path(store.location, "snapshots", old, "digits", "1", "model.onnx"))
+    with pytest.raises(VerificationError, match=rf"{old} of .* is damaged: digits/1/model\.onnx: {said}") as refused:
+        read_snapshots(SnapshotsOptions(store=store, use=old))
+    assert f"serve check {store}@{old}" in str(refused.value.hint)
+    listed = read_snapshots(SnapshotsOptions(store=store))
+    problems = {each.id: each.problem for each in listed.snapshots}
+    assert (listed.current, problems[current]) == (current, "")
+    assert problems[old].startswith(f"damaged: digits/1/model.onnx: {said}")

@@ -17,6 +17,8 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.cache import pull_models_into_cache
+from serve_deploy.stores.listing import read_snapshots
+from serve_deploy.stores.options import SnapshotsOptions
 from serve_deploy.stores.readers import read_current
 
 # A layer with a model in it has more.
@@ -77,6 +79,8 @@ def test_a_layer_that_is_gone_or_damaged_is_found(image: StoreAddress, registry:
     for path in large:
         path.unlink()
     assert {problem.kind for problem in _check(image).problems} == {"missing"}
+    with pytest.raises(VerificationError, match="is missing"):
+        read_snapshots(SnapshotsOptions(store=image, use=str(_check(image).snapshot)))
     for path, content in before.items():
         path.write_bytes(content)
 

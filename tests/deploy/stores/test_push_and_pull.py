@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pushing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +117,34 @@ def test_an_interrupted_push_is_resumed(models: Path, store: StoreAddress) -> No
     (root / "snapshots" / f"{complete.snapshot}.json").unlink()
     (root / "snapshots" / complete.snapshot / "digits" / "config.pbtxt").unlink()
     assert actions(push(models, store)) == {"digits/config.pbtxt": "send"}
+
+
+def test_what_a_killed_push_left_in_tmpdir_goes_with_the_next(
+    models: Path, store: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty folder is a file only there; the push dies while it sends that."""
+    code = """if True:
+        import os, signal, sys, tempfile
+        from pathlib import Path
+        from pushing import push
+        from serve_deploy.stores.address import StoreAddress
+        from serve_deploy.stores.backends.local import LocalStore
+        send = LocalStore.upload
+        def upload(store, source, *rest):
+            if source.is_relative_to(tempfile.gettempdir()):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(store, source, *rest)
+        LocalStore.upload = upload
+        push(Path(sys.argv[1]), StoreAddress("local", sys.argv[2]))
+    """
+    (temporary := tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(pushing.__file__).parent)}
+    line = [sys.executable, "-c", code, str(models), store.location]
+    assert subprocess.run(line, env=environment, check=False).returncode == -signal.SIGKILL
+    assert os.listdir(temporary) != []
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    push(models, store)
+    assert os.listdir(temporary) == []
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(models: Path, store: StoreAddress, tmp_path: Path) -> None:
@@ -460,3 +493,28 @@ def test_any_files_go_through_or_are_refused(tmp_path_factory: pytest.TempPathFa
         return
     pull(store, folder / "pulled")
     assert listing(folder / "pulled") == listing(folder / "models")
+
+
+def test_a_pull_into_the_current_folder_is_seen_there(
+    models: Path, store: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell that stands in it goes on standing in it."""
+    push(models, store)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    pull(store, Path())
+    assert sorted(os.listdir()) == ["both", "digits", "letters"]
+
+
+def test_what_another_user_left_half_received_is_left_alone(models: Path, store: StoreAddress, tmp_path: Path) -> None:
+    """It can neither be written nor trusted."""
+    push(models, store)
+    theirs = tmp_path / ".serve-pulled.partial"
+    theirs.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(theirs, 65534, 65534)
+    (theirs / "file").touch()
+    pull(store, tmp_path / "pulled")
+    assert listing(tmp_path / "pulled") == listing(models)
+    assert [path.name for path in theirs.iterdir()] == ["file"]

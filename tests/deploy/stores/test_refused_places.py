@@ -99,6 +99,18 @@ def test_a_cache_that_cannot_be_written(
     assert "SERVE_CACHE" in (refused.value.hint or "")
 
 
+def test_a_filled_cache_may_be_read_only(
+    models: Path, mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a pod's image, or where another user filled it."""
+    store = StoreAddress("local", str(tmp_path / "store"))
+    push(models, store)
+    monkeypatch.setenv("SERVE_CACHE", str(mount("disk", LARGE)))
+    folder = pull_into_cache(store)
+    mount("disk", "ro")
+    assert pull_into_cache(store) == folder
+
+
 def test_a_disk_that_cannot_be_written(models: Path, mount: Mount, tmp_path: Path) -> None:
     """A push and a pull name it and its reason."""
     disk = mount("disk", "ro")

@@ -53,6 +53,14 @@ def _write(store: Store) -> object:
     return store.write("current.json", b"{}", expected=None)
 
 
+def _read(store: Store) -> object:
+    return store.read("current.json")
+
+
+def _copy(store: Store) -> object:
+    return store.copy("one", "other")
+
+
 def _refused(address: str, do: Callable[[Store], object] = _list, kind: type[ServeError] = EndpointError) -> str:
     """All that is said when this is refused."""
     with pytest.raises(kind) as caught:
@@ -131,10 +139,11 @@ def test_a_store_that_is_full(code: str, status: int) -> None:
         assert "is full" in _refused(f"s3://{url}/models/x", kind=DestinationError)
 
 
-def test_a_store_that_is_busy_is_worth_another_try() -> None:
-    """And has been tried a few times."""
-    with answering(503, s3_error("SlowDown")) as url, aws_environment():
-        assert "too busy" in _refused(f"s3://{url}/models/x", kind=StoreUnreachableError)
+@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("ConditionalRequestConflict", 409)])
+def test_a_store_that_is_busy_is_worth_another_try(code: str, status: int) -> None:
+    """And has been tried a few times; of two conditional writes at one instant AWS lets neither through."""
+    with answering(status, s3_error(code)) as url, aws_environment():
+        assert "too busy" in _refused(f"s3://{url}/models/x", _write, kind=StoreUnreachableError)
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -143,6 +152,30 @@ def test_a_page_for_people_is_no_s3(status: int) -> None:
     page = answering(status, "<html><body>Console</body></html>", {"Content-Type": "text/html"})
     with page as url, aws_environment():
         assert "does not speak S3" in _refused(f"s3://{url}/models/x")
+
+
+@pytest.mark.parametrize("do", [_read, _write, _copy])
+def test_a_page_for_people_is_no_file(do: Callable[[Store], object]) -> None:
+    """A console answers every request so."""
+    page = answering(200, "<html><body>Console</body></html>", {"Content-Type": "text/html"})
+    with page as url, aws_environment():
+        assert "does not speak S3" in _refused(f"s3://{url}/models/x", do)
+
+
+@pytest.mark.parametrize("do", [_list, _read, _copy])
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_server_that_redirects_is_named(status: int, do: Callable[[Store], object]) -> None:
+    """Such as a proxy that wants https; nothing of the rest of the address is said."""
+    moved = {"Location": f"https://{ACCESS_KEY}@store.example/models?X-Amz-Signature={SESSION_TOKEN}"}
+    with answering(status, "<html>Moved</html>", moved) as url, aws_environment():
+        assert "redirects to https://store.example" in _refused(f"s3://{url}/models/x", do)
+
+
+def test_a_page_for_people_is_no_blob() -> None:
+    """A proxy may answer so."""
+    page = answering(200, "<html><body>Sign in</body></html>", {"Content-Type": "text/html"})
+    with page as url, azure_environment(url):
+        assert "what answers is not Azure" in _refused("as://devstoreaccount1/models/x", _read)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from serve_deploy.packaging.package import package_model
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.tuning.apply import apply_winner, write_tuned_text
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate, configure
+from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate
+from serve_deploy.tuning.fields import configure
 from serve_deploy.tuning.result import Confirmation, Effort, FieldChange, Figures, TunedCandidate, TuningResult
 from serve_deploy.tuning.subject import Subject, read_subject
 

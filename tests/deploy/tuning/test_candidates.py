@@ -6,17 +6,8 @@ import pytest
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config import check_config, parse_config
-from serve_deploy.tuning.candidates import (
-    BATCH,
-    DELAY,
-    INSTANCES,
-    PREFERRED,
-    THREADS,
-    Candidate,
-    configure,
-    read_candidate,
-    read_vary,
-)
+from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate, read_vary
+from serve_deploy.tuning.fields import configure, read_candidate
 
 TEXT = """
 name: "m" backend: "onnxruntime" max_batch_size: 8

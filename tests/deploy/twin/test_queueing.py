@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,18 @@ def test_a_mix_keeps_its_ratio_whichever_model_is_quicker() -> None:
     assert [(part.model, part.sent) for part in found.parts] == [("a", 300), ("b", 100)]
     assert found.throughput == pytest.approx(1 / 0.03025)
     assert [part.response.percentile(100) for part in found.parts] == pytest.approx([0.04, 0.001])
+
+
+def test_arrivals_of_a_mix_are_independent_for_each_model() -> None:
+    """A quarter of Poisson arrivals, drawn one by one, are Poisson arrivals: Pollaczek and Khinchine's queue."""
+    service, rate = 0.01, 50.0
+    models = tuple(replace(constant(service), name=name) for name in "ab")
+    stream = Stream(load=PoissonRate(4 * rate / 3), model="both", mix={"a": 3, "b": 1})
+    found = simulate(ServerModel(models=models), [stream], requests=40_000).stream
+    ratio = found.parts[0].sent / found.parts[1].sent
+    waiting = rate * service**2 / (2 * (1 - rate * service))
+    assert ratio == pytest.approx(3, rel=0.05)
+    assert found.parts[0].response.mean == pytest.approx(service + waiting, rel=0.05)
 
 
 @pytest.mark.parametrize("load", [ClosedLoop(8), PoissonRate(50)])

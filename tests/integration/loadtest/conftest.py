@@ -17,6 +17,7 @@ from token_stream import SentStream, read_streams, write_token_stream
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.generation_options import GenerationOptions
+from serve_deploy.loadtest.workers import Workers, start_workers
 from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
@@ -40,6 +41,13 @@ def triton(triton_server: Callable[..., TritonServer], loadtest_repository: Path
     return triton_server(loadtest_repository, explicit=True, models=("*",))
 
 
+@pytest.fixture(scope="module")
+def generator() -> Iterator[Workers]:
+    """One generator process for all runs of a module, whatever became of the run before."""
+    with start_workers(1) as (kept,):
+        yield kept
+
+
 @pytest.fixture
 def measure(triton: TritonServer) -> Measure:
     """Run a short load test of a model over `protocol`, without warm-up unless asked for."""
@@ -48,7 +56,8 @@ def measure(triton: TritonServer) -> Measure:
         url = triton.grpc_url if protocol == "grpc" else triton.http_url
         endpoint = replace(parse_endpoint(url), **options.pop("endpoint_options", {}))
         chosen = {"warmup_seconds": 0.0, "duration_seconds": None, "timeout_seconds": 20.0, **options}
-        return run_loadtest(LoadTestOptions(endpoint=endpoint, model=model, **chosen))
+        kept = chosen.pop("workers", None)
+        return run_loadtest(LoadTestOptions(endpoint=endpoint, model=model, **chosen), workers=kept)
 
     return run
 
@@ -74,7 +83,7 @@ class StreamServer:
 
     def sent(self, requests: int) -> list[SentStream]:
         """What it sent; a request's line comes a moment after its last token."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while len(streams := read_streams(self.log)) < requests and time.monotonic() < end:
             time.sleep(0.01)
         assert len(streams) == requests
@@ -117,7 +126,7 @@ def stream_servers(
 
 
 @pytest.fixture
-def measure_streams(stream_servers: dict[str, StreamServer]) -> Callable[..., Streamed]:
+def measure_streams(stream_servers: dict[str, StreamServer], generator: Workers) -> Callable[..., Streamed]:
     """Measure so many streams at once over a protocol; `parameters` go into each request, and set its clock."""
 
     def run(
@@ -133,6 +142,7 @@ def measure_streams(stream_servers: dict[str, StreamServer]) -> Callable[..., St
                 endpoint=endpoint, model="llm", requests=requests, generation=GenerationOptions(**asked), **chosen
             ),
             on_snapshot=listener,
+            workers=generator,
         )
         return Streamed(report, server.sent(report.points[0].sent))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import broken_grpc_streams
@@ -14,6 +15,7 @@ from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.loads import LoadShape
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.reports.point import Point
 
 OVER_HTTP = [
@@ -23,18 +25,25 @@ OVER_HTTP = [
 ]
 
 
-def run(url: str, protocol: str, load: LoadShape | None = None, **options: Any) -> Point:
+Run = Callable[..., Point]
+
+
+@pytest.fixture
+def run(generator: Workers) -> Run:
     """Ask four times for four tokens; whatever happens, every request ends in one way."""
-    generate = "auto" if protocol == "grpc" else protocol
-    chosen = {"requests": 4, "timeout_seconds": 0.3, "duration_seconds": None, **options}
-    (point,) = run_loadtest(
-        LoadTestOptions(
+
+    def measure(url: str, protocol: str, load: LoadShape | None = None, **options: Any) -> Point:
+        generate = "auto" if protocol == "grpc" else protocol
+        chosen = {"requests": 4, "timeout_seconds": 1.0, "duration_seconds": None, **options}
+        asked = LoadTestOptions(
             endpoint=parse_endpoint(url), model="llm", warmup_seconds=0.0, loads=(load or ClosedLoop(2),),
             generation=GenerationOptions(generate=generate, max_tokens=4), **chosen,
-        )
-    ).points  # fmt: skip
-    assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
-    return point
+        )  # fmt: skip
+        (point,) = run_loadtest(asked, workers=generator).points
+        assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
+        return point
+
+    return measure
 
 
 def patience(kind: str) -> float:
@@ -47,7 +56,7 @@ def kinds(point: Point) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("broken", "protocol"), OVER_HTTP)
-def test_broken_streams_fail_under_their_name(broken: Broken, protocol: str) -> None:
+def test_broken_streams_fail_under_their_name(run: Run, broken: Broken, protocol: str) -> None:
     """Over HTTP: none is a success, each is counted by its kind, and the example says what came."""
     with serve_streams(broken.fault) as server:
         point = run(f"http://127.0.0.1:{server.port}", protocol, timeout_seconds=patience(broken.kind))
@@ -58,7 +67,7 @@ def test_broken_streams_fail_under_their_name(broken: Broken, protocol: str) -> 
 
 
 @pytest.mark.parametrize("broken", broken_grpc_streams.BROKEN, ids=lambda broken: broken.fault.__name__)
-def test_broken_grpc_streams_fail_under_their_name(broken: BrokenGrpc) -> None:
+def test_broken_grpc_streams_fail_under_their_name(run: Run, broken: BrokenGrpc) -> None:
     """Over gRPC, the same."""
     with serve_grpc_streams(broken.fault) as server:
         url, timeout_seconds = f"grpc://127.0.0.1:{server.port}", patience(broken.kind)
@@ -69,7 +78,7 @@ def test_broken_grpc_streams_fail_under_their_name(broken: BrokenGrpc) -> None:
 
 @pytest.mark.parametrize("protocol", HTTP)
 @pytest.mark.parametrize("fault", broken_streams.UNUSUAL, ids=lambda fault: fault.__name__)
-def test_unusual_streams_succeed(fault: Fault, protocol: str) -> None:
+def test_unusual_streams_succeed(run: Run, fault: Fault, protocol: str) -> None:
     """However the bytes are cut, framed and escaped."""
     with serve_streams(fault) as server:
         point = run(f"http://127.0.0.1:{server.port}", protocol, timeout_seconds=20.0)
@@ -77,7 +86,7 @@ def test_unusual_streams_succeed(fault: Fault, protocol: str) -> None:
 
 
 @pytest.mark.parametrize("fault", broken_grpc_streams.UNUSUAL, ids=lambda fault: fault.__name__)
-def test_unusual_grpc_streams_succeed(fault: GrpcFault) -> None:
+def test_unusual_grpc_streams_succeed(run: Run, fault: GrpcFault) -> None:
     """However messages are cut into frames, and wherever the final flag stands."""
     with serve_grpc_streams(fault) as server:
         point = run(f"grpc://127.0.0.1:{server.port}", "grpc", timeout_seconds=20.0)
@@ -85,7 +94,7 @@ def test_unusual_grpc_streams_succeed(fault: GrpcFault) -> None:
 
 
 @pytest.mark.parametrize("protocol", HTTP)
-def test_broken_streams_among_whole_ones_are_told_apart(protocol: str) -> None:
+def test_broken_streams_among_whole_ones_are_told_apart(run: Run, protocol: str) -> None:
     """One run over one server: what breaks leaves its neighbours alone."""
     faults = (
         broken_streams.all_in_one_chunk,
@@ -105,7 +114,7 @@ def test_broken_streams_among_whole_ones_are_told_apart(protocol: str) -> None:
     assert kinds(point) == {"stream_cut": 4, "stream_error": 4, "stream_stalled": 4, "stream_malformed": 4}
 
 
-def test_stalled_streams_hold_up_no_open_loop() -> None:
+def test_stalled_streams_hold_up_no_open_loop(run: Run) -> None:
     """Requests leave on time while others stall, and each is given up at its own timeout."""
     with serve_streams(broken_streams.silent_after_tokens) as server:
         url = f"http://127.0.0.1:{server.port}"

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pushgateway import free_port, read_when_up, running_pushgateway
+from ports import free_port
+from pushgateway import read_when_up, running_pushgateway
 
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer
@@ -123,7 +124,7 @@ def test_the_search_ends_at_its_limit_and_at_its_floor(loadtest: Loadtest, tmp_p
     assert found.search is not None
     assert (found.search.highest, found.search.stopped_by) == (16, "limit")
     assert [point.load.request_rate for point in found.points] == [8, 16, 16]
-    done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms")
+    done = loadtest("--find", "concurrency", "-c", "1..4", "--repeat", 1, "--slo", "p50<1ms", seconds=2)
     assert done.returncode == 7
     assert "No concurrency meets p50<1ms" in done.stdout
 
@@ -134,7 +135,7 @@ def test_two_generators_at_once_merge_into_one_run(
     """Each sends its half of the load; the merged report has the requests of both, in one histogram."""
     files = [tmp_path / "one.json", tmp_path / "two.json"]
     started = [running("--rate", 25, "--duration", 2, "-o", file) for file in files]
-    assert [process.wait(timeout=60) for process in started] == [0, 0]
+    assert [process.wait(timeout=300) for process in started] == [0, 0]
     # However late a busy machine started the second one, the parts are to count as begun together.
     late = read(files[1])
     begun = late.points[0].model_copy(update={"started_at": read(files[0]).points[0].started_at})
@@ -205,7 +206,7 @@ def test_live_metrics_are_served_while_it_runs(running: Callable[..., subprocess
     assert found is not None
     assert 'serve_loadtest_target_rate{model="exact"} 50.0' in text
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     with pytest.raises(AssertionError, match="does not answer"):
         read_when_up(f"http://127.0.0.1:{port}/metrics", process)
@@ -220,7 +221,7 @@ def test_an_interrupted_run_leaves_its_report_in_every_file(
     while 'phase="measuring"' not in read_when_up(f"http://127.0.0.1:{port}/metrics", process):
         pass
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=30)
+    printed, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     report = read(saved)
     assert (report.complete, report.ended_by) == (False, "interrupt")
@@ -238,7 +239,7 @@ def test_an_interrupted_search_does_not_contradict_itself(
     while 'phase="measuring"' not in read_when_up(f"http://127.0.0.1:{port}/metrics", process):
         pass
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=30)
+    printed, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "No rate is known to meet p99<20s; the run ended before the search did." in printed
     assert [(gate.passed, gate.measured) for gate in read(saved).gates] == [(False, None)]
@@ -253,7 +254,7 @@ def test_a_full_stdout_does_not_lose_the_run(triton: TritonServer, tmp_path: Pat
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=300,
             env=os.environ | {"TMPDIR": str(tmp_path)},
         )
     (kept,) = tmp_path.glob("serve-loadtest-*.json")
@@ -277,7 +278,7 @@ def test_a_live_line_shows_on_a_terminal(running: Callable[..., subprocess.Popen
         with suppress(OSError):
             while os.read(ours, 4096):
                 pass
-        process.wait(timeout=30)
+        process.wait(timeout=300)
     finally:
         os.close(ours)
     assert process.returncode == 130

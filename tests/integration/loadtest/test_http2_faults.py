@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,19 +14,28 @@ from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.clients import http2_frames as h2
 from serve_deploy.loadtest.clients.grpc_messages import frame_message
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.reports.point import Point
 
 ENDED = h2.END_HEADERS | h2.END_STREAM
 
 
-def run(server: Any, **options: Any) -> Point:
-    chosen = {"loads": (ClosedLoop(2),), "requests": 20, "timeout_seconds": 10.0, **options}
-    endpoint = parse_endpoint(f"grpc://127.0.0.1:{server.port}")
-    (point,) = run_loadtest(
-        LoadTestOptions(endpoint=endpoint, model="faulty", duration_seconds=None, warmup_seconds=0.0, **chosen)
-    ).points
-    assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
-    return point
+Run = Callable[..., Point]
+
+
+@pytest.fixture
+def run(generator: Workers) -> Run:
+    """Send twenty requests; each ends in one way."""
+
+    def measure(server: Any, **options: Any) -> Point:
+        chosen = {"loads": (ClosedLoop(2),), "requests": 20, "timeout_seconds": 20.0, **options}
+        endpoint = parse_endpoint(f"grpc://127.0.0.1:{server.port}")
+        asked = LoadTestOptions(endpoint=endpoint, model="faulty", duration_seconds=None, warmup_seconds=0.0, **chosen)
+        (point,) = run_loadtest(asked, workers=generator).points
+        assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
+        return point
+
+    return measure
 
 
 def kinds(point: Point) -> dict[str, int]:
@@ -87,7 +97,7 @@ async def large(connection: FaultConnection, stream: int, number: int) -> None:
     "behaviour",
     [succeed, byte_by_byte, padded, chatty, continued, cut_into_small_frames, informed, large],
 )
-def test_legitimate_replies_succeed(behaviour: Any) -> None:
+def test_legitimate_replies_succeed(run: Run, behaviour: Any) -> None:
     """However a reply is cut, padded or mixed with other frames, it is a success."""
     with serve_http2_faults(behaviour) as server:
         point = run(server)
@@ -95,7 +105,7 @@ def test_legitimate_replies_succeed(behaviour: Any) -> None:
     assert len(server.busy_connections) == 1
 
 
-def test_pings_are_answered() -> None:
+def test_pings_are_answered(run: Run) -> None:
     """Each PING comes back with its content: servers close connections that do not."""
     with serve_http2_faults(chatty) as server:
         run(server)
@@ -211,7 +221,7 @@ async def all_padding(connection: FaultConnection, stream: int, number: int) -> 
         (all_padding, "protocol", "all padding"),
     ],
 )
-def test_faults_are_failures_of_their_kind(behaviour: Any, kind: str, text: str) -> None:
+def test_faults_are_failures_of_their_kind(run: Run, behaviour: Any, kind: str, text: str) -> None:
     """What is no whole, successful reply is a failure with an example, and never a fast success."""
     with serve_http2_faults(behaviour) as server:
         # One at a time: a connection that ends would take the other's call along.
@@ -220,7 +230,7 @@ def test_faults_are_failures_of_their_kind(behaviour: Any, kind: str, text: str)
     assert text in point.errors[0].example
 
 
-def test_graceful_end_of_a_connection_loses_nothing() -> None:
+def test_graceful_end_of_a_connection_loses_nothing(run: Run) -> None:
     """A server that retires its connections: calls under way end there, further ones go to a new connection."""
 
     async def retire(connection: FaultConnection, stream: int, number: int) -> None:
@@ -234,7 +244,7 @@ def test_graceful_end_of_a_connection_loses_nothing() -> None:
     assert len(server.busy_connections) >= 5
 
 
-def test_calls_that_a_leaving_server_did_not_take_are_sent_again() -> None:
+def test_calls_that_a_leaving_server_did_not_take_are_sent_again(run: Run) -> None:
     """GOAWAY names the last call that the server looked at; those after it succeed on a new connection."""
 
     async def leave(connection: FaultConnection, stream: int, number: int) -> None:
@@ -249,7 +259,7 @@ def test_calls_that_a_leaving_server_did_not_take_are_sent_again() -> None:
     assert server.requests > 10
 
 
-def test_a_call_is_sent_again_only_once() -> None:
+def test_a_call_is_sent_again_only_once(run: Run) -> None:
     """A server that takes no call at all ends each of them as a failure, not as an endless repetition."""
 
     async def refuse_all(connection: FaultConnection, stream: int, number: int) -> None:
@@ -261,7 +271,7 @@ def test_a_call_is_sent_again_only_once() -> None:
     assert kinds(point) == {"reset": 4}
 
 
-def test_server_that_leaves_without_a_word_is_found_again() -> None:
+def test_server_that_leaves_without_a_word_is_found_again(run: Run) -> None:
     """Idle connections that were closed in between are replaced; only calls under way then have failed."""
 
     async def close_each_tenth(connection: FaultConnection, stream: int, number: int) -> None:
@@ -275,7 +285,7 @@ def test_server_that_leaves_without_a_word_is_found_again() -> None:
     assert set(kinds(point)) <= {"reset"}
 
 
-def test_silence_times_out_and_late_replies_are_ignored() -> None:
+def test_silence_times_out_and_late_replies_are_ignored(run: Run) -> None:
     """A call without an answer is given up and cancelled; its late answer is not taken for another's."""
 
     async def late(connection: FaultConnection, stream: int, number: int) -> None:
@@ -283,25 +293,25 @@ def test_silence_times_out_and_late_replies_are_ignored() -> None:
             connection.write(answer(stream - 2) + answer(stream))
 
     with serve_http2_faults(late) as server:
-        point = run(server, requests=4, loads=(ClosedLoop(1),), timeout_seconds=0.5)
+        point = run(server, requests=4, loads=(ClosedLoop(1),), timeout_seconds=1.5)
     assert (point.succeeded, kinds(point)) == (2, {"timeout": 2})
     assert len(server.busy_connections) == 1
     assert sum(kind == h2.RST_STREAM for kind, *_ in server.frames) == 2
 
 
-def test_stalled_window_times_out() -> None:
+def test_stalled_window_times_out(run: Run) -> None:
     """A server that takes no more bodies times out, and holds nobody up."""
 
     async def stall(connection: FaultConnection, stream: int, number: int) -> None:
         connection.write(h2.frame(h2.SETTINGS, 0, 0, h2.SETTING.pack(h2.INITIAL_WINDOW_SIZE, 0)) + answer(stream))
 
     with serve_http2_faults(stall) as server:
-        point = run(server, requests=4, loads=(ClosedLoop(1),), timeout_seconds=0.5)
+        point = run(server, requests=3, loads=(ClosedLoop(1),), timeout_seconds=1.5)
         assert server.requests == 1
-    assert (point.succeeded, kinds(point)) == (1, {"timeout": 3})
+    assert (point.succeeded, kinds(point)) == (1, {"timeout": 2})
 
 
-def test_server_that_allows_one_call_a_connection_gets_more_connections() -> None:
+def test_server_that_allows_one_call_a_connection_gets_more_connections(run: Run) -> None:
     """The server's limit of streams is kept."""
     with serve_http2_faults(succeed, (h2.MAX_CONCURRENT_STREAMS, 1)) as server:
         point = run(server, loads=(ClosedLoop(4),))
@@ -309,7 +319,7 @@ def test_server_that_allows_one_call_a_connection_gets_more_connections() -> Non
 
 
 @pytest.mark.parametrize("size", [0, 4096])
-def test_headers_arrive_with_and_without_a_table(size: int) -> None:
+def test_headers_arrive_with_and_without_a_table(run: Run, size: int) -> None:
     """Every call has all its headers, those of ours included, whether they travel whole or as pointers."""
     with serve_http2_faults(succeed, (h2.HEADER_TABLE_SIZE, size)) as server:
         point = run(server)
@@ -324,7 +334,7 @@ def test_headers_arrive_with_and_without_a_table(size: int) -> None:
     assert (first == second) == (size == 0)
 
 
-def test_compressed_replies_are_read() -> None:
+def test_compressed_replies_are_read(run: Run) -> None:
     """A server may compress where it was told that it can."""
 
     async def compress(connection: FaultConnection, stream: int, number: int) -> None:
@@ -389,25 +399,25 @@ async def stream_and_retire(connection: FaultConnection, stream: int, number: in
         (stream_silence, "timeout", ""),
     ],
 )
-def test_streams_fail_by_their_kind(behaviour: Any, kind: str, text: str) -> None:
+def test_streams_fail_by_their_kind(run: Run, behaviour: Any, kind: str, text: str) -> None:
     """A stream that ends before its final response has failed, and the next request has another stream."""
     with serve_http2_faults(behaviour) as server:
-        point = run(
-            server, streaming=True, requests=6, loads=(ClosedLoop(1),), timeout_seconds=0.5 if kind == "timeout" else 10
-        )
-    assert (point.succeeded, kinds(point)) == (0, {kind: 6})
+        # Where nothing comes, it is waited for.
+        requests, timeout_seconds = (2, 1.5) if kind == "timeout" else (6, 20)
+        point = run(server, streaming=True, requests=requests, loads=(ClosedLoop(1),), timeout_seconds=timeout_seconds)
+    assert (point.succeeded, kinds(point)) == (0, {kind: requests})
     assert text in point.errors[0].example
 
 
 @pytest.mark.parametrize("behaviour", [stream_twice, stream_and_retire])
-def test_streams_succeed(behaviour: Any) -> None:
+def test_streams_succeed(run: Run, behaviour: Any) -> None:
     """Requests end with their final response, also where the server retires a connection in between."""
     with serve_http2_faults(behaviour) as server:
         point = run(server, streaming=True, requests=10)
     assert (point.succeeded, point.errors, server.requests) == (10, (), 10)
 
 
-def test_streams_leave_a_connection_that_is_retired() -> None:
+def test_streams_leave_a_connection_that_is_retired(run: Run) -> None:
     """After the request that was under way, a stream goes on over another connection."""
     with serve_http2_faults(stream_and_retire) as server:
         run(server, streaming=True, requests=6, loads=(ClosedLoop(1),))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_mixed_loadtest
+from serve_deploy.loadtest.mix_options import share_loads
 from serve_deploy.rendering import render
 from serve_deploy.rendering.saved_reports import write_report
 from serve_deploy.reports.options import JudgingOptions
@@ -25,7 +29,8 @@ def part(triton: TritonServer) -> Any:
     """Options for one model of the mix."""
 
     def build(model: str, **options: Any) -> LoadTestOptions:
-        chosen = {"warmup_seconds": 0.0, "duration_seconds": 0.5, **options}
+        # A number of requests takes as long as it takes.
+        chosen = {"warmup_seconds": 0.0, "duration_seconds": None if "requests" in options else 0.5, **options}
         return LoadTestOptions(endpoint=parse_endpoint(triton.http_url), model=model, **chosen)
 
     return build
@@ -45,6 +50,26 @@ def test_each_model_gets_its_own_load(part: Any) -> None:
     assert together.merged_from == ("double", "exact")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"requests": 40, "processes": 2}, {"duration_seconds": 1.5, "warmup_seconds": 0.2}],
+    ids=["count", "time"],
+)
+def test_shared_users_keep_the_ratio_whichever_model_is_slow(part: Any, write_data: Any, options: Any) -> None:
+    """Of four requests three go to the slow model, and all users together are always busy."""
+    slow = part(
+        "stall", data=write_data(MILLISECONDS=np.full((1, 1), 10, np.float32)), loads=(ClosedLoop(4),), **options
+    )
+    parts = share_loads([slow, replace(slow, model="exact", data=None)], [3, 1])
+    slow, quick, together = (named.report.points[0] for named in run_mixed_loadtest(parts).reports)
+    assert slow.sent + quick.sent == together.sent
+    assert abs(slow.sent - 3 * quick.sent) <= 3 * 4
+    if "requests" in options:
+        assert (slow.sent, quick.sent) == (30, 10)
+    assert (slow.load.shared_by, together.load.concurrency, together.load.shared_by) == (2, 4, None)
+    assert [each.server[0].requests for each in (slow, quick)] == [slow.succeeded, quick.succeeded]
+
+
 def test_saved_mix_is_read_back_and_shown_in_short(part: Any, tmp_path: Path) -> None:
     """The file holds every report; the text has a line for each model, and only all together in full."""
     saved = run_mixed_loadtest([part("exact", requests=5), part("exact", requests=5)])
@@ -57,17 +82,15 @@ def test_saved_mix_is_read_back_and_shown_in_short(part: Any, tmp_path: Path) ->
 
 
 def test_measurements_start_together(part: Any) -> None:
-    """Each measurement of a model begins with the others' measurement of the same number."""
-    loads = (ClosedLoop(1), ClosedLoop(2))
-    parts = [part(model, loads=loads, duration_seconds=0.2, warmup_seconds=0.1) for model in ("exact", "double")]
+    """Each measurement of a model begins while the others' measurement of the same number goes on."""
+    loads, seconds = (ClosedLoop(1), ClosedLoop(2)), 0.3
+    parts = [part(model, loads=loads, duration_seconds=seconds, warmup_seconds=0.1) for model in ("exact", "double")]
     parts[1] = replace(parts[1], shapes=(("IN", (1,)),))
     exact, double, together = (named.report for named in run_mixed_loadtest(parts).reports)
     assert [point.load.concurrency for point in together.points] == [2, 4]
     for one, other in zip(exact.points, double.points, strict=True):
-        assert (
-            one.started_at[:18] == other.started_at[:18]
-            or abs(float(one.started_at[17:23]) - float(other.started_at[17:23])) < 0.1
-        )
+        begun = (datetime.fromisoformat(point.started_at) for point in (one, other))
+        assert abs(operator.sub(*begun)) < timedelta(seconds=seconds)
 
 
 def test_gate_is_judged_for_each_model(part: Any) -> None:

@@ -21,7 +21,7 @@ from serve_deploy.loadtest.clients.exchange import Request
 from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
 from serve_deploy.loadtest.messages import Job, Prepare
 from serve_deploy.loadtest.requests import Rotation
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers import start_workers
 from serve_deploy.progress import silent
 from serve_deploy.triton import TritonServer
 
@@ -119,7 +119,7 @@ def test_workers_that_still_start_are_deaf_to_interrupts() -> None:
             streaming=False, timeout_seconds=1, worker=number, workers=2,
         )  # fmt: skip
 
-    with Interruption() as interruption, Workers(2) as started:
+    with Interruption() as interruption, start_workers(2) as (started,):
         for number in INTERRUPTS:
             for pid in workers():
                 os.kill(pid, number)
@@ -141,7 +141,7 @@ def test_kept_workers_carry_out_one_run_after_the_other(triton: TritonServer) ->
         if doing.startswith("measuring"):
             os.kill(os.getpid(), signal.SIGINT)
 
-    with Workers(1) as kept:
+    with start_workers(1) as (kept,):
         ends, pids = [], []
         for progress in (silent, interrupt, silent):
             ends.append(run_loadtest(options, workers=kept, progress=progress).ended_by)
@@ -165,7 +165,7 @@ def test_command_interrupted_exits_130_with_its_report() -> None:
         process.append(
             subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
-        output, errors = process[0].communicate(timeout=60)
+        output, errors = process[0].communicate(timeout=300)
     assert process[0].returncode == 130, errors
     report = json.loads(output)
     assert report["ended_by"] == "interrupt"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +100,13 @@ def test_a_user_who_thinks_beyond_the_end_is_not_waited_for(server: RunningServe
 def test_an_open_loop_keeps_its_rate_and_lets_conversations_go_on_when_they_can(server: RunningServer) -> None:
     """Every arrival is a request: the next turn of a conversation whose user has thought, or the first of another."""
     asked = PromptOptions(input_tokens=TokenLengths(5), output_tokens=TokenLengths(2), turns=2, think_time_seconds=0.3)
-    report = ask(server.url, "chat", asked, loads=(ConstantRate(50),), requests=30)
-    counted = [stream.input_tokens for stream in read_streams(server.log)]
-    assert report.points[0].succeeded == 30
-    assert set(counted[:3]) == {5}
-    assert counted.count(12) >= 1
-    assert counted.count(5) + counted.count(12) == 30
+    report = ask(server.url, "chat", asked, loads=(ConstantRate(20),), requests=40)
+    streams = read_streams(server.log)
+    first, second = ([each for each in streams if each.input_tokens == words] for words in (5, 12))
+    assert report.points[0].succeeded == 40
+    assert len(first) + len(second) == 40
+    assert second
+    assert all(any(each.sent[-1] + 0.3 <= turn.received for each in first) for turn in second)
 
 
 def test_a_files_conversations_are_held_with_the_servers_answers(server: RunningServer, tmp_path: Path) -> None:
@@ -131,15 +134,17 @@ def test_a_trace_is_replayed_with_its_lengths_at_its_times(
 ) -> None:
     """Whichever process sends a request, and the same again in each repeat."""
     rows = [(index * 200, 10 + index, 1 + index % 3) for index in range(11)]
-    asked = PromptOptions(trace=write_trace(tmp_path, rows), trace_speed=4)
+    asked = PromptOptions(trace=write_trace(tmp_path, rows), trace_speed=2)
     report = ask(server.url, "chat", asked, processes=processes, repeat=2)
     streams = read_streams(server.log)
-    for repeat in (streams[:11], streams[11:]):
-        assert sorted(lengths(repeat)) == [(asked, said) for _, asked, said in rows]
     assert [(point.load.distribution, point.load.replay_of, point.sent) for point in report.points] == [
         ("replay", "trace.jsonl", 11)
     ] * 2
-    assert streams[10].received - streams[0].received > 0.3
+    for point, repeat in zip(report.points, (streams[:11], streams[11:]), strict=True):
+        assert sorted(lengths(repeat)) == [(asked, said) for _, asked, said in rows]
+        begun = datetime.fromisoformat(point.started_at).timestamp() - time.time() + time.monotonic()
+        # The report's time is in whole milliseconds.
+        assert all(each.received >= begun + (each.input_tokens - 10) * 0.2 / 2 - 0.01 for each in repeat)
 
 
 def test_what_a_trace_gives_up_does_not_delay_the_lengths_of_the_rest(server: RunningServer, tmp_path: Path) -> None:

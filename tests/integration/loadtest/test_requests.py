@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, parse_endpoint, run_loadtest
+from serve_deploy.loadtest.workers import Workers
 from serve_deploy.onnx.model import read_model
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
@@ -27,6 +29,12 @@ def only_point(report: LoadTestReport) -> Point:
     (point,) = report.points
     assert point.sent == point.succeeded + point.failed + point.timed_out + point.in_flight_at_end
     return point
+
+
+@pytest.fixture
+def measure(measure: Callable[..., LoadTestReport], generator: Workers) -> Callable[..., LoadTestReport]:
+    """Runs by one generator process."""
+    return partial(measure, workers=generator)
 
 
 @pytest.fixture

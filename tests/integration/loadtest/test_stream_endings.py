@@ -44,11 +44,11 @@ def test_interrupted_streams_are_cancelled_and_reported(measure_streams: Any, pr
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_streams_that_time_out_are_cancelled_and_stalled(measure_streams: Any, protocol: str) -> None:
     """Tokens came, the end did not: `stream_stalled`, at its timeout, and the server has been left."""
-    run = measure_streams(protocol, 2, 4, generation=ENDLESS, timeout_seconds=0.5)
-    assert run.point.timed_out == run.point.sent == 4
-    assert [(error.kind, error.count) for error in run.point.errors] == [("stream_stalled", 4)]
-    assert run.point.response.min_us >= 500_000
-    assert run.generation.time_to_first_token.count == 4
+    run = measure_streams(protocol, 2, 2, generation=ENDLESS, timeout_seconds=1.5)
+    assert run.point.timed_out == run.point.sent == 2
+    assert [(error.kind, error.count) for error in run.point.errors] == [("stream_stalled", 2)]
+    assert run.point.response.min_us >= 1_500_000
+    assert run.generation.time_to_first_token.count == 2
     assert {stream.outcome for stream in run.sent} == {"cancelled"}
 
 
@@ -82,7 +82,7 @@ def test_an_openai_server_killed_amid_streams_ends_the_run(tmp_path: Path, proto
 def check_killed(url: str, generate: Any, kill: Callable[[Any], None]) -> None:
     options = LoadTestOptions(
         endpoint=parse_endpoint(url), model="llm", loads=(ClosedLoop(4),), duration_seconds=60, warmup_seconds=0,
-        timeout_seconds=5, generation=GenerationOptions(generate=generate, **ENDLESS),
+        timeout_seconds=60, generation=GenerationOptions(generate=generate, **ENDLESS),
     )  # fmt: skip
     report = run_loadtest(options, on_snapshot=kill)
     (point,) = report.points
@@ -114,7 +114,7 @@ def test_the_command_interrupted_amid_streams_exits_130() -> None:
         process.append(
             subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
-        output, errors = process[0].communicate(timeout=60)
+        output, errors = process[0].communicate(timeout=300)
     assert process[0].returncode == 130, errors
     report = json.loads(output)
     assert (report["ended_by"], report["points"][0]["in_flight_at_end"]) == ("interrupt", 2)

@@ -38,7 +38,7 @@ def lengths(text: str) -> TokenLengths:
 
 def collect_samples(options: LoadTestOptions, streams: int) -> tuple[list[SampleBlock], float]:
     """What a generator process notes of so many streams, which begin evenly within one's length; and when it began."""
-    with ControlPlane(options.endpoint, timeout_seconds=30) as control:
+    with ControlPlane(options.endpoint, timeout_seconds=120) as control:
         asked = describe_model(options, control, 30)
     job = Job(
         endpoint=options.endpoint, source=build_prompting(options, asked, choose_prompts(options)), timeout_seconds=60,
@@ -151,11 +151,10 @@ def test_one_gap_in_64_streams_is_found(measure_streams: Measured, tmp_path: Pat
         run = measure_streams(protocol, 64, 64, generation=generation)
         stalled = max(run.sent, key=lambda stream: max(stream.gaps_seconds))
         truth, found = max(stalled.gaps_seconds) * 1e6, run.generation.longest_gap
-        assert truth >= 400_000
         assert run.generation.inter_token.max_us == pytest.approx(found.gap_us)
         assert max(bucket.gap_max_us for bucket in run.generation.timeline) == pytest.approx(found.gap_us)
-        # A machine that does other things too may stop for longer, once.
+        # A machine that does other things too may stop for longer, once, or send the token before the gap late.
         place = (found.request, found.pieces_before)
-        if place == (stalled.id, 5) and found.gap_us == pytest.approx(truth, rel=0.03):
+        if truth >= 400_000 and place == (stalled.id, 5) and found.gap_us == pytest.approx(truth, rel=0.03):
             return
     pytest.fail(f"{found} is not the gap of {truth:.0f} µs in {stalled.id}")

@@ -132,8 +132,11 @@ def test_batches_count_as_inferences(measure: Any) -> None:
 
 
 def test_ensembles_show_their_members(measure: Any) -> None:
-    """The server's share lists the ensemble first, then each composing model once."""
-    point = only_point(measure("chain", requests=20))
+    """The server's share lists the ensemble first, then each composing model once, and the target what they are."""
+    report = measure("chain", requests=20)
+    point = only_point(report)
+    (member,) = report.target.members
+    assert (member.model, member.instances, member.scheduling["name"]) == ("double", 1, "double")
     assert [(server.model, server.requests) for server in point.server] == [("chain", 20), ("double", 40)]
 
 

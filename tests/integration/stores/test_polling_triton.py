@@ -49,7 +49,7 @@ def wait_until_served(server: TritonServer, folder: Path) -> None:
     models = read_models(folder)
     versions = {(model.name, str(version)) for model in models for version in model.served_versions}
     revisions = {model.name: model.config.parameters[REVISION].string_value for model in models}
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while True:
         ready = {(state.name, str(state.version)) for state in server.model_states() if state.state == "READY"}
         if ready == versions and all(read_revision(server, name) == revisions[name] for name in revisions):
@@ -60,5 +60,5 @@ def wait_until_served(server: TritonServer, folder: Path) -> None:
 
 def read_revision(server: TritonServer, model: str) -> str:
     """What the configuration that counts calls itself."""
-    with urllib.request.urlopen(f"{server.http_url}/v2/models/{model}/config", timeout=30) as answer:
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/{model}/config", timeout=120) as answer:
         return str(json.load(answer)["parameters"][REVISION]["string_value"])

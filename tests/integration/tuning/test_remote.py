@@ -17,7 +17,7 @@ from timed_models import add_timed_model
 
 from serve_deploy import ServerOptions, TritonServer, TuneOptions, UsageError, parse_endpoint, start_server, tune
 from serve_deploy.endpoint.control import ControlPlane
-from serve_deploy.tuning.remote import put_back
+from serve_deploy.tuning.overrides import put_back
 
 SMALL = [
     "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",
@@ -42,7 +42,7 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 def _config(server: TritonServer) -> Any:
-    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=120) as control:
         return control.model_config("timed")
 
 
@@ -85,7 +85,7 @@ def test_a_running_server_is_tuned_and_put_back(repository: Path, server: Triton
 def test_an_override_goes_over_grpc_too(server: TritonServer) -> None:
     """A configuration that is given with a load is served, until the model is put back."""
     endpoint, before = parse_endpoint(server.grpc_url), _config(server)
-    with ControlPlane(endpoint, timeout_seconds=60) as control:
+    with ControlPlane(endpoint, timeout_seconds=120) as control:
         seen = control.model_config("timed")
         control.load_model("timed", {**seen, "instance_group": [{"count": 2, "kind": "KIND_CPU"}]})
     assert _config(server)["instance_group"][0]["count"] == 2
@@ -99,7 +99,7 @@ def test_ctrl_c_puts_the_model_back(repository: Path, server: TritonServer, tmp_
     run = _start(repository, server, tmp_path)
     _wait_until(lambda: _measured(tmp_path) and _config(server) != before)
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=300)
     assert (run.returncode, _config(server) == before) == (130, True), said
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_is_gone_is_said(tmp_path: Path, serve) -> None:
     """The journal stays until the server answers, and the exit code says that it is not done."""
     journal = tmp_path / "serve" / "overrides" / "0123.json"
     journal.parent.mkdir(parents=True)
-    journal.write_text('{"url": "http://127.0.0.1:9", "model": "timed", "before": {}}')
+    journal.write_text('{"url": "http://127.0.0.1:9", "models": {"timed": {}}}')
     done = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
     assert (done.returncode, "otherwise configured" in done.stdout, journal.exists()) == (6, True, True)
 

@@ -20,7 +20,8 @@ from serve_deploy.model_config import parse_config
 from serve_deploy.samples.files import load_samples
 from serve_deploy.tuning.answers import Questions, keep_member_samples, keep_samples
 from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
-from serve_deploy.tuning.remote import remote_servers, restore_overrides
+from serve_deploy.tuning.overrides import restore_overrides
+from serve_deploy.tuning.remote import remote_servers
 from serve_deploy.tuning.servers import LocalServed
 from serve_deploy.tuning.subject import Subject, read_subject
 
@@ -95,7 +96,7 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 def _configs(server: TritonServer) -> dict[str, Any]:
-    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+    with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=120) as control:
         return {name: control.model_config(name) for name in MODELS}
 
 
@@ -115,7 +116,7 @@ def test_members_and_their_ensemble_are_overridden_and_put_back(
         assert [now[name]["max_batch_size"] for name in MODELS] == [1, 1, 1]
         assert now["encode"]["instance_group"][0]["count"] == 2
         servers.serve(subject.configs(Candidate.of({BATCH: 8}).placed("decode")))
-        with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=30) as control:
+        with ControlPlane(parse_endpoint(server.http_url), timeout_seconds=120) as control:
             assert control.model_config("decode")["max_batch_size"] == 8
         servers.serve(subject.configs(subject.baseline))
         assert _configs(server) == before

@@ -12,7 +12,6 @@ from serve_deploy.batch_axis.folding import LARGEST
 from serve_deploy.batch_axis.rules.table import Rule
 from serve_deploy.batch_axis.sizes import ROWS, UNKNOWN, Size, UndecidedError, counts_rows, divide, product
 from serve_deploy.batch_axis.values import (
-    MixesError,
     NotUnderstoodError,
     RandomError,
     Rows,
@@ -116,15 +115,6 @@ def dropout(call: Call) -> Value | list[Value]:
     value = call[0]
     call.read.add(0)
     return [value, value]
-
-
-def mixes(reason: str, next_step: str | None = None) -> Rule:
-    """A rule for an operator that always mixes rows."""
-
-    def rule(_call: Call) -> Value:
-        raise MixesError(reason, next_step)
-
-    return rule
 
 
 RULES: dict[str, Rule] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serve_deploy.rendering import baseline_words
-from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Scale
 from serve_deploy.reports.figures import METRIC_NAMES, format_change, format_load
 from serve_deploy.reports.report import BaselineComparison, MetricChange
@@ -35,15 +35,14 @@ def draw_changes(comparison: BaselineComparison, identifier: str) -> Chart | Non
         plot.draw_x_axis(format_change, "change against the baseline", plot.x.ticks(4 if plot.is_narrow else 6))
         return drawing
 
-    wide, narrow = draw_both(identifier, "Changes against the baseline", draw)
     used = {change.verdict for change in changes}
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Against the baseline",
+        alone="Changes against the baseline",
         lead=baseline_words.describe_baseline(comparison),
         legend=tuple(entry for entry in LEGEND if entry[0] in used),
-        wide=wide,
-        narrow=narrow,
         columns=baseline_words.CHANGE_COLUMNS,
         rows=tuple(baseline_words.change_rows(comparison)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Position, Scale, span_values
 from serve_deploy.rendering.load_kinds import INFERENCES, ITL_P99, OUTPUT_TOKENS, P50, P99, TTFT_P99, Kind
 from serve_deploy.reports.figures import format_load, format_plainly, format_tick_us, format_time_us
@@ -65,15 +65,13 @@ def draw_curve(points: Sequence[Point], axes: Axes, identifier: str) -> Chart:
         _label_loads(plot, answered, axes)
         return plot.drawing
 
-    wide, narrow = draw_both(identifier, axes.title, draw)
     legend = tuple((style, label) for style, label, _ in reversed(axes.latencies))
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title=axes.title,
         lead=_describe(answered, axes),
         legend=(*legend, _BOUND) if any(point.client_bound for point in answered) else legend,
-        wide=wide,
-        narrow=narrow,
         columns=("load", *_columns(axes)),
         rows=tuple(_row(point, axes) for point in answered),
     )
@@ -90,14 +88,13 @@ def draw_comparison(lines: Sequence[Line], axes: Axes, latency: int, identifier:
             _draw_line(plot, line.points, axes, kind, line.style)
         return plot.drawing
 
-    wide, narrow = draw_both(identifier, "Latency by throughput, run by run", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Run by run",
+        alone="Latency by throughput, run by run",
         lead=f"The {name} by the throughput that was reached: lower and further right is better.",
         legend=tuple((line.style, line.name) for line in lines),
-        wide=wide,
-        narrow=narrow,
         columns=("run", "load", *_columns(axes)),
         rows=tuple((line.name, *_row(point, axes)) for line in lines for point in line.points),
     )

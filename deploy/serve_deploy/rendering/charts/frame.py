@@ -63,6 +63,22 @@ class Plot:
         self.drawing.text(((self.x.start + self.x.end) / 2, bottom + 34), label, "label", "middle")
 
 
-def draw_both(identifier: str, title: str, draw: Callable[[float], Drawing]) -> tuple[Markup, Markup]:
-    """Draw once for wide and once for narrow screens, so that text keeps its size on a phone."""
-    return draw(WIDE).finish(identifier, title, "wide"), draw(NARROW).finish(identifier, title, "narrow")
+def draw_chart(
+    draw: Callable[[float], Drawing],
+    *,
+    identifier: str,
+    title: str,
+    lead: str,
+    legend: tuple[tuple[str, str], ...],
+    columns: tuple[str, ...],
+    rows: tuple[tuple[str, ...], ...],
+    alone: str = "",
+) -> Chart:
+    """Draw once for wide and once for narrow screens, so that text keeps its size on a phone.
+
+    `alone` is what the drawing is called without the page around it, where that is not its title.
+    """
+    name = alone or title
+    wide = draw(WIDE).finish(identifier, name, "wide")
+    narrow = draw(NARROW).finish(identifier, name, "narrow")
+    return Chart(identifier, title, lead, legend, wide, narrow, columns, rows)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Scale
 from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.figures import format_count, format_tick_us, format_time_us
@@ -67,15 +67,13 @@ def draw_distribution(asked: Distribution, identifier: str) -> Chart:
     def draw(width: float) -> Drawing:
         return _draw_bins(width, low, high, asked, bin_all(48 if width < 500 else 96))
 
-    wide, narrow = draw_both(identifier, asked.title, draw)
     edges = [low * (high / low) ** (index / _TABLE_BINS) for index in range(_TABLE_BINS + 1)]
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title=asked.title,
         lead=asked.lead,
         legend=tuple((layer.style, layer.label) for layer in asked.layers),
-        wide=wide,
-        narrow=narrow,
         columns=("from", "to", *(layer.column for layer in asked.layers)),
         rows=tuple(
             (format_time_us(lower), format_time_us(upper), *map(format_count, counts))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Position, Scale, span_values
 from serve_deploy.reports.document import LatencySummary
 from serve_deploy.reports.figures import format_tick_us, format_time_us
@@ -59,14 +59,12 @@ def draw_climbs(
             _draw_dots(plot, climb)
         return plot.drawing
 
-    wide, narrow = draw_both(identifier, "Latency by percentile", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Latency by percentile",
         lead=lead,
         legend=tuple((climb.style, climb.label) for climb in climbs),
-        wide=wide,
-        narrow=narrow,
         columns=("", *(climb.name for climb in climbs)),
         rows=tuple(
             (name, *(format_time_us(_named(climb.latency, name)) for climb in climbs))
@@ -85,14 +83,13 @@ def draw_percentile_comparison(climbs: Sequence[Climb], what: str, of: str, iden
             _draw_climb(plot, climb, deepest)
         return plot.drawing
 
-    wide, narrow = draw_both(identifier, "Latency by percentile, run by run", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Run by run",
+        alone="Latency by percentile, run by run",
         lead=f"The {what} by percentile: lower is better.",
         legend=tuple((climb.style, climb.name) for climb in climbs),
-        wide=wide,
-        narrow=narrow,
         columns=("run", *_FIGURES),
         rows=tuple(
             (climb.name, *(format_time_us(_named(climb.latency, figure)) for figure in _FIGURES)) for climb in climbs

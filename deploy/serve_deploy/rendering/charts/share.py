@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.svg import Drawing, Scale
 from serve_deploy.reports.figures import format_load, format_number, format_share, format_tick_us, format_time_us
 from serve_deploy.reports.point import ModelStatistics, Point
@@ -52,14 +52,12 @@ def draw_share(points: Sequence[Point], identifier: str) -> Chart | None:
         plot.draw_x_axis(format_tick_us, "mean service time of a request")
         return drawing
 
-    wide, narrow = draw_both(identifier, "Where the time goes", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Where the time goes",
         lead=_describe(known, shares),
         legend=PARTS,
-        wide=wide,
-        narrow=narrow,
         columns=("load", *(label for _, label in PARTS), "service time"),
         rows=tuple(
             (name, *(format_time_us(share[part]) for part, _ in PARTS), format_time_us(point.service.mean_us))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.slices import Bucket, Slice, lay_out
 from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
 from serve_deploy.reports.figures import format_count, format_number, format_plainly, format_tick_us, format_time_us
@@ -27,17 +27,16 @@ def draw_timeline(repeats: Sequence[Point], identifier: str) -> Chart | None:
     def draw(width: float) -> Drawing:
         return _draw(lay_out(repeats, 80 if width < 500 else 180), width)
 
-    wide, narrow = draw_both(identifier, "Latency and answers over time", draw)
     slices = lay_out(repeats, 60)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Over time",
+        alone="Latency and answers over time",
         lead=_describe(repeats),
         legend=LEGEND if any(part.bucket.failed for part in slices) else tuple(
             entry for entry in LEGEND if entry[0] != "failure"
         ),
-        wide=wide,
-        narrow=narrow,
         columns=("repeat", "from", "answers", "failures", "in flight", "p50", "p99", "max"),
         rows=tuple(_row(part) for part in slices),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_both
+from serve_deploy.rendering.charts.frame import BOTTOM, LEFT, RIGHT, TOP, Chart, Plot, draw_chart
 from serve_deploy.rendering.charts.slices import Slice, lay_out_tokens
 from serve_deploy.rendering.charts.svg import Drawing, Scale, span_values
 from serve_deploy.rendering.charts.timeline import draw_dividers
@@ -33,14 +33,12 @@ def draw_token_timeline(repeats: Sequence[Point], identifier: str) -> Chart | No
     def draw(width: float) -> Drawing:
         return _draw(lay_out_tokens(repeats, 80 if width < 500 else 180), width)
 
-    wide, narrow = draw_both(identifier, "Tokens over time", draw)
-    return Chart(
+    return draw_chart(
+        draw,
         identifier=identifier,
         title="Tokens over time",
         lead=_describe(repeats),
         legend=LEGEND,
-        wide=wide,
-        narrow=narrow,
         columns=("repeat", "from", "output tokens", "first tokens", "longest gap"),
         rows=tuple(_row(part) for part in slices),
     )

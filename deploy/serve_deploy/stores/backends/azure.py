@@ -19,7 +19,7 @@ from serve_deploy.stores.backends.azure_refusals import AzureRefusals
 from serve_deploy.stores.backends.bucket import Doing, Object, Page, Refusal, Sending
 from serve_deploy.stores.backends.parallel import in_threads
 from serve_deploy.stores.backends.sources import Part
-from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _DELETES_AT_ONCE = 8
 _COPY_SECONDS, _COPY_LOOK_SECONDS = 600.0, 0.2
@@ -28,7 +28,8 @@ _COPY_SECONDS, _COPY_LOOK_SECONDS = 600.0, 0.2
 class AzureContainer:
     """A container of a storage account, asked once at a time; its client is made when it is first used."""
 
-    errors: tuple[type[Exception], ...] = (AzureError,)
+    # Of an answer that is none of Azure's, the library says ValueError.
+    errors: tuple[type[Exception], ...] = (AzureError, ValueError)
     part_bytes = 8 << 20
     # The library reads 4 MiB of a range at a time, and copies them.
     receiving_bytes = 12 << 20
@@ -108,6 +109,10 @@ class AzureContainer:
     def abandon(self, sending: Sending) -> None:
         """Azure removes blocks that nothing names after a week."""
 
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:  # noqa: ARG002 - Azure forgets them itself
+        """None."""
+        return ()
+
     def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the account, which may take its time."""
         blob, origin = self._blob(target), self._blob(source)
@@ -115,8 +120,10 @@ class AzureContainer:
             etag = _tag(origin.get_blob_properties().etag)
             if checksum and checksum != f"etag:{etag}":
                 return None
+            # A token lets in to the target alone. Where nothing does to the source, the library says that it is gone.
+            token = f"?{self._access.token}" if self._access and self._access.token else ""
             blob.start_copy_from_url(
-                origin.url, source_etag=f'"{etag}"', source_match_condition=MatchConditions.IfNotModified
+                f"{origin.url}{token}", source_etag=f'"{etag}"', source_match_condition=MatchConditions.IfNotModified
             )
             found = blob.get_blob_properties()
             deadline = time.monotonic() + _COPY_SECONDS

@@ -23,11 +23,15 @@ _PIECE_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Access:
-    """An account's address and its credential, None where none was found; `secrets` must not be said."""
+    """An account's address and its credential, None where none was found; `secrets` must not be said.
+
+    `token` is the shared access signature that is the credential, where it is one.
+    """
 
     url: str
     credential: Any
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    token: str = field(default="", repr=False)
 
     def open_container(self, name: str) -> ContainerClient:
         """A client for a container; nothing is asked of it yet."""
@@ -75,7 +79,8 @@ def find_access(account: str) -> Access:
         return Access(url, AzureNamedKeyCredential(account, key), (key,))
     token = said.get("SharedAccessSignature") or os.environ.get("AZURE_STORAGE_SAS_TOKEN")
     if token:
-        return Access(url, AzureSasCredential(token.removeprefix("?")), (token.removeprefix("?"),))
+        token = token.removeprefix("?")
+        return Access(url, AzureSasCredential(token), (token,), token)
     return Access(url, _find_identity())
 
 

@@ -57,6 +57,11 @@ class AzureRefusals:
             return self._words.passing("the connection broke")
         if isinstance(error, ClientAuthenticationError):
             return self._words.refusing(f"the Azure login failed: {_first_line(error)}", _GIVE_CREDENTIALS)
+        if isinstance(error, ValueError):
+            return self._words.refusing(
+                f"what answers is not Azure Blob Storage: {_first_line(error)}",
+                "see AZURE_STORAGE_SERVICE_ENDPOINT or the connection string's BlobEndpoint, and the proxy",
+            )
         return self._words.refusing(_first_line(error))
 
     def _judge_answer(self, error: HttpResponseError, doing: Doing) -> Refusal:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from serve_deploy.errors import ServeError
 from serve_deploy.stores.backends.sources import Digest, Part, SourceStream
-from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _PIECE_BYTES = 1 << 18
 Doing = Literal["list", "read", "write", "copy", "delete"]
@@ -120,6 +120,12 @@ class Bucket(Protocol):
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; one that is not there is no error."""
 
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        """Unfinished uploads whose keys begin so, which are their paths; none where the store forgets them itself."""
+
+    def abandon(self, sending: Sending) -> None:
+        """Remove what arrived of an upload that will not be finished; one that is gone is no error."""
+
 
 class PartBucket(Bucket, Protocol):
     """A bucket that takes the parts of an object at once, and in any order."""
@@ -138,9 +144,6 @@ class PartBucket(Bucket, Protocol):
 
     def finish(self, sending: Sending, receipts: Sequence[object]) -> StoredFile:
         """Make the object of its parts, in their order."""
-
-    def abandon(self, sending: Sending) -> None:
-        """Remove the parts of an upload that will not be finished."""
 
 
 class StreamBucket(Bucket, Protocol):

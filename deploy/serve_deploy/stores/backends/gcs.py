@@ -23,11 +23,11 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from urllib3.exceptions import HTTPError
 
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Object, Page, Refusal
+from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Object, Page, Refusal, Sending
 from serve_deploy.stores.backends.gcs_refusals import GcsRefusals
 from serve_deploy.stores.backends.parallel import in_threads
 from serve_deploy.stores.backends.sources import Digest, SourceStream
-from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _LISTED = "items(name,size,crc32c,md5Hash,updated),nextPageToken"
@@ -152,6 +152,13 @@ class GcsBucket:
                 write(piece)
             total = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers["Content-Length"]
             return Object(int(total), answer.headers["x-goog-generation"])
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:  # noqa: ARG002 - Google forgets them itself
+        """None."""
+        return ()
+
+    def abandon(self, sending: Sending) -> None:
+        """Google removes what arrived of an upload after a week."""
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects, several at once; Google counts those of a batch as single ones."""

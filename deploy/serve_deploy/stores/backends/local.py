@@ -18,7 +18,14 @@ from serve_deploy.files.temporary import TEMPORARY_PREFIX, make_temporary, remov
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.snapshot import SnapshotFile
-from serve_deploy.stores.store import OnBytes, SmallFile, SourceChangedError, StoreChangedError, StoredFile
+from serve_deploy.stores.store import (
+    OnBytes,
+    SmallFile,
+    SourceChangedError,
+    StoreChangedError,
+    StoredFile,
+    UnfinishedUpload,
+)
 
 _PIECE = 1 << 20
 # What is on its way to its place, of this and other runs.
@@ -119,6 +126,12 @@ class LocalStore:
                 for folder in file.parents:
                     if folder == self._root or not _remove_if_empty(folder):
                         break
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:  # noqa: ARG002 - drafts go with their lock
+        return ()
+
+    def abandon(self, upload: UnfinishedUpload) -> None:
+        """There are none."""
 
     def holds(self, path: str, file: SnapshotFile) -> bool:
         """Whether a file has the content that a snapshot lists; it is read for that."""

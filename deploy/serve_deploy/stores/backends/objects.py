@@ -11,12 +11,12 @@ from uuid import uuid4
 from serve_deploy.errors import EndpointError
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.backends.bucket import Bucket, PartBucket, StreamBucket
+from serve_deploy.stores.backends.bucket import Bucket, PartBucket, Sending, StreamBucket
 from serve_deploy.stores.backends.parallel import ByteBudget, in_threads
 from serve_deploy.stores.backends.persistence import Persistence, RefusedError
 from serve_deploy.stores.backends.uploads import PartUploads, StreamUploads, Uploads
 from serve_deploy.stores.snapshot import SnapshotFile
-from serve_deploy.stores.store import OnBytes, SmallFile, StoreChangedError, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoreChangedError, StoredFile, UnfinishedUpload
 
 _IN_MEMORY_BYTES = 96 << 20
 _RANGES_AT_ONCE = 4
@@ -123,6 +123,16 @@ class ObjectStore:
         """Remove files; one that is not there is no error."""
         if paths:
             self._tries.do(lambda: self._bucket.delete([self._start + path for path in paths]), "delete")
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        """Uploads below a folder that were begun and not ended."""
+        found = self._tries.do(lambda: self._bucket.list_uploads(self._start + prefix), "list")
+        return [replace(each, path=each.path.removeprefix(self._start)) for each in found]
+
+    def abandon(self, upload: UnfinishedUpload) -> None:
+        """Remove the parts of an upload; one that is gone is no error."""
+        sending = Sending(self._start + upload.path, upload.id, upload.size_bytes)
+        self._tries.do(lambda: self._bucket.abandon(sending), "delete")
 
     def _changed(self, path: str) -> StoreChangedError:
         return StoreChangedError(f"{path} of {self._address} was changed by another run", hint="try again")

@@ -30,7 +30,7 @@ from serve_deploy.stores.backends.bucket import (
 )
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
 from serve_deploy.stores.backends.sources import Part
-from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile
+from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _PIECE_BYTES = 1 << 20
 _COPY_LIMIT_BYTES, _COPY_PART_BYTES = 5 << 30, 1 << 30
@@ -66,7 +66,7 @@ class S3Bucket:
     @property
     def keeps_conditions(self) -> bool:
         """Whether it is AWS itself."""
-        return self._is_aws()
+        return _is_aws(self._client)
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What a failed try means."""
@@ -151,7 +151,30 @@ class S3Bucket:
 
     def abandon(self, sending: Sending) -> None:
         """Remove the parts."""
-        self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
+        try:
+            self._client.abort_multipart_upload(Bucket=self._name, Key=sending.key, UploadId=sending.id)
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+
+    def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:
+        """Uploads in parts that were begun and not ended; S3 keeps them for ever."""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._name, Prefix=prefix)
+        return [
+            UnfinishedUpload(each["Key"], each["UploadId"], each["Initiated"].timestamp(), self._measure(each))
+            for page in pages
+            for each in page.get("Uploads", ())
+        ]
+
+    def _measure(self, upload: Mapping[str, Any]) -> int:
+        named = {"Bucket": self._name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+        try:
+            pages = self._client.get_paginator("list_parts").paginate(**named)
+            return sum(part["Size"] for page in pages for part in page.get("Parts", ()))
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+            return 0
 
     def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
         """Copy inside the bucket, in parts where the object is larger than 5 GiB."""
@@ -159,7 +182,7 @@ class S3Bucket:
             head = self._client.head_object(Bucket=self._name, Key=source)
             if checksum and checksum != _checksum(head):
                 return None
-            origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": head["ETag"]}
+            origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": f'"{_etag(head)}"'}
             if head["ContentLength"] > _COPY_LIMIT_BYTES:
                 answer = self._copy_parts(origin, target, head["ContentLength"])
             else:
@@ -241,10 +264,6 @@ class S3Bucket:
         if not same:
             raise CorruptedError
 
-    def _is_aws(self) -> bool:
-        host = urlsplit(self._client.meta.endpoint_url).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-
     @property
     def _client(self) -> Any:
         with self._lock:
@@ -277,7 +296,19 @@ class S3Bucket:
             ),
         )
         client.meta.events.register("before-send.s3", _mark_sent)
+        if not _is_aws(client):
+            client.meta.events.register_last("before-parameter-build.s3", _follow_no_region)
         return client
+
+
+def _is_aws(client: Any) -> bool:
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _follow_no_region(context: dict[str, Any], **_: object) -> None:
+    # Of any redirection, such as to https, botocore asks in which region the bucket is, and of that one's again.
+    context["s3_redirect"]["redirected"] = True
 
 
 def _mark_sent(request: Any, **_: object) -> None:
@@ -286,6 +317,8 @@ def _mark_sent(request: Any, **_: object) -> None:
 
 
 def _etag(answer: Mapping[str, Any]) -> str:
+    if "ETag" not in answer:
+        raise StrangeAnswerError
     return str(answer["ETag"]).strip('"')
 
 

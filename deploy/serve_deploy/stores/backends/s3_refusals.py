@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
@@ -23,12 +24,12 @@ _GIVE_CREDENTIALS = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them (a pod's service "
     "account, an instance)"
 )
-_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+_CHANGED = {"PreconditionFailed", "412"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
 _BUSY = {
     "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable",
     "InternalError", "RequestTimeout", "OperationAborted", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",
-    "429", "500", "502", "503", "504",
+    "ConditionalRequestConflict", "429", "500", "502", "503", "504",
 }  # fmt: skip
 _FULL = {
     "QuotaExceeded",
@@ -63,7 +64,7 @@ class S3Refusals:
     def __init__(self, address: StoreAddress, secrets: Sequence[str]) -> None:
         self._words, self._secrets = Words(address, secrets), secrets
         self._bucket = address.location.partition("/")[0]
-        self._where = address.endpoint or "AWS"
+        self._endpoint, self._where = address.endpoint, address.endpoint or "AWS"
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What an error of botocore means while something was being done."""
@@ -100,6 +101,10 @@ class S3Refusals:
         if code in _FULL:
             return Refusal(
                 DestinationError(f"{self._words.address} is full ({code})", hint="free space, or raise the quota")
+            )
+        if self._endpoint and (place := _redirection(error)):
+            return self._words.refusing(
+                f"{self._where} redirects to {place}", f"give that as the server: s3://{place}/…"
             )
         said = _message(error)
         table: list[tuple[set[str], str, str]] = [
@@ -163,6 +168,17 @@ def _region(error: ClientError) -> str:
     region = details.get("Region") or headers.get("x-amz-bucket-region")
     found = region or "".join(re.findall(r"expecting '([a-z0-9-]+)'", _message(error)))
     return f", {found}" if found else ""
+
+
+def _redirection(error: ClientError) -> str:
+    """The server that an answer sends to, without what follows it, which may hold a secret."""
+    answer = error.response.get("ResponseMetadata", {})
+    place = urlsplit(answer.get("HTTPHeaders", {}).get("location", ""))
+    return (
+        f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
+        if 300 <= answer.get("HTTPStatusCode", 0) < 400 and place.netloc
+        else ""
+    )
 
 
 def _skew(error: ClientError) -> str:

@@ -78,15 +78,19 @@ def check_image(address: StoreAddress) -> ImageCheck | None:
         image = read_stored(connection)
         if image is None:
             return None
-        blobs = {blob.digest: blob for blob in _list_blobs(connection, image)}
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            sizes = pool.map(lambda digest: has_blob(connection, digest), blobs)
-            problems = [
-                _describe_blob(blob, size, image.layers)
-                for blob, size in zip(blobs.values(), sizes, strict=True)
-                if size not in (blob.size, -1)
-            ]
-        return ImageCheck(image, tuple(problems))
+        return ImageCheck(image, find_lost_blobs(connection, image))
+
+
+def find_lost_blobs(connection: Connection, image: StoredImage) -> tuple[str, ...]:
+    """What the registry has not any more of an image's configurations and layers, or with another size."""
+    blobs = {blob.digest: blob for blob in _list_blobs(connection, image)}
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        sizes = pool.map(lambda digest: has_blob(connection, digest), blobs)
+        return tuple(
+            _describe_blob(blob, size, image.layers)
+            for blob, size in zip(blobs.values(), sizes, strict=True)
+            if size not in (blob.size, -1)
+        )
 
 
 def read_stored(connection: Connection, version: str | None = None) -> StoredImage | None:

@@ -12,7 +12,7 @@ from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import Blob
 from serve_deploy.stores.oci.downloading import read_manifest, read_tag
 from serve_deploy.stores.oci.pushing import put_manifest
-from serve_deploy.stores.oci.reading import read_stored
+from serve_deploy.stores.oci.reading import find_lost_blobs, read_stored
 from serve_deploy.stores.oci.reference import read_reference, tagged_snapshot, writable_reference
 from serve_deploy.stores.snapshot import Snapshot
 
@@ -68,7 +68,7 @@ def _list_tags(connection: Connection) -> list[str]:
 def name_image(address: StoreAddress, snapshot: str) -> tuple[str, str | None]:
     """Point a tag to a kept snapshot, by how its id begins or by its digest: the digest, and the one that it replaces.
 
-    UsageError where the repository keeps no such snapshot, or several.
+    UsageError where the repository keeps no such snapshot, or several; VerificationError where layers of it are gone.
     """
     reference = writable_reference(address)
     with Connection(reference, writes=True) as connection:
@@ -77,6 +77,11 @@ def name_image(address: StoreAddress, snapshot: str) -> tuple[str, str | None]:
         if image is None or found is None:
             raise UsageError(f"{reference} has no image {snapshot}", hint=f"list them: serve snapshots {address.root}")
         digest, media_type, content = found
+        if lost := find_lost_blobs(connection, image):
+            raise VerificationError(
+                f"{reference.at(version)} is damaged: {lost[0]}",
+                hint="a registry believes that it has what it has lost: its storage needs repair",
+            )
         before = read_tag(connection, reference.version)
         put_manifest(connection, Blob(content, media_type), reference.version)
         return digest, before if before != digest else None

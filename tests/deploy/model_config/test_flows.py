@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serve_deploy.model_config import parse_config
 from serve_deploy.model_config.ensemble_graph import order_steps
-from serve_deploy.tuning.flows import read_flow
+from serve_deploy.model_config.flows import read_flow
 
 LEAF = parse_config('backend: "python"')
 NAMES = "fgh"

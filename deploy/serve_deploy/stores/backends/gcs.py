@@ -135,7 +135,7 @@ class GcsBucket:
         client, path = self._client, self._blob(key).path
         with self._session.get(
             f"{client.api_endpoint}/download/storage/v1{path}",
-            params={"alt": "media", "ifGenerationMatch": tag},
+            params={"alt": "media", "ifGenerationMatch": tag or None},
             headers={"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "gzip"},
             stream=True,
             timeout=_TIMEOUT_SECONDS,
@@ -150,8 +150,9 @@ class GcsBucket:
             # As it is stored: what is compressed stays so.
             while piece := answer.raw.read(_PIECE_BYTES, decode_content=False):
                 write(piece)
-            total = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers["Content-Length"]
-            return Object(int(total), answer.headers["x-goog-generation"])
+            said = answer.headers
+            total = said.get("Content-Range", "").rpartition("/")[2] or said.get("Content-Length", 0)
+            return Object(int(total), said.get("x-goog-generation", tag or ""))
 
     def list_uploads(self, prefix: str) -> Sequence[UnfinishedUpload]:  # noqa: ARG002 - Google forgets them itself
         """None."""

@@ -7,26 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from serve_cli import output
+from serve_cli.options import output_files
 from serve_deploy.errors import DestinationError, ServeError
 
 if TYPE_CHECKING:
     from serve_deploy.rendering import Format
     from serve_deploy.reports.report import LoadTestReport, ReportSet
 
-Output = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write the report to a .json, .html, .md, .csv, .xml (JUnit) or .txt file; repeatable.",
-        show_default=False,
-        rich_help_panel="Report",
-    ),
-]
+Output = Annotated[list[Path] | None, output_files("report", ".json, .html, .md, .csv, .xml (JUnit) or .txt", "Report")]
 
 
 def check_outputs(outputs: list[Path] | None) -> tuple[Path, ...]:

@@ -182,7 +182,7 @@ def test_no_release_has_such_a_name(serve: Serve, command: list[object], name: s
 
 def test_a_release_without_a_name(serve: Serve) -> None:
     """An empty variable of a script is not asked of helm."""
-    done = serve("undeploy", "")
+    done = serve("deploy", CHART, "--release", "")
     assert (done.returncode, "the release has no name" in done.stderr) == (2, True), done.stderr
 
 

@@ -6,27 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from serve_cli import output
-from serve_cli.options import Json
+from serve_cli.options import Json, output_files
 from serve_cli.taking import takes_options
 from serve_deploy.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from serve_deploy.planning.result import DeploymentPlan
 
-Outputs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write the plan to a .json, .html, .csv or .txt file; repeatable.",
-        show_default=False,
-        rich_help_panel="Result",
-    ),
-]
+Outputs = Annotated[list[Path] | None, output_files("plan")]
 
 
 @takes_options(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_cli import output
-from serve_cli.options import ENDPOINT_FLAGS, Json
+from serve_cli.options import ENDPOINT_FLAGS, Json, output_files
 from serve_cli.taking import takes_options
 from serve_deploy.errors import DestinationError, EndpointError, ThresholdError
 from serve_deploy.tuning.options import TuneOptions
@@ -20,17 +20,7 @@ if TYPE_CHECKING:
     from serve_deploy.tuning.overrides import Restored
     from serve_deploy.tuning.result import TuningResult
 
-Outputs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write the result to a .json, .html, .csv or .txt file; repeatable.",
-        show_default=False,
-        rich_help_panel="Result",
-    ),
-]
+Outputs = Annotated[list[Path] | None, output_files("result")]
 
 
 Restore = Annotated[

@@ -92,8 +92,7 @@ def fit(levels: Mapping[int, Sequence[Period]], largest: int, *, is_limit: bool 
         for busy, of_level in means.items()
         for size, mean in of_level.items()
     }
-    outside = fit_outside(levels, outside_seconds, largest, _apart_seconds(levels, outside_seconds))
-    return Fitted(ServiceTimes(measured, between), outside, dispatch_seconds)
+    return Fitted(ServiceTimes(measured, between), fit_outside(levels, outside_seconds, largest), dispatch_seconds)
 
 
 def mean_batch_size(period: Period) -> float:
@@ -144,11 +143,12 @@ def lone_seconds(alone: Point) -> float:
     return (response.p50_us if response.mean_us > _STALLED * response.p50_us else response.mean_us) / 1e6
 
 
-def fit_outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: int, apart_seconds: float) -> Outside:
+def fit_outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest: int) -> Outside:
     """What a request costs outside of the model, and how long the next one has to wait for that.
 
     Client and front end pass one request after another: at most as many as passed where the instances were not the
-    limit. The answers of a batch, which all end at once, come `apart_seconds` after each other.
+    limit. The answers of a batch, which all end at once, come so long after each other that their mean is as late as
+    was measured, by the median over the loads.
     """
     single = [(instances, each) for instances, periods in levels.items() for each in periods if _rows(each) == 1]
     instances, heaviest = max(single, key=lambda each: each[1].point.throughput)
@@ -156,24 +156,20 @@ def fit_outside(levels: Mapping[int, Sequence[Period]], seconds: float, largest:
     full = largest > 1 and mean_batch_size(heaviest) >= _FULL * largest
     if full or _users(heaviest) < 4 * instances or utilisation(heaviest, instances) >= _BUSY or not seconds:
         sent = heaviest.point.client.cpu_us_per_request / 1e6
-        one_by_one = min(max(sent, apart_seconds), seconds, one_by_one)
+        apart = [_apart_seconds(each, seconds) for _, each in single if mean_batch_size(each) >= _SEVERAL]
+        one_by_one = min(max(sent, median(apart or [0.0])), seconds, one_by_one)
     return Outside(times=Times.constant(one_by_one), workers=1, latency_seconds=max(0.0, seconds - one_by_one))
 
 
-def _apart_seconds(levels: Mapping[int, Sequence[Period]], lone_seconds: float) -> float:
-    """How long after each other the answers of a batch come: so long that their mean is as late as was measured.
-
-    The mean one is (n - 1) / 2 times as late; the median over the loads with batches of several.
-    """
-    periods = [each for periods in levels.values() for each in periods if _rows(each) == 1 and each.point.server]
-    return median([_apart(each, lone_seconds) for each in periods if mean_batch_size(each) >= _SEVERAL] or [0.0])
-
-
-def _apart(period: Period, lone_seconds: float) -> float:
+def _apart_seconds(period: Period, lone_seconds: float) -> float:
+    """How long after each other the answers of a batch come: the mean one is (n - 1) / 2 times as late."""
+    size, point = mean_batch_size(period), period.point
     rows = sum(each.batch_size * each.count for each in period.executions)
+    if not point.server:
+        return 0.0
     inside = sum(each.batch_size * each.count * each.mean_seconds for each in period.executions) / rows
-    beside = period.point.response.mean_us / 1e6 - inside - period.point.server[0].queue_us / 1e6
-    return max(0.0, beside - lone_seconds) * 2 / (mean_batch_size(period) - 1)
+    beside = point.response.mean_us / 1e6 - inside - point.server[0].queue_us / 1e6
+    return max(0.0, beside - lone_seconds) * 2 / (size - 1)
 
 
 def utilisation(period: Period, instances: int) -> float:

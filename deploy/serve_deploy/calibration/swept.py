@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 from serve_deploy.arrivals.shapes import ClosedLoop
@@ -48,7 +47,7 @@ def build_twin(report: LoadTestReport) -> ServerModel | str:
             return f"{reason} ({name})" if ensemble.steps else reason
         models[name] = SweptModel(configs[name], served[name].instances or 1, loads)
     if ensemble.steps:
-        return _join(ensemble, list(models.values()), points)
+        return _join(ensemble, list(models.values()), points[0])
     (model,) = models.values()
     fitted = model.fit(varies=True, is_limit=True)
     return ServerModel(models=(model.serve(fitted),), outside=fitted.outside)
@@ -68,7 +67,7 @@ def _find_gap(served: Target | Member, loads: Sequence[SweptLoad]) -> str | None
     return None
 
 
-def _join(ensemble: Ensemble, members: Sequence[SweptModel], points: Sequence[Point]) -> ServerModel:
+def _join(ensemble: Ensemble, members: Sequence[SweptModel], alone: Point) -> ServerModel:
     """The twin of an ensemble.
 
     Its response times are taken to vary by the doing of the slowest member, and the busiest to limit what it serves.
@@ -82,29 +81,9 @@ def _join(ensemble: Ensemble, members: Sequence[SweptModel], points: Sequence[Po
     ]
     bare = ServerModel(models=tuple(models), ensembles=(ensemble,), cores=cores)
     inside = simulate(bare, ClosedLoop(1), requests=_LONE_REQUESTS).stream.response.mean
-    seconds = max(0.0, lone_seconds(points[0]) - inside)
-    outside = members[limit].fit_outside(seconds, _apart_seconds(ensemble, points, seconds))
+    outside = members[limit].fit_outside(max(0.0, lone_seconds(alone) - inside))
     # Times that are all alike would keep users in step for good, from one member to the next.
     return replace(bare, outside=replace(outside, times=Times.exponential(outside.times.mean)))
-
-
-def _apart_seconds(ensemble: Ensemble, points: Sequence[Point], lone_seconds: float) -> float:
-    """How long after each other the answers of a batch are passed on, which makes the mean one later at each step.
-
-    The median over the loads with batches of several; 0 where steps go on side by side.
-    """
-    if any(step.after != tuple(range(index)[-1:]) for index, step in enumerate(ensemble.steps)):
-        return 0.0
-    apart = []
-    for point in points:
-        accounts = [each for each in point.server if each.model in {step.model for step in ensemble.steps}]
-        visits = [each.requests / max(1, point.server[0].requests) for each in accounts]
-        after_first = sum(share * (each.average_batch_size - 1) for share, each in zip(visits, accounts, strict=True))
-        inside_us = sum(share * each.inside_us for share, each in zip(visits, accounts, strict=True))
-        if after_first >= 1:
-            beside = (point.response.mean_us - inside_us) / 1e6 - lone_seconds
-            apart.append(max(0.0, beside) * 2 / after_first)
-    return median(apart or [0.0])
 
 
 def _share_cores(members: Sequence[SweptModel]) -> tuple[Sequence[SweptModel], float | None]:

@@ -96,9 +96,11 @@ class SweptModel:
         loads = [first if varies else first.steady, *(each.steady for each in others)]
         return fit({self.instances: loads}, self.largest, is_limit=is_limit)
 
-    def fit_outside(self, seconds: float, apart_seconds: float) -> Outside:
-        """What a request costs outside of an ensemble that this member limits, in seconds."""
-        return fit_outside({self.instances: self.loads}, seconds, self.largest, apart_seconds)
+    def fit_outside(self, seconds: float) -> Outside:
+        """What a request costs outside of an ensemble that this member limits, of so many seconds in all."""
+        # How late answers come within a batch is not to be told from waiting for the other members.
+        loads = [replace(load, point=load.point.model_copy(update={"server": ()})) for load in self.loads]
+        return fit_outside({self.instances: loads}, seconds, self.largest)
 
     def serve(self, fitted: Fitted, cores_used: float = 0.0) -> ServedModel:
         """The model with these times, and batches no larger than were seen."""

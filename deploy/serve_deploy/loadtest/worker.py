@@ -21,12 +21,14 @@ from typing import Any
 from serve_deploy.arrivals.schedule import Schedule, split_evenly
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, SharedLoop
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
+from serve_deploy.loadtest.closed_period import ClosedPeriod
 from serve_deploy.loadtest.interruption import INTERRUPTS
 from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
-from serve_deploy.loadtest.period import ClosedPeriod, OpenPeriod, SharedPeriod, Turns
+from serve_deploy.loadtest.open_period import OpenPeriod
 from serve_deploy.loadtest.prompting import Prompting
 from serve_deploy.loadtest.recorder import SUCCEEDED
 from serve_deploy.loadtest.requests import Sequences
+from serve_deploy.loadtest.shared_period import SharedPeriod, Turns
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4

@@ -7,21 +7,15 @@ from collections.abc import Iterator
 from serve_deploy.planning.charts import draw_charts
 from serve_deploy.planning.result import DeploymentPlan
 from serve_deploy.planning.tables import CURVE_COLUMNS, curve_rows, describe_traffic, explain, profile_table
+from serve_deploy.rendering.template import render_template
 
 
 def render_page(result: DeploymentPlan) -> str:
     """Write the page."""
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("serve_deploy.planning"), PackageLoader("serve_deploy.rendering")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     columns, rows = profile_table(result)
-    page = environment.get_template("plan.html.j2").render(
+    return render_template(
+        "serve_deploy.planning",
+        "plan.html.j2",
         title=f"Plan for {_models(result)}",
         result=result,
         traffic=describe_traffic(result),
@@ -33,7 +27,6 @@ def render_page(result: DeploymentPlan) -> str:
         profiles=[(each.profile, list(explain(each))) for each in result.profiles],
         facts=tuple(_facts(result)),
     )
-    return page.rstrip() + "\n"
 
 
 def _models(result: DeploymentPlan) -> str:

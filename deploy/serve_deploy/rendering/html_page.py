@@ -10,6 +10,7 @@ from serve_deploy.rendering.charts.frame import Chart
 from serve_deploy.rendering.charts.percentiles import Climb, draw_percentile_comparison
 from serve_deploy.rendering.load_kinds import measures_tokens
 from serve_deploy.rendering.page_content import build_view
+from serve_deploy.rendering.template import render_template
 from serve_deploy.reports.readers import ITL, TTFT, find_latency
 from serve_deploy.reports.report import NamedReport
 
@@ -20,17 +21,10 @@ _TOKEN_CLOCKS = (("time to first token", "requests", TTFT), ("inter-token latenc
 
 def render_html(reports: Sequence[NamedReport]) -> str:
     """Write the page; every figure carries its full value from the report beside the rounded one."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("serve_deploy.rendering", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     views = [build_view(named, str(number)) for number, named in enumerate(reports)]
-    page = environment.get_template("report.html.j2").render(
+    return render_template(
+        "serve_deploy.rendering",
+        "report.html.j2",
         title=_title(reports),
         several=len(reports) > 1,
         views=views,
@@ -38,7 +32,6 @@ def render_html(reports: Sequence[NamedReport]) -> str:
         change_columns=baseline_words.CHANGE_COLUMNS,
         tool_version=reports[0].report.tool_version,
     )
-    return page.rstrip() + "\n"
 
 
 def _title(reports: Sequence[NamedReport]) -> str:

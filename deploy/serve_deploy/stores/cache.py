@@ -12,7 +12,7 @@ from serve_deploy.files.staging import destination_errors
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_folder import read_model_folder
-from serve_deploy.stores.address import StoreAddress, parse_address
+from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.cache_room import hold, make_room, read_bound
 from serve_deploy.stores.manifests import (
@@ -53,7 +53,7 @@ def pull_into_cache(
     wanted = [file for file in reader.snapshot.files if not models or file.model in models]
     snapshot = reader.snapshot if len(wanted) == len(reader.snapshot.files) else make_snapshot(wanted)
     folder = cache_folder().absolute()
-    cache = LocalStore(parse_address(f"file://{folder}"))
+    cache = LocalStore(StoreAddress("local", str(folder)))
     repository = folder / stored_path(snapshot.id, "")
     bound = read_bound()
     with _explaining(folder):

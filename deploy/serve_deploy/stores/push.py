@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from serve_deploy.errors import UsageError, VerificationError
+from serve_deploy.model_config import CONFIG_NAME
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.backends.local import LocalStore
 from serve_deploy.stores.claims import claiming
@@ -126,8 +128,19 @@ def _require_layout(store: Store, layout: Literal["snapshots", "fixed"]) -> None
     found = find_layout(store)
     if found == "fixed" and layout == "snapshots":
         raise UsageError(f"{store.address} has the fixed layout", hint="push with `fixed`, or to another address")
+    if found is None and layout == "snapshots" and isinstance(store, LocalStore):
+        _refuse_repository(Path(store.address.location))
     if found == "snapshots" and layout == "fixed":
         raise UsageError(f"{store.address} holds snapshots", hint="push without `fixed`, or to another address")
+
+
+def _refuse_repository(folder: Path) -> None:
+    """A Triton that polls it would take the snapshots for a model."""
+    if any(folder.glob(f"*/{CONFIG_NAME}")):
+        raise UsageError(
+            f"{folder} is a model repository",
+            hint="push with `fixed` to change its models in place, or to another folder",
+        )
 
 
 def _read_known(store: Store, before: ReadPointer, options: PushOptions) -> Mapping[str, Snapshot]:

@@ -92,7 +92,7 @@ def _journal(state: Path, url: str, model: str, content: bytes) -> Iterator[Path
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not _try_lock(handle):
+        if not _try_lock(handle, path):
             raise DestinationError(f"{model} at {url} is being tuned by another run", hint="wait for its end")
         with destination_errors(path):
             os.truncate(handle, 0)
@@ -103,12 +103,13 @@ def _journal(state: Path, url: str, model: str, content: bytes) -> Iterator[Path
         os.close(handle)
 
 
-def _try_lock(handle: int) -> bool:
+def _try_lock(handle: int, path: Path) -> bool:
+    """Lock a journal that is open, and not one that its run has removed since: nobody would find that again."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), path.stat())
     except OSError:
         return False
-    return True
 
 
 def put_back(endpoint: Endpoint, before: Mapping[str, Document]) -> None:
@@ -157,7 +158,7 @@ def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | N
     except FileNotFoundError:
         return None
     try:
-        if not _try_lock(handle):
+        if not _try_lock(handle, path):
             return None
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from serve_deploy.rendering.template import render_template
 from serve_deploy.reports.figures import format_share, format_time_us
 from serve_deploy.tuning.candidates import describe_value
 from serve_deploy.tuning.charts import draw_charts
@@ -13,16 +14,9 @@ from serve_deploy.tuning.tables import RACE_COLUMNS, describe_assurance, race_ro
 
 def render_page(result: TuningResult) -> str:
     """Write the page."""
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("serve_deploy.tuning"), PackageLoader("serve_deploy.rendering")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("tuning.html.j2").render(
+    return render_template(
+        "serve_deploy.tuning",
+        "tuning.html.j2",
         title=f"Tuning of {result.model}",
         result=result,
         good=result.verdict in ("better", "nothing better"),
@@ -39,7 +33,6 @@ def render_page(result: TuningResult) -> str:
         failed_rows=[(each.description, each.reason) for each in result.failed],
         facts=tuple(_facts(result)),
     )
-    return page.rstrip() + "\n"
 
 
 def _evidence_row(each: SettingMeasured) -> tuple[str, ...]:

@@ -50,6 +50,15 @@ def test_an_ensemble_is_received_with_its_members_and_nothing_else(models: Path,
         pull_models_into_cache(store, ["forest"])
 
 
+def test_a_cache_may_be_called_like_a_snapshot(
+    store: StoreAddress, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands after an @ is part of its name."""
+    monkeypatch.setenv("SERVE_CACHE", str(tmp_path / "cache@2026"))
+    assert listing(pull_into_cache(store)) == listing(models)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_snapshot_is_received_once(store: StoreAddress, models: Path) -> None:
     """The folder is a whole repository; the next one who asks gets it without a file being sent."""
     folder = pull_into_cache(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import platform
 import random
 import shutil
 import tarfile
@@ -334,6 +335,29 @@ def test_a_check_finds_a_layer_that_is_missing(models: Path, image: StoreAddress
     check = check_image(image)
     assert check is not None
     assert [problem.partition(":")[0] for problem in check.problems] == ["layer digits/1 is missing"]
+
+
+def test_a_check_finds_other_models_for_other_machines(
+    models: Path, image: StoreAddress, registry: DockerRegistry
+) -> None:
+    """A signature would be of those for this machine alone."""
+    repository = repository_of(image)
+    push(models, image)
+    index = registry.read(registry.tagged(repository, "v1"))
+    other = next(each for each in index["manifests"] if each["platform"]["architecture"] != own_architecture())
+    manifest = registry.read(other["digest"])
+    manifest["layers"][0] |= {"digest": registry.put_blob(repository, b"others"), "size": 6}
+    registry.put_manifest(repository, "other", manifest)
+    other |= {"digest": registry.tagged(repository, "other"), "size": len(json.dumps(manifest))}
+    registry.put_manifest(repository, "v1", index)
+    check = check_image(image)
+    assert check is not None
+    assert check.problems == ("its platforms have different layers, and only those for this machine's were compared",)
+
+
+def own_architecture() -> str:
+    """As images call it."""
+    return {"aarch64": "arm64"}.get(platform.machine(), "amd64")
 
 
 def test_a_layer_that_rotted_is_not_shown(

@@ -518,3 +518,14 @@ def test_what_another_user_left_half_received_is_left_alone(models: Path, store:
     pull(store, tmp_path / "pulled")
     assert listing(tmp_path / "pulled") == listing(models)
     assert [path.name for path in theirs.iterdir()] == ["file"]
+
+
+def test_a_repository_is_no_store_of_snapshots(models: Path, store: StoreAddress) -> None:
+    """A Triton that polls it would take them for a model; the fixed layout is for it."""
+    add_model(Path(store.location), "digits")
+    before = tree(Path(store.location))
+    with pytest.raises(UsageError, match="is a model repository") as refused:
+        push(models, store)
+    assert "`fixed`" in (refused.value.hint or "")
+    assert tree(Path(store.location)) == before
+    push(models, store, fixed=True)

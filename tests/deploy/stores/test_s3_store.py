@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from broken_network import broken_wire
-from store_behaviour import StoreBehaviour
+from store_behaviour import LARGE, StoreBehaviour, describe
 from store_servers import aws_environment
 
 from serve_deploy.stores.address import parse_address
-from serve_deploy.stores.backends.objects import ObjectStore
+from serve_deploy.stores.backends.objects import ObjectStore, open_part_store
+from serve_deploy.stores.backends.s3 import S3Bucket
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.store import Store, StoreChangedError
 
@@ -29,6 +31,24 @@ class TestSeaweed(StoreBehaviour):
     def open_empty(self, seaweed: str, new_path: Callable[[], str]) -> Callable[[], Store]:
         """A store at a new path of its bucket."""
         return lambda: open_store(parse_address(f"s3://{seaweed}/models/{new_path()}"))
+
+    def test_a_large_file_is_copied_in_parts(self, seaweed: str, new_path: Callable[[], str], tmp_path: Path) -> None:
+        """None of them takes so long that the connection is given up; what is told of it is what the list says."""
+
+        class Slow(S3Bucket):
+            copied_bytes = 6 << 20
+
+        path = new_path()
+        address = parse_address(f"s3://{seaweed}/models/{path}")
+        store = open_part_store(address, Slow(address), path)
+        (tmp_path / "file").write_bytes(LARGE)
+        sent = store.upload(tmp_path / "file", describe(LARGE), "one", lambda _count: None)
+        copied = store.copy("one", "other", checksum=sent.checksum)
+        assert copied
+        assert copied.checksum == store.list_files("other")["other"].checksum
+        assert copied.checksum.endswith("-3")
+        store.download("other", tmp_path / "copied", lambda _count: None)
+        assert (tmp_path / "copied").read_bytes() == LARGE
 
 
 def _forget_conditions(piece: bytes) -> bytes:

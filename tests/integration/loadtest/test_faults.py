@@ -239,7 +239,7 @@ def test_connections_that_the_warm_up_lost_are_opened_again(run: Run) -> None:
             await after_10_ms(number, writer)
 
     with serve_faults(late_to_wake) as server:
-        report = run(f"http://127.0.0.1:{server.port}", warmup_seconds=0.1, timeout_seconds=2)
+        report = run(f"http://127.0.0.1:{server.port}", warmup_seconds=1.0, timeout_seconds=2)
     (point,) = report.points
     assert (point.sent, point.succeeded) == (20, 20)
 

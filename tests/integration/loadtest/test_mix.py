@@ -52,11 +52,11 @@ def test_each_model_gets_its_own_load(part: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"requests": 40, "processes": 2}, {"duration_seconds": 1.5, "warmup_seconds": 0.2}],
+    [{"requests": 40, "duration_seconds": None, "processes": 2}, {"duration_seconds": 1.5, "warmup_seconds": 0.2}],
     ids=["count", "time"],
 )
 def test_shared_users_keep_the_ratio_whichever_model_is_slow(part: Any, write_data: Any, options: Any) -> None:
-    """Of four requests three go to the slow model, and all users together are always busy."""
+    """Of four requests three go to the slow model, and each model's server counts them."""
     slow = part(
         "stall", data=write_data(MILLISECONDS=np.full((1, 1), 10, np.float32)), loads=(ClosedLoop(4),), **options
     )
@@ -96,8 +96,8 @@ def test_measurements_start_together(part: Any) -> None:
 def test_gate_is_judged_for_each_model(part: Any) -> None:
     """A model that misses its own gate does not fail the others."""
     parts = [
-        part("exact", judging=JudgingOptions(slo=("errors<1%",))),
-        part("exact", judging=JudgingOptions(slo=("p99<1us",))),
+        part("exact", requests=20, judging=JudgingOptions(slo=("errors<1%",))),
+        part("exact", requests=20, judging=JudgingOptions(slo=("p99<1us",))),
     ]
     first, second, _ = (named.report for named in run_mixed_loadtest(parts).reports)
     assert [report.gates[0].passed for report in (first, second)] == [True, False]

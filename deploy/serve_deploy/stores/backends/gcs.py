@@ -27,6 +27,7 @@ from serve_deploy.stores.backends.bucket import CorruptedError, Doing, Object, P
 from serve_deploy.stores.backends.gcs_refusals import GcsRefusals
 from serve_deploy.stores.backends.parallel import in_threads
 from serve_deploy.stores.backends.sources import Digest, SourceStream
+from serve_deploy.stores.backends.words import require_authorities
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -43,9 +44,10 @@ _ALWAYS: dict[str, Any] = {"timeout": _TIMEOUT_SECONDS, "retry": None}
 class GcsBucket:
     """A bucket of Google Cloud Storage, asked once at a time; its client is made when it is first used."""
 
+    # Of an answer that is none of Google's, the library says AttributeError.
     errors: tuple[type[Exception], ...] = (
         GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, CorruptedError, requests.RequestException,
-        HTTPError,
+        HTTPError, AttributeError,
     )  # fmt: skip
     receiving_bytes = 1 << 20
     # A chunk, and the request that is made of it.
@@ -187,6 +189,7 @@ class GcsBucket:
             return self._made
 
     def _make_client(self) -> Client:
+        require_authorities("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         credentials = None if os.environ.get("STORAGE_EMULATOR_HOST") else _find_credentials()
         if credentials is None:
             credentials, self._is_anonymous = AnonymousCredentials(), True  # type: ignore[no-untyped-call]

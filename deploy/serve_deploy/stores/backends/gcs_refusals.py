@@ -53,6 +53,10 @@ class GcsRefusals:
             return self._words.judge_requests(error, "REQUESTS_CA_BUNDLE")
         if isinstance(error, HTTPError):
             return self._words.passing("the connection broke")
+        if isinstance(error, AttributeError):
+            return self._words.refusing(
+                "what answers is not Google Cloud Storage", "see STORAGE_EMULATOR_HOST and the proxy"
+            )
         return self._words.refusing(_said(str(error)))
 
     def _judge_status(self, status: int, said: str, doing: Doing) -> Refusal:

@@ -16,6 +16,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.bucket import (
@@ -30,10 +31,11 @@ from serve_deploy.stores.backends.bucket import (
 )
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
 from serve_deploy.stores.backends.sources import Part
+from serve_deploy.stores.backends.words import require_authorities
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _PIECE_BYTES = 1 << 20
-_COPY_LIMIT_BYTES, _COPY_PART_BYTES = 5 << 30, 1 << 30
+_MOST_PARTS = 10_000
 _DELETE_AT_ONCE = 1000
 
 
@@ -51,8 +53,17 @@ class _Receipt:
 class S3Bucket:
     """A bucket of S3, asked once at a time; its client is made when it is first used."""
 
-    errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError, CorruptedError, StrangeAnswerError)
+    errors: tuple[type[Exception], ...] = (
+        BotoCoreError,
+        ClientError,
+        CorruptedError,
+        StrangeAnswerError,
+        KeyError,
+        HTTPError,
+    )
     part_bytes = 8 << 20
+    # What a slow disk copies before the connection is given up; S3's own limit for one request is 5 GiB.
+    copied_bytes = 512 << 20
     receiving_bytes = _PIECE_BYTES
 
     def __init__(self, address: StoreAddress) -> None:
@@ -177,13 +188,13 @@ class S3Bucket:
             return 0
 
     def copy(self, source: str, target: str, checksum: str) -> StoredFile | None:
-        """Copy inside the bucket, in parts where the object is larger than 5 GiB."""
+        """Copy inside the bucket, a large object in parts."""
         try:
             head = self._client.head_object(Bucket=self._name, Key=source)
             if checksum and checksum != _checksum(head):
                 return None
             origin = {"CopySource": {"Bucket": self._name, "Key": source}, "CopySourceIfMatch": f'"{_etag(head)}"'}
-            if head["ContentLength"] > _COPY_LIMIT_BYTES:
+            if head["ContentLength"] > self.copied_bytes:
                 answer = self._copy_parts(origin, target, head["ContentLength"])
             else:
                 answer = self._client.copy_object(Bucket=self._name, Key=target, **origin)["CopyObjectResult"]
@@ -197,11 +208,11 @@ class S3Bucket:
         place = {"Bucket": self._name, "Key": target}
         upload = self._client.create_multipart_upload(**place)["UploadId"]
         try:
-            parts = []
-            for number, start in enumerate(range(0, size, _COPY_PART_BYTES), 1):
+            parts, length = [], max(self.copied_bytes, -(-size // _MOST_PARTS))
+            for number, start in enumerate(range(0, size, length), 1):
                 answer = self._client.upload_part_copy(
                     **place, **origin, UploadId=upload, PartNumber=number,
-                    CopySourceRange=f"bytes={start}-{min(start + _COPY_PART_BYTES, size) - 1}",
+                    CopySourceRange=f"bytes={start}-{min(start + length, size) - 1}",
                 )  # fmt: skip
                 parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
             finished: Mapping[str, Any] = self._client.complete_multipart_upload(
@@ -272,6 +283,7 @@ class S3Bucket:
             return self._made
 
     def _make_client(self) -> Any:
+        require_authorities("AWS_CA_BUNDLE")
         session = botocore.session.Session()
         credentials = session.get_credentials()
         if credentials:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from urllib3.exceptions import HTTPError
 
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.stores.address import StoreAddress
@@ -72,7 +73,8 @@ class S3Refusals:
             return self._judge_answer(error, doing)
         if isinstance(error, CorruptedError):
             return self._words.corrupted()
-        if isinstance(error, StrangeAnswerError):
+        # What every answer of S3 has is not in it.
+        if isinstance(error, StrangeAnswerError | KeyError):
             return self._refuse_strange()
         if isinstance(error, _NO_CREDENTIALS):
             return self._words.refusing(f"no usable AWS credentials: {_first_line(error)}", _GIVE_CREDENTIALS)
@@ -86,6 +88,9 @@ class S3Refusals:
             return self._words.refusing(_first_line(error), "see the bucket's name, the endpoint and AWS_REGION")
         if isinstance(error, _BROKEN):
             return self._judge_connection(error)
+        if isinstance(error, HTTPError):
+            # Of an answer's body, where it is TLS that broke.
+            return self._words.passing("the connection broke")
         return self._words.refusing(_first_line(error))
 
     def _judge_answer(self, error: ClientError, doing: Doing) -> Refusal:

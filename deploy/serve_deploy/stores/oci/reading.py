@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from serve_deploy.stores.oci.documents import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Descriptor,
+    Manifest,
     StoredLayer,
     damaged,
     parse_index,
@@ -72,18 +73,21 @@ def read_image(address: StoreAddress) -> StoredImage | None:
 def check_image(address: StoreAddress) -> ImageCheck | None:
     """Read an image and ask for every layer of every platform, without receiving one; None as for `read_image`.
 
+    All platforms must have the same layers: what is said of the models here is said of every node.
+
     A registry compared a layer with its digest when it was pushed; whether its disk kept it, only a pull tells.
     """
     with Connection(read_reference(address)) as connection:
         image = read_stored(connection)
         if image is None:
             return None
-        return ImageCheck(image, find_lost_blobs(connection, image))
+        return ImageCheck(image, (*find_lost_blobs(connection, image), *_find_strangers(connection, image)))
 
 
 def find_lost_blobs(connection: Connection, image: StoredImage) -> tuple[str, ...]:
     """What the registry has not any more of an image's configurations and layers, or with another size."""
-    blobs = {blob.digest: blob for blob in _list_blobs(connection, image)}
+    manifests = _read_manifests(connection, image)
+    blobs = {blob.digest: blob for each in manifests for blob in (each.config, *each.layers)}
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         sizes = pool.map(lambda digest: has_blob(connection, digest), blobs)
         return tuple(
@@ -134,8 +138,8 @@ def _read_platform(connection: Connection, descriptor: Descriptor, where: str) -
     return found[2]
 
 
-def _list_blobs(connection: Connection, image: StoredImage) -> list[Descriptor]:
-    """The configurations and layers of all platforms."""
+def _read_manifests(connection: Connection, image: StoredImage) -> list[Manifest]:
+    """Those of all platforms."""
     where = str(image.reference)
     found = read_manifest(connection, image.digest)
     if found is None or image.media_type not in INDEX_TYPES:
@@ -143,8 +147,14 @@ def _list_blobs(connection: Connection, image: StoredImage) -> list[Descriptor]:
     else:
         inner = parse_index(found[2], where).manifests
         contents = [_read_platform(connection, each, where) for each in inner if each.media_type in MANIFEST_TYPES]
-    manifests = [parse_manifest(content, where) for content in contents]
-    return [blob for manifest in manifests for blob in (manifest.config, *manifest.layers)]
+    return [parse_manifest(content, where) for content in contents]
+
+
+def _find_strangers(connection: Connection, image: StoredImage) -> Iterator[str]:
+    """What nodes of other platforms would run, where it is not what was read here."""
+    own = [layer.blob.digest for layer in image.layers]
+    if any([blob.digest for blob in manifest.layers] != own for manifest in _read_manifests(connection, image)):
+        yield "its platforms have different layers, and only those for this machine's were compared"
 
 
 def _describe_blob(blob: Descriptor, size: int | None, layers: Sequence[StoredLayer]) -> str:

@@ -1,13 +1,10 @@
-"""Closed and open loops: who sends when, over the slots of an exchange."""
+"""Open loops: every request of a schedule is sent when it is due, over the slots of an exchange."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -17,198 +14,10 @@ from serve_deploy.arrivals.schedule import Schedule
 from serve_deploy.loadtest.clients.alarm import open_alarm
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
 
-_RETRY_SECONDS = 0.1
 _MOST_SENT_AT_ONCE = 32
 _LONGEST_SLEEP_SECONDS = 3600.0
 # How finely the waits of requests that were never sent are told apart.
 _SLICES = 64
-
-
-@dataclass
-class Quota:
-    """The requests that may still be sent."""
-
-    left: float
-
-
-class ClosedPeriod:
-    """`concurrency` users: each sends its next request when its last one ended, until the deadline or the quota.
-
-    A user who thinks before the next turn of a conversation has nothing in flight.
-    """
-
-    def __init__(self, exchange: Exchange, concurrency: int, *, end: float, requests: int | None) -> None:
-        self._exchange = exchange
-        self._concurrency = concurrency
-        self._end = end
-        self.quota = Quota(math.inf if requests is None else requests)
-        self.in_flight = 0
-        self._thinking = 0
-        self.done = asyncio.get_running_loop().create_future()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Send the first requests; connections that the warm-up lost are opened again."""
-        slots = list(self._exchange.slots)[: self._concurrency]
-        for slot in slots:
-            self.in_flight += 1
-            self.next(slot, monotonic())
-        for _ in range(int(min(self._concurrency - len(slots), self.quota.left))):
-            self.in_flight += 1
-            self.quota.left -= 1
-            self._begin(self._replace(monotonic()))
-        self._settle()
-
-    def next(self, slot: Slot, now: float) -> None:
-        """Send the slot's next request, or end its part."""
-        if self.is_over(now):
-            self._leave()
-        elif slot.is_open:
-            self.quota.left -= 1
-            slot.send(now)
-        else:
-            self.quota.left -= 1
-            self._begin(self._replace(now))
-
-    def rest(self, slot: Slot, until: float) -> None:
-        """Let the slot's user think until then, unless the period is over by that time."""
-        if self.is_over(until):
-            self._leave()
-        else:
-            self._begin(self._think(slot, until))
-
-    def is_over(self, now: float) -> bool:
-        """Whether nothing more is sent."""
-        return now >= self._end or self.quota.left <= 0
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _think(self, slot: Slot, until: float) -> None:
-        self.in_flight, self._thinking = self.in_flight - 1, self._thinking + 1
-        # A loop's own timer may ring up to a millisecond early.
-        while (left := until - monotonic()) > 0:
-            await asyncio.sleep(left)
-        self.in_flight, self._thinking = self.in_flight + 1, self._thinking - 1
-        self.next(slot, monotonic())
-
-    def _leave(self) -> None:
-        self.in_flight -= 1
-        self._settle()
-
-    def _settle(self) -> None:
-        if not (self.in_flight or self._thinking or self.done.done()):
-            self.done.set_result(None)
-
-    async def _replace(self, intended: float) -> None:
-        while True:
-            try:
-                slot = await self._exchange.open_slot()
-            except ConnectionError as error:
-                self._exchange.fail_unsent(intended, "connect", str(error))
-            else:
-                slot.send(intended)
-                return
-            await asyncio.sleep(_RETRY_SECONDS)
-            intended = monotonic()
-            if self.is_over(intended):
-                self._leave()
-                return
-            self.quota.left -= 1
-
-    def expire(self, now: float) -> None:
-        """Nothing waits for a slot here."""
-
-    def stop(self) -> None:
-        """Send nothing more, wait for nothing."""
-        self._end = 0.0
-        for task in list(self._tasks):
-            task.cancel()
-        if not self.done.done():
-            self.done.set_result(None)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-@dataclass
-class Turns:
-    """Users who call several models by turns: `order` has, by number, whose turn it is, and then again."""
-
-    users: int
-    order: Sequence[int]
-    quota: Quota = field(default_factory=lambda: Quota(0))
-    _members: dict[int, SharedPeriod] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._numbers = itertools.cycle(self.order)
-
-    def join(self, number: int, period: SharedPeriod) -> None:
-        """Take in a model's period; with the last one, all users send their first requests."""
-        self._members[number] = period
-        self.quota.left += period.quota.left
-        period.quota = self.quota
-        if len(self._members) == len(set(self.order)):
-            for _ in range(self.users):
-                self.go_on(monotonic())
-            self.settle()
-
-    def go_on(self, now: float) -> None:
-        """A user is free, and calls the next model, or leaves."""
-        period = self._members[next(self._numbers)]
-        if period.is_over(now):
-            self.settle()
-        else:
-            period.call(now)
-
-    def settle(self) -> None:
-        """End all periods at once, when no user is left: then the server's account of each covers all requests."""
-        going_on = [each for each in self._members.values() if not each.done.done()]
-        if not any(each.in_flight for each in going_on):
-            for each in going_on:
-                each.done.set_result(None)
-
-
-class SharedPeriod(ClosedPeriod):
-    """What the users of `turns` send to one of their models, each as soon as they are answered."""
-
-    def __init__(self, exchange: Exchange, turns: Turns, number: int, *, end: float, requests: int | None) -> None:
-        super().__init__(exchange, 0, end=end, requests=requests)
-        self._turns, self._number = turns, number
-        self._idle = list(exchange.slots)
-
-    async def start(self) -> None:
-        """Send the first requests, if the other models are ready too."""
-        self._turns.join(self._number, self)
-
-    def call(self, now: float) -> None:
-        """Send a request to this model."""
-        self.in_flight += 1
-        self.quota.left -= 1
-        while self._idle:
-            slot = self._idle.pop()
-            if slot.is_open:
-                slot.send(now)
-                return
-        self._begin(self._replace(now))
-
-    def next(self, slot: Slot, now: float) -> None:
-        """The slot's user is free."""
-        if slot.is_open:
-            self._idle.append(slot)
-            self._free(now)
-        else:
-            # Not at once: where the server is gone, the next model's slot is broken too, and so on.
-            asyncio.get_running_loop().call_soon(self._free, now)
-
-    def _free(self, now: float) -> None:
-        self.in_flight -= 1
-        self._turns.go_on(now)
-
-    def _settle(self) -> None:
-        self._turns.settle()
 
 
 class OpenPeriod:

@@ -13,7 +13,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md",
 # test_measured_documents.py.
 SESSIONS = [
     "docs/packaging.md", "docs/profiles.md", "docs/frameworks.md", "docs/language-models.md", "docs/stateful.md",
-    "docs/running.md", "docs/stores.md",
+    "docs/running.md", "docs/stores.md", "docs/pipelines.md", "docs/functions.md", "docs/repositories.md",
 ]  # fmt: skip
 
 

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 
 _GAP = "  "
 _LEAST_PROSE = 24
+# What cells say that hold nothing.
+_NOTHING = ("", "–", "-")
 # A number and its unit stay on one line.
 _UNIT = re.compile(r"(?<=\d) (?=(?:[µm]?s|%|MB|MiB|GiB)(?!\w))")
 
 
 def columns_in_use(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """Which columns hold anything at all, for tables that leave empty ones out."""
-    return [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in rows)]
+    return [index for index in range(len(columns)) if any(row[index] not in _NOTHING for row in rows)]
 
 
 def align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -34,7 +36,7 @@ def stack(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
     room = max(map(len, columns[1:]), default=0)
     lines = []
     for row in rows:
-        cells = [(name, cell) for name, cell in zip(columns[1:], row[1:], strict=True) if cell not in ("", "–")]
+        cells = [(name, cell) for name, cell in zip(columns[1:], row[1:], strict=True) if cell not in _NOTHING]
         lines.append(", ".join([row[0], *(cell for name, cell in cells if not name)]))
         lines += [hang(f"{_GAP}{name:<{room}}{_GAP}", cell, width) for name, cell in cells if name]
     return "\n".join(lines)

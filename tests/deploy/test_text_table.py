@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_deploy.text_table import fit, hang
+from serve_deploy.text_table import fit, hang, stack
 
 COLUMNS = ("model", "state", "", "reason")
 ROWS = (("digits", "READY", "ok", "–"), ("detector", "UNAVAILABLE", "failed", "the file model.onnx is missing in 1"))
@@ -38,6 +38,11 @@ def test_without_room_each_row_is_a_block() -> None:
         "  reason  the file model.onnx is missing",
         "          in 1",
     ]
+
+
+def test_a_dash_is_left_out_of_a_block() -> None:
+    """As an empty cell is."""
+    assert stack(("model", "state", "memory"), [("digits", "READY", "-")], 40) == "digits\n  state   READY"
 
 
 def test_a_number_stays_with_its_unit() -> None:

@@ -16,6 +16,10 @@ import pytest
 from token_stream import wait_for_stream, write_token_stream
 from tritonclient import grpc as tritonclient
 
+from serve_deploy.endpoint.address import parse_endpoint
+from serve_deploy.errors import UsageError
+from serve_deploy.inference.options import InferenceOptions
+from serve_deploy.inference.request import infer
 from serve_deploy.triton import TritonServer
 
 
@@ -56,6 +60,15 @@ def test_tokens_leave_no_sooner_than_the_clock_says(server: TritonServer, log: P
     late = np.array(stream.sent) - stream.received - due
     assert (late >= 0).all()
     assert (stream.outcome, stream.input_tokens) == ("finished", 3)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_serve_infer_says_what_asks_a_stream(server: TritonServer, protocol: str) -> None:
+    """It reads one answer; Triton's own refusal would only say that the endpoint does not do it."""
+    options = InferenceOptions(endpoint=parse_endpoint(getattr(server, f"{protocol}_url")), model="llm", random=True)
+    with pytest.raises(UsageError, match="llm is decoupled") as refusal:
+        infer(options)
+    assert "/v2/models/llm/generate_stream" in refusal.value.hint
 
 
 def test_usage_and_finish_reason_come_where_asked(server: TritonServer) -> None:

@@ -172,7 +172,7 @@ def _choose_utilisation(circumstances: Circumstances) -> tuple[float, str]:
     growth = circumstances.growth_per_second
     return utilisation(growth, circumstances.reaction_seconds), (
         f"1/(1 + g*T) within {SMALLEST_UTILISATION}-{LARGEST_UTILISATION}, with the load growing by"
-        f" g = {growth * 60:.1%} a minute; / {1 + TOLERANCE} for the HPA's tolerance"
+        f" g = {format_plainly(growth * 6000)} % a minute; / {1 + TOLERANCE} for the HPA's tolerance"
     )
 
 

@@ -18,4 +18,6 @@ class Derived:
     @property
     def text(self) -> str:
         """The number with its unit: four significant digits, thousands apart, no exponent."""
-        return f"{Decimal(f'{self.value:.4g}'):,f} {self.unit}".strip()
+        number = f"{Decimal(f'{self.value:.4g}'):,f}"
+        unit = self.unit.replace("requests ", "request ") if number == "1" else self.unit
+        return f"{number} {unit}".strip()

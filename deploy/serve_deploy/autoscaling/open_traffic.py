@@ -50,12 +50,13 @@ def replay_openly(report: LoadTestReport, loads: Sequence[Load], slo_seconds: fl
     if worst.miss > BELIEVED:
         return OpenReplica(
             None,
-            f"the twin's throughput is {worst.miss:.0%} off the sweep's at {told[worst.users]}: {worst.reasons}",
+            f"the twin's throughput is {100 * worst.miss:.0f} % off the sweep's at {told[worst.users]}: "
+            f"{worst.reasons}",
         )
     replica = _tabulate(built, slo_seconds)
     if replica is None:
         return OpenReplica(None, "the twin misses the objective at any rate")
-    explanation = f"by the twin, which repeats the sweep's throughput to {worst.miss:.0%}"
+    explanation = f"by the twin, which repeats the sweep's throughput to {100 * worst.miss:.0f} %"
     off = [f"{', '.join(each.off)} at {told[each.users]}: {each.reasons}" for each in repeated if each.off]
     return OpenReplica(replica, f"{explanation}, but is off ({'; '.join(off)})" if off else explanation)
 

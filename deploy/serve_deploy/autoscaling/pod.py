@@ -156,7 +156,12 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
         for name, each, pod, part in zip(names, traffic, pods, work, strict=True)
         for fact in (
             *(replace(fact, name=f"{fact.name} of {name}") for fact in pod.derived),
-            Derived(f"share of {name}", each.share, "of the requests", f"{each.share_origin}; {part:.0%} of the work"),
+            Derived(
+                f"share of {name}",
+                each.share,
+                "of the requests",
+                f"{each.share_origin}; {100 * part:.0f} % of the work",
+            ),
         )
     ]
     origin = (

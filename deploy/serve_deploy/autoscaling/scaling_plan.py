@@ -14,6 +14,7 @@ from serve_deploy.autoscaling.replay import Budget, Curve, Delays, Replay, daily
 from serve_deploy.autoscaling.sweep import MeasuredReplica
 from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler, down_windows, window_basis, window_seconds
 from serve_deploy.errors import ThresholdError
+from serve_deploy.reports.figures import format_share
 
 LOWERED = 0.9
 ATTEMPTS = 6
@@ -139,7 +140,7 @@ def _lower(
         failed = next((trial for trial in trials if not trial.passed), trials[-1])
         if failed.passed:
             return ScalingPlan(pod, capacity, trials, stage), failed
-        missed = f"{failed.replay.breach_fraction:.1%} beyond the objective and {_count_turns(failed.replay)}"
+        missed = f"{format_share(failed.replay.breach_fraction)} beyond the objective and {_count_turns(failed.replay)}"
         lowered = (LOWERED * capacity.utilisation, f"lowered: {capacity.utilisation:.3f} gave {missed}")
     return None, failed
 
@@ -156,8 +157,9 @@ def _nothing_passes(failed: Trial) -> ThresholdError:
             hint="the sweep is uneven: measure again with a longer `duration`",
         )
     return ThresholdError(
-        f"no targets keep the objective: on a {happened.curve} {happened.breach_fraction:.1%} of the requests miss it"
-        f" (for up to {happened.longest_breach_seconds:.0f} s at a time)",
+        f"no targets keep the objective: on a {happened.curve} "
+        f"{format_share(happened.breach_fraction)} of the requests miss it "
+        f"(for up to {happened.longest_breach_seconds:.0f} s at a time)",
         hint="raise `max_replicas`, shorten the cold start, or relax `slo`",
     )
 

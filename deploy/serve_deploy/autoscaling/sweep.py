@@ -13,7 +13,7 @@ from statistics import median
 from serve_deploy.errors import ThresholdError
 from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
 from serve_deploy.model_config.scheduling import read_scheduling
-from serve_deploy.reports.figures import format_plainly
+from serve_deploy.reports.figures import format_plainly, format_share
 from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.pooling import pool_repeats
@@ -171,7 +171,7 @@ def _unusable(point: Point) -> str | None:
         return "no request succeeded"
     failed = point.unsuccessful / point.ended
     if failed > ERROR_FRACTION:
-        return f"{failed:.2%} of the requests failed"
+        return f"{format_share(failed)} of the requests failed"
     if point.client_bound:
         return f"client-bound ({', '.join(point.client_bound_reasons) or 'as the load generator said'})"
     if point.load.mode == "closed" and point.load.concurrency and not point.load.shared_by:

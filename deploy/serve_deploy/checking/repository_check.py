@@ -15,7 +15,6 @@ from serve_deploy.checking.options import CheckOptions
 from serve_deploy.endpoint.model import ModelState
 from serve_deploy.errors import InvalidModelError, TritonStartError, UsageError
 from serve_deploy.model_config import (
-    CONFIG_NAME,
     Problem,
     check_against_model,
     check_ensemble_members,
@@ -25,7 +24,7 @@ from serve_deploy.model_config import (
 from serve_deploy.model_config.state_rules import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
-from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder, require_repository
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.triton.lacking import explain_lack
 from serve_deploy.triton.options import RuntimeName, ServerOptions
@@ -112,11 +111,7 @@ def _require_folder(options: CheckOptions) -> Path:
 
 
 def _require_models(repository: Path, folders: Mapping[str, ModelFolder]) -> None:
-    if (repository / CONFIG_NAME).exists():
-        raise UsageError(
-            f"{repository} is a model's folder, not a repository",
-            hint=f"check the folder around it: serve check {repository.parent}",
-        )
+    require_repository(repository)
     if not any(folder.is_model for folder in folders.values()):
         raise UsageError(f"{repository} contains no models", hint="serve package MODEL.onnx -o DIR writes a repository")
 

@@ -95,6 +95,12 @@ def infer(
         control.server_metadata()
         model = control.describe_model(options.model, options.model_version)
         config = control.model_config(options.model, options.model_version) if options.top != 0 else {}
+    if model.is_decoupled:
+        raise UsageError(
+            f"{model.name} is decoupled: it may answer a request many times, or never",
+            hint="ask it by curl at /v2/models/"
+            f"{model.name}/generate_stream; serve loadtest measures it, with `streaming` or `generate`",
+        )
     sequence = sequence_parameters(options, model)
     arrays, notes = collect_inputs(model, options)
     wanted = _wanted_outputs(model, options)

@@ -88,9 +88,11 @@ def client_bound_reasons(point: Point, ends: Collection[PeriodEnd], *, users_res
     busiest = max(ends, key=lambda end: end.cpu_fraction)
     starved = busiest.starved_seconds / busiest.wall_seconds
     if busiest.cpu_fraction > _BUSY:
-        reasons.append(f"the load generator used {busiest.cpu_fraction:.0%} of a core; use more processes")
+        reasons.append(f"the load generator used {100 * busiest.cpu_fraction:.0f} % of a core; use more processes")
     elif busiest.cpu_fraction + starved > _STARVED:
-        reasons.append(f"the load generator waited for a core {starved:.0%} of the time; run it on another machine")
+        reasons.append(
+            f"the load generator waited for a core {100 * starved:.0f} % of the time; run it on another machine"
+        )
     slip_us, limit_us = point.client.slip_p99_us, max(_SLIP_BUDGET_US, _SLIP_SHARE * point.response.p99_us)
     if point.sent >= _FEWEST_REQUESTS and slip_us > limit_us:
         reasons.append(

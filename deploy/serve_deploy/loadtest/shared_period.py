@@ -82,6 +82,11 @@ class SharedPeriod(ClosedPeriod):
             # Not at once: where the server is gone, the next model's slot is broken too, and so on.
             asyncio.get_running_loop().call_soon(self._free, now)
 
+    def stop(self) -> None:
+        """Send nothing more, wait for nothing; users who are at this model go nowhere else."""
+        super().stop()
+        self._turns.settle()
+
     def _free(self, now: float) -> None:
         self.in_flight -= 1
         self._turns.go_on(now)

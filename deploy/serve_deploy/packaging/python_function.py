@@ -88,7 +88,10 @@ def package_python_model(
                 manifest = manifest.model_copy(update={"files": digest_files(folder), "verification": verification})
                 manifest = commit_version(folder, destination, existing, manifest)
     notes += (*plan.notes, *manifest.model_copy(update={"other_versions": ()}).needs)
-    return PackagedModel(name, version, source, destination, options.dry_run, plan.text, manifest, notes)
+    unverified = "" if options.verify else "`verify=False`"
+    return PackagedModel(
+        name, version, source, destination, options.dry_run, plan.text, manifest, notes, not_verified=unverified
+    )
 
 
 def _require_applicable(options: PackageOptions) -> None:

@@ -65,7 +65,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
         ) from None
     file = path / _NAME if path.is_dir() else path
     if not file.is_file():
-        raise UsageError(f"`tokenizer={path}`: there is no {file}", hint=_find_other(file.parent))
+        raise UsageError(f"`tokenizer={path}`: {file} does not exist", hint=_find_other(file.parent))
     try:
         library = tokenizers.Tokenizer.from_buffer(file.read_bytes())
     except Exception as error:

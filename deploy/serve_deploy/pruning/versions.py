@@ -14,7 +14,13 @@ from typing import Any
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.model_config import CONFIG_NAME, is_ensemble, parse_config
-from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder, select_versions
+from serve_deploy.repository.model_folder import (
+    ModelFolder,
+    list_folders,
+    read_model_folder,
+    require_repository,
+    select_versions,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ def prune_versions(repository: Path, models: Collection[str], *, dry_run: bool) 
     UsageError where the folder is no repository or lacks a model; InvalidModelError where an ensemble cannot be read,
     and so may need any version; DestinationError where something cannot be removed.
     """
-    _require_repository(repository)
+    require_repository(repository)
     if dry_run:
         with folder_lock(repository):
             return judge_versions(repository, models)
@@ -69,14 +75,6 @@ def judge_versions(repository: Path, models: Collection[str], said: str | None =
         removable += found
         kept += reasons
     return JudgedVersions(tuple(removable), tuple(kept))
-
-
-def _require_repository(repository: Path) -> None:
-    if (repository / CONFIG_NAME).exists():
-        raise UsageError(
-            f"{repository} is a model's folder, not a repository",
-            hint=f"name the folder around it, and the model: {repository.parent} with `models={repository.name}`",
-        )
 
 
 def _find_pinned(folders: Mapping[str, ModelFolder]) -> dict[str, set[int]]:

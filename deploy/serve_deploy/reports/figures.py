@@ -81,7 +81,7 @@ def format_moment(timestamp: str) -> str:
 def format_load(load: Load) -> str:
     """Say what was asked: 'concurrency 8', '200/s', '200/s poisson', 'concurrency 8, batch 4'."""
     if load.mode == "closed":
-        words = f"concurrency {load.concurrency}" + (f" of {load.shared_by} models" if load.shared_by else "")
+        words = f"concurrency {load.concurrency}" + (f" shared by {load.shared_by} models" if load.shared_by else "")
     elif load.ramp_from is not None and load.ramp_to is not None:
         words = f"{format_plainly(load.ramp_from)}/s to {format_plainly(load.ramp_to)}/s"
     elif load.distribution == "replay":

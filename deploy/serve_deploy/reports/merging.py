@@ -83,7 +83,7 @@ def _notes(reports: Sequence[LoadTestReport]) -> tuple[str, ...]:
     met = min((_overlap(parts) for parts in zip(*(report.points for report in reports), strict=True)), default=1.0)
     if met < _FULL_OVERLAP:
         notes.append(
-            f"The parts ran together for only {met:.0%} of their time, so the whole load was not on throughout."
+            f"The parts ran together for only {100 * met:.0f} % of their time, so the whole load was not on throughout."
         )
     if any(point.timeline for report in reports for point in report.points):
         notes.append("The timeline's p50 and p99 are those of the slowest part in each slice; its counts are sums.")

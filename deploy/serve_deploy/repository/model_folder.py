@@ -302,19 +302,35 @@ def list_folders(repository: Path) -> list[Path]:
 
     UsageError where the repository is not a folder.
     """
-    if not repository.is_dir():
-        raise UsageError(
-            f"{repository} is not a folder", hint="name a model repository, such as one that serve package wrote"
-        )
+    _require_folder(repository)
     recover(repository)
     return sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith(STAGING_PREFIX))
 
 
+def _require_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise UsageError(
+            f"{path} is not a folder", hint="name a model repository, such as one that serve package wrote"
+        )
+
+
+def require_repository(path: Path) -> None:
+    """UsageError where there is no folder, or it is a model's and holds no models itself."""
+    _require_folder(path)
+    if (path / CONFIG_NAME).exists() and not any(path.glob(f"[!.]*/{CONFIG_NAME}")):
+        around = path.parent if path.name else path.resolve().parent
+        raise UsageError(f"{path} is a model's folder, not a repository", hint=f"name the folder around it: {around}")
+
+
 def read_models(repository: Path) -> tuple[ModelFolder, ...]:
-    """Read every model of a repository; InvalidModelError where there is none, or one cannot be read."""
+    """Read every model of a repository; InvalidModelError where there is none, or one cannot be read.
+
+    UsageError where it is a model's own folder.
+    """
     folders = (read_model_folder(path) for path in list_folders(repository) if not path.name.startswith("."))
     models = tuple(folder for folder in folders if folder.is_model)
     if not models:
+        require_repository(repository)
         raise InvalidModelError(
             f"{repository} contains no model", hint="a model is a folder with config.pbtxt, or with a version folder"
         )

@@ -20,7 +20,7 @@ from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.model_config import CONFIGS_FOLDER, named_config_path
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
-from serve_deploy.repository.model_folder import find_newer_models
+from serve_deploy.repository.model_folder import find_newer_models, require_repository
 from serve_deploy.triton.embedded import shared_memory_prefix
 from serve_deploy.triton.log import last_lines, read_models
 from serve_deploy.triton.options import RuntimeName, ServerOptions
@@ -311,8 +311,7 @@ def _startup(
 
 def _check_models(options: ServerOptions) -> None:
     repository = options.repository
-    if not repository.is_dir():
-        raise UsageError(f"{repository} is not a folder", hint="name the folder that holds the models")
+    require_repository(repository)
     recover(repository)
     for name in options.models:
         if name != "*" and not (repository / name).is_dir():

@@ -184,11 +184,16 @@ def _explain_none(
         asked = names(goal) or "the limits"
         return "no configuration meets the gates", f"no configuration that was tried meets {asked}"
     ran = [each for each in race.runners if each.differences]
+    rounds = "1 round" if race.rounds == 1 else f"{race.rounds} rounds"
+    if not ran and any(each.restarts for each in race.runners):
+        return "nothing better", (
+            f"after {rounds} nothing is decided: gates were missed, and fewer users at a time were to be raced next; "
+            "a race of more rounds may decide it"
+        )
     if not ran:
         return "nothing better", "no other configuration was left to race"
     best = max(ran, key=lambda each: each.gain)
     told = runners[best.number].candidate.describe(baseline.candidate)
-    rounds = "1 round" if race.rounds == 1 else f"{race.rounds} rounds"
     return "nothing better", (
         f"after {rounds} no configuration is better by {format_plainly(min_gain * 100)} % beyond doubt; "
         f"the best of them ({told}) gained {format_change(best.gain)}"

@@ -66,13 +66,14 @@ def make_space(
 ) -> Space:
     """Powers of two up to the largest batch and the file's own, or the sizes that `vary` names."""
     sizes: set[int] = set()
+    most = min(options.max_batch_size or largest_batch, largest_batch)
     if largest_batch:
-        sizes = {largest_batch, baseline.number(BATCH)} | {1 << power for power in range(largest_batch.bit_length())}
+        sizes = {most, baseline.number(BATCH)} | {1 << power for power in range(most.bit_length())}
         asked = next((values for path, values in options.vary if path == BATCH), ())
         sizes = {int(value) for value in asked if isinstance(value, int)} or sizes
     return Space(
         baseline,
-        tuple(sorted(size for size in sizes if size <= largest_batch)),
+        tuple(sorted(size for size in sizes if size <= most)),
         counts,
         options.max_delay_us,
         is_open=bool(largest_batch) and BATCH not in dict(options.vary),

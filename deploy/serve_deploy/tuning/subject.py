@@ -11,7 +11,7 @@ from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.loadtest.mix_options import weigh
 from serve_deploy.model_config import CONFIG_NAME, is_onnx, named_config_path
 from serve_deploy.model_config.flows import Flow, read_flow
-from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder
+from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder, require_repository
 from serve_deploy.tuning.candidates import (
     ACCELERATOR,
     BATCH,
@@ -36,8 +36,8 @@ _DEFAULT_INSTANCES_ON_CPU = 2
 class Part:
     """A model whose configuration is tuned: its folder, and the candidate that its file describes.
 
-    `largest_batch` is the largest max_batch_size to try; 0 where the model does not batch. `prefix` is what stands
-    before its paths in a candidate: its name where several are tuned together.
+    `largest_batch` is the largest batch that any candidate makes, the file's own included; 0 where the model does not
+    batch. `prefix` is what stands before its paths in a candidate: its name where several are tuned together.
     """
 
     folder: ModelFolder
@@ -165,20 +165,24 @@ def _choose_named(folders: dict[str, ModelFolder], name: str) -> dict[str, Model
     if name and all(folder.config_path == CONFIG_NAME for folder in chosen.values()):
         there = sorted({each for folder in folders.values() for each in folder.named})
         raise UsageError(
-            f"`model_config_name={name}`: none of {', '.join(folders)} has {named_config_path(name)}",
-            hint=f"there are: {', '.join(there) or 'none; serve package --for writes them'}",
+            f"`model_config_name={name}`: no model to tune has {named_config_path(name)}",
+            hint=f"there are: {', '.join(there)}" if there else "serve package --for writes them",
         )
     return chosen
 
 
 def _find_models(options: TuneOptions) -> tuple[ModelFolder, ...]:
     folders = {path.name: path for path in list_folders(options.repository) if not path.name.startswith(".")}
-    there = ", ".join(sorted(folders)) or "no models"
+    there = ", ".join(sorted(folders))
+    if not folders:
+        raise UsageError(f"{options.repository} contains no models", hint="name a model repository")
     if not options.models and len(folders) != 1:
+        require_repository(options.repository)
         raise UsageError(f"{options.repository} has {there}", hint="choose one with `models`, or several")
     names = tuple(dict.fromkeys(options.models or folders))
     for name in names:
         if name not in folders:
+            require_repository(options.repository)
             raise UsageError(f"`models={name}`: {options.repository} has no such model", hint=f"it has: {there}")
     return tuple(read_model_folder(folders[name]) for name in names)
 
@@ -210,14 +214,15 @@ def _read_part(folder: ModelFolder, options: TuneOptions, prefix: str) -> Part:
     _require_tunable(folder)
     config = folder.config
     paths = [*_tuned_paths(config)]
-    own = Part(folder, Candidate(()), _largest_batch(options, config.max_batch_size), prefix)
-    paths += [path for path, _ in own.choose(options).vary if path not in paths]
+    own = Part(folder, Candidate(()), 0, prefix)
+    chosen = own.choose(options)
+    paths += [path for path, _ in chosen.vary if path not in paths]
     baseline = read_candidate(config, tuple(paths))
     if baseline[INSTANCES] is None:
         baseline = Candidate.of(
             {**dict(baseline.values), INSTANCES: _DEFAULT_INSTANCES_ON_CPU if is_onnx(config) else 1}
         )
-    return replace(own, baseline=baseline)
+    return replace(own, baseline=baseline, largest_batch=_largest_batch(chosen, config.max_batch_size))
 
 
 def _tuned_paths(config: Any) -> Iterator[str]:
@@ -247,4 +252,5 @@ def _require_tunable(folder: ModelFolder) -> None:
 def _largest_batch(options: TuneOptions, configured: int) -> int:
     if not configured:
         return 0
-    return options.max_batch_size or max(LARGEST_BATCH, configured)
+    asked = [size for path, sizes in options.vary if path == BATCH for size in sizes if isinstance(size, int)]
+    return max(options.max_batch_size or max(LARGEST_BATCH, *asked, 0), configured)

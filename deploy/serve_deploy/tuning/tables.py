@@ -111,7 +111,7 @@ def _effort(result: TuningResult, width: int | None) -> Iterator[str]:
         f"{effort.wall_seconds:.0f} s: {effort.measurements} measurements{resumed}, "
         f"{effort.servers_started} servers started{starts}, "
         f"{effort.simulated_configurations} configurations simulated; "
-        f"{effort.waiting_seconds / max(effort.wall_seconds, 1e-9):.0%} of the time was spent waiting",
+        f"{100 * effort.waiting_seconds / max(effort.wall_seconds, 1e-9):.0f} % of the time was spent waiting",
         width or _PAGE,
     )
 

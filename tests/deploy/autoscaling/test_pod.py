@@ -42,7 +42,7 @@ def test_the_work_of_a_fast_and_a_slow_model_adds_up() -> None:
     assert mixed.replica.in_flight(mixed.replica.knee_rate) == pytest.approx(4)
     facts = {fact.name: fact for fact in mixed.derived}
     assert facts["knee_rate of fast"].value == 2400
-    assert "9% of the work" in facts["share of fast"].origin
+    assert "9 % of the work" in facts["share of fast"].origin
     assert "measured alone" in facts["knee_rate"].origin
 
 

@@ -109,8 +109,8 @@ def test_generator_names_what_limits_it() -> None:
     assert client_bound_reasons(point, [end]) == ()
     assert client_bound_reasons(idle, [end], users_rest=True) == ()
     for text, measured, seen in [
-        ("used 95% of a core", point, replace(end, cpu_seconds=0.95)),
-        ("waited for a core 80%", point, replace(end, cpu_seconds=0.31, starved_seconds=0.8)),
+        ("used 95 % of a core", point, replace(end, cpu_seconds=0.95)),
+        ("waited for a core 80 %", point, replace(end, cpu_seconds=0.31, starved_seconds=0.8)),
         ("p99 2.0 ms late; limit 1.0", late, end),
         ("only 5.0 of 8", idle, end),
         ("more connections", point, replace(end, ran_out_of_connections=True)),

@@ -36,6 +36,7 @@ def test_a_function_becomes_a_model_of_the_repository(tmp_path: Path) -> None:
     config = parse_config((packaged.folder / "config.pbtxt").read_text())
     assert (config.backend, config.max_batch_size, config.HasField("dynamic_batching")) == ("python", 8, True)
     assert [(tensor.name, tensor.optional) for tensor in config.input] == [("scores", False), ("prefix", True)]
+    assert packaged.not_verified == "`verify=False`"
     manifest = packaged.manifest
     assert (manifest.batching.verdict, manifest.source_name, manifest.samples) == ("batchable", "post.py:best", 8)
     assert manifest.requirements == tuple((packaged.folder / "1" / "requirements.txt").read_text().split())

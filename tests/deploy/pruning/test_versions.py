@@ -123,16 +123,18 @@ def test_only_the_named_models(tmp_path: Path) -> None:
 
 
 def test_what_is_no_repository_is_refused(tmp_path: Path) -> None:
-    """An empty folder, a model's own folder, and a name that is not there."""
+    """No folder, an empty one, a model's own, and a name that is not there; a dry run says the same."""
     write_files(tmp_path / "models" / "a", model(versions=THREE))
     (tmp_path / "empty").mkdir()
     for path, names, message in (
+        (tmp_path / "nowhere", (), "is not a folder"),
         (tmp_path / "empty", (), "contains no models"),
         (tmp_path / "models" / "a", (), "is a model's folder"),
         (tmp_path / "models", ("c",), "has no model 'c'"),
     ):
-        with pytest.raises(UsageError, match=message):
-            prune(path, *names)
+        for dry_run in (False, True):
+            with pytest.raises(UsageError, match=message):
+                prune(path, *names, dry_run=dry_run)
 
 
 def test_configuration_that_cannot_be_read_stops_it(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_period_is_the_union() -> None:
     parts = [make_report(make_stalled_point()), make_report(shift(make_stalled_point(), 2.0))]
     report = merge_reports(parts, ["a.json", "b.json"])
     (merged,) = report.points
-    assert "ran together for only 80% of their time" in report.notes[0]
+    assert "ran together for only 80 % of their time" in report.notes[0]
     assert merged.duration_seconds == pytest.approx(12.0)
     assert merged.throughput == pytest.approx(4000 / 12)
     stalls = [bucket.start_seconds for bucket in merged.timeline if bucket.response_max_us > 400_000]

@@ -9,8 +9,8 @@ import pytest
 from batching_models import parse_graph
 from repositories import add_ensemble, add_model
 
-from serve_deploy.errors import InvalidModelError
-from serve_deploy.repository.model_folder import find_newer_models, read_model_folder, read_models
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.repository.model_folder import find_newer_models, read_model_folder, read_models, require_repository
 
 
 def test_only_numbers_without_leading_zero_are_versions(tmp_path: Path) -> None:
@@ -31,6 +31,16 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_read(tmp_path: Path) -> Non
     assert (folder.versions, folder.onnx_files) == ((1,), (path / "1" / "model.onnx",))
     with pytest.raises(InvalidModelError, match=r"config\.pbtxt: 1:"):
         read_models(tmp_path)
+
+
+def test_a_models_own_folder_is_no_repository(tmp_path: Path) -> None:
+    """The folder around it is named; one with models and a stray configuration is a repository."""
+    path = add_model(tmp_path)
+    with pytest.raises(UsageError, match="is a model's folder") as refusal:
+        read_models(path)
+    assert refusal.value.hint == f"name the folder around it: {tmp_path}"
+    (tmp_path / "config.pbtxt").write_text("")
+    require_repository(tmp_path)
 
 
 def test_the_configuration_names_the_models_file(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import BadStatusLine
 
 import pytest
 import requests
 from botocore.exceptions import ReadTimeoutError
-from store_servers import aws_environment, azure_environment, environment
+from store_servers import aws_environment, azure_environment, environment, gcs_environment
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.stores.address import parse_address
@@ -21,6 +22,7 @@ from serve_deploy.stores.manifests import read_pointer
 from serve_deploy.stores.oci.failures import describe_break
 from serve_deploy.stores.oci.reference import ImageReference, writable_reference
 from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.store import Store, StoreUnreachableError
 
 
 @pytest.fixture
@@ -59,6 +61,56 @@ def test_a_server_without_tls_is_not_called_untrusted(plain_server: int) -> None
     with aws_environment(), pytest.raises(EndpointError, match="does not speak https") as refused:
         read_pointer(store)
     assert "http://" in (refused.value.hint or "")
+
+
+@pytest.fixture
+def cut_server() -> Iterator[int]:
+    """The port of a server that ends each connection before TLS has begun."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def cut() -> None:
+            while True:
+                try:
+                    connection, _peer = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1024)
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@contextmanager
+def a_store(kind: str, url: str) -> Iterator[Store]:
+    """A store of each kind there."""
+    address = {"s3": f"s3://{url}/bucket/models", "gs": "gs://bucket/models", "as": "as://account/container/models"}
+    text = f"AccountName=account;AccountKey=a2V5;BlobEndpoint={url}"
+    connection = {"AZURE_STORAGE_CONNECTION_STRING": text}
+    with aws_environment(), gcs_environment(url), environment(("AZURE_",), connection):
+        yield open_store(parse_address(address[kind]))
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs", "as"])
+def test_a_connection_that_is_cut_below_tls_is_not_called_untrusted(cut_server: int, kind: str) -> None:
+    """It is worth another try, and no authority would help."""
+    with a_store(kind, f"https://127.0.0.1:{cut_server}") as store, pytest.raises(StoreUnreachableError) as refused:
+        read_pointer(store)
+    assert "broke" in refused.value.message
+
+
+@pytest.mark.parametrize(("kind", "variable"), [("s3", "AWS_CA_BUNDLE"), ("gs", "REQUESTS_CA_BUNDLE")])
+def test_a_file_of_authorities_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, kind: str, variable: str
+) -> None:
+    """With its variable."""
+    with a_store(kind, "https://127.0.0.1:1") as store:
+        monkeypatch.setenv(variable, "/nowhere/ca.pem")
+        with pytest.raises(UsageError, match=f"{variable} names /nowhere/ca.pem"):
+            read_pointer(store)
 
 
 @pytest.mark.parametrize(

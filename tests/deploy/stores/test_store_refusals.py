@@ -171,6 +171,13 @@ def test_a_server_that_redirects_is_named(status: int, do: Callable[[Store], obj
         assert "redirects to https://store.example" in _refused(f"s3://{url}/models/x", do)
 
 
+def test_what_a_policy_forbids_is_no_other_push() -> None:
+    """Azure answers with the status of a blob that is there already."""
+    said = "This operation is not permitted as the blob is immutable due to a policy."
+    with answering(409, azure_error("BlobImmutableDueToPolicy", said)) as url, azure_environment(url):
+        assert f"it refused: {said}" in _refused(f"as://{AZURE_ACCOUNT}/models/x", _write)
+
+
 def test_an_empty_answer_is_no_list_of_google() -> None:
     """A proxy may answer so."""
     with answering(200) as url, gcs_environment(url):

@@ -169,5 +169,5 @@ def test_a_configuration_for_a_gpu_is_tuned_alone(tmp_path: Path) -> None:
 def test_a_name_that_no_model_has_is_refused(tmp_path: Path) -> None:
     """config.pbtxt would be tuned without a word."""
     add_model(tmp_path)
-    with pytest.raises(UsageError, match=r"none of digits has configs/l4\.pbtxt"):
+    with pytest.raises(UsageError, match=r"no model to tune has configs/l4\.pbtxt"):
         read_subject(TuneOptions(repository=tmp_path, model_config_name="l4"))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
+from serve_deploy.tuning.candidates import Candidate
+from serve_deploy.tuning.conclusion import reach_verdict
+from serve_deploy.tuning.objective import Goal
 from serve_deploy.tuning.race import ALPHA, FEWEST_ROUNDS, Fallen, Restarted, e_value, run_race
+from serve_deploy.tuning.racing import Contestant
 
 
 def _noisy(gains: tuple[float, ...], noise: float, seed: int):
@@ -99,3 +104,19 @@ def test_another_load_starts_the_comparison_again() -> None:
     race = run_race(measure, 1, min_gain=0.03, max_rounds=10, seed=0)
     assert (race.winner, race.runners[0].restarts) == (None, 1)
     assert race.runners[0].gain == 0
+
+
+def test_a_race_that_ends_at_a_change_of_load_says_so() -> None:
+    """Nobody was left with a round that counts, which is not the same as nobody in the race."""
+
+    def measure(number: int | None, round_number: int) -> float:
+        if number == 0 and round_number == 3:
+            raise Restarted
+        return 1.0
+
+    race = run_race(measure, 1, min_gain=0.03, max_rounds=4, seed=0)
+    nothing: Any = None
+    contestants = [Contestant(Candidate(()), nothing), Contestant(Candidate(()), nothing)]
+    told = reach_verdict(Goal("throughput"), contestants[0], contestants[1:], race, None, None, 0.03)
+    assert told[0] == "nothing better"
+    assert told[1].startswith("after 4 rounds nothing is decided: gates were missed")

@@ -11,6 +11,7 @@ from timed_models import add_ensemble, add_timed_model
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, Candidate
 from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.ranking import make_space
 from serve_deploy.tuning.subject import Subject, read_subject
 
 
@@ -125,3 +126,29 @@ def test_a_broken_ensemble_is_refused(tmp_path: Path, members: tuple[str, ...], 
     add_ensemble(tmp_path, "both", members)
     with pytest.raises(InvalidModelError, match=message):
         _read(tmp_path, "both")
+
+
+@pytest.mark.parametrize("name", ["", "encode"])
+def test_what_holds_no_models_is_refused(repository: Path, name: str) -> None:
+    """An empty folder, and a model's own."""
+    folder = repository / name if name else repository / "empty"
+    folder.mkdir(exist_ok=True)
+    with pytest.raises(UsageError, match="model's folder" if name else "contains no models"):
+        _read(folder, "encode")
+
+
+@pytest.mark.parametrize(
+    ("options", "measured", "tried"),
+    [
+        ({"max_batch_size": 1}, 2, (1,)),
+        ({"max_batch_size": 4}, 4, (1, 2, 4)),
+        ({"vary": ((BATCH, (2, 96)),)}, 96, (2, 96)),
+    ],
+)
+def test_batches_are_measured_up_to_all_that_is_simulated(
+    repository: Path, options: dict[str, Any], measured: int, tried: tuple[int, ...]
+) -> None:
+    """The file's own configuration is simulated too, and so is what `vary` names; no more than asked for is tried."""
+    (part,) = _read(repository, "encode", **options).parts
+    space = make_space(part.choose(TuneOptions(**options)), part.baseline, part.largest_batch, {})
+    assert (part.largest_batch, space.batch_sizes) == (measured, tried)

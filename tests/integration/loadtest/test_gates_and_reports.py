@@ -28,7 +28,7 @@ Loadtest = Callable[..., subprocess.CompletedProcess[str]]
 def loadtest(serve: Loadtest, triton: TritonServer) -> Loadtest:
     """Run a short `serve loadtest` of the model that takes 5 ms."""
 
-    def run(*arguments: object, seconds: float = 0.5, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, seconds: float = 1, **options: object) -> subprocess.CompletedProcess[str]:
         period = ("--duration", seconds, "--warmup", 0)
         return serve("loadtest", triton.http_url, "-m", "exact", *period, *arguments, **options)
 

@@ -19,6 +19,7 @@ from serve_deploy.stores.backends.azure_refusals import AzureRefusals
 from serve_deploy.stores.backends.bucket import Doing, Object, Page, Refusal, Sending
 from serve_deploy.stores.backends.parallel import in_threads
 from serve_deploy.stores.backends.sources import Part
+from serve_deploy.stores.backends.words import require_authorities
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _DELETES_AT_ONCE = 8
@@ -178,6 +179,7 @@ class AzureContainer:
     def _client(self) -> Any:
         with self._lock:
             if self._made is None:
+                require_authorities("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
                 self._access = find_access(self._account)
                 self._made = self._access.open_container(self._name)
             return self._made

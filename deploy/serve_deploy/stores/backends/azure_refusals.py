@@ -23,7 +23,17 @@ _GIVE_CREDENTIALS = (
     "set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, run az login, or run where an "
     "identity gives them (workload identity, a managed identity)"
 )
-_BUSY = {"ServerBusy", "OperationTimedOut", "InternalError", "Md5Mismatch", "InvalidMd5", "TooManyRequests"}
+_BUSY = {
+    "ServerBusy",
+    "OperationTimedOut",
+    "InternalError",
+    "Md5Mismatch",
+    "InvalidMd5",
+    "TooManyRequests",
+    "PendingCopyOperation",
+}
+# Of all that Azure answers with 409: others are policies that forbid a change, or a container that is going.
+_EXISTS = {"", "BlobAlreadyExists", "ResourceAlreadyExists"}
 _FULL = {"InsufficientStorage", "AccountQuotaExceeded", "StorageQuotaExceeded"}
 _DENIED = {
     "AuthorizationFailure", "AuthorizationPermissionMismatch", "InsufficientAccountPermissions",
@@ -47,7 +57,8 @@ class AzureRefusals:
 
     def judge(self, error: Exception, doing: Doing) -> Refusal:
         """What an error of Azure's libraries means while something was being done."""
-        if isinstance(error, ResourceModifiedError | ResourceExistsError):
+        exists = isinstance(error, ResourceExistsError) and _code(error) in _EXISTS
+        if isinstance(error, ResourceModifiedError) or exists:
             return Refusal(EndpointError(f"{self._words.address} changed meanwhile", hint="try again"), is_changed=True)
         if isinstance(error, ServiceRequestError | ServiceResponseError | IncompleteReadError):
             return self._judge_connection(error)

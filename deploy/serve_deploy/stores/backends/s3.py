@@ -16,6 +16,7 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.bucket import (
@@ -30,6 +31,7 @@ from serve_deploy.stores.backends.bucket import (
 )
 from serve_deploy.stores.backends.s3_refusals import S3Refusals, code_of
 from serve_deploy.stores.backends.sources import Part
+from serve_deploy.stores.backends.words import require_authorities
 from serve_deploy.stores.store import OnBytes, SmallFile, StoredFile, UnfinishedUpload
 
 _PIECE_BYTES = 1 << 20
@@ -51,7 +53,14 @@ class _Receipt:
 class S3Bucket:
     """A bucket of S3, asked once at a time; its client is made when it is first used."""
 
-    errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError, CorruptedError, StrangeAnswerError, KeyError)
+    errors: tuple[type[Exception], ...] = (
+        BotoCoreError,
+        ClientError,
+        CorruptedError,
+        StrangeAnswerError,
+        KeyError,
+        HTTPError,
+    )
     part_bytes = 8 << 20
     # What a slow disk copies before the connection is given up; S3's own limit for one request is 5 GiB.
     copied_bytes = 512 << 20
@@ -274,6 +283,7 @@ class S3Bucket:
             return self._made
 
     def _make_client(self) -> Any:
+        require_authorities("AWS_CA_BUNDLE")
         session = botocore.session.Session()
         credentials = session.get_credentials()
         if credentials:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from urllib3.exceptions import HTTPError
 
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.stores.address import StoreAddress
@@ -87,6 +88,9 @@ class S3Refusals:
             return self._words.refusing(_first_line(error), "see the bucket's name, the endpoint and AWS_REGION")
         if isinstance(error, _BROKEN):
             return self._judge_connection(error)
+        if isinstance(error, HTTPError):
+            # Of an answer's body, where it is TLS that broke.
+            return self._words.passing("the connection broke")
         return self._words.refusing(_first_line(error))
 
     def _judge_answer(self, error: ClientError, doing: Doing) -> Refusal:

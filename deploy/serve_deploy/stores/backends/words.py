@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from serve_deploy.errors import EndpointError
+from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.bucket import Doing, Refusal
 from serve_deploy.stores.backends.secrets import without_secrets
@@ -87,9 +88,12 @@ class Words:
         return self.passing("what arrived was not what was sent")
 
     def untrusted(self, error: Exception, ca_variable: str) -> Refusal:
-        """Its certificate was signed by somebody unknown, or there is none."""
-        if "WRONG_VERSION_NUMBER" in str(error) or "wrong version number" in str(error):
+        """Its certificate was signed by somebody unknown, or there is none; or a connection broke below TLS."""
+        said = str(error).lower().replace("_", " ")
+        if "wrong version number" in said:
             return self.refusing("it does not speak https", "give its address with http://")
+        if "certificate" not in said and "unknown ca" not in said:
+            return self.passing("the TLS connection broke")
         return self.refusing(
             "its TLS certificate is not trusted", f"give the authority that signed it: {ca_variable}=/path/to/ca.pem"
         )
@@ -100,6 +104,13 @@ class Words:
 
     def _name(self, message: str) -> str:
         return without_secrets(f"{self.address}: {message}", self.secrets)
+
+
+def require_authorities(*variables: str) -> None:
+    """UsageError where a variable names a file of authorities that is not there: libraries do not say which."""
+    for name in variables:
+        if (path := os.environ.get(name)) and not os.path.exists(path):
+            raise UsageError(f"{name} names {path}, which is not there", hint="name the authority's certificate")
 
 
 def _is_unreachable(error: Exception) -> bool:

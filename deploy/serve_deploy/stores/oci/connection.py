@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from serve_deploy.errors import ServeError, UsageError
 from serve_deploy.extras import install_command
+from serve_deploy.stores.backends.words import require_authorities
 from serve_deploy.stores.oci.failures import describe_break, describe_refusal, is_about_trust
 from serve_deploy.stores.oci.logins import Login
 from serve_deploy.stores.oci.reference import ImageReference
@@ -133,11 +134,11 @@ class Connection:
 
     def describe(self, error: RequestException) -> ServeError:
         """The error for a connection that broke: a BrokenError where another try may help."""
-        from requests.exceptions import InvalidURL, SSLError
+        from requests.exceptions import InvalidURL
 
         described = describe_break(error, self.reference)
         # A registry that never answered is not there; one that did comes back.
-        passing = self._has_answered and not isinstance(error, SSLError | InvalidURL)
+        passing = self._has_answered and not (isinstance(error, InvalidURL) or is_about_trust(error))
         return BrokenError(described.message, hint=described.hint) if passing else described
 
     @property
@@ -186,6 +187,7 @@ class Connection:
 
 
 def _make_registry(reference: ImageReference, *, plain: bool) -> Any:
+    require_authorities("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     try:
         from oras.provider import Registry
         from requests.adapters import HTTPAdapter

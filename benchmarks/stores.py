@@ -1,14 +1,21 @@
 """Measure `serve push` and `serve pull` beside each store's own client, and over connections that are cut.
 
-    make bench          or          python benchmarks/stores.py [--stores s3 gs azure] [--rounds 1] [--megabytes 1024]
+    make bench   or   python benchmarks/stores.py [--stores s3 gs azure oci] [--rounds 1] [--megabytes 1024]
 
-The stores are real servers on loopback: SeaweedFS for S3, fake-gcs-server, Azurite. Their own clients are `aws s3 cp`
-(awscli from PyPI, in an environment of its own), google-cloud-storage's transfer manager and azure-storage-blob. The
-contenders take turns with the same 300 files; the median of the rounds counts. serve computes the sha256 of every file
-besides, and starts a Python.
+The stores are real servers on loopback: SeaweedFS for S3, fake-gcs-server, Azurite, and docker-registry for images.
+The contenders take turns with the same 300 files; the median of the rounds counts. Each is a process that is started
+for it, and what each does with the bytes that it receives is its own:
+
+serve          compares the sha256 of every file, and for images of every layer too; has every file and folder on the
+               disk (fsync) before it shows any of them
+s3             `aws s3 cp` (awscli from PyPI, in an environment of its own): compares the server's checksums, no fsync
+gs             google-cloud-storage's transfer manager, in 8 processes: compares CRC32C, no fsync
+azure          azure-storage-blob in 8 threads: compares nothing, no fsync
+oci            `skopeo copy` into a folder: compares the sha256 of every layer and has it on the disk; unpacks none
 
 Then 300 files are pushed over connections that are cut ten times, while a reader polls: whatever the pointer names must
-be there whole, in every poll. The emulators of Google and Azure get half of the bytes.
+be there whole, in every poll. Images are only pulled: skopeo pushes no plain folders. The emulators of Google and Azure
+get half of the bytes.
 """
 
 from __future__ import annotations
@@ -38,12 +45,14 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import store_servers as servers  # noqa: E402
 from broken_network import broken_wire  # noqa: E402
+from docker_registry import running_docker_registry  # noqa: E402
 
 FILES, LARGE_FILES = 300, 3
 # Of all bytes, in the large files together.
 LARGE_SHARE = 0.4
 CUTS = 10
 BUCKET = "models"
+STORES = ["s3", "gs", "azure", "oci"]
 
 # Uploads or downloads with the cloud's own library, in a process of its own: folder, prefix and direction as arguments.
 GCS_CLIENT = """
@@ -212,13 +221,48 @@ def compare(store: Contender, models: Path, total: int, rounds: int, scratch: Pa
         runs["own download"].append(run(store.client(fetched, f"own-{number}/", "down")))
         runs["pull"].append(serve("pull", address, pulled))
         for folder in (pulled, fetched):
-            if count_files(folder) != FILES:
-                raise SystemExit(f"{folder} has {count_files(folder)} files")
-            shutil.rmtree(folder)
+            remove_whole(folder)
+    return summarize(runs, total) | {
+        "push / own": compare_medians(runs["own upload"], runs["push"]),
+        "pull / own": compare_medians(runs["own download"], runs["pull"]),
+    }
+
+
+def compare_images(models: Path, total: int, rounds: int, scratch: Path) -> dict[str, object]:
+    """serve and skopeo, by turns, from one registry."""
+    skopeo = shutil.which("skopeo")
+    if skopeo is None:
+        return {"not measured": "skopeo is not installed: apt-get install skopeo"}
+    runs: dict[str, list[Run]] = {"push": [], "pull": [], "own download": []}
+    with running_docker_registry(scratch / "oci") as registry:
+        image = f"{registry.host}/{BUCKET}:v1"
+        runs["push"].append(serve("push", models, f"oci://{image}"))
+        copy = [skopeo, "--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", f"docker://{image}"]
+        for number in range(rounds):
+            pulled, copied = scratch / f"pulled-{number}", scratch / f"copied-{number}"
+            runs["own download"].append(run([*copy, f"dir:{copied}"]))
+            runs["pull"].append(serve("pull", f"oci://{image}", pulled))
+            remove_whole(pulled)
+            shutil.rmtree(copied)
+    return summarize(runs, total) | {"pull / own": compare_medians(runs["own download"], runs["pull"])}
+
+
+def remove_whole(folder: Path) -> None:
+    """Remove what was received, if all of it is there."""
+    if count_files(folder) != FILES:
+        raise SystemExit(f"{folder} has {count_files(folder)} files")
+    shutil.rmtree(folder)
+
+
+def compare_medians(own: list[Run], ours: list[Run]) -> float:
+    """Our rate, where that of the store's own client is 1."""
+    return round(statistics.median(each.seconds for each in own) / statistics.median(each.seconds for each in ours), 2)
+
+
+def summarize(runs: dict[str, list[Run]], total: int) -> dict[str, object]:
+    """Rates, CPU time, and what serve took of memory."""
     rates = {name: total / 1e6 / statistics.median(each.seconds for each in some) for name, some in runs.items()}
     result: dict[str, object] = {f"{name} MB/s": round(rate) for name, rate in rates.items()}
-    result["push / own"] = round(rates["push"] / rates["own upload"], 2)
-    result["pull / own"] = round(rates["pull"] / rates["own download"], 2)
     for name, some in runs.items():
         result[f"{name} CPU seconds"] = round(statistics.median(each.cpu_seconds for each in some), 1)
     for name in ("push", "pull"):
@@ -293,24 +337,31 @@ def push_over_cuts(store: Contender, models: Path, total: int, scratch: Path) ->
     }  # fmt: skip
 
 
+def measure(name: str, megabytes: float, rounds: int) -> dict[str, object]:
+    """What is printed of a store."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch, models = Path(folder), Path(folder) / "models"
+        if name == "oci":
+            total = write_models(models, megabytes)
+            return {"megabytes": total >> 20, "files": FILES, **compare_images(models, total, rounds, scratch)}
+        with running(name, scratch) as store:
+            total = write_models(models, megabytes * store.share)
+            return {
+                "megabytes": total >> 20, "files": FILES,
+                **compare(store, models, total, rounds, scratch),
+                "connections cut": push_over_cuts(store, models, total, scratch),
+            }  # fmt: skip
+
+
 def main() -> None:
     """Print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stores", nargs="+", choices=["s3", "gs", "azure"], default=["s3", "gs", "azure"])
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--megabytes", type=float, default=1024)
     options = parser.parse_args()
     os.environ["PATH"] = f"{ROOT / '.tools'}:{os.environ['PATH']}"
-    results = {}
-    for name in options.stores:
-        with tempfile.TemporaryDirectory() as folder, running(name, Path(folder)) as store:
-            models = Path(folder) / "models"
-            total = write_models(models, options.megabytes * store.share)
-            results[name] = {
-                "megabytes": total >> 20, "files": FILES,
-                **compare(store, models, total, options.rounds, Path(folder)),
-                "connections cut": push_over_cuts(store, models, total, Path(folder)),
-            }  # fmt: skip
+    results = {name: measure(name, options.megabytes, options.rounds) for name in options.stores}
     print(json.dumps(results, indent=2))
 
 

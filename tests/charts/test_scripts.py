@@ -6,13 +6,13 @@ import hashlib
 import io
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from chart_cases import CHART
+from web_server import served
 
 SCRIPTS = CHART / "files" / "scripts"
 FETCH = SCRIPTS / "fetch-models.sh"
@@ -49,12 +49,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A web server on loopback."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def fetch(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from chart_objects import Objects, pod_templates
 from chart_pod import POD_UID, run_test_job, running_pod
 from chart_semantics import TRITON_METRICS
 from ports import free_ports
+from web_server import served
 
 from serve_deploy.triton.process import ServerProcess
 
@@ -173,12 +173,8 @@ def collector() -> Iterator[tuple[str, Queue[bytes]]]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/v1/traces", received
-        server.shutdown()
-        thread.join()
 
 
 def test_traces_reach_the_collector(

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import helm_python
@@ -24,6 +23,7 @@ import yaml
 from dashboard_page import Panel, fill_legend, page_rows, render_page
 from prometheus import Prometheus, running_prometheus
 from repositories import add_ensemble, add_model
+from web_server import served
 
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
@@ -65,13 +65,8 @@ def kube_state() -> Iterator[str]:
         def log_message(self, *_arguments: object) -> None:
             return
 
-    exporter = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=exporter.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"127.0.0.1:{exporter.server_port}"
-    exporter.shutdown()
-    thread.join()
-    exporter.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as exporter:
+        yield f"127.0.0.1:{exporter.server_port}"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from web_server import served
+
 Api = Any
 PERIOD_SECONDS = 0.5
 # An API server may be slow or restart for a moment.
@@ -151,16 +153,8 @@ def exporting(load: ServedLoad, port: int) -> Iterator[None]:
         def log_message(self, *_arguments: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with _repeating(load.advance):
-            yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", port), Handler)), _repeating(load.advance):
+        yield
 
 
 def eventually(

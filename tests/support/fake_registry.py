@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from web_server import served
 
 
 class Registry(ThreadingHTTPServer):
@@ -23,15 +24,8 @@ class Registry(ThreadingHTTPServer):
 @contextmanager
 def running_registry() -> Iterator[Registry]:
     """Run it on a free port."""
-    registry = Registry()
-    thread = threading.Thread(target=registry.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with served(Registry()) as registry:
         yield registry
-    finally:
-        registry.shutdown()
-        thread.join()
-        registry.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
+
+from web_server import served
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _LFS_FROM = 64
@@ -35,14 +36,9 @@ class Hub:
 def serving(hub: Hub) -> Iterator[Hub]:
     """The hub, answering at its `endpoint`."""
     handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    yield hub
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+        yield hub
 
 
 def describe_file(path: str, content: bytes) -> dict[str, object]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from web_server import served
+
 
 class PickyRegistry(ThreadingHTTPServer):
     """Keeps what is pushed, as the distribution specification says.
@@ -44,15 +46,8 @@ class PickyRegistry(ThreadingHTTPServer):
 @contextmanager
 def running_picky_registry(**ways: int) -> Iterator[PickyRegistry]:
     """Run it on a free port."""
-    registry = PickyRegistry(**ways)  # type: ignore[arg-type]
-    thread = threading.Thread(target=registry.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with served(PickyRegistry(**ways)) as registry:  # type: ignore[arg-type]
         yield registry
-    finally:
-        registry.shutdown()
-        thread.join()
-        registry.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from web_server import served
 
 SERVICE, ISSUER = "registry", "tokens"
 
@@ -52,15 +52,8 @@ class TokenService(ThreadingHTTPServer):
 @contextmanager
 def running_token_service(certificate: Path, key: Path, *, login: str, identity: str = "") -> Iterator[TokenService]:
     """Run it on a free port."""
-    service = TokenService(certificate, key, login=login, identity=identity)
-    thread = Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with served(TokenService(certificate, key, login=login, identity=identity)) as service:
         yield service
-    finally:
-        service.shutdown()
-        thread.join()
-        service.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

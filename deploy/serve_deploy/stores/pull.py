@@ -61,7 +61,7 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     models = _select(snapshot, options.models, str(options.store))
     present = _read_present(repository, models, progress)
     here = make_snapshot([each.file for each in present])
-    changed = tuple(model for model in models if of_models(snapshot, [model]) != of_models(here, [model]))
+    changed = _find_changed(snapshot, here, models)
     _require_free(repository, changed, force=options.force)
     local = {each.file.sha256: each.source for each in present if each.source}
     files = [file for file in snapshot.files if file.model in changed]
@@ -83,11 +83,18 @@ def pull_repository(options: PullOptions, progress: Progress = silent) -> PullRe
     )  # fmt: skip
 
 
+def _find_changed(snapshot: Snapshot, here: Snapshot, models: Collection[str]) -> tuple[str, ...]:
+    wanted, present = of_models(snapshot, models), of_models(here, models)
+    differing = {path.partition("/")[0] for path, _sha256 in wanted.items() ^ present.items()}
+    return tuple(model for model in models if model in differing)
+
+
 def _select(snapshot: Snapshot, names: Collection[str], store: str) -> tuple[str, ...]:
+    models = snapshot.models
     for name in names:
-        if name not in snapshot.models:
-            raise UsageError(f"{store} has no model '{name}'", hint=f"it has {', '.join(snapshot.models)}")
-    return tuple(name for name in snapshot.models if name in (names or snapshot.models))
+        if name not in models:
+            raise UsageError(f"{store} has no model '{name}'", hint=f"it has {', '.join(models)}")
+    return tuple(name for name in models if name in (names or models))
 
 
 def _read_present(repository: Path, models: Collection[str], progress: Progress) -> list[LocalFile]:
@@ -179,5 +186,5 @@ def _list_others(repository: Path, snapshot: Snapshot) -> tuple[str, ...]:
         return ()
     # A folder of something else is nobody's model.
     models = [path for path in list_folders(repository) if (path / CONFIG_NAME).is_file() or list_versions(path)]
-    names = [path.name for path in models if not path.name.startswith(".")]
-    return tuple(name for name in names if name not in snapshot.models)
+    known = snapshot.models
+    return tuple(path.name for path in models if not path.name.startswith(".") and path.name not in known)

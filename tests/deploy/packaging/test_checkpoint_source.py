@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import ClassVar
 
 import pytest
 from checkpoints import config_file
+from web_server import served
 
 Serve = Callable[..., subprocess.CompletedProcess[str]]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -57,13 +57,8 @@ class HubHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a command that asks this hub."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "hub")}
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)) as server:
+        yield {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "hub")}
 
 
 def test_a_models_configuration_comes_from_the_hub(serve: Serve, hub: dict[str, str], tmp_path: Path) -> None:

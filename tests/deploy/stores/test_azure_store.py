@@ -12,6 +12,7 @@ from store_behaviour import StoreBehaviour, describe
 from store_servers import AZURE_ACCOUNT, AZURE_KEY, azure_environment, environment
 
 from serve_deploy.stores.address import parse_address
+from serve_deploy.stores.backends.azure_access import make_transport
 from serve_deploy.stores.manifests import make_snapshot, read_snapshot, stored_path, write_snapshot
 from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.snapshot import Snapshot
@@ -64,3 +65,10 @@ class TestAzurite(StoreBehaviour):
             written = by_token.write("one", b"weights", expected=None)
             assert by_token.copy("one", "other", checksum=f"etag:{written.tag}")
             assert by_token.read("other")
+
+
+def test_no_connection_is_waited_for_longer_than_a_minute() -> None:
+    """The library forgets what its client was told where it is given a transport, and waits for five."""
+    config = make_transport().connection_config
+    assert (config.timeout, config.read_timeout) == (10, 60)
+    assert config.data_block_size >= 1 << 20

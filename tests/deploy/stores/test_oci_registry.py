@@ -405,6 +405,7 @@ def test_connections_that_break_lose_nothing(
 
 Entry = tuple[str, bytes, Mapping[str, Any]]
 WEIGHTS = b"weights"
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(len(WEIGHTS))}
 LYING_LAYERS: dict[str, list[Entry]] = {
     "a path that leads outside": [("models/../../evil", WEIGHTS, {})],
     "an absolute path": [("/etc/evil", WEIGHTS, {})],
@@ -418,6 +419,13 @@ LYING_LAYERS: dict[str, list[Entry]] = {
     "a file twice": [("models/m/1/model.onnx", WEIGHTS, {}), ("models/m/1/model.onnx", WEIGHTS, {})],
     "a file that is longer": [("models/m/1/model.onnx", WEIGHTS * 2, {})],
     "other content": [("models/m/1/model.onnx", b"Weights", {})],
+    "a sparse file": [
+        (
+            "models/m/1/model.onnx",
+            f"1\n0\n{len(WEIGHTS)}\n".encode().ljust(512, b"\0") + WEIGHTS,
+            {"pax_headers": SPARSE},
+        )
+    ],
     "nothing": [],
     "far more than is listed": [("models/m/1/model.onnx", WEIGHTS, {}), ("models/m/1/x", bytes(1 << 20), {})],
     "a name that fills the memory": [(f"models/{'x' * 200_000}", WEIGHTS, {})],

@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from picky_registry import PickyRegistry, running_picky_registry
+from web_server import served
 
 from serve_deploy.errors import DestinationError, EndpointError, VerificationError
 from serve_deploy.stores.address import StoreAddress, parse_address
@@ -122,15 +122,8 @@ def test_what_answers_but_is_no_registry_is_said() -> None:
 @contextmanager
 def running_web_server() -> Iterator[str]:
     """A server with no pages."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler)) as server:
         yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class QuietHandler(BaseHTTPRequestHandler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from broken_streams import HTTP, Answer, Fault, serve_streams
 from fault_servers import make_certificates, reply, serve_faults
 from openai_server import RunningServer, running_openai_server
 from token_stream import read_streams
+from web_server import served
 
 from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
 from serve_deploy.errors import EndpointError, ServeError, UsageError
@@ -60,12 +60,8 @@ def serve_refusing(status: str) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Refusing)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("protocol", HTTP)

@@ -47,7 +47,7 @@ def collect_samples(options: LoadTestOptions, streams: int) -> tuple[list[Sample
     sent: list[object] = []
 
     async def measure() -> float:
-        worker = Worker(sent.append)
+        worker = Worker(sent.append, {})
         worker.accept(job)
         load = ConstantRate(streams / STREAM_SECONDS)
         await worker.prepare(Prepare(load, streams))

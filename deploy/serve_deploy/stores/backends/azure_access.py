@@ -35,22 +35,32 @@ class Access:
 
     def open_container(self, name: str) -> ContainerClient:
         """A client for a container; nothing is asked of it yet."""
-        session = requests.Session()
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=512))
         return ContainerClient(
             self.url,
             name,
             credential=self.credential,
-            transport=RequestsTransport(session=session, session_owner=False),
+            transport=make_transport(),
             # Tried again by serve, where Ctrl-C ends the wait.
             retry_total=0,
-            connection_timeout=10,
-            read_timeout=60,
             max_single_get_size=_PIECE_BYTES,
             max_chunk_get_size=_PIECE_BYTES,
             user_agent="triton-serve",
         )
+
+
+def make_transport() -> RequestsTransport:
+    """A way to a store for many threads; every wait ends."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=512))
+    # Only here: a client does not tell a transport that it is given, which then reads pieces of 4 KB.
+    return RequestsTransport(
+        session=session,
+        session_owner=False,
+        connection_timeout=10,
+        read_timeout=60,
+        connection_data_block_size=_PIECE_BYTES,
+    )
 
 
 def find_access(account: str) -> Access:

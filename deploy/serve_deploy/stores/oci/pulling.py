@@ -124,10 +124,10 @@ class _Unpacking:
         listed = {f"{MODELS_FOLDER}/{file.path}": file for file in self.layer.files}
         seen: set[str] = set()
         try:
-            with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|", bufsize=_PIECE, tarinfo=_Entry) as archive:
+            with tarfile.TarFile(fileobj=cast(IO[bytes], source), tarinfo=_Entry) as archive:
                 for entry in archive:
                     if not self._is_listed_folder(entry, listed):
-                        self._extract(archive, entry, self._find_listed(entry, listed, seen))
+                        self._extract(source, entry, self._find_listed(entry, listed, seen))
         except tarfile.TarError as error:
             raise self._lie(f"layer {self.layer.title} is no tar archive") from error
         source.finish()
@@ -145,8 +145,8 @@ class _Unpacking:
     def _find_listed(self, entry: tarfile.TarInfo, listed: Mapping[str, SnapshotFile], seen: set[str]) -> SnapshotFile:
         """Links, devices, paths that lead outside and marks that hide files are in no listing."""
         file = listed.get(entry.name)
-        if file is None or not entry.isreg():
-            kind = "file" if entry.isreg() else "link or device"
+        if file is None or not entry.isreg() or entry.issparse():
+            kind = "sparse file" if entry.issparse() else "file" if entry.isreg() else "link or device"
             raise self._lie(f"a layer holds the {kind} {entry.name!a}, which the image does not list")
         if entry.name in seen:
             raise self._lie(f"a layer holds {entry.name!a} twice")
@@ -155,14 +155,14 @@ class _Unpacking:
         seen.add(entry.name)
         return file
 
-    def _extract(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, file: SnapshotFile) -> None:
+    def _extract(self, source: _TarStream, entry: tarfile.TarInfo, file: SnapshotFile) -> None:
         if file.path not in self.wanted:
             return
         digest = hashlib.sha256()
         with placing(self.folder / file.path, self.parts) as part:
-            content = archive.extractfile(entry)
+            source.seek(entry.offset_data)
             with destination_errors(self.folder), part.open("xb") as writer:
-                while content and (piece := content.read(_PIECE)):
+                for piece in source.take(entry.size):
                     digest.update(piece)
                     writer.write(piece)
                 if entry.mode & 0o100:
@@ -184,32 +184,50 @@ class _Entry(tarfile.TarInfo):
 
 
 class _TarStream:
-    """The tar in a layer as a file to read from, no longer than its listing makes it."""
+    """The tar in a layer as a file that is read forwards, no longer than its listing makes it."""
 
     def __init__(self, pieces: Iterator[bytes], layer: StoredLayer, where: str) -> None:
         self._pieces = pieces
-        self._rest = b""
+        self._rest = memoryview(b"")
+        self._position = 0
         self._digest = hashlib.sha256()
         entries = len(layer.files) + len(list_folders(layer.files))
         self._left = sum(file.size_bytes for file in layer.files) + entries * _MOST_HEADER_BYTES + _MOST_END_BYTES
         self._layer = layer
         self._where = where
 
-    def read(self, size: int) -> bytes:
-        """tarfile asks for whole blocks of its own size."""
-        while len(self._rest) < size and (piece := self._next()):
-            self._rest += piece
-        block, self._rest = self._rest[:size], self._rest[size:]
-        return block
+    def tell(self) -> int:
+        """How far it was read."""
+        return self._position
 
-    def _next(self) -> bytes:
+    def seek(self, position: int) -> None:
+        """Go on from there, which is not before what was read."""
+        if position < self._position:
+            raise tarfile.ReadError("its entries overlap")
+        for _piece in self.take(position - self._position):
+            pass
+
+    def read(self, size: int) -> bytes:
+        """A header or the like."""
+        return b"".join(self.take(size))
+
+    def take(self, size: int) -> Iterator[memoryview]:
+        """So many bytes, or what is left, in the pieces that came: files are not copied on their way."""
+        while size and (self._rest or self._next()):
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            self._position += len(piece)
+            size -= len(piece)
+            yield piece
+
+    def _next(self) -> bool:
         piece = next(self._pieces, b"")
         self._left -= len(piece)
         if self._left < 0:
             raise damaged(self._where, f"layer {self._layer.title} holds more than the image lists")
         if self._layer.is_compressed:
             self._digest.update(piece)
-        return piece
+        self._rest = memoryview(piece)
+        return bool(piece)
 
     def finish(self) -> None:
         """Read to the end, and compare with what the configuration says of the tar."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config.accelerators import parse_optimization
-from serve_deploy.model_config.problem import is_onnx
 from serve_deploy.tuning.candidates import ACCELERATOR, BATCH, DELAY, INSTANCES, Candidate, Value, write_value
 
 
@@ -133,6 +132,6 @@ def _fit(config: Any) -> None:
     if config.HasField("dynamic_batching"):
         del config.dynamic_batching.preferred_batch_size[:]
         config.dynamic_batching.preferred_batch_size.extend(fitting)
-    if most and is_onnx(config):
+    if most:
         for warmup in config.model_warmup:
             warmup.batch_size = min(warmup.batch_size, most)

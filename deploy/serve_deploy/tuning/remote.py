@@ -106,7 +106,7 @@ def remote_servers(endpoint: Endpoint, folders: Mapping[str, ModelFolder], state
     """
     with ControlPlane(endpoint, timeout_seconds=CONTROL_SECONDS) as control:
         version = str(control.server_metadata().get("version", ""))
-        before = {name: control.model_config(name) for name in folders}
+        before = {name: _read_config(control, endpoint.url, name) for name in folders}
     for name, folder in folders.items():
         _require_same(endpoint, folder, before[name])
     place = make_temporary("tune")
@@ -115,6 +115,15 @@ def remote_servers(endpoint: Endpoint, folders: Mapping[str, ModelFolder], state
             yield RemoteServers(endpoint, folders, place, f"Triton {version} at {endpoint.url}")
     finally:
         remove_temporary(place)
+
+
+def _read_config(control: ControlPlane, url: str, name: str) -> Document:
+    try:
+        return control.model_config(name)
+    except RefusedError as error:
+        if "unknown model" in error.reason:
+            error.hint = f"load it first: serve models {url} --load {name}"
+        raise
 
 
 def _require_same(endpoint: Endpoint, folder: ModelFolder, served: Document) -> None:

@@ -51,9 +51,10 @@ def test_the_files_own_values_change_nothing() -> None:
     assert configure(config, read_candidate(config, PATHS)) == config
 
 
-def test_a_smaller_batch_takes_what_is_beyond_it_along() -> None:
+@pytest.mark.parametrize("backend", ["onnxruntime", "python"])
+def test_a_smaller_batch_takes_what_is_beyond_it_along(backend: str) -> None:
     """Preferred sizes and warm-up batches above a new max_batch_size would keep the model from loading."""
-    changed = configure(parse_config(TEXT), Candidate.of({BATCH: 4}))
+    changed = configure(parse_config(TEXT.replace("onnxruntime", backend)), Candidate.of({BATCH: 4}))
     assert (list(changed.dynamic_batching.preferred_batch_size), changed.model_warmup[0].batch_size) == ([4], 4)
     assert check_config(changed) == ()
 

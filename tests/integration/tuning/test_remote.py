@@ -17,6 +17,7 @@ from timed_models import add_timed_model
 
 from serve_deploy import ServerOptions, TritonServer, TuneOptions, UsageError, parse_endpoint, start_server, tune
 from serve_deploy.endpoint.control import ControlPlane
+from serve_deploy.errors import EndpointError
 from serve_deploy.tuning.overrides import put_back
 
 SMALL = [
@@ -63,6 +64,15 @@ def _start(repository: Path, server: TritonServer, state: Path) -> subprocess.Po
         env=os.environ | {"XDG_STATE_HOME": str(state)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def test_a_model_that_is_not_loaded_is_to_be_loaded_first(server: TritonServer, tmp_path: Path) -> None:
+    """The hint is the command that loads it."""
+    add_timed_model(tmp_path / "models", "another", base=0.003, row=0.001)
+    endpoint = parse_endpoint(server.http_url)
+    with pytest.raises(EndpointError, match="another") as refusal:
+        tune(TuneOptions(repository=tmp_path / "models", endpoint=endpoint, state=tmp_path / "state"))
+    assert refusal.value.hint == f"load it first: serve models {server.http_url} --load another"
 
 
 def test_a_running_server_is_tuned_and_put_back(repository: Path, server: TritonServer, tmp_path: Path) -> None:

@@ -274,8 +274,8 @@ def test_a_failed_write_says_where_and_why(error: OSError, message: str, hint: s
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_users_staging_beside_it_does_not_matter() -> None:
-    """In a folder that many write to, such as /tmp."""
-    with TemporaryDirectory() as name:
+    """In a folder that many write to."""
+    with TemporaryDirectory(dir="/tmp") as name:  # the tests' own folders are closed to others
         shared = Path(name)
         shared.chmod(0o1777)
         (shared / ".serve-theirs-abcdefgh").mkdir(mode=0o700)

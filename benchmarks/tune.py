@@ -26,7 +26,7 @@ from simulated_bench import NOISE, Tried, Truth, Truths, Tuning, reached, search
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.reports.gates import parse_gate
+from serve_deploy.reports.gates import evaluate_gate, parse_gate
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
 from serve_deploy.tuning.objective import Goal
@@ -157,7 +157,7 @@ def tune_whole(repository: Path, model: str, slo: tuple[str, ...]) -> None:
 
 def hold_again(options: TuneOptions, winner: Candidate, users: int) -> None:
     """Print on how many fresh servers the winner holds the gates."""
-    goal, subject = Goal("throughput", tuple(map(parse_gate, options.slo))), read_subject(options)
+    gates, subject = tuple(map(parse_gate, options.slo)), read_subject(options)
     held = 0
     with local_servers(subject.folders, options.runtime, options.release) as servers:
         for _ in range(FRESH):
@@ -168,7 +168,7 @@ def hold_again(options: TuneOptions, winner: Candidate, users: int) -> None:
             )  # fmt: skip
             (point,) = run_loadtest(asked).points
             served.close()
-            held += goal.is_met(point)
+            held += all(evaluate_gate(gate, point).passed for gate in gates)
             print(f"{users} at a time: {point.throughput:.0f}/s, p99 {point.response.p99_us / 1e3:.1f} ms", flush=True)
     print(f"the winner holds {' and '.join(options.slo) or 'no gates'} on {held} of {FRESH} fresh servers")
 

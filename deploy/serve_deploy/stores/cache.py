@@ -56,7 +56,8 @@ def pull_into_cache(
     cache = LocalStore(StoreAddress("local", str(folder)))
     repository = folder / stored_path(snapshot.id, "")
     bound = read_bound()
-    with _explaining(folder):
+    # A cache that cannot be written to, such as a read-only volume, serves what it has.
+    with suppress(OSError):
         hold(folder, snapshot.id)
     if not _is_cached(cache, folder, snapshot):
         with _explaining(folder):

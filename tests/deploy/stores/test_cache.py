@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from pushing import listing, push
@@ -65,6 +66,27 @@ def test_a_snapshot_is_received_once(store: StoreAddress, models: Path) -> None:
     assert listing(folder) == listing(models)
     shutil.rmtree(Path(store.location, "snapshots", folder.name))
     assert pull_into_cache(store) == folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_cache_that_cannot_be_written_to_serves_what_it_has(
+    store: StoreAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a cache, without its empty folders, on a volume of another user."""
+    with TemporaryDirectory(dir="/tmp") as name:  # the tests' own folders are closed to others
+        shared = Path(name)
+        shared.chmod(0o755)
+        shutil.copytree(store.location, shared / "store")
+        there = StoreAddress("local", str(shared / "store"))
+        monkeypatch.setenv("SERVE_CACHE", str(shared / "cache"))
+        first = pull_into_cache(there)
+        shutil.rmtree(shared / "cache" / "holds")
+        os.seteuid(65534)
+        try:
+            again = pull_into_cache(there)
+        finally:
+            os.seteuid(0)
+        assert again == first
 
 
 def test_a_folder_that_lost_a_file_is_completed(store: StoreAddress, models: Path) -> None:

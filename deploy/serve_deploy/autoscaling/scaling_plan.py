@@ -137,7 +137,8 @@ def _lower(
             Trial(stage.replay(name, curve, 3600 * hours), curve, budget)
             for name, curve, hours, budget in _curves(capacity, circumstances)
         )
-        failed = next((trial for trial in trials if not trial.passed), trials[-1])
+        # A missed objective counts before replicas that do not hold still.
+        failed = min(trials, key=lambda trial: (trial.keeps_objective, trial.passed))
         if failed.passed:
             return ScalingPlan(pod, capacity, trials, stage), failed
         missed = f"{format_share(failed.replay.breach_fraction)} beyond the objective and {_count_turns(failed.replay)}"

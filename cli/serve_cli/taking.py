@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -86,18 +86,23 @@ def takes_options(
             # After the options were built, so that what they refuse is refused before a store is asked.
             command(**_bring_stored(built, values, stored, needs), **given)
 
-        parameters = [_translated(each.parameter, names) for each in asked.values()]
-        parameters.sort(key=lambda parameter: parameter.default is not _UNSET)
-        wanted = [p.replace(kind=p.KEYWORD_ONLY) for p in (*parameters, *own)]
-        paths = {each.field for each in asked.values() if each.takes_paths}
-        run.paths = paths | {each.name for each in own if Path in _parts(each.annotation)}  # type: ignore[attr-defined]
-        run.bare = {each.flag: each.bare for each in asked.values() if each.bare}  # type: ignore[attr-defined]
-        run.__signature__ = inspect.Signature(wanted)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in wanted}
+        _declare(run, asked, own, names)
         del run.__wrapped__  # or its own signature would be read
         return run
 
     return decorate
+
+
+def _declare(run: Any, asked: Mapping[str, _Asked], own: Sequence[inspect.Parameter], names: Mapping[str, str]) -> None:
+    """Give the command the signature that typer reads, and what the parser of its words asks for."""
+    parameters = [_translated(each.parameter, names) for each in asked.values()]
+    parameters.sort(key=lambda parameter: parameter.default is not _UNSET)
+    wanted = [p.replace(kind=p.KEYWORD_ONLY) for p in (*parameters, *own)]
+    paths = {each.field for each in asked.values() if each.takes_paths}
+    run.paths = paths | {each.name for each in own if Path in _parts(each.annotation)}
+    run.bare = {each.flag: each.bare for each in asked.values() if each.bare}
+    run.__signature__ = inspect.Signature(wanted)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in wanted}
 
 
 def _read_values(asked: Mapping[str, _Asked], given: dict[str, Any]) -> dict[str, Any]:

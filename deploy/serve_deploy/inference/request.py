@@ -95,12 +95,7 @@ def infer(
         control.server_metadata()
         model = control.describe_model(options.model, options.model_version)
         config = control.model_config(options.model, options.model_version) if options.top != 0 else {}
-    if model.is_decoupled:
-        raise UsageError(
-            f"{model.name} is decoupled: it may answer a request many times, or never",
-            hint="ask it by curl at /v2/models/"
-            f"{model.name}/generate_stream; serve loadtest measures it, with `streaming` or `generate`",
-        )
+    _refuse_decoupled(model)
     sequence = sequence_parameters(options, model)
     arrays, notes = collect_inputs(model, options)
     wanted = _wanted_outputs(model, options)
@@ -126,6 +121,15 @@ def infer(
     return InferenceResult(
         options.endpoint.url, model.name, options.model_version or model.version, tuple(notes), elapsed, outputs
     )
+
+
+def _refuse_decoupled(model: Model) -> None:
+    if model.is_decoupled:
+        raise UsageError(
+            f"{model.name} is decoupled: it may answer a request many times, or never",
+            hint="ask it by curl at /v2/models/"
+            f"{model.name}/generate_stream; serve loadtest measures it, with `streaming` or `generate`",
+        )
 
 
 def save_outputs(result: InferenceResult, path: Path) -> None:

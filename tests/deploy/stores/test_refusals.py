@@ -25,12 +25,12 @@ from serve_deploy.stores.opening import open_store
 from serve_deploy.stores.store import Store, StoreUnreachableError
 
 
-@pytest.fixture
-def plain_server() -> Iterator[int]:
-    """The port of a server that answers everything in plain HTTP."""
+@contextmanager
+def listening(answer: bytes = b"") -> Iterator[int]:
+    """The port of a server that says this to whatever it hears, and ends the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def answer() -> None:
+        def serve() -> None:
             while True:
                 try:
                     connection, _peer = listener.accept()
@@ -38,13 +38,22 @@ def plain_server() -> Iterator[int]:
                     return
                 with connection:
                     connection.recv(1024)
-                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                    connection.sendall(answer)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve)
         thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.fixture
+def plain_server() -> Iterator[int]:
+    """The port of a server that answers everything in plain HTTP."""
+    with listening(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") as port:
+        yield port
 
 
 def test_a_host_that_is_not_known_cannot_be_reached() -> None:
@@ -66,22 +75,8 @@ def test_a_server_without_tls_is_not_called_untrusted(plain_server: int) -> None
 @pytest.fixture
 def cut_server() -> Iterator[int]:
     """The port of a server that ends each connection before TLS has begun."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def cut() -> None:
-            while True:
-                try:
-                    connection, _peer = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(1024)
-
-        thread = threading.Thread(target=cut)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+    with listening() as port:
+        yield port
 
 
 @contextmanager

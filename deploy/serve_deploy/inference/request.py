@@ -127,8 +127,8 @@ def _refuse_decoupled(model: Model) -> None:
     if model.is_decoupled:
         raise UsageError(
             f"{model.name} is decoupled: it may answer a request many times, or never",
-            hint="ask it by curl at /v2/models/"
-            f"{model.name}/generate_stream; serve loadtest measures it, with `streaming` or `generate`",
+            hint=f"ask it by curl at /v2/models/{model.name}/generate_stream, or measure it: "
+            f"serve loadtest URL -m {model.name} --generate auto (--streaming where it takes no text)",
         )
 
 

@@ -56,9 +56,13 @@ def pull_into_cache(
     cache = LocalStore(StoreAddress("local", str(folder)))
     repository = folder / stored_path(snapshot.id, "")
     bound = read_bound()
-    # A cache that cannot be written to, such as a read-only volume, serves what it has.
-    with suppress(OSError):
-        hold(folder, snapshot.id)
+    try:
+        with _explaining(folder):
+            hold(folder, snapshot.id)
+    except DestinationError:
+        # A cache that cannot be written to, such as a read-only volume, serves what it has.
+        if not _is_cached(cache, folder, snapshot):
+            raise
     if not _is_cached(cache, folder, snapshot):
         with _explaining(folder):
             parts = make_temporary("cache", folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -101,14 +102,17 @@ class Bench:
         questions = Questions(served, self.servers.staging, note)
         flows = {flow.name: flow for flow in self.subject.flows}
         inner: dict[str, Path] = {}
+        sent = hashlib.sha256()
         for target in self.subject.targets:
             path, samples = keep_samples(self.subject.folders[target.name], options, questions)
             self.requests[target.name] = RequestSource(path, options.seed)
+            sent.update(path.read_bytes())
             answers = keep_answers(target.name, samples, questions)
             if answers is not None:
                 self.expected[target.name] = answers
             if target.name in flows:
                 inner |= keep_member_samples(flows[target.name], samples, questions)
+        self.checkpoint.require_same(f"{self.servers.description} {sent.hexdigest()}")
         for name, path in inner.items():
             self.requests.setdefault(name, RequestSource(path, options.seed))
 

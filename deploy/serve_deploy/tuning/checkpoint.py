@@ -18,15 +18,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+import serve_deploy
 from serve_deploy.files.moving import interrupts_deferred
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.tuning.candidates import Candidate
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.version import __version__
 
 # These change what is done with the result, or where, and not what is measured.
 _IRRELEVANT = {"apply", "fresh", "state"}
+# Another serve may measure or fail otherwise, and a version does not tell two commits apart.
+_CODE = Path(serve_deploy.__file__).parent
 
 
 def state_folder(given: Path | None = None) -> Path:
@@ -35,8 +37,8 @@ def state_folder(given: Path | None = None) -> Path:
     return given or (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state") / "serve"
 
 
-def fingerprint(options: TuneOptions, folders: Collection[ModelFolder]) -> str:
-    """The same for runs that measure the same on this machine."""
+def fingerprint(options: TuneOptions, folders: Collection[ModelFolder], code: Path = _CODE) -> str:
+    """The same for runs that measure the same on this machine, by the same code of serve."""
     files = [
         (folder.name, name, path.stat().st_size, path.stat().st_mtime_ns)
         for folder in folders
@@ -45,8 +47,12 @@ def fingerprint(options: TuneOptions, folders: Collection[ModelFolder]) -> str:
     texts = [folder.config_text for folder in folders]
     asked = {each.name: str(getattr(options, each.name)) for each in fields(options) if each.name not in _IRRELEVANT}
     asked["repository"] = str(options.repository.resolve())
-    what = [__version__, platform.node(), os.cpu_count(), asked, files, texts]
+    what = [_digest_code(code), platform.node(), os.cpu_count(), asked, files, texts]
     return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:16]
+
+
+def _digest_code(root: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(root.rglob("*.py")))).hexdigest()
 
 
 class Checkpoint:
@@ -57,6 +63,7 @@ class Checkpoint:
         self._measured: dict[str, Measured] = {}
         self._failed: dict[str, str] = {}
         self._ended: Counter[str] = Counter()
+        self._circumstances: str | None = None
         self._unwritten: list[bytes] = []
         # Why not everything is on disk.
         self.problem: str | None = None
@@ -73,12 +80,25 @@ class Checkpoint:
         for line in lines:
             with suppress(ValueError, KeyError, TypeError, ValidationError):
                 entry = json.loads(line)
-                if "ended" in entry:
+                if "circumstances" in entry:
+                    self._circumstances = str(entry["circumstances"])
+                elif "ended" in entry:
                     self._ended[entry["key"]] += 1
                 elif "failed" in entry:
                     self._failed[entry["key"]] = str(entry["failed"])
                 else:
                     self._measured[entry["key"]] = Measured.model_validate(entry["measured"])
+
+    def require_same(self, circumstances: str) -> None:
+        """Forget what was kept under other circumstances, failures too: they need not be what would be found now."""
+        if self._circumstances == circumstances:
+            return
+        if self._measured or self._failed:
+            self._note("nothing of the run that was cut short is used: Triton or the requests have changed since")
+            self._measured, self._failed, self._ended, self.resumed = {}, {}, Counter(), 0
+            self.finish()
+        self._circumstances = circumstances
+        self._append({"circumstances": circumstances})
 
     def measurement(self, candidate: Candidate, purpose: str) -> Measured | None:
         """What was measured before, if it was."""

@@ -77,6 +77,36 @@ def test_another_question_is_another_run(tmp_path: Path) -> None:
     assert fingerprint(asked, [read_model_folder(tmp_path / "digits")]) != own
 
 
+def test_another_serve_begins_anew(tmp_path: Path) -> None:
+    """Whatever its version says: what failed under the old code may work, and be measured otherwise, under the new."""
+    add_model(tmp_path)
+    asked, folder = TuneOptions(repository=tmp_path, models=("digits",)), read_model_folder(tmp_path / "digits")
+    code = tmp_path / "code" / "room"
+    code.mkdir(parents=True)
+    (code / "module.py").write_text("LIMIT = 1\n")
+    before = fingerprint(asked, [folder], code.parent)
+    assert fingerprint(asked, [folder], code.parent) == before
+    (code / "module.py").write_text("LIMIT = 2\n")
+    assert fingerprint(asked, [folder], code.parent) != before
+
+
+def test_another_triton_begins_anew(tmp_path: Path) -> None:
+    """What another Triton measured or did not load says nothing of this one; the user is told, once."""
+    path, notes = tmp_path / "run.jsonl", []
+    first = Checkpoint(path, note=notes.append)
+    first.require_same("Triton 2.51.0")
+    first.keep(CANDIDATE, "round 1", MEASURED)
+    first.keep_failure(Candidate.of({BATCH: 16}), "does not load")
+    same = Checkpoint(path, note=notes.append)
+    same.require_same("Triton 2.51.0")
+    assert (same.resumed, same.failure(Candidate.of({BATCH: 16})), notes) == (1, "does not load", [])
+    for _ in range(2):
+        other = Checkpoint(path, note=notes.append)
+        other.require_same("Triton 2.52.0")
+        kept = (other.measurement(CANDIDATE, "round 1"), other.failure(Candidate.of({BATCH: 16})))
+        assert (other.resumed, kept, len(notes)) == (0, (None, None), 1)
+
+
 def test_the_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """XDG_STATE_HOME where it is set, else below the home folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -110,4 +110,4 @@ def print_result(result: TuningResult) -> None:
     """The verdict, the race and the changes."""
     from serve_deploy.tuning.results.tables import render_table
 
-    sys.stdout.write(render_table(result, output.stdout().width if sys.stdout.isatty() else None))
+    sys.stdout.write(render_table(result, output.table_width()))

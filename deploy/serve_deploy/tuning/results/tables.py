@@ -21,7 +21,7 @@ def render_table(result: TuningResult, width: int | None = None) -> str:
     """The verdict, who raced, what changes and why, and what it took."""
     gates = f", {' and '.join(result.gates)}" if result.gates else ""
     parts = [
-        f"{result.model} on {result.server}: {result.objective}{gates}",
+        hang("", f"{result.model} on {result.server}: {result.objective}{gates}", width),
         hang(f"{result.verdict}: ", result.explanation, width or _PAGE),
         *(hang("  ", told, width or _PAGE) for told in describe_assurance(result)),
         "",

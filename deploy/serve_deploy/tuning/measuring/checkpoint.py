@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import serve_deploy
+from serve_deploy import version
 from serve_deploy.files.moving import interrupts_deferred
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.tuning.candidates.candidate import Candidate
@@ -28,7 +28,7 @@ from serve_deploy.tuning.task.options import TuneOptions
 # These change what is done with the result, or where, and not what is measured.
 _IRRELEVANT = {"apply", "fresh", "state"}
 # Another serve may measure or fail otherwise, and a version does not tell two commits apart.
-_CODE = Path(serve_deploy.__file__).parent
+_CODE = Path(version.__file__).parent
 
 
 def state_folder(given: Path | None = None) -> Path:

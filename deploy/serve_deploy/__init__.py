@@ -158,8 +158,8 @@ if TYPE_CHECKING:
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
     from serve_deploy.triton.server import start_server as start_server
-    from serve_deploy.tuning.options import TuneOptions as TuneOptions
-    from serve_deploy.tuning.result import TuningResult as TuningResult
+    from serve_deploy.tuning.results.result import TuningResult as TuningResult
+    from serve_deploy.tuning.task.options import TuneOptions as TuneOptions
     from serve_deploy.tuning.tune import tune as tune
     from serve_deploy.twin.results import Simulated as Simulated
     from serve_deploy.twin.server import Batching as Batching
@@ -274,8 +274,8 @@ _PLACES = {
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
     "TrustOptions": "stores.signature_options",
-    "TuneOptions": "tuning.options",
-    "TuningResult": "tuning.result",
+    "TuneOptions": "tuning.task.options",
+    "TuningResult": "tuning.results.result",
     "UndeployOptions": "cluster.options",
     "UsageError": "errors",
     "VerificationError": "errors",

@@ -48,6 +48,7 @@ backend: "python" max_batch_size: 8
 input { name: "x" data_type: TYPE_FP32 dims: [3] }
 output { name: "y" data_type: TYPE_FP32 dims: [3] }
 sequence_batching {
+  max_sequence_idle_microseconds: 600000000
   oldest { max_candidate_sequences: 16 }
   control_input { name: "START" control { kind: CONTROL_SEQUENCE_START bool_false_true: [false, true] } }
   control_input { name: "CORRID" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } }

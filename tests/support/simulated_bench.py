@@ -15,17 +15,17 @@ import numpy as np
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.model_config import parse_config
 from serve_deploy.progress import silent
-from serve_deploy.tuning.bench import Bench
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, join_path
-from serve_deploy.tuning.checkpoint import Checkpoint
-from serve_deploy.tuning.fields import read_candidate
+from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, join_path
+from serve_deploy.tuning.candidates.fields import read_candidate
 from serve_deploy.tuning.measured import Executions, Measured
-from serve_deploy.tuning.objective import Goal, find_concurrency
-from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.result import TuningResult
-from serve_deploy.tuning.subject import Part, Subject, Target
+from serve_deploy.tuning.measuring.bench import Bench
+from serve_deploy.tuning.measuring.checkpoint import Checkpoint
+from serve_deploy.tuning.prediction.twins import simulated_point
+from serve_deploy.tuning.results.result import TuningResult
+from serve_deploy.tuning.task.objective import Goal, find_concurrency
+from serve_deploy.tuning.task.options import TuneOptions
+from serve_deploy.tuning.task.subject import Part, Subject, Target
 from serve_deploy.tuning.tune import run_tuning
-from serve_deploy.tuning.twins import simulated_point
 from serve_deploy.twin import (
     Batching,
     Ensemble,

@@ -10,9 +10,9 @@ from simulated_bench import Truth, Truths, Tuning, reached
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.reports.gates import parse_gate
-from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
-from serve_deploy.tuning.objective import Goal
-from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES, Candidate
+from serve_deploy.tuning.task.objective import Goal
+from serve_deploy.tuning.task.options import TuneOptions
 
 SHARED_BASE = Truth(base=0.010, row=0.0005, largest=16)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.origin import Origin
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
-    from serve_deploy.stores.pushed import PushResult
+    from serve_deploy.stores.push.pushed import PushResult
     from serve_deploy.tensors.types import TensorSpec
 
 

@@ -139,21 +139,21 @@ if TYPE_CHECKING:
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.stores.address import StoreAddress as StoreAddress
     from serve_deploy.stores.address import parse_address as parse_address
-    from serve_deploy.stores.cache import pull_into_cache as pull_into_cache
     from serve_deploy.stores.listing import ListedSnapshot as ListedSnapshot
     from serve_deploy.stores.listing import Snapshots as Snapshots
     from serve_deploy.stores.listing import read_snapshots as read_snapshots
     from serve_deploy.stores.options import PullOptions as PullOptions
     from serve_deploy.stores.options import PushOptions as PushOptions
+    from serve_deploy.stores.options import SigningOptions as SigningOptions
     from serve_deploy.stores.options import SnapshotsOptions as SnapshotsOptions
-    from serve_deploy.stores.pull import PullResult as PullResult
-    from serve_deploy.stores.pull import pull_repository as pull  # noqa: F401
-    from serve_deploy.stores.push import push_repository as push  # noqa: F401
-    from serve_deploy.stores.pushed import PushResult as PushResult
-    from serve_deploy.stores.signature_options import SigningOptions as SigningOptions
-    from serve_deploy.stores.signature_options import TrustOptions as TrustOptions
-    from serve_deploy.stores.trust import SignatureError as SignatureError
-    from serve_deploy.stores.trust import open_trust as open_trust
+    from serve_deploy.stores.options import TrustOptions as TrustOptions
+    from serve_deploy.stores.pull.cache import pull_into_cache as pull_into_cache
+    from serve_deploy.stores.pull.pull import PullResult as PullResult
+    from serve_deploy.stores.pull.pull import pull_repository as pull  # noqa: F401
+    from serve_deploy.stores.push.push import push_repository as push  # noqa: F401
+    from serve_deploy.stores.push.pushed import PushResult as PushResult
+    from serve_deploy.stores.signing.trust import SignatureError as SignatureError
+    from serve_deploy.stores.signing.trust import open_trust as open_trust
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -234,9 +234,9 @@ _PLACES = {
     "PruneOptions": "pruning.options",
     "PruneResult": "pruning.prune",
     "PullOptions": "stores.options",
-    "PullResult": "stores.pull",
+    "PullResult": "stores.pull.pull",
     "PushOptions": "stores.options",
-    "PushResult": "stores.pushed",
+    "PushResult": "stores.push.pushed",
     "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
@@ -257,8 +257,8 @@ _PLACES = {
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
-    "SignatureError": "stores.trust",
-    "SigningOptions": "stores.signature_options",
+    "SignatureError": "stores.signing.trust",
+    "SigningOptions": "stores.options",
     "Simulated": "twin.results",
     "Snapshots": "stores.listing",
     "SnapshotsOptions": "stores.options",
@@ -273,7 +273,7 @@ _PLACES = {
     "Trace": "planning.arrival_traces",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
-    "TrustOptions": "stores.signature_options",
+    "TrustOptions": "stores.options",
     "TuneOptions": "tuning.task.options",
     "TuningResult": "tuning.results.result",
     "UndeployOptions": "cluster.options",
@@ -289,16 +289,16 @@ _PLACES = {
     "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
-    "open_trust": "stores.trust",
+    "open_trust": "stores.signing.trust",
     "package": "packaging.package",
     "parse_address": "stores.address",
     "parse_endpoint": "endpoint.address",
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "prune": "pruning.prune:prune",
-    "pull": "stores.pull:pull_repository",
-    "pull_into_cache": "stores.cache",
-    "push": "stores.push:push_repository",
+    "pull": "stores.pull.pull:pull_repository",
+    "pull_into_cache": "stores.pull.cache",
+    "push": "stores.push.push:push_repository",
     "read_fleet": "cluster.fleet",
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",

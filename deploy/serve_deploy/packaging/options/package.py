@@ -17,8 +17,8 @@ from serve_deploy.packaging.options.profile_names import read_profiles
 from serve_deploy.packaging.options.stateful import StatefulOptions
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
-from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
 _MODEL, _VERIFICATION = "Model", "Verification"

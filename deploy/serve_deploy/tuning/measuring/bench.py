@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,11 +81,16 @@ class Bench:
             served = self.serve(candidate)
             self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
             try:
-                measured = self._measure(served, about, shape, seconds=seconds, rows=rows, validate=validate)
+                measured = self._measure(
+                    served, about, shape, seconds=seconds, rows=rows, validate=validate, seed=zlib.crc32(purpose.encode())
+                )
             except EndpointError as error:
                 if served.is_alive():
+                    served.require_unchanged()
                     raise self._fall(candidate, error) from error
                 self._note_end(candidate, error)
+            else:
+                served.require_unchanged()
         self.measurements += 1
         self.checkpoint.keep(candidate, purpose, measured)
         return measured
@@ -186,11 +192,11 @@ class Bench:
             self.stop(candidate)
 
     def _measure(
-        self, served: Served, about: Subject, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+        self, served: Served, about: Subject, shape: LoadShape, *, seconds: float, rows: int, validate: bool, seed: int
     ) -> Measured:
         begun = self.clock()
         options = [
-            self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate)
+            self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate, seed=seed)
             for target in about.targets
         ]
         point = self._load(options, about)
@@ -223,7 +229,7 @@ class Bench:
         return _without_timeline(whole, "", tuple(_without_timeline(each, model) for model, each in parts))
 
     def _options(
-        self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+        self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool, seed: int
     ) -> LoadTestOptions:
         requests = self.requests[target.name]
         return LoadTestOptions(
@@ -236,7 +242,8 @@ class Bench:
             data=requests.data,
             expected=self.expected.get(target.name) if validate else None,
             validate=validate and target.name in self.expected,
-            seed=requests.seed,
+            # Each round has arrivals of its own, which are the same for all contestants.
+            seed=requests.seed + seed,
         )
 
 

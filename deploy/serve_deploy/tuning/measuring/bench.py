@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.errors import DestinationError, EndpointError, Interrupted, InvalidModelError, ServeError
@@ -77,13 +78,14 @@ class Bench:
         if before is not None:
             return before
         about, measured = self.subject.of(candidate), None
+        how: dict[str, Any] = {"seconds": seconds, "rows": rows, "validate": validate}
+        # Each round has arrivals of its own, which are the same for all contestants.
+        seed = zlib.crc32(purpose.encode())
         while measured is None:
             served = self.serve(candidate)
             self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
             try:
-                measured = self._measure(
-                    served, about, shape, seconds=seconds, rows=rows, validate=validate, seed=zlib.crc32(purpose.encode())
-                )
+                measured = self._measure(served, about, shape, seed=seed, **how)
             except EndpointError as error:
                 if served.is_alive():
                     served.require_unchanged()
@@ -242,7 +244,6 @@ class Bench:
             data=requests.data,
             expected=self.expected.get(target.name) if validate else None,
             validate=validate and target.name in self.expected,
-            # Each round has arrivals of its own, which are the same for all contestants.
             seed=requests.seed + seed,
         )
 

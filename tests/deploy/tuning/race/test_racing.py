@@ -35,9 +35,8 @@ class Refusing(Truth):
 
 
 def _racing(truths: Truths, goal: Goal, state: Path, rate: float | None = None) -> tuple[Racing, list[Contestant]]:
-    bench = SimulatedBench(
-        truths.subject(), SimulatedServers(truths), Checkpoint(state / "run.jsonl"), None, silent
-    )  # type: ignore[arg-type]
+    workers: Any = None
+    bench = SimulatedBench(truths.subject(), SimulatedServers(truths), Checkpoint(state / "run.jsonl"), workers, silent)
     twins: Any = SimpleNamespace(rate=rate)
     racing = Racing(bench, bench.subject, TuneOptions(max_rounds=6), goal, twins, {})
     told: Any = SimpleNamespace(point=truths.point(BASELINE, 1))

@@ -28,12 +28,12 @@ from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
 from serve_deploy.reports.gates import evaluate_gate, parse_gate
 from serve_deploy.repository.model_folder import read_model_folder
-from serve_deploy.tuning.candidates import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
-from serve_deploy.tuning.objective import Goal
-from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.result import TuningResult
-from serve_deploy.tuning.servers import local_servers
-from serve_deploy.tuning.subject import read_subject
+from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
+from serve_deploy.tuning.results.result import TuningResult
+from serve_deploy.tuning.servers.servers import local_servers
+from serve_deploy.tuning.task.objective import Goal
+from serve_deploy.tuning.task.options import TuneOptions
+from serve_deploy.tuning.task.subject import read_subject
 from serve_deploy.tuning.tune import tune
 
 _SHARES, _BARE = Truth(base=0.010, row=0.0005), Truth(base=0.0, row=0.002)

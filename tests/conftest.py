@@ -24,8 +24,10 @@ _PROGRAMS = [str(Path(__file__).parents[1] / ".tools"), str(Path(sys.executable)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-# pytest-xdist hands its terminal's width on, and tables would fold.
+# Tables would fold: pytest-xdist hands its terminal's width on, and readline, which pytest imports, hands on 80 columns
+# behind the back of os.environ.
 os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defpath)])
 
 

@@ -71,7 +71,7 @@ def _print(report: LoadTestReport | ReportSet, printed: Format, *, is_kept: bool
 
     try:
         if printed == "table":
-            sys.stdout.write(render(report, printed, width=output.stdout().width if sys.stdout.isatty() else None))
+            sys.stdout.write(render(report, printed, width=output.table_width()))
         else:
             output.write_document(render(report, printed))
         sys.stdout.flush()

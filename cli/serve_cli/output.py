@@ -68,9 +68,16 @@ def stdout() -> Console:
     """The console for results."""
     from rich.console import Console
 
-    # A pipe or a file has no edge to fold a table at.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNBOUNDED
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if _has_edge() else _UNBOUNDED)
+
+
+def table_width() -> int | None:
+    """How wide a table on stdout may be: COLUMNS, or the terminal's width; None in a pipe or a file without COLUMNS."""
+    return stdout().width if _has_edge() else None
+
+
+def _has_edge() -> bool:
+    return sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
 
 
 def stderr() -> Console:

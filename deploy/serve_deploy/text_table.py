@@ -42,8 +42,10 @@ def stack(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
     return "\n".join(lines)
 
 
-def hang(lead: str, text: str, width: int) -> str:
-    """The text behind its lead, wrapped at words to the width, with the further lines below the first."""
+def hang(lead: str, text: str, width: int | None) -> str:
+    """The text behind its lead, wrapped at words to the width, if any, with the further lines below the first."""
+    if width is None:
+        return f"{lead}{text}"
     wrapped = textwrap.fill(
         _UNIT.sub("\xa0", text), max(width, len(lead) + _LEAST_PROSE), initial_indent=lead,
         subsequent_indent=" " * len(lead), break_on_hyphens=False, break_long_words=False,

@@ -68,6 +68,15 @@ def test_two_profiles_side_by_side(serve: Serve, folder: Path, golden: Callable[
     assert "EUR a million inferences" in page
 
 
+def test_columns_says_how_wide_a_plan_is_in_a_pipe(serve: Serve, folder: Path) -> None:
+    """No line is longer, of tables and of sentences."""
+    done = serve(
+        "plan", "l4.json", "--base", "100", "--peak", "400", "--slo", "p99<50ms", "--cold-start", "150",
+        cwd=folder, env=os.environ | {"COLUMNS": "60"},
+    )  # fmt: skip
+    assert max(map(len, done.stdout.splitlines())) <= 60
+
+
 def test_json_is_the_plan_that_a_file_holds(serve: Serve, folder: Path) -> None:
     """stdout is the same document, and nothing else."""
     done = serve(

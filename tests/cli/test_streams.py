@@ -19,6 +19,7 @@ from synthetic_reports import make_report, make_stalled_point, make_sweep
 from serve_cli.output import print_table
 
 SERVE = [sys.executable, "-m", "serve_cli"]
+GOLDEN = Path(__file__).parents[1] / "golden"
 Golden = Callable[[str, str], None]
 
 
@@ -144,6 +145,15 @@ def test_a_report_fits_its_terminal(tmp_path: Path, golden: Golden, name: str, c
     shown = run_on_terminal(columns, "report", path)
     assert max(map(len, shown.splitlines())) <= columns
     golden(f"terminal/{name}-{columns}.txt", shown)
+
+
+def test_columns_says_how_wide_a_report_is_in_a_pipe(tmp_path: Path) -> None:
+    """As on a terminal of that width; without it, a pipe has no edge."""
+    path = tmp_path / "run.json"
+    path.write_text(make_report(*make_sweep()).model_dump_json())
+    folded = run_shell('COLUMNS=60 "$@" | cat', "report", path).stdout
+    assert folded == (GOLDEN / "terminal" / "sweep-60.txt").read_text()
+    assert max(map(len, run_shell('"$@" | cat', "report", path).stdout.splitlines())) > 80
 
 
 ROWS = (

@@ -51,4 +51,4 @@ def print_plan(result: DeploymentPlan) -> None:
     """The profiles side by side, and what the numbers come from."""
     from serve_deploy.planning.tables import render_table
 
-    sys.stdout.write(output.in_flags(render_table(result, output.stdout().width if sys.stdout.isatty() else None)))
+    sys.stdout.write(output.in_flags(render_table(result, output.table_width())))

@@ -14,11 +14,11 @@ from serve_cli import output
 from serve_cli.options import ENDPOINT_FLAGS, Json, output_files
 from serve_cli.taking import takes_options
 from serve_deploy.errors import DestinationError, EndpointError, ThresholdError
-from serve_deploy.tuning.options import TuneOptions
+from serve_deploy.tuning.task.options import TuneOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.tuning.overrides import Restored
-    from serve_deploy.tuning.result import TuningResult
+    from serve_deploy.tuning.results.result import TuningResult
+    from serve_deploy.tuning.servers.overrides import Restored
 
 Outputs = Annotated[list[Path] | None, output_files("result")]
 
@@ -56,7 +56,7 @@ def tune(options: TuneOptions, outputs: Outputs = None, restore: Restore = False
     serve tune models -m ensemble --vary encoder:instance_group.count=1,2
     serve tune models -m a -m b --weight a=3 --slo 'p99<50ms' --slo 'b:p99<20ms'
     """
-    from serve_deploy.tuning.saved import check_destinations, write_results
+    from serve_deploy.tuning.results.saved import check_destinations, write_results
     from serve_deploy.tuning.tune import tune as run
 
     if restore:
@@ -78,7 +78,7 @@ def tune(options: TuneOptions, outputs: Outputs = None, restore: Restore = False
 
 
 def _restore(options: TuneOptions, *, as_json: bool) -> None:
-    from serve_deploy.tuning.overrides import describe_restored
+    from serve_deploy.tuning.servers.overrides import describe_restored
     from serve_deploy.tuning.tune import restore
 
     def show(restored: tuple[Restored, ...]) -> None:
@@ -108,6 +108,6 @@ def _tell_stages() -> Callable[[str], None]:
 
 def print_result(result: TuningResult) -> None:
     """The verdict, the race and the changes."""
-    from serve_deploy.tuning.tables import render_table
+    from serve_deploy.tuning.results.tables import render_table
 
-    sys.stdout.write(render_table(result, output.stdout().width if sys.stdout.isatty() else None))
+    sys.stdout.write(render_table(result, output.table_width()))

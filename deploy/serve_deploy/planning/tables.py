@@ -23,7 +23,7 @@ def render_table(result: DeploymentPlan, width: int | None = None) -> str:
     """The profiles side by side, every curve, and where the numbers come from."""
     page = width or _PAGE
     parts = [
-        describe_traffic(result),
+        hang("", describe_traffic(result), width),
         "",
         fit(*profile_table(result), width),
         "",

@@ -10,7 +10,7 @@ from serve_deploy.progress import Progress
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.policy import HeldSnapshot, JudgedSnapshots, SnapshotPolicy, judge_snapshots
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import EmptyStoreError
+from serve_deploy.stores.manifests.manifests import EmptyStoreError
 from serve_deploy.stores.oci.claims import CLAIM_SECONDS
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.inventory import HeldImage, Inventory, read_inventory

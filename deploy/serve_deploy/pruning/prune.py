@@ -19,8 +19,8 @@ from serve_deploy.pruning.snapshots import StoreContents, judge, read_contents, 
 from serve_deploy.pruning.uploads import prune_uploads
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_versions
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import refuse_empty
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import refuse_empty
 from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
 from serve_deploy.stores.store import Store, UnfinishedUpload
 

@@ -65,23 +65,19 @@ def _render_one(report: LoadTestReport, width: int | None) -> str:
     loads = summary.summarise_loads(report)
     sections = [
         "\n".join(
-            _wrap(line, width) for line in (summary.describe_target(report), summary.describe_sent(report)) if line
+            hang("", line, width) for line in (summary.describe_target(report), summary.describe_sent(report)) if line
         ),
         _single(loads[0], width)
         if len(loads) == 1
         else _fit_loads(summary.load_columns([report]), summary.load_rows(report), width),
-        "" if len(loads) == 1 else "\n".join(_wrap(line, width) for line in summary.describe_streams(report)),
+        "" if len(loads) == 1 else "\n".join(hang("", line, width) for line in summary.describe_streams(report)),
         _fit(summary.ERROR_COLUMNS, summary.error_rows(report), width),
-        _wrap(report.search.explanation if report.search else "", width),
+        hang("", report.search.explanation if report.search else "", width),
         _fit(summary.GATE_COLUMNS, summary.gate_rows(report), width),
         _baseline(report, width),
-        "\n".join(_wrap(warning, width, "warning: ") for warning in summary.list_warnings(report)),
+        "\n".join(hang("warning: ", warning, width) for warning in summary.list_warnings(report)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _wrap(text: str, width: int | None, lead: str = "") -> str:
-    return hang(lead, text, width) if width else f"{lead}{text}"
 
 
 def _single(load: summary.LoadSummary, width: int | None) -> str:
@@ -96,7 +92,7 @@ def _single(load: summary.LoadSummary, width: int | None) -> str:
     ]
     room = max(len(name) for name, _ in facts)
     dispensable = ("p95", "p90") if point.generation else ()
-    lines = [_wrap(fact, width, f"{name:<{room}}{_GAP}") for name, fact in facts if fact]
+    lines = [hang(f"{name:<{room}}{_GAP}", fact, width) for name, fact in facts if fact]
     return "\n".join(lines) + f"\n\n{_latencies(_latency_rows(load), width, dispensable)}"
 
 
@@ -182,7 +178,7 @@ def _baseline(report: LoadTestReport, width: int | None) -> str:
         return ""
     table = _fit(baseline_words.CHANGE_COLUMNS, baseline_words.change_rows(report.baseline), width)
     sentences = [
-        _wrap(text, width) for text in (baseline_words.describe_baseline(report.baseline), *report.baseline.notes)
+        hang("", text, width) for text in (baseline_words.describe_baseline(report.baseline), *report.baseline.notes)
     ]
     return "\n".join([sentences[0], table, *sentences[1:]])
 

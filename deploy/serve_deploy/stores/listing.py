@@ -8,8 +8,9 @@ from pathlib import Path
 
 from serve_deploy.errors import ServeError, UsageError, VerificationError
 from serve_deploy.progress import Progress, silent
-from serve_deploy.stores.claims import claiming
-from serve_deploy.stores.manifests import (
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.claims import claiming
+from serve_deploy.stores.manifests.manifests import (
     Located,
     find_snapshot,
     find_snapshot_ids,
@@ -20,11 +21,10 @@ from serve_deploy.stores.manifests import (
     stored_path,
     write_pointer,
 )
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.manifests.verification import FileProblem, check_listing
 from serve_deploy.stores.options import SnapshotsOptions
 from serve_deploy.stores.snapshot import FIXED_NAME, SNAPSHOTS_FOLDER, Snapshot
 from serve_deploy.stores.store import Store, StoredFile
-from serve_deploy.stores.verification import FileProblem, check_listing
 
 _SHOWN = 3
 

@@ -55,6 +55,10 @@ class Measured(Document):
         return sum(each.batch_size * each.count for each in self.executions) / count if count else 0.0
 
 
+class Fallen(Exception):
+    """A candidate that cannot be measured any more, with the reason."""
+
+
 def read_executions(statistics: Sequence[ModelStatistics], models: Mapping[str, str]) -> tuple[Executions, ...]:
     """The executions in Triton's account of a period; `models` has what each tuned model is called in the paths."""
     return tuple(

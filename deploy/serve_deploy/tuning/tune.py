@@ -15,12 +15,19 @@ from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.loadtest.workers import start_workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
-from serve_deploy.tuning.accuracy import explain_misses
-from serve_deploy.tuning.apply import apply_winner
-from serve_deploy.tuning.bench import Bench
-from serve_deploy.tuning.candidates import SCHEDULING, Candidate
-from serve_deploy.tuning.checkpoint import Checkpoint, fingerprint, state_folder
-from serve_deploy.tuning.conclusion import (
+from serve_deploy.tuning.candidates.candidate import SCHEDULING, Candidate
+from serve_deploy.tuning.candidates.search import require_search
+from serve_deploy.tuning.measured import Fallen, Measured, MixedPoint
+from serve_deploy.tuning.measuring.bench import Bench
+from serve_deploy.tuning.measuring.checkpoint import Checkpoint, fingerprint, state_folder
+from serve_deploy.tuning.measuring.parts import PartSettings, choose_rate, make_twins, measure_parts
+from serve_deploy.tuning.measuring.settings import period_seconds
+from serve_deploy.tuning.prediction.joint import rank_together
+from serve_deploy.tuning.prediction.ranking import add_boldest, choose_finalists
+from serve_deploy.tuning.prediction.together import fullest, measure_together
+from serve_deploy.tuning.prediction.twins import Prediction, Twins
+from serve_deploy.tuning.race.accuracy import explain_misses
+from serve_deploy.tuning.race.conclusion import (
     describe_contestant,
     describe_failures,
     describe_prediction,
@@ -31,24 +38,16 @@ from serve_deploy.tuning.conclusion import (
     judge_confirmation,
     reach_verdict,
 )
-from serve_deploy.tuning.confirming import Confirming
-from serve_deploy.tuning.joint import rank_together
-from serve_deploy.tuning.measured import Measured, MixedPoint
-from serve_deploy.tuning.measuring import period_seconds
-from serve_deploy.tuning.objective import Goal, read_goal
-from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.overrides import Restored, describe_restored, restore_overrides
-from serve_deploy.tuning.parts import PartSettings, choose_rate, make_twins, measure_parts
-from serve_deploy.tuning.race import Fallen
-from serve_deploy.tuning.racing import Contestant, Racing
-from serve_deploy.tuning.ranking import add_boldest, choose_finalists
-from serve_deploy.tuning.remote import remote_servers
-from serve_deploy.tuning.result import Effort, FieldChange, TuningResult
-from serve_deploy.tuning.search import require_search
-from serve_deploy.tuning.servers import Servers, local_servers
-from serve_deploy.tuning.subject import Subject, read_subject
-from serve_deploy.tuning.together import fullest, measure_together
-from serve_deploy.tuning.twins import Prediction, Twins
+from serve_deploy.tuning.race.confirming import Confirming
+from serve_deploy.tuning.race.racing import Contestant, Racing
+from serve_deploy.tuning.results.apply import apply_winner
+from serve_deploy.tuning.results.result import Effort, FieldChange, TuningResult
+from serve_deploy.tuning.servers.overrides import Restored, describe_restored, restore_overrides
+from serve_deploy.tuning.servers.remote import remote_servers
+from serve_deploy.tuning.servers.servers import Servers, local_servers
+from serve_deploy.tuning.task.objective import Goal, read_goal
+from serve_deploy.tuning.task.options import TuneOptions
+from serve_deploy.tuning.task.subject import Subject, read_subject
 from serve_deploy.version import __version__
 
 _KEPT = 20
@@ -120,6 +119,7 @@ class _Run:
     def go(self) -> TuningResult:
         self.bench.prepare(self.options, self.notes.append)
         settings = measure_parts(self.bench, self.subject, self.options, self.goal)
+        self.notes += settings.notes
         twins = self._make_twins(settings)
         ranked = self._rank(twins, settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins, settings.failed)

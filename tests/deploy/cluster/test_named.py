@@ -19,7 +19,7 @@ from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.options import PushOptions, SnapshotsOptions
-from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.push.push import push_repository
 
 OLD, NEW, OTHER = "0123456789abcdef", "1111222233334444", "aaaabbbbccccdddd"
 

@@ -20,16 +20,15 @@ from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.prune import PruneResult, prune
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.listing import read_snapshots
-from serve_deploy.stores.manifests import EmptyStoreError
+from serve_deploy.stores.manifests.manifests import EmptyStoreError
 from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.downloading import list_tags
 from serve_deploy.stores.oci.namings import Naming, naming_tag, read_namings
 from serve_deploy.stores.oci.reference import read_reference
-from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
-from serve_deploy.stores.pull import pull_repository
-from serve_deploy.stores.push import push_repository
-from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.options import PullOptions, PushOptions, SigningOptions, SnapshotsOptions
+from serve_deploy.stores.pull.pull import pull_repository
+from serve_deploy.stores.push.push import push_repository
 from serve_deploy.stores.store import StoreChangedError
 
 CONFIG = 'backend: "onnxruntime"\n'

@@ -19,9 +19,9 @@ from serve_deploy.pruning.prune import PruneResult, prune
 from serve_deploy.pruning.snapshots import read_contents, remove_snapshots
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.backends.local import LocalStore
-from serve_deploy.stores.claims import claiming
 from serve_deploy.stores.listing import name_snapshot
-from serve_deploy.stores.manifests import (
+from serve_deploy.stores.manifests.claims import claiming
+from serve_deploy.stores.manifests.manifests import (
     EmptyStoreError,
     list_snapshot_ids,
     manifest_path,
@@ -30,7 +30,7 @@ from serve_deploy.stores.manifests import (
     stored_path,
 )
 from serve_deploy.stores.options import PushOptions
-from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.push.push import push_repository
 from serve_deploy.stores.snapshot import POINTER_NAME
 from serve_deploy.stores.store import SmallFile, StoreChangedError, StoredFile
 

@@ -14,10 +14,10 @@ from simulated_bench import Truth, Truths, Tuning
 
 from serve_deploy.errors import DestinationError, EndpointError
 from serve_deploy.reports.gates import parse_gate
-from serve_deploy.tuning.candidates import INSTANCES, Candidate
-from serve_deploy.tuning.objective import Goal
-from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.result import TuningResult
+from serve_deploy.tuning.candidates.candidate import INSTANCES, Candidate
+from serve_deploy.tuning.results.result import TuningResult
+from serve_deploy.tuning.task.objective import Goal
+from serve_deploy.tuning.task.options import TuneOptions
 
 OPTIONS = TuneOptions(concurrency=16, max_batch_size=8, max_instances=2, max_delay_us=0, finalists=2, max_rounds=6)
 GOAL = Goal("throughput", (parse_gate("p99<60ms"),))

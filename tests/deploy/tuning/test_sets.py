@@ -10,12 +10,12 @@ from simulated_bench import Truth, Truths, Tuning, reached
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.gates import parse_gate
-from serve_deploy.tuning.candidates import BATCH, INSTANCES
+from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES
 from serve_deploy.tuning.measured import MixedPoint, pool_points
-from serve_deploy.tuning.objective import Goal, read_goal
-from serve_deploy.tuning.options import TuneOptions
-from serve_deploy.tuning.result import TuningResult
-from serve_deploy.tuning.twins import simulated_point
+from serve_deploy.tuning.prediction.twins import simulated_point
+from serve_deploy.tuning.results.result import TuningResult
+from serve_deploy.tuning.task.objective import Goal, read_goal
+from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.twin import ServedModel, ServerModel, ServiceTimes, Stream, simulate
 
 SHARES, BARE = Truth(base=0.010, row=0.0005, largest=16), Truth(base=0.0, row=0.002, largest=16)

@@ -17,7 +17,7 @@ from timed_models import add_timed_model
 
 from serve_deploy import TuneOptions, tune
 from serve_deploy.triton.server import TritonServer
-from serve_deploy.tuning import servers
+from serve_deploy.tuning.servers import servers
 
 SMALL = [
     "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",

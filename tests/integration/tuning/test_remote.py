@@ -18,7 +18,7 @@ from timed_models import add_timed_model
 from serve_deploy import ServerOptions, TritonServer, TuneOptions, UsageError, parse_endpoint, start_server, tune
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import EndpointError
-from serve_deploy.tuning.overrides import put_back
+from serve_deploy.tuning.servers.overrides import put_back
 
 SMALL = [
     "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",

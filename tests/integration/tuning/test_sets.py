@@ -18,12 +18,12 @@ from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.model_config import parse_config
 from serve_deploy.samples.files import load_samples
-from serve_deploy.tuning.answers import Questions, keep_member_samples, keep_samples
-from serve_deploy.tuning.candidates import BATCH, INSTANCES, Candidate
-from serve_deploy.tuning.overrides import restore_overrides
-from serve_deploy.tuning.remote import remote_servers
-from serve_deploy.tuning.servers import LocalServed
-from serve_deploy.tuning.subject import Subject, read_subject
+from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES, Candidate
+from serve_deploy.tuning.measuring.answers import Questions, keep_member_samples, keep_samples
+from serve_deploy.tuning.servers.overrides import restore_overrides
+from serve_deploy.tuning.servers.remote import remote_servers
+from serve_deploy.tuning.servers.servers import LocalServed
+from serve_deploy.tuning.task.subject import Subject, read_subject
 
 MODELS = ("encode", "decode", "both")
 _ONE_ROW = "max_batch_size: 1 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }"
@@ -129,10 +129,10 @@ _OVERRIDE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from serve_deploy import TuneOptions, parse_endpoint
-from serve_deploy.tuning.candidates import BATCH, Candidate
-from serve_deploy.tuning.remote import remote_servers
-from serve_deploy.tuning.servers import LocalServed
-from serve_deploy.tuning.subject import read_subject
+from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
+from serve_deploy.tuning.servers.remote import remote_servers
+from serve_deploy.tuning.servers.servers import LocalServed
+from serve_deploy.tuning.task.subject import read_subject
 
 subject = read_subject(TuneOptions(repository=Path(sys.argv[1]), models=("both",)))
 with remote_servers(parse_endpoint(sys.argv[2]), subject.folders, Path(sys.argv[3])) as servers:

@@ -9,7 +9,7 @@ import pytest
 from timed_models import add_timed_model
 
 from serve_deploy import InvalidModelError, TuneOptions, TuningResult, UsageError, tune
-from serve_deploy.tuning.candidates import BATCH, INSTANCES
+from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES
 
 
 def _tune(repository: Path, state: Path, **options: Any) -> TuningResult:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from serve_deploy.errors import UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.oci.claims import claim_image, is_recorded
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import (
@@ -29,7 +28,8 @@ from serve_deploy.stores.oci.signatures import write_signature
 from serve_deploy.stores.oci.uploading import has_blob, put_manifest, send_layer, send_small
 from serve_deploy.stores.snapshot import Snapshot, digest_listing
 from serve_deploy.stores.store import OnBytes, StoreChangedError
-from serve_deploy.stores.transfer import Tally, transfer
+from serve_deploy.stores.transfer.contents import LocalFile
+from serve_deploy.stores.transfer.transfer import Tally, transfer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,7 @@ def _describe_export(export: Export) -> Iterator[str]:
 
 def _print_profiles(manifest: Manifest) -> None:
     """What was written for each GPU; nothing where none was asked for."""
-    from serve_deploy.packaging.gpu_sizing import in_words
+    from serve_deploy.packaging.configuration.gpu_sizing import in_words
 
     rows = [
         (

@@ -90,16 +90,16 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
     from serve_deploy.origin import Origin as Origin
-    from serve_deploy.packaging.framework_options import BackendParameter as BackendParameter
-    from serve_deploy.packaging.framework_options import FrameworkOptions as FrameworkOptions
-    from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
-    from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
+    from serve_deploy.packaging.options import BackendParameter as BackendParameter
+    from serve_deploy.packaging.options import FrameworkOptions as FrameworkOptions
+    from serve_deploy.packaging.options import LanguageModelOptions as LanguageModelOptions
+    from serve_deploy.packaging.options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
+    from serve_deploy.packaging.options import StatefulOptions as StatefulOptions
     from serve_deploy.packaging.package import package as package
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
-    from serve_deploy.packaging.stateful_options import StatefulOptions as StatefulOptions
     from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
     from serve_deploy.pipelines.pipeline import pipeline as pipeline
     from serve_deploy.pipelines.result import PipelineMember as PipelineMember
@@ -173,7 +173,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
-    "BackendParameter": "packaging.framework_options",
+    "BackendParameter": "packaging.options",
     "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
@@ -196,7 +196,7 @@ _PLACES = {
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "FrameworkModel": "manifest",
-    "FrameworkOptions": "packaging.framework_options",
+    "FrameworkOptions": "packaging.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
     "GenerationOptions": "loadtest.generation_options",
@@ -207,13 +207,13 @@ _PLACES = {
     "InvalidModelError": "errors",
     "JudgingOptions": "reports.options",
     "LanguageModel": "manifest",
-    "LanguageModelOptions": "packaging.language_model_options",
+    "LanguageModelOptions": "packaging.options",
     "ListedSnapshot": "stores.listing",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
     "LogOptions": "cluster.options",
-    "LoraAdapter": "packaging.language_model_options",
+    "LoraAdapter": "packaging.options",
     "Manifest": "manifest",
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
@@ -263,7 +263,7 @@ _PLACES = {
     "Snapshots": "stores.listing",
     "SnapshotsOptions": "stores.options",
     "StateProof": "manifest",
-    "StatefulOptions": "packaging.stateful_options",
+    "StatefulOptions": "packaging.options",
     "StatusOptions": "cluster.options",
     "StoreAddress": "stores.address",
     "StoreCheck": "checking.store_check",

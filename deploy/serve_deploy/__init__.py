@@ -76,10 +76,10 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
     from serve_deploy.loadtest import split_load as split_load
-    from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
-    from serve_deploy.loadtest.loads import Search as Search
-    from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
+    from serve_deploy.loadtest.options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.loadtest.options import MixOptions as MixOptions
+    from serve_deploy.loadtest.options import Search as Search
     from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
@@ -199,7 +199,7 @@ _PLACES = {
     "FrameworkOptions": "packaging.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
-    "GenerationOptions": "loadtest.generation_options",
+    "GenerationOptions": "loadtest.options",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",
@@ -215,7 +215,7 @@ _PLACES = {
     "LogOptions": "cluster.options",
     "LoraAdapter": "packaging.options",
     "Manifest": "manifest",
-    "MixOptions": "loadtest.mix_options",
+    "MixOptions": "loadtest.options",
     "ModelState": "endpoint.model",
     "ModelsOptions": "live_models.options",
     "Origin": "origin",
@@ -248,7 +248,7 @@ _PLACES = {
     "RepositoryCheck": "checking.repository_check",
     "Rollback": "cluster.changes.rollback",
     "RollbackOptions": "cluster.options",
-    "Search": "loadtest.loads",
+    "Search": "loadtest.options",
     "ServeError": "errors",
     "ServedModel": "twin.server",
     "ServedModels": "live_models.served",

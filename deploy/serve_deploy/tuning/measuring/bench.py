@@ -11,9 +11,9 @@ from pathlib import Path
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.errors import DestinationError, EndpointError, Interrupted, InvalidModelError, ServeError
 from serve_deploy.loadtest import run_loadtest, run_mixed_loadtest
-from serve_deploy.loadtest.mix_options import share_loads
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.options.mix import share_loads
+from serve_deploy.loadtest.workers.pool import Workers
 from serve_deploy.progress import Progress
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport

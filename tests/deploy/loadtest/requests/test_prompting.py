@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serve_deploy.generation.asking import Asking
-from serve_deploy.loadtest.prompting import Prompting, Speaker
+from serve_deploy.loadtest.requests.prompting import Prompting, Speaker
 from serve_deploy.prompts.prompt import Conversation, Message, Turn
 
 

@@ -17,7 +17,7 @@ from serve_deploy.loadtest import (
     Search,
     parse_endpoint,
 )  # fmt: skip
-from serve_deploy.loadtest.limits import check_limits
+from serve_deploy.loadtest.options.limits import check_limits
 
 ENDPOINT = parse_endpoint("http://127.0.0.1:8000")
 

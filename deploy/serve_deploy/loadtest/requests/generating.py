@@ -16,13 +16,10 @@ from serve_deploy.endpoint.openai import describe_served_model
 from serve_deploy.endpoint.readiness import Speech
 from serve_deploy.errors import UsageError
 from serve_deploy.generation.asking import SAMPLING_PARAMETERS, Asking, GenerationProtocol
-from serve_deploy.loadtest.answers import CountTokens
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.prompting import GrpcWire, HttpWire, Prompting, Wire
+from serve_deploy.loadtest.options import GenerationOptions, LoadTestOptions
+from serve_deploy.loadtest.requests.prompting import GrpcWire, HttpWire, Prompting, Wire
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.prompts.reading import read_prompts
-from serve_deploy.prompts.tokenizer import read_tokenizer
 from serve_deploy.tensors.types import DataType
 
 # What a request of a plain load test may hold; a language model is sent prompts.
@@ -119,12 +116,6 @@ def replay_arrivals(options: LoadTestOptions, prompts: PromptSet) -> LoadTestOpt
         raise UsageError("`trace` says when requests are sent", hint="leave out the load")
     trace = options.generation.prompts.trace
     return replace(options, loads=(Replay(prompts.arrivals, trace.name if trace else "trace"),))
-
-
-def read_counter(options: LoadTestOptions) -> CountTokens | None:
-    """What counts tokens that the server does not count; None where there is no tokenizer."""
-    path = options.generation.prompts.tokenizer
-    return read_tokenizer(path).count_tokens if path else None
 
 
 def _check_parameters(parameters: Sequence[tuple[str, Any]], model: Model) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_deploy.loadtest.answers import AnswerMeasurement, CountTokens
+from serve_deploy.loadtest.measurements.answers import AnswerMeasurement, CountTokens
 from serve_deploy.reports.generation import Generation, Protocol
 from serve_deploy.reports.objectives import Objective
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.exchange import Request
-from serve_deploy.loadtest.requests import FIRST_ID, ID_COUNT, Rotation, Sequences, Template, encode_varint
+from serve_deploy.loadtest.requests.source import FIRST_ID, ID_COUNT, Rotation, Sequences, Template, encode_varint
 
 
 @given(st.integers(1, 7), st.integers(1, 4))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_deploy.generation.faults import STALLED as STALLED_NAME
-from serve_deploy.loadtest.answers import AnswerMeasurement
-from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT, Kind, SampleBlock
+from serve_deploy.loadtest.clients.recorder import STALLED, SUCCEEDED, TIMED_OUT, Kind, SampleBlock
+from serve_deploy.loadtest.measurements.answers import AnswerMeasurement
 from serve_deploy.reports.histogram import Histogram
 from serve_deploy.reports.point import ErrorKind, TimelineBucket
 

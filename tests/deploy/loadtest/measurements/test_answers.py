@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_deploy.generation.answer import Answer
-from serve_deploy.loadtest.answers import AnswerMeasurement
-from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT, Recorder, SampleBlock
+from serve_deploy.loadtest.clients.recorder import STALLED, SUCCEEDED, TIMED_OUT, Recorder, SampleBlock
+from serve_deploy.loadtest.measurements.answers import AnswerMeasurement
 from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.objectives import parse_objective
 

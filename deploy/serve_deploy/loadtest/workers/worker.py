@@ -1,6 +1,7 @@
 """A generator process: told over a pipe for each model what to measure, it sends its samples over another.
 
-Run as `python -m serve_deploy.loadtest.worker`, so that it starts alike everywhere and inherits nothing by accident.
+Run as `python -m serve_deploy.loadtest.workers.worker`, so that it starts alike everywhere and inherits nothing by
+accident.
 """
 
 from __future__ import annotations
@@ -21,14 +22,24 @@ from typing import Any
 from serve_deploy.arrivals.schedule import Schedule, split_evenly
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, SharedLoop
 from serve_deploy.loadtest.clients.exchange import LOSS_KINDS, Exchange
-from serve_deploy.loadtest.closed_period import ClosedPeriod
-from serve_deploy.loadtest.interruption import INTERRUPTS
-from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
-from serve_deploy.loadtest.open_period import OpenPeriod
-from serve_deploy.loadtest.prompting import Prompting
-from serve_deploy.loadtest.recorder import SUCCEEDED
-from serve_deploy.loadtest.requests import Sequences
-from serve_deploy.loadtest.shared_period import SharedPeriod, Turns
+from serve_deploy.loadtest.clients.recorder import SUCCEEDED
+from serve_deploy.loadtest.requests.prompting import Prompting
+from serve_deploy.loadtest.requests.source import Sequences
+from serve_deploy.loadtest.workers.closed_period import ClosedPeriod
+from serve_deploy.loadtest.workers.interruption import INTERRUPTS
+from serve_deploy.loadtest.workers.messages import (
+    Job,
+    Leave,
+    PeriodEnd,
+    PeriodPlan,
+    Prepare,
+    Prepared,
+    Stop,
+    frame,
+    unframe,
+)
+from serve_deploy.loadtest.workers.open_period import OpenPeriod
+from serve_deploy.loadtest.workers.shared_period import SharedPeriod, Turns
 
 FLUSH_SECONDS = 0.5
 LOST_AFTER_FLUSHES = 4
@@ -217,7 +228,7 @@ def _open_client(job: Job, exchange: Exchange) -> Any:
     from serve_deploy.loadtest.clients.grpc_answers import AnswerStreamSlot
     from serve_deploy.loadtest.clients.grpc_client import GrpcClient
     from serve_deploy.loadtest.clients.grpc_slots import StreamSlot
-    from serve_deploy.loadtest.validation import check_grpc_reply
+    from serve_deploy.loadtest.clients.validation import check_grpc_reply
 
     if isinstance(job.source, Prompting):
         asking = job.source.asking
@@ -291,6 +302,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Messages name their classes by the module's import path, not by __main__.
-    from serve_deploy.loadtest import worker as module
+    from serve_deploy.loadtest.workers import worker as module
 
     module.main()

@@ -22,7 +22,7 @@ from serve_deploy.loadtest import (
     Search,
     split_load,
 )
-from serve_deploy.loadtest.mix_options import parse_weight
+from serve_deploy.loadtest.options.mix import parse_weight
 
 ENDPOINT = parse_endpoint("http://127.0.0.1:8000")
 WEIGHTS = st.lists(st.floats(0.01, 100), min_size=1, max_size=40)

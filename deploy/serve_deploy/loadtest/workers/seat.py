@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ConstantRate, LoadShape
-from serve_deploy.loadtest.interruption import Interruption
-from serve_deploy.loadtest.workers import Workers, start_workers
+from serve_deploy.loadtest.workers.interruption import Interruption
+from serve_deploy.loadtest.workers.pool import Workers, start_workers
 
 _LEAD_SECONDS = 0.05
 # Each further model costs the generators some time to make ready.

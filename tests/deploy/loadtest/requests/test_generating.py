@@ -10,8 +10,8 @@ from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest import LoadTestOptions
-from serve_deploy.loadtest.generating import describe_model
-from serve_deploy.loadtest.generation_options import GenerationOptions
+from serve_deploy.loadtest.options import GenerationOptions
+from serve_deploy.loadtest.requests.generating import describe_model
 
 TEXT = {"name": "text_input", "datatype": "BYTES", "shape": [1]}
 LENGTH = {"name": "max_tokens", "datatype": "INT32", "shape": [1]}

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT, SampleBlock
-from serve_deploy.loadtest.token_timeline import TokenTimeline
+from serve_deploy.loadtest.clients.recorder import STALLED, SUCCEEDED, TIMED_OUT, SampleBlock
+from serve_deploy.loadtest.measurements.token_timeline import TokenTimeline
 from serve_deploy.reports.generation import CountedBy, Generation, LongestGap, Protocol
 from serve_deploy.reports.histogram import Histogram
 from serve_deploy.reports.latencies import summarize

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from serve_deploy.loadtest.measurement import Measurement
-from serve_deploy.loadtest.messages import PeriodEnd
+from serve_deploy.loadtest.measurements.measurement import Measurement
+from serve_deploy.loadtest.workers.messages import PeriodEnd
 from serve_deploy.reports.latencies import summarize
 from serve_deploy.reports.point import ClientCost, Load, ModelStatistics, Point
 

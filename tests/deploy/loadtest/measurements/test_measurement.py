@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_reports import make_point
 
-from serve_deploy.loadtest.measurement import Measurement
-from serve_deploy.loadtest.messages import PeriodEnd
-from serve_deploy.loadtest.points import client_bound_reasons
-from serve_deploy.loadtest.recorder import SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
-from serve_deploy.loadtest.server_figures import read_gauges, statistics_difference
+from serve_deploy.loadtest.clients.recorder import SUCCEEDED, TIMED_OUT, Kind, Recorder, SampleBlock
+from serve_deploy.loadtest.measurements.measurement import Measurement
+from serve_deploy.loadtest.measurements.points import client_bound_reasons
+from serve_deploy.loadtest.measurements.server_figures import read_gauges, statistics_difference
+from serve_deploy.loadtest.workers.messages import PeriodEnd
 from serve_deploy.reports.latencies import summarize
 from serve_deploy.reports.point import Load
 

@@ -12,7 +12,7 @@ import pytest
 from serve_deploy.endpoint.model import Model, read_model
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest import LoadTestOptions, parse_endpoint
-from serve_deploy.loadtest.data import read_request_data
+from serve_deploy.loadtest.requests.data import read_request_data
 from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.point import RequestData
 from serve_deploy.samples.files import encode_samples

@@ -6,8 +6,8 @@ import math
 
 from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.loads import Search
-from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.options.load_test import LoadTestOptions
+from serve_deploy.loadtest.options.loads import Search
 from serve_deploy.reports.figures import format_plainly
 
 # Far beyond what any generator sends; above it, send times a nanosecond apart would run together.

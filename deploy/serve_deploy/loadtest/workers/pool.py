@@ -15,8 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from serve_deploy.errors import ServeError
-from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
-from serve_deploy.loadtest.messages import Job, Leave, PeriodEnd, PeriodPlan, Prepare, Prepared, Stop, frame, unframe
+from serve_deploy.loadtest.workers.interruption import INTERRUPTS, Interruption
+from serve_deploy.loadtest.workers.messages import (
+    Job,
+    Leave,
+    PeriodEnd,
+    PeriodPlan,
+    Prepare,
+    Prepared,
+    Stop,
+    frame,
+    unframe,
+)
 
 _STOP_SECONDS = 5.0
 
@@ -62,7 +72,7 @@ class GeneratorProcess:
         theirs = [(read, write) for read, _, _, write in pipes]
         with _interrupts_blocked():
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serve_deploy.loadtest.worker", *(f"{read},{write}" for read, write in theirs)],
+                [sys.executable, "-m", f"{__package__}.worker", *(f"{read},{write}" for read, write in theirs)],
                 stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors, env=environment,
                 pass_fds=[descriptor for pair in theirs for descriptor in pair],
             )  # fmt: skip

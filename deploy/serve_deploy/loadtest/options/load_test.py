@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, read_endpoint
 from serve_deploy.endpoint.readiness import WaitSeconds
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.loads import Loads, Search, parse_loads
+from serve_deploy.loadtest.options.generation import GenerationOptions
+from serve_deploy.loadtest.options.loads import Loads, Search, parse_loads
 from serve_deploy.option import Made, Option
 from serve_deploy.reports.options import JudgingOptions
 from serve_deploy.stores.repository_option import read_repository

@@ -10,8 +10,8 @@ from typing import Annotated
 from serve_deploy.arrivals.mixing import interleave
 from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, LoadShape, PoissonRate, Ramp, Replay, SharedLoop
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.loads import Search
-from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.options.load_test import LoadTestOptions
+from serve_deploy.loadtest.options.loads import Search
 from serve_deploy.option import Option
 
 _LOAD = "Load"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from serve_deploy.loadtest.clients.exchange import Exchange, Slot
-from serve_deploy.loadtest.closed_period import ClosedPeriod, Quota
+from serve_deploy.loadtest.workers.closed_period import ClosedPeriod, Quota
 
 
 @dataclass

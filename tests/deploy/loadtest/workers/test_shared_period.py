@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from serve_deploy.loadtest.clients.exchange import Exchange
-from serve_deploy.loadtest.shared_period import SharedPeriod, Turns
+from serve_deploy.loadtest.workers.shared_period import SharedPeriod, Turns
 
 
 class _Slot:

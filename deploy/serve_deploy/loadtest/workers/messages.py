@@ -9,8 +9,8 @@ from typing import Any
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.endpoint.address import Endpoint
-from serve_deploy.loadtest.recorder import Kind
-from serve_deploy.loadtest.requests import RequestSource
+from serve_deploy.loadtest.clients.recorder import Kind
+from serve_deploy.loadtest.requests.source import RequestSource
 
 _LENGTH = struct.Struct("<Q")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from serve_deploy.cluster.api import ClusterAccess, Object
-from serve_deploy.cluster.objects import find_workload
 from serve_deploy.cluster.options import ReleaseOptions
+from serve_deploy.cluster.state.objects import find_workload
 from serve_deploy.errors import UsageError
 
 MANAGER = "serve"

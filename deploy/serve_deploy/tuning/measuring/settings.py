@@ -114,7 +114,7 @@ class Measuring:
 
     def _lower_largest_batch(self) -> bool:
         """Halve it, down to the file's: an engine may take no larger ones. False where it is those."""
-        smaller = max(self._part.largest_batch // 2, self._part.config.max_batch_size)
+        smaller = max(self._part.largest_batch // 2, int(self._part.config.max_batch_size))
         is_smaller = smaller < self._part.largest_batch
         self._part = replace(self._part, largest_batch=smaller)
         return is_smaller

@@ -12,7 +12,7 @@ from pathlib import Path
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import Interrupted, InvalidModelError, UsageError
 from serve_deploy.files.temporary import remove_abandoned
-from serve_deploy.loadtest.workers import start_workers
+from serve_deploy.loadtest.workers.pool import start_workers
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.tuning.candidates.candidate import SCHEDULING, Candidate

@@ -19,7 +19,7 @@ from serve_deploy.model_config import (
     format_config,
 )
 from serve_deploy.model_config.optimization import with_shape_profile
-from serve_deploy.model_config.state_rules import compare_states
+from serve_deploy.model_config.rules.state import compare_states
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.configuration.profiles import NamedPlan, note_named
 from serve_deploy.packaging.findings import Findings

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.loadtest.mix_options import weigh
+from serve_deploy.loadtest.options.mix import weigh
 from serve_deploy.model_config import CONFIG_NAME, is_onnx, named_config_path
 from serve_deploy.model_config.flows import Flow, read_flow
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder, require_repository

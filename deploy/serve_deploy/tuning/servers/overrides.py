@@ -22,7 +22,7 @@ from serve_deploy.endpoint.address import Endpoint, parse_endpoint
 from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Document
-from serve_deploy.errors import DestinationError, EndpointError
+from serve_deploy.errors import DestinationError, EndpointError, UsageError
 from serve_deploy.files.moving import interrupts_deferred
 from serve_deploy.files.staging import destination_errors
 
@@ -145,11 +145,18 @@ def restore_overrides(state: Path, endpoint: Endpoint | None = None) -> tuple[Re
 
     `endpoint` has headers and TLS for the server that it names: neither is kept in the journal.
     """
-    folder = _journal_folder(state)
-    found = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    try:
+        found = sorted(_journal_folder(state).glob("*.json"))
+    except OSError:
+        # What cannot be looked into is not ours.
+        found = []
     restored = (_restore(state, path, endpoint) for path in found)
     # Models that were tuned together are said once.
     return tuple(dict.fromkeys(each for each in restored if each))
+
+
+def _say(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | None:
@@ -157,18 +164,20 @@ def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | N
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return Restored(str(path), "what is named in this journal", f"it cannot be opened: {_say(error)}")
     try:
         if not _try_lock(handle, path):
             return None
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             url, before = str(entry["url"]), dict(entry["models"])
-        except (ValueError, KeyError, TypeError):
+            target = endpoint if endpoint is not None and endpoint.url == url else parse_endpoint(url)
+        except (ValueError, KeyError, TypeError, UsageError):
             # Killed while it was written: before the first override.
             path.unlink(missing_ok=True)
             return None
         models = ", ".join(before)
-        target = endpoint if endpoint is not None and endpoint.url == url else parse_endpoint(url)
         try:
             with ControlPlane(target, timeout_seconds=ANSWER_SECONDS) as control:
                 control.server_metadata()
@@ -178,6 +187,8 @@ def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | N
                     each.unlink(missing_ok=True)
         except EndpointError as error:
             return Restored(url, models, error.message)
+        except OSError as error:
+            return Restored(url, models, f"put back, but its journal {path} cannot be removed: {_say(error)}")
         return Restored(url, models)
     finally:
         os.close(handle)

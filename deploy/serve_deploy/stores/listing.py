@@ -108,22 +108,23 @@ def _read_registry(options: SnapshotsOptions, progress: Progress) -> Snapshots:
     """The snapshots that a repository of images keeps; the current one is that of the address' tag."""
     from serve_deploy.stores.oci import describe_images, name_image, read_image
 
-    previous = read_image(options.store) if options.use else None
+    before = read_image(options.store) if options.use else None
     if options.use is not None:
         name_image(options.store, options.use)
     progress(f"listing {options.store}")
     current = read_image(options.store)
+    found = describe_images(options.store, current.snapshot.id if current else None)
     listed = [
         ListedSnapshot(
-            each.id, each.id == (current.snapshot.id if current else ""), None,
+            each.id, each.id == (current.snapshot.id if current else ""), each.named_seconds,
             each.snapshot.models if each.snapshot else (), len(each.snapshot.files) if each.snapshot else 0,
             each.snapshot.size_bytes if each.snapshot else 0, each.problem,
         )
-        for each in describe_images(options.store)
+        for each in found.images
     ]  # fmt: skip
     return Snapshots(
         store=str(options.store), current=current.snapshot.id if current else None,
-        previous=previous.snapshot.id if previous else None, snapshots=tuple(listed),
+        previous=before.snapshot.id if before else found.previous, snapshots=tuple(listed),
     )  # fmt: skip
 
 

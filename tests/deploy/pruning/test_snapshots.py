@@ -286,12 +286,6 @@ def test_pushes_beside_prunes(store: Store) -> None:
     store.check()
 
 
-def test_images_have_no_age() -> None:
-    """A registry keeps no time, so that what it has cannot be judged."""
-    with pytest.raises(UsageError, match="does not say when an image was pushed"):
-        prune(PruneOptions(repository=parse_address("oci://registry/models:v1")))
-
-
 def test_a_store_that_nothing_was_pushed_to(store: Store) -> None:
     """It is called neither clean nor a broken repository."""
     with pytest.raises(EmptyStoreError, match="has no snapshot"):

@@ -317,7 +317,7 @@ def test_a_signature_is_required_of_an_image(models: Path, image: StoreAddress, 
 def test_what_is_not_there_is_said(image: StoreAddress) -> None:
     """A repository, a tag, a snapshot."""
     assert read_image(image) is None
-    assert describe_images(image) == ()
+    assert describe_images(image).images == ()
     with pytest.raises(UsageError, match="the registry has no"):
         open_image(image)
     with pytest.raises(UsageError, match="no snapshot that begins with 0123"):

@@ -21,7 +21,7 @@ from serve_deploy.tuning.measured import Fallen, Measured, MixedPoint
 from serve_deploy.tuning.measuring.bench import Bench
 from serve_deploy.tuning.measuring.checkpoint import Checkpoint, fingerprint, hold, state_folder
 from serve_deploy.tuning.measuring.parts import PartSettings, choose_rate, make_twins, measure_parts
-from serve_deploy.tuning.measuring.settings import period_seconds
+from serve_deploy.tuning.measuring.settings import period_seconds, require_arrivals
 from serve_deploy.tuning.prediction.joint import rank_together
 from serve_deploy.tuning.prediction.ranking import add_boldest, choose_finalists
 from serve_deploy.tuning.prediction.together import fullest, measure_together
@@ -73,6 +73,8 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
         )
     for part in subject.parts:
         require_search({path: values for path, values in part.choose(options).vary if path not in SCHEDULING})
+    if options.rate is not None:
+        require_arrivals(options, options.rate)
     goal = read_goal(options.objective, options.slo, [target.name for target in subject.targets])
     state = state_folder(options.state)
     name = f"{'+'.join(subject.weights)[:_LONGEST_NAME]}-{fingerprint(options, subject.folders.values())}.jsonl"
@@ -189,6 +191,8 @@ class _Run:
         if len(self.subject.parts) > 1:
             twins = self._run_together(twins, settings)
         twins = choose_rate(twins, self.options, self.subject.baseline)
+        if twins.rate is not None:
+            require_arrivals(self.options, twins.rate)
         if twins.rate is not None and self.options.rate is None:
             self.notes.append(
                 f"latency is compared at {format_plainly(twins.rate)} requests/s, "

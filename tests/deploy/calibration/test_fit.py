@@ -130,7 +130,7 @@ def test_only_what_is_beyond_the_limits_is_a_miss() -> None:
             ),
             "the load generator sent 300 µs late, which times include",
         ),
-        (_reasons(point(16, 600, 30)), "requests took another time outside of the models"),
+        (_reasons(point(16, 600, 30)), "the models ran as measured; the time outside of them differed"),
     ],
     ids=["client-bound", "slower", "batches", "unsteady", "late", "unknown"],
 )  # fmt: skip

@@ -120,6 +120,8 @@ def describe_span(curve: ReplayedCurve) -> str:
     """How long the curve lasts."""
     if curve.seconds >= _DAYS_SECONDS:
         return f"in {format_plainly(round(curve.seconds / 86_400, 1))} days"
+    if curve.seconds < 3600:
+        return f"in {format_plainly(round(curve.seconds / 60, 1))} min"
     return f"in {format_plainly(round(curve.seconds / 3600, 2))} h"
 
 

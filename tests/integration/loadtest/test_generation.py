@@ -20,8 +20,8 @@ from web_server import served
 from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.live import LiveSnapshot
+from serve_deploy.loadtest.options import GenerationOptions
 from serve_deploy.prompts.options import PromptOptions
 from serve_deploy.reports.report import LoadTestReport
 

@@ -120,7 +120,7 @@ class Racing:
         return PoissonRate(self.rate) if self.rate else ClosedLoop(contestant.concurrency)
 
     def _seconds(self, contestant: Contestant) -> float:
-        return period_seconds(self.options, [contestant.prediction.point])
+        return period_seconds(self.options, [contestant.prediction.point], self.rate)
 
     def _compare_answers(self, contestant: Contestant) -> None:
         """Fallen where answers under load, in batches, are not the file's configuration's to the same requests."""

@@ -15,6 +15,7 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.measuring.checkpoint import Checkpoint
+from serve_deploy.tuning.race.conclusion import explain_limits
 from serve_deploy.tuning.race.race import Race, Runner
 from serve_deploy.tuning.race.racing import Contestant, Racing
 from serve_deploy.tuning.task.objective import Goal
@@ -77,3 +78,22 @@ def test_rounds_have_arrivals_of_their_own(tmp_path: Path, rate: float | None) -
     racing.race(baseline, [other])
     assert all(len(each) == 1 for each in seeds.values())
     assert len(set.union(*seeds.values())) == len(seeds) >= 4
+
+
+def test_the_load_generators_limit_is_said() -> None:
+    """In most rounds it was: figures are those of the generator, and alike for all."""
+    point = Truths.of(Truth(0.01, 0.001)).point(BASELINE, 4)
+    bound = point.model_copy(
+        update={"client_bound": True, "client_bound_reasons": ("it used 97 % of a core; use more",)}
+    )
+    told: Any = None
+    often, seldom = (
+        Contestant(each, told, 4, found=[Measured(point=one) for one in points])
+        for each, points in ((BASELINE, (bound, bound, point)), (OTHER, (bound, point, point)))
+    )
+    (note,) = explain_limits([often, seldom], BASELINE)
+    assert note == (
+        "the load generator was the limit (it used 97 % of a core) for current configuration: "
+        "servers may serve more than was measured, and differ more"
+    )
+    assert list(explain_limits([seldom], BASELINE)) == []

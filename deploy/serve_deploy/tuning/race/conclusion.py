@@ -103,7 +103,8 @@ def describe_contestant(
     """A row of the result; `runner` is None for the baseline."""
     rate = twins.rate
     low, high = runner.interval if runner else (None, None)
-    missed = "; ".join([*goal.missed(contestant.point), *_explain_failed(contestant)]) if contestant.found else ""
+    said = [*goal.missed(contestant.point), *_explain_failed(contestant)] if contestant.found else [contestant.missed]
+    missed = "; ".join(said)
     return TunedCandidate(
         values=dict(contestant.candidate.values),
         description=contestant.candidate.describe(baseline),

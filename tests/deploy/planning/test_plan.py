@@ -227,6 +227,14 @@ def test_what_a_plan_was_not_tried_with_is_refused(
         chart(repository, planned(reports={"l4": measured(repository)}), **options)
 
 
+def test_two_sweeps_of_one_model_are_named_by_their_hardware() -> None:
+    """Files that are called alike are one profile, unless each is given a name."""
+    files = [ProfileSweep("sweep", report(), f"{name}/sweep.json") for name in ("l4", "h100")]
+    with pytest.raises(UsageError, match="are both sweeps of digits on the profile sweep") as refused:
+        plan(PlanOptions(sweeps=tuple(files), base_rate=100.0, peak_rate=100.0))
+    assert "l4=l4/sweep.json" in (refused.value.hint or "")
+
+
 def test_no_replicas_are_not_planned_for_an_hpa(planned: Planner) -> None:
     """Nothing would ever start one."""
     with pytest.raises(UsageError, match="`min_replicas=0`"):

@@ -19,7 +19,7 @@ from serve_deploy.model_config import (
     format_config,
 )
 from serve_deploy.model_config.optimization import with_shape_profile
-from serve_deploy.model_config.state_rules import compare_states
+from serve_deploy.model_config.rules.state import compare_states
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.configuration.profiles import NamedPlan, note_named
 from serve_deploy.packaging.findings import Findings
@@ -164,7 +164,7 @@ def _join(version: int, findings: Findings, newer: ModelFolder) -> ConfigPlan:
     config = type(newer.config)()
     config.CopyFrom(newer.config)
     config.name = newer.name
-    labels = choose_labels(None, findings.metadata, findings.signature)
+    labels = choose_labels((), findings.metadata, findings.signature)
     notes = [f"configuration, labels, warm-up and samples stay those of version {newest}"]
     served = version in newer.with_version(version, config).served_versions
     if not served:

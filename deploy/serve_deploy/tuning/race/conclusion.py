@@ -228,6 +228,20 @@ def explain_ensembles(old: Mapping[str, int], new: Mapping[str, int]) -> Iterato
             )
 
 
+def explain_limits(contestants: Sequence[Contestant], baseline: Candidate) -> Iterator[str]:
+    """That the load generator was the limit in most rounds, where it was: what was measured then is its own pace."""
+    limited = [
+        each for each in contestants if 2 * sum(found.point.client_bound for found in each.found) > len(each.found)
+    ]
+    if limited:
+        told = ", and ".join(each.candidate.describe(baseline) for each in limited)
+        (reason, *_) = limited[0].point.client_bound_reasons or ("as it said",)
+        yield (
+            f"the load generator was the limit ({reason.partition(';')[0]}) for {told}: "
+            "servers may serve more than was measured, and differ more"
+        )
+
+
 def describe_together(together: Together) -> str:
     """What was measured of all models at once, beside what the twin says of it."""
     slower = (

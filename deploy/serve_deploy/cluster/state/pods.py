@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serve_deploy.cluster.api import Object
-from serve_deploy.cluster.objects import SERVER_CONTAINER, ReplicaObjects, condition
-from serve_deploy.cluster.timings import StartTimings, read_timings
+from serve_deploy.cluster.state.objects import SERVER_CONTAINER, ReplicaObjects, condition
+from serve_deploy.cluster.state.timings import StartTimings, read_timings
 from serve_deploy.triton.log import announces_metrics, read_error, read_models
 
 Obstacle = Literal[

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from serve_deploy.cluster.api import ClusterAccess, Object
-from serve_deploy.cluster.helm import read_manifest
-from serve_deploy.cluster.helm_errors import explain_conflict
+from serve_deploy.cluster.changes.helm import read_manifest
+from serve_deploy.cluster.changes.helm_errors import explain_conflict
 from serve_deploy.errors import EndpointError
 
 _HELM = "helm"

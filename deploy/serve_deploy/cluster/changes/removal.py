@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import ClusterAccess, Object, connect
-from serve_deploy.cluster.carried import find_carried, remove_carried
-from serve_deploy.cluster.helm import Helm, read_manifest
+from serve_deploy.cluster.changes.carried import find_carried, remove_carried
+from serve_deploy.cluster.changes.helm import Helm, read_manifest
+from serve_deploy.cluster.changes.rollout import explaining
 from serve_deploy.cluster.options import UndeployOptions
-from serve_deploy.cluster.rollout import explaining
 from serve_deploy.errors import EndpointError
 from serve_deploy.progress import Progress, silent
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from serve_deploy.cluster.api import Cluster
-from serve_deploy.cluster.release import ReleaseState, read_release
+from serve_deploy.cluster.state.release import ReleaseState, read_release
 from serve_deploy.errors import TritonStartError
 from serve_deploy.progress import Progress, silent
 

@@ -10,31 +10,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from serve_deploy.model_config.backend_names import check_platform
-from serve_deploy.model_config.backend_rules import (
+from serve_deploy.model_config.problem import Problem
+from serve_deploy.model_config.rules.backends import (
     check_accelerators,
     check_batch_strategy,
     check_instances,
     check_parameters,
 )
-from serve_deploy.model_config.batch_io_rules import check_batch_inputs, check_batch_outputs
-from serve_deploy.model_config.ensemble_rules import check_ensemble_fields, check_ensemble_flow
-from serve_deploy.model_config.framework_rules import check_framework
-from serve_deploy.model_config.problem import Problem
-from serve_deploy.model_config.scheduling_rules import (
+from serve_deploy.model_config.rules.batch_io import check_batch_inputs, check_batch_outputs
+from serve_deploy.model_config.rules.ensembles import check_ensemble_fields, check_ensemble_flow
+from serve_deploy.model_config.rules.frameworks import check_framework
+from serve_deploy.model_config.rules.scheduling import (
     check_cache,
     check_ordering,
     check_preferred_batch_sizes,
     check_priorities,
 )
-from serve_deploy.model_config.sequence_rules import check_controls, check_states, check_strategy
-from serve_deploy.model_config.tensor_rules import (
+from serve_deploy.model_config.rules.sequences import check_controls, check_states, check_strategy
+from serve_deploy.model_config.rules.tensors import (
     check_formats,
     check_names,
     check_optional,
     check_reshapes,
     check_tensors,
 )
-from serve_deploy.model_config.warmup_rules import check_warmup
+from serve_deploy.model_config.rules.warmup import check_warmup
 
 Rule = Callable[[Any], Iterator[Problem]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from serve_deploy.cluster.helm_errors import NoSuchRelease, explain_failure
+from serve_deploy.cluster.changes.helm_errors import NoSuchRelease, explain_failure
 from serve_deploy.errors import UsageError
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]

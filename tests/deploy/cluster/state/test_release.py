@@ -12,10 +12,10 @@ from fake_cluster import running_api, write_kubeconfig
 from recorded_objects import FAILED, LOADED, LOADING, deployment, hpa, pod, release_routes
 
 from serve_deploy.cluster.api import Forbidden
-from serve_deploy.cluster.autoscaler import MetricReading, describe_hpa, parse_quantity
+from serve_deploy.cluster.changes.wait import Patience, wait_until_serving
 from serve_deploy.cluster.options import StatusOptions
-from serve_deploy.cluster.release import describe_rollout, read_release, watch_status
-from serve_deploy.cluster.wait import Patience, wait_until_serving
+from serve_deploy.cluster.state.autoscaler import MetricReading, describe_hpa, parse_quantity
+from serve_deploy.cluster.state.release import describe_rollout, read_release, watch_status
 from serve_deploy.errors import TritonStartError, UsageError
 
 Object = dict[str, Any]

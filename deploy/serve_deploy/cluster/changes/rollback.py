@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import ClusterAccess, connect
-from serve_deploy.cluster.carried import remove_unused
-from serve_deploy.cluster.helm import Helm, Revision
-from serve_deploy.cluster.helm_errors import NoSuchRelease
+from serve_deploy.cluster.changes.carried import remove_unused
+from serve_deploy.cluster.changes.helm import Helm, Revision
+from serve_deploy.cluster.changes.helm_errors import NoSuchRelease
+from serve_deploy.cluster.changes.replicas import keep_replicas
+from serve_deploy.cluster.changes.rollout import explaining, wait_for_rollout
 from serve_deploy.cluster.options import RollbackOptions, RolloutOptions
-from serve_deploy.cluster.release import ReleaseState
-from serve_deploy.cluster.replicas import keep_replicas
-from serve_deploy.cluster.rollout import explaining, wait_for_rollout
+from serve_deploy.cluster.state.release import ReleaseState
 from serve_deploy.errors import EndpointError, TritonStartError, UsageError
 from serve_deploy.progress import Progress, silent
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from serve_deploy.cluster.api import Cluster, Object
-from serve_deploy.cluster.helm import Helm, Revision
-from serve_deploy.cluster.helm_errors import ReleaseLocked
-from serve_deploy.cluster.objects import SERVER_CONTAINER, find_workload
+from serve_deploy.cluster.changes.helm import Helm, Revision
+from serve_deploy.cluster.changes.helm_errors import ReleaseLocked
+from serve_deploy.cluster.changes.wait import wait_until_serving
 from serve_deploy.cluster.options import ReleaseOptions, RolloutOptions
-from serve_deploy.cluster.release import ReleaseState
-from serve_deploy.cluster.wait import wait_until_serving
+from serve_deploy.cluster.state.objects import SERVER_CONTAINER, find_workload
+from serve_deploy.cluster.state.release import ReleaseState
 from serve_deploy.errors import Interrupted, ServeError
 from serve_deploy.progress import Progress
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from serve_deploy.cluster.helm import Helm, Revision
-from serve_deploy.cluster.helm_errors import ReleaseLocked
+from serve_deploy.cluster.changes.helm import Helm, Revision
+from serve_deploy.cluster.changes.helm_errors import ReleaseLocked
+from serve_deploy.cluster.changes.removal import wait_until_gone
+from serve_deploy.cluster.changes.rollback import choose_revision
+from serve_deploy.cluster.changes.rollout import estimate_seconds, explaining
 from serve_deploy.cluster.options import RolloutOptions, UndeployOptions
-from serve_deploy.cluster.removal import wait_until_gone
-from serve_deploy.cluster.rollback import choose_revision
-from serve_deploy.cluster.rollout import estimate_seconds, explaining
 from serve_deploy.errors import EndpointError, Interrupted, UsageError
 
 
@@ -133,7 +133,7 @@ def test_ctrl_c_lets_helm_come_to_its_end(tmp_path: Any) -> None:
     """A helm that is stopped halfway leaves its release locked; so it is waited for."""
     script = textwrap.dedent("""
         import sys
-        from serve_deploy.cluster.helm import run_program
+        from serve_deploy.cluster.changes.helm import run_program
         try:
             run_program(["sh", "-c", 'cd "$0"; echo > begun; read -r _ < go; echo > done', sys.argv[1]])
         except KeyboardInterrupt:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from recorded_objects import FAILED, LOADED, LOADING, pod
 
-from serve_deploy.cluster.objects import Logs, ReplicaObjects
-from serve_deploy.cluster.pods import Wait, describe_pod, find_obstacle
+from serve_deploy.cluster.state.objects import Logs, ReplicaObjects
+from serve_deploy.cluster.state.pods import Wait, describe_pod, find_obstacle
 from serve_deploy.triton.log import read_error, read_models
 
 CRASHED = {"terminated": {"exitCode": 1, "reason": "Error"}}
@@ -217,7 +217,7 @@ def test_error_of_the_server_itself() -> None:
 
 def test_the_page_tells_every_obstacle() -> None:
     """docs/troubleshooting.md has a line for each, with what is said and when waiting ends."""
-    page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     lines = []
     for name, (waiting, logs, events, *_) in OBSTACLES.items():
         wait = find_obstacle(ReplicaObjects(waiting, events, logs))

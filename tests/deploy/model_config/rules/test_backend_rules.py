@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve_deploy.model_config import check_config, parse_config
-from serve_deploy.model_config.backend_rules import note_parameters
+from serve_deploy.model_config.rules.backends import note_parameters
 
 ONNX, PYTHON = 'backend: "onnxruntime"', 'backend: "python"'
 TENSORS = (

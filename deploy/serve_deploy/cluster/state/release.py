@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import Cluster, Object, connect
-from serve_deploy.cluster.autoscaler import AutoscalerState, describe_hpa, describe_scaled_object
-from serve_deploy.cluster.objects import ReleaseObjects, condition, read_objects, server_container
 from serve_deploy.cluster.options import StatusOptions
-from serve_deploy.cluster.pods import AT_ONCE, IN_A_WHILE, SHORTLY, PodState, describe_pod
-from serve_deploy.cluster.timings import suggest_cold_start
+from serve_deploy.cluster.state.autoscaler import AutoscalerState, describe_hpa, describe_scaled_object
+from serve_deploy.cluster.state.objects import ReleaseObjects, condition, read_objects, server_container
+from serve_deploy.cluster.state.pods import AT_ONCE, IN_A_WHILE, SHORTLY, PodState, describe_pod
+from serve_deploy.cluster.state.timings import suggest_cold_start
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from recorded_objects import LOADED, pod
 
-from serve_deploy.cluster.objects import Logs, ReplicaObjects
-from serve_deploy.cluster.timings import StartTimings, read_timings, suggest_cold_start
+from serve_deploy.cluster.state.objects import Logs, ReplicaObjects
+from serve_deploy.cluster.state.timings import StartTimings, read_timings, suggest_cold_start
 
 
 def replica(*, events: list[dict[str, Any]] | None = None, **changes: Any) -> ReplicaObjects:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from serve_deploy.cluster.api import ClusterAccess, Object
-from serve_deploy.cluster.helm import read_manifest
-from serve_deploy.cluster.objects import find_workload
+from serve_deploy.cluster.changes.helm import read_manifest
 from serve_deploy.cluster.options import ReleaseOptions
+from serve_deploy.cluster.state.objects import find_workload
 from serve_deploy.errors import UsageError
 
 MANAGER = "serve"

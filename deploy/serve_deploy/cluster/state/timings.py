@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from serve_deploy.cluster.objects import SERVER_CONTAINER, ReplicaObjects, condition
+from serve_deploy.cluster.state.objects import SERVER_CONTAINER, ReplicaObjects, condition
 from serve_deploy.triton.log import read_load_seconds
 
 _PULLED = re.compile(r'^Successfully pulled image "[^"]*" in (?P<duration>[0-9a-zµ.]+)')

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_deploy.cluster.server_dry_run import ObjectChange, find_changes, require_accepted, without_left_out
+from serve_deploy.cluster.changes.server_dry_run import ObjectChange, find_changes, require_accepted, without_left_out
 from serve_deploy.errors import EndpointError
 
 Object = dict[str, Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import Cluster, connect
-from serve_deploy.cluster.objects import read_objects, read_releases
 from serve_deploy.cluster.options import FleetOptions
-from serve_deploy.cluster.release import ReleaseState, describe_release
+from serve_deploy.cluster.state.objects import read_objects, read_releases
+from serve_deploy.cluster.state.release import ReleaseState, describe_release
 from serve_deploy.progress import Progress, silent
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.cluster.api import Cluster, LogUnavailable, connect
-from serve_deploy.cluster.objects import SERVER_CONTAINER, find_pods
 from serve_deploy.cluster.options import LogOptions
+from serve_deploy.cluster.state.objects import SERVER_CONTAINER, find_pods
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 
 

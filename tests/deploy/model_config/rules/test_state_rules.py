@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serve_deploy.model_config import parse_config
-from serve_deploy.model_config.state_rules import check_state_traps, compare_states
+from serve_deploy.model_config.rules.state import check_state_traps, compare_states
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 ZEROS = 'initial_state { name: "zeros" data_type: TYPE_FP32 dims: [4] zero_data: true }'

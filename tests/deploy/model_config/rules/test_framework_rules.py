@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve_deploy.model_config import check_config, parse_config
-from serve_deploy.model_config.framework_rules import note_framework
+from serve_deploy.model_config.rules.frameworks import note_framework
 
 FIL = (
     'backend: "fil" max_batch_size: 8 input { name: "input__0" data_type: TYPE_FP32 dims: 5 } '

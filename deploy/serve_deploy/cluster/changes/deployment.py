@@ -11,15 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from serve_deploy.cluster.api import Cluster, ClusterAccess, Forbidden, connect
-from serve_deploy.cluster.carried import remove_unused
-from serve_deploy.cluster.helm import Helm
-from serve_deploy.cluster.helm_errors import NoSuchRelease
+from serve_deploy.cluster.changes.carried import remove_unused
+from serve_deploy.cluster.changes.helm import Helm
+from serve_deploy.cluster.changes.helm_errors import NoSuchRelease
+from serve_deploy.cluster.changes.replicas import keep_replicas
+from serve_deploy.cluster.changes.rollback import rolling_back
+from serve_deploy.cluster.changes.rollout import explaining, wait_for_rollout
+from serve_deploy.cluster.changes.server_dry_run import ObjectChange, find_changes
 from serve_deploy.cluster.options import DeployOptions
-from serve_deploy.cluster.release import ReleaseState
-from serve_deploy.cluster.replicas import keep_replicas
-from serve_deploy.cluster.rollback import rolling_back
-from serve_deploy.cluster.rollout import explaining, wait_for_rollout
-from serve_deploy.cluster.server_dry_run import ObjectChange, find_changes
+from serve_deploy.cluster.state.release import ReleaseState
 from serve_deploy.errors import UsageError
 from serve_deploy.progress import Progress, silent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from serve_deploy.cluster.api import ClusterAccess, Object
-from serve_deploy.cluster.helm import Helm
+from serve_deploy.cluster.changes.helm import Helm
 from serve_deploy.errors import EndpointError
 
 

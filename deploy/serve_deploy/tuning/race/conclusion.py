@@ -96,7 +96,7 @@ def describe_contestant(
     """A row of the result; `runner` is None for the baseline."""
     rate = twins.rate
     low, high = runner.interval if runner else (None, None)
-    missed = "; ".join(goal.missed(contestant.point)) if contestant.found else ""
+    missed = "; ".join(goal.missed(contestant.point)) if contestant.found else contestant.missed
     return TunedCandidate(
         values=dict(contestant.candidate.values),
         description=contestant.candidate.describe(baseline),

@@ -16,7 +16,7 @@ from serve_deploy.tuning.measuring.settings import period_seconds
 from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.assurance import Assurance, assure, burden
 from serve_deploy.tuning.race.race import FEWEST_ROUNDS, Race, Restarted, run_race
-from serve_deploy.tuning.task.objective import Goal, find_concurrency
+from serve_deploy.tuning.task.objective import Goal, find_concurrency, names
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.tuning.task.subject import Subject
 
@@ -38,8 +38,9 @@ _TRIALS = 4
 class Contestant:
     """A configuration in the race, the load that it is raced under, and what was measured.
 
-    `fits` says whether there is a number of users at which the gates hold. `earlier` are runs under other loads or on
-    other servers, by these: they say how much its figures vary. `promise` is the score that is expected of it.
+    `fits` says whether there is a number of users at which the gates hold; `missed` what the fewest had. `earlier` are
+    runs under other loads or on other servers, by these: they say how much its figures vary. `promise` is the score
+    that is expected of it.
     """
 
     candidate: Candidate
@@ -49,6 +50,7 @@ class Contestant:
     earlier: tuple[tuple[Measured, ...], ...] = ()
     promise: float = 0.0
     fits: bool = True
+    missed: str = ""
     restarts: int = 0
 
     @property
@@ -155,8 +157,13 @@ class Racing:
             lambda users: self._try(contestant, users), goal, start=start, limit=self.options.concurrency
         )
         contestant.fits = goal.is_met(point)
-        if not contestant.fits and not self._is_baseline(contestant):
-            raise Fallen("; ".join(goal.missed(point)))
+        if contestant.fits:
+            return
+        told = "; ".join(self.goal.missed(point)) or f"{names(self.goal)} holds, but not by 3 %"
+        users = "1 request" if contestant.concurrency == 1 else f"{contestant.concurrency} requests"
+        contestant.missed = f"{told} with {users} at a time"
+        if not self._is_baseline(contestant):
+            raise Fallen(contestant.missed)
 
     def race(self, baseline: Contestant, runners: Sequence[Contestant]) -> Race:
         """Round after round until it is decided."""

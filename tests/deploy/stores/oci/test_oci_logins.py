@@ -15,6 +15,8 @@ from registry_tokens import TokenService, running_token_service
 from repositories import add_model
 
 from serve_deploy.errors import DestinationError, EndpointError, ServeError
+from serve_deploy.pruning.options import PruneOptions
+from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.options import PullOptions, PushOptions
@@ -109,6 +111,19 @@ def test_a_login_with_tokens_is_used(home: Path, models: Path, tokened: DockerRe
     # One to read what the tag names, one to push.
     assert tokens.scopes[before:] == ["repository:team/models:pull", "repository:team/models:pull,push"]
     push_and_pull(models, tokened)
+
+
+def test_a_prune_asks_for_the_right_to_delete(
+    home: Path, models: Path, tokened: DockerRegistry, tokens: TokenService
+) -> None:
+    """At once, too; a dry run only for that to read."""
+    log_in(home, tokened)
+    image = parse_address(f"oci://{tokened.host}/team/pruned:v1")
+    push_repository(PushOptions(repository=models, store=image))
+    before = len(tokens.scopes)
+    for dry_run in (True, False):
+        prune(PruneOptions(repository=image, dry_run=dry_run))
+    assert tokens.scopes[before:] == ["repository:team/pruned:pull", "repository:team/pruned:pull,push,delete"]
 
 
 def test_an_identity_token_is_exchanged(home: Path, models: Path, tokened: DockerRegistry) -> None:

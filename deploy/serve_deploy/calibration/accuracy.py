@@ -75,7 +75,7 @@ def explain(point: Point, models: Iterable[ModelAtWork], p99s_us: Sequence[float
         low, high = (format_time_us(each) for each in (min(p99s_us), max(p99s_us)))
         reasons.append(f"the measured p99 varied from {low} to {high} {when}")
     reasons = reasons or list(_explain_waits(point, models))
-    return tuple(reasons) or ("requests took another time outside of the models",)
+    return tuple(reasons) or ("the models ran as measured; the time outside of them differed",)
 
 
 def _explain_client(point: Point) -> Iterator[str]:

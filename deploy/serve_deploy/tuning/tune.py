@@ -130,6 +130,8 @@ class _Run:
 
     def go(self) -> TuningResult:
         self.bench.prepare(self.options, self.notes.append)
+        if kept := self.bench.checkpoint.resumed:
+            self.bench.progress(f"going on with what was measured before it was cut short ({kept:,} so far)")
         settings = measure_parts(self.bench, self.subject, self.options, self.goal)
         self.notes += settings.notes
         twins = self._make_twins(settings)

@@ -37,8 +37,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from serve_deploy.stores.address import parse_address
-from serve_deploy.stores.manifests import read_pointer, read_snapshot, stored_path
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import read_pointer, read_snapshot, stored_path
 from serve_deploy.stores.store import Store
 
 ROOT = Path(__file__).parents[1]

@@ -14,12 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
-FLOORS = [
-    [room.strip() for room in floor.split("|")]
+HOUSES = {
+    container: [[room.strip() for room in floor.split("|")] for floor in contract["layers"]]
     for contract in CONTRACTS
-    if contract["type"] == "layers" and "containers" in contract
-    for floor in contract["layers"]
-]
+    if contract["type"] == "layers"
+    for container in contract.get("containers", ())
+}
 
 
 @pytest.fixture
@@ -41,18 +41,19 @@ def _lint(folder: Path) -> str:
 
 def test_an_upward_import_is_noticed_in_every_room(copy: Path) -> None:
     """Each room but those at the top is given an import of the room above it: lint names every one of them."""
-    planted = [(room, above[0]) for above, floor in itertools.pairwise(FLOORS) for room in floor]
-    for room, above in planted:
-        library = copy / "deploy" / "serve_deploy"
-        file = library / room / "planted.py" if (library / room).is_dir() else library / f"{room}.py"
-        with file.open("a", encoding="utf-8") as code:
-            code.write(f"\nimport serve_deploy.{above}\n")
-    said = re.sub(r"\s+", " ", _lint(copy))
-    missed = [
-        room
-        for room, above in planted
-        if f"serve_deploy.{room} is not allowed to import serve_deploy.{above}" not in said
+    planted = [
+        (f"{house}.{room}", f"{house}.{above[0]}")
+        for house, floors in HOUSES.items()
+        for above, floor in itertools.pairwise(floors)
+        for room in floor
     ]
+    for room, above in planted:
+        folder = copy / "deploy" / room.replace(".", "/")
+        file = folder / "planted.py" if folder.is_dir() else folder.with_suffix(".py")
+        with file.open("a", encoding="utf-8") as code:
+            code.write(f"\nimport {above}\n")
+    said = re.sub(r"\s+", " ", _lint(copy))
+    missed = [room for room, above in planted if f"{room} is not allowed to import {above}" not in said]
     assert not missed
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serve_deploy.manifest import Export, Manifest, Verification
     from serve_deploy.origin import Origin
     from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
-    from serve_deploy.stores.pushed import PushResult
+    from serve_deploy.stores.push.pushed import PushResult
     from serve_deploy.tensors.types import TensorSpec
 
 
@@ -137,7 +137,7 @@ def _describe_export(export: Export) -> Iterator[str]:
 
 def _print_profiles(manifest: Manifest) -> None:
     """What was written for each GPU; nothing where none was asked for."""
-    from serve_deploy.packaging.gpu_sizing import in_words
+    from serve_deploy.packaging.configuration.gpu_sizing import in_words
 
     rows = [
         (

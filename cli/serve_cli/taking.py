@@ -20,7 +20,7 @@ from serve_cli.stored import bring
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress, is_store_address
-from serve_deploy.stores.signature_options import TrustOptions
+from serve_deploy.stores.options import TrustOptions
 
 Flags = Mapping[str, str | tuple[str, ...]]
 _UNITS = {"_seconds": "SECONDS", "_us": "US"}

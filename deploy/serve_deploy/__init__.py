@@ -90,16 +90,16 @@ if TYPE_CHECKING:
     from serve_deploy.model_config.options import VersionPolicy as VersionPolicy
     from serve_deploy.model_config.problem import Problem as Problem
     from serve_deploy.origin import Origin as Origin
-    from serve_deploy.packaging.framework_options import BackendParameter as BackendParameter
-    from serve_deploy.packaging.framework_options import FrameworkOptions as FrameworkOptions
-    from serve_deploy.packaging.language_model_options import LanguageModelOptions as LanguageModelOptions
-    from serve_deploy.packaging.language_model_options import LoraAdapter as LoraAdapter
+    from serve_deploy.packaging.options import BackendParameter as BackendParameter
+    from serve_deploy.packaging.options import FrameworkOptions as FrameworkOptions
+    from serve_deploy.packaging.options import LanguageModelOptions as LanguageModelOptions
+    from serve_deploy.packaging.options import LoraAdapter as LoraAdapter
     from serve_deploy.packaging.options import PackageOptions as PackageOptions
+    from serve_deploy.packaging.options import StatefulOptions as StatefulOptions
     from serve_deploy.packaging.package import package as package
     from serve_deploy.packaging.packaged import FailedModel as FailedModel
     from serve_deploy.packaging.packaged import PackagedModel as PackagedModel
     from serve_deploy.packaging.packaged import PackageSummary as PackageSummary
-    from serve_deploy.packaging.stateful_options import StatefulOptions as StatefulOptions
     from serve_deploy.pipelines.options import PipelineOptions as PipelineOptions
     from serve_deploy.pipelines.pipeline import pipeline as pipeline
     from serve_deploy.pipelines.result import PipelineMember as PipelineMember
@@ -139,21 +139,21 @@ if TYPE_CHECKING:
     from serve_deploy.repository_changes.options import DiffOptions as DiffOptions
     from serve_deploy.stores.address import StoreAddress as StoreAddress
     from serve_deploy.stores.address import parse_address as parse_address
-    from serve_deploy.stores.cache import pull_into_cache as pull_into_cache
     from serve_deploy.stores.listing import ListedSnapshot as ListedSnapshot
     from serve_deploy.stores.listing import Snapshots as Snapshots
     from serve_deploy.stores.listing import read_snapshots as read_snapshots
     from serve_deploy.stores.options import PullOptions as PullOptions
     from serve_deploy.stores.options import PushOptions as PushOptions
+    from serve_deploy.stores.options import SigningOptions as SigningOptions
     from serve_deploy.stores.options import SnapshotsOptions as SnapshotsOptions
-    from serve_deploy.stores.pull import PullResult as PullResult
-    from serve_deploy.stores.pull import pull_repository as pull  # noqa: F401
-    from serve_deploy.stores.push import push_repository as push  # noqa: F401
-    from serve_deploy.stores.pushed import PushResult as PushResult
-    from serve_deploy.stores.signature_options import SigningOptions as SigningOptions
-    from serve_deploy.stores.signature_options import TrustOptions as TrustOptions
-    from serve_deploy.stores.trust import SignatureError as SignatureError
-    from serve_deploy.stores.trust import open_trust as open_trust
+    from serve_deploy.stores.options import TrustOptions as TrustOptions
+    from serve_deploy.stores.pull.cache import pull_into_cache as pull_into_cache
+    from serve_deploy.stores.pull.pull import PullResult as PullResult
+    from serve_deploy.stores.pull.pull import pull_repository as pull  # noqa: F401
+    from serve_deploy.stores.push.push import push_repository as push  # noqa: F401
+    from serve_deploy.stores.push.pushed import PushResult as PushResult
+    from serve_deploy.stores.signing.trust import SignatureError as SignatureError
+    from serve_deploy.stores.signing.trust import open_trust as open_trust
     from serve_deploy.triton.options import ServerOptions as ServerOptions
     from serve_deploy.triton.server import ServerStatus as ServerStatus
     from serve_deploy.triton.server import TritonServer as TritonServer
@@ -173,7 +173,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Public name → where it stands, and what it is called there if that differs.
 _PLACES = {
-    "BackendParameter": "packaging.framework_options",
+    "BackendParameter": "packaging.options",
     "Batching": "twin.server",
     "ChartOptions": "chart.options",
     "CheckOptions": "checking.options",
@@ -196,7 +196,7 @@ _PLACES = {
     "Fleet": "cluster.fleet",
     "FleetOptions": "cluster.options",
     "FrameworkModel": "manifest",
-    "FrameworkOptions": "packaging.framework_options",
+    "FrameworkOptions": "packaging.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
     "GenerationOptions": "loadtest.generation_options",
@@ -207,13 +207,13 @@ _PLACES = {
     "InvalidModelError": "errors",
     "JudgingOptions": "reports.options",
     "LanguageModel": "manifest",
-    "LanguageModelOptions": "packaging.language_model_options",
+    "LanguageModelOptions": "packaging.options",
     "ListedSnapshot": "stores.listing",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
     "LogLine": "cluster.logs",
     "LogOptions": "cluster.options",
-    "LoraAdapter": "packaging.language_model_options",
+    "LoraAdapter": "packaging.options",
     "Manifest": "manifest",
     "MixOptions": "loadtest.mix_options",
     "ModelState": "endpoint.model",
@@ -234,9 +234,9 @@ _PLACES = {
     "PruneOptions": "pruning.options",
     "PruneResult": "pruning.prune",
     "PullOptions": "stores.options",
-    "PullResult": "stores.pull",
+    "PullResult": "stores.pull.pull",
     "PushOptions": "stores.options",
-    "PushResult": "stores.pushed",
+    "PushResult": "stores.push.pushed",
     "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
@@ -257,13 +257,13 @@ _PLACES = {
     "ServerOptions": "triton.options",
     "ServerStatus": "triton.server",
     "ServiceTimes": "twin.times",
-    "SignatureError": "stores.trust",
-    "SigningOptions": "stores.signature_options",
+    "SignatureError": "stores.signing.trust",
+    "SigningOptions": "stores.options",
     "Simulated": "twin.results",
     "Snapshots": "stores.listing",
     "SnapshotsOptions": "stores.options",
     "StateProof": "manifest",
-    "StatefulOptions": "packaging.stateful_options",
+    "StatefulOptions": "packaging.options",
     "StatusOptions": "cluster.options",
     "StoreAddress": "stores.address",
     "StoreCheck": "checking.store_check",
@@ -273,7 +273,7 @@ _PLACES = {
     "Trace": "planning.arrival_traces",
     "TritonServer": "triton.server",
     "TritonStartError": "errors",
-    "TrustOptions": "stores.signature_options",
+    "TrustOptions": "stores.options",
     "TuneOptions": "tuning.task.options",
     "TuningResult": "tuning.results.result",
     "UndeployOptions": "cluster.options",
@@ -289,16 +289,16 @@ _PLACES = {
     "export_model": "exporters.export",
     "infer": "inference.request",
     "judge": "reports.judging",
-    "open_trust": "stores.trust",
+    "open_trust": "stores.signing.trust",
     "package": "packaging.package",
     "parse_address": "stores.address",
     "parse_endpoint": "endpoint.address",
     "pipeline": "pipelines.pipeline",
     "plan": "planning.plan",
     "prune": "pruning.prune:prune",
-    "pull": "stores.pull:pull_repository",
-    "pull_into_cache": "stores.cache",
-    "push": "stores.push:push_repository",
+    "pull": "stores.pull.pull:pull_repository",
+    "pull_into_cache": "stores.pull.cache",
+    "push": "stores.push.push:push_repository",
     "read_fleet": "cluster.fleet",
     "read_function_file": "python_models.function_file",
     "read_logs": "cluster.logs",

@@ -20,7 +20,7 @@ from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.write import write_chart
 from serve_deploy.stores.address import parse_address
 from serve_deploy.stores.options import PushOptions
-from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.push.push import push_repository
 
 OLD, NEW = "0123456789abcdef", "1234567890123456"
 STORES: dict[str, tuple[dict[str, Any], str]] = {

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from serve_cli.app import app
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import find_snapshot
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import find_snapshot
 
 
 @pytest.fixture

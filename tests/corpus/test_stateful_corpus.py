@@ -12,9 +12,8 @@ import pytest
 from registry_models import fetch_model
 from stateful_models import EXPORTED, RECURRENT, Recurrent
 
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import PackageOptions, StatefulOptions
 from serve_deploy.packaging.package import PackagedModel, package_model
-from serve_deploy.packaging.stateful_options import StatefulOptions
 from serve_deploy.triton.runtimes import InstalledRuntime
 
 pytestmark = pytest.mark.skipif("SERVE_CORPUS" not in os.environ, reason="set SERVE_CORPUS to a folder to fetch into")

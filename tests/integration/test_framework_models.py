@@ -13,8 +13,7 @@ from framework_artefacts import MODELS
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import check_repository
 from serve_deploy.errors import InvalidModelError, UsageError, VerificationError
-from serve_deploy.packaging.framework_options import FrameworkOptions
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import FrameworkOptions, PackageOptions
 from serve_deploy.packaging.package import package_model
 
 CODE = """

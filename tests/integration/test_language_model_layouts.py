@@ -9,8 +9,7 @@ from typing import Any
 
 from checkpoints import config_file
 
-from serve_deploy.packaging.language_model_options import LanguageModelOptions
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import LanguageModelOptions, PackageOptions
 from serve_deploy.packaging.package import package
 from serve_deploy.triton import start_server
 from serve_deploy.triton.embedded import _lay_out_backends, _package_root

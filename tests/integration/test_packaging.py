@@ -17,7 +17,7 @@ from serve_deploy.manifest import read_manifest
 from serve_deploy.model_config import parse_config
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import PackagedModel, package, package_model
-from serve_deploy.packaging.verification import Subject, verify_model
+from serve_deploy.packaging.verification.verify import Subject, verify_model
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"

@@ -15,14 +15,12 @@ from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import check_repository
 from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.onnx.session import open_model
-from serve_deploy.packaging.analysis import ModelAnalysis
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.fixes.servable import Servable
+from serve_deploy.packaging.options import PackageOptions, StatefulOptions
 from serve_deploy.packaging.package import package_model
-from serve_deploy.packaging.sequence_verification import verify_sequences
-from serve_deploy.packaging.servable import Servable
-from serve_deploy.packaging.stateful import make_stateful
-from serve_deploy.packaging.stateful_analysis import analyse_stateful
-from serve_deploy.packaging.stateful_options import StatefulOptions
+from serve_deploy.packaging.stateful.analysis import StatefulAnalysis, analyse_stateful
+from serve_deploy.packaging.stateful.model import make_stateful
+from serve_deploy.packaging.stateful.verification import verify_sequences
 from serve_deploy.progress import silent
 
 STATEFUL = StatefulOptions(stateful=True)
@@ -50,6 +48,7 @@ backend: "python" max_batch_size: 8
 input { name: "x" data_type: TYPE_FP32 dims: [3] }
 output { name: "y" data_type: TYPE_FP32 dims: [3] }
 sequence_batching {
+  max_sequence_idle_microseconds: 600000000
   oldest { max_candidate_sequences: 16 }
   control_input { name: "START" control { kind: CONTROL_SEQUENCE_START bool_false_true: [false, true] } }
   control_input { name: "CORRID" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } }
@@ -58,7 +57,7 @@ sequence_batching {
 
 
 @pytest.fixture(scope="module")
-def analysis(tmp_path_factory: pytest.TempPathFactory) -> ModelAnalysis:
+def analysis(tmp_path_factory: pytest.TempPathFactory) -> StatefulAnalysis:
     """What is known of a leaky sum in ONNX."""
     path = tmp_path_factory.mktemp("model") / "m.onnx"
     onnx.save(parse(BATCH_FIRST), path)
@@ -76,21 +75,19 @@ def keep_state(repository: Path, *, forgets_start: bool) -> Path:
     return folder
 
 
-def test_sequences_of_a_triton_that_keeps_state_are_the_models_own(analysis: ModelAnalysis, tmp_path: Path) -> None:
+def test_sequences_of_a_triton_that_keeps_state_are_the_models_own(analysis: StatefulAnalysis, tmp_path: Path) -> None:
     """Each alone and all of them at once, eight requests and more."""
-    assert analysis.stateful
     folder = keep_state(tmp_path, forgets_start=False)
-    verification = verify_sequences(folder, analysis, analysis.stateful, "embedded", silent)
+    verification = verify_sequences(folder, analysis, "embedded", silent)
     assert (verification.sequences, verification.requests) == (9, 100)
     assert [tensor.name for tensor in verification.tensors] == ["y"]
 
 
-def test_a_sequence_that_does_not_start_anew_is_seen(analysis: ModelAnalysis, tmp_path: Path) -> None:
+def test_a_sequence_that_does_not_start_anew_is_seen(analysis: StatefulAnalysis, tmp_path: Path) -> None:
     """Its number was used before, by a sequence that ended."""
-    assert analysis.stateful
     folder = keep_state(tmp_path, forgets_start=True)
     with pytest.raises(VerificationError, match="request 1 of sequence 1 does not match"):
-        verify_sequences(folder, analysis, analysis.stateful, "embedded", silent)
+        verify_sequences(folder, analysis, "embedded", silent)
 
 
 def test_the_embedded_server_says_that_it_keeps_no_state(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from serve_deploy.checking.served_snapshot import ServedModel, ServedSnapshot
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.cache import pull_into_cache
+from serve_deploy.stores.pull.cache import pull_into_cache
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 from serve_deploy.triton.following import StoreFollower, following
 from serve_deploy.triton.watch import ModelChange

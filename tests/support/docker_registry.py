@@ -34,7 +34,21 @@ class DockerRegistry:
 
     def tagged(self, repository: str, tag: str) -> str:
         """The digest that a tag points to."""
-        return (self._v2 / "repositories" / repository / "_manifests" / "tags" / tag / "current" / "link").read_text()
+        return (self.tags(repository) / tag / "current" / "link").read_text()
+
+    def tags(self, repository: str) -> Path:
+        """The folder that has a folder for each tag."""
+        return self._v2 / "repositories" / repository / "_manifests" / "tags"
+
+    def copy(self, repository: str, name: str) -> None:
+        """Have another repository of the same images."""
+        shutil.copytree(self._v2 / "repositories" / repository, self._v2 / "repositories" / name)
+
+    def collect_garbage(self) -> int:
+        """Let it remove what no manifest needs any more; the bytes of what it keeps."""
+        program, settings = str(shutil.which("docker-registry")), str(self.log.parent / "registry.yml")
+        subprocess.run([program, "garbage-collect", settings], check=True, capture_output=True, timeout=300)
+        return sum(path.stat().st_size for path in self.folder.rglob("blobs/sha256/*/*/data"))
 
     def read(self, digest: str) -> Any:
         """A document that is kept."""
@@ -49,12 +63,16 @@ class DockerRegistry:
         content = json.dumps(document).encode()
         digest = self.put_blob(repository, content)
         manifests = self._v2 / "repositories" / repository / "_manifests"
-        for link in (
-            manifests / "revisions" / "sha256" / digest[7:] / "link",
-            manifests / "tags" / tag / "current" / "link",
-        ):
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.write_text(digest)
+        link = manifests / "revisions" / "sha256" / digest[7:] / "link"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.write_text(digest)
+        self.point(repository, tag, digest)
+
+    def point(self, repository: str, tag: str, digest: str) -> None:
+        """Point a tag to a manifest that is kept."""
+        link = self.tags(repository) / tag / "current" / "link"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.write_text(digest)
 
     def put_blob(self, repository: str, content: bytes) -> str:
         """Keep a blob; its digest."""

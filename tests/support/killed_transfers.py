@@ -23,11 +23,11 @@ from pushing import listing, pull, push
 from serve_deploy.files.staging import recover
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress, parse_address
-from serve_deploy.stores.cache import cache_folder, pull_into_cache
-from serve_deploy.stores.fixed_plan import find_version
-from serve_deploy.stores.manifests import manifest_path, stored_path
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.readers import read_current
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import manifest_path, stored_path
+from serve_deploy.stores.pull.cache import cache_folder, pull_into_cache
+from serve_deploy.stores.pull.readers import read_current
+from serve_deploy.stores.push.fixed_plan import find_version
 
 Listing = dict[str, str]
 MODELS, FILES, LEAST, MOST = 3, 4, 1 << 10, 1 << 19

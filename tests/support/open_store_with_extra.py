@@ -57,7 +57,7 @@ def main(extra: str) -> None:
     """Open its store, or for registries import what speaks to them."""
     sys.meta_path.insert(0, Hidden(find_needed("triton-serve", [extra])))
     from serve_deploy.stores.address import parse_address
-    from serve_deploy.stores.opening import open_store
+    from serve_deploy.stores.backends.opening import open_store
 
     if extra == "oci":
         importlib.import_module("serve_deploy.stores.oci.connection")

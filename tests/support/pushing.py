@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.contents import read_contents
 from serve_deploy.stores.options import PullOptions, PushOptions
-from serve_deploy.stores.pull import PullResult, pull_repository
-from serve_deploy.stores.push import push_repository
-from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.pull.pull import PullResult, pull_repository
+from serve_deploy.stores.push.push import push_repository
+from serve_deploy.stores.push.pushed import PushResult
+from serve_deploy.stores.transfer.contents import read_contents
 
 
 def push(

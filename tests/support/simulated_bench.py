@@ -86,12 +86,13 @@ class Truth:
 class Truths:
     """Models on one server: an ensemble "e" of one after the other, or, with `weights`, a mixed load on each.
 
-    A single one is called "m". More executions than `cores` slow each other.
+    A single one is called "m". More executions than `cores` slow each other. The files say `instances`.
     """
 
     models: Mapping[str, Truth]
     weights: Mapping[str, float] = field(default_factory=dict)
     cores: float | None = None
+    instances: int = 1
 
     @classmethod
     def of(cls, truth: Truth) -> Truths:
@@ -117,7 +118,11 @@ class Truths:
     @property
     def baseline(self) -> Candidate:
         """The same for each."""
-        return Candidate.join(BASELINE.placed(prefix) for prefix in self.prefixes.values())
+        return Candidate.join(self._own.placed(prefix) for prefix in self.prefixes.values())
+
+    @property
+    def _own(self) -> Candidate:
+        return Candidate.of({**dict(BASELINE.values), INSTANCES: self.instances})
 
     def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
         """The server that a candidate makes: of those models that it says something of."""
@@ -144,15 +149,18 @@ class Truths:
         """As the tuning knows it."""
         flows = tuple(SimpleNamespace(ensemble=each) for each in self.ensembles)
         parts = tuple(
-            Part(_folder(name), BASELINE, truth.largest, self.prefixes[name]) for name, truth in self.models.items()
+            Part(_folder(name, self.instances), self._own, truth.largest, self.prefixes[name])
+            for name, truth in self.models.items()
         )
         subject = Subject(parts, tuple(Target(*pair) for pair in self.targets.items()))
         subject.__dict__["flows"] = flows
         return subject
 
 
-def _folder(name: str) -> Any:
-    return SimpleNamespace(name=name, config=parse_config(CONFIG))
+def _folder(name: str, instances: int) -> Any:
+    config = parse_config(CONFIG)
+    config.instance_group[0].count = instances
+    return SimpleNamespace(name=name, config=config)
 
 
 @dataclass

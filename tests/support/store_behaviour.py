@@ -14,7 +14,7 @@ from serve_deploy.errors import EndpointError
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.options import PushOptions
-from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.push.push import push_repository
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import SourceChangedError, Store, StoreChangedError
 

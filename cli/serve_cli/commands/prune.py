@@ -26,6 +26,7 @@ def prune(options: PruneOptions, json: Json = False) -> None:
     serve prune models --dry-run
     serve prune models -m digits
     serve prune s3://bucket/models --keep 10 --older-than 30d
+    serve prune oci://registry/team/models --dry-run
     """
     from serve_deploy.pruning.prune import prune as run
 
@@ -61,6 +62,8 @@ def print_result(result: PruneResult) -> None:
     done = "would remove" if result.is_dry_run else "removed"
     freed = f", {output.write_bytes(result.freed_bytes)}"
     console.print(f"{done} {', '.join(counts)}{freed}" if counts else "nothing to remove", markup=False)
+    if result.note:
+        console.print(result.note, markup=False)
 
 
 def _row(snapshot: HeldSnapshot) -> tuple[str, str, str, str]:

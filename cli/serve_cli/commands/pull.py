@@ -10,7 +10,7 @@ from serve_cli.taking import takes_options
 from serve_deploy.stores.options import PullOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.stores.pull import PullResult
+    from serve_deploy.stores.pull.pull import PullResult
 
 
 @takes_options(arguments=["store", "repository"], flags={"models": ("--model", "-m")})
@@ -22,7 +22,7 @@ def pull(options: PullOptions, json: Json = False) -> None:
     serve pull s3://bucket/models@1f0c3a2b4d5e6f70 models --force
     serve pull /mnt/store models -m digits
     """
-    from serve_deploy.stores.pull import pull_repository
+    from serve_deploy.stores.pull.pull import pull_repository
 
     with output.progress() as progress:
         progress(f"reading {options.store}")

@@ -10,7 +10,7 @@ from serve_cli.taking import takes_options
 from serve_deploy.stores.options import PushOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.stores.pushed import PushResult
+    from serve_deploy.stores.push.pushed import PushResult
 
 _SIGNS = {"send": "+", "copy": "=", "delete": "-"}
 
@@ -26,7 +26,7 @@ def push(options: PushOptions, json: Json = False) -> None:
     serve push models gs://bucket/models --fixed --delete
     serve push models oci://registry.example/team/models:v1
     """
-    from serve_deploy.stores.push import push_repository
+    from serve_deploy.stores.push.push import push_repository
 
     with output.progress() as progress:
         result = push_repository(options, progress, ask_passphrase=output.passphrase_prompt())

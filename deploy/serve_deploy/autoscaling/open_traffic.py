@@ -5,16 +5,17 @@ The twin's service times are those of the sweep, and it has to repeat the sweep 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
-from serve_deploy.autoscaling.sweep import Load, MeasuredReplica
+from serve_deploy.autoscaling.sweep import ERROR_FRACTION, Load, MeasuredReplica
 from serve_deploy.calibration.accuracy import Reached, list_misses
 from serve_deploy.calibration.swept import bearable_points, build_twin, explain_load
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
-from serve_deploy.twin import ServerModel, simulate
+from serve_deploy.twin import QueuePolicy, ServerModel, StreamResult, simulate
 
 # The difference in throughput up to which the twin is believed.
 BELIEVED = 0.10
@@ -84,12 +85,13 @@ class _Repeated:
 
 def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:
     users = sum(4 * model.max_batch_size * model.instances for model in twin.models)
-    capacity = simulate(twin, ClosedLoop(users), seconds=_REPEATED_SECONDS).stream.throughput
+    patient = replace(twin, models=tuple(replace(each, policy=QueuePolicy(), policies={}) for each in twin.models))
+    capacity = simulate(patient, ClosedLoop(users), seconds=_REPEATED_SECONDS).stream.throughput
     rates = [level * capacity for level in _LEVELS]
     # Traffic has many clients, and not one process that sends.
     twin = replace(twin, outside=replace(twin.outside, workers=None))
     found = [simulate(twin, PoissonRate(rate), requests=_TABLE_REQUESTS) for rate in rates]
-    knee = _last_within(rates, [each.stream.response.percentile(99) for each in found], slo_seconds)
+    knee = _last_within(rates, [_p99(each.stream) for each in found], slo_seconds)
     if knee is None:
         return None
     # As the sweep counted them: of an ensemble Triton itself does not tell.
@@ -97,6 +99,11 @@ def _tabulate(twin: ServerModel, slo_seconds: float) -> MeasuredReplica | None:
     waiting = [sum(model.mean_waiting for model in each.models) for each in found]
     queue = tuple(zip(rates, waiting, strict=True))
     return MeasuredReplica(tuple(zip(rates, counted, strict=True)), knee, queue)
+
+
+def _p99(found: StreamResult) -> float:
+    """Infinite where too many are refused: those that are answered wait for none of them."""
+    return math.inf if found.rejected > ERROR_FRACTION * found.sent else found.response.percentile(99)
 
 
 def _last_within(rates: Sequence[float], p99s: Sequence[float], slo_seconds: float) -> float | None:

@@ -120,6 +120,8 @@ def usable_loads(report: LoadTestReport, gates: Sequence[Gate] = ()) -> tuple[li
             dropped.append(f"{_asked(point)}: {reason}")
         else:
             kept[_asked(point)].append(point.model_copy(update=_NO_ACCOUNT) if is_decoupled else point)
+    if not report.complete:
+        dropped.append(f"further loads: the load test was cut short ({report.interrupted_reason or 'it says not why'})")
     loads = [_reduce(asked, points, report.target.model, gates) for asked, points in kept.items()]
     return sorted(loads, key=lambda load: load.rate), tuple(dropped)
 

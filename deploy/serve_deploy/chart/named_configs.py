@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.value_paths import DerivedValue
 from serve_deploy.overrides import find_value
-from serve_deploy.packaging.profile_names import CPU
+from serve_deploy.packaging.options.profile_names import CPU
 from serve_deploy.releases import NAMED_CONFIGS_SINCE
 from serve_deploy.repository.model_folder import ModelFolder
 

@@ -23,7 +23,7 @@ from serve_deploy.planning.scaling_options import (
     Slo,
 )
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.signature_options import TrustOptions
+from serve_deploy.stores.options import TrustOptions
 
 if TYPE_CHECKING:
     from serve_deploy.planning.saved import ChosenPlan

@@ -33,8 +33,8 @@ from serve_deploy.planning.startup import Startup
 from serve_deploy.refused_values import find_path, say_plainly
 from serve_deploy.releases import DEFAULT_RELEASE, check_release, find_release
 from serve_deploy.repository.model_folder import ModelFolder, top_level
-from serve_deploy.stores.contents import hash_models
-from serve_deploy.stores.manifests import make_snapshot
+from serve_deploy.stores.manifests.manifests import make_snapshot
+from serve_deploy.stores.transfer.contents import hash_models
 
 _DIGEST = "digest of the repository's files; a new one rolls the replicas"
 

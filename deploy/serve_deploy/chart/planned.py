@@ -10,6 +10,7 @@ from serve_deploy.errors import UsageError
 from serve_deploy.planning.exporters import Exporter
 from serve_deploy.planning.result import ColdStart
 from serve_deploy.planning.saved import ChosenPlan
+from serve_deploy.planning.scaling_options import DEFAULT_GROWTH_PERCENT
 from serve_deploy.planning.traffic import check_planned
 from serve_deploy.reports.figures import format_list
 from serve_deploy.repository.model_folder import ModelFolder
@@ -22,6 +23,8 @@ def check_options(options: ChartOptions, chosen: ChosenPlan) -> None:
         "max_replicas": options.max_replicas, "base_rate": options.base_rate, "peak_rate": options.peak_rate,
     }  # fmt: skip
     twice = [f"`{name}`" for name, value in given.items() if value not in (None, ())]
+    if options.growth_percent_per_minute not in (DEFAULT_GROWTH_PERCENT, chosen.plan.traffic.growth_percent_per_minute):
+        twice.append("`growth_percent_per_minute`")
     if twice:
         raise UsageError(
             f"`plan` excludes {format_list(twice)}: the plan has such numbers of its own, and was tried with them",

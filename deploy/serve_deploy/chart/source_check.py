@@ -13,15 +13,15 @@ from serve_deploy.errors import EndpointError, ServeError, UsageError, Verificat
 from serve_deploy.overrides import find_value
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress, parse_address
-from serve_deploy.stores.contents import read_contents
+from serve_deploy.stores.backends.opening import open_store
 from serve_deploy.stores.listing import require_whole
-from serve_deploy.stores.manifests import EmptyStoreError, find_layout, make_snapshot, read_snapshot
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.readers import find_trusted
-from serve_deploy.stores.signature_options import TrustOptions
+from serve_deploy.stores.manifests.manifests import EmptyStoreError, find_layout, make_snapshot, read_snapshot
+from serve_deploy.stores.options import TrustOptions
+from serve_deploy.stores.pull.readers import find_trusted
+from serve_deploy.stores.signing.trust import SignatureError, Trust, open_trust, verify_any
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import Store
-from serve_deploy.stores.trust import SignatureError, Trust, open_trust, verify_any
+from serve_deploy.stores.transfer.contents import read_contents
 
 _UNCHECKED = "`check_source=False` writes the chart without looking there"
 # What Triton does not read, and so may be missing where models were copied by hand.

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.options import TrustOptions
 from serve_deploy.stores.repository_option import read_repository
-from serve_deploy.stores.signature_options import TrustOptions
 from serve_deploy.triton.options import RuntimeName
 
 _CHECK, _STORE = "Check", "Model store"

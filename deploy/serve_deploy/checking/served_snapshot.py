@@ -13,7 +13,7 @@ from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER
 from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.progress import silent
 from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
-from serve_deploy.stores.readers import SnapshotReader
+from serve_deploy.stores.pull.readers import SnapshotReader
 
 _TIMEOUT_SECONDS, _AT_ONCE = 30.0, 8
 _READY = "READY"

@@ -16,9 +16,9 @@ from serve_deploy.errors import UsageError
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.readers import SnapshotReader, open_trusted
-from serve_deploy.stores.trust import open_trust
-from serve_deploy.stores.verification import FileProblem
+from serve_deploy.stores.manifests.verification import FileProblem
+from serve_deploy.stores.pull.readers import SnapshotReader, open_trusted
+from serve_deploy.stores.signing.trust import open_trust
 
 Compared = Literal["checksums", "content"]
 

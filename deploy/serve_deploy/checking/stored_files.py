@@ -9,14 +9,14 @@ from pathlib import Path
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_repository import hash_file
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.claims import CLAIMS_FOLDER, REMOVALS_FOLDER
-from serve_deploy.stores.manifests import Located, locate_snapshot
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.readers import SnapshotReader
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.claims import CLAIMS_FOLDER, REMOVALS_FOLDER
+from serve_deploy.stores.manifests.manifests import Located, locate_snapshot
+from serve_deploy.stores.manifests.verification import FileProblem, check_contents, check_listing
+from serve_deploy.stores.pull.readers import SnapshotReader
 from serve_deploy.stores.snapshot import SNAPSHOTS_FOLDER, Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes, Store, StoredFile
-from serve_deploy.stores.transfer import Tally, transfer
-from serve_deploy.stores.verification import FileProblem, check_contents, check_listing
+from serve_deploy.stores.transfer.transfer import Tally, transfer
 
 _CONCURRENCY = 8
 # What serve keeps beside the models of a fixed layout.

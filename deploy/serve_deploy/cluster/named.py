@@ -15,8 +15,8 @@ from typing import Any
 from serve_deploy.cluster.api import Cluster, Forbidden, Object
 from serve_deploy.errors import EndpointError
 
-# The ID of a snapshot, wherever it stands: in a path, a value, an annotation.
-_IDENTITY = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
+# The ID of a snapshot or the digest of an image, wherever it stands: in a path, a value, an annotation.
+_IDENTITY = re.compile(r"sha256:[0-9a-f]{64}|(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 # Where helm keeps releases (HELM_DRIVER), and what was made by a chart without helm's memory, as Argo CD does.
 _MEMORY = ("/api/v1", ("secrets", "configmaps"))
 _ADDED = "/apis/leaderworkerset.x-k8s.io/v1"
@@ -32,7 +32,7 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Named:
-    """Snapshots with what names each of them, and how many revisions of releases were looked at."""
+    """Snapshots and images with what names each of them, and how many revisions of releases were looked at."""
 
     revisions: int = 0
     by: dict[str, str] = field(default_factory=dict)

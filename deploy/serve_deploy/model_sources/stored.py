@@ -10,7 +10,7 @@ from serve_deploy.model_sources.companions import list_companions
 from serve_deploy.model_sources.fetched import Fetched, called, write_size
 from serve_deploy.origin import Origin
 from serve_deploy.progress import Progress
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
 
 
 def fetch_from_store(address: StoredAddress, folder: Path, progress: Progress) -> Fetched:

@@ -12,14 +12,13 @@ from serve_deploy.files.staging import recover
 from serve_deploy.files.temporary import remove_abandoned
 from serve_deploy.frameworks.kinds import find_kind
 from serve_deploy.model_sources.addresses import SourceAddress, parse_source
-from serve_deploy.packaging.exported_model import find_python_object, package_exported_model
-from serve_deploy.packaging.framework_model import package_framework_model
-from serve_deploy.packaging.framework_options import FrameworkOptions
-from serve_deploy.packaging.language_model import package_language_model, require_applicable
-from serve_deploy.packaging.onnx_model import package_onnx_model
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.frameworks.package import package_framework_model
+from serve_deploy.packaging.functions.package import is_function_file, package_python_function
+from serve_deploy.packaging.language_models.package import package_language_model, require_applicable
+from serve_deploy.packaging.onnx_models.exported import find_python_object, package_exported_model
+from serve_deploy.packaging.onnx_models.package import package_onnx_model
+from serve_deploy.packaging.options import FrameworkOptions, PackageOptions
 from serve_deploy.packaging.packaged import FailedModel, PackagedModel, PackageSummary
-from serve_deploy.packaging.python_function import is_function_file, package_python_function
 from serve_deploy.packaging.stored import package_into_store
 from serve_deploy.progress import Progress, silent
 from serve_deploy.repository.model_repository import default_model_name

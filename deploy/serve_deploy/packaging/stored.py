@@ -10,8 +10,8 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.packaged import PackagedModel, PackageSummary
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.pushed import PushResult
-from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.options import SigningOptions
+from serve_deploy.stores.push.pushed import PushResult
 from serve_deploy.stores.working_copy import WorkingCopy, model_address, working_copy
 
 

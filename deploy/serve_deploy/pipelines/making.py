@@ -50,8 +50,8 @@ def package_step(step: StepText, source: Path | PythonModel, options: PackageOpt
 
     Packaging locks the folder that it writes to, and the staging folder is locked already: it gets one below.
     """
+    from serve_deploy.packaging.functions.package import package_python_model
     from serve_deploy.packaging.package import package_model
-    from serve_deploy.packaging.python_function import package_python_model
 
     below = replace(options, repository=options.folder / ".packaging")
     name = str(options.name)

@@ -10,8 +10,8 @@ from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
-from serve_deploy.stores.signature_options import SigningOptions
 from serve_deploy.triton.options import RuntimeName
 
 _PIPELINE, _VERIFICATION = "Pipeline", "Verification"

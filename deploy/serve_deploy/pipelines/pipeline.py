@@ -30,7 +30,7 @@ from serve_deploy.releases import DEFAULT_RELEASE, find_release
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.repository.model_repository import Move, commit_models, default_model_name, digest_files, write_shared
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.working_copy import model_address, working_copy
 
 if TYPE_CHECKING:

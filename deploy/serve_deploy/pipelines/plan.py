@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError, UsageError
-from serve_deploy.packaging.destination import look_at_destination
+from serve_deploy.packaging.versions.destination import look_at_destination
 from serve_deploy.pipelines.file import PipelineText, StepText
 from serve_deploy.pipelines.graph import Step, Wiring, refuse
 from serve_deploy.pipelines.making import foresee, look_ahead, make_python_model

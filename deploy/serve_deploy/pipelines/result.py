@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.manifest import Manifest
-from serve_deploy.stores.pushed import PushResult
+from serve_deploy.stores.push.pushed import PushResult
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def verify_pipeline(
     trial: Trial, members: Sequence[Member], options: PipelineOptions, progress: Progress
 ) -> Verification:
     """Requests one by one, in crowds and in batches; VerificationError where an answer differs."""
-    from serve_deploy.packaging.verification import Subject, verify_model
+    from serve_deploy.packaging.verification.verify import Subject, verify_model
 
     if not trial.samples:
         why = trial.left_out[0] if trial.left_out else "there are no requests that all of its steps accept"

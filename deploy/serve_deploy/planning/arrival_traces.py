@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve_deploy.errors import UsageError
 
@@ -27,6 +28,7 @@ _HINT = (
     "give a header: timestamp for one arrival a row, or timestamp,requests_per_second (or timestamp,requests) for"
     " intervals; times in seconds or such as 2026-01-31T12:00:00"
 )
+Times = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,18 @@ class Trace:
         return max(self._means())
 
     def _means(self) -> list[float]:
+        """Of every five minutes, whenever they begin; of all of a shorter trace."""
+        span = min(_LULL_SECONDS, self.seconds)
+        begins = np.append(np.arange(0.0, self.seconds - span, _BIN_SECONDS), self.seconds - span)
         bounds = np.append(self.starts, self.seconds)
-        passed = np.concatenate(([0.0], np.cumsum(np.diff(bounds) * self.rates)))
-        count = max(1, int(self.seconds // _LULL_SECONDS))
-        edges = np.arange(count + 1) * (_LULL_SECONDS if self.seconds >= _LULL_SECONDS else self.seconds)
-        return [float(mean) for mean in np.diff(np.interp(edges, bounds, passed)) / np.diff(edges)]
+        passed = _count_until(begins + span, bounds, self.rates) - _count_until(begins, bounds, self.rates)
+        return [float(mean) for mean in passed / span]
+
+
+def _count_until(times: Times, bounds: Times, rates: Sequence[float] | Times) -> Times:
+    """Requests until each of the times, where the rates hold between the bounds."""
+    passed = np.concatenate(([0.0], np.cumsum(np.diff(bounds) * rates)))
+    return np.interp(times, bounds, passed)
 
 
 def read_trace(path: Path) -> Trace:
@@ -130,10 +139,21 @@ def _read_intervals(
     lengths = np.append(np.diff(offsets), offsets[-1] - offsets[-2])
     seconds = float(offsets[-1] + lengths[-1])
     _check_length(path, seconds)
+    if seconds < _BIN_SECONDS:
+        raise UsageError(f"`trace={path}` lasts {seconds:g} s, and 15 are the fewest", hint=_HINT)
     rates = np.asarray(values) / lengths if counted else np.asarray(values)
     if not rates.any():
         raise UsageError(f"`trace={path}` has no request in it")
-    return Trace(path.name, tuple(map(float, offsets)), tuple(map(float, rates)), seconds)
+    return _in_steps(path.name, offsets, rates, seconds)
+
+
+def _in_steps(name: str, offsets: Times, rates: Times, seconds: float) -> Trace:
+    """The mean rate of each step: one that changes within a step would be seen only where the replay looks."""
+    if (offsets % _BIN_SECONDS).any():
+        bounds = np.append(offsets, seconds)
+        edges = np.append(np.arange(0.0, seconds, _BIN_SECONDS), seconds)
+        offsets, rates = edges[:-1], np.diff(_count_until(edges, bounds, rates)) / np.diff(edges)
+    return Trace(name, tuple(map(float, offsets)), tuple(map(float, rates)), seconds)
 
 
 def _check_length(path: Path, seconds: float) -> None:

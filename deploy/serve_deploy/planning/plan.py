@@ -32,6 +32,11 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
     UsageError and InvalidModelError say what cannot be planned with; ThresholdError that no profile keeps the
     objectives.
     """
+    if options.min_replicas == 0 and options.autoscaling == "hpa":
+        raise UsageError(
+            "`min_replicas=0`: replicas that do not run report no metric, so nothing would ever start one",
+            hint="at least 1, or `autoscaling=keda` and a trigger upstream of Triton",
+        )
     models = read_models(options.repository) if options.repository else ()
     fleets = _read_fleets(options, models)
     exporter = _choose_exporter(options, models, fleets)

@@ -11,9 +11,9 @@ from serve_deploy.errors import ServeError
 from serve_deploy.files.temporary import temporary_folder
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, judge_versions
 from serve_deploy.stores.backends.local import LocalStore
-from serve_deploy.stores.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
-from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, read_fixed, write_fixed
+from serve_deploy.stores.manifests.manifests import FIXED_SIGNATURE, make_snapshot, read_fixed, write_fixed
 from serve_deploy.stores.names import find_bad_path
+from serve_deploy.stores.push.fixed_journal import JOURNAL_NAME, Journal, holding, read_journal
 from serve_deploy.stores.store import Store, StoreChangedError, StoredFile
 
 # What `judge_versions` reads; of all else it only wants to know that it is there, and how large.

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serve_deploy.cluster.api import Cluster, connect
-from serve_deploy.cluster.named import find_named
-from serve_deploy.errors import EndpointError, UsageError
+from serve_deploy.cluster.api import connect
+from serve_deploy.errors import UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.pruning.fixed_layout import judge_fixed, list_models, remove_fixed
+from serve_deploy.pruning.images import prune_images
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.policy import HeldSnapshot, SnapshotPolicy
+from serve_deploy.pruning.releases import Connect, ask_releases
 from serve_deploy.pruning.snapshots import StoreContents, judge, read_contents, remove_snapshots
 from serve_deploy.pruning.uploads import prune_uploads
 from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_versions
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import refuse_empty
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import refuse_empty
 from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
 from serve_deploy.stores.store import Store, UnfinishedUpload
-
-Connect = Callable[[str | None], Cluster]
 
 
 @dataclass(frozen=True)
 class PruneResult:
     """What was removed, or with `is_dry_run` would be: versions of models, snapshots and unfinished uploads of a store.
 
-    `kept` says why others stay that are not served or not among the newest; `releases` which were asked what they name.
+    `kept` says why others stay that are not served or not among the newest; `releases` which were asked what they name;
+    `note` what else is needed until the space is free.
     """
 
     repository: str
@@ -40,6 +40,7 @@ class PruneResult:
     snapshots: tuple[HeldSnapshot, ...] = ()
     uploads: tuple[UnfinishedUpload, ...] = ()
     releases: str = ""
+    note: str = ""
 
     @property
     def freed_bytes(self) -> int:
@@ -61,6 +62,8 @@ def prune(
     DestinationError where something cannot be removed.
     """
     place = options.repository
+    if isinstance(place, StoreAddress) and place.kind == "oci":
+        return _prune_registry(place, options, progress, connect_to)
     store = _find_store(place)
     if store is None:
         progress(f"reading {place}")
@@ -86,14 +89,28 @@ def _find_store(place: Path | StoreAddress) -> Store | None:
     if isinstance(place, Path):
         is_store = any((place / name).exists() for name in (POINTER_NAME, FIXED_NAME))
         return open_store(StoreAddress("local", str(place))) if is_store else None
-    if place.kind == "oci":
-        raise UsageError(
-            f"{place}: a registry does not say when an image was pushed, so it is not known which are old",
-            hint="its own rules for old tags can remove those called snapshot-ID; they do not know what releases name",
-        )
     if place.snapshot is not None:
         raise UsageError(f"{place} names a snapshot, and prune judges all", hint=f"name the store: {place.root}")
     return open_store(place)
+
+
+def _prune_registry(
+    address: StoreAddress, options: PruneOptions, progress: Progress, connect_to: Connect
+) -> PruneResult:
+    _refuse_models(options)
+    pruned = prune_images(address, options, progress, lambda: ask_releases(options, progress, connect_to))
+    return PruneResult(
+        str(address), options.dry_run, kept=pruned.kept, snapshots=pruned.snapshots, releases=pruned.releases,
+        note=pruned.note,
+    )  # fmt: skip
+
+
+def _refuse_models(options: PruneOptions) -> None:
+    if options.models:
+        raise UsageError(
+            f"{options.repository} has snapshots, which are removed whole",
+            hint=f"leave `models={options.models[0]}` out; a push without a model makes a snapshot without it",
+        )
 
 
 def _describe(options: PruneOptions, judged: JudgedVersions) -> PruneResult:
@@ -103,44 +120,15 @@ def _describe(options: PruneOptions, judged: JudgedVersions) -> PruneResult:
 def _prune_snapshots(
     store: Store, contents: StoreContents, options: PruneOptions, progress: Progress, connect_to: Connect, now: float
 ) -> PruneResult:
-    if options.models:
-        raise UsageError(
-            f"{store.address} has snapshots, which are removed whole",
-            hint=f"leave `models={options.models[0]}` out; a push without a model makes a snapshot without it",
-        )
+    _refuse_models(options)
     policy = SnapshotPolicy(options.keep, options.older_than_seconds)
     by_policy = judge(contents, policy, {}, now)
     result = PruneResult(str(store.address), options.dry_run, kept=by_policy.kept)
     if not by_policy.removable:
         return result
-    named, said = _ask_releases(options, progress, connect_to)
+    named, said = ask_releases(options, progress, connect_to)
     judged = judge(contents, policy, named, now)
     if options.dry_run:
         return replace(result, snapshots=judged.removable, kept=judged.kept, releases=said)
     removed, kept = remove_snapshots(store, judged.removable, progress)
     return replace(result, snapshots=tuple(removed), kept=(*judged.kept, *kept), releases=said)
-
-
-def _ask_releases(options: PruneOptions, progress: Progress, connect_to: Connect) -> tuple[Mapping[str, str], str]:
-    """What clusters name, and a sentence of which were asked."""
-    if options.ignore_releases:
-        return {}, "releases were not looked at: what they name goes by the policy alone"
-    named: dict[str, str] = {}
-    told = []
-    for context in options.contexts or (None,):
-        shown = f"context {context}" if context else "the current context"
-        progress(f"asking the cluster of {shown} what its releases name")
-        try:
-            found = find_named(connect_to(context), options.namespaces)
-        except EndpointError as error:
-            if options.dry_run:
-                return {}, f"releases could not be looked at, and may name some of these: {error}"
-            raise type(error)(
-                f"it is not known which snapshots releases name: {error}",
-                hint="`contexts` and `namespaces` say where releases are; without any, `ignore_releases` removes by the"
-                " policy alone, and `dry_run` shows what",
-            ) from error
-        named = {**found.by, **named}
-        count = f"{found.revisions} revision{'s' * (found.revisions != 1)} of releases"
-        told.append(f"{count} in {', '.join(options.namespaces) or 'all namespaces'} of {shown}")
-    return named, f"looked at {'; '.join(told)}"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from serve_deploy.progress import Progress
 from serve_deploy.pruning.policy import HeldSnapshot, JudgedSnapshots, SnapshotPolicy, judge_snapshots
-from serve_deploy.stores.claims import remove_stale_marks, removing
-from serve_deploy.stores.manifests import ReadPointer, manifest_path, read_pointer, stored_path
-from serve_deploy.stores.model_signature import signature_path
+from serve_deploy.stores.manifests.claims import remove_stale_marks, removing
+from serve_deploy.stores.manifests.manifests import ReadPointer, manifest_path, read_pointer, stored_path
+from serve_deploy.stores.signing.model_signature import signature_path
 from serve_deploy.stores.snapshot import ID_LENGTH, SNAPSHOTS_FOLDER
 from serve_deploy.stores.store import Store, StoredFile
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from serve_deploy.errors import ServeError, UsageError, VerificationError
 from serve_deploy.progress import Progress, silent
-from serve_deploy.stores.claims import claiming
-from serve_deploy.stores.manifests import (
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.claims import claiming
+from serve_deploy.stores.manifests.manifests import (
     Located,
     find_snapshot,
     find_snapshot_ids,
@@ -20,11 +21,10 @@ from serve_deploy.stores.manifests import (
     stored_path,
     write_pointer,
 )
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.manifests.verification import FileProblem, check_listing
 from serve_deploy.stores.options import SnapshotsOptions
 from serve_deploy.stores.snapshot import FIXED_NAME, SNAPSHOTS_FOLDER, Snapshot
 from serve_deploy.stores.store import Store, StoredFile
-from serve_deploy.stores.verification import FileProblem, check_listing
 
 _SHOWN = 3
 
@@ -108,22 +108,23 @@ def _read_registry(options: SnapshotsOptions, progress: Progress) -> Snapshots:
     """The snapshots that a repository of images keeps; the current one is that of the address' tag."""
     from serve_deploy.stores.oci import describe_images, name_image, read_image
 
-    previous = read_image(options.store) if options.use else None
+    before = read_image(options.store) if options.use else None
     if options.use is not None:
         name_image(options.store, options.use)
     progress(f"listing {options.store}")
     current = read_image(options.store)
+    found = describe_images(options.store, current.snapshot.id if current else None)
     listed = [
         ListedSnapshot(
-            each.id, each.id == (current.snapshot.id if current else ""), None,
+            each.id, each.id == (current.snapshot.id if current else ""), each.named_seconds,
             each.snapshot.models if each.snapshot else (), len(each.snapshot.files) if each.snapshot else 0,
             each.snapshot.size_bytes if each.snapshot else 0, each.problem,
         )
-        for each in describe_images(options.store)
+        for each in found.images
     ]  # fmt: skip
     return Snapshots(
         store=str(options.store), current=current.snapshot.id if current else None,
-        previous=previous.snapshot.id if previous else None, snapshots=tuple(listed),
+        previous=before.snapshot.id if before else found.previous, snapshots=tuple(listed),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress, parse_address
-from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.options import SigningOptions
 
 
 def read_repository(text: str) -> Path | StoreAddress:

@@ -12,15 +12,20 @@ from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.progress import Progress
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import BaseChangedError, EmptyStoreError, find_layout, of_models, stored_path
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.options import PullOptions, PushOptions
-from serve_deploy.stores.pull import pull_repository
-from serve_deploy.stores.push import push_repository
-from serve_deploy.stores.pushed import PushResult, require_root
-from serve_deploy.stores.readers import open_reader
-from serve_deploy.stores.signature_options import SigningOptions
-from serve_deploy.stores.signing import Signer, open_signer, require_vouched
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import (
+    BaseChangedError,
+    EmptyStoreError,
+    find_layout,
+    of_models,
+    stored_path,
+)
+from serve_deploy.stores.options import PullOptions, PushOptions, SigningOptions
+from serve_deploy.stores.pull.pull import pull_repository
+from serve_deploy.stores.pull.readers import open_reader
+from serve_deploy.stores.push.push import push_repository
+from serve_deploy.stores.push.pushed import PushResult, require_root
+from serve_deploy.stores.signing.signing import Signer, open_signer, require_vouched
 from serve_deploy.stores.snapshot import Snapshot
 from serve_deploy.stores.store import StoreChangedError
 

@@ -14,10 +14,9 @@ from serve_deploy.files.copying import link_tree
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.files.temporary import make_temporary, remove_temporary
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.options import PullOptions
-from serve_deploy.stores.pull import pull_repository
-from serve_deploy.stores.readers import read_current
-from serve_deploy.stores.signature_options import TrustOptions
+from serve_deploy.stores.options import PullOptions, TrustOptions
+from serve_deploy.stores.pull.pull import pull_repository
+from serve_deploy.stores.pull.readers import read_current
 from serve_deploy.triton.options import ServerOptions
 
 _LOOK_SECONDS = 10.0

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from serve_deploy.errors import UsageError
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.options import TrustOptions
 from serve_deploy.stores.repository_option import read_repository
-from serve_deploy.stores.signature_options import TrustOptions
 
 RuntimeName = Literal["embedded", "docker", "installed"]
 _MODELS, _SERVER, _NETWORK = "Models", "Server", "Network"

@@ -119,6 +119,7 @@ class _Run:
     def go(self) -> TuningResult:
         self.bench.prepare(self.options, self.notes.append)
         settings = measure_parts(self.bench, self.subject, self.options, self.goal)
+        self.notes += settings.notes
         twins = self._make_twins(settings)
         ranked = self._rank(twins, settings)
         racing = Racing(self.bench, self.subject, self.options, self.goal, twins, settings.failed)

@@ -20,7 +20,7 @@ from serve_deploy.twin.instances import SharedCores
 from serve_deploy.twin.results import Durations, ModelResult, Presence, Simulated, StreamResult
 from serve_deploy.twin.server import ServerModel, Stream
 from serve_deploy.twin.stations import Node, Shared, Station
-from serve_deploy.twin.streams import ClosedStream, OpenStream, Span, Way
+from serve_deploy.twin.streams import ClosedStream, OpenStream, Span, Way, pass_all
 
 Seconds = NDArray[np.float64]
 
@@ -165,11 +165,13 @@ class Run:
         )
 
     def _open_arrivals(self) -> Iterator[tuple[Seconds, NDArray[np.int64], Action]]:
-        for stream, targets in zip(self._streams, self._targets, strict=True):
-            if isinstance(stream, OpenStream):
-                times = stream.enter(self._way, self.requests)
-                for name in np.unique(targets).tolist():
-                    yield times[targets == name], stream.numbers[targets == name], self._nodes[name].arrive
+        pairs = zip(self._streams, self._targets, strict=True)
+        open_loops = [(stream, targets) for stream, targets in pairs if isinstance(stream, OpenStream)]
+        arrivals = pass_all([stream for stream, _ in open_loops], self._way)
+        for (stream, targets), arrived in zip(open_loops, arrivals, strict=True):
+            times = stream.enter(arrived, self.requests)
+            for name in np.unique(targets).tolist():
+                yield times[targets == name], stream.numbers[targets == name], self._nodes[name].arrive
 
 
 def _targets(stream: Stream, sent: OpenStream | ClosedStream, seed: int) -> NDArray[np.str_]:

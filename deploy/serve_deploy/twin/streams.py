@@ -18,6 +18,8 @@ from serve_deploy.twin.stations import Node
 from serve_deploy.twin.times import draw_levels
 
 Seconds = NDArray[np.float64]
+# A user who is refused and asks again at once would do so without end while no time passes.
+_REFUSED_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,8 @@ class OpenStream:
         """Its requests."""
         return np.arange(self.first, self.first + len(self.sent))
 
-    def enter(self, way: Way, requests: Requests) -> Seconds:
-        """Send all; returns when each enters its queue, ascending."""
-        arrivals = np.array([way.arrival(sent) for sent in self.sent.tolist()]) if way.takes_time else self.sent
+    def enter(self, arrivals: Seconds, requests: Requests) -> Seconds:
+        """Note when each enters its queue; returns that ascending."""
         order = np.argsort(arrivals, kind="stable")
         self.sent, arrivals = self.sent[order], arrivals[order]
         self.first = len(requests.entered)
@@ -75,6 +76,16 @@ class OpenStream:
         if self._priority:
             requests.priorities |= dict.fromkeys(self.numbers.tolist(), self._priority)
         return arrivals
+
+
+def pass_all(streams: Sequence[OpenStream], way: Way) -> list[Seconds]:
+    """When each request of each stream arrives: they take turns at the workers as they are sent."""
+    if not way.takes_time:
+        return [stream.sent for stream in streams]
+    sent = np.concatenate([*(stream.sent for stream in streams), np.zeros(0)])
+    arrivals, order = np.zeros(len(sent)), np.argsort(sent, kind="stable")
+    arrivals[order] = [way.arrival(at) for at in sent[order].tolist()]
+    return np.split(arrivals, np.cumsum([len(stream.sent) for stream in streams])[:-1]) if len(streams) else []
 
 
 class ClosedStream:
@@ -105,7 +116,9 @@ class ClosedStream:
         for _ in range(self._users):
             self._send(0.0)
 
-    def _send(self, now: float, _: int = 0, __: bool = True) -> None:
+    def _send(self, now: float, _: int = 0, succeeded: bool = True) -> None:
+        if not succeeded and not self._way.takes_time:
+            now += _REFUSED_SECONDS
         if now >= self._span.seconds or len(self._sent) == self._span.requests:
             return
         arrival = self._way.arrival(now)

@@ -150,6 +150,13 @@ def test_points_that_are_not_the_servers_are_dropped(bad: Point, reason: str) ->
     assert re.search(reason, capacity.dropped[0])
 
 
+def test_a_load_test_that_was_cut_short_says_so() -> None:
+    """What it would have measured further on is missing, and the knee may lie there."""
+    partial = {"complete": False, "interrupted_reason": "interrupted while measuring"}
+    _, dropped = usable_loads(report().model_copy(update=partial))
+    assert dropped == ("further loads: the load test was cut short (interrupted while measuring)",)
+
+
 def test_users_whom_models_share_need_not_be_at_one_of_them() -> None:
     """Eight users of two models are some of the time with the other one, which is no fault of the generator."""
     busy = point(8, 250, 40, request_rate=100.0)

@@ -161,6 +161,17 @@ def test_a_sweep_of_a_few_executions_has_no_twin() -> None:
     assert "too short" in found.explanation
 
 
+def test_a_rate_at_which_requests_are_refused_is_beyond_the_knee() -> None:
+    """Those that are answered wait for none of the refused: their p99 stays within any objective."""
+    policy = "default_queue_policy { default_timeout_microseconds: 30000 }"
+    text = f'name: "m" max_batch_size: 8 dynamic_batching {{ {policy} }}'
+    sweep = simulated_sweep(BATCHED, text)
+    sweep = sweep.model_copy(update={"points": sweep.points[:4]})
+    found = openly(sweep, 0.1)
+    assert found.replica, found.explanation
+    assert found.replica.knee_rate < 0.95 * found.replica.capacity
+
+
 def test_a_sweep_whose_users_do_not_count_has_no_twin() -> None:
     """As where the load generator limited each of these loads, and only rates are left."""
     sweep = simulated_sweep(ALONE)

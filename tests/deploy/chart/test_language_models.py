@@ -12,8 +12,7 @@ from repositories import add_model
 from serve_deploy.chart.options import ChartOptions
 from serve_deploy.chart.plan import ChartPlan, plan_chart
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.packaging.language_model_options import LanguageModelOptions
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import LanguageModelOptions, PackageOptions
 from serve_deploy.packaging.package import package
 from serve_deploy.repository.model_folder import read_models
 

@@ -21,15 +21,14 @@ from serve_deploy.chart.write import write_chart
 from serve_deploy.errors import EndpointError, UsageError, VerificationError
 from serve_deploy.overrides import nest_value
 from serve_deploy.stores.address import parse_address
-from serve_deploy.stores.contents import read_contents
+from serve_deploy.stores.backends.opening import open_store
 from serve_deploy.stores.listing import name_snapshot
-from serve_deploy.stores.manifests import make_snapshot, stored_path
+from serve_deploy.stores.manifests.manifests import make_snapshot, stored_path
 from serve_deploy.stores.oci import read_image
-from serve_deploy.stores.opening import open_store
-from serve_deploy.stores.options import PushOptions
-from serve_deploy.stores.push import push_repository
-from serve_deploy.stores.signature_options import SigningOptions, TrustOptions
-from serve_deploy.stores.trust import SignatureError
+from serve_deploy.stores.options import PushOptions, SigningOptions, TrustOptions
+from serve_deploy.stores.push.push import push_repository
+from serve_deploy.stores.signing.trust import SignatureError
+from serve_deploy.stores.transfer.contents import read_contents
 
 
 @pytest.fixture(scope="module")

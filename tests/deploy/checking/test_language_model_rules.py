@@ -13,8 +13,7 @@ from checkpoints import config_file
 from serve_deploy.checking.folder_rules import check_folder, note_folder
 from serve_deploy.checking.options import CheckOptions
 from serve_deploy.checking.repository_check import check_repository
-from serve_deploy.packaging.language_model_options import LanguageModelOptions
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import LanguageModelOptions, PackageOptions
 from serve_deploy.packaging.package import package
 from serve_deploy.repository.model_folder import REPORT_CUSTOM_METRICS, read_model_folder
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import gzip
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_cluster import Pages, running_api, write_kubeconfig
+from helm_releases import Answering, stored, values
 
 from serve_deploy.cluster.api import Forbidden, connect
 from serve_deploy.cluster.named import Named, find_named
@@ -21,42 +19,9 @@ from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.listing import read_snapshots
 from serve_deploy.stores.options import PushOptions, SnapshotsOptions
-from serve_deploy.stores.push import push_repository
+from serve_deploy.stores.push.push import push_repository
 
 OLD, NEW, OTHER = "0123456789abcdef", "1111222233334444", "aaaabbbbccccdddd"
-
-
-def stored(release: str, revision: int, document: dict[str, Any], *, is_secret: bool = True) -> dict[str, Any]:
-    """A revision as helm keeps it: JSON, packed, in base64; a Secret's data is in base64 itself."""
-    text = base64.b64encode(gzip.compress(json.dumps(document).encode()))
-    data = (base64.b64encode(text) if is_secret else text).decode()
-    metadata = {
-        "name": f"sh.helm.release.v1.{release}.v{revision}", "namespace": "models",
-        "labels": {"owner": "helm", "name": release, "version": str(revision)},
-    }  # fmt: skip
-    return {"metadata": metadata, "data": {"release": data}}
-
-
-def values(revision: str) -> dict[str, Any]:
-    """A release whose values name a snapshot."""
-    return {"config": None, "chart": {"values": {"modelRepository": {"revision": revision}}}, "manifest": ""}
-
-
-@dataclass(frozen=True)
-class Answering:
-    """A cluster that has these objects, by path; a refusal is raised."""
-
-    routes: Mapping[str, list[dict[str, Any]] | EndpointError]
-
-    def find_each(self, path: str, _selector: str = "", *, at_once: int = 0) -> Iterator[dict[str, Any]]:
-        found = self.routes.get(path, [])
-        if isinstance(found, EndpointError):
-            raise found
-        yield from found
-
-    def connect(self, _context: str | None) -> Any:
-        """The cluster of whatever context."""
-        return self
 
 
 def ask(routes: Mapping[str, Any], *namespaces: str) -> Named:
@@ -68,7 +33,7 @@ def ask(routes: Mapping[str, Any], *namespaces: str) -> Named:
 def test_every_revision_that_helm_remembers_counts() -> None:
     """By the chart's values, those that were given, and the manifest; kept in Secrets or in ConfigMaps."""
     given = {"config": {"modelRepository": {"revision": NEW}}, "chart": {"values": {}}, "hooks": [{"manifest": "x"}]}
-    # Neither is a digest of 64 digits the ID of a snapshot, though it begins like one.
+    # A digest of 64 digits is an image's, and not the ID of a snapshot, though it begins like one.
     image = {"manifest": f"image: a@sha256:{4 * OLD}\npath: s3://bucket/snapshots/{OTHER}\n"}
     routes = {
         "/api/v1/secrets": [stored("demo", 1, values(OLD)), stored("demo", 2, given)],
@@ -78,6 +43,7 @@ def test_every_revision_that_helm_remembers_counts() -> None:
     assert (found.revisions, found.by) == (3, {
         OLD: "revision 1 of release demo in namespace models",
         NEW: "revision 2 of release demo in namespace models",
+        f"sha256:{4 * OLD}": "revision 7 of release other in namespace models",
         OTHER: "revision 7 of release other in namespace models",
     })  # fmt: skip
 

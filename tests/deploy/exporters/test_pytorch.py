@@ -13,9 +13,8 @@ import pytest
 from serve_deploy.errors import InvalidModelError, ServeError, UsageError
 from serve_deploy.exporters.export import export_model
 from serve_deploy.onnx.session import open_model
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import PackageOptions, StatefulOptions
 from serve_deploy.packaging.package import package_model
-from serve_deploy.packaging.stateful_options import StatefulOptions
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

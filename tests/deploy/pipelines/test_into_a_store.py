@@ -12,7 +12,7 @@ from onnx_models import doubling_model
 import serve_deploy as serve
 from serve_deploy.errors import DestinationError
 from serve_deploy.pipelines.result import WrittenPipeline
-from serve_deploy.stores.readers import read_current
+from serve_deploy.stores.pull.readers import read_current
 
 _CHAIN = """
     name: {name}

@@ -61,6 +61,19 @@ def test_base_and_peak_are_means_of_five_minutes(tmp_path: Path) -> None:
     assert (trace.base_rate, trace.peak_rate) == pytest.approx((10.0, 20.0))
 
 
+def test_a_peak_of_five_minutes_counts_whenever_it_begins(tmp_path: Path) -> None:
+    """From 150 s to 450 s, and in the last minutes of a trace that ends in between."""
+    assert read(tmp_path, "timestamp,rate\n0,10\n150,100\n450,10\n600,10\n").peak_rate == pytest.approx(100)
+    assert read(tmp_path, "timestamp,rate\n0,10\n240,100\n390,100\n").peak_rate == pytest.approx(100)
+
+
+def test_rates_that_change_within_a_step_are_averaged(tmp_path: Path) -> None:
+    """A second in five at 1,000/s is 200/s whenever the replay looks."""
+    rows = "".join(f"{second},{1000 if second % 5 == 4 else 0}\n" for second in range(60))
+    trace = read(tmp_path, f"timestamp,rate\n{rows}")
+    assert [trace.rate(second) for second in (0, 5, 10, 15, 55)] == pytest.approx([200] * 5)
+
+
 def test_a_silent_night_leaves_a_base(tmp_path: Path) -> None:
     """A fleet cannot grow by a share of nothing, so that the base is at least a hundredth of the peak."""
     trace = read(tmp_path, "timestamp,rate\n0,0\n3600,100\n")
@@ -81,6 +94,7 @@ def test_a_silent_night_leaves_a_base(tmp_path: Path) -> None:
         ("timestamp,rate\n0,0\n60,0\n", "has no request in it"),
         ("timestamp\n5\n", "fewer than two arrivals"),
         ("timestamp,rate\n5,1\n", "fewer than two intervals"),
+        ("timestamp,rate\n0,5\n2,5\n", "lasts 4 s, and 15 are the fewest"),
         ("timestamp\n1767225600000\n1767312000000\n", "lasts 1,000 days, and 31 are the most"),
         (b"\xff\xfe\x00", "is not text in UTF-8"),
     ],

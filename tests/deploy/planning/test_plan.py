@@ -214,6 +214,7 @@ def test_a_plan_of_another_configuration_is_refused(planned: Planner, repository
     [
         ({"slo": ("p99<9ms",)}, "`plan` excludes `slo`"),
         ({"min_replicas": 3, "peak_rate": 3.0}, "`plan` excludes `min_replicas` and `peak_rate`"),
+        ({"growth_percent_per_minute": 30.0}, "`plan` excludes `growth_percent_per_minute`"),
         ({"autoscaling": "keda", "prometheus": "http://p"}, "the plan is for hpa"),
         ({"profile": "h100"}, "the plan has no profile h100"),
     ],
@@ -224,6 +225,12 @@ def test_what_a_plan_was_not_tried_with_is_refused(
     """The targets hold only for the numbers that they were tried with."""
     with pytest.raises(UsageError, match=message):
         chart(repository, planned(reports={"l4": measured(repository)}), **options)
+
+
+def test_no_replicas_are_not_planned_for_an_hpa(planned: Planner) -> None:
+    """Nothing would ever start one."""
+    with pytest.raises(UsageError, match="`min_replicas=0`"):
+        planned(min_replicas=0)
 
 
 def test_the_gpu_chooses_the_profile(planned: Planner, repository: Path) -> None:

@@ -21,13 +21,13 @@ from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.local import LocalStore
-from serve_deploy.stores.contents import read_contents
-from serve_deploy.stores.fixed import push_fixed
-from serve_deploy.stores.fixed_journal import JOURNAL_NAME
-from serve_deploy.stores.manifests import FIXED_SIGNATURE, make_snapshot, parse_snapshot
+from serve_deploy.stores.manifests.manifests import FIXED_SIGNATURE, make_snapshot, parse_snapshot
 from serve_deploy.stores.options import PushOptions
+from serve_deploy.stores.push.fixed import push_fixed
+from serve_deploy.stores.push.fixed_journal import JOURNAL_NAME
 from serve_deploy.stores.snapshot import FIXED_NAME
 from serve_deploy.stores.store import SmallFile, StoreChangedError
+from serve_deploy.stores.transfer.contents import read_contents
 
 
 @pytest.fixture

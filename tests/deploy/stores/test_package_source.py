@@ -17,7 +17,7 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package
 from serve_deploy.progress import silent
 from serve_deploy.stores.address import parse_address
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
 from serve_deploy.stores.snapshot import SnapshotFile
 
 

@@ -22,13 +22,13 @@ from repositories import add_ensemble, add_model
 
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError, VerificationError
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.backends.opening import open_store
 from serve_deploy.stores.listing import read_snapshots
-from serve_deploy.stores.manifests import BaseChangedError, locate_snapshot, of_models
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.manifests.manifests import BaseChangedError, locate_snapshot, of_models
 from serve_deploy.stores.options import PullOptions, PushOptions, SnapshotsOptions
-from serve_deploy.stores.pull import pull_repository
-from serve_deploy.stores.push import push_repository
-from serve_deploy.stores.readers import read_current
+from serve_deploy.stores.pull.pull import pull_repository
+from serve_deploy.stores.pull.readers import read_current
+from serve_deploy.stores.push.push import push_repository
 from serve_deploy.stores.store import StoreChangedError
 
 

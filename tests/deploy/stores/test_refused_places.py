@@ -15,7 +15,7 @@ from repositories import add_model
 
 from serve_deploy.errors import DestinationError, InvalidModelError, UsageError
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.cache import pull_into_cache
+from serve_deploy.stores.pull.cache import pull_into_cache
 
 SMALL, LARGE = "size=1m", "size=8m"
 Mount = Callable[..., Path]

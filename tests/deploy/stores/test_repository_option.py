@@ -8,8 +8,8 @@ import pytest
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
-from serve_deploy.stores.signature_options import SigningOptions
 
 
 @pytest.fixture(params=["current.json", "snapshot.json"], ids=["snapshots", "fixed"])

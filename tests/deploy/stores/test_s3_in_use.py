@@ -19,8 +19,8 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.backends.objects import ObjectStore
-from serve_deploy.stores.manifests import find_snapshot, manifest_path, stored_path
-from serve_deploy.stores.opening import open_store
+from serve_deploy.stores.backends.opening import open_store
+from serve_deploy.stores.manifests.manifests import find_snapshot, manifest_path, stored_path
 
 
 @pytest.fixture(autouse=True)

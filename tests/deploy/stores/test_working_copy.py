@@ -11,9 +11,9 @@ from repositories import add_ensemble, add_model
 from serve_deploy.errors import DestinationError, UsageError
 from serve_deploy.progress import silent
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import BaseChangedError
-from serve_deploy.stores.readers import read_current
-from serve_deploy.stores.signature_options import SigningOptions
+from serve_deploy.stores.manifests.manifests import BaseChangedError
+from serve_deploy.stores.options import SigningOptions
+from serve_deploy.stores.pull.readers import read_current
 from serve_deploy.stores.working_copy import model_address, working_copy
 
 _UNSIGNED = SigningOptions()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,44 @@ def test_a_configuration_that_does_not_start_is_left_out(tmp_path: Path) -> None
     assert {each.reason for each in result.failed} == {"no room for two"}
     assert result.winner
     assert (result.winner.values[BATCH], result.winner.values[INSTANCES]) == (16, 1)
+
+
+EXCLUSIVE = Truths.of(Truth(base=0.0, row=0.002, exclusive=True, outside=0.0, largest=4))
+
+
+def _quick(truths: Truths, state: Path, fail: Callable[[Candidate], None] = lambda _: None, **options: Any) -> Tuning:
+    small = {"concurrency": 8, "max_batch_size": 4, "max_delay_us": 0, "finalists": 1, "max_rounds": 4}
+    return Tuning(truths, TuneOptions(**{**small, **options}), _goal(), state / "run.jsonl", fail=fail)
+
+
+def test_instances_that_do_not_help_are_tried_where_they_are_named(tmp_path: Path) -> None:
+    """Two bring nothing; four were asked for all the same, so they are measured and simulated."""
+    result = _quick(EXCLUSIVE, tmp_path, vary=((INSTANCES, (1, 4)),))()
+    assert max(each.instances for each in result.measured_settings) == 4
+    assert {each.values[INSTANCES] for each in result.ranked} == {1, 4}
+
+
+def test_instances_that_are_named_and_cannot_be_measured_are_listed(tmp_path: Path) -> None:
+    """Two do not start; nothing is known of four, and the result says so."""
+
+    def fail(candidate: Candidate) -> None:
+        if candidate.number(INSTANCES) > 1:
+            raise InvalidModelError("out of memory")
+
+    result = _quick(EXCLUSIVE, tmp_path, fail, vary=((INSTANCES, (1, 4)),))()
+    assert {each.values[INSTANCES]: each.reason for each in result.failed} == {
+        2: "out of memory", 4: "not tried: fewer instances could not be measured"
+    }  # fmt: skip
+
+
+def test_no_more_instances_than_allowed_are_tried(tmp_path: Path) -> None:
+    """The file's two are measured, because all is compared with them, and nothing else has as many."""
+    result = _quick(replace(EXCLUSIVE, instances=2), tmp_path, max_instances=1)()
+    assert {each.values[INSTANCES] for each in result.ranked} == {1}
+
+
+def test_combinations_that_were_not_measured_are_counted(tmp_path: Path) -> None:
+    """Of more than a dozen some are chosen; a note says that not all were."""
+    vary = (("parameters.a", (1, 2, 3, 4)), ("parameters.b", (1, 2, 3)))
+    notes = _quick(EXCLUSIVE, tmp_path, vary=vary, max_instances=1)().notes
+    assert "m: 16 of the 20 combinations that were asked for were measured, chosen by what the others served" in notes

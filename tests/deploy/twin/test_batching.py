@@ -7,6 +7,7 @@ import pytest
 
 from serve_deploy.twin import (
     Batching,
+    ClosedLoop,
     QueuePolicy,
     Replay,
     ServedModel,
@@ -146,6 +147,16 @@ def test_a_full_queue_rejects() -> None:
     found = serve([0, 1, 2, 3, 4], Batching(), max_batch_size=1, policy=QueuePolicy(max_queue_size=2))
     assert (found.stream.succeeded, found.stream.rejected) == (3, 2)
     assert ends(found) == [3, 4, 11, 22, 33]
+
+
+def test_a_user_who_is_refused_does_not_ask_again_without_end() -> None:
+    """Where nothing passes outside of the model, time goes on nevertheless."""
+    model = ServedModel(
+        name="m", service=SERVICE, max_batch_size=8, batching=Batching(), policy=QueuePolicy(max_queue_size=2)
+    )
+    found = simulate(ServerModel(models=(model,)), ClosedLoop(16), seconds=0.2, requests=10_000)
+    assert found.stream.rejected > 1000
+    assert found.stream.sent < 10_000
 
 
 def test_expired_requests_are_found_late_while_no_instance_is_idle() -> None:

@@ -95,6 +95,15 @@ def test_few_workers_outside_are_a_queue_of_their_own() -> None:
     assert found.model.mean_in_flight == pytest.approx(0.5, rel=0.01)
 
 
+def test_streams_take_turns_at_the_workers_outside() -> None:
+    """Each of two streams at 50/s waits no longer for one worker of 0.5 ms than the other."""
+    outside = Outside(times=Times.constant(0.5 * MS), workers=1)
+    streams = [Stream(load=PoissonRate(50), model="m") for _ in range(2)]
+    one, other = simulate(server(constant(2 * MS), outside), streams, seconds=20).streams
+    assert one.response.mean == pytest.approx(other.response.mean, rel=0.1)
+    assert other.throughput == pytest.approx(50, rel=0.15)
+
+
 def test_what_is_in_flight_obeys_littles_law() -> None:
     """Rate times time in the server is what is in the server, and likewise for the queue and for the whole way."""
     model = ServedModel(name="m", service=ServiceTimes.linear(2 * MS, 1 * MS, 8), max_batch_size=8, batching=Batching())

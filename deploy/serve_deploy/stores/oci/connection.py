@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +16,7 @@ from serve_deploy.errors import ServeError, UsageError
 from serve_deploy.extras import install_command
 from serve_deploy.stores.backends.words import require_authorities
 from serve_deploy.stores.oci.failures import describe_break, describe_refusal, is_about_trust
-from serve_deploy.stores.oci.logins import Login
+from serve_deploy.stores.oci.logins import READ, Login
 from serve_deploy.stores.oci.reference import ImageReference
 from serve_deploy.stores.store import StoreUnreachableError
 
@@ -50,18 +51,19 @@ class Connection:
         self,
         reference: ImageReference,
         *,
-        writes: bool = False,
+        rights: str = READ,
         environment: Mapping[str, str] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.reference = reference
-        self._writes = writes
+        self._rights = rights
         self._environment = os.environ if environment is None else environment
         self._sleep = sleep
         self._lock = threading.Lock()
         self._registry: Any = None
         self._login: Login | None = None
         self._has_answered = False
+        self._told = ""
 
     def close(self) -> None:
         """Close its connections."""
@@ -116,6 +118,7 @@ class Connection:
         except RequestException as error:
             raise self.describe(error) from error
         self._has_answered = True
+        self._told = response.headers.get("Date", "")
         if response.status_code in expected:
             return response
         refusal = describe_refusal(response, self.reference, doing)
@@ -150,6 +153,13 @@ class Connection:
         parts = urlsplit(url)
         return parts.netloc == self.reference.api_host and parts.scheme == self._registry.prefix
 
+    def read_clock(self) -> float:
+        """When the registry answered last, by its own clock, the same for all who push; by ours where it tells none."""
+        try:
+            return parsedate_to_datetime(self._told).timestamp()
+        except ValueError:
+            return time.time()
+
     def resolve(self, location: str) -> str:
         """Where an answer sends us; a registry behind a proxy may not know that it is reached by https."""
         url = urljoin(f"{self._base}/", location)
@@ -162,7 +172,7 @@ class Connection:
         with self._lock:
             if self._login is None:
                 self._registry = self._find()
-                self._login = Login(self.reference, self._registry, self._environment, writes=self._writes)
+                self._login = Login(self.reference, self._registry, self._environment, self._rights)
             return self._login
 
     def _find(self) -> Any:

@@ -62,6 +62,10 @@ class Blob:
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content), **more}
 
 
+# What an artefact without a configuration, or without content, names in its place.
+EMPTY = Blob(b"{}", "application/vnd.oci.empty.v1+json")
+
+
 @dataclass(frozen=True)
 class StoredLayer:
     """A layer in a registry: its blob, the digest of the tar in it, and the files that it holds."""
@@ -122,6 +126,15 @@ class Index(BaseModel):
     """An image of several platforms, or a list of what refers to one."""
 
     manifests: tuple[Descriptor, ...]
+
+
+class Document(BaseModel):
+    """What any document names: an index its manifests, a manifest its layers."""
+
+    manifests: tuple[Descriptor, ...] = ()
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] = ()
+    annotations: Mapping[str, str] = {}
 
 
 def build_documents(snapshot: Snapshot, layers: Sequence[StoredLayer]) -> ImageDocuments:
@@ -201,6 +214,14 @@ def parse_index(content: bytes, where: str) -> Index:
 def parse_manifest(content: bytes, where: str) -> Manifest:
     """VerificationError where it is none."""
     return _parse(Manifest, content, where)
+
+
+def parse_leniently(content: bytes) -> Document:
+    """Whatever a tag may name; of what cannot be read nothing is known."""
+    try:
+        return Document.model_validate_json(content)
+    except ValidationError:
+        return Document()
 
 
 def parse_layers(manifest: Manifest, config: bytes, where: str) -> tuple[StoredLayer, ...] | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _MOST_BREAKS = 4
+_MOST_PAGES = 1000
 # Registries take manifests of 4 MiB; a configuration lists every file.
 _LARGEST_MANIFEST, _LARGEST_CONFIG = 8 << 20, 64 << 20
 _ACCEPT = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
@@ -71,6 +72,22 @@ def read_tag(connection: Connection, tag: str) -> str | None:
         return digest
     read = read_manifest(connection, tag)
     return read[0] if read else None
+
+
+def list_tags(connection: Connection) -> list[str]:
+    """All tags of a repository; none where there is no repository."""
+    tags: list[str] = []
+    where: str | None = "tags/list?n=1000"
+    for _page in range(_MOST_PAGES):
+        if where is None:
+            break
+        answer = connection.request("GET", where, "list tags", expected=(200, 404))
+        if answer.status_code == 404:
+            break
+        tags += [str(tag) for tag in answer.json().get("tags") or ()]
+        following = answer.links.get("next", {}).get("url")
+        where = connection.resolve(following) if following else None
+    return tags
 
 
 def read_small(connection: Connection, blob: Descriptor, where: str) -> bytes:

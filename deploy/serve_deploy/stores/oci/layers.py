@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from serve_deploy.stores.contents import LocalFile
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SourceChangedError
+from serve_deploy.stores.transfer.contents import LocalFile
 
 MODELS_FOLDER = "models"
 # Runtimes stack a directory for each layer; the lowest limit among them is 127.

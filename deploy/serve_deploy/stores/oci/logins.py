@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from requests import Response
 
 _CLIENT = "triton-serve"
+# What registries call them in the scope of a token.
+READ, WRITE, REMOVE = "pull", "pull,push", "pull,push,delete"
 
 
 class Login:
     """The Authorization header for a repository; it is renewed when the registry asks, by several threads once."""
 
-    def __init__(
-        self, reference: ImageReference, registry: Any, environment: Mapping[str, str], *, writes: bool
-    ) -> None:
+    def __init__(self, reference: ImageReference, registry: Any, environment: Mapping[str, str], rights: str) -> None:
         self._reference = reference
-        self._writes = writes
+        self._rights = rights
         self._registry = registry
         self._environment = environment
         self._lock = threading.Lock()
@@ -75,9 +75,9 @@ class Login:
                 f"{self._reference.registry} sends logins to {realm.scheme}://{realm.netloc}, which is not encrypted",
                 hint="tell who runs the registry",
             )
-        if self._writes:
+        if self._rights != READ:
             # Registries that answer a reader's token with 403 would never ask for more.
-            asked.scope = f"repository:{self._reference.api_repository}:pull,push"
+            asked.scope = f"repository:{self._reference.api_repository}:{self._rights}"
         if credentials and credentials.identity_token:
             return self._exchange(asked, credentials.identity_token)
         if credentials:

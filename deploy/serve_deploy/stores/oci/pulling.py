@@ -15,17 +15,17 @@ from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.manifests import EmptyStoreError
+from serve_deploy.stores.manifests.manifests import EmptyStoreError
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import StoredLayer, damaged
 from serve_deploy.stores.oci.downloading import stream_blob
 from serve_deploy.stores.oci.layers import MODELS_FOLDER, list_folders
 from serve_deploy.stores.oci.reading import StoredImage, read_image
 from serve_deploy.stores.oci.signatures import read_signatures
-from serve_deploy.stores.receiving import Received, copy_local, is_whole, placing
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes
-from serve_deploy.stores.transfer import Tally, transfer
+from serve_deploy.stores.transfer.receiving import Received, copy_local, is_whole, placing
+from serve_deploy.stores.transfer.transfer import Tally, transfer
 
 _PIECE = 1 << 20
 # Around the content of files; more is not what serve pushed.

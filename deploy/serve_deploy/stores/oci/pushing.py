@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from serve_deploy.errors import UsageError
 from serve_deploy.progress import Progress, silent
 from serve_deploy.stores.address import StoreAddress
-from serve_deploy.stores.contents import LocalFile
+from serve_deploy.stores.oci.claims import claim_image, is_recorded
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import (
     LAYER_TYPE,
@@ -21,13 +21,15 @@ from serve_deploy.stores.oci.documents import (
 )
 from serve_deploy.stores.oci.downloading import read_tag
 from serve_deploy.stores.oci.layers import LayerFiles, LayerSource, group_files
+from serve_deploy.stores.oci.logins import WRITE
 from serve_deploy.stores.oci.reading import StoredImage
 from serve_deploy.stores.oci.reference import ImageReference, snapshot_tag, writable_reference
 from serve_deploy.stores.oci.signatures import write_signature
-from serve_deploy.stores.oci.uploading import has_blob, send_layer, send_small
+from serve_deploy.stores.oci.uploading import has_blob, put_manifest, send_layer, send_small
 from serve_deploy.stores.snapshot import Snapshot, digest_listing
 from serve_deploy.stores.store import OnBytes, StoreChangedError
-from serve_deploy.stores.transfer import Tally, transfer
+from serve_deploy.stores.transfer.contents import LocalFile
+from serve_deploy.stores.transfer.transfer import Tally, transfer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def push_image(
     name the current image; EndpointError and DestinationError where the registry refuses.
     """
     reference = writable_reference(address)
-    with Connection(reference, writes=True, sleep=options.sleep) as connection:
+    with Connection(reference, rights=WRITE, sleep=options.sleep) as connection:
         return _Push(connection, local, snapshot, current, options).run()
 
 
@@ -126,7 +128,7 @@ class _Push:
         documents = build_documents(self._snapshot, layers)
         if self._options.dry_run:
             return self._result(documents, planned, before, None)
-        self._send_documents(documents)
+        self._send_documents(documents, tag, before)
         overtaken = self._point(tag, documents.index, before)
         return self._result(documents, planned, before, overtaken)
 
@@ -174,14 +176,22 @@ class _Push:
             hint="pull the whole repository and push all of it",
         )
 
-    def _send_documents(self, documents: ImageDocuments) -> None:
+    def _send_documents(self, documents: ImageDocuments, tag: str, before: str | None) -> None:
+        identity, index = self._snapshot.id, documents.index
         for config in documents.configs:
             send_small(self._connection, config)
+        self._put_by_digest(documents)
+        if before != index.digest or not is_recorded(self._connection, identity, tag):
+            claim_image(self._connection, index, identity, tag)
+            # A prune that ended before it could see the claim may have removed some.
+            self._put_by_digest(documents)
+        if self._options.signature is not None:
+            write_signature(self._connection, index, self._options.signature)
+        put_manifest(self._connection, index, snapshot_tag(identity))
+
+    def _put_by_digest(self, documents: ImageDocuments) -> None:
         for manifest in (*documents.manifests, documents.index):
             put_manifest(self._connection, manifest, manifest.digest)
-        if self._options.signature is not None:
-            write_signature(self._connection, documents.index, self._options.signature)
-        put_manifest(self._connection, documents.index, snapshot_tag(self._snapshot.id))
 
     def _point(self, tag: str, index: Blob, before: str | None) -> str | None:
         """Put the tag, and tell what another push had put there since `before` was read."""
@@ -206,12 +216,3 @@ class _Push:
             replaced=before if before != digest else None,
             overtaken=overtaken,
         )
-
-
-def put_manifest(connection: Connection, manifest: Blob, version: str) -> None:
-    """Store a manifest by its digest, or point a tag to it, unless it does already."""
-    if read_tag(connection, version) != manifest.digest:
-        connection.request(
-            "PUT", f"manifests/{version}", f"store {connection.reference.at(version)}", expected=(201, 202),
-            headers={"Content-Type": manifest.media_type}, data=manifest.content,
-        )  # fmt: skip

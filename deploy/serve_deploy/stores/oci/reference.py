@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from serve_deploy.errors import UsageError
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.oci.namings import is_record
 
 _DEFAULT_TAG = "latest"
 _SNAPSHOT_TAG = "snapshot-"
@@ -73,6 +74,10 @@ def writable_reference(address: StoreAddress) -> ImageReference:
         raise UsageError(
             f"{address} names a snapshot, which never changes", hint=f"push to another tag: oci://{address.location}:v1"
         )
+    if is_record(reference.version):
+        raise UsageError(
+            f"{address} records when a snapshot was named", hint=f"push to another tag: oci://{address.location}:v1"
+        )
     return reference
 
 
@@ -84,3 +89,8 @@ def snapshot_tag(identity: str) -> str:
 def tagged_snapshot(tag: str) -> str | None:
     """The snapshot's id that such a tag is for."""
     return tag.removeprefix(_SNAPSHOT_TAG) if tag.startswith(_SNAPSHOT_TAG) else None
+
+
+def referrers_tag(digest: str) -> str:
+    """The distribution specification's tag for what refers to a manifest, where a registry has no list of that."""
+    return digest.replace(":", "-", 1)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from serve_deploy.errors import EndpointError, ServeError
 from serve_deploy.stores.oci.connection import BrokenError, Connection
 from serve_deploy.stores.oci.documents import Blob
+from serve_deploy.stores.oci.downloading import read_tag
 from serve_deploy.stores.oci.failures import describe_refusal
 from serve_deploy.stores.oci.layers import LayerSource
 from serve_deploy.stores.store import OnBytes
@@ -40,6 +41,15 @@ def send_small(connection: Connection, blob: Blob) -> None:
     if has_blob(connection, blob.digest) is None:
         location, _least = _begin(connection)
         _finish(connection, location, blob.digest, blob.content, patient=True)
+
+
+def put_manifest(connection: Connection, manifest: Blob, version: str) -> None:
+    """Store a manifest by its digest, or point a tag to it, unless it does already."""
+    if read_tag(connection, version) != manifest.digest:
+        connection.request(
+            "PUT", f"manifests/{version}", f"store {connection.reference.at(version)}", expected=(201, 202),
+            headers={"Content-Type": manifest.media_type}, data=manifest.content,
+        )  # fmt: skip
 
 
 def send_layer(connection: Connection, source: LayerSource, digest: str, on_bytes: OnBytes) -> None:

@@ -5,12 +5,8 @@ Where several models are tuned together, a path has its model in front: `encoder
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-
-from serve_deploy.errors import UsageError
 
 # A number, a word, a list of numbers; None: the field is not set.
 Value = int | float | str | bool | tuple[int, ...] | None
@@ -36,7 +32,6 @@ _NAMES = {
     MODE: "execution mode",
     CACHE: "response cache",
 }
-_HINT = "write it as PATH=VALUE,VALUE, such as parameters.intra_op_thread_count=1,2"
 
 
 @dataclass(frozen=True)
@@ -146,22 +141,3 @@ def write_value(value: Value) -> str:
         if isinstance(value, bool | None)
         else str(value)
     )
-
-
-def read_vary(text: str) -> tuple[str, tuple[Value, ...]]:
-    """Read `path=v1,v2`; a list of numbers is written `[4,8]`, a field that is not set `none`."""
-    path, separator, values = text.partition("=")
-    parts = re.findall(r"\[[^\]]*\]|[^,\[\]]+", values)
-    if not separator or not path.strip() or not parts:
-        raise UsageError(f"`vary={text}` does not say which field takes which values", hint=_HINT)
-    return path.strip(), tuple(dict.fromkeys(_read_value(part.strip()) for part in parts))
-
-
-def _read_value(text: str) -> Value:
-    if text == "none":
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return tuple(int(item) for item in value) if isinstance(value, list) else value

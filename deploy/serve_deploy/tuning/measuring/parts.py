@@ -33,6 +33,11 @@ class PartSettings:
         """What could not be measured, and why."""
         return {candidate: why for settings in self.measured.values() for candidate, why in settings.failed.items()}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was asked for and not measured."""
+        return tuple(note for settings in self.measured.values() for note in settings.notes)
+
     def memory_bytes(self, candidate: Candidate) -> int:
         """What a server was seen to use at least: what the largest of the models used alone; 0 where not known."""
         return max(settings.memory_bytes(candidate.of_model(model)) for model, settings in self.measured.items())

@@ -59,6 +59,8 @@ class Settings:
     evidence: list[SettingMeasured] = field(default_factory=list)
     failed: dict[Candidate, str] = field(default_factory=dict)
     scores: dict[Setting, float] = field(default_factory=dict)
+    # What was asked for and not measured.
+    notes: list[str] = field(default_factory=list)
 
     def memory_bytes(self, candidate: Candidate) -> int:
         """What a server with so many instances of the setting was seen to use; 0 where that is not known."""
@@ -98,6 +100,11 @@ class Measuring:
             raise InvalidModelError(f"{self._part.name} could not be measured as its file says: {reason}")
         if asked:
             search_settings(asked, lambda values: self._score(values, found), seed=self._options.seed)
+            if (named := count_combinations(asked)) > FEW:
+                found.notes.append(
+                    f"{self._part.name}: {min(TRIALS, named)} of the {named:,} combinations that were asked for were "
+                    "measured, chosen by what the others served"
+                )
         return found
 
     def _score(self, values: Mapping[str, Value], found: Settings) -> float | None:
@@ -113,7 +120,7 @@ class Measuring:
             return
         service = fit_service(levels, self._part.largest_batch)
         found.services[setting] = service
-        found.counts[setting] = self._instance_counts(levels)
+        found.counts[setting] = self._instance_counts(setting, levels, found)
         found.scores[setting] = max(self._goal.score(each.point) for periods in levels.values() for each in periods)
         model = self._part.prefix
         found.evidence += [_describe(model, setting, count, service, each) for count, each in levels.items()]
@@ -138,17 +145,26 @@ class Measuring:
             if path not in SCHEDULING
         }
 
-    def _instance_counts(self, levels: Mapping[int, object]) -> tuple[int, ...]:
-        asked = next((values for path, values in self._options.vary if path == INSTANCES), None)
-        if asked is None:
-            return tuple(sorted(levels))
-        return tuple(sorted(int(each) for each in asked if isinstance(each, int) and 0 < each <= max(levels)))
+    @property
+    def _asked_counts(self) -> tuple[int, ...]:
+        """The instances that `vary` names."""
+        asked = dict(self._options.vary).get(INSTANCES, ())
+        return tuple(sorted(each for each in asked if isinstance(each, int)))
+
+    def _instance_counts(self, setting: Setting, levels: Mapping[int, object], found: Settings) -> tuple[int, ...]:
+        """Those to simulate: what was asked for, or all that was measured within the limit."""
+        most = max(levels)
+        for count in self._asked_counts:
+            if count > most:
+                found.failed.setdefault(self._probe(setting, count), "not tried: fewer instances could not be measured")
+        limit = self._options.max_instances or most
+        return tuple(each for each in self._asked_counts or sorted(levels) if each <= min(limit, most))
 
     def _measure_setting(self, setting: Setting, found: Settings) -> dict[int, list[Measured]]:
-        """Its measurements by instance count: twice as many as long as that helps."""
+        """Its measurements by instance count: twice as many as long as that helps, or up to what was asked for."""
         levels: dict[int, list[Measured]] = {}
-        own = self._part.baseline.number(INSTANCES)
-        most = max(self._options.max_instances or _MOST_INSTANCES, own)
+        own, asked = self._part.baseline.number(INSTANCES), max(self._asked_counts, default=0)
+        most = max(asked or self._options.max_instances or _MOST_INSTANCES, own)
         best, count = 0.0, 1
         while count <= most:
             candidate = self._probe(setting, count)
@@ -160,7 +176,7 @@ class Measuring:
             finally:
                 self._bench.stop(candidate)
             highest = max(each.point.throughput for each in levels[count])
-            if highest <= _LEAST_RISE * best and count >= own:
+            if highest <= _LEAST_RISE * best and count >= max(own, asked):
                 break
             best = max(best, highest)
             count = min(count * 2, most) if count < most else most + 1

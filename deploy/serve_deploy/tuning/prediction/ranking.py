@@ -66,7 +66,7 @@ class Space:
         delays = self.delays_us or tuple(each for each in _DELAYS_US if each <= longest)
         for delay in delays:
             for preferred in self.preferred or (None, (size // 2,), (size // 4, size // 2)):
-                if not isinstance(preferred, tuple) or 1 < preferred[0] <= size:
+                if not isinstance(preferred, tuple) or 1 < min(preferred) <= size:
                     yield Candidate.of({**dict(candidate.values), DELAY: delay, PREFERRED: preferred})
 
 

@@ -23,7 +23,7 @@ from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.tensors.shape_text import parse_shape
 from serve_deploy.triton.options import RuntimeName, read_release
-from serve_deploy.tuning.candidates.candidate import Value, read_vary
+from serve_deploy.tuning.candidates.vary import Vary, read_vary
 
 Objective = Literal["throughput", "latency", "cost"]
 _GOAL, _SPACE, _EFFORT, _REQUESTS, _SERVER = "Objective", "Configurations", "Effort", "Requests", "Server"
@@ -126,7 +126,7 @@ class TuneOptions:
     ] = None
     max_delay_us: Annotated[int, Option("Longest queue delay to try.", minimum=0, group=_SPACE)] = 10_000
     vary: Annotated[
-        tuple[tuple[str, tuple[Value, ...]], ...],
+        Vary,
         Option("Also try these values of a field of config.pbtxt; repeatable.", metavar="PATH=V1,V2", group=_SPACE,
                read=read_vary),
     ] = ()  # fmt: skip

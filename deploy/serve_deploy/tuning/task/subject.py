@@ -25,6 +25,7 @@ from serve_deploy.tuning.candidates.candidate import (
     split_path,
 )
 from serve_deploy.tuning.candidates.fields import configure, read_candidate
+from serve_deploy.tuning.candidates.vary import require_possible, vary_of
 from serve_deploy.tuning.task.options import TuneOptions
 
 LARGEST_BATCH = 64
@@ -61,10 +62,7 @@ class Part:
 
     def choose(self, options: TuneOptions) -> TuneOptions:
         """The options with what they say of this model, by paths without it."""
-        own = [(split_path(path), values) for path, values in options.vary]
-        return replace(
-            options, vary=tuple((field, values) for (model, field), values in own if model in ("", self.name))
-        )
+        return replace(options, vary=vary_of(options.vary, self.name))
 
 
 @dataclass(frozen=True)
@@ -152,11 +150,20 @@ def read_subject(options: TuneOptions) -> Subject:
             raise UsageError(f"`vary={path}`: {model} is not tuned", hint=f"these are: {', '.join(names)}")
     is_one = len(members) == len(folders) == 1
     asked = [folder.name for folder in called]
+    parts = tuple(_read_part(folder, options, "" if is_one else folder.name) for folder in members)
+    _require_vary(options, parts)
     return Subject(
-        parts=tuple(_read_part(folder, options, "" if is_one else folder.name) for folder in members),
+        parts=parts,
         targets=tuple(map(Target, asked, weigh(asked, options.weights))),
         ensembles=tuple(folder for folder in folders.values() if folder.members),
     )
+
+
+def _require_vary(options: TuneOptions, parts: tuple[Part, ...]) -> None:
+    most = {BATCH: ("max_batch_size", options.max_batch_size), INSTANCES: ("max_instances", options.max_instances)}
+    for path, values in options.vary:
+        model = split_path(path)[0]
+        require_possible(path, values, [part.largest_batch for part in parts if model in ("", part.name)], most)
 
 
 def _choose_named(folders: dict[str, ModelFolder], name: str) -> dict[str, ModelFolder]:
@@ -252,5 +259,5 @@ def _require_tunable(folder: ModelFolder) -> None:
 def _largest_batch(options: TuneOptions, configured: int) -> int:
     if not configured:
         return 0
-    asked = [size for path, sizes in options.vary if path == BATCH for size in sizes if isinstance(size, int)]
+    asked = [size for path, sizes in options.vary if path == BATCH for size in sizes if type(size) is int]
     return max(options.max_batch_size or max(LARGEST_BATCH, *asked, 0), configured)

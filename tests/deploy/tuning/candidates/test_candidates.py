@@ -6,8 +6,9 @@ import pytest
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config import check_config, parse_config
-from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate, read_vary
+from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate
 from serve_deploy.tuning.candidates.fields import configure, read_candidate
+from serve_deploy.tuning.candidates.vary import read_vary
 
 TEXT = """
 name: "m" backend: "onnxruntime" max_batch_size: 8
@@ -77,6 +78,13 @@ def test_vary_is_read(text: str, expected: object) -> None:
 def test_vary_without_a_field_or_a_value_is_refused(text: str) -> None:
     """The message says how to write it."""
     with pytest.raises(UsageError, match="which field"):
+        read_vary(text)
+
+
+@pytest.mark.parametrize("text", ["p=[4.5]", 'p=["a"]', "p=[true]"])
+def test_a_list_of_anything_but_whole_numbers_is_refused(text: str) -> None:
+    """No field that can be varied takes it."""
+    with pytest.raises(UsageError, match="no list of whole numbers"):
         read_vary(text)
 
 

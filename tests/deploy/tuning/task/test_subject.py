@@ -9,7 +9,7 @@ import pytest
 from timed_models import add_ensemble, add_timed_model
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, Candidate
+from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, Value
 from serve_deploy.tuning.prediction.ranking import make_space
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.tuning.task.subject import Subject, read_subject
@@ -104,6 +104,44 @@ def test_what_fits_no_model_is_refused(repository: Path, options: dict[str, Any]
     """Before anything is started."""
     with pytest.raises(UsageError, match=message):
         read_subject(TuneOptions(repository=repository, **{"models": ("inner",), **options}))
+
+
+@pytest.mark.parametrize(
+    ("vary", "options", "message"),
+    [
+        ((INSTANCES, (1, 16)), {"max_instances": 8}, "16 is more than `max_instances=8`"),
+        ((INSTANCES, (0,)), {}, "0 is not a whole number from 1 on"),
+        ((INSTANCES, (True,)), {}, "true is not a whole number"),
+        (("encode:max_batch_size", ("many",)), {}, "many is not a whole number"),
+        ((BATCH, (4, 32)), {"max_batch_size": 16}, "32 is more than `max_batch_size=16`"),
+        ((DELAY, (None,)), {}, "not set is not a whole number from 0 on"),
+        ((PREFERRED, ((1, 4),)), {}, r"\[1, 4\] is no list of batch sizes from 2 on"),
+        ((PREFERRED, ((128,),)), {}, r"\[128\] is beyond the largest batch that is tried, 64"),
+        (("alone:max_batch_size", (4,)), {}, "alone:max_batch_size`: the model does not batch"),
+    ],
+)
+def test_a_value_that_cannot_be_tried_is_refused(
+    repository: Path, vary: tuple[str, tuple[Value, ...]], options: dict[str, Any], message: str
+) -> None:
+    """What a user names is tried or refused, and never left out without a word."""
+    add_timed_model(repository, "alone", base=0.0, row=0.0, config="")
+    with pytest.raises(UsageError, match=message):
+        _read(repository, "inner", "alone", vary=(vary,), **options)
+
+
+def test_what_some_of_the_models_take_is_no_fault_of_the_others(repository: Path) -> None:
+    """Batches are for those that batch, where no model is named."""
+    add_timed_model(repository, "alone", base=0.0, row=0.0, config="")
+    assert len(_read(repository, "inner", "alone", vary=((BATCH, (4,)), (PREFERRED, (4, None)))).parts) == 3
+
+
+def test_a_field_that_is_named_twice_has_all_its_values(repository: Path) -> None:
+    """In general and of one model, too."""
+    vary = ((INSTANCES, (1, 2)), (f"decode:{INSTANCES}", (4,)), (INSTANCES, (2, 3)), (PREFERRED, (4,)))
+    parts = _read(repository, "inner", vary=vary).parts
+    chosen = {part.name: dict(part.choose(TuneOptions(vary=vary)).vary) for part in parts}
+    assert {name: values[INSTANCES] for name, values in chosen.items()} == {"encode": (1, 2, 3), "decode": (1, 2, 4, 3)}
+    assert chosen["encode"][PREFERRED] == ((4,),)
 
 
 @pytest.mark.parametrize(

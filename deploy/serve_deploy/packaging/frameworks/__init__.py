@@ -1,0 +1,1 @@
+"""Models of other frameworks: packaged by what their files tell."""

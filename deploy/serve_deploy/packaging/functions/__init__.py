@@ -1,0 +1,1 @@
+"""Typed Python functions and standard steps, as models of Triton's Python backend."""

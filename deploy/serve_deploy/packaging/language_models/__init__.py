@@ -1,0 +1,1 @@
+"""Checkpoints of language models, for vLLM and TensorRT-LLM."""

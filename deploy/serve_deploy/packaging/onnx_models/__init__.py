@@ -1,0 +1,1 @@
+"""ONNX models: analysed, fixed, configured and verified."""

@@ -1,0 +1,1 @@
+"""Models whose state Triton keeps: found, proven by sequences, verified."""

@@ -1,0 +1,1 @@
+"""What a model's next version takes over from those that are there."""

@@ -1,0 +1,1 @@
+"""Signatures of snapshots: how they are made, and whose a reader accepts."""

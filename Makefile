@@ -10,7 +10,9 @@ FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cl
 
 # What measures, and wants the machine to itself.
 MEASURING := tests/test_measured_documents.py $(addprefix tests/integration/,test_stream_scaling.py \
-  loadtest/test_stream_truth.py loadtest/test_truth.py tuning/test_sets.py tuning/test_tune.py)
+  loadtest/test_stream_truth.py loadtest/test_truth.py tuning/test_winners.py)
+# Many tests wait for a server, so that more of them than cores keep the cores busy.
+TESTS_AT_ONCE = $(shell echo $$(($$(nproc) * 3 / 2)))
 
 .PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools checkov \
   chart-docs chart-scores mutants clean
@@ -57,7 +59,7 @@ test: $(VENV)/.installed tools ## All tests, against a real Triton; some with TE
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore %)
+	$(BIN)/pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore %)
 	$(BIN)/pytest $(MEASURING)
 endif
 

@@ -26,7 +26,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local,dev,docs]' --constraint constraints.txt
+	$(BIN)/pip install --no-compile --quiet --disable-pip-version-check --editable '.[local,dev,docs]' --constraint constraints.txt
 	@bash scripts/get_libpython.sh $(BIN)/python
 	@touch $@
 

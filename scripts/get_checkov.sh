@@ -9,5 +9,5 @@ name=checkov-3.3.30
 echo "installing $name into .tools"
 mkdir -p .tools
 "$python" -m venv ".tools/$name"
-".tools/$name/bin/pip" install --quiet --disable-pip-version-check "${name/-/==}"
+".tools/$name/bin/pip" install --no-compile --quiet --disable-pip-version-check "${name/-/==}"
 ln -sfn "$name/bin/checkov" .tools/checkov

@@ -37,8 +37,8 @@ import numpy as np
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.loads import LoadShape
+from serve_deploy.loadtest.options import GenerationOptions
+from serve_deploy.loadtest.options.loads import LoadShape
 from serve_deploy.prompts.lengths import TokenLengths
 from serve_deploy.prompts.options import PromptOptions
 from serve_deploy.reports.generation import Generation

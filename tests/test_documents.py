@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from document_sessions import BLOCK, ROOT, type_session
+from planning_inputs import write_planning_inputs
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Their ```console blocks are typed, in order, in an empty folder that holds examples/. Those that measure are typed by
@@ -14,12 +15,16 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md",
 SESSIONS = [
     "docs/packaging.md", "docs/profiles.md", "docs/frameworks.md", "docs/language-models.md", "docs/stateful.md",
     "docs/running.md", "docs/stores.md", "docs/pipelines.md", "docs/functions.md", "docs/repositories.md",
+    "docs/planning.md",
 ]  # fmt: skip
+# What their readers bring along.
+PREPARED = {"docs/planning.md": write_planning_inputs}
 
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_session_in_the_document_is_what_happens(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each command of the document is run and says, numbers apart, what the document shows."""
+    PREPARED.get(name, lambda _folder: None)(tmp_path)
     type_session(ROOT / name, tmp_path, updating=request.config.getoption("--update-golden"))
 
 

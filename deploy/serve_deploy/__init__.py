@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from serve_deploy.checking.repository_check import check_repository as check  # noqa: F401
     from serve_deploy.checking.store_check import StoreCheck as StoreCheck
     from serve_deploy.checking.store_check import check_store as check_store
-    from serve_deploy.cluster.deployment import Deployment as Deployment
-    from serve_deploy.cluster.deployment import deploy as deploy
-    from serve_deploy.cluster.fleet import Fleet as Fleet
-    from serve_deploy.cluster.fleet import read_fleet as read_fleet
-    from serve_deploy.cluster.logs import LogLine as LogLine
-    from serve_deploy.cluster.logs import read_logs as read_logs
+    from serve_deploy.cluster.changes.deployment import Deployment as Deployment
+    from serve_deploy.cluster.changes.deployment import deploy as deploy
+    from serve_deploy.cluster.changes.removal import Removal as Removal
+    from serve_deploy.cluster.changes.removal import undeploy as undeploy
+    from serve_deploy.cluster.changes.rollback import Rollback as Rollback
+    from serve_deploy.cluster.changes.rollback import rollback as rollback
     from serve_deploy.cluster.options import DeployOptions as DeployOptions
     from serve_deploy.cluster.options import FleetOptions as FleetOptions
     from serve_deploy.cluster.options import LogOptions as LogOptions
     from serve_deploy.cluster.options import RollbackOptions as RollbackOptions
     from serve_deploy.cluster.options import StatusOptions as StatusOptions
     from serve_deploy.cluster.options import UndeployOptions as UndeployOptions
-    from serve_deploy.cluster.release import ReleaseState as ReleaseState
-    from serve_deploy.cluster.release import read_status as read_status
-    from serve_deploy.cluster.release import watch_status as watch_status
-    from serve_deploy.cluster.removal import Removal as Removal
-    from serve_deploy.cluster.removal import undeploy as undeploy
-    from serve_deploy.cluster.rollback import Rollback as Rollback
-    from serve_deploy.cluster.rollback import rollback as rollback
+    from serve_deploy.cluster.state.fleet import Fleet as Fleet
+    from serve_deploy.cluster.state.fleet import read_fleet as read_fleet
+    from serve_deploy.cluster.state.logs import LogLine as LogLine
+    from serve_deploy.cluster.state.logs import read_logs as read_logs
+    from serve_deploy.cluster.state.release import ReleaseState as ReleaseState
+    from serve_deploy.cluster.state.release import read_status as read_status
+    from serve_deploy.cluster.state.release import watch_status as watch_status
     from serve_deploy.endpoint.address import Endpoint as Endpoint
     from serve_deploy.endpoint.address import TlsOptions as TlsOptions
     from serve_deploy.endpoint.address import parse_endpoint as parse_endpoint
@@ -76,10 +76,10 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest import run_loadtest as run_loadtest
     from serve_deploy.loadtest import run_mixed_loadtest as run_mixed_loadtest
     from serve_deploy.loadtest import split_load as split_load
-    from serve_deploy.loadtest.generation_options import GenerationOptions as GenerationOptions
-    from serve_deploy.loadtest.loads import Search as Search
-    from serve_deploy.loadtest.mix_options import MixOptions as MixOptions
+    from serve_deploy.loadtest.options import GenerationOptions as GenerationOptions
     from serve_deploy.loadtest.options import LoadTestOptions as LoadTestOptions
+    from serve_deploy.loadtest.options import MixOptions as MixOptions
+    from serve_deploy.loadtest.options import Search as Search
     from serve_deploy.manifest import FrameworkModel as FrameworkModel
     from serve_deploy.manifest import LanguageModel as LanguageModel
     from serve_deploy.manifest import Manifest as Manifest
@@ -184,7 +184,7 @@ _PLACES = {
     "ConfigOptions": "model_config.options",
     "ConstantRate": "arrivals.shapes",
     "DeployOptions": "cluster.options",
-    "Deployment": "cluster.deployment",
+    "Deployment": "cluster.changes.deployment",
     "DeploymentPlan": "planning.result",
     "DestinationError": "errors",
     "DiffOptions": "repository_changes.options",
@@ -193,13 +193,13 @@ _PLACES = {
     "EngineArgument": "language_models.engine_arguments",
     "ExportedModel": "exporters.export",
     "FailedModel": "packaging.packaged",
-    "Fleet": "cluster.fleet",
+    "Fleet": "cluster.state.fleet",
     "FleetOptions": "cluster.options",
     "FrameworkModel": "manifest",
     "FrameworkOptions": "packaging.options",
     "GateResult": "reports.point",
     "Generation": "reports.generation",
-    "GenerationOptions": "loadtest.generation_options",
+    "GenerationOptions": "loadtest.options",
     "InferenceOptions": "inference.options",
     "InferenceOutput": "inference.request",
     "InferenceResult": "inference.request",
@@ -211,11 +211,11 @@ _PLACES = {
     "ListedSnapshot": "stores.listing",
     "LoadTestOptions": "loadtest.options",
     "LoadTestReport": "reports.report",
-    "LogLine": "cluster.logs",
+    "LogLine": "cluster.state.logs",
     "LogOptions": "cluster.options",
     "LoraAdapter": "packaging.options",
     "Manifest": "manifest",
-    "MixOptions": "loadtest.mix_options",
+    "MixOptions": "loadtest.options",
     "ModelState": "endpoint.model",
     "ModelsOptions": "live_models.options",
     "Origin": "origin",
@@ -240,15 +240,15 @@ _PLACES = {
     "PythonModel": "python_models.model",
     "QueuePolicy": "model_config.options",
     "Ramp": "arrivals.shapes",
-    "ReleaseState": "cluster.release",
-    "Removal": "cluster.removal",
+    "ReleaseState": "cluster.state.release",
+    "Removal": "cluster.changes.removal",
     "Replay": "arrivals.shapes",
     "ReportSet": "reports.report",
     "RepositoryChanges": "repository_changes.comparison",
     "RepositoryCheck": "checking.repository_check",
-    "Rollback": "cluster.rollback",
+    "Rollback": "cluster.changes.rollback",
     "RollbackOptions": "cluster.options",
-    "Search": "loadtest.loads",
+    "Search": "loadtest.options",
     "ServeError": "errors",
     "ServedModel": "twin.server",
     "ServedModels": "live_models.served",
@@ -284,7 +284,7 @@ _PLACES = {
     "WrittenPipeline": "pipelines.result",
     "check": "checking.repository_check:check_repository",
     "check_store": "checking.store_check",
-    "deploy": "cluster.deployment",
+    "deploy": "cluster.changes.deployment",
     "diff": "repository_changes.comparison:compare_repositories",
     "export_model": "exporters.export",
     "infer": "inference.request",
@@ -299,9 +299,9 @@ _PLACES = {
     "pull": "stores.pull.pull:pull_repository",
     "pull_into_cache": "stores.pull.cache",
     "push": "stores.push.push:push_repository",
-    "read_fleet": "cluster.fleet",
+    "read_fleet": "cluster.state.fleet",
     "read_function_file": "python_models.function_file",
-    "read_logs": "cluster.logs",
+    "read_logs": "cluster.state.logs",
     "read_manifest": "manifest",
     "read_models": "live_models.models",
     "read_plan": "planning.saved",
@@ -309,11 +309,11 @@ _PLACES = {
     "read_report": "reports.saved_reports",
     "read_reports": "reports.saved_reports",
     "read_snapshots": "stores.listing",
-    "read_status": "cluster.release",
+    "read_status": "cluster.state.release",
     "read_trace": "planning.arrival_traces",
     "render_report": "rendering:render",
     "require_passed": "reports.judging",
-    "rollback": "cluster.rollback",
+    "rollback": "cluster.changes.rollback",
     "run_loadtest": "loadtest",
     "run_mixed_loadtest": "loadtest",
     "save_outputs": "inference.request",
@@ -322,9 +322,9 @@ _PLACES = {
     "standard_step": "python_models.standard_steps",
     "start_server": "triton.server",
     "tune": "tuning.tune",
-    "undeploy": "cluster.removal",
+    "undeploy": "cluster.changes.removal",
     "watch_models": "live_models.models",
-    "watch_status": "cluster.release",
+    "watch_status": "cluster.state.release",
     "write_chart": "chart.write",
     "write_report": "rendering.saved_reports",
 }

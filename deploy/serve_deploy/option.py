@@ -6,8 +6,8 @@ endpoint: Annotated[Endpoint, Made(parse_endpoint)]
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
 
@@ -17,6 +17,7 @@ class Option:
 
     `metavar` says how its value is written, `group` under which heading it is listed; `read` makes the value (of a
     tuple, each item) from text and raises UsageError where it cannot; `bare` is what it means without a value.
+    `joined`: its text is a list, and may be given in parts, which are joined by commas.
     """
 
     help: str
@@ -26,6 +27,7 @@ class Option:
     maximum: float | None = None
     read: Callable[[str], Any] | None = None
     bare: str | None = None
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,13 @@ class Made:
     """A field whose value `make` returns; the parameters of `make` are the options to ask for in its place."""
 
     make: Callable[..., Any]
+
+
+def changed_fields(options: Any, names: Iterable[str] | None = None) -> Iterator[str]:
+    """The fields of an options object (of these names) that do not have their default."""
+    by_name: dict[str, Field[Any]] = {each.name: each for each in fields(options)}
+    for name in by_name if names is None else names:
+        field = by_name[name]
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if getattr(options, name) != default:
+            yield name

@@ -12,7 +12,7 @@ from chart_cases import CHART
 
 from serve_deploy.autoscaling.hpa import Autoscaler, ScalingRules
 from serve_deploy.autoscaling.targets import ScalingTargets, autoscaler
-from serve_deploy.cluster.autoscaler import parse_quantity
+from serve_deploy.cluster.state.autoscaler import parse_quantity
 
 Render = Callable[..., list[dict[str, Any]]]
 

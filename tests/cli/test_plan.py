@@ -6,44 +6,27 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 import yaml
 from repositories import add_model
-from simulated_sweeps import simulated_sweep
+from simulated_sweeps import digits_sweep
 from sweeps import TARGET, report
 
-from serve_deploy.reports.report import LoadTestReport
+from serve_deploy.reports.report import LoadTestReport, NamedReport, ReportSet
 from serve_deploy.repository.model_folder import read_models
-from serve_deploy.twin import Batching, ServedModel, ServiceTimes
 
 Serve = Callable[..., "CompletedProcess[str]"]
 TOOLS = Path(__file__).parents[2] / ".tools"
 PRICES = '# What one replica costs an hour.\ncurrency = "EUR"\n\n[per_hour]\nl4 = 0.8\nh100 = 3.5\n'
-SCHEDULING = {"name": "digits", "max_batch_size": 8, "dynamic_batching": {}}
-
-
-@cache
-def sweep(fixed_seconds: float, row_seconds: float, watts: float) -> LoadTestReport:
-    """A server that takes so long for a batch and for each of its rows, and draws more, the busier it is."""
-    service = ServiceTimes.linear(fixed_seconds, row_seconds, 8)
-    found = simulated_sweep(ServedModel(name="digits", service=service, max_batch_size=8, batching=Batching()))
-    top = max(point.request_rate for point in found.points)
-    points = tuple(
-        point.model_copy(update={"server_metrics": {"nv_gpu_power_usage": watts * (1 + point.request_rate / top) / 2}})
-        for point in found.points
-    )
-    target = found.target.model_copy(update={"scheduling": SCHEDULING})
-    return found.model_copy(update={"points": points, "target": target})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "l4.json").write_text(sweep(0.004, 0.001, 70).model_dump_json())
-    (tmp_path / "fast.json").write_text(sweep(0.0015, 0.0004, 350).model_dump_json())
+    (tmp_path / "l4.json").write_text(digits_sweep(0.004, 0.001, 70).model_dump_json())
+    (tmp_path / "fast.json").write_text(digits_sweep(0.0015, 0.0004, 350).model_dump_json())
     (tmp_path / "prices.toml").write_text(PRICES)
     return tmp_path
 
@@ -147,6 +130,16 @@ def test_wrong_options(serve: Serve, folder: Path, options: tuple[str, ...], cod
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_report_of_several_models_is_called_what_it_is(serve: Serve, folder: Path) -> None:
+    """A plan adds up sweeps of one model each; that one with all of them is no such sweep, and the message says so."""
+    each = LoadTestReport.model_validate_json((folder / "l4.json").read_text())
+    together = tuple(NamedReport(name=name, report=each) for name in ("digits", "sums", "all models"))
+    (folder / "mix.json").write_text(ReportSet(reports=together).model_dump_json())
+    done = serve("plan", "mix.json", "--base", "1", "--peak", "8", cwd=folder)
+    assert done.returncode == 2
+    assert "mix.json holds reports of digits, sums and all models, and one of a single model is wanted" in done.stderr
 
 
 def test_a_file_that_is_no_plan_is_no_chart(serve: Serve, folder: Path) -> None:

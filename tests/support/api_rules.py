@@ -9,7 +9,7 @@ from typing import Any
 
 from chart_objects import Objects, pod_templates, select
 
-from serve_deploy.cluster.autoscaler import parse_quantity
+from serve_deploy.cluster.state.autoscaler import parse_quantity
 
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _PORT_NAME = re.compile(r"^(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$")

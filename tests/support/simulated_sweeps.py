@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sweeps import point, report
@@ -13,7 +14,15 @@ from serve_deploy.reports.histogram import Histogram
 from serve_deploy.reports.latencies import summarize
 from serve_deploy.reports.point import BatchStatistics, ModelStatistics, Point
 from serve_deploy.reports.report import LoadTestReport, Member
-from serve_deploy.twin import ClosedLoop, ModelResult, ServedModel, ServerModel, simulate
+from serve_deploy.twin import (
+    Batching,
+    ClosedLoop,
+    ModelResult,
+    ServedModel,
+    ServerModel,
+    ServiceTimes,
+    simulate,
+)
 
 USERS = (1, 2, 4, 8, 16, 32)
 SECONDS = 20.0
@@ -34,6 +43,20 @@ def simulated_sweep(
     sweep = report(*(_point(server, users, (seen_as or model,)) for users in USERS))
     changes = {"instances": model.instances, "model": model.name, "scheduling": scheduling(text)}
     return sweep.model_copy(update={"target": sweep.target.model_copy(update=changes)})
+
+
+@cache
+def digits_sweep(fixed_seconds: float, row_seconds: float, watts: float) -> LoadTestReport:
+    """A server of the example that takes so long for a batch and for each row, and draws more, the busier it is."""
+    service = ServiceTimes.linear(fixed_seconds, row_seconds, 8)
+    model = ServedModel(name="digits", service=service, max_batch_size=8, batching=Batching())
+    found = simulated_sweep(model, 'name: "digits" max_batch_size: 8 dynamic_batching { }')
+    top = max(point.request_rate for point in found.points)
+    points = tuple(
+        point.model_copy(update={"server_metrics": {"nv_gpu_power_usage": watts * (1 + point.request_rate / top) / 2}})
+        for point in found.points
+    )
+    return found.model_copy(update={"points": points})
 
 
 def simulated_ensemble_sweep(server: ServerModel, text: str, members: dict[str, str]) -> LoadTestReport:

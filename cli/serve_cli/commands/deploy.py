@@ -10,8 +10,8 @@ from serve_cli.taking import takes_options
 from serve_deploy.cluster.options import DeployOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.cluster.deployment import Deployment
-    from serve_deploy.cluster.server_dry_run import ObjectChange
+    from serve_deploy.cluster.changes.deployment import Deployment
+    from serve_deploy.cluster.changes.server_dry_run import ObjectChange
 
 
 @takes_options(
@@ -26,8 +26,8 @@ def deploy(options: DeployOptions, json: Json = False) -> None:
     serve deploy deploy-chart --release demo -n models --rollback-on-failure
     serve deploy deploy-chart --release demo -n models --dry-run=server
     """
-    from serve_deploy.cluster.deployment import deploy as install
-    from serve_deploy.cluster.server_dry_run import require_accepted
+    from serve_deploy.cluster.changes.deployment import deploy as install
+    from serve_deploy.cluster.changes.server_dry_run import require_accepted
 
     with output.progress(tells_waits=True) as progress:
         result = install(options, progress)

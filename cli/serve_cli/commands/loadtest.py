@@ -12,7 +12,7 @@ from serve_cli.options import ENDPOINT_FLAGS, Json
 from serve_cli.output import progress
 from serve_cli.taking import takes_options
 from serve_deploy.errors import EndpointError, Interrupted, ServeError
-from serve_deploy.loadtest.mix_options import MixOptions
+from serve_deploy.loadtest.options import MixOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import LiveSnapshot

@@ -18,7 +18,7 @@ def logs(options: LogOptions) -> None:
     \b
     serve logs demo -n models --follow
     """
-    from serve_deploy.cluster.logs import read_logs
+    from serve_deploy.cluster.state.logs import read_logs
 
     for line in read_logs(options):
         if line.is_error:

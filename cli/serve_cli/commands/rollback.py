@@ -10,7 +10,7 @@ from serve_cli.taking import takes_options
 from serve_deploy.cluster.options import RollbackOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.cluster.rollback import Rollback
+    from serve_deploy.cluster.changes.rollback import Rollback
 
 
 @takes_options(arguments=["release", "revision"], flags={"namespace": ("--namespace", "-n")})
@@ -21,7 +21,7 @@ def rollback(options: RollbackOptions, json: Json = False) -> None:
     serve rollback demo -n models --wait
     serve rollback demo 3 -n models --dry-run
     """
-    from serve_deploy.cluster.rollback import rollback as roll_back
+    from serve_deploy.cluster.changes.rollback import rollback as roll_back
 
     with output.progress(tells_waits=True) as progress:
         result = roll_back(options, progress)

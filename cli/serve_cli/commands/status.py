@@ -17,10 +17,10 @@ from serve_deploy.cluster.options import FleetOptions, StatusOptions
 from serve_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve_deploy.cluster.autoscaler import AutoscalerState
-    from serve_deploy.cluster.fleet import Fleet
-    from serve_deploy.cluster.pods import PodState
-    from serve_deploy.cluster.release import ReleaseState
+    from serve_deploy.cluster.state.autoscaler import AutoscalerState
+    from serve_deploy.cluster.state.fleet import Fleet
+    from serve_deploy.cluster.state.pods import PodState
+    from serve_deploy.cluster.state.release import ReleaseState
 
 
 @takes_options(
@@ -47,8 +47,8 @@ def status(
     serve status demo -n models --timings
     serve status --all -n models
     """
-    from serve_deploy.cluster.fleet import read_fleet
-    from serve_deploy.cluster.release import read_status, watch_status
+    from serve_deploy.cluster.state.fleet import read_fleet
+    from serve_deploy.cluster.state.release import read_status, watch_status
 
     show = functools.partial(print_state, timings=options.timings)
     if (every or fleet.all_namespaces) == bool(options.release):
@@ -77,7 +77,7 @@ def status(
 
 def print_fleet(fleet: Fleet) -> None:
     """Print a line for each release, and why one does not serve."""
-    from serve_deploy.cluster.wait import explain_waiting
+    from serve_deploy.cluster.changes.wait import explain_waiting
 
     rows = [
         (state.namespace, state.release, f"{state.ready} of {state.wanted}", ", ".join(state.models) or "-",

@@ -10,7 +10,7 @@ from serve_cli.taking import takes_options
 from serve_deploy.cluster.options import UndeployOptions
 
 if TYPE_CHECKING:
-    from serve_deploy.cluster.removal import Removal
+    from serve_deploy.cluster.changes.removal import Removal
 
 
 @takes_options(arguments=["release"], flags={"namespace": ("--namespace", "-n")})
@@ -21,7 +21,7 @@ def undeploy(options: UndeployOptions, json: Json = False) -> None:
     serve undeploy demo -n models
     serve undeploy demo -n models --dry-run
     """
-    from serve_deploy.cluster.removal import undeploy as remove
+    from serve_deploy.cluster.changes.removal import undeploy as remove
 
     with output.progress(tells_waits=True) as progress:
         result = remove(options, progress)

@@ -37,7 +37,7 @@ def write_chart(repository: Path, options: ChartOptions, progress: Progress = si
     from serve_deploy.chart.folder import compare_chart, package_chart, write_files
     from serve_deploy.chart.plan import plan_chart
     from serve_deploy.chart.source_check import check_source
-    from serve_deploy.cluster.helm import Helm
+    from serve_deploy.cluster.changes.helm import Helm
     from serve_deploy.repository.model_folder import read_models
 
     if options.push and not options.push.startswith("oci://"):

@@ -14,10 +14,10 @@ from serve_deploy.checking.manifest_rules import check_files, check_served
 from serve_deploy.manifest import MANIFEST_NAME
 from serve_deploy.model_config import CONFIG_NAME, Problem, check_config, is_ensemble, named_config_path
 from serve_deploy.model_config.backend_names import find_backend
-from serve_deploy.model_config.backend_rules import note_parameters
-from serve_deploy.model_config.framework_rules import note_framework
 from serve_deploy.model_config.problem import did_you_mean
-from serve_deploy.model_config.state_rules import check_state_traps
+from serve_deploy.model_config.rules.backends import note_parameters
+from serve_deploy.model_config.rules.frameworks import note_framework
+from serve_deploy.model_config.rules.state import check_state_traps
 from serve_deploy.model_config.warmup import WARMUP_FOLDER
 from serve_deploy.repository.model_folder import MODEL_FILES, REPORT_CUSTOM_METRICS, ModelFolder
 from serve_deploy.tensors.types import DataType

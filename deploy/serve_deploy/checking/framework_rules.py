@@ -12,7 +12,7 @@ from serve_deploy.frameworks.artefact import Artefact, Tensor
 from serve_deploy.frameworks.kinds import find_kind, read_artefact
 from serve_deploy.frameworks.release_fit import check_fit
 from serve_deploy.model_config import CONFIG_NAME, Problem
-from serve_deploy.model_config.framework_rules import backend_of
+from serve_deploy.model_config.rules.frameworks import backend_of
 from serve_deploy.repository.model_folder import ModelFolder
 
 _READ = ("tensorrt", "pytorch", "tensorflow", "openvino", "fil")

@@ -21,7 +21,7 @@ from serve_deploy.model_config import (
     named_config_path,
     note_ensemble_requests,
 )
-from serve_deploy.model_config.state_rules import compare_states
+from serve_deploy.model_config.rules.state import compare_states
 from serve_deploy.progress import Progress, silent
 from serve_deploy.releases import DEFAULT_RELEASE
 from serve_deploy.repository.model_folder import ModelFolder, list_folders, read_model_folder, require_repository

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.frameworks.artefact import Artefact, Tensor
-from serve_deploy.model_config.framework_rules import position_in_name
+from serve_deploy.model_config.rules.frameworks import position_in_name
 from serve_deploy.tensors.types import DataType, ModelSignature, TensorSpec
 
 _FORM = "write it as NAME TYPE [DIMS], …  -> NAME TYPE [DIMS], …, such as 'x FP32 [-1, 4] -> y FP32 [-1, 2]'"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from serve_deploy.arrivals.shapes import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay
 from serve_deploy.endpoint.address import Endpoint, TlsOptions, parse_endpoint
-from serve_deploy.loadtest.loads import Search, parse_loads
-from serve_deploy.loadtest.mix_options import MixOptions, split_load
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.options.loads import Search, parse_loads
+from serve_deploy.loadtest.options.mix import MixOptions, split_load
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.options import JudgingOptions
 
 if TYPE_CHECKING:
     from serve_deploy.loadtest.live import Listener
-    from serve_deploy.loadtest.workers import Workers
+    from serve_deploy.loadtest.workers.pool import Workers
     from serve_deploy.reports.report import LoadTestReport, ReportSet
 
 __all__ = [
@@ -56,7 +56,7 @@ def run_loadtest(
     from functools import partial
 
     from serve_deploy.loadtest.runner import run
-    from serve_deploy.loadtest.seat import sit_alone
+    from serve_deploy.loadtest.workers.seat import sit_alone
 
     listener = on_snapshot or (lambda _snapshot: None)
     return run(options, on_snapshot=listener, progress=progress, take_seat=partial(sit_alone, kept=workers))

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from serve_deploy.loadtest.answers import AnswerMeasurement
-from serve_deploy.loadtest.measurement import Measurement
-from serve_deploy.loadtest.messages import PeriodPlan
+from serve_deploy.loadtest.measurements.answers import AnswerMeasurement
+from serve_deploy.loadtest.measurements.measurement import Measurement
+from serve_deploy.loadtest.workers.messages import PeriodPlan
 from serve_deploy.reports.point import Load
 
 Phase = Literal["warm-up", "measuring"]

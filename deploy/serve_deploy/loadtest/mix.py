@@ -9,14 +9,13 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.interruption import Interruption
 from serve_deploy.loadtest.live import Listener, LiveSnapshot
-from serve_deploy.loadtest.loads import Search
-from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.points import few_in_flight
+from serve_deploy.loadtest.measurements.points import few_in_flight
+from serve_deploy.loadtest.options import LoadTestOptions, Search
 from serve_deploy.loadtest.runner import run
-from serve_deploy.loadtest.seat import Meeting
-from serve_deploy.loadtest.workers import Workers, start_workers
+from serve_deploy.loadtest.workers.interruption import Interruption
+from serve_deploy.loadtest.workers.pool import Workers, start_workers
+from serve_deploy.loadtest.workers.seat import Meeting
 from serve_deploy.progress import Progress, silent
 from serve_deploy.reports.merging import add_up_models, join_loads
 from serve_deploy.reports.point import Point

@@ -11,27 +11,27 @@ from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.readiness import wait_until_ready
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest.clients.shared_memory import shared_inputs
-from serve_deploy.loadtest.data import read_request_data
-from serve_deploy.loadtest.generating import (
+from serve_deploy.loadtest.live import Listener, LiveSnapshot
+from serve_deploy.loadtest.measurements.token_questions import TokenQuestions
+from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.options.limits import check_limits
+from serve_deploy.loadtest.options.loads import Search, describe_load
+from serve_deploy.loadtest.requests.data import read_request_data
+from serve_deploy.loadtest.requests.generating import (
     build_prompting,
     check_generation,
     choose_prompts,
     describe_model,
-    read_counter,
     replay_arrivals,
     which_protocol,
 )
-from serve_deploy.loadtest.limits import check_limits
-from serve_deploy.loadtest.live import Listener, LiveSnapshot
-from serve_deploy.loadtest.loads import Search, describe_load
-from serve_deploy.loadtest.messages import Job
-from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.requests import RequestSource, build_source, check_options
-from serve_deploy.loadtest.seat import Seat, TakeSeat, sit_alone
+from serve_deploy.loadtest.requests.source import RequestSource, build_source, check_options
 from serve_deploy.loadtest.session import Session
-from serve_deploy.loadtest.token_questions import TokenQuestions
+from serve_deploy.loadtest.workers.messages import Job
+from serve_deploy.loadtest.workers.seat import Seat, TakeSeat, sit_alone
 from serve_deploy.progress import Progress
 from serve_deploy.prompts.prompt import PromptSet
+from serve_deploy.prompts.tokenizer import read_tokenizer
 from serve_deploy.reports.baseline import require_same_answers
 from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
@@ -146,13 +146,15 @@ def _prompted(
     options: LoadTestOptions, control: ControlPlane, prompts: PromptSet, objectives: tuple[Objective, ...]
 ) -> Iterator[_Subject]:
     asked = describe_model(options, control, _control_timeout(options))
+    tokenizer = options.generation.prompts.tokenizer
+    count_tokens = read_tokenizer(tokenizer).count_tokens if tokenizer else None
     yield _Subject(
         model=asked.model,
         server_version=asked.server_version,
         data=prompts.origin,
         source=build_prompting(options, asked, prompts),
         control=control if asked.speaks_triton else None,
-        tokens=TokenQuestions(asked.protocol, objectives, read_counter(options)),
+        tokens=TokenQuestions(asked.protocol, objectives, count_tokens),
     )
 
 

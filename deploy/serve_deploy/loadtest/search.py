@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serve_deploy.loadtest.loads import Search
+from serve_deploy.loadtest.options import Search
 from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.gates import Gate, evaluate_gate
 from serve_deploy.reports.point import Point

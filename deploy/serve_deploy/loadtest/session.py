@@ -17,18 +17,18 @@ from serve_deploy.arrivals.shapes import LoadShape, Replay, SharedLoop
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Model
 from serve_deploy.errors import EndpointError
+from serve_deploy.loadtest.clients.recorder import SampleBlock
 from serve_deploy.loadtest.live import Listener, Phase, Pulse
-from serve_deploy.loadtest.loads import Search, describe_load
-from serve_deploy.loadtest.measurement import Measurement
-from serve_deploy.loadtest.messages import PeriodEnd, PeriodPlan, Prepare
+from serve_deploy.loadtest.measurements.measurement import Measurement
+from serve_deploy.loadtest.measurements.points import ServerShare, build_point
+from serve_deploy.loadtest.measurements.server_cpu import CpuMeter
+from serve_deploy.loadtest.measurements.server_figures import Document, MetricsSampler, statistics_difference
+from serve_deploy.loadtest.measurements.token_questions import TokenQuestions
 from serve_deploy.loadtest.options import LoadTestOptions
-from serve_deploy.loadtest.points import ServerShare, build_point
-from serve_deploy.loadtest.recorder import SampleBlock
+from serve_deploy.loadtest.options.loads import Search, describe_load
 from serve_deploy.loadtest.search import CutShort, search_load
-from serve_deploy.loadtest.seat import Seat
-from serve_deploy.loadtest.server_cpu import CpuMeter
-from serve_deploy.loadtest.server_figures import Document, MetricsSampler, statistics_difference
-from serve_deploy.loadtest.token_questions import TokenQuestions
+from serve_deploy.loadtest.workers.messages import PeriodEnd, PeriodPlan, Prepare
+from serve_deploy.loadtest.workers.seat import Seat
 from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.model_config.scheduling import keep_scheduling
 from serve_deploy.progress import Progress

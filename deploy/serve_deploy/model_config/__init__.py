@@ -2,7 +2,6 @@
 
 from serve_deploy.model_config.build import build_model_config
 from serve_deploy.model_config.ensemble_requests import note_ensemble_requests, note_partial_requests
-from serve_deploy.model_config.ensemble_rules import check_ensemble_members
 from serve_deploy.model_config.options import ConfigOptions, QueuePolicy, VersionPolicy, parse_version_policy
 from serve_deploy.model_config.pbtxt import (
     CONFIG_NAME,
@@ -13,8 +12,9 @@ from serve_deploy.model_config.pbtxt import (
 )
 from serve_deploy.model_config.problem import Problem, is_ensemble, is_onnx
 from serve_deploy.model_config.reasons import explain_config
-from serve_deploy.model_config.rules import check_config
-from serve_deploy.model_config.tensor_rules import check_against_model
+from serve_deploy.model_config.rules.ensembles import check_ensemble_members
+from serve_deploy.model_config.rules.rules import check_config
+from serve_deploy.model_config.rules.tensors import check_against_model
 
 __all__ = [
     "CONFIGS_FOLDER",

@@ -17,7 +17,7 @@ from serve_deploy.manifest import MANIFEST_NAME, SAMPLES_NAME, Manifest, read_ma
 from serve_deploy.model_config import CONFIG_NAME, CONFIGS_FOLDER, is_ensemble, named_config_path, parse_config
 from serve_deploy.model_config.digest import config_sha256, instance_count
 from serve_deploy.model_config.ensemble_graph import is_itself_decoupled
-from serve_deploy.model_config.framework_rules import fil_file
+from serve_deploy.model_config.rules.frameworks import fil_file
 from serve_deploy.onnx.header import read_versions
 from serve_deploy.releases import check_release
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from serve_deploy.cluster.helm import Helm
-from serve_deploy.cluster.helm_errors import NoSuchRelease, ReleaseLocked, explain_failure
+from serve_deploy.cluster.changes.helm import Helm
+from serve_deploy.cluster.changes.helm_errors import NoSuchRelease, ReleaseLocked, explain_failure
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 
 REFUSED = """Error: execution error at (triton/templates/service.yaml:1:11): these values cannot work:

@@ -11,7 +11,7 @@ from pipeline_steps import FILE, STEPS, make_step, read_case
 
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.model_config import check_config, check_ensemble_members
-from serve_deploy.model_config.tensor_rules import Problem
+from serve_deploy.model_config.rules.tensors import Problem
 from serve_deploy.pipelines.ensemble import build_ensemble_config
 from serve_deploy.pipelines.file import PipelineText, StepText
 from serve_deploy.pipelines.graph import Step

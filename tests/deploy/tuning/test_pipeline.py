@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from simulated_bench import Truth, Truths, Tuning, reached
 
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, TritonStartError
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES, Candidate
 from serve_deploy.tuning.task.objective import Goal
@@ -41,6 +42,21 @@ def test_a_shared_base_is_found(tmp_path: Path, seed: int) -> None:
     assert result.effort.measurements < 66
 
 
+def test_a_model_that_takes_no_larger_batches_is_tuned_within_them(tmp_path: Path) -> None:
+    """As one with a TensorRT engine: what does not load is listed, and the largest that does is found by halving."""
+
+    def fail(candidate: Candidate) -> None:
+        if candidate.number(BATCH) > 8:
+            raise TritonStartError("Triton did not load m: the engine takes 8")
+
+    tuning = _tuning(replace(SHARED_BASE, largest=32), _goal(), tmp_path, max_batch_size=32)
+    tuning.fail = fail
+    result = tuning()
+    assert result.winner, result.explanation
+    assert result.winner.values[BATCH] == 8
+    assert [each.values[BATCH] for each in result.failed] == [32, 16]
+
+
 def test_memory_bound_instances_stay_alone(tmp_path: Path) -> None:
     """Two instances that each take three times as long together serve far less than one."""
     truth = Truth(base=0.010, row=0.0005, contention=3.0, largest=16)
@@ -61,6 +77,9 @@ def test_a_gate_that_nothing_meets_is_said(tmp_path: Path) -> None:
     """An execution of 10 ms answers nobody within 5."""
     result = _tuning(SHARED_BASE, _goal("p99<5ms"), tmp_path)()
     assert result.verdict == "no configuration meets the gates"
+    told = r"p99<5ms: 1\d.\d ms, \S+ ms \(1\d\d %\) over the threshold with 1 request at a time"
+    assert re.fullmatch(told, result.baseline.reason)
+    assert all(re.search(told, each.reason) for each in result.failed)
 
 
 def test_a_memory_limit_keeps_instances_out(tmp_path: Path) -> None:

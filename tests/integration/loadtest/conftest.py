@@ -16,8 +16,8 @@ from token_stream import SentStream, read_streams, write_token_stream
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.workers import Workers, start_workers
+from serve_deploy.loadtest.options import GenerationOptions
+from serve_deploy.loadtest.workers.pool import Workers, start_workers
 from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport

@@ -13,9 +13,9 @@ from broken_streams import HTTP, Broken, Fault, serve_streams
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.loads import LoadShape
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.options import GenerationOptions
+from serve_deploy.loadtest.options.loads import LoadShape
+from serve_deploy.loadtest.workers.pool import Workers
 from serve_deploy.reports.point import Point
 
 OVER_HTTP = [

@@ -17,7 +17,7 @@ from fault_servers import FaultServer, reply, reset, serve_faults, serve_grpc_fa
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, PoissonRate, Ramp, run_loadtest
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers.pool import Workers
 from serve_deploy.reports.gates import evaluate_gate, parse_gate
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport

@@ -20,8 +20,8 @@ from web_server import served
 from serve_deploy.endpoint.address import TlsOptions, parse_endpoint
 from serve_deploy.errors import EndpointError, ServeError, UsageError
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
 from serve_deploy.loadtest.live import LiveSnapshot
+from serve_deploy.loadtest.options import GenerationOptions
 from serve_deploy.prompts.options import PromptOptions
 from serve_deploy.reports.report import LoadTestReport
 
@@ -156,6 +156,11 @@ def test_a_model_without_text_is_no_language_model() -> None:
     ("url", "options", "message"),
     [
         ("http://host", {"generation": {"max_tokens": 5}}, "`max_tokens` is about token streams"),
+        (
+            "http://host",
+            {"generation": {"prompts": PromptOptions(prompts=Path("questions.txt"))}},
+            "`prompts` is about token streams",
+        ),
         ("http://host", {"generation": {"generate": "chat"}, "batch_size": 2}, "`batch_size` and `generate` exclude"),
         ("http://host", {"generation": {"generate": "chat"}, "validate": True}, "`validate` and `generate` exclude"),
         ("http://host", {"generation": {"generate": "chat"}, "model_version": "1"}, "has no versions"),

@@ -14,7 +14,7 @@ from serve_deploy.endpoint.address import Endpoint, TlsOptions
 from serve_deploy.loadtest.clients.exchange import Exchange, Request
 from serve_deploy.loadtest.clients.grpc_client import GrpcClient
 from serve_deploy.loadtest.clients.grpc_messages import frame_message
-from serve_deploy.loadtest.closed_period import ClosedPeriod
+from serve_deploy.loadtest.workers.closed_period import ClosedPeriod
 
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 

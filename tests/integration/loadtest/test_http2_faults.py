@@ -14,7 +14,7 @@ from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.clients import http2_frames as h2
 from serve_deploy.loadtest.clients.grpc_messages import frame_message
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers.pool import Workers
 from serve_deploy.reports.point import Point
 
 ENDED = h2.END_HEADERS | h2.END_STREAM

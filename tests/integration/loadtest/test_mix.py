@@ -16,7 +16,7 @@ import pytest
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_mixed_loadtest
-from serve_deploy.loadtest.mix_options import share_loads
+from serve_deploy.loadtest.options.mix import share_loads
 from serve_deploy.rendering import render
 from serve_deploy.rendering.saved_reports import write_report
 from serve_deploy.reports.options import JudgingOptions

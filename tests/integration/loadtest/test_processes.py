@@ -18,10 +18,10 @@ from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import ServeError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, run_loadtest
 from serve_deploy.loadtest.clients.exchange import Request
-from serve_deploy.loadtest.interruption import INTERRUPTS, Interruption
-from serve_deploy.loadtest.messages import Job, Prepare
-from serve_deploy.loadtest.requests import Rotation
-from serve_deploy.loadtest.workers import start_workers
+from serve_deploy.loadtest.requests.source import Rotation
+from serve_deploy.loadtest.workers.interruption import INTERRUPTS, Interruption
+from serve_deploy.loadtest.workers.messages import Job, Prepare
+from serve_deploy.loadtest.workers.pool import start_workers
 from serve_deploy.progress import silent
 from serve_deploy.triton import TritonServer
 
@@ -33,7 +33,7 @@ def workers() -> list[int]:
         int(pid)
         for pids in children
         for pid in pids
-        if b"serve_deploy.loadtest.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"serve_deploy.loadtest.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

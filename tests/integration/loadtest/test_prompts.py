@@ -17,8 +17,8 @@ from tokenizer_files import word_piece, write_tokenizer
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.errors import UsageError
 from serve_deploy.loadtest import LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.loads import ClosedLoop, ConstantRate
+from serve_deploy.loadtest.options import GenerationOptions
+from serve_deploy.loadtest.options.loads import ClosedLoop, ConstantRate
 from serve_deploy.prompts.lengths import TokenLengths
 from serve_deploy.prompts.options import PromptOptions
 from serve_deploy.reports.report import LoadTestReport

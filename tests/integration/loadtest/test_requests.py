@@ -15,7 +15,7 @@ import pytest
 
 from serve_deploy.errors import EndpointError, UsageError
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, LoadTestOptions, parse_endpoint, run_loadtest
-from serve_deploy.loadtest.workers import Workers
+from serve_deploy.loadtest.workers.pool import Workers
 from serve_deploy.onnx.model import read_model
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport

@@ -18,7 +18,7 @@ from token_stream import write_token_stream
 
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
-from serve_deploy.loadtest.generation_options import GenerationOptions
+from serve_deploy.loadtest.options import GenerationOptions
 from serve_deploy.triton import TritonServer
 
 PROTOCOLS = ("triton", "grpc", "chat", "completions")

@@ -14,13 +14,13 @@ import uvloop
 from serve_deploy.endpoint.address import parse_endpoint
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.loadtest import ConstantRate, LoadTestOptions
-from serve_deploy.loadtest.answers import AnswerMeasurement
-from serve_deploy.loadtest.generating import build_prompting, choose_prompts, describe_model
-from serve_deploy.loadtest.generation_options import GenerationOptions
-from serve_deploy.loadtest.measurement import Measurement
-from serve_deploy.loadtest.messages import Job, PeriodPlan, Prepare
-from serve_deploy.loadtest.recorder import SampleBlock
-from serve_deploy.loadtest.worker import Worker
+from serve_deploy.loadtest.clients.recorder import SampleBlock
+from serve_deploy.loadtest.measurements.answers import AnswerMeasurement
+from serve_deploy.loadtest.measurements.measurement import Measurement
+from serve_deploy.loadtest.options import GenerationOptions
+from serve_deploy.loadtest.requests.generating import build_prompting, choose_prompts, describe_model
+from serve_deploy.loadtest.workers.messages import Job, PeriodPlan, Prepare
+from serve_deploy.loadtest.workers.worker import Worker
 from serve_deploy.prompts.lengths import TokenLengths, read_lengths
 from serve_deploy.prompts.options import PromptOptions
 

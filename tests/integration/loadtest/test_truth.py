@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from serve_deploy.loadtest import ClosedLoop, ConstantRate, PoissonRate, Ramp, Replay, parse_endpoint
-from serve_deploy.loadtest.server_cpu import find_server
+from serve_deploy.loadtest.measurements.server_cpu import find_server
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport
 from serve_deploy.triton import TritonServer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
-from serve_deploy.loadtest.recorder import NEVER_SENT, TIMED_OUT, Recorder
+from serve_deploy.loadtest.clients.recorder import NEVER_SENT, TIMED_OUT, Recorder
 
 # What says that the server is gone; everything else is an answer.
 LOSS_KINDS = frozenset({"connect", "reset"})

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from serve_deploy.generation import faults
 from serve_deploy.generation.answer import Answer
 from serve_deploy.loadtest.clients.exchange import Exchange, Period, Request, Slot
-from serve_deploy.loadtest.recorder import STALLED, SUCCEEDED, TIMED_OUT
+from serve_deploy.loadtest.clients.recorder import STALLED, SUCCEEDED, TIMED_OUT
 
 _IDLE_SECONDS, _CROSSING_SECONDS = 1.0, 0.25
 

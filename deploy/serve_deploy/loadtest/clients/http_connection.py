@@ -16,7 +16,7 @@ import httptools
 
 from serve_deploy.endpoint.connection import http_error_text
 from serve_deploy.loadtest.clients.exchange import Exchange, Request
-from serve_deploy.loadtest.validation import check_http_reply
+from serve_deploy.loadtest.clients.validation import check_http_reply
 
 _RECEIVED = bytearray(1 << 18)
 _VIEW = memoryview(_RECEIVED)

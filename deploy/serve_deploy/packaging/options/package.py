@@ -21,6 +21,8 @@ from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
 from serve_deploy.triton.options import RuntimeName
 
+# Of `config`, what no other backend has.
+ONNX_RUNTIME_ONLY = ("optimization", "threads", "parallel_threads")
 _MODEL, _VERIFICATION = "Model", "Verification"
 
 
@@ -75,13 +77,13 @@ class PackageOptions:
     ] = None
     fix: Annotated[bool, Option("Rewrite a copy if the model cannot be served as it is.", group=_MODEL)] = False
     labels: Annotated[
-        str | None,
+        tuple[str, ...],
         Option(
-            "Class names, one per line; by default those in the model's metadata.",
+            "Class names of an output, one per line; by default those in the model's metadata; repeatable.",
             metavar="[OUTPUT=]FILE",
             group=_MODEL,
         ),
-    ] = None
+    ] = ()
     release: Annotated[
         str | None,
         Option(

@@ -11,8 +11,8 @@ from serve_deploy.endpoint.inference import send_request
 from serve_deploy.endpoint.model import Model
 from serve_deploy.endpoint.payload import Outputs, Sample
 from serve_deploy.files.staging import destination_errors
-from serve_deploy.loadtest.data import read_request_data
 from serve_deploy.loadtest.options import LoadTestOptions
+from serve_deploy.loadtest.requests.data import read_request_data
 from serve_deploy.model_config.flows import Flow
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.samples.files import encode_samples

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serve_deploy.arrivals.shapes import ClosedLoop
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.point import Point
 from serve_deploy.tuning.candidates.candidate import (
     BATCH,
@@ -39,15 +41,27 @@ _MOST_USERS = 256
 _FAR_SLOWER = 1.5
 _EXECUTIONS_A_PERIOD = 20
 _LONGEST_PERIOD_SECONDS = 10.0
+_FEWEST_ARRIVALS = 10
 # With one and two instances; further ones are tried only where they help.
 _MEASUREMENTS_A_SETTING = 8
 
 
-def period_seconds(options: TuneOptions, points: Sequence[Point]) -> float:
-    """As long as asked for, or as a number of executions takes where the model is slow."""
+def period_seconds(options: TuneOptions, points: Sequence[Point], rate: float | None = None) -> float:
+    """As long as asked for, or as a number of executions takes of a slow model, or of arrivals where few come."""
     slowest = max((point.response.p50_us / 1e6 for point in points), default=0.0)
+    arriving = _EXECUTIONS_A_PERIOD / rate if rate else 0.0
     longest = max(_LONGEST_PERIOD_SECONDS, options.period_seconds)
-    return min(max(options.period_seconds, _EXECUTIONS_A_PERIOD * slowest), longest)
+    return min(max(options.period_seconds, _EXECUTIONS_A_PERIOD * slowest, arriving), longest)
+
+
+def require_arrivals(options: TuneOptions, rate: float) -> None:
+    """UsageError where a measurement would have so few requests that a p99 of them says nothing."""
+    seconds = period_seconds(options, (), rate)
+    if rate * seconds < _FEWEST_ARRIVALS:
+        raise UsageError(
+            f"at {format_plainly(rate)} requests/s a measurement of {seconds:g} s has too few requests",
+            hint=f"`period_seconds={math.ceil(_EXECUTIONS_A_PERIOD / rate)}`, or a higher `rate`",
+        )
 
 
 @dataclass
@@ -59,6 +73,8 @@ class Settings:
     evidence: list[SettingMeasured] = field(default_factory=list)
     failed: dict[Candidate, str] = field(default_factory=dict)
     scores: dict[Setting, float] = field(default_factory=dict)
+    # 0 where the model does not batch.
+    largest_batch: int = 0
     # What was asked for and not measured.
     notes: list[str] = field(default_factory=list)
 
@@ -95,6 +111,9 @@ class Measuring:
         for number, setting in enumerate((own, *others)):
             self._bench.plan(_MEASUREMENTS_A_SETTING * (1 + len(others) - number + further))
             self._measure(setting, found)
+            while own not in found.services and self._lower_largest_batch():
+                self._measure(own, found)
+        found.largest_batch = self._part.largest_batch
         if own not in found.services:
             reason = next(iter(found.failed.values()), "")
             raise InvalidModelError(f"{self._part.name} could not be measured as its file says: {reason}")
@@ -106,6 +125,13 @@ class Measuring:
                     "measured, chosen by what the others served"
                 )
         return found
+
+    def _lower_largest_batch(self) -> bool:
+        """Halve it, down to the file's: an engine may take no larger ones. False where it is those."""
+        smaller = max(self._part.largest_batch // 2, int(self._part.config.max_batch_size))
+        is_smaller = smaller < self._part.largest_batch
+        self._part = replace(self._part, largest_batch=smaller)
+        return is_smaller
 
     def _score(self, values: Mapping[str, Value], found: Settings) -> float | None:
         """The most that was measured of a setting under any load."""

@@ -124,7 +124,7 @@ class Confirming:
         users, run = contestant.concurrency, len(contestant.found) + 1
         shape = PoissonRate(self.twins.rate) if self.twins.rate else ClosedLoop(users)
         purpose = f"confirming, run {run}" + ("" if self.twins.rate else f" with {users} at a time")
-        seconds = 2 * period_seconds(self.options, [contestant.prediction.point])
+        seconds = 2 * period_seconds(self.options, [contestant.prediction.point], self.twins.rate)
         try:
             contestant.found.append(self.bench.measure(contestant.candidate, shape, purpose, seconds=seconds))
         except Fallen as fallen:

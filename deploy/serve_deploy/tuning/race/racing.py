@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.figures import format_share
 from serve_deploy.reports.gates import Gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Fallen, Measured, MixedPoint, pool_points
@@ -15,7 +16,7 @@ from serve_deploy.tuning.measuring.settings import period_seconds
 from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.assurance import Assurance, assure, burden
 from serve_deploy.tuning.race.race import FEWEST_ROUNDS, Race, Restarted, run_race
-from serve_deploy.tuning.task.objective import Goal, find_concurrency
+from serve_deploy.tuning.task.objective import Goal, find_concurrency, names
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.tuning.task.subject import Subject
 
@@ -27,6 +28,8 @@ _SOME_FEWER = 0.85
 _HELPS = 0.95
 # Of so many rounds one may miss the gates: what was found has to hold on nine days of ten.
 _ROUNDS_A_MISS = 10
+# A share of requests that fails by chance.
+MORE_FAILED = 0.001
 # Answers, and numbers of users until the best is found.
 _TRIALS = 4
 
@@ -35,8 +38,9 @@ _TRIALS = 4
 class Contestant:
     """A configuration in the race, the load that it is raced under, and what was measured.
 
-    `fits` says whether there is a number of users at which the gates hold. `earlier` are runs under other loads or on
-    other servers, by these: they say how much its figures vary. `promise` is the score that is expected of it.
+    `fits` says whether there is a number of users at which the gates hold; `missed` what the fewest had. `earlier` are
+    runs under other loads or on other servers, by these: they say how much its figures vary. `promise` is the score
+    that is expected of it.
     """
 
     candidate: Candidate
@@ -46,6 +50,7 @@ class Contestant:
     earlier: tuple[tuple[Measured, ...], ...] = ()
     promise: float = 0.0
     fits: bool = True
+    missed: str = ""
     restarts: int = 0
 
     @property
@@ -115,7 +120,7 @@ class Racing:
         return PoissonRate(self.rate) if self.rate else ClosedLoop(contestant.concurrency)
 
     def _seconds(self, contestant: Contestant) -> float:
-        return period_seconds(self.options, [contestant.prediction.point])
+        return period_seconds(self.options, [contestant.prediction.point], self.rate)
 
     def _compare_answers(self, contestant: Contestant) -> None:
         """Fallen where answers under load, in batches, are not the file's configuration's to the same requests."""
@@ -152,8 +157,13 @@ class Racing:
             lambda users: self._try(contestant, users), goal, start=start, limit=self.options.concurrency
         )
         contestant.fits = goal.is_met(point)
-        if not contestant.fits and not self._is_baseline(contestant):
-            raise Fallen("; ".join(goal.missed(point)))
+        if contestant.fits:
+            return
+        told = "; ".join(self.goal.missed(point)) or f"{names(self.goal)} holds, but not by 3 %"
+        users = "1 request" if contestant.concurrency == 1 else f"{contestant.concurrency} requests"
+        contestant.missed = f"{told} with {users} at a time"
+        if not self._is_baseline(contestant):
+            raise Fallen(contestant.missed)
 
     def race(self, baseline: Contestant, runners: Sequence[Contestant]) -> Race:
         """Round after round until it is decided."""
@@ -167,6 +177,7 @@ class Racing:
             purpose, seconds = f"racing, round {round_number + 1}", self._seconds(contestant)
             found = self.bench.measure(contestant.candidate, self._shape(contestant), purpose, seconds=seconds)
             contestant.found.append(found)
+            self._require_answers(contestant, baseline)
             self._require_gates(contestant)
             score = self.goal.score(found.point)
             if score <= 0:
@@ -180,6 +191,14 @@ class Racing:
             )
         except Fallen as fallen:
             raise UsageError(f"{self.subject.name} cannot be raced as it is: {fallen}") from fallen
+
+    def _require_answers(self, contestant: Contestant, baseline: Contestant) -> None:
+        """Fallen for one that fails more requests than the baseline: those that it answers wait for none of these."""
+        if len(contestant.found) < FEWEST_ROUNDS or contestant is baseline or not baseline.found:
+            return
+        failed, usual = failed_share(contestant.point), failed_share(baseline.point)
+        if failed > usual + MORE_FAILED:
+            raise Fallen(f"{describe_failed(contestant.point)}, {format_share(usual)} with the current configuration")
 
     def _require_gates(self, contestant: Contestant) -> None:
         """Take users away from a contestant that misses the gates after all: its load is too high."""
@@ -224,6 +243,17 @@ class Racing:
 
     def _may_hold(self, contestant: Contestant) -> bool:
         return all(each.may_hold for each in assurances(contestant, self.goal))
+
+
+def failed_share(point: MixedPoint) -> float:
+    """The share of the requests that were not answered as they should be."""
+    return point.unsuccessful / point.ended if point.ended else 0.0
+
+
+def describe_failed(point: MixedPoint) -> str:
+    """Such as "12 % of its requests failed (unavailable: the queue is full)"."""
+    example = f" ({point.errors[0].kind}: {point.errors[0].example})" if point.errors else ""
+    return f"{format_share(failed_share(point))} of its requests failed{example}"
 
 
 def assurances(contestant: Contestant, goal: Goal) -> tuple[Assurance, ...]:

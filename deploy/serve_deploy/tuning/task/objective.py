@@ -97,13 +97,19 @@ def read_goal(objective: Objective, gates: Sequence[str], models: Collection[str
     """Read gates such as `p99<50ms`, and, where several models are called, `model:p99<50ms` for one of them."""
     shared, own = list[Gate](), list[tuple[str, Gate]]()
     for text in gates:
-        model, separator, rest = text.partition(":")
+        model, separator, rest = text.rpartition(":")
         if separator and model not in models:
             raise UsageError(f"`slo={text}`: {model} is not tuned", hint=f"name one of {', '.join(models)}, or none")
         if separator and len(models) > 1:
             own.append((model, parse_gate(rest)))
         else:
             shared.append(parse_gate(rest if separator else text))
+    for gate in (*shared, *(gate for _, gate in own)):
+        if gate.needs_tokens:
+            raise UsageError(
+                f"`slo={gate.expression}` is of token streams, which are not tuned",
+                hint="serve loadtest --generate measures them",
+            )
     return Goal(objective, tuple(shared), tuple(own))
 
 

@@ -17,7 +17,7 @@ from serve_deploy.endpoint.address import (
     read_endpoint,
 )
 from serve_deploy.errors import UsageError
-from serve_deploy.loadtest.mix_options import parse_weight
+from serve_deploy.loadtest.options.mix import parse_weight
 from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.repository_option import read_repository

@@ -1,0 +1,1 @@
+"""Changes of a release by helm: deployed, rolled back, removed, and waited for."""

@@ -1,0 +1,1 @@
+"""What is sent: samples in rotation, sequences, or prompts, as bytes made once."""

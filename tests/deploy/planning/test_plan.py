@@ -215,6 +215,7 @@ def test_a_plan_of_another_configuration_is_refused(planned: Planner, repository
         ({"slo": ("p99<9ms",)}, "`plan` excludes `slo`"),
         ({"min_replicas": 3, "peak_rate": 3.0}, "`plan` excludes `min_replicas` and `peak_rate`"),
         ({"growth_percent_per_minute": 30.0}, "`plan` excludes `growth_percent_per_minute`"),
+        ({"overrides": {"autoscaling": {"coldStartSeconds": 600}}}, "was tried with a cold start of 60 s"),
         ({"autoscaling": "keda", "prometheus": "http://p"}, "the plan is for hpa"),
         ({"profile": "h100"}, "the plan has no profile h100"),
     ],

@@ -13,7 +13,14 @@ from serve_deploy.tuning.prediction.together import SLOWER, Together
 from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.assurance import CONFIDENCE, Assurance
 from serve_deploy.tuning.race.race import Race, Runner
-from serve_deploy.tuning.race.racing import Contestant, assurances, is_assured
+from serve_deploy.tuning.race.racing import (
+    MORE_FAILED,
+    Contestant,
+    assurances,
+    describe_failed,
+    failed_share,
+    is_assured,
+)
 from serve_deploy.tuning.results.result import (
     AssuredGate,
     Confirmation,
@@ -96,7 +103,8 @@ def describe_contestant(
     """A row of the result; `runner` is None for the baseline."""
     rate = twins.rate
     low, high = runner.interval if runner else (None, None)
-    missed = "; ".join(goal.missed(contestant.point)) if contestant.found else contestant.missed
+    said = [*goal.missed(contestant.point), *_explain_failed(contestant)] if contestant.found else [contestant.missed]
+    missed = "; ".join(said)
     return TunedCandidate(
         values=dict(contestant.candidate.values),
         description=contestant.candidate.describe(baseline),
@@ -109,6 +117,11 @@ def describe_contestant(
         standing=runner.standing if runner else "baseline",
         reason=(runner.reason if runner else "") or missed,
     )
+
+
+def _explain_failed(contestant: Contestant) -> Iterator[str]:
+    if failed_share(contestant.point) > MORE_FAILED:
+        yield describe_failed(contestant.point)
 
 
 def describe_prediction(prediction: Prediction, rate: float | None, baseline: Candidate) -> TunedCandidate:

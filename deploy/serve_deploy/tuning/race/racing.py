@@ -29,7 +29,7 @@ _HELPS = 0.95
 # Of so many rounds one may miss the gates: what was found has to hold on nine days of ten.
 _ROUNDS_A_MISS = 10
 # A share of requests that fails by chance.
-_MORE_FAILED = 0.001
+MORE_FAILED = 0.001
 # Answers, and numbers of users until the best is found.
 _TRIALS = 4
 
@@ -197,7 +197,7 @@ class Racing:
         if len(contestant.found) < FEWEST_ROUNDS or contestant is baseline or not baseline.found:
             return
         failed, usual = failed_share(contestant.point), failed_share(baseline.point)
-        if failed > usual + _MORE_FAILED:
+        if failed > usual + MORE_FAILED:
             raise Fallen(f"{describe_failed(contestant.point)}, {format_share(usual)} with the current configuration")
 
     def _require_gates(self, contestant: Contestant) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from fault_servers import make_certificates
 from registry_tokens import TokenService, running_token_service
 from repositories import add_model
 
-from serve_deploy.errors import DestinationError, EndpointError, ServeError
+from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError
 from serve_deploy.pruning.options import PruneOptions
 from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress, parse_address
@@ -192,6 +193,26 @@ def test_an_authority_of_ones_own_is_trusted_where_it_is_named(
     """And on this machine, https is tried before http."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates[0]))
     push_and_pull(models, encrypted)
+
+
+def test_an_authority_for_one_registry_is_trusted_beside_all_others(
+    home: Path,
+    models: Path,
+    encrypted: DockerRegistry,
+    certificates: tuple[Path, Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In podman's folder or docker's; a variable that names others, as a company's machine sets it, changes nothing."""
+    folder = home / ".config" / "containers" / "certs.d" / encrypted.host
+    folder.mkdir(parents=True)
+    shutil.copy(certificates[0], folder / "company.crt")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(make_certificates(tmp_path / "other")[0]))
+    push_and_pull(models, encrypted)
+    (folder / "more.crt").write_text("no certificate")
+    with pytest.raises(UsageError, match=r"more\.crt cannot be read as a certificate"):
+        read_image(address(encrypted))
 
 
 def test_plain_http_elsewhere_must_be_asked_for(

@@ -223,6 +223,8 @@ def _surface(name: str, hint: Any, option: Option) -> tuple[Any, Callable[[Any],
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
     read: Callable[[Any], Any] = option.read or _reader(name, hint)
+    if option.joined:
+        return list[str], lambda values: read(",".join(values))
     if get_origin(hint) is tuple:
         item = str if option.read else get_args(hint)[0]
         return list[item], lambda values: tuple(map(read, values))  # type: ignore[valid-type]

@@ -17,6 +17,7 @@ class Option:
 
     `metavar` says how its value is written, `group` under which heading it is listed; `read` makes the value (of a
     tuple, each item) from text and raises UsageError where it cannot; `bare` is what it means without a value.
+    `joined`: its text is a list, and may be given in parts, which are joined by commas.
     """
 
     help: str
@@ -26,6 +27,7 @@ class Option:
     maximum: float | None = None
     read: Callable[[str], Any] | None = None
     bare: str | None = None
+    joined: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class _Options:
     kind: Annotated[Literal["a", "b"] | None, Option("Which; with `wait_seconds`.")] = None
     names: Annotated[tuple[str, ...], Option("Names.", metavar="NAME")] = ("default",)
     sizes: Annotated[tuple[int, ...], Option("Sizes.", read=len)] = ()
+    loads: Annotated[str | None, Option("Loads.", metavar="1,2", joined=True)] = None
     hidden: int = 7
 
 
@@ -62,6 +63,12 @@ def run() -> Callable[..., _Options]:
 
     invoke.help = CliRunner().invoke(app, ["--help"]).output  # type: ignore[attr-defined]
     return invoke
+
+
+def test_a_list_that_is_given_in_parts_is_one_list(run: Callable[..., _Options]) -> None:
+    """Neither part is dropped without a word."""
+    assert run("here", "--loads", "1,2", "--loads", "8").loads == "1,2,8"
+    assert run("here").loads is None
 
 
 def _numbers() -> list[tuple[str, str]]:

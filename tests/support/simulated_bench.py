@@ -176,6 +176,9 @@ class SimulatedServed:
         """What goes wrong on the bench is the end of a server."""
         return False
 
+    def require_unchanged(self) -> None:
+        """Nobody else speaks to it."""
+
     def memory_bytes(self) -> int:
         """A process, and one for each instance."""
         return self.bytes
@@ -222,7 +225,7 @@ class SimulatedBench(Bench):
         self._doing = f"{self.seed} {candidate.values} {purpose}"
         return super().measure(candidate, shape, purpose, **how)
 
-    def _measure(self, served: Any, about: Any, shape: Any, *, seconds: float, rows: int, validate: bool) -> Measured:
+    def _measure(self, served: Any, about: Any, shape: Any, *, seconds: float, rows: int, **_how: Any) -> Measured:
         self.interrupt(self.measurements)
         truths: Truths = self.servers.truths  # type: ignore[attr-defined]
         seed = int.from_bytes(hashlib.sha256(self._doing.encode()).digest()[:4])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from serve_deploy.pipelines.result import WrittenPipeline
 
 
-@takes_options(arguments=["file"], flags={"repository": ("--output", "-o"), "release": "--triton"})
+@takes_options(arguments=["file"], flags={"repository": ("--output", "-o"), "release": "--triton", "graphs": "--graph"})
 def pipeline(options: PipelineOptions, json: Json = False) -> None:
     """Join models and processing steps to an ensemble, and show that Triton serves it correctly.
 
@@ -53,5 +53,5 @@ def print_pipeline(written: WrittenPipeline) -> None:
     package_report.print_push(written.pushed)
     for note in written.notes:
         output.stderr().print(f"note: {output.in_flags(note)}", markup=False)
-    if written.graph:
-        output.stderr().print(f"drawn: {written.graph}", markup=False)
+    for graph in written.graphs:
+        output.stderr().print(f"drawn: {graph}", markup=False)

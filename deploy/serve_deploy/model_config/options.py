@@ -92,7 +92,7 @@ class Devices:
 def read_devices(
     cpu: Annotated[bool, Option("Serve on the CPU, even if there are GPUs.", group=_DEVICES)] = False,
     gpu: Annotated[
-        str | None, Option("Serve on GPUs only: on all, or on these.", metavar="all|0,1", group=_DEVICES)
+        str | None, Option("Serve on GPUs only: on all, or on these.", metavar="all|0,1", group=_DEVICES, joined=True)
     ] = None,
 ) -> Devices:
     """The devices to serve on; UsageError where both kinds are asked for."""
@@ -105,7 +105,7 @@ def read_devices(
 
 def read_batch_sizes(
     preferred_batch_size: Annotated[
-        str | None, Option("Batch sizes to wait for.", metavar="4,8", group=_BATCHING)
+        str | None, Option("Batch sizes to wait for.", metavar="4,8", group=_BATCHING, joined=True)
     ] = None,
 ) -> tuple[int, ...]:
     """Read `4,8`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,20 @@ LABELS_KEY = "serve.labels"
 _KEYS = ("names", "labels", "classes", "class_names", "label_names", "id2label", "categories", "character")
 
 
-def choose_labels(chosen: str | None, metadata: Mapping[str, str], signature: ModelSignature) -> Labels:
-    """Labels by output: from `FILE` or `OUTPUT=FILE` (one per line), else from the model's own metadata."""
-    if chosen is None:
+def choose_labels(chosen: Sequence[str], metadata: Mapping[str, str], signature: ModelSignature) -> Labels:
+    """Labels by output: from each `FILE` or `OUTPUT=FILE` (one per line), else from the model's own metadata."""
+    if not chosen:
         return find_labels(metadata, signature)
+    found: dict[str, tuple[str, ...]] = {}
+    for each in chosen:
+        output, lines = _read_chosen(each, signature)
+        if output in found:
+            raise UsageError(f"`labels`: two files are for output '{output}'")
+        found[output] = lines
+    return found
+
+
+def _read_chosen(chosen: str, signature: ModelSignature) -> tuple[str, tuple[str, ...]]:
     outputs = {spec.name: spec for spec in signature.outputs}
     output, _, file = chosen.rpartition("=")
     lines = _read_lines(Path(file if output in outputs else chosen))
@@ -38,7 +48,7 @@ def choose_labels(chosen: str | None, metadata: Mapping[str, str], signature: Mo
     size = outputs[output].shape[-1] if outputs[output].shape else 1
     if size not in (-1, len(lines)):
         raise UsageError(f"`labels`: {len(lines)} labels, but output '{output}' has {size} classes")
-    return {output: lines}
+    return output, lines
 
 
 def keep_labels(kept: Labels, own: Labels, signature: ModelSignature) -> tuple[Labels, tuple[str, ...]]:

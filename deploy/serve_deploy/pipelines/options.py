@@ -20,7 +20,7 @@ _GRAPH_SUFFIXES = (".mmd", ".svg")
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """Which file becomes an ensemble, where, and how that is verified; `graph` is drawn before anything is written."""
+    """Which file becomes an ensemble, where, and how it is verified; `graphs` are drawn before anything is written."""
 
     file: Annotated[Path, Option("The pipeline: its steps, and where it is not clear, how they join.", metavar="FILE")]
     repository: Annotated[
@@ -45,14 +45,14 @@ class PipelineOptions:
             group=_PIPELINE,
         ),
     ] = None
-    graph: Annotated[
-        Path | None,
+    graphs: Annotated[
+        tuple[Path, ...],
         Option(
-            "Draw the pipeline as Mermaid text or as an SVG picture.",
+            "Draw the pipeline as Mermaid text or as an SVG picture; repeatable.",
             metavar="FILE.mmd|FILE.svg",
             group=_PIPELINE,
         ),
-    ] = None
+    ] = ()
     release: Annotated[
         str | None,
         Option(
@@ -80,7 +80,8 @@ class PipelineOptions:
 
     def __post_init__(self) -> None:
         check_signing(self.repository, self.signing)
-        if self.graph is not None and self.graph.suffix not in _GRAPH_SUFFIXES:
-            raise UsageError(
-                f"`graph={self.graph}`: its ending says no format", hint="end it with .mmd (Mermaid) or .svg"
-            )
+        for graph in self.graphs:
+            if graph.suffix not in _GRAPH_SUFFIXES:
+                raise UsageError(
+                    f"`graphs={graph}`: its ending says no format", hint="end it with .mmd (Mermaid) or .svg"
+                )

@@ -81,9 +81,9 @@ def _pipeline(text: PipelineText, options: PipelineOptions, progress: Progress) 
         members = _make_members(plan, staging, options, progress)
         draft = Draft.of(plan, members)
         written, moves = _write(draft, staging, release, options, progress)
-        if options.graph:
-            with destination_errors(options.graph):
-                draw_graph(options.graph, draft.joined.wiring, [member.step for member in members])
+        for graph in options.graphs:
+            with destination_errors(graph):
+                draw_graph(graph, draft.joined.wiring, [member.step for member in members])
         if not options.dry_run:
             commit_models(moves)
     return written
@@ -183,5 +183,5 @@ def _conclude(
         manifest=manifest,
         notes=notes,
         not_verified=obstacle or skipped,
-        graph=options.graph,
+        graphs=options.graphs,
     )

@@ -37,5 +37,5 @@ class WrittenPipeline:
     manifest: Manifest
     notes: tuple[str, ...]
     not_verified: str
-    graph: Path | None
+    graphs: tuple[Path, ...]
     pushed: PushResult | None = None

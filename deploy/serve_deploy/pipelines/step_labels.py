@@ -52,4 +52,4 @@ def _read_labels(step: StepText, text: PipelineText, repository: Path) -> Labels
 
     model = read_model(file)
     given = step.settings.get("labels")
-    return dict(choose_labels(str(text.path.parent / given) if given else None, model.metadata, model.signature))
+    return dict(choose_labels([str(text.path.parent / given)] if given else (), model.metadata, model.signature))

@@ -32,6 +32,7 @@ Mix = Annotated[
         metavar="MODEL=N,…",
         group=SCALING,
         read=_read_mix,
+        joined=True,
     ),
 ]
 Metric = Annotated[

@@ -62,6 +62,12 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
     if options.rate is not None and options.objective == "throughput":
         raise UsageError("`rate` fixes the throughput", hint="use it with `objective=latency` or `objective=cost`")
     subject = read_subject(options)
+    links = [folder.path for folder in subject.folders.values() if folder.path.is_symlink()]
+    if options.apply and links:
+        raise UsageError(
+            f"`apply` would put a folder in the place of {links[0]}, which is a link",
+            hint="tune the repository that it leads to, or leave out `apply`",
+        )
     for part in subject.parts:
         require_search({path: values for path, values in part.choose(options).vary if path not in SCHEDULING})
     goal = read_goal(options.objective, options.slo, [target.name for target in subject.targets])

@@ -81,4 +81,4 @@ def test_a_label_of_markup_is_text(tmp_path: Path) -> None:
 def test_an_ending_that_says_no_format_is_refused(tmp_path: Path) -> None:
     """From Python, too."""
     with pytest.raises(UsageError, match="its ending says no format"):
-        PipelineOptions(file=tmp_path / "pipeline.yaml", graph=tmp_path / "graph.png")
+        PipelineOptions(file=tmp_path / "pipeline.yaml", graphs=(tmp_path / "graph.png",))

@@ -135,11 +135,13 @@ def test_what_exists_is_replaced_only_by_force(bench: Bench) -> None:
 def test_a_dry_run_writes_nothing_but_the_graph(bench: Bench) -> None:
     """The configuration is the same as without."""
     before = bench.tree()
-    written = bench.write(dry_run=True, graph=bench.folder / "graph.mmd")
+    text, picture = bench.folder / "graph.mmd", bench.folder / "graph.svg"
+    written = bench.write(dry_run=True, graphs=(text, picture))
     assert "two_double" in written.config
-    graph = bench.folder / "graph.mmd"
-    assert graph.read_text().startswith("flowchart LR\n")
-    graph.unlink()
+    assert text.read_text().startswith("flowchart LR\n")
+    assert "<svg" in picture.read_text()
+    text.unlink()
+    picture.unlink()
     assert bench.tree() == before
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from simulated_bench import Truth, Truths, Tuning, reached
 
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, TritonStartError
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES, Candidate
 from serve_deploy.tuning.task.objective import Goal
@@ -39,6 +39,21 @@ def test_a_shared_base_is_found(tmp_path: Path, seed: int) -> None:
     assert (result.winner.values[BATCH], result.winner.values[INSTANCES]) == (16, 2)
     assert reached(Truths.of(SHARED_BASE), goal, result, 32) > 0.95 * 32 / 0.018
     assert result.effort.measurements < 66
+
+
+def test_a_model_that_takes_no_larger_batches_is_tuned_within_them(tmp_path: Path) -> None:
+    """As one with a TensorRT engine: what does not load is listed, and the largest that does is found by halving."""
+
+    def fail(candidate: Candidate) -> None:
+        if candidate.number(BATCH) > 8:
+            raise TritonStartError("Triton did not load m: the engine takes 8")
+
+    tuning = _tuning(replace(SHARED_BASE, largest=32), _goal(), tmp_path, max_batch_size=32)
+    tuning.fail = fail
+    result = tuning()
+    assert result.winner, result.explanation
+    assert result.winner.values[BATCH] == 8
+    assert [each.values[BATCH] for each in result.failed] == [32, 16]
 
 
 def test_memory_bound_instances_stay_alone(tmp_path: Path) -> None:

@@ -93,6 +93,12 @@ def test_a_gate_of_a_model_that_is_not_called_is_refused() -> None:
         read_goal("throughput", ("c:p99<5ms",), ["a", "b"])
 
 
+def test_a_gate_of_token_streams_is_refused_before_anything_is_measured() -> None:
+    """No configuration could ever meet it."""
+    with pytest.raises(UsageError, match="`slo=ttft_p99<500ms` is of token streams"):
+        read_goal("throughput", ("ttft_p99<500ms",), ["a"])
+
+
 def test_rounds_are_pooled_by_model() -> None:
     """Two rounds of each are one, with the requests of both."""
     points = [_point({"a": 10_000, "b": 40_000}), _point({"a": 20_000, "b": 40_000})]

@@ -18,7 +18,11 @@ from timed_models import add_timed_model
 from serve_deploy import ServerOptions, TritonServer, TuneOptions, UsageError, parse_endpoint, start_server, tune
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.errors import EndpointError
+from serve_deploy.repository.model_folder import read_model_folder
+from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
+from serve_deploy.tuning.candidates.fields import configure
 from serve_deploy.tuning.servers.overrides import put_back
+from serve_deploy.tuning.servers.remote import remote_servers
 
 SMALL = [
     "--concurrency", "8", "--max-batch-size", "8", "--max-instances", "1", "--max-delay", "0", "--finalists", "1",
@@ -101,6 +105,21 @@ def test_an_override_goes_over_grpc_too(server: TritonServer) -> None:
     assert _config(server)["instance_group"][0]["count"] == 2
     put_back(endpoint, {"timed": seen})
     assert _config(server) == before
+
+
+def test_a_server_that_was_started_again_is_not_taken_for_the_candidate(
+    repository: Path, server: TritonServer, tmp_path: Path
+) -> None:
+    """Somebody loads the file's configuration meanwhile, as a new start does: what is measured then is another one."""
+    endpoint, folder = parse_endpoint(server.http_url), read_model_folder(repository / "timed")
+    with remote_servers(endpoint, {"timed": folder}, tmp_path) as servers:
+        served = servers.serve({"timed": configure(folder.config, Candidate.of({BATCH: 4}))})
+        served.require_unchanged()
+        with ControlPlane(endpoint, timeout_seconds=120) as control:
+            control.unload_model("timed")
+            control.load_model("timed")
+        with pytest.raises(EndpointError, match="does not serve timed any more as it was told to"):
+            served.require_unchanged()
 
 
 def test_ctrl_c_puts_the_model_back(repository: Path, server: TritonServer, tmp_path: Path) -> None:

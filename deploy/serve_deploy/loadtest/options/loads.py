@@ -53,11 +53,21 @@ def parse_loads(
     *,
     concurrency: Annotated[
         str | None,
-        Option("Closed loop, requests at a time: 8, 1,4,16, 1..64 (doubling) or 10..50:10.", metavar="N", group=_LOAD),
+        Option(
+            "Closed loop, requests at a time: 8, 1,4,16, 1..64 (doubling) or 10..50:10.",
+            metavar="N",
+            group=_LOAD,
+            joined=True,
+        ),
     ] = None,
     rate: Annotated[
         str | None,
-        Option("Open loop, requests/s: 200, 100,500, 100..1000 (ten steps) or 100..1000:50.", metavar="N", group=_LOAD),
+        Option(
+            "Open loop, requests/s: 200, 100,500, 100..1000 (ten steps) or 100..1000:50.",
+            metavar="N",
+            group=_LOAD,
+            joined=True,
+        ),
     ] = None,
     poisson: Annotated[bool, Option("Make the arrivals of `rate` independent of each other.", group=_LOAD)] = False,
     ramp: Annotated[

@@ -164,7 +164,7 @@ def _join(version: int, findings: Findings, newer: ModelFolder) -> ConfigPlan:
     config = type(newer.config)()
     config.CopyFrom(newer.config)
     config.name = newer.name
-    labels = choose_labels(None, findings.metadata, findings.signature)
+    labels = choose_labels((), findings.metadata, findings.signature)
     notes = [f"configuration, labels, warm-up and samples stay those of version {newest}"]
     served = version in newer.with_version(version, config).served_versions
     if not served:

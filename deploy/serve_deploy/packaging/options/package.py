@@ -75,13 +75,13 @@ class PackageOptions:
     ] = None
     fix: Annotated[bool, Option("Rewrite a copy if the model cannot be served as it is.", group=_MODEL)] = False
     labels: Annotated[
-        str | None,
+        tuple[str, ...],
         Option(
-            "Class names, one per line; by default those in the model's metadata.",
+            "Class names of an output, one per line; by default those in the model's metadata; repeatable.",
             metavar="[OUTPUT=]FILE",
             group=_MODEL,
         ),
-    ] = None
+    ] = ()
     release: Annotated[
         str | None,
         Option(

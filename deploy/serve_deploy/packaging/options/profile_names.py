@@ -18,6 +18,7 @@ def read_profiles(
             "Also write a configuration for each of these GPUs, or for cpu; none removes them.",
             metavar="l4,h100,cpu",
             group="Devices",
+            joined=True,
         ),
     ] = None,
 ) -> tuple[str, ...] | None:

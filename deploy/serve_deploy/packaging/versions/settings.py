@@ -59,7 +59,7 @@ def given_settings(options: PackageOptions) -> Settings:
         **config,
         **{name: value for name, value in own.items() if value is not None},
         **({} if options.warmup else {"warmup": False}),
-        **({} if options.labels is None else {"labels": True}),
+        **({"labels": True} if options.labels else {}),
         **_given_sequences(options),
     }
 

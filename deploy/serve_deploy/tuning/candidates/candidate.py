@@ -129,6 +129,8 @@ def describe_value(path: str, value: Value) -> str:
     if path == INSTANCES:
         return "1 instance" if value == 1 else f"{value} instances"
     name = _NAMES.get(path, path)
+    if path == DELAY and value is None:
+        return "no dynamic batching"
     if value is None:
         return f"no {name}" if path == PREFERRED else f"{name} not set"
     if path == DELAY:

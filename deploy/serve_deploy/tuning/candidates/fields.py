@@ -30,6 +30,9 @@ def _read_field(config: Any, path: str) -> Value:
     value = getattr(owner, field.name)
     if field.is_repeated:
         return tuple(value) or None
+    if path == DELAY and not config.HasField("dynamic_batching"):
+        # Triton then executes every request alone, which a delay of 0 does not say.
+        return None
     if not value and path not in (BATCH, DELAY):
         return None
     return _enum_name(field, value)
@@ -118,10 +121,14 @@ def _write_plain(config: Any, path: str, value: Value) -> None:
     owner, field = _owner(config, path)
     if value is None:
         owner.ClearField(field.name)
+        if path == DELAY:
+            config.ClearField("dynamic_batching")
     elif field.is_repeated:
         owner.ClearField(field.name)
         getattr(owner, field.name).extend(value if isinstance(value, tuple) else (value,))
     else:
+        # A value that is the default makes the message present nevertheless.
+        owner.SetInParent()
         setattr(owner, field.name, field.enum_type.values_by_name[value].number if field.enum_type else value)
 
 

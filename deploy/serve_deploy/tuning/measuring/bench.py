@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serve_deploy.arrivals.shapes import LoadShape
 from serve_deploy.errors import DestinationError, EndpointError, Interrupted, InvalidModelError, ServeError
@@ -76,15 +78,21 @@ class Bench:
         if before is not None:
             return before
         about, measured = self.subject.of(candidate), None
+        how: dict[str, Any] = {"seconds": seconds, "rows": rows, "validate": validate}
+        # Each round has arrivals of its own, which are the same for all contestants.
+        seed = zlib.crc32(purpose.encode())
         while measured is None:
             served = self.serve(candidate)
             self.progress(f"{purpose}{self._estimate()}: {candidate.describe(self.subject.baseline)}")
             try:
-                measured = self._measure(served, about, shape, seconds=seconds, rows=rows, validate=validate)
+                measured = self._measure(served, about, shape, seed=seed, **how)
             except EndpointError as error:
                 if served.is_alive():
+                    served.require_unchanged()
                     raise self._fall(candidate, error) from error
                 self._note_end(candidate, error)
+            else:
+                served.require_unchanged()
         self.measurements += 1
         self.checkpoint.keep(candidate, purpose, measured)
         return measured
@@ -186,11 +194,11 @@ class Bench:
             self.stop(candidate)
 
     def _measure(
-        self, served: Served, about: Subject, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+        self, served: Served, about: Subject, shape: LoadShape, *, seconds: float, rows: int, validate: bool, seed: int
     ) -> Measured:
         begun = self.clock()
         options = [
-            self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate)
+            self._options(served, target, shape, seconds=seconds, rows=rows, validate=validate, seed=seed)
             for target in about.targets
         ]
         point = self._load(options, about)
@@ -223,7 +231,7 @@ class Bench:
         return _without_timeline(whole, "", tuple(_without_timeline(each, model) for model, each in parts))
 
     def _options(
-        self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool
+        self, served: Served, target: Target, shape: LoadShape, *, seconds: float, rows: int, validate: bool, seed: int
     ) -> LoadTestOptions:
         requests = self.requests[target.name]
         return LoadTestOptions(
@@ -236,7 +244,7 @@ class Bench:
             data=requests.data,
             expected=self.expected.get(target.name) if validate else None,
             validate=validate and target.name in self.expected,
-            seed=requests.seed,
+            seed=requests.seed + seed,
         )
 
 

@@ -49,7 +49,7 @@ def measure_parts(bench: Bench, subject: Subject, options: TuneOptions, goal: Go
     for part in subject.parts:
         found = Measuring(bench, part, options, goal).measure_settings()
         measured[part.prefix] = found
-        spaces[part.prefix] = make_space(part.choose(options), part.baseline, part.largest_batch, found.counts)
+        spaces[part.prefix] = make_space(part.choose(options), part.baseline, found.largest_batch, found.counts)
     return PartSettings(measured, spaces)
 
 

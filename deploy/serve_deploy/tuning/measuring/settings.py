@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import InvalidModelError
@@ -58,6 +58,8 @@ class Settings:
     evidence: list[SettingMeasured] = field(default_factory=list)
     failed: dict[Candidate, str] = field(default_factory=dict)
     scores: dict[Setting, float] = field(default_factory=dict)
+    # 0 where the model does not batch.
+    largest_batch: int = 0
     # What was asked for and not measured.
     notes: list[str] = field(default_factory=list)
 
@@ -94,6 +96,9 @@ class Measuring:
         for number, setting in enumerate((own, *others)):
             self._bench.plan(_MEASUREMENTS_A_SETTING * (1 + len(others) - number + further))
             self._measure(setting, found)
+            while own not in found.services and self._lower_largest_batch():
+                self._measure(own, found)
+        found.largest_batch = self._part.largest_batch
         if own not in found.services:
             reason = next(iter(found.failed.values()), "")
             raise InvalidModelError(f"{self._part.name} could not be measured as its file says: {reason}")
@@ -105,6 +110,13 @@ class Measuring:
                     "measured, chosen by what the others served"
                 )
         return found
+
+    def _lower_largest_batch(self) -> bool:
+        """Halve it, down to the file's: an engine may take no larger ones. False where it is those."""
+        smaller = max(self._part.largest_batch // 2, int(self._part.config.max_batch_size))
+        is_smaller = smaller < self._part.largest_batch
+        self._part = replace(self._part, largest_batch=smaller)
+        return is_smaller
 
     def _score(self, values: Mapping[str, Value], found: Settings) -> float | None:
         """The most that was measured of a setting under any load."""

@@ -77,7 +77,7 @@ class PartTwin:
             service=service.times,
             max_batch_size=max(largest, 1),
             instances=max(own.number(INSTANCES), 1),
-            batching=batching if largest > 1 else None,
+            batching=batching if largest > 1 and own[DELAY] is not None else None,
             cores_used=self.cores_used,
             dispatch_seconds=service.dispatch_seconds,
         )

@@ -61,9 +61,9 @@ class Assurance:
 def assure(goal: Goal, groups: Sequence[Sequence[MixedPoint]]) -> tuple[Assurance, ...]:
     """What is to be expected of each gate on a time or a rate under the load of the last group.
 
-    One group has to have two runs.
+    Nothing where no group has two runs: how much they vary is not known.
     """
-    return tuple(_assure(goal, groups))
+    return tuple(_assure(goal, groups)) if any(len(group) > 1 for group in groups) else ()
 
 
 def _assure(goal: Goal, groups: Sequence[Sequence[MixedPoint]]) -> Iterator[Assurance]:

@@ -125,9 +125,8 @@ class Confirming:
         purpose = f"confirming, run {run}" + ("" if self.twins.rate else f" with {users} at a time")
         seconds = 2 * period_seconds(self.options, [contestant.prediction.point])
         try:
-            contestant.found.append(
-                self.bench.measure(contestant.candidate, self.twins.load(users), purpose, seconds=seconds)
-            )
+            found = self.bench.measure(contestant.candidate, self.twins.load(users), purpose, seconds=seconds)
+            contestant.found.append(found)
         except Fallen as fallen:
             subject = self.bench.subject
             if contestant.candidate != subject.baseline:

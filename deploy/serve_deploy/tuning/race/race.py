@@ -121,7 +121,7 @@ def run_race(measure: Measure, runners: int, *, min_gain: float, max_rounds: int
     while rounds < max_rounds and (active := [each for each in everyone if _runs_on(each, everyone)]):
         order: list[Runner | None] = [None, *active]
         shuffle(order)
-        scores = {each.number if each else None: _measure(measure, each, rounds, active) for each in order}
+        scores = {each.number if each else None: _measure(measure, each, rounds, everyone) for each in order}
         rounds += 1
         own = scores[None]
         for each in active:
@@ -135,15 +135,17 @@ def run_race(measure: Measure, runners: int, *, min_gain: float, max_rounds: int
     return Race(winner.number if winner else None, tuple(everyone), rounds)
 
 
-def _measure(measure: Measure, runner: Runner | None, rounds: int, active: Sequence[Runner]) -> float | None:
+def _measure(measure: Measure, runner: Runner | None, rounds: int, everyone: Sequence[Runner]) -> float | None:
     """A contestant's score in this round; None where it has none that counts."""
     try:
         return measure(runner.number if runner else None, rounds)
     except Restarted:
-        # A baseline under another load is another baseline.
-        for each in active if runner is None else (runner,):
-            each.differences.clear()
-            each.restarts += 1
+        # A baseline under another load is another baseline: who lost to one that missed the gates has not lost.
+        for each in everyone if runner is None else (runner,):
+            if each.standing in ("undecided", "not better"):
+                each.standing = "undecided"
+                each.differences.clear()
+                each.restarts += 1
     except Fallen as fallen:
         if runner is None:
             raise

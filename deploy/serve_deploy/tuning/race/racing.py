@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.figures import format_share
 from serve_deploy.reports.gates import Gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Fallen, Measured, MixedPoint, pool_points
@@ -27,6 +28,8 @@ _SOME_FEWER = 0.85
 _HELPS = 0.95
 # Of so many rounds one may miss the gates: what was found has to hold on nine days of ten.
 _ROUNDS_A_MISS = 10
+# A share of requests that fails by chance.
+_MORE_FAILED = 0.001
 # Answers, and numbers of users until the best is found.
 _TRIALS = 4
 
@@ -165,6 +168,7 @@ class Racing:
             load = self.twins.load(contestant.concurrency)
             found = self.bench.measure(contestant.candidate, load, purpose, seconds=seconds)
             contestant.found.append(found)
+            self._require_answers(contestant, baseline)
             self._require_gates(contestant)
             score = self.goal.score(found.point)
             if score <= 0:
@@ -178,6 +182,14 @@ class Racing:
             )
         except Fallen as fallen:
             raise UsageError(f"{self.subject.name} cannot be raced as it is: {fallen}") from fallen
+
+    def _require_answers(self, contestant: Contestant, baseline: Contestant) -> None:
+        """Fallen for one that fails more requests than the baseline: those that it answers wait for none of these."""
+        if len(contestant.found) < FEWEST_ROUNDS or contestant is baseline or not baseline.found:
+            return
+        failed, usual = failed_share(contestant.point), failed_share(baseline.point)
+        if failed > usual + _MORE_FAILED:
+            raise Fallen(f"{describe_failed(contestant.point)}, {format_share(usual)} with the current configuration")
 
     def _require_gates(self, contestant: Contestant) -> None:
         """Take users away from a contestant that misses the gates after all: its load is too high."""
@@ -222,6 +234,17 @@ class Racing:
 
     def _may_hold(self, contestant: Contestant) -> bool:
         return all(each.may_hold for each in assurances(contestant, self.goal))
+
+
+def failed_share(point: MixedPoint) -> float:
+    """The share of the requests that were not answered as they should be."""
+    return point.unsuccessful / point.ended if point.ended else 0.0
+
+
+def describe_failed(point: MixedPoint) -> str:
+    """Such as "12 % of its requests failed (unavailable: the queue is full)"."""
+    example = f" ({point.errors[0].kind}: {point.errors[0].example})" if point.errors else ""
+    return f"{format_share(failed_share(point))} of its requests failed{example}"
 
 
 def assurances(contestant: Contestant, goal: Goal) -> tuple[Assurance, ...]:

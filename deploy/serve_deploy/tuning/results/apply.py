@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from serve_deploy.files.copying import link_tree
 from serve_deploy.files.moving import move_all
 from serve_deploy.files.staging import destination_errors, folder_lock, staging_folder
 from serve_deploy.manifest import MANIFEST_NAME, PROFILE_SETTINGS, FileDigest, Manifest, Tuned
-from serve_deploy.model_config import format_config, parse_config
+from serve_deploy.model_config.editing import edit_config
 from serve_deploy.reports.figures import format_change
 from serve_deploy.repository.model_folder import ModelFolder
-from serve_deploy.repository.model_repository import digest_files, read_existing
+from serve_deploy.repository.model_repository import digest_files
 from serve_deploy.tuning.candidates.candidate import (
     ACCELERATOR,
     BATCH,
@@ -30,7 +29,7 @@ from serve_deploy.tuning.candidates.candidate import (
 )
 from serve_deploy.tuning.results.result import Confirmation, FieldChange, TuningResult
 from serve_deploy.tuning.results.tables import describe_load
-from serve_deploy.tuning.task.subject import Subject
+from serve_deploy.tuning.task.subject import Subject, stamp
 
 # The options of `package` that set a field, so that the model's next version keeps what was tuned.
 _SETTINGS = {
@@ -62,6 +61,8 @@ def _write(evidence: _Evidence, subject: Subject, winner: Candidate) -> tuple[st
     repository = subject.parts[0].folder.path.parent
     with staging_folder(repository, beside=True) as staging, folder_lock(repository):
         for folder in changed:
+            if stamp(folder) != subject.stamps.get(folder.name):
+                raise ServeError(f"{folder.path} changed during this run")
             _stage(folder, configs[folder.name], staging / folder.name, evidence.of_model(folder.name))
         move_all([(staging / folder.name, folder.path, True) for folder in changed])
     return tuple(
@@ -72,15 +73,12 @@ def _write(evidence: _Evidence, subject: Subject, winner: Candidate) -> tuple[st
 
 
 def _stage(folder: ModelFolder, config: Any, staged: Path, evidence: _Evidence) -> None:
-    now = read_existing(folder.path)
-    if now is None or now.under(folder.named_as).config_text != folder.config_text or now.versions != folder.versions:
-        raise ServeError(f"{folder.path} changed during this run")
     with destination_errors(folder.path):
         staged.mkdir()
         for entry in sorted(folder.path.iterdir()):
             if entry.name != MANIFEST_NAME:
                 link_tree(entry, staged / entry.name)
-        text = write_tuned_text(folder.config_text or "", config, evidence.comments())
+        text = edit_config(folder.config_text or "", config, evidence.comments())
         # A link shares its content with the file that is still served.
         (staged / folder.config_path).unlink(missing_ok=True)
         (staged / folder.config_path).write_text(text, encoding="utf-8")
@@ -147,33 +145,3 @@ def _line_path(path: str) -> str:
         return _ACCELERATORS
     first, _, name = path.partition(".")
     return f"parameters[{name}]" if first == "parameters" else path
-
-
-def write_tuned_text(old: str, config: Any, reasons: Mapping[str, str]) -> str:
-    """The configuration's text: lines that say the same keep their form and comment, changed ones have their reason."""
-    text = "".join(f"{line}\n" for line in _merge(old.splitlines(), format_config(config, reasons).splitlines()))
-    # A file in another form than ours may not merge line by line.
-    return text if parse_config(text) == config else format_config(config, reasons)
-
-
-def _merge(old: list[str], new: list[str]) -> Iterator[str]:
-    matcher = SequenceMatcher(None, [_bare(line) for line in old], [_bare(line) for line in new], autojunk=False)
-    for change, start, end, new_start, new_end in matcher.get_opcodes():
-        if change == "equal":
-            yield from old[start:end]
-            continue
-        yield from (line for line in old[start:end] if line.lstrip().startswith("#"))
-        yield from new[new_start:new_end]
-
-
-def _bare(line: str) -> str:
-    """What a line says, without its comment and its spaces."""
-    quoted, kept = "", []
-    for character in line:
-        if character == "#" and not quoted:
-            break
-        if character in "\"'" and quoted in ("", character):
-            quoted = "" if quoted else character
-        if quoted or not character.isspace():
-            kept.append(character)
-    return "".join(kept)

@@ -26,6 +26,8 @@ class RemoteServed:
 
     endpoint: Endpoint
     start_seconds: float | None
+    # What the server said of each model once it was loaded.
+    serves: Mapping[str, Document] = field(default_factory=dict)
 
     def is_alive(self) -> bool:
         """Whether the server answers."""
@@ -35,6 +37,21 @@ class RemoteServed:
         except EndpointError:
             return False
         return True
+
+    def require_unchanged(self) -> None:
+        """EndpointError where the server was started again, or somebody else loads models there."""
+        with ControlPlane(self.endpoint, timeout_seconds=CONTROL_SECONDS) as control:
+            for name, config in self.serves.items():
+                try:
+                    is_same = control.model_config(name) == config
+                except RefusedError:
+                    is_same = False
+                if not is_same:
+                    raise EndpointError(
+                        f"{self.endpoint.url} does not serve {name} any more as it was told to: it was started again, "
+                        "or somebody else loads models there",
+                        hint="the same command goes on, once nobody else uses the server",
+                    )
 
     def memory_bytes(self) -> int | None:
         """Not to be seen from here."""
@@ -67,7 +84,8 @@ class RemoteServers:
             for name, config in wanted.items():
                 if self._loaded.get(name) != config:
                     self._load(control, name, config)
-        return RemoteServed(self.endpoint, time.monotonic() - begun)
+            serves = {name: control.model_config(name) for name in wanted}
+        return RemoteServed(self.endpoint, time.monotonic() - begun, serves)
 
     def _ensembles(self) -> list[str]:
         return [name for name, folder in reversed(list(self.folders.items())) if folder.members]

@@ -32,6 +32,9 @@ class Served(Protocol):
     def is_alive(self) -> bool:
         """Whether the server still runs."""
 
+    def require_unchanged(self) -> None:
+        """EndpointError where the server does not serve the candidate any more."""
+
     def memory_bytes(self) -> int | None:
         """Resident memory of the server; None where that cannot be seen."""
 
@@ -67,6 +70,9 @@ class LocalServed:
     def is_alive(self) -> bool:
         """Whether the server still runs."""
         return self.server.poll() is None
+
+    def require_unchanged(self) -> None:
+        """Nobody else speaks to it."""
 
     def memory_bytes(self) -> int | None:
         """Resident memory of the server and its models' processes."""

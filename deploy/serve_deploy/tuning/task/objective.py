@@ -104,6 +104,12 @@ def read_goal(objective: Objective, gates: Sequence[str], models: Collection[str
             own.append((model, parse_gate(rest)))
         else:
             shared.append(parse_gate(rest if separator else text))
+    for gate in (*shared, *(gate for _, gate in own)):
+        if gate.needs_tokens:
+            raise UsageError(
+                f"`slo={gate.expression}` is of token streams, which are not tuned",
+                hint="serve loadtest --generate measures them",
+            )
     return Goal(objective, tuple(shared), tuple(own))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,7 @@ from serve_deploy.tuning.candidates.vary import require_possible, vary_of
 from serve_deploy.tuning.task.options import TuneOptions
 
 LARGEST_BATCH = 64
+Stamp = tuple[tuple[str, int, int], ...]
 # Triton starts so many where the configuration does not say.
 _DEFAULT_INSTANCES_ON_CPU = 2
 
@@ -80,6 +81,8 @@ class Subject:
     parts: tuple[Part, ...]
     targets: tuple[Target, ...]
     ensembles: tuple[ModelFolder, ...] = ()
+    # What was in each model's folder when it was read, by its name.
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -156,7 +159,14 @@ def read_subject(options: TuneOptions) -> Subject:
         parts=parts,
         targets=tuple(map(Target, asked, weigh(asked, options.weights))),
         ensembles=tuple(folder for folder in folders.values() if folder.members),
+        stamps={name: stamp(folder) for name, folder in folders.items()},
     )
+
+
+def stamp(folder: ModelFolder) -> Stamp:
+    """The same as long as no file in a model's folder is changed, the manifest included."""
+    paths = sorted(path for path in folder.path.rglob("*") if path.is_file())
+    return tuple((str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in paths)
 
 
 def _require_vary(options: TuneOptions, parts: tuple[Part, ...]) -> None:

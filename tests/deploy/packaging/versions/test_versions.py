@@ -172,7 +172,7 @@ def test_what_changes_with_the_model_is_said(repository: Repository) -> None:
 def test_labels_that_were_given_stay(repository: Repository, tmp_path: Path) -> None:
     """The file they came from may be gone; the new model's own do not replace them."""
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
-    repository.package(1, labels=str(tmp_path / "names.txt"))
+    repository.package(1, labels=(str(tmp_path / "names.txt"),))
     (tmp_path / "names.txt").unlink()
     repository.package(None)
     assert repository.folder.labels == {"y": ("one", "two", "three")}

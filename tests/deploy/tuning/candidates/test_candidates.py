@@ -6,7 +6,15 @@ import pytest
 
 from serve_deploy.errors import UsageError
 from serve_deploy.model_config import check_config, parse_config
-from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate
+from serve_deploy.tuning.candidates.candidate import (
+    BATCH,
+    DELAY,
+    INSTANCES,
+    PREFERRED,
+    THREADS,
+    Candidate,
+    describe_value,
+)
 from serve_deploy.tuning.candidates.fields import configure, read_candidate
 from serve_deploy.tuning.candidates.vary import read_vary
 
@@ -44,6 +52,17 @@ def test_a_value_that_is_written_is_read_again(path: str, value: object) -> None
     assert (found if not isinstance(value, str) else str(found)) == value
     assert check_config(changed) == ()
     assert read_candidate(config, PATHS) == read_candidate(parse_config(TEXT), PATHS)
+
+
+def test_batching_without_a_delay_is_not_no_batching() -> None:
+    """Without dynamic_batching Triton executes each request alone: a delay of 0 asks for the batcher."""
+    config = parse_config('name: "m" backend: "python" max_batch_size: 8')
+    own = read_candidate(config, (BATCH, DELAY, PREFERRED))
+    asked = configure(config, Candidate.of({**dict(own.values), DELAY: 0}))
+    assert (own[DELAY], read_candidate(asked, (DELAY,))[DELAY]) == (None, 0)
+    assert asked.HasField("dynamic_batching")
+    assert Candidate.of({DELAY: 0}).describe(own) == "delay 0 µs"
+    assert describe_value(DELAY, None) == "no dynamic batching"
 
 
 def test_the_files_own_values_change_nothing() -> None:

@@ -60,6 +60,15 @@ def test_service_times_are_those_that_were_measured() -> None:
             assert service.times.at(size, busy).mean == pytest.approx(0.010 + 0.001 * size, rel=0.01)
 
 
+def test_a_file_without_dynamic_batching_has_none_on_the_twin() -> None:
+    """Eight users of 10 ms and 1 ms a row: one after the other 91/s, and in batches far more."""
+    twins = _twins(0.010, 0.001)
+    alone, batched = (Candidate.of({**dict(BASELINE.values), BATCH: 8, DELAY: delay}) for delay in (None, 0))
+    one, many = (twins.simulate(each, twins.server(each), ClosedLoop(8)).throughput for each in (alone, batched))
+    assert one == pytest.approx(91, rel=0.05)
+    assert many > 2 * one
+
+
 def _outside_seconds(service: Service) -> float:
     return service.outside.times.mean + service.outside.latency_seconds
 

@@ -121,3 +121,18 @@ def test_a_race_that_ends_at_a_change_of_load_says_so() -> None:
     told = reach_verdict(Goal("throughput"), contestants[0], contestants[1:], race, None, None, 0.03)
     assert told[0] == "nothing better"
     assert told[1].startswith("after 4 rounds nothing is decided: gates were missed")
+
+
+def test_who_lost_to_a_baseline_that_missed_the_gates_has_not_lost() -> None:
+    """With fewer users it serves less, and is compared anew."""
+
+    def measure(number: int | None, round_number: int) -> float:
+        if number is None and round_number == 5:
+            raise Restarted
+        if number is None:
+            return 2.0 if round_number < 5 else 0.5
+        # The other one is undecided until then.
+        return 1.0 if number == 0 else (2.6, 1.7)[round_number % 2]
+
+    race = run_race(measure, 2, min_gain=0.03, max_rounds=20, seed=0)
+    assert race.runners[0].standing == "better"

@@ -12,7 +12,7 @@ from batching_models import save
 from onnx_models import doubling_model
 from repositories import add_model
 
-from serve_deploy import TuneOptions
+from serve_deploy import TuneOptions, tune
 from serve_deploy.checking.folder_rules import check_folder
 from serve_deploy.errors import UsageError
 from serve_deploy.manifest import read_manifest
@@ -21,9 +21,8 @@ from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.package import package_model
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.repository.model_repository import hash_file
-from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, THREADS, Candidate
-from serve_deploy.tuning.candidates.fields import configure
-from serve_deploy.tuning.results.apply import apply_winner, write_tuned_text
+from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES, THREADS
+from serve_deploy.tuning.results.apply import apply_winner
 from serve_deploy.tuning.results.result import Confirmation, Effort, FieldChange, Figures, TunedCandidate, TuningResult
 from serve_deploy.tuning.task.subject import Subject, read_subject
 
@@ -124,14 +123,23 @@ def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     assert "count: 7" in path.read_text()
 
 
-def test_a_file_on_one_line_is_written_anew(tmp_path: Path) -> None:
-    """What does not merge line by line still says what the winner is."""
-    old = 'name: "m" max_batch_size: 4 dynamic_batching { preferred_batch_size: [2, 4] } instance_group { count: 1 }'
-    config = configure(parse_config(old), Candidate.of({BATCH: 8, DELAY: 500, PREFERRED: None}))
-    text = write_tuned_text(old, config, {"max_batch_size": "tuned"})
-    assert parse_config(text) == config
-    assert "max_batch_size: 8" in text
-    assert "# tuned" in text
+@pytest.mark.parametrize("file", ["1/model.onnx", "manifest.json"])
+def test_another_model_under_the_same_name_is_left_alone(tmp_path: Path, file: str) -> None:
+    """What was found holds for the files that ran, and the manifest may have somebody else's news."""
+    subject = _subject(tmp_path)
+    with (tmp_path / "digits" / file).open("ab") as stream:
+        stream.write(b"\n")
+    applied = apply_winner(_result(tmp_path, batch=16), subject)
+    assert (applied.applied, "changed during this run" in applied.notes[-1]) == (False, True)
+
+
+def test_a_link_in_the_repository_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    """A folder in its place would leave what it leads to as it was."""
+    _subject(tmp_path / "elsewhere")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "digits").symlink_to(tmp_path / "elsewhere" / "digits")
+    with pytest.raises(UsageError, match="which is a link"):
+        tune(TuneOptions(repository=tmp_path / "models", apply=True, state=tmp_path / "state"))
 
 
 def test_a_configuration_for_a_gpu_is_tuned_alone(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Compare the twin with a real Triton: throughput, p50 and p99, at closed loops and at Poisson arrivals.
 
-    python benchmarks/twin.py [--seconds 8] [--only linear lock] [--repository models]
+    python benchmarks/twin.py [--seconds 8] [--only linear lock]
+    python benchmarks/twin.py --repository MODELS [--seconds 8]
 
 Each model is measured at a handful of batch sizes first: how much its times vary by requests of so many rows from one
 user, or from as many as there are instances; their mean by Triton's own figures of batches of so many requests, which
@@ -8,18 +9,23 @@ cost more than the rows do. What a request costs outside of a model is measured 
 that the twin is told; the loads that follow are predicted. Poisson arrivals go up to 80 % of the highest throughput
 that was measured, and are the same ones in both. A difference beyond the limits is marked with an exclamation mark.
 
-The models of a repository that clients call come first; they are swept, and their twins made of that, as `serve chart`
-does. So is the ensemble, besides. Below a load for which the twin is off stands why, as far as the measurement tells.
+The models of a repository that clients call are swept, and their twins made of that, as `serve chart` does. So is the
+ensemble, besides. Below a load for which the twin is off stands why, as far as the measurement tells.
 
-It wants a machine that does nothing else. As root, `nice -n -20` before the command helps against others. `chrt -r`
-does not: where the model or the load generator uses a core whole, Linux stops real-time programs for 50 ms of each
-second (sched_rt_runtime_us), which becomes their p99. Models that sleep are not disturbed by it.
+It wants a machine that does nothing else. On a busy one `nice` alone helps little: where Linux shares the CPU between
+sessions (/proc/sys/kernel/sched_autogroup_enabled is 1), it only counts within one. As root this puts a session first:
+
+    setsid -w sh -c 'echo -20 > /proc/self/autogroup; exec python benchmarks/twin.py'
+
+`chrt -f 1` is steadier, but only where cores stay free: Linux stops real-time programs that leave none for 50 ms of
+each second, which becomes their p99, and idle threads of ONNX Runtime that spin keep the load generator waiting.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import urllib.request
 from dataclasses import dataclass, field
@@ -323,8 +329,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--repository", type=Path)
     arguments = parser.parse_args()
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    print(f"{cores} cores, which server and load generator share; load average {load:.1f} at the start")
     counts = compare_repository(arguments.repository, arguments.seconds) if arguments.repository else []
-    wanted = set(arguments.only) or {sleeper.name for sleeper in SLEEPERS} - set(STEPS) | {"ensemble"}
+    every = set() if arguments.repository else {sleeper.name for sleeper in SLEEPERS} - set(STEPS) | {"ensemble"}
+    wanted = set(arguments.only) or every
     needed = wanted | (set(STEPS) if "ensemble" in wanted else set())
     sleepers = [sleeper for sleeper in SLEEPERS if sleeper.name in needed]
     with tempfile.TemporaryDirectory() as folder:

@@ -6,8 +6,8 @@ endpoint: Annotated[Endpoint, Made(parse_endpoint)]
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
 
@@ -35,3 +35,13 @@ class Made:
     """A field whose value `make` returns; the parameters of `make` are the options to ask for in its place."""
 
     make: Callable[..., Any]
+
+
+def changed_fields(options: Any, names: Iterable[str] | None = None) -> Iterator[str]:
+    """The fields of an options object (of these names) that do not have their default."""
+    by_name: dict[str, Field[Any]] = {each.name: each for each in fields(options)}
+    for name in by_name if names is None else names:
+        field = by_name[name]
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if getattr(options, name) != default:
+            yield name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _GAP = "  "
 _LEAST_PROSE = 24
@@ -14,9 +14,16 @@ _NOTHING = ("", "–", "-")
 _UNIT = re.compile(r"(?<=\d) (?=(?:[µm]?s|%|MB|MiB|GiB)(?!\w))")
 
 
-def columns_in_use(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Which columns hold anything at all, for tables that leave empty ones out."""
-    return [index for index in range(len(columns)) if any(row[index] not in _NOTHING for row in rows)]
+def drop_columns(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], names: Collection[str] = ()
+) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns that hold nothing, nor those of these names."""
+    used = [
+        index
+        for index, name in enumerate(columns)
+        if name not in names and any(row[index] not in _NOTHING for row in rows)
+    ]
+    return [columns[index] for index in used], [[row[index] for index in used] for row in rows]
 
 
 def align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from repositories import add_model
 from simulated_sweeps import digits_sweep
 from sweeps import TARGET, report
 
+from serve_deploy.reports.report import LoadTestReport, NamedReport, ReportSet
 from serve_deploy.repository.model_folder import read_models
 
 Serve = Callable[..., "CompletedProcess[str]"]
@@ -129,6 +130,16 @@ def test_wrong_options(serve: Serve, folder: Path, options: tuple[str, ...], cod
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_report_of_several_models_is_called_what_it_is(serve: Serve, folder: Path) -> None:
+    """A plan adds up sweeps of one model each; that one with all of them is no such sweep, and the message says so."""
+    each = LoadTestReport.model_validate_json((folder / "l4.json").read_text())
+    together = tuple(NamedReport(name=name, report=each) for name in ("digits", "sums", "all models"))
+    (folder / "mix.json").write_text(ReportSet(reports=together).model_dump_json())
+    done = serve("plan", "mix.json", "--base", "1", "--peak", "8", cwd=folder)
+    assert done.returncode == 2
+    assert "mix.json holds reports of digits, sums and all models, and one of a single model is wanted" in done.stderr
 
 
 def test_a_file_that_is_no_plan_is_no_chart(serve: Serve, folder: Path) -> None:

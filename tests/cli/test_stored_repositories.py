@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from docker_registry import running_docker_registry
 from pushing import push
 from repositories import add_model
 from typer.testing import CliRunner
@@ -37,6 +38,20 @@ def test_check_says_what_was_compared(store: StoreAddress) -> None:
     assert "4 files are as they were pushed, by their content" in said
     assert code == 0
     assert '"compared": "content"' in _run("check", str(store), "--json")[0]
+
+
+def test_check_claims_no_more_of_an_image_than_it_looked_at(store: StoreAddress, tmp_path: Path) -> None:
+    """Layers are there, and of the right size; of one that is gone nothing is said but that."""
+    with running_docker_registry(tmp_path / "registry") as registry:
+        image = StoreAddress("oci", f"{registry.host}/models", snapshot="v1")
+        push(tmp_path / "models", image)
+        said, code = _run("check", str(image))
+        assert "4 files are in layers of the right size; a registry compares digests when it is pushed to" in said
+        assert ("as they were pushed" in said, code) == (False, 0)
+        largest = max(registry.folder.rglob("blobs/sha256/*/*/data"), key=lambda path: path.stat().st_size)
+        largest.unlink()
+        said, code = _run("check", str(image))
+        assert (said.startswith("1 part of snapshot "), code) == (True, 8)
 
 
 def test_check_ends_with_8_where_files_are_damaged(store: StoreAddress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,8 @@ class PickyRegistry(ThreadingHTTPServer):
     """Keeps what is pushed, as the distribution specification says.
 
     It takes bodies of up to `most_bytes` and asks for pieces of `least_bytes`; it answers `busy` of the requests with
-    429 first, and drops the connection of the first upload after `drop_after` bytes.
+    429 first, and drops the connection of the first upload after `drop_after` bytes. With `keeps_tagged` it deletes no
+    manifest that a tag names. `before` is told each request before it is answered; what it returns is refused.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class PickyRegistry(ThreadingHTTPServer):
         busy: int = 0,
         drop_after: int = 0,
         quota: bool = False,
+        keeps_tagged: bool = False,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host = f"127.0.0.1:{self.server_port}"
         self.most_bytes, self.least_bytes, self.busy, self.drop_after = most_bytes, least_bytes, busy, drop_after
-        self.quota = quota
+        self.quota, self.keeps_tagged = quota, keeps_tagged
+        self.before: Callable[[str], bool] = lambda _request: False
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
         self.uploads: dict[str, bytearray] = {}
@@ -52,13 +55,20 @@ def running_picky_registry(**ways: int) -> Iterator[PickyRegistry]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body together: the body would wait 40 ms for the other side's word on the headers.
+    wbufsize = 1 << 16
     server: PickyRegistry
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         name = path.rpartition("/")[2]
-        if path == "/v2/":
+        if self.server.before(f"{self.command} {path}"):
+            self._refuse(403, "DENIED", "it is dead")
+        elif path == "/v2/":
             self._answer(200)
+        elif path.endswith("/tags/list"):
+            tags = sorted(name for name in self.server.manifests if ":" not in name)
+            self._answer(200, body=json.dumps({"tags": tags}).encode())
         elif self._is_busy():
             self._answer(429, {"Retry-After": "0"})
         elif "/uploads/" in path:
@@ -73,6 +83,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def do_DELETE(self) -> None:
+        path = urlsplit(self.path).path
+        name, manifests = path.rpartition("/")[2], self.server.manifests
+        if self.server.before(f"DELETE {path}"):
+            self._refuse(403, "DENIED", "it is dead")
+        elif name not in manifests:
+            self._refuse(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        elif ":" not in name:
+            del manifests[name]
+            self._answer(202)
+        elif (tags := [tag for tag in manifests if tag != name and manifests[tag] == manifests[name]]) and (
+            self.server.keeps_tagged
+        ):
+            self._refuse(400, "GOOGLE_MANIFEST_DANGLING_TAG", f"Manifest is still referenced by tag: {tags[0]}")
+        else:
+            for each in (name, *tags):
+                del manifests[each]
+            self._answer(202)
 
     def do_POST(self) -> None:
         self._body()
@@ -110,6 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         url, body = urlsplit(self.path), self._body()
         name = url.path.rpartition("/")[2]
+        if self.server.before(f"PUT {url.path}"):
+            self._refuse(403, "DENIED", "it is dead")
+            return
         if "/manifests/" in url.path:
             kind, digest = self.headers["Content-Type"], _digest(body)
             self.server.manifests |= {name: (kind, body), digest: (kind, body)}
@@ -147,7 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "UNKNOWN", "unknown")
             return
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        self._answer(206 if start else 200, {"Content-Type": kind}, content[start:])
+        headers = {"Content-Type": kind, "Docker-Content-Digest": _digest(content)}
+        self._answer(206 if start else 200, headers, content[start:])
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -47,13 +47,15 @@ def _check_store(options: CheckOptions, *, as_json: bool) -> None:
         result = check_store(options, progress=progress)
     output.emit(result, as_json=as_json, render=print_store_check)
     if result.problems:
-        paths = {problem.path for problem in result.problems}
+        found = {problem.path or problem.message for problem in result.problems}
+        # Of an image it may be a layer.
+        noun = "file" if all(problem.path for problem in result.problems) else "part"
         # A registry believes that it has what it has lost.
         again = (
             "repair the registry's storage, or" if result.store.startswith("oci://") else "push the models again, or"
         )
         raise VerificationError(
-            f"{output.count(len(paths), 'file')} of snapshot {result.snapshot} failed the check",
+            f"{output.count(len(found), noun)} of snapshot {result.snapshot} failed the check",
             hint=f"{again} name a snapshot that is whole: serve snapshots {result.store}",
         )
     if result.repository:
@@ -100,11 +102,18 @@ def print_store_check(result: StoreCheck) -> None:
     for problem in result.problems:
         console.print(f"{problem.path}: {problem.message}" if problem.path else problem.message, markup=False)
     by = "their content" if result.compared == "content" else "the store's checksums"
-    if verified := result.files - len(result.unverified) - _count_damaged(result):
+    verified = result.files - len(result.unverified) - _count_damaged(result) if result.compared != "sizes" else 0
+    if verified:
         console.print(f"{_are(verified)} as they were pushed, by {by}", markup=False)
     if result.signed_by:
         console.print(f"signed by {result.signed_by}", markup=False)
-    if result.unverified:
+    if result.unverified and result.compared == "sizes":
+        console.print(
+            f"{_are(len(result.unverified))} in layers of the right size; a registry compares digests when it is pushed"
+            " to: --download compares the content",
+            markup=False,
+        )
+    elif result.unverified:
         console.print(
             f"{_are(len(result.unverified))} of the right size; the store has no checksum to compare: "
             "--download compares the content",

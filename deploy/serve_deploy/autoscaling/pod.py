@@ -165,7 +165,7 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
     ]
     origin = (
         "1 / the sum of share / knee rate: each model was measured alone, and all are taken to share one bottleneck;"
-        " where they do not, the pod does more"
+        " where they do not, the pod does more, and where they hamper each other beyond that, less"
     )
     measured_by = dict.fromkeys(pod.measured_by for pod in pods)
     cores = [pod.cpu_cores for pod in pods if pod.cpu_cores is not None]

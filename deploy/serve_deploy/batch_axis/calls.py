@@ -47,9 +47,9 @@ class Call:
         value = self.attributes.get(name, default)
         return value.decode(errors="replace") if isinstance(value, bytes) else value
 
-    def axis(self, default: int = 0, *, name: str = "axis", rank: int | None = None) -> int:
+    def axis(self, default: int = 0, *, name: str = "axis") -> int:
         """The axis that an attribute names, counted from the front."""
-        return normal_axis(self.attribute(name, default), self[0].rank if rank is None else rank)
+        return normal_axis(self.attribute(name, default), self[0].rank)
 
     def numbers(self, index: int) -> Array | None:
         """The numbers that a parameter holds, None where it is left out; raises where they are not known."""

@@ -72,8 +72,8 @@ def _most(a: Any, b: Any) -> Any:
     return b if is_less(a, b) else a
 
 
-def _over_all(function: Callable[..., Any], operands: int = 2) -> Callable[..., Any]:
-    pair = _each(function, operands)
+def _over_all(function: Callable[..., Any]) -> Callable[..., Any]:
+    pair = _each(function, 2)
 
     def apply(first: Array, *others: Array) -> Any:
         for other in others:

@@ -77,12 +77,8 @@ def _span(operator: str, spans: Sequence[Any]) -> Span | None:
 
 def join_steps(parts: Sequence[Value], axis: int) -> tuple[int, ...]:
     """The steps of values that are joined: one for all, or one for each column of the last axis."""
-    if len({part.steps for part in parts}) == 1:
-        return parts[0].steps if len(set(parts[0].steps)) < 2 else _columns(parts, axis)
-    return _columns(parts, axis)
-
-
-def _columns(parts: Sequence[Value], axis: int) -> tuple[int, ...]:
+    if len({part.steps for part in parts}) == 1 and len(set(parts[0].steps)) < 2:
+        return parts[0].steps
     columns: list[int] = []
     for part in parts:
         width = part.known_shape[-1]

@@ -14,6 +14,10 @@ from serve_deploy.twin import ServiceTimes
 LIMITS = {"throughput": 0.10, "p50": 0.15, "p99": 0.20}
 _DIFFERENT_TIMES, _DIFFERENT_BATCHES, _UNSTEADY = 0.10, 0.15, 1.4
 _LATE = 0.05
+# Waiting that is another by so much of the p50 shows in it.
+_WAITED = 0.05
+# The p99 of fewer requests is one of the slowest five.
+_FEW = 500
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Reached:
 class ModelAtWork:
     """What one model executed under a load, and what its twin was told and did; `name` is "" where it is the only one.
 
-    The twin is told execution times with so many instances `busy`, and had batches of `simulated_batch` rows.
+    The twin is told execution times with so many instances `busy`, and had batches of `simulated_batch` rows. A request
+    waited for so long on average before it was executed, and on the twin for `simulated_wait_us`.
     """
 
     executed: Sequence[Executed]
@@ -40,6 +45,8 @@ class ModelAtWork:
     busy: int
     simulated_batch: float
     name: str = ""
+    wait_us: float = 0.0
+    simulated_wait_us: float = 0.0
 
     @property
     def slower(self) -> float:
@@ -56,11 +63,13 @@ def list_misses(simulated: Reached, measured: Reached) -> tuple[str, ...]:
 
 def explain(point: Point, models: Iterable[ModelAtWork], p99s_us: Sequence[float], when: str) -> tuple[str, ...]:
     """The reasons for misses; `p99s_us` are those of parts of the time, and `when` says of which."""
+    models = tuple(models)
     reasons = [*_explain_client(point), *_explain_models(models)]
     if p99s_us and max(p99s_us) > _UNSTEADY * min(p99s_us):
         low, high = (format_time_us(each) for each in (min(p99s_us), max(p99s_us)))
         reasons.append(f"the measured p99 varied from {low} to {high} {when}")
-    return tuple(reasons) or ("requests took another time outside of the models",)
+    reasons = reasons or list(_explain_waits(point, models))
+    return tuple(reasons) or ("the models ran as measured; the time outside of them differed",)
 
 
 def _explain_client(point: Point) -> Iterator[str]:
@@ -78,3 +87,13 @@ def _explain_models(models: Iterable[ModelAtWork]) -> Iterator[str]:
         rows = mean_rows(each.executed)
         if rows and abs(each.simulated_batch / rows - 1) > _DIFFERENT_BATCHES:
             yield f"batches{said} had {rows:.1f} rows, and not {each.simulated_batch:.1f}"
+
+
+def _explain_waits(point: Point, models: Iterable[ModelAtWork]) -> Iterator[str]:
+    for each in models:
+        if abs(each.wait_us - each.simulated_wait_us) > _WAITED * point.response.p50_us:
+            waited, simulated = map(format_time_us, (each.wait_us, each.simulated_wait_us))
+            said = f" for {each.name}" if each.name else ""
+            yield f"requests waited {waited}{said}, and not {simulated}: executions and batches hardly differed"
+    if point.ended < _FEW:
+        yield f"only {point.ended} requests were measured"

@@ -11,13 +11,11 @@ from statistics import median
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serve_deploy.reports.latencies import read_histogram
+from serve_deploy.calibration.variation import fit_variation
 from serve_deploy.reports.point import Point
 from serve_deploy.twin import Outside, ServiceTimes, Times
 
-Shape = NDArray[np.float64]
 # Executions of a size that were seen less often say little of it.
 FEWEST = 5
 # Batches of nearly the largest size: the queue was never empty.
@@ -26,7 +24,6 @@ _FULL = 0.9
 _BUSY = 0.85
 # Of several, so many execute where each of them has work.
 _NEARLY_ALL = 0.75
-_WIDEST = 30.0
 # Rows in a batch whose answers tell how long after each other they come.
 _SEVERAL = 2.0
 # Of one user, a mean so many times as long as the median comes from few requests.
@@ -78,7 +75,7 @@ def fit(levels: Mapping[int, Sequence[Period]], largest: int, *, is_limit: bool 
     fewest = min(levels)
     alone = min((each for each in levels[fewest] if _rows(each) == 1), key=_users)
     dispatch_seconds, outside_seconds = _beside_execution(alone)
-    shapes = _shapes(levels[fewest], outside_seconds)
+    variation = fit_variation([each.point for each in levels[fewest]], outside_seconds)
     means = {busy: _means(_all_busy(periods, busy), largest) for busy, periods in levels.items()}
     if fewest > 1:
         slowdown = _slowdown(means[fewest], levels[fewest])
@@ -88,7 +85,7 @@ def fit(levels: Mapping[int, Sequence[Period]], largest: int, *, is_limit: bool 
         for busy in means
     }
     measured = {
-        (size, busy): Times((mean + size * between[busy]) * _shape_at(shapes, size))
+        (size, busy): variation.times(size, mean + size * between[busy])
         for busy, of_level in means.items()
         for size, mean in of_level.items()
     }
@@ -246,28 +243,3 @@ def _between_seconds(periods: Sequence[Period], instances: int, largest: int) ->
     best = max(full, key=lambda each: each.point.throughput)
     taken = instances * mean_batch_size(best) / best.point.throughput
     return max(0.0, taken - mean_execution(best)) / mean_batch_size(best)
-
-
-def _shapes(periods: Sequence[Period], outside_seconds: float) -> dict[int, Shape]:
-    """How the time of an execution varies about its mean, by batch size, from one user's response times."""
-    shapes = {}
-    for each in periods:
-        pairs = read_histogram(each.point.response).pairs() if _users(each) == 1 else ()
-        if not pairs:
-            continue
-        values, counts = zip(*pairs, strict=True)
-        times = Times.of(np.array(values) / 1e6, counts).less(outside_seconds)
-        mean = times.mean
-        shapes[_rows(each)] = np.clip(times.quantiles / mean, 0.0, _WIDEST) if mean else times.quantiles + 1
-    return shapes or {1: Times.constant(1.0).quantiles}
-
-
-def _shape_at(shapes: Mapping[int, Shape], size: int) -> Shape:
-    known = sorted(shapes)
-    low = max((each for each in known if each <= size), default=known[0])
-    high = min((each for each in known if each >= size), default=known[-1])
-    if low == high:
-        return shapes[low]
-    share = (np.log(size) - np.log(low)) / (np.log(high) - np.log(low))
-    mixed: Shape = shapes[low] * (1 - share) + shapes[high] * share
-    return mixed

@@ -147,4 +147,5 @@ def _at_work(model: ServedModel, load: SweptLoad, simulated: ModelResult, second
     slowed = simulated.mean_busy * seconds / alone if model.cores_used and alone else 1.0
     executed = [each for each in load.quickened(slowed).executions if each.batch_size <= known]
     busy = 1 if _users(load.point) == 1 or not model.service.contend else model.instances
-    return ModelAtWork(executed, model.service, busy, simulated.mean_batch_size, model.name)
+    waits = (sum(each.queue_us for each in load.point.server[:1]), simulated.queue.mean * 1e6)
+    return ModelAtWork(executed, model.service, busy, simulated.mean_batch_size, model.name, *waits)

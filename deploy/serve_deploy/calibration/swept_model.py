@@ -92,8 +92,7 @@ class SweptModel:
 
     def fit(self, *, varies: bool, is_limit: bool) -> Fitted:
         """Its times: all alike unless the response times vary by its doing."""
-        first, *others = self.loads
-        loads = [first if varies else first.steady, *(each.steady for each in others)]
+        loads = [each if varies else each.steady for each in self.loads]
         return fit({self.instances: loads}, self.largest, is_limit=is_limit)
 
     def fit_outside(self, seconds: float) -> Outside:

@@ -75,6 +75,13 @@ def derive_scaling(models: Sequence[ModelFolder], options: ChartOptions, start: 
     needs = [*note_ensembles(models), *([_HPA_NEEDS] if reads_prometheus else [])]
     if options.plan:
         planned, cold_start = take_plan(models, options.gpu, options.plan, exporter)
+        given = find_value(options.overrides, "autoscaling.coldStartSeconds")
+        if given is not None and float(given) != math.ceil(cold_start.seconds):
+            raise UsageError(
+                f"the plan was tried with a cold start of {cold_start.seconds:g} s, "
+                f"and the chart is to have autoscaling.coldStartSeconds={given}",
+                hint=f"plan again with `cold_start_seconds={given}`, or leave it out",
+            )
         values = _plan_values(planned, replace(options, slo=options.plan.plan.slo), exporter)
         return Scaling(derived + values, needs, planned.cpu_cores, cold_start)
     if not options.reports:

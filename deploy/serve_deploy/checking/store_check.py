@@ -20,12 +20,14 @@ from serve_deploy.stores.manifests.verification import FileProblem
 from serve_deploy.stores.pull.readers import SnapshotReader, open_trusted
 from serve_deploy.stores.signing.trust import open_trust
 
-Compared = Literal["checksums", "content"]
+Compared = Literal["sizes", "checksums", "content"]
 
 
 @dataclass(frozen=True)
 class StoreCheck:
     """A snapshot's files, compared by the store's own checksums or by content; `unverified` have only the right size.
+
+    In a registry that is the size of the layers that they are in.
 
     `signed_by` is whose signature was required and found. `repository` is the check of its models, where it was
     downloaded and undamaged; `served` that of a running server.
@@ -78,8 +80,8 @@ def _check_files(address: StoreAddress, reader: SnapshotReader) -> StoreCheck:
     check = StoreCheck(
         store=str(address if address.kind == "oci" else address.root), snapshot=snapshot.id,
         models=snapshot.models, files=len(snapshot.files),
-        size_bytes=snapshot.size_bytes, compared="checksums", problems=listing.problems,
-        unverified=listing.unverified,
+        size_bytes=snapshot.size_bytes, compared="sizes" if address.kind == "oci" else "checksums",
+        problems=listing.problems, unverified=listing.unverified,
     )  # fmt: skip
     return _with_contents(check, reader, listing.folder) if listing.folder else check
 

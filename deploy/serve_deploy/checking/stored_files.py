@@ -39,7 +39,8 @@ def check_stored(address: StoreAddress, reader: SnapshotReader) -> StoredFiles:
 
         image = check_image(address)
         problems = image.problems if image else ("the image is gone",)
-        return StoredFiles(tuple(FileProblem("", "missing", problem) for problem in problems))
+        listed = image.listed if image else ()
+        return StoredFiles(tuple(FileProblem("", "missing", problem) for problem in problems), listed)
     store, located = _locate(address, reader)
     listing = check_listing(located.snapshot, _list(store, located))
     folder = Path(address.location) / located.prefix if address.kind == "local" else None

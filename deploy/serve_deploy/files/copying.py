@@ -31,12 +31,22 @@ def copy_file(source: Path, target: Path, *, copy_range: CopyRange = _COPY_RANGE
             shutil.copyfileobj(reader, writer, 1 << 20)
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """Repeat a file or folder under another name by hard links, or copies where links are not possible."""
-    if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy)
+def link_tree(source: Path, target: Path, *, follow: bool = False) -> None:
+    """Repeat a file or folder under another name by hard links, or copies where links are not possible.
+
+    Symbolic links are repeated, which lead elsewhere from another folder, or with `follow` what they lead to.
+    """
+    link = _link_or_copy_content if follow else _link_or_copy
+    if source.is_dir() and (follow or not source.is_symlink()):
+        shutil.copytree(source, target, symlinks=not follow, copy_function=link)
     else:
-        _link_or_copy(str(source), str(target))
+        link(str(source), str(target))
+
+
+def _link_or_copy_content(source: str, target: str) -> None:
+    # A link may lead nowhere.
+    if os.path.exists(source):
+        _link_or_copy(os.path.realpath(source), target)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from serve_deploy.loadtest.live import LiveSnapshot
 
 _PERCENTILES = (("50", "p50_us"), ("90", "p90_us"), ("95", "p95_us"), ("99", "p99_us"), ("99.9", "p999_us"))
+_PUSH_SECONDS = 10.0
 _OUTCOMES = ("succeeded", "failed", "timed_out", "never_sent")
 _FIGURES: tuple[tuple[str, str, Read], ...] = (
     ("throughput", "Inferences per second.", lambda point: point.throughput),
@@ -127,12 +128,12 @@ def parse_address(address: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def push_report(report: LoadTestReport, url: str, *, timeout_seconds: float = 10.0) -> None:
+def push_report(report: LoadTestReport, url: str) -> None:
     """Push a finished run to a Pushgateway, in place of the last one of its model; EndpointError where it refuses."""
     registry = collect_report(report)
     try:
         push_to_gateway(
-            url, "serve_loadtest", registry, grouping_key={"model": report.target.model}, timeout=timeout_seconds
+            url, "serve_loadtest", registry, grouping_key={"model": report.target.model}, timeout=_PUSH_SECONDS
         )
     except (OSError, ValueError) as error:
         raise EndpointError(

@@ -62,13 +62,13 @@ class ModelAnalysis(Findings):
     state: StateProof | None = None
 
 
-def keep_samples(samples: Samples) -> Samples:
-    """The first samples: at most 32 of them, and beyond three at most 8 MB."""
+def keep_samples(samples: Samples, *, fewest: int = _FEWEST_SAMPLES) -> Samples:
+    """The first samples: at most 32 of them, and beyond the fewest at most 8 MB."""
     kept: list[Sample] = []
     size = 0
     for sample in samples[:_MOST_SAMPLES]:
         size += sum(map(count_bytes, sample.values()))
-        if len(kept) >= _FEWEST_SAMPLES and size > _MOST_BYTES:
+        if len(kept) >= fewest and size > _MOST_BYTES:
             break
         kept.append(sample)
     return tuple(kept)

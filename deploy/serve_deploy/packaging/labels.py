@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,18 @@ def keep_labels(kept: Labels, own: Labels, signature: ModelSignature) -> tuple[L
         for output in kept.keys() - fitting.keys()
     )
     return {**own, **fitting}, notes
+
+
+def name_label_files(labels: Labels) -> dict[str, str]:
+    """What the file of each output's labels is called in the model's folder."""
+    if len(labels) == 1:
+        return dict.fromkeys(labels, "labels.txt")
+    return {output: f"labels_{index}.txt" for index, output in enumerate(labels)}
+
+
+def format_labels(names: Iterable[str]) -> bytes:
+    """The content of such a file."""
+    return "".join(f"{name}\n" for name in names).encode()
 
 
 def _read_lines(path: Path) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ from serve_deploy.stores.address import StoreAddress
 
 Located = Path | SourceAddress
 Packager = Callable[[Path, str, PackageOptions, Progress], PackagedModel]
+# What is parsed in well under a second, and so twice where a store is asked in between.
+_QUICKLY_READ_BYTES = 256 << 20
 
 
 def package(sources: Sequence[Path | str], options: PackageOptions, *, progress: Progress = silent) -> PackageSummary:
@@ -40,10 +42,10 @@ def package(sources: Sequence[Path | str], options: PackageOptions, *, progress:
     names = _choose_names(located, options)
     if not isinstance(options.repository, StoreAddress):
         return _package_all(located, options, progress)
-    missing = [failed for source in located if (failed := _find_missing(source, options))]
-    if len(missing) == len(located):
+    unusable = [failed for source in located if (failed := _find_unusable(source, options))]
+    if len(unusable) == len(located):
         # A store that does not answer is tried for a minute, and would be named in place of these.
-        return PackageSummary((), tuple(missing))
+        return PackageSummary((), tuple(unusable))
     return package_into_store(
         options.repository, names, options, lambda own: _package_all(located, own, progress), progress
     )
@@ -62,16 +64,31 @@ def _choose_names(sources: Sequence[Located], options: PackageOptions) -> Sequen
     return names
 
 
-def _find_missing(source: Located, options: PackageOptions) -> FailedModel | None:
-    """Why a source cannot be packaged that is a file of this machine, and not there."""
+def _find_unusable(source: Located, options: PackageOptions) -> FailedModel | None:
+    """Why a source cannot be packaged that is a file of this machine: not there, or no ONNX at a quick look."""
     if not isinstance(source, Path) or _is_language_model(source, options):
         return None
     named = parse_object_name(str(source))
     path = Path(named.module) if named else source
-    if path.exists() or (named and not named.is_file):
+    if named and not named.is_file:
         return None
-    hint = "check the path of the model file"
-    return FailedModel(source, f"{path} does not exist", hint, InvalidModelError.exit_code)
+    if not path.exists():
+        hint = "check the path of the model file"
+        return FailedModel(source, f"{path} does not exist", hint, InvalidModelError.exit_code)
+    try:
+        if path.is_file() and path.stat().st_size <= _QUICKLY_READ_BYTES:
+            _require_onnx(source, options)
+    except InvalidModelError as error:
+        return FailedModel(source, error.message, error.hint, error.exit_code)
+    return None
+
+
+def _require_onnx(source: Path, options: PackageOptions) -> None:
+    """InvalidModelError where a file would be packaged as ONNX and is damaged, or something else."""
+    if _choose_packager(source, options) is package_onnx_model:
+        from serve_deploy.onnx.model import parse_proto
+
+        parse_proto(source)
 
 
 def _package_all(sources: Sequence[Located], options: PackageOptions, progress: Progress) -> PackageSummary:
@@ -115,13 +132,17 @@ def _locate(source: Path | str) -> Located:
 def _package_file(source: Path, name: str, options: PackageOptions, progress: Progress) -> PackagedModel:
     if source.exists() and not source.is_file() and not source.is_dir():
         raise InvalidModelError(f"{source} is neither a file nor a folder", hint="save what it gives to a file first")
-    packager = next(packager for takes, packager in _KINDS if takes(source, options))
+    packager = _choose_packager(source, options)
     if options.sequences.stateful and packager not in (package_onnx_model, package_exported_model):
         raise UsageError("`stateful` is for ONNX models", hint="leave it out")
     if options.framework != FrameworkOptions() and packager not in (package_framework_model, package_python_function):
         name = "signature" if options.framework.signature else "parameters"
         raise UsageError(f"`{name}` is for files of other frameworks, and {source} is none", hint="leave it out")
     return packager(source, name, options, progress)
+
+
+def _choose_packager(source: Path, options: PackageOptions) -> Packager:
+    return next(packager for takes, packager in _KINDS if takes(source, options))
 
 
 def _is_language_model(_source: Path, options: PackageOptions) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from serve_deploy.manifest import BatchingProof, Manifest, Pipeline, PipelineStep
 from serve_deploy.model_config import CONFIG_NAME, check_config, check_ensemble_members, note_partial_requests
+from serve_deploy.packaging.labels import format_labels, name_label_files
 from serve_deploy.pipelines.ensemble import build_ensemble_config, format_ensemble_config
 from serve_deploy.pipelines.graph import refuse
 from serve_deploy.pipelines.members import Member
@@ -42,8 +43,7 @@ class Draft:
         steps = [member.step for member in members]
         joined = join(plan.text, steps)
         labels = dict(_find_labels(joined, members))
-        files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
-        config = build_ensemble_config(plan.name, joined.wiring, joined.unified, steps, files)
+        config = build_ensemble_config(plan.name, joined.wiring, joined.unified, steps, name_label_files(labels))
         models = list_models(members)
         configs = {name: folder.config for name, folder in models.items()}
         served = {name: folder.served_versions for name, folder in models.items()}
@@ -55,7 +55,7 @@ class Draft:
     def files(self) -> dict[str, bytes]:
         """What stands in the ensemble's folder beside its samples."""
         named = {tensor.label_filename: self.labels.get(tensor.name, ()) for tensor in self.config.output}
-        labels = {file: "".join(f"{each}\n" for each in names).encode() for file, names in named.items() if file}
+        labels = {file: format_labels(names) for file, names in named.items() if file}
         return {CONFIG_NAME: self.text.encode(), _VERSION_FILE: b"", **labels}
 
     @property
@@ -75,10 +75,6 @@ def _find_labels(joined: Joined, members: Sequence[Member]) -> Iterator[tuple[st
     for name, end in joined.wiring.outputs.items():
         if names := folders[end.step].labels.get(end.tensor):
             yield name, names
-
-
-def _label_file(index: int, count: int) -> str:
-    return "labels.txt" if count == 1 else f"labels_{index}.txt"
 
 
 def describe_pipeline(draft: Draft, release: str, samples: Samples) -> Manifest:

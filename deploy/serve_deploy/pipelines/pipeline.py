@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serve_deploy.files.staging import destination_errors, recover, staging_folder
 from serve_deploy.files.temporary import remove_abandoned
@@ -32,9 +31,6 @@ from serve_deploy.repository.model_repository import Move, commit_models, defaul
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.working_copy import model_address, working_copy
-
-if TYPE_CHECKING:
-    pass
 
 # What a function is proven with, unless the file asks for more: a model of trees takes 32,768 rows.
 _MOST_ROWS = 64

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_deploy.errors import DestinationError, UsageError
-from serve_deploy.packaging.versions.destination import look_at_destination
+from serve_deploy.packaging.versions.destination import Place, look_at_destination
 from serve_deploy.pipelines.file import PipelineText, StepText
 from serve_deploy.pipelines.graph import Step, Wiring, refuse
 from serve_deploy.pipelines.making import foresee, look_ahead, make_python_model
@@ -21,14 +21,6 @@ from serve_deploy.repository.model_folder import ModelFolder, read_model_folder
 from serve_deploy.repository.model_repository import default_model_name
 
 Source = ModelFolder | Path | PythonModel
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model will stand, and what stands there now."""
-
-    destination: Path
-    existing: ModelFolder | None
 
 
 @dataclass(frozen=True)
@@ -108,12 +100,12 @@ def _plan_step(step: StepText, pipeline: str, text: PipelineText, options: Pipel
 
 
 def _look(name: str, options: PipelineOptions) -> Place:
-    destination, existing = look_at_destination(name, options.folder)
-    if existing is not None and not options.force:
+    place = look_at_destination(name, options.folder)
+    if place.existing is not None and not options.force:
         raise DestinationError(
-            f"{destination} already exists", hint="`force=True` replaces it, and `name` chooses another name"
+            f"{place.destination} already exists", hint="`force=True` replaces it, and `name` chooses another name"
         )
-    return Place(destination, existing)
+    return place
 
 
 def _refuse_same_names(text: PipelineText, name: str, steps: Sequence[PlannedStep]) -> None:

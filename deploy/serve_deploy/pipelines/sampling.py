@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serve_deploy.errors import ServeError, UsageError
+from serve_deploy.packaging.findings import keep_samples
 from serve_deploy.pipelines.graph import REQUEST, End, Step, Wiring
 from serve_deploy.pipelines.members import Member
 from serve_deploy.pipelines.plan import Joined
 from serve_deploy.pipelines.unify import Unified
 from serve_deploy.tensors.types import ModelSignature
-from serve_deploy.tensors.wire import count_bytes
 
 if TYPE_CHECKING:
     from serve_deploy.references.served import Run
     from serve_deploy.samples.files import Array, Sample, Samples
 
-_MOST_SAMPLES, _MOST_BYTES = 16, 8 << 20
+_MOST_SAMPLES = 16
 
 
 def find_samples(
@@ -117,14 +117,8 @@ def _from_members(wiring: Wiring, unified: Unified, members: Mapping[str, Member
     if any(spec.name not in arrays for spec in unified.inputs if not spec.optional) or not arrays:
         return ()
     count = min(_MOST_SAMPLES, max(map(len, arrays.values())))
-    made = [{name: each[index % len(each)] for name, each in arrays.items()} for index in range(count)]
-    kept: list[Sample] = []
-    for sample in made:
-        size = sum(count_bytes(array) for each in (*kept, sample) for array in each.values())
-        if len(kept) > 1 and size > _MOST_BYTES:
-            break
-        kept.append(sample)
-    return tuple(kept)
+    made = tuple({name: each[index % len(each)] for name, each in arrays.items()} for index in range(count))
+    return keep_samples(made, fewest=2)
 
 
 def _samples_of(member: Member) -> Samples:

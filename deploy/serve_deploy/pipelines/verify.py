@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +75,7 @@ def verify_pipeline(
         reference="the same steps run without Triton",
         advice="`verify=False` skips this",
     )
-    verification = verify_model(subject, runtime=options.runtime, progress=progress)
-    for cache in [*trial.staging.rglob("__pycache__")]:  # of Triton's Python backend
-        shutil.rmtree(cache)
-    return verification.model_copy(update={"left_out": left_out})
+    return verify_model(subject, runtime=options.runtime, progress=progress).model_copy(update={"left_out": left_out})
 
 
 def list_models(members: Sequence[Member]) -> dict[str, ModelFolder]:

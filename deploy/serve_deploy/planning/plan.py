@@ -85,11 +85,24 @@ def _read_fleet(
 ) -> Fleet:
     models = [model.under(profile) for model in models]
     reports = [sweep.report for sweep in sweeps]
+    _require_one_a_model(profile, sweeps)
     files = {sweep.report.target.model: sweep.source for sweep in sweeps}
     if models:
         return Fleet(profile, plan_traffic(models, reports, options.mix), files)
     measured = by_model(reports)
     return Fleet(profile, share_traffic(tuple(measured), measured, options.mix), files)
+
+
+def _require_one_a_model(profile: str, sweeps: Sequence[ProfileSweep]) -> None:
+    seen: dict[str, str] = {}
+    for sweep in sweeps:
+        model = sweep.report.target.model
+        if model in seen:
+            raise UsageError(
+                f"{seen[model]} and {sweep.source} are both sweeps of {model} on the profile {profile}",
+                hint=f"where they are of different hardware, name it: l4={seen[model]} h100={sweep.source}",
+            )
+        seen[model] = sweep.source
 
 
 def _start_once(

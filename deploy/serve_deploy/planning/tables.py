@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from serve_deploy.planning.result import DeploymentPlan, ProfilePlan, ReplayedCurve
 from serve_deploy.reports.figures import format_number, format_plainly, format_share
-from serve_deploy.text_table import columns_in_use, fit, hang
+from serve_deploy.text_table import drop_columns, fit, hang
 
 _PROFILE_COLUMNS = (
     "profile", "replicas", "target a replica", "beyond the objective", "replica-hours", "cost", "cost of a million",
@@ -46,9 +46,7 @@ def _with_origin(value: str, origin: str) -> str:
 
 def profile_table(result: DeploymentPlan) -> tuple[list[str], list[list[str]]]:
     """The profiles side by side: columns that hold anything, and a row for each."""
-    rows = [profile_row(each, result.currency) for each in result.profiles]
-    used = columns_in_use(_PROFILE_COLUMNS, rows)
-    return [_PROFILE_COLUMNS[at] for at in used], [[row[at] for at in used] for row in rows]
+    return drop_columns(_PROFILE_COLUMNS, [profile_row(each, result.currency) for each in result.profiles])
 
 
 def describe_traffic(result: DeploymentPlan) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from serve_deploy.rendering import baseline_words, summary
 from serve_deploy.rendering.load_kinds import measures_tokens
 from serve_deploy.reports.report import LoadTestReport, NamedReport
-from serve_deploy.text_table import columns_in_use
+from serve_deploy.text_table import drop_columns
 
 _MEANING = "Latencies are response times, from the intended send; service times run from the actual send."
 _MEANING_OF_TOKENS = (
@@ -66,12 +66,9 @@ def _mark_gate(row: tuple[str, ...]) -> tuple[str, ...]:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     if not rows:
         return ""
-    used = columns_in_use(columns, rows)
-    lines = [
-        [columns[index] for index in used],
-        ["---:" if numbers and index else "---" for index in used],
-        *([row[index] for index in used] for row in rows),
-    ]
+    names, cells = drop_columns(columns, rows)
+    rules = ["---:" if numbers and index else "---" for index in range(len(names))]
+    lines = [names, rules, *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

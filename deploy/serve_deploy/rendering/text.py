@@ -14,7 +14,7 @@ from serve_deploy.reports.judging import list_failures
 from serve_deploy.reports.point import ModelStatistics, Point
 from serve_deploy.reports.readers import ITL, TPOT, TTFT, latency_reader
 from serve_deploy.reports.report import LoadTestReport, NamedReport
-from serve_deploy.text_table import align, columns_in_use, fit, hang, is_within
+from serve_deploy.text_table import align, drop_columns, fit, hang, is_within
 
 _GAP = "  "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -186,11 +186,8 @@ def _baseline(report: LoadTestReport, width: int | None) -> str:
 def _fit_loads(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> str:
     """A table of loads, without the columns that are missed least where it is too wide."""
     room = min(_WIDTH, width or _WIDTH)
-    dropped: list[str] = []
-    for name in ("", *_DISPENSABLE):
-        dropped.append(name)
-        used = [index for index in columns_in_use(columns, rows) if columns[index] not in dropped or not columns[index]]
-        kept = [columns[index] for index in used], [[row[index] for index in used] for row in rows]
+    for count in range(len(_DISPENSABLE) + 1):
+        kept = drop_columns(columns, rows, _DISPENSABLE[:count])
         if rows and is_within(align(*kept), room):
             break
     return fit(*kept, width) if rows else ""
@@ -198,7 +195,4 @@ def _fit_loads(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 
 def _fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> str:
     """A table without its empty columns."""
-    used = columns_in_use(columns, rows)
-    return (
-        fit([columns[index] for index in used], [[row[index] for index in used] for row in rows], width) if rows else ""
-    )
+    return fit(*drop_columns(columns, rows), width) if rows else ""

@@ -12,7 +12,6 @@ import numpy as np
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.changes import (
     SINGLE_RUN_GUARD,
-    BaselineOptions,
     compare_load,
     leave_uncompared,
 )
@@ -23,20 +22,25 @@ from serve_deploy.reports.point import Load, Point
 from serve_deploy.reports.pooling import group_by_load
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport, MetricChange
 
+# That of all figures together.
+_CONFIDENCE = 0.95
+_SEED = 0
+
 
 def compare_with_baseline(
-    now: LoadTestReport, before: LoadTestReport, name: str, options: BaselineOptions | None = None
+    now: LoadTestReport, before: LoadTestReport, name: str, minimum_effect: float = 0.05
 ) -> BaselineComparison:
     """Compare every load of this run; what cannot be compared has that verdict and the reason.
 
+    Relative changes below `minimum_effect` are ignored.
+
     UsageError where the reports have no model in common, or a complete run has no load in common with the baseline.
     """
-    options = options or BaselineOptions()
     notes = _require_same_target(now, before, name)
     if not before.complete:
         notes.append(f"The baseline is partial: {before.interrupted_reason or 'its run was interrupted'}.")
     pairs, missing = _match_loads(now, before, name)
-    changes = _compare_loads(pairs, options)
+    changes = _compare_loads(pairs, minimum_effect)
     for group in missing:
         changes += leave_uncompared(group, "the baseline did not measure this load")
     if not changes:
@@ -50,8 +54,8 @@ def compare_with_baseline(
     return BaselineComparison(
         baseline=name,
         baseline_started_at=before.points[0].started_at,
-        confidence=options.confidence,
-        minimum_effect=options.minimum_effect,
+        confidence=_CONFIDENCE,
+        minimum_effect=minimum_effect,
         regressed=any(change.verdict == "worse" for change in changes),
         changes=tuple(changes),
         notes=tuple(notes),
@@ -129,7 +133,7 @@ def _list_loads(loads: Iterable[Load]) -> str:
     return ", ".join(format_load(load) for load in loads) or "no load"
 
 
-def _compare_loads(pairs: Sequence[Pair], options: BaselineOptions) -> list[MetricChange]:
-    random = np.random.default_rng(options.seed)
-    each = 1 - (1 - options.confidence) / max(1, sum(map(count_figures, pairs)))
-    return [change for pair in pairs for change in compare_load(pair, each, options, random)]
+def _compare_loads(pairs: Sequence[Pair], minimum_effect: float) -> list[MetricChange]:
+    random = np.random.default_rng(_SEED)
+    each = 1 - (1 - _CONFIDENCE) / max(1, sum(map(count_figures, pairs)))
+    return [change for pair in pairs for change in compare_load(pair, each, minimum_effect, random)]

@@ -9,7 +9,6 @@ gives the interval, and a verdict is spoken only beyond a further guard of 25 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -29,21 +28,12 @@ SINGLE_RUN_GUARD = 0.25
 LEAST_ERROR_RISE = 0.001
 
 
-@dataclass(frozen=True)
-class BaselineOptions:
-    """`confidence` holds for all figures together; relative changes below `minimum_effect` are ignored."""
-
-    confidence: float = 0.95
-    minimum_effect: float = 0.05
-    seed: int = 0
-
-
 def compare_load(
-    pair: Pair, confidence: float, options: BaselineOptions, random: np.random.Generator
+    pair: Pair, confidence: float, minimum_effect: float, random: np.random.Generator
 ) -> tuple[MetricChange, ...]:
     """Compare every figure of a load that both runs measured; `confidence` is that of each figure."""
     return (
-        *(_compare_figure(pair, figure, confidence, options, random) for figure in list_figures(pair)),
+        *(_compare_figure(pair, figure, confidence, minimum_effect, random) for figure in list_figures(pair)),
         _compare_errors(pair, confidence, random),
     )
 
@@ -58,7 +48,7 @@ def leave_uncompared(now: tuple[Point, ...], reason: str) -> tuple[MetricChange,
 
 
 def _compare_figure(
-    pair: Pair, figure: Figure, confidence: float, options: BaselineOptions, random: np.random.Generator
+    pair: Pair, figure: Figure, confidence: float, minimum_effect: float, random: np.random.Generator
 ) -> MetricChange:
     obstacle = _find_obstacle(pair, figure)
     if obstacle:
@@ -69,7 +59,7 @@ def _compare_figure(
         difference = estimate_difference(before, now, confidence)
     else:
         difference = _compare_single_runs(pair, figure, confidence, random)
-    least = options.minimum_effect if repeated else SINGLE_RUN_GUARD
+    least = minimum_effect if repeated else SINGLE_RUN_GUARD
     change = Difference(*map(figure.scale.change, (difference.estimate, difference.low, difference.high)))
     return MetricChange(
         load=pair[1][0].load,

@@ -39,8 +39,6 @@ _LATENCY = re.compile(rf"(?:(?P<clock>{'|'.join(_CLOCKS)})_)?(?P<figure>mean|max
 # Two pieces that it reads at once seem to have no gap between them, and so a request better than it was.
 _MISREAD_BY_A_LATE_READER = ("itl", "tpot", "goodput")
 
-_NOT_TRUSTED = "; not trusted: the load generator was the limit"
-
 VOCABULARY = """a gate is <figure><comparison><number><unit>, such as 'p99<50ms':
   p50 … p99.9, mean, max   response time, from the intended send (us, ms, s); e2e_p99 … is the same
   service_p99 …            service time, from the actual send

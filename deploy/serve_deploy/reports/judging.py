@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from serve_deploy.errors import ThresholdError, UsageError
 from serve_deploy.reports.baseline import compare_with_baseline, list_uncompared
-from serve_deploy.reports.changes import BaselineOptions
 from serve_deploy.reports.figures import METRIC_NAMES, format_load
 from serve_deploy.reports.gates import Gate, evaluate_gates, parse_gate
 from serve_deploy.reports.options import JudgingOptions
@@ -59,8 +58,7 @@ def judge_report(
         _require_objectives(report, gates)
         verdicts["gates"] = evaluate_gates(gates, _points_in_question(report))
     if baseline is not None:
-        options = BaselineOptions(minimum_effect=baseline.minimum_effect)
-        verdicts["baseline"] = compare_with_baseline(report, baseline.report, baseline.name, options)
+        verdicts["baseline"] = compare_with_baseline(report, baseline.report, baseline.name, baseline.minimum_effect)
     return report.model_copy(update={**verdicts, "allow_partial": allow_partial}) if verdicts else report
 
 

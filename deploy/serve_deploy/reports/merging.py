@@ -107,13 +107,9 @@ def _merge_points(parts: Sequence[Point]) -> Point:
     richest = max(parts, key=lambda part: sum(account.requests for account in part.server))
     return parts[0].model_copy(
         update={
-            **add_counts(parts),
+            **add_counts(parts, seconds),
             "load": add_loads([part.load for part in parts]),
             "started_at": start.isoformat(),
-            "duration_seconds": seconds,
-            "request_rate": sum(part.request_rate * part.duration_seconds for part in parts) / seconds,
-            "throughput": sum(part.throughput * part.duration_seconds for part in parts) / seconds,
-            "mean_in_flight": sum(part.mean_in_flight * part.duration_seconds for part in parts) / seconds,
             # The busiest generator's share: one at its limit is not made free by an idle one.
             "client": pool_client(parts, max(part.client.cpu_fraction for part in parts)),
             "server": richest.server,

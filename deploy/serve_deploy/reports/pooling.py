@@ -5,7 +5,7 @@ Counts add up and histograms merge exactly, so that a percentile is that of all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from serve_deploy.reports.latencies import pool_latency
 from serve_deploy.reports.point import BatchStatistics, ClientCost, ErrorKind, ModelStatistics, Point
@@ -67,18 +67,11 @@ def pool_repeats(points: Sequence[Point]) -> Point:
     if len(points) == 1:
         return points[0]
     seconds = sum(point.duration_seconds for point in points) or 1.0
-
-    def mean_over_time(read: Callable[[Point], float]) -> float:
-        return sum(read(point) * point.duration_seconds for point in points) / seconds
-
+    cpu_fraction = sum(point.client.cpu_fraction * point.duration_seconds for point in points) / seconds
     return points[0].model_copy(
         update={
-            **add_counts(points),
-            "duration_seconds": seconds,
-            "request_rate": mean_over_time(lambda point: point.request_rate),
-            "throughput": mean_over_time(lambda point: point.throughput),
-            "mean_in_flight": mean_over_time(lambda point: point.mean_in_flight),
-            "client": pool_client(points, mean_over_time(lambda point: point.client.cpu_fraction)),
+            **add_counts(points, seconds),
+            "client": pool_client(points, cpu_fraction),
             "server": pool_statistics(points),
             "server_metrics": _mean_metrics(points),
             "generation": pool_tokens(points, seconds),
@@ -91,11 +84,14 @@ def pool_repeats(points: Sequence[Point]) -> Point:
     )
 
 
-def add_counts(points: Sequence[Point]) -> dict[str, object]:
-    """Everything that adds up in the same way for repeats and for parts of one run."""
+def add_counts(points: Sequence[Point], seconds: float) -> dict[str, object]:
+    """Everything that adds up in the same way for repeats and for parts of one run, which took so long in all."""
     counts = ("sent", "succeeded", "failed", "timed_out", "in_flight_at_end", "never_sent")
+    rates = ("request_rate", "throughput", "mean_in_flight")
     return {
+        "duration_seconds": seconds,
         **{name: sum(getattr(point, name) for point in points) for name in counts},
+        **{name: sum(getattr(point, name) * point.duration_seconds for point in points) / seconds for name in rates},
         "response": pool_latency(point.response for point in points),
         "service": pool_latency(point.service for point in points),
         "failures": pool_latency(failures) if (failures := [p.failures for p in points if p.failures]) else None,

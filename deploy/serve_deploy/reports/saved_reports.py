@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from serve_deploy.errors import UsageError
 from serve_deploy.refused_values import say_plainly
 from serve_deploy.reports.document import Document
+from serve_deploy.reports.figures import format_list
 from serve_deploy.reports.merging import merge_reports
 from serve_deploy.reports.report import FORMAT_VERSION, LoadTestReport, NamedReport, ReportSet
 
@@ -20,6 +21,9 @@ D = TypeVar("D", bound=Document)
 def read_report(path: Path) -> LoadTestReport:
     """Read a report that `serve loadtest --output report.json` or `--json` wrote; UsageError if it is not one."""
     hint = "make one with: serve loadtest URL -m MODEL --output report.json"
+    if together := _read_set(path):
+        names = format_list([each.name for each in together])
+        raise UsageError(f"{path} holds reports of {names}, and one of a single model is wanted", hint=hint)
     report = read_document(path, LoadTestReport, "load-test report", hint)
     if report.format_version > FORMAT_VERSION:
         raise UsageError(f"{path} was written by a newer serve ({report.tool_version})", hint="update serve")
@@ -58,7 +62,12 @@ def read_reports(files: Sequence[Path], *, merge: bool = False) -> LoadTestRepor
 
 def _read_named(path: Path) -> tuple[NamedReport, ...]:
     """The report of a file by the file's name, or those of several models by the models' names."""
+    return _read_set(path) or (NamedReport(name=str(path), report=read_report(path)),)
+
+
+def _read_set(path: Path) -> tuple[NamedReport, ...]:
+    """The reports of several models that were measured at once; none where the file is something else."""
     try:
         return ReportSet.model_validate_json(path.read_bytes()).reports
     except (OSError, ValidationError):
-        return (NamedReport(name=str(path), report=read_report(path)),)
+        return ()

@@ -34,11 +34,7 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
 
     With `split`, arrays whose every input carries the same leading N (all first dims free) become N samples of 1.
     """
-    try:
-        named = _read_folder(path, signature) if path.is_dir() else _read_file(path, signature)
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        hint = "save strings as unicode arrays (dtype U), not as objects" if "pickle" in str(error).lower() else None
-        raise UsageError(f"samples: {path} cannot be read: {error}", hint=hint) from error
+    named = _read(path, signature)
     samples = [
         sample
         for number, arrays in enumerate(named)
@@ -57,11 +53,7 @@ def read_samples(path: Path, signature: ModelSignature, *, split: bool = True) -
 
 def read_arrays(path: Path, names: Sequence[str]) -> tuple[Sample, ...]:
     """The arrays of a file of samples as they are, for a model of which only the inputs' names are known."""
-    signature = ModelSignature(tuple(TensorSpec(name, DataType.FP32, ()) for name in names), ())
-    try:
-        return tuple(_read_folder(path, signature) if path.is_dir() else _read_file(path, signature))
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise UsageError(f"samples: {path} cannot be read: {error}") from error
+    return tuple(_read(path, ModelSignature(tuple(TensorSpec(name, DataType.FP32, ()) for name in names), ())))
 
 
 def _split_rows(sample: Sample) -> Samples:
@@ -76,6 +68,14 @@ def _split_rows(sample: Sample) -> Samples:
 
 _FORMATS = "give a .npz, .npy or KServe v2 .json file, or a folder of .npy files"
 _ARRAYS = (".npy", ".npz", ".json", ".jsonl")
+
+
+def _read(path: Path, signature: ModelSignature) -> list[Sample]:
+    try:
+        return _read_folder(path, signature) if path.is_dir() else _read_file(path, signature)
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        hint = "save strings as unicode arrays (dtype U), not as objects" if "pickle" in str(error).lower() else None
+        raise UsageError(f"samples: {path} cannot be read: {error}", hint=hint) from error
 
 
 def _read_file(path: Path, signature: ModelSignature) -> list[Sample]:

@@ -21,6 +21,7 @@ from serve_deploy.tensors.types import ModelSignature
 
 _MOST_ATTEMPTS = 60
 _RUN_SECONDS = 60.0
+_COUNT = 4
 _ALL_SECONDS = 120.0
 _BETTER_SECONDS = 10.0  # for samples that show more than those which the model accepts already
 _MORE_ROWS = (2, 4, 16)
@@ -56,7 +57,7 @@ class Runnable(Protocol):
 
 
 def generate_samples(
-    opened: OpenedModel, count: int = 4, *, seed: int = 0, hints: Mapping[str, InputHints] | None = None
+    opened: OpenedModel, count: int = _COUNT, *, seed: int = 0, hints: Mapping[str, InputHints] | None = None
 ) -> GeneratedSamples:
     """Guess inputs until the model runs on them; a free first dim is 1. The same seed makes the same samples.
 
@@ -66,9 +67,9 @@ def generate_samples(
     return _Search(opened, count, seed, read_hints(opened.parse()) if hints is None else hints).run()
 
 
-def search_samples(runnable: Runnable, count: int = 4, *, seed: int = 0) -> GeneratedSamples:
+def search_samples(runnable: Runnable) -> GeneratedSamples:
     """The same for what has no graph to look into."""
-    return _Search(runnable, count, seed, {}).run()
+    return _Search(runnable, _COUNT, 0, {}).run()
 
 
 class _Search:

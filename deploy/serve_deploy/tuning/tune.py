@@ -19,9 +19,9 @@ from serve_deploy.tuning.candidates.candidate import SCHEDULING, Candidate
 from serve_deploy.tuning.candidates.search import require_search
 from serve_deploy.tuning.measured import Fallen, Measured, MixedPoint
 from serve_deploy.tuning.measuring.bench import Bench
-from serve_deploy.tuning.measuring.checkpoint import Checkpoint, fingerprint, state_folder
+from serve_deploy.tuning.measuring.checkpoint import Checkpoint, fingerprint, hold, state_folder
 from serve_deploy.tuning.measuring.parts import PartSettings, choose_rate, make_twins, measure_parts
-from serve_deploy.tuning.measuring.settings import period_seconds
+from serve_deploy.tuning.measuring.settings import period_seconds, require_arrivals
 from serve_deploy.tuning.prediction.joint import rank_together
 from serve_deploy.tuning.prediction.ranking import add_boldest, choose_finalists
 from serve_deploy.tuning.prediction.together import fullest, measure_together
@@ -34,6 +34,7 @@ from serve_deploy.tuning.race.conclusion import (
     describe_together,
     explain_changes,
     explain_ensembles,
+    explain_limits,
     find_effects,
     judge_confirmation,
     reach_verdict,
@@ -51,6 +52,8 @@ from serve_deploy.tuning.task.subject import Subject, read_subject
 from serve_deploy.version import __version__
 
 _KEPT = 20
+# Characters of the models' names in that of a file.
+_LONGEST_NAME = 100
 
 
 def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
@@ -70,19 +73,22 @@ def tune(options: TuneOptions, *, progress: Progress = silent) -> TuningResult:
         )
     for part in subject.parts:
         require_search({path: values for path, values in part.choose(options).vary if path not in SCHEDULING})
+    if options.rate is not None:
+        require_arrivals(options, options.rate)
     goal = read_goal(options.objective, options.slo, [target.name for target in subject.targets])
     state = state_folder(options.state)
-    restored = restore_overrides(state, options.endpoint)
-    notes = [*map(describe_restored, restored)]
-    name = f"{'+'.join(subject.weights)}-{fingerprint(options, subject.folders.values())}.jsonl"
-    checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
-    with _open_servers(options, subject, state) as servers, start_workers(1, len(subject.targets)) as workers:
-        bench = Bench(subject, servers, checkpoint, workers, progress)
-        try:
-            result = run_tuning(options, subject, goal, bench, notes)
-        except KeyboardInterrupt:
-            kept = checkpoint.problem or "the same command goes on with what was measured"
-            raise Interrupted(f"interrupted; {kept}") from None
+    name = f"{'+'.join(subject.weights)[:_LONGEST_NAME]}-{fingerprint(options, subject.folders.values())}.jsonl"
+    with hold(state / "tune" / name):
+        restored = restore_overrides(state, options.endpoint)
+        notes = [*map(describe_restored, restored)]
+        checkpoint = Checkpoint(state / "tune" / name, fresh=options.fresh, note=notes.append)
+        with _open_servers(options, subject, state) as servers, start_workers(1, len(subject.targets)) as workers:
+            bench = Bench(subject, servers, checkpoint, workers, progress)
+            try:
+                result = run_tuning(options, subject, goal, bench, notes)
+            except KeyboardInterrupt:
+                kept = checkpoint.problem or "the same command goes on with what was measured"
+                raise Interrupted(f"interrupted; {kept}") from None
     return apply_winner(result, subject) if options.apply else result
 
 
@@ -124,6 +130,8 @@ class _Run:
 
     def go(self) -> TuningResult:
         self.bench.prepare(self.options, self.notes.append)
+        if kept := self.bench.checkpoint.resumed:
+            self.bench.progress(f"going on with what was measured before it was cut short ({kept:,} so far)")
         settings = measure_parts(self.bench, self.subject, self.options, self.goal)
         self.notes += settings.notes
         twins = self._make_twins(settings)
@@ -148,6 +156,7 @@ class _Run:
             won = rows[runners.index(winner)] if winner and verdict == "better" else None
             changes = self._changes(winner.candidate, twins) if winner and won else ()
             self.notes += explain_misses([baseline, *runners], twins, own)
+            self.notes += explain_limits([baseline, *runners], own)
         self.bench.checkpoint.finish()
         return TuningResult(
             tool_version=__version__,
@@ -184,6 +193,8 @@ class _Run:
         if len(self.subject.parts) > 1:
             twins = self._run_together(twins, settings)
         twins = choose_rate(twins, self.options, self.subject.baseline)
+        if twins.rate is not None:
+            require_arrivals(self.options, twins.rate)
         if twins.rate is not None and self.options.rate is None:
             self.notes.append(
                 f"latency is compared at {format_plainly(twins.rate)} requests/s, "

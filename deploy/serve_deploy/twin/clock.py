@@ -36,10 +36,11 @@ class Clock:
 
 
 class Requests:
-    """All requests, by number: when each entered its queue, its priority, and who waits for its end."""
+    """All requests, by number: when each entered its queue and was answered, its priority, who waits for its end."""
 
     def __init__(self) -> None:
         self.entered: list[float] = []
+        self.answered: dict[int, float] = {}
         self.priorities: dict[int, int] = {}
         self.waiting_for: dict[int, Ended] = {}
 

@@ -80,7 +80,7 @@ class Ensemble:
 class Outside:
     """What a request costs outside of the queues and the models: client, network and front end.
 
-    `workers`: how many requests can be at it at once; None: any number. `latency_seconds` pass besides, for any number.
+    `workers`: how many answers pass at once, each for `times`; None: any number. `latency_seconds` pass besides.
     """
 
     times: Times = field(default_factory=lambda: Times.constant(0.0))

@@ -20,7 +20,7 @@ from serve_deploy.twin.instances import SharedCores
 from serve_deploy.twin.results import Durations, ModelResult, Presence, Simulated, StreamResult
 from serve_deploy.twin.server import ServerModel, Stream
 from serve_deploy.twin.stations import Node, Shared, Station
-from serve_deploy.twin.streams import ClosedStream, OpenStream, Span, Way, pass_all
+from serve_deploy.twin.streams import ClosedStream, OpenStream, Span, Way
 
 Seconds = NDArray[np.float64]
 
@@ -98,10 +98,14 @@ class Run:
         for ensemble in self._ensembles.values():
             for at, request in ensemble.ends:
                 ended[request] = at
-        self._ended, self._gone = ended, ended.copy()
+        self._gone = ended.copy()
         rejecting = [each.rejected for each in (self.stations | self._ensembles).values()]
         for at, request in chain.from_iterable(rejecting):
             self._gone[request] = at
+        for request, at in self.requests.answered.items():
+            self._gone[request] = at
+        # What was rejected has no end.
+        self._ended = np.where(np.isnan(ended), ended, self._gone)
         self.last_end = float(np.max(self._gone, initial=0.0))
 
     def stream_result(self, index: int, start: float, end: float) -> StreamResult:
@@ -165,13 +169,11 @@ class Run:
         )
 
     def _open_arrivals(self) -> Iterator[tuple[Seconds, NDArray[np.int64], Action]]:
-        pairs = zip(self._streams, self._targets, strict=True)
-        open_loops = [(stream, targets) for stream, targets in pairs if isinstance(stream, OpenStream)]
-        arrivals = pass_all([stream for stream, _ in open_loops], self._way)
-        for (stream, targets), arrived in zip(open_loops, arrivals, strict=True):
-            times = stream.enter(arrived, self.requests)
-            for name in np.unique(targets).tolist():
-                yield times[targets == name], stream.numbers[targets == name], self._nodes[name].arrive
+        for stream, targets in zip(self._streams, self._targets, strict=True):
+            if isinstance(stream, OpenStream):
+                times = stream.enter(self._way, self.requests)
+                for name in np.unique(targets).tolist():
+                    yield times[targets == name], stream.numbers[targets == name], self._nodes[name].arrive
 
 
 def _targets(stream: Stream, sent: OpenStream | ClosedStream, seed: int) -> NDArray[np.str_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,10 @@ class Span:
 
 
 class Way:
-    """The way to the server: each request takes one of the measured times, and one of the workers if they are few."""
+    """The way to the server and back: each request takes one of the measured times.
+
+    Where workers are few, an answer waits for one of them: those of a batch end at once, and come one after another.
+    """
 
     def __init__(self, outside: Outside, generator: np.random.Generator) -> None:
         self._seconds: list[float] = outside.times.quantiles[draw_levels(generator)].tolist()
@@ -39,16 +43,24 @@ class Way:
         self._latency = outside.latency_seconds
         self._passed = 0
         self.takes_time = outside.times.mean > 0 or self._latency > 0
+        self.queues = self._free_at is not None and outside.times.mean > 0
 
     def arrival(self, sent: float) -> float:
-        """When a request that is sent now enters its queue; calls come in the order of their times."""
+        """When a request that is sent now enters its queue."""
+        return sent + self._latency + (0.0 if self.queues else self._take())
+
+    def answer(self, ended: float) -> float:
+        """When the answer to a request that ends now is there; calls come in the order of their times."""
+        if not self.queues or self._free_at is None:
+            return ended
+        at = max(ended, self._free_at[0]) + self._take()
+        heapq.heapreplace(self._free_at, at)
+        return at
+
+    def _take(self) -> float:
         taken = self._seconds[self._passed % len(self._seconds)]
         self._passed += 1
-        if self._free_at is None:
-            return sent + taken + self._latency
-        end = max(sent, self._free_at[0]) + taken
-        heapq.heapreplace(self._free_at, end)
-        return end + self._latency
+        return taken
 
 
 class OpenStream:
@@ -67,25 +79,23 @@ class OpenStream:
         """Its requests."""
         return np.arange(self.first, self.first + len(self.sent))
 
-    def enter(self, arrivals: Seconds, requests: Requests) -> Seconds:
-        """Note when each enters its queue; returns that ascending."""
+    def enter(self, way: Way, requests: Requests) -> Seconds:
+        """Send all; returns when each enters its queue, ascending."""
+        arrivals = np.array([way.arrival(sent) for sent in self.sent.tolist()]) if way.takes_time else self.sent
         order = np.argsort(arrivals, kind="stable")
         self.sent, arrivals = self.sent[order], arrivals[order]
         self.first = len(requests.entered)
         requests.entered += arrivals.tolist()
+        numbers = self.numbers.tolist()
         if self._priority:
-            requests.priorities |= dict.fromkeys(self.numbers.tolist(), self._priority)
+            requests.priorities |= dict.fromkeys(numbers, self._priority)
+        if way.queues:
+            requests.waiting_for |= dict.fromkeys(numbers, partial(_answer, way, requests))
         return arrivals
 
 
-def pass_all(streams: Sequence[OpenStream], way: Way) -> list[Seconds]:
-    """When each request of each stream arrives: they take turns at the workers as they are sent."""
-    if not way.takes_time:
-        return [stream.sent for stream in streams]
-    sent = np.concatenate([*(stream.sent for stream in streams), np.zeros(0)])
-    arrivals, order = np.zeros(len(sent)), np.argsort(sent, kind="stable")
-    arrivals[order] = [way.arrival(at) for at in sent[order].tolist()]
-    return np.split(arrivals, np.cumsum([len(stream.sent) for stream in streams])[:-1]) if len(streams) else []
+def _answer(way: Way, requests: Requests, now: float, number: int, _: bool) -> None:
+    requests.answered[number] = way.answer(now)
 
 
 class ClosedStream:
@@ -116,13 +126,20 @@ class ClosedStream:
         for _ in range(self._users):
             self._send(0.0)
 
-    def _send(self, now: float, _: int = 0, succeeded: bool = True) -> None:
+    def _answer(self, now: float, number: int, succeeded: bool) -> None:
+        answered = self._requests.answered[number] = self._way.answer(now)
         if not succeeded and not self._way.takes_time:
-            now += _REFUSED_SECONDS
+            answered += _REFUSED_SECONDS
+        if answered > now:
+            self._clock.at(answered, self._send)
+        else:
+            self._send(now)
+
+    def _send(self, now: float, _: object = None) -> None:
         if now >= self._span.seconds or len(self._sent) == self._span.requests:
             return
         arrival = self._way.arrival(now)
-        number = self._requests.add(arrival, self._send, self._priority)
+        number = self._requests.add(arrival, self._answer, self._priority)
         self._clock.at(arrival, self._arrivals[len(self._sent) % len(self._arrivals)], number)
         self._sent.append(now)
         self._numbers.append(number)

@@ -41,7 +41,7 @@ class Times:
         return cls(drawn * (mean_seconds / drawn.mean()))
 
     @classmethod
-    def of(cls, seconds: Sequence[float] | Seconds, counts: Sequence[int] | None = None) -> Times:
+    def of(cls, seconds: Sequence[float] | Seconds, counts: Sequence[float] | None = None) -> Times:
         """As measured; `counts` says how often each was seen, as the buckets of a histogram do."""
         values = np.asarray(seconds, np.float64)
         if not values.size or values.min() < 0:

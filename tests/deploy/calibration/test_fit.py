@@ -93,9 +93,11 @@ def test_several_instances_that_slow_each_other_are_told_apart() -> None:
     assert found.times.at(8, 2).mean / found.times.at(8, 1).mean == pytest.approx(1.5, rel=0.05)
 
 
-def _reasons(measured: Point, slower: float = 1.0, simulated_batch: float = 8.0, p99s: tuple[float, ...] = ()):
+def _reasons(
+    measured: Point, slower: float = 1.0, simulated_batch: float = 8.0, p99s: tuple[float, ...] = (), wait_us: float = 0
+):
     times = ServiceTimes.linear(0.004, 0.001, 8)
-    work = ModelAtWork([_Executions(8, 100, 0.012 * slower)], times, 1, simulated_batch)
+    work = ModelAtWork([_Executions(8, 100, 0.012 * slower)], times, 1, simulated_batch, wait_us=wait_us)
     return explain(measured, [work], p99s, "within the load")
 
 
@@ -130,9 +132,14 @@ def test_only_what_is_beyond_the_limits_is_a_miss() -> None:
             ),
             "the load generator sent 300 µs late, which times include",
         ),
-        (_reasons(point(16, 600, 30)), "requests took another time outside of the models"),
+        (
+            _reasons(point(16, 600, 30), wait_us=9000),
+            "requests waited 9.00 ms, and not 0 µs: executions and batches hardly differed",
+        ),
+        (_reasons(point(16, 600, 30, succeeded=120)), "only 120 requests were measured"),
+        (_reasons(point(16, 600, 30)), "the models ran as measured; the time outside of them differed"),
     ],
-    ids=["client-bound", "slower", "batches", "unsteady", "late", "unknown"],
+    ids=["client-bound", "slower", "batches", "unsteady", "late", "waits", "few", "unknown"],
 )  # fmt: skip
 def test_a_miss_has_its_reason(reasons: tuple[str, ...], said: str) -> None:
     """As far as the measurement tells."""

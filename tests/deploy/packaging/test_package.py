@@ -35,10 +35,13 @@ def test_loads_each_model_once(model: onnx.ModelProto, fix: bool, loads: int, tm
     assert (bool(packaged.manifest.fixes), said.count(f"loading {source.name} into ONNX Runtime")) == (loads > 1, loads)
 
 
-def test_files_that_are_not_there_are_told_before_a_store_is_asked(tmp_path: Path) -> None:
-    """This store does not answer, and would be named after a minute of tries."""
+def test_files_that_are_no_models_are_told_before_a_store_is_asked(tmp_path: Path) -> None:
+    """Missing or damaged ones. This store does not answer, and would be named after a minute of tries."""
     options = PackageOptions(repository=parse_address("s3://127.0.0.1:1/bucket/models"))
-    summary = package([tmp_path / "gone.onnx", "lost.py:labels"], options)
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(doubling_model().SerializeToString()[:-9])
+    summary = package([tmp_path / "gone.onnx", "lost.py:labels", damaged], options)
     assert [failed.error for failed in summary.failed] == [
-        f"{tmp_path / 'gone.onnx'} does not exist", "lost.py does not exist"
+        f"{tmp_path / 'gone.onnx'} does not exist", "lost.py does not exist",
+        f"{damaged} is not an ONNX model, or a truncated one: it does not parse as one",
     ]  # fmt: skip

@@ -215,6 +215,7 @@ def test_a_plan_of_another_configuration_is_refused(planned: Planner, repository
         ({"slo": ("p99<9ms",)}, "`plan` excludes `slo`"),
         ({"min_replicas": 3, "peak_rate": 3.0}, "`plan` excludes `min_replicas` and `peak_rate`"),
         ({"growth_percent_per_minute": 30.0}, "`plan` excludes `growth_percent_per_minute`"),
+        ({"overrides": {"autoscaling": {"coldStartSeconds": 600}}}, "was tried with a cold start of 60 s"),
         ({"autoscaling": "keda", "prometheus": "http://p"}, "the plan is for hpa"),
         ({"profile": "h100"}, "the plan has no profile h100"),
     ],
@@ -225,6 +226,14 @@ def test_what_a_plan_was_not_tried_with_is_refused(
     """The targets hold only for the numbers that they were tried with."""
     with pytest.raises(UsageError, match=message):
         chart(repository, planned(reports={"l4": measured(repository)}), **options)
+
+
+def test_two_sweeps_of_one_model_are_named_by_their_hardware() -> None:
+    """Files that are called alike are one profile, unless each is given a name."""
+    files = [ProfileSweep("sweep", report(), f"{name}/sweep.json") for name in ("l4", "h100")]
+    with pytest.raises(UsageError, match="are both sweeps of digits on the profile sweep") as refused:
+        plan(PlanOptions(sweeps=tuple(files), base_rate=100.0, peak_rate=100.0))
+    assert "l4=l4/sweep.json" in (refused.value.hint or "")
 
 
 def test_no_replicas_are_not_planned_for_an_hpa(planned: Planner) -> None:

@@ -8,7 +8,6 @@ from synthetic_reports import DATA, TARGET, make_point, make_report, make_sweep
 
 from serve_deploy.errors import UsageError
 from serve_deploy.reports.baseline import compare_with_baseline
-from serve_deploy.reports.changes import BaselineOptions
 from serve_deploy.reports.intervals import estimate_difference
 from serve_deploy.reports.point import ErrorKind, Load, RequestData
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport
@@ -98,7 +97,7 @@ def test_a_sure_but_small_change_is_let_pass() -> None:
         measure(random, slower=slower, between_runs=0.0001, count=20_000, repeats=5) for slower in (1.02, 1.0)
     )
     assert verdicts(compare_with_baseline(now, before, "main.json"))["response_p50"] == "same"
-    assert compare_with_baseline(now, before, "main.json", BaselineOptions(minimum_effect=0.01)).regressed
+    assert compare_with_baseline(now, before, "main.json", minimum_effect=0.01).regressed
 
 
 def test_a_single_run_that_is_a_tenth_slower_decides_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,9 @@ def test_a_gate_that_nothing_meets_is_said(tmp_path: Path) -> None:
     """An execution of 10 ms answers nobody within 5."""
     result = _tuning(SHARED_BASE, _goal("p99<5ms"), tmp_path)()
     assert result.verdict == "no configuration meets the gates"
+    told = r"p99<5ms: 1\d.\d ms, \S+ ms \(1\d\d %\) over the threshold with 1 request at a time"
+    assert re.fullmatch(told, result.baseline.reason)
+    assert all(re.search(told, each.reason) for each in result.failed)
 
 
 def test_a_memory_limit_keeps_instances_out(tmp_path: Path) -> None:

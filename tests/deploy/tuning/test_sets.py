@@ -93,6 +93,12 @@ def test_a_gate_of_a_model_that_is_not_called_is_refused() -> None:
         read_goal("throughput", ("c:p99<5ms",), ["a", "b"])
 
 
+def test_a_model_whose_name_has_a_colon_has_its_own_gate() -> None:
+    """A gate has none, so that the last one ends the name."""
+    goal = read_goal("throughput", ("org:a:p99<5ms",), ["org:a", "b"])
+    assert [(model, gate.expression) for model, gate in goal.own_gates] == [("org:a", "p99<5ms")]
+
+
 def test_a_gate_of_token_streams_is_refused_before_anything_is_measured() -> None:
     """No configuration could ever meet it."""
     with pytest.raises(UsageError, match="`slo=ttft_p99<500ms` is of token streams"):

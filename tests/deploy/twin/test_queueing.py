@@ -16,6 +16,7 @@ from serve_deploy.twin import (
     Ensemble,
     Outside,
     PoissonRate,
+    Replay,
     ServedModel,
     ServerModel,
     ServiceTimes,
@@ -93,6 +94,15 @@ def test_few_workers_outside_are_a_queue_of_their_own() -> None:
     found = simulate(server(constant(10 * MS), outside), ClosedLoop(8), seconds=100)
     assert found.stream.throughput == pytest.approx(50, rel=0.01)
     assert found.model.mean_in_flight == pytest.approx(0.5, rel=0.01)
+
+
+def test_answers_of_a_batch_come_one_after_another() -> None:
+    """Four of an open loop join a batch of 10 ms; one worker passes an answer every millisecond."""
+    times = ServiceTimes.linear(10 * MS, 0, 4)
+    model = ServedModel(name="m", service=times, max_batch_size=4, batching=Batching(), dispatch_seconds=2 * MS)
+    outside = Outside(times=Times.constant(1 * MS), workers=1, latency_seconds=5 * MS)
+    found = simulate(server(model, outside), Replay((0.0,) * 4, "by hand"), requests=4)
+    assert found.stream.response.seconds == pytest.approx([18 * MS, 19 * MS, 20 * MS, 21 * MS])
 
 
 def test_streams_take_turns_at_the_workers_outside() -> None:

@@ -156,6 +156,11 @@ def test_a_model_without_text_is_no_language_model() -> None:
     ("url", "options", "message"),
     [
         ("http://host", {"generation": {"max_tokens": 5}}, "`max_tokens` is about token streams"),
+        (
+            "http://host",
+            {"generation": {"prompts": PromptOptions(prompts=Path("questions.txt"))}},
+            "`prompts` is about token streams",
+        ),
         ("http://host", {"generation": {"generate": "chat"}, "batch_size": 2}, "`batch_size` and `generate` exclude"),
         ("http://host", {"generation": {"generate": "chat"}, "validate": True}, "`validate` and `generate` exclude"),
         ("http://host", {"generation": {"generate": "chat"}, "model_version": "1"}, "has no versions"),

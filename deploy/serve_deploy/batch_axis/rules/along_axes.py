@@ -108,15 +108,10 @@ def normalise_from(call: Call) -> list[Value]:
     return [Value(value.shape, value.rows), statistics, statistics]
 
 
-def along(name: str, default: int, what: str) -> Rule:
-    """A rule for an operator that works along the one axis that an attribute names and keeps the shape."""
-
-    def rule(call: Call) -> Value:
-        forbid(call[0], [call.axis(default, name=name)], what)
-        call.needs_fixed(*range(1, len(call.inputs)))
-        return Value(call[0].shape, call[0].rows)
-
-    return rule
+def lp_norm(call: Call) -> Value:
+    """LpNormalization: along one axis."""
+    forbid(call[0], [call.axis(-1)], "normalises over")
+    return Value(call[0].shape, call[0].rows)
 
 
 def cumulate(call: Call) -> Value:
@@ -129,7 +124,7 @@ def cumulate(call: Call) -> Value:
 def top_k(call: Call) -> list[Value]:
     """TopK: the k largest along an axis."""
     value, axis = call[0], call.axis(-1)
-    k = call.attribute("k") if call.opset < 10 else _item(call, 1)
+    k = call.attribute("k") if call.opset < 10 else _count(call)
     if value.rows is not None and value.rows.axis == axis:
         if k == ROWS:
             raise SortedError("sorts the rows of the batch")
@@ -138,11 +133,11 @@ def top_k(call: Call) -> list[Value]:
     return [result, result]
 
 
-def _item(call: Call, index: int) -> Any:
-    value = call[index]
+def _count(call: Call) -> Any:
+    value = call[1]
     if value.rows is not None:
         raise MixesError("takes one number for the whole batch from its rows")
-    call.read.add(index)
+    call.read.add(1)
     return UNKNOWN if value.content is None else value.content.item()
 
 
@@ -153,12 +148,12 @@ def unique(call: Call) -> list[Value]:
     return [fixed()] * 4
 
 
-def every_axis_but(kept: int, what: str) -> Rule:
-    """A rule for an operator that works over all axes from `kept` on, each sample and channel before by itself."""
+def within_samples(what: str) -> Rule:
+    """A rule for an operator that works over all axes but the first, each sample by itself."""
 
     def rule(call: Call) -> Value:
         value = call[0]
-        forbid(value, range(kept, value.rank), what)
+        forbid(value, range(1, value.rank), what)
         call.needs_fixed(*range(1, len(call.inputs)))
         return Value(value.shape, value.rows)
 
@@ -226,15 +221,15 @@ RULES: dict[str, Rule] = {
     "ArgMin": arg_reduce,
     "CumProd": cumulate,
     "CumSum": cumulate,
-    "GroupNormalization": every_axis_but(1, "normalises over"),
+    "GroupNormalization": within_samples("normalises over"),
     "DFT": fourier,
     "Det": of_matrices("computes determinants over", kept=False),
     "Hardmax": softmax,
-    "InstanceNormalization": every_axis_but(1, "normalises over, or has a scale for each entry of,"),
+    "InstanceNormalization": within_samples("normalises over, or has a scale for each entry of,"),
     "LRN": neighbours,
     "LayerNormalization": normalise_from,
     "LogSoftmax": softmax,
-    "LpNormalization": along("axis", -1, "normalises over"),
+    "LpNormalization": lp_norm,
     "MeanVarianceNormalization": mean_variance,
     "RMSNormalization": normalise_from,
     "SimplifiedLayerNormalization": normalise_from,

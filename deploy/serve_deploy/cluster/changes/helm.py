@@ -17,6 +17,13 @@ from serve_deploy.errors import UsageError
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
+def read_manifest(text: str) -> list[Any]:
+    """The objects of a manifest, as helm renders it."""
+    import yaml
+
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
 def run_program(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, with its output as text; Ctrl-C takes effect afterwards, the second one at once."""
     # A helm that is stopped halfway leaves its release locked, so the terminal's Ctrl-C must not reach it.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from serve_deploy.cluster.api import ClusterAccess, Object, connect
 from serve_deploy.cluster.changes.carried import find_carried, remove_carried
-from serve_deploy.cluster.changes.helm import Helm
+from serve_deploy.cluster.changes.helm import Helm, read_manifest
 from serve_deploy.cluster.changes.rollout import explaining
 from serve_deploy.cluster.options import UndeployOptions
 from serve_deploy.errors import EndpointError
@@ -81,14 +80,8 @@ def _sort_objects(manifest: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The objects of a manifest that helm removes, and those that it keeps."""
     removed: list[str] = []
     kept: list[str] = []
-    for item in _read_manifest(manifest):
+    for item in read_manifest(manifest):
         annotations = item["metadata"].get("annotations") or {}
         stays = annotations.get("helm.sh/resource-policy") == "keep"
         (kept if stays else removed).append(f"{item['kind']} {item['metadata']['name']}")
     return tuple(removed), tuple(kept)
-
-
-def _read_manifest(manifest: str) -> Iterator[Any]:
-    import yaml
-
-    return (item for item in yaml.safe_load_all(manifest) if item)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from serve_deploy.cluster.api import ClusterAccess, Object
+from serve_deploy.cluster.changes.helm import read_manifest
 from serve_deploy.cluster.options import ReleaseOptions
 from serve_deploy.cluster.state.objects import find_workload
 from serve_deploy.errors import UsageError
@@ -59,7 +59,4 @@ def _own(cluster: ClusterAccess, kind: str, live: Object, replicas: int) -> None
 
 
 def _read_replicas(manifest: str, kind: str) -> int | None:
-    import yaml
-
-    workloads: list[Any] = [each for each in yaml.safe_load_all(manifest) if each and each["kind"] == kind]
-    return next((each["spec"].get("replicas") for each in workloads), None)
+    return next((each["spec"].get("replicas") for each in read_manifest(manifest) if each["kind"] == kind), None)

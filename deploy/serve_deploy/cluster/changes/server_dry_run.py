@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from serve_deploy.cluster.api import ClusterAccess, Object
+from serve_deploy.cluster.changes.helm import read_manifest
 from serve_deploy.cluster.changes.helm_errors import explain_conflict
 from serve_deploy.errors import EndpointError
 
@@ -53,16 +54,14 @@ def find_changes(
     cluster: ClusterAccess, namespace: str, rendered: Mapping[str, Any], before: str, *, force: bool = False
 ) -> tuple[ObjectChange, ...]:
     """What applying a release as helm rendered it would change, with `before` the manifest of the current revision."""
-    import yaml
-
     paths, marks = ObjectPaths(cluster, namespace), _helm_marks(rendered["name"], namespace)
-    old = {_key(each): each for each in yaml.safe_load_all(before) if each}
-    documents: list[Any] = [each for each in yaml.safe_load_all(rendered["manifest"]) if each]
+    old = {_key(each): each for each in read_manifest(before)}
+    documents = read_manifest(rendered["manifest"])
     for each in documents:
         each["metadata"]["annotations"] = (each["metadata"].get("annotations") or {}) | marks
     # Hooks belong to nobody, and are made anew each time; a test is made only when it is asked for.
     hooks = [each["manifest"] for each in rendered.get("hooks") or () if "test" not in each["events"]]
-    documents += [each for text in hooks for each in yaml.safe_load_all(text) if each]
+    documents += [each for text in hooks for each in read_manifest(text)]
     changes = [_try(cluster, paths.find(each), each, old.get(_key(each)), force=force) for each in documents]
     gone = old.keys() - {_key(each) for each in documents}
     return (*changes, *(ObjectChange(kind, name, "remove") for kind, name in sorted(gone)))

@@ -6,6 +6,7 @@ import threading
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
+from statistics import fmean
 from types import TracebackType
 from typing import Any
 
@@ -116,11 +117,11 @@ class MetricsSampler:
 
     def means(self) -> dict[str, float]:
         """Each gauge's mean over the samples, by its own name."""
-        return {name: _mean(values) for name, values in sorted(self._samples.items()) if name != _PENDING}
+        return {name: fmean(values) for name, values in sorted(self._samples.items()) if name != _PENDING}
 
     def pending(self) -> float | None:
         """The model's requests that waited in the server, on average; None where that is not known."""
-        return _mean(self._samples[_PENDING]) if _PENDING in self._samples else None
+        return fmean(self._samples[_PENDING]) if _PENDING in self._samples else None
 
 
 def read_gauges(text: str, model: str) -> dict[str, float]:
@@ -137,8 +138,4 @@ def read_gauges(text: str, model: str) -> dict[str, float]:
         for sample in family.samples:
             if family.name != _PENDING or sample.labels.get("model") == model:
                 gauges[family.name].append(sample.value)
-    return {name: sum(values) if name.endswith(_ADDED_UP) else _mean(values) for name, values in gauges.items()}
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+    return {name: sum(values) if name.endswith(_ADDED_UP) else fmean(values) for name, values in gauges.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from serve_deploy.errors import UsageError
 from serve_deploy.generation.asking import SAMPLING_PARAMETERS, Asking, GenerationProtocol
 from serve_deploy.loadtest.options import GenerationOptions, LoadTestOptions
 from serve_deploy.loadtest.requests.prompting import GrpcWire, HttpWire, Prompting, Wire
+from serve_deploy.option import changed_fields
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.prompts.reading import read_prompts
 from serve_deploy.tensors.types import DataType
@@ -177,11 +179,11 @@ def check_generation(options: LoadTestOptions) -> None:
     """UsageError where options of a plain load test and those of a language model do not fit together."""
     generation = options.generation
     if generation.generate is None:
-        changed = next(_changed(generation), None) or next(_changed(generation.prompts), None)
+        changed = next(chain(changed_fields(generation.prompts), changed_fields(generation)), None)
         if changed:
             raise UsageError(f"`{changed}` is about token streams", hint="measure them with `generate`")
         return
-    changed = next((name for name in _changed(options) if name in _PLAIN), None)
+    changed = next((name for name in changed_fields(options) if name in _PLAIN), None)
     if changed:
         raise UsageError(f"`{changed}` and `generate` exclude each other", hint="a language model is sent prompts")
     if options.endpoint.protocol == "grpc" and generation.generate != "auto":
@@ -194,12 +196,3 @@ def check_generation(options: LoadTestOptions) -> None:
         reason = "it is of `prompts`" if name == generation.text_input else _SET_HERE.get(name)
         if reason and (name, value) not in _HARMLESS:
             raise UsageError(f"`parameters={name}=…` would change what is measured", hint=reason)
-
-
-def _changed(options: Any) -> Iterator[str]:
-    """The fields that do not have their default."""
-    for each in fields(options):
-        value = getattr(options, each.name)
-        default = each.default_factory() if each.default_factory is not MISSING else each.default
-        if value != default and each.name != "prompts":
-            yield each.name

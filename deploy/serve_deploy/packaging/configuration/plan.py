@@ -23,7 +23,7 @@ from serve_deploy.model_config.rules.state import compare_states
 from serve_deploy.model_config.warmup import WARMUP_FOLDER, build_warmup
 from serve_deploy.packaging.configuration.profiles import NamedPlan, note_named
 from serve_deploy.packaging.findings import Findings
-from serve_deploy.packaging.labels import Labels, choose_labels, keep_labels
+from serve_deploy.packaging.labels import Labels, choose_labels, format_labels, keep_labels, name_label_files
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.packaging.versions.heritage import Heritage
 from serve_deploy.packaging.versions.settings import describe_changes, describe_settings
@@ -77,7 +77,7 @@ def _build(
     signature, batch = findings.signature, findings.batching.max_batch_size
     labels = choose_labels(options.labels, findings.metadata, signature)
     labels, label_notes = keep_labels(_kept_labels(heritage), labels, signature)
-    label_files = {output: _label_file(index, len(labels)) for index, output in enumerate(labels)}
+    label_files = name_label_files(labels)
     warms = options.warmup and findings.samples and not findings.sequences
     warmup = build_warmup(signature, batch, findings.samples[0]) if warms else ()
     settings = replace(
@@ -99,7 +99,7 @@ def _build(
     reasons = explain_config(config, signature, findings.batching, settings, batch_size_given=given)
     text = format_config(config, reasons)
     files = {CONFIG_NAME: text.encode(), **{each.summary.path: each.text.encode() for each in named}}
-    files |= {label_files[output]: "".join(f"{label}\n" for label in labels[output]).encode() for output in labels}
+    files |= {label_files[output]: format_labels(names) for output, names in labels.items()}
     files |= {f"{WARMUP_FOLDER}/{item.file_name}": item.content for item in warmup}
     files |= findings.state_files
     if findings.samples:
@@ -185,10 +185,6 @@ def _shared_files(folder: ModelFolder) -> Iterator[tuple[str, bytes]]:
             yield path, file.read_bytes()
     if folder.samples:
         yield SAMPLES_NAME, folder.samples.read_bytes()
-
-
-def _label_file(index: int, count: int) -> str:
-    return "labels.txt" if count == 1 else f"labels_{index}.txt"
 
 
 def _with_profile(settings: ConfigOptions, findings: Findings) -> ConfigOptions:

@@ -17,6 +17,7 @@ from serve_deploy.frameworks.python_model import completes_config
 from serve_deploy.frameworks.release_fit import check_fit
 from serve_deploy.manifest import Manifest
 from serve_deploy.model_config.client_tensors import client_tensors
+from serve_deploy.packaging.configuration.manifest import describe_version
 from serve_deploy.packaging.configuration.plan import ConfigPlan, plan_config
 from serve_deploy.packaging.findings import Findings, keep_samples
 from serve_deploy.packaging.frameworks.plan import (
@@ -43,8 +44,6 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
-from serve_deploy.tensors.wire import count_largest
-from serve_deploy.version import __version__
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def package_framework_model(source: Path, name: str, options: PackageOptions, pr
         findings = _find(subject, options)
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = _describe(subject, findings, plan).model_copy(update={"origin": options.origin})
+        manifest = _describe(subject, findings, plan, options)
         with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")
@@ -142,23 +141,16 @@ def _find(subject: _Subject, options: PackageOptions) -> Findings:
     return Findings(signature=signature, batching=batching, samples=samples, backend=backend)
 
 
-def _describe(subject: _Subject, findings: Findings, plan: ConfigPlan) -> Manifest:
-    return Manifest(
-        tool_version=__version__,
-        name=subject.name,
+def _describe(subject: _Subject, findings: Findings, plan: ConfigPlan, options: PackageOptions) -> Manifest:
+    source, framework = subject.artefact.source, describe_framework(subject.artefact, subject.tensors, "`verify=False`")
+    return describe_version(
+        plan,
+        findings,
         version=subject.version,
-        triton_release=subject.release,
-        source_name=subject.artefact.source.name,
-        source_sha256=hash_file(subject.artefact.source),
-        inputs=client_tensors(plan.config, "input"),
-        outputs=client_tensors(plan.config, "output"),
-        batching=findings.batching,
-        labels=dict(plan.labels),
-        settings=dict(plan.settings),
-        samples=len(findings.samples),
-        sample_bytes=count_largest(findings.samples),
-        framework=describe_framework(subject.artefact, subject.tensors, "`verify=False`"),
-    )
+        release=subject.release,
+        source_name=source.name,
+        source_sha256=hash_file(source),
+    ).model_copy(update={"framework": framework, "origin": options.origin})
 
 
 def _place(folder: Path, version: int, artefact: Artefact) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from serve_deploy.errors import UsageError
 from serve_deploy.frameworks.artefact import Artefact
@@ -12,11 +13,11 @@ from serve_deploy.manifest import BatchingProof, FrameworkModel
 from serve_deploy.model_config import ConfigOptions
 from serve_deploy.model_config.build import require_batch_axis
 from serve_deploy.model_config.options import BackendSettings, Devices
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.option import changed_fields
+from serve_deploy.packaging.options import ONNX_RUNTIME_ONLY, PackageOptions
 from serve_deploy.tensors.types import ModelSignature
 
 _ONNX_ONLY = ("fix", "profiles", "engine_cache", "sequences")
-_ONNX_RUNTIME_ONLY = ("threads", "parallel_threads", "optimization")
 _GIVEN = "given by the user"
 _RUNS = {
     "fil": "copy of the trees", "tensorrt": "execution context of the plan", "python": "Python process",
@@ -26,12 +27,10 @@ _RUNS = {
 
 def require_framework_options(artefact: Artefact, options: PackageOptions) -> None:
     """UsageError for an option that has no meaning for another framework's model."""
-    plain, plain_config = PackageOptions(), ConfigOptions()
-    wrong = [name for name in _ONNX_ONLY if getattr(options, name) != getattr(plain, name)]
-    wrong += [name for name in _ONNX_RUNTIME_ONLY if getattr(options.config, name) != getattr(plain_config, name)]
+    wrong = next(chain(changed_fields(options, _ONNX_ONLY), changed_fields(options.config, ONNX_RUNTIME_ONLY)), None)
     if wrong:
         raise UsageError(
-            f"`{wrong[0]}` is for ONNX models, and {artefact.source} is of {artefact.framework}",
+            f"`{wrong}` is for ONNX models, and {artefact.source} is of {artefact.framework}",
             hint="leave it out; `parameters` sets what the backend reads",
         )
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from serve_deploy.errors import UsageError
-from serve_deploy.manifest import Manifest, Verification
+from serve_deploy.manifest import Verification
 from serve_deploy.model_config import CONFIG_NAME, format_config
-from serve_deploy.model_config.client_tensors import client_tensors
+from serve_deploy.option import changed_fields
+from serve_deploy.packaging.configuration.manifest import describe_version
 from serve_deploy.packaging.configuration.plan import ConfigPlan, plan_config
 from serve_deploy.packaging.findings import Findings
 from serve_deploy.packaging.functions.analysis import analyse_function
-from serve_deploy.packaging.options import PackageOptions
+from serve_deploy.packaging.options import ONNX_RUNTIME_ONLY, PackageOptions
 from serve_deploy.packaging.packaged import PackagedModel
 from serve_deploy.packaging.versions.destination import look_at_destination
 from serve_deploy.packaging.versions.heritage import inherit
@@ -34,8 +35,6 @@ from serve_deploy.repository.model_repository import (
     staged_model,
     write_shared,
 )
-from serve_deploy.tensors.wire import count_largest
-from serve_deploy.version import __version__
 
 _SOURCE = re.compile(r"(?P<file>.+\.py)(?::(?P<function>\w+))?")
 _TRITONS_OWN = re.compile(r"^class\s+TritonPythonModel\b", re.MULTILINE)
@@ -78,7 +77,14 @@ def package_python_model(
         options = replace(options, config=on_python(options.config))
         plan = plan_config(name, findings, options, heritage)
         require_same_tensors(plan.config, version, existing, force=options.force)
-        manifest = _describe(version, model, findings, plan, options)
+        manifest = describe_version(
+            plan,
+            findings,
+            version=version,
+            release=options.release or DEFAULT_RELEASE,
+            source_name=model.source,
+            source_sha256=_hash_files(model),
+        ).model_copy(update={"requirements": model.requirements})
         with nullcontext() if options.dry_run else staged_model(options.folder, name) as folder:
             if folder is not None:
                 progress(f"writing {name}")
@@ -95,36 +101,16 @@ def package_python_model(
 
 
 def _require_applicable(options: PackageOptions) -> None:
-    plain = PackageOptions()
-    given = [name for name in _OF_ONNX if getattr(options, name) != getattr(plain, name)]
-    given += [
-        name
-        for name in ("optimization", "threads", "parallel_threads")
-        if getattr(options.config, name) != getattr(plain.config, name)
-    ]
-    given += ["signature"] if options.framework.signature else []
-    if given:
-        raise UsageError(f"`{given[0]}` has no meaning for a Python function", hint="leave it out")
-
-
-def _describe(
-    version: int, model: PythonModel, findings: Findings, plan: ConfigPlan, options: PackageOptions
-) -> Manifest:
-    return Manifest(
-        tool_version=__version__,
-        name=plan.config.name,
-        version=version,
-        triton_release=options.release or DEFAULT_RELEASE,
-        source_name=model.source,
-        source_sha256=_hash_files(model),
-        inputs=client_tensors(plan.config, "input"),
-        outputs=client_tensors(plan.config, "output"),
-        batching=findings.batching,
-        settings=dict(plan.settings),
-        requirements=model.requirements,
-        samples=len(findings.samples),
-        sample_bytes=count_largest(findings.samples),
+    given = next(
+        chain(
+            changed_fields(options, _OF_ONNX),
+            changed_fields(options.config, ONNX_RUNTIME_ONLY),
+            changed_fields(options.framework, ("signature",)),
+        ),
+        None,
     )
+    if given:
+        raise UsageError(f"`{given}` has no meaning for a Python function", hint="leave it out")
 
 
 def _verify(
@@ -155,8 +141,6 @@ def _verify(
         cuts_strings=False,
     )
     verification = verify_model(subject, runtime=options.runtime, progress=progress)
-    for compiled in folder.rglob("__pycache__"):
-        shutil.rmtree(compiled)  # Triton's Python wrote it beside the files
     write_shared(folder, plan.files)
     return verification.model_copy(update={"left_out": left_out})
 

@@ -19,6 +19,7 @@ from serve_deploy.language_models.triton_config import build_engine_config, form
 from serve_deploy.manifest import MANIFEST_NAME, BatchingProof, Manifest
 from serve_deploy.model_config import CONFIG_NAME, ConfigOptions
 from serve_deploy.model_config.client_tensors import client_tensors
+from serve_deploy.option import changed_fields
 from serve_deploy.packaging.language_models.checkpoint_source import find_checkpoint
 from serve_deploy.packaging.language_models.document import describe_language_model
 from serve_deploy.packaging.language_models.files import engine_files, require_llmapi_files
@@ -43,6 +44,7 @@ from serve_deploy.repository.model_repository import (
 )
 from serve_deploy.version import __version__
 
+_OF_ONNX = ("samples", "max_batch_size", "fix", "labels", "runtime", "warmup", "profiles", "engine_cache")
 # What belongs to one version's weights, not to the next one's.
 _NOT_KEPT = {"checkpoint_config", "weights", "llmapi"}
 _KEPT = tuple(field.name for field in fields(LanguageModelOptions) if field.name not in _NOT_KEPT)
@@ -51,17 +53,13 @@ _KEPT = tuple(field.name for field in fields(LanguageModelOptions) if field.name
 def require_applicable(options: PackageOptions, *, several: bool = False) -> None:
     """UsageError for an option that has no meaning with the backend, or not for `several` models at once."""
     if options.backend == "onnxruntime":
-        given = [name for name in _KEPT + tuple(_NOT_KEPT) if _is_given(options.language_model, name)]
-        if given:
-            raise UsageError(f"`{given[0]}` is for language models", hint="say which engine serves it: `backend=vllm`")
+        if given := next(changed_fields(options.language_model), None):
+            raise UsageError(f"`{given}` is for language models", hint="say which engine serves it: `backend=vllm`")
         return
-    for name in ("checkpoint_config", "weights"):
-        if several and _is_given(options.language_model, name):
-            raise UsageError(f"`{name}` is for a single model", hint="package them one by one")
-    plain = PackageOptions()
-    for name in ("samples", "max_batch_size", "fix", "labels", "runtime", "warmup", "profiles", "engine_cache"):
-        if getattr(options, name) != getattr(plain, name):
-            raise UsageError(f"`{name}` has no meaning with `backend={options.backend}`", hint="leave it out")
+    if several and (given := next(changed_fields(options.language_model, ("checkpoint_config", "weights")), None)):
+        raise UsageError(f"`{given}` is for a single model", hint="package them one by one")
+    if given := next(changed_fields(options, _OF_ONNX), None):
+        raise UsageError(f"`{given}` has no meaning with `backend={options.backend}`", hint="leave it out")
     if replace(options.config, version_policy=None) != ConfigOptions():
         raise UsageError(
             f"options on devices, batching and queues have no meaning with `backend={options.backend}`",
@@ -178,10 +176,6 @@ def _note_files(backend: Backend, llmapi: Path | None, release: str) -> tuple[st
         f" TensorRT-LLM repository, at the tag of the tensorrt_llm in tritonserver:{release}-trtllm-python-py3;"
         " `llmapi` copies them",
     )
-
-
-def _is_given(options: LanguageModelOptions, name: str) -> bool:
-    return bool(getattr(options, name) != getattr(LanguageModelOptions(), name))
 
 
 def _inherit(options: PackageOptions, existing: ModelFolder | None) -> tuple[PackageOptions, dict[str, Any]]:

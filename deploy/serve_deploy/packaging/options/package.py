@@ -21,6 +21,8 @@ from serve_deploy.stores.options import SigningOptions
 from serve_deploy.stores.repository_option import check_signing, read_repository, require_folder
 from serve_deploy.triton.options import RuntimeName
 
+# Of `config`, what no other backend has.
+ONNX_RUNTIME_ONLY = ("optimization", "threads", "parallel_threads")
 _MODEL, _VERIFICATION = "Model", "Verification"
 
 

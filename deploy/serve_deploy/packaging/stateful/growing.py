@@ -26,6 +26,7 @@ _ROLES: tuple[Role, ...] = ("step", "so_far", "fixed")
 _MOST_GROUPS = 4
 _TRIED = ((0, 2), (2, 1), (3, 2))  # steps so far, and new ones
 _LENGTH = 64
+_DRAWN = 4
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def learn_growth(opened: OpenedModel, states: Sequence[State], rows: frozenset[s
     )
 
 
-def draw_growing(opened: OpenedModel, pairs: Sequence[StatePair], count: int = 4) -> Samples:
+def draw_growing(opened: OpenedModel, pairs: Sequence[StatePair]) -> Samples:
     """Whole requests to a model whose states have one free axis beside the batch; none where none is accepted."""
     from serve_deploy.samples.graph_hints import InputHints, read_hints
     from serve_deploy.samples.values import Draw, draw_values
@@ -133,7 +134,7 @@ def draw_growing(opened: OpenedModel, pairs: Sequence[StatePair], count: int = 4
                 )
                 for spec in required
             }
-            for number in range(count)
+            for number in range(_DRAWN)
         )
         try:
             opened.run(samples[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random as random_numbers
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
         logged = read_models(server.log_text())
         # The members of an ensemble load side by side.
         seconds = [logged[name].load_seconds or 0.0 for name in (subject.name, *subject.members) if name in logged]
-        return Verification(
+        verification = Verification(
             runtime=server.runtime,
             triton_version=server.version,
             requests=requests,
@@ -138,6 +139,9 @@ def verify_model(subject: Subject, *, runtime: RuntimeName | None = None, progre
             load_seconds=max(seconds, default=0.0),
             memory_bytes=server.memory_bytes(),
         )
+    for compiled in [*subject.repository.rglob("__pycache__")]:
+        shutil.rmtree(compiled)  # Triton's Python wrote it beside the files
+    return verification
 
 
 def _run_alone(subject: Subject) -> list[_Case]:

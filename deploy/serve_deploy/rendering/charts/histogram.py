@@ -29,15 +29,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Distribution:
-    """What a histogram is of; `stretch` says at what height a count stands, as `axis` says in words."""
+    """What a histogram is of; with `shows_rare` a few stand out, and the longest is named, as `axis` says in words."""
 
     title: str
     lead: str
     of: str
     axis: str
     layers: tuple[Layer, ...]
-    stretch: Callable[[float], float] = math.sqrt
-    names_longest: bool = False
+    shows_rare: bool = False
 
 
 def draw_histogram(point: Point, identifier: str) -> Chart:
@@ -49,11 +48,6 @@ def draw_histogram(point: Point, identifier: str) -> Chart:
     lead = f"{format_count(point.response.count)} requests by how long they took."
     axis = "latency (requests on a square-root scale)"
     return draw_distribution(Distribution("Distribution of latencies", lead, "requests", axis, layers), identifier)
-
-
-def stretch_rare(count: float) -> float:
-    """Makes a single one among a hundred thousand visible."""
-    return math.log10(1 + count)
 
 
 def draw_distribution(asked: Distribution, identifier: str) -> Chart:
@@ -85,7 +79,8 @@ def draw_distribution(asked: Distribution, identifier: str) -> Chart:
 
 def _draw_bins(width: float, low: float, high: float, asked: Distribution, layers: list[list[int]]) -> Drawing:
     drawing = Drawing(width, _HEIGHT)
-    highest, bins, stretch = max(map(max, layers)), len(layers[0]), asked.stretch
+    highest, bins = max(map(max, layers)), len(layers[0])
+    stretch = _stretch_rare if asked.shows_rare else math.sqrt
     x = Scale(low, high, LEFT, width - RIGHT, logarithmic=True)
     plot = Plot(drawing, x, Scale(0, stretch(highest * 1.05) or 1, _HEIGHT - BOTTOM, TOP))
     _mark_counts(plot, highest, stretch)
@@ -105,9 +100,14 @@ def _draw_bins(width: float, low: float, high: float, asked: Distribution, layer
             for side in (0, 1)
         ]
         drawing.path(outline, f"line {layer.style} thin")
-    if asked.names_longest:
+    if asked.shows_rare:
         _name_longest(plot, asked.layers[0].latency, plot.y(stretch(layers[0][-1])))
     return drawing
+
+
+def _stretch_rare(count: float) -> float:
+    """Makes a single one among a hundred thousand visible."""
+    return math.log10(1 + count)
 
 
 def _name_longest(plot: Plot, latency: LatencySummary, bar: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from serve_deploy.rendering.charts.frame import Chart
-from serve_deploy.rendering.charts.histogram import Distribution, Layer, draw_distribution, stretch_rare
+from serve_deploy.rendering.charts.histogram import Distribution, Layer, draw_distribution
 from serve_deploy.rendering.charts.percentiles import Climb, Threshold, draw_climbs
 from serve_deploy.rendering.charts.timeline import draw_timeline
 from serve_deploy.rendering.charts.token_timeline import draw_token_timeline
@@ -38,41 +38,31 @@ def _draw_requests(repeats: Sequence[Point], identifier: str) -> Chart | None:
 
 
 def _draw_first_tokens(latency: LatencySummary, identifier: str) -> Chart | None:
-    if not latency.histogram:
-        return None
-    label = "time to first token, from the intended send"
-    return draw_distribution(
-        Distribution(
-            title="Time to first token",
-            lead=f"{format_count(latency.count)} requests by when the first token came. {_describe_tail(latency)}",
-            of="requests",
-            axis="time to first token (requests on a logarithmic scale)",
-            layers=(Layer("response", label, "requests", latency),),
-            stretch=stretch_rare,
-            names_longest=True,
-        ),
+    return _draw_rare(
+        "Time to first token",
+        f"{format_count(latency.count)} requests by when the first token came. {_describe_tail(latency)}",
+        "time to first token (requests on a logarithmic scale)",
+        Layer("response", "time to first token, from the intended send", "requests", latency),
         identifier,
     )
 
 
 def _draw_gaps(generation: Generation, identifier: str) -> Chart | None:
     latency, longest = generation.inter_token, generation.longest_gap
-    if not latency.histogram:
-        return None
     where = f" The longest was {describe_place(longest)}." if longest else ""
-    label = "gaps between two pieces of one answer"
-    return draw_distribution(
-        Distribution(
-            title="Inter-token latency",
-            lead=f"Every one of the {format_count(latency.count)} gaps. {_describe_tail(latency)}{where}",
-            of="gaps",
-            axis="gap (gaps on a logarithmic scale)",
-            layers=(Layer("answers", label, "gaps", latency),),
-            stretch=stretch_rare,
-            names_longest=True,
-        ),
+    return _draw_rare(
+        "Inter-token latency",
+        f"Every one of the {format_count(latency.count)} gaps. {_describe_tail(latency)}{where}",
+        "gap (gaps on a logarithmic scale)",
+        Layer("answers", "gaps between two pieces of one answer", "gaps", latency),
         identifier,
     )
+
+
+def _draw_rare(title: str, lead: str, axis: str, layer: Layer, identifier: str) -> Chart | None:
+    if not layer.latency.histogram:
+        return None
+    return draw_distribution(Distribution(title, lead, layer.column, axis, (layer,), shows_rare=True), identifier)
 
 
 def _draw_percentiles(

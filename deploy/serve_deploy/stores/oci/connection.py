@@ -8,16 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from serve_deploy.errors import ServeError, UsageError
-from serve_deploy.extras import install_command
-from serve_deploy.stores.backends.words import require_authorities
+from serve_deploy.errors import ServeError
 from serve_deploy.stores.oci.failures import describe_break, describe_refusal, is_about_trust
 from serve_deploy.stores.oci.logins import READ, Login
 from serve_deploy.stores.oci.reference import ImageReference
+from serve_deploy.stores.oci.sessions import make_registry
 from serve_deploy.stores.store import StoreUnreachableError
 
 if TYPE_CHECKING:
@@ -26,10 +24,6 @@ if TYPE_CHECKING:
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _MOST_ATTEMPTS = 6
 _LONGEST_PAUSE_SECONDS = 20.0
-_CONNECT_SECONDS, _ANSWER_SECONDS = 30.0, 300.0
-# Python's http client sends bodies in pieces of 16 KiB otherwise.
-_BLOCK_BYTES = 1 << 20
-_CERTIFICATE_FOLDERS = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
 
 
 class BrokenError(StoreUnreachableError):
@@ -178,7 +172,7 @@ class Connection:
     def _find(self) -> Any:
         named = self._environment.get("SERVE_HTTP_REGISTRIES", "").split(",")
         plain = self.reference.registry in [each.strip() for each in named]
-        registry = _make_registry(self.reference, plain=plain)
+        registry = make_registry(self.reference, self._environment, plain=plain)
         if not self.reference.is_loopback or plain:
             return registry
         from requests import RequestException
@@ -189,44 +183,11 @@ class Connection:
         except SSLError as error:
             if not is_about_trust(error):
                 registry.session.close()
-                return _make_registry(self.reference, plain=True)
+                return make_registry(self.reference, self._environment, plain=True)
         except RequestException:
             # The first real request says it better.
             return registry
         return registry
-
-
-def _make_registry(reference: ImageReference, *, plain: bool) -> Any:
-    require_authorities("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    try:
-        from oras.provider import Registry
-        from requests.adapters import HTTPAdapter
-    except ImportError as error:
-        raise UsageError("oci:// stores need oras", hint=f"install it: {install_command('oci')}") from error
-
-    class Adapter(HTTPAdapter):
-        """Every request ends, also those that oras makes."""
-
-        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-            super().init_poolmanager(*arguments, **options | {"blocksize": _BLOCK_BYTES})
-
-        def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
-            options["timeout"] = options.get("timeout") or (_CONNECT_SECONDS, _ANSWER_SECONDS)
-            return super().send(request, *arguments, **options)
-
-    bundle = next(
-        (str(file) for folder in _CERTIFICATE_FOLDERS if (file := folder / reference.registry / "ca.crt").is_file()),
-        True,
-    )
-    registry = Registry(hostname=reference.api_host, insecure=plain, tls_verify=bundle)
-    registry.session.mount("https://", Adapter(pool_maxsize=32))
-    registry.session.mount("http://", Adapter(pool_maxsize=32))
-    registry.session.verify = bundle
-    # Digests are of what is stored, and not of what a proxy makes of it.
-    registry.session.headers["Accept-Encoding"] = "identity"
-    # Without it, requests would send what ~/.netrc has for the host, in place of a token.
-    registry.session.auth = lambda request: request
-    return registry
 
 
 def _read_pause(response: Response) -> float:

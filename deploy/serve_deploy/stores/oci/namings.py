@@ -52,13 +52,15 @@ def is_record(tag: str) -> bool:
 def read_namings(tags: Iterable[str]) -> tuple[Naming, ...]:
     """What a repository's tags record, the oldest first."""
     found = (match for tag in tags if (match := _NAMED.fullmatch(tag)))
-    return tuple(sorted(Naming(time, each[2], each[3], each[0]) for each in found if (time := _read(each[1]))))
+    return tuple(
+        sorted(Naming(time, each[2], each[3], each[0]) for each in found if (time := _read(each[1])) is not None)
+    )
 
 
 def read_removals(tags: Iterable[str]) -> tuple[Naming, ...]:
     """The removals that are under way, or were when they were killed; the oldest first."""
     found = (match for tag in tags if (match := _REMOVING.fullmatch(tag)))
-    return tuple(sorted(Naming(time, each[2], "", each[0]) for each in found if (time := _read(each[1]))))
+    return tuple(sorted(Naming(time, each[2], "", each[0]) for each in found if (time := _read(each[1])) is not None))
 
 
 def find_previous(namings: Iterable[Naming], tag: str, current: str) -> str | None:

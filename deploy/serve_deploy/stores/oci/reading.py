@@ -54,10 +54,14 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """What a registry has of an image: its snapshot, and the layers that are missing or of another size."""
+    """What a registry has of an image: its snapshot, and the layers that are missing or of another size.
+
+    `listed` are the files in the other layers, whose content nobody looked at.
+    """
 
     image: StoredImage
     problems: tuple[str, ...]
+    listed: tuple[str, ...]
 
 
 def read_image(address: StoreAddress) -> StoredImage | None:
@@ -81,20 +85,23 @@ def check_image(address: StoreAddress) -> ImageCheck | None:
         image = read_stored(connection)
         if image is None:
             return None
-        return ImageCheck(image, (*find_lost_blobs(connection, image), *_find_strangers(connection, image)))
+        lost = find_lost_blobs(connection, image)
+        there = [layer for layer in image.layers if layer.blob.digest not in lost]
+        listed = tuple(file.path for layer in there for file in layer.files)
+        return ImageCheck(image, (*lost.values(), *_find_strangers(connection, image)), listed)
 
 
-def find_lost_blobs(connection: Connection, image: StoredImage) -> tuple[str, ...]:
-    """What the registry has not any more of an image's configurations and layers, or with another size."""
+def find_lost_blobs(connection: Connection, image: StoredImage) -> dict[str, str]:
+    """What the registry has not any more of an image's configurations and layers, or with another size, by digest."""
     manifests = _read_manifests(connection, image)
     blobs = {blob.digest: blob for each in manifests for blob in (each.config, *each.layers)}
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         sizes = pool.map(lambda digest: has_blob(connection, digest), blobs)
-        return tuple(
-            _describe_blob(blob, size, image.layers)
+        return {
+            blob.digest: _describe_blob(blob, size, image.layers)
             for blob, size in zip(blobs.values(), sizes, strict=True)
             if size not in (blob.size, -1)
-        )
+        }
 
 
 def read_stored(connection: Connection, version: str | None = None) -> StoredImage | None:

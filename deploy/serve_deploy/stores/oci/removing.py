@@ -14,20 +14,27 @@ from serve_deploy.stores.oci.documents import EMPTY, SNAPSHOT_ANNOTATION, Blob, 
 from serve_deploy.stores.oci.failures import describe_refusal, reason_of
 from serve_deploy.stores.oci.inventory import HeldImage, Inventory
 from serve_deploy.stores.oci.namings import read_removals, removal_tag
+from serve_deploy.stores.oci.reference import referrers_tag
 from serve_deploy.stores.oci.signatures import list_signatures
 from serve_deploy.stores.oci.uploading import put_manifest, send_small
 
 _PARTS_ANNOTATION = "triton-serve/removes"
+_REFUSED = (400, 403, 409)
 _NOTHING = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True)
 class Removal:
-    """A snapshot that is being removed: the manifests to delete, and the mark that keeps pushes from it meanwhile."""
+    """A snapshot that is being removed: the manifests to delete, and the mark that keeps pushes from it meanwhile.
+
+    `tags` name the manifests, and `mark_tag` the mark: of what has one, some registries delete no manifest.
+    """
 
     snapshot: str
     digests: tuple[str, ...]
+    tags: tuple[str, ...]
     mark: Blob
+    mark_tag: str
 
 
 def require_deletion(connection: Connection) -> None:
@@ -40,7 +47,7 @@ def begin_removal(connection: Connection, image: HeldImage, inventory: Inventory
     parts = list(inventory.list_parts(image.digests))
     for digest in image.digests:
         parts += list_signatures(connection, digest)
-    return _mark(connection, image.id, parts)
+    return _mark(connection, image.id, parts, (*image.tags, *(referrers_tag(digest) for digest in image.digests)))
 
 
 def take_over_removals(connection: Connection, inventory: Inventory) -> list[Removal]:
@@ -51,44 +58,50 @@ def take_over_removals(connection: Connection, inventory: Inventory) -> list[Rem
     for each in stale:
         document = inventory.documents[inventory.tags[each.written]]
         parts = document.annotations.get(_PARTS_ANNOTATION, "").split()
-        removals.append(_mark(connection, each.snapshot, [*parts, inventory.tags[each.written]]))
+        removals.append(_mark(connection, each.snapshot, [*parts, inventory.tags[each.written]], (each.written,)))
     return removals
 
 
-def _mark(connection: Connection, snapshot: str, digests: Sequence[str]) -> Removal:
+def _mark(connection: Connection, snapshot: str, digests: Sequence[str], tags: tuple[str, ...]) -> Removal:
     notes = {SNAPSHOT_ANNOTATION: snapshot, _PARTS_ANNOTATION: " ".join(digests), "triton-serve/run": uuid4().hex}
     mark = build_manifest(EMPTY.describe(), [EMPTY.describe()], annotations=notes)
     send_small(connection, EMPTY)
-    put_manifest(connection, mark, removal_tag(connection.read_clock(), snapshot))
-    return Removal(snapshot, tuple(dict.fromkeys(digests)), mark)
+    tag = removal_tag(connection.read_clock(), snapshot)
+    put_manifest(connection, mark, tag)
+    return Removal(snapshot, tuple(dict.fromkeys(digests)), tags, mark, tag)
 
 
 def remove_image(connection: Connection, removal: Removal, kept: frozenset[str]) -> None:
     """Delete what nothing else names, what a reader begins with first; and the mark last."""
     for digest in removal.digests:
         if digest not in kept:
-            _delete(connection, digest)
-    _delete(connection, removal.mark.digest)
+            _delete(connection, digest, removal.tags)
+    _delete(connection, removal.mark.digest, (removal.mark_tag,))
 
 
 def give_up_removals(connection: Connection, removals: Iterable[Removal]) -> None:
     """Take the marks away of what was not begun; one that stays gives way after an hour."""
     with suppress(ServeError):
         for each in removals:
-            _delete(connection, each.mark.digest)
+            _delete(connection, each.mark.digest, (each.mark_tag,))
 
 
-def _delete(connection: Connection, digest: str) -> None:
-    doing = "remove images"
-    answer = connection.request("DELETE", f"manifests/{digest}", doing, expected=(200, 202, 204, 404, 400, 405))
-    if answer.status_code == 405 or (answer.status_code == 400 and "UNSUPPORTED" in answer.text):
+def _delete(connection: Connection, digest: str, tags: Sequence[str] = ()) -> None:
+    doing, gone = "remove images", (200, 202, 204, 404)
+    answer = connection.request("DELETE", f"manifests/{digest}", doing, expected=(*gone, *_REFUSED, 405))
+    if tags and answer.status_code in _REFUSED:
+        # Google's registry and the hub delete nothing that a tag names.
+        for tag in tags:
+            connection.request("DELETE", f"manifests/{tag}", doing, expected=gone)
+        answer = connection.request("DELETE", f"manifests/{digest}", doing, expected=gone)
+    if answer.status_code == 405 or "UNSUPPORTED" in answer.text:
         host = connection.reference.registry
         raise DestinationError(
             f"{host} cannot {doing}: deletion is switched off there ({reason_of(answer)})",
             hint="docker-registry deletes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; others have rules of their"
             " own for old tags",
         )
-    if answer.status_code == 400:
+    if answer.status_code in _REFUSED:
         raise describe_refusal(answer, connection.reference, doing)
 
 

@@ -92,7 +92,7 @@ def name_image(address: StoreAddress, snapshot: str) -> tuple[str, str | None]:
 def _require_whole(connection: Connection, image: StoredImage) -> None:
     if lost := find_lost_blobs(connection, image):
         raise VerificationError(
-            f"{image.reference} is damaged: {lost[0]}",
+            f"{image.reference} is damaged: {next(iter(lost.values()))}",
             hint="a registry believes that it has what it has lost: its storage needs repair",
         )
 

@@ -5,6 +5,7 @@ Where several models are tuned together, a path has its model in front: `encoder
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ ACCELERATOR = "accelerator"
 CACHE = "response_cache.enable"
 # What the twin knows how to simulate; every other field changes how long an execution takes, which is measured.
 SCHEDULING = (BATCH, DELAY, PREFERRED, INSTANCES)
+_PATH = re.compile(r"(?:(?P<model>(?!parameters\.).+?):)?(?P<field>parameters\..*|[^:]*)")
 
 _NAMES = {
     BATCH: "max_batch_size",
@@ -98,10 +100,12 @@ class Candidate:
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """The model in front of a path ("" where there is none), and the field of its configuration."""
-    model, separator, field = path.partition(":")
-    # The name of a parameter may have a colon.
-    return (model, field) if separator and not path.startswith("parameters.") else ("", path)
+    """The model in front of a path ("" where there is none), and the field of its configuration.
+
+    The names of models and of parameters may have colons, those of other fields have none.
+    """
+    found = _PATH.fullmatch(path)
+    return (found["model"] or "", found["field"]) if found else ("", path)
 
 
 def join_path(model: str, field: str) -> str:

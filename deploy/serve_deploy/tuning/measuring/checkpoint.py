@@ -5,13 +5,14 @@ A line of JSON for each: the last one may be torn by a kill, and is then measure
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from serve_deploy import version
+from serve_deploy.errors import DestinationError
 from serve_deploy.files.moving import interrupts_deferred
 from serve_deploy.repository.model_folder import ModelFolder
 from serve_deploy.tuning.candidates.candidate import Candidate
@@ -55,6 +57,31 @@ def _digest_code(root: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(root.rglob("*.py")))).hexdigest()
 
 
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep other runs from a checkpoint; DestinationError where one has it.
+
+    They would take each other's measurements for their own, and the CPU from each other's servers. Where the file
+    cannot be made or locked, do without.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DestinationError("the same tuning is running already", hint="wait for its end") from error
+            held.callback(_remove_empty, path)
+        yield
+
+
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):
+        if not path.stat().st_size:
+            path.unlink()
+
+
 class Checkpoint:
     """Measurements and failures by candidate and purpose; what the disk has no room for waits until it has."""
 
@@ -68,13 +95,14 @@ class Checkpoint:
         # Why not everything is on disk.
         self.problem: str | None = None
         if fresh:
-            path.unlink(missing_ok=True)
-        self._read()
+            self._empty()
+        else:
+            self._read()
         self.resumed = len(self._measured)
 
     def _read(self) -> None:
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return
         for line in lines:
@@ -96,7 +124,7 @@ class Checkpoint:
         if self._measured or self._failed:
             self._note("nothing of the run that was cut short is used: Triton or the requests have changed since")
             self._measured, self._failed, self._ended, self.resumed = {}, {}, Counter(), 0
-            self.finish()
+            self._empty()
         self._circumstances = circumstances
         self._append({"circumstances": circumstances})
 
@@ -147,6 +175,11 @@ class Checkpoint:
             os.fsync(file.fileno())
         self._unwritten.clear()
         self.problem = None
+
+    def _empty(self) -> None:
+        """Not removed: the run holds this file."""
+        with suppress(OSError):
+            os.truncate(self._path, 0)
 
     def finish(self) -> None:
         """Forget everything: the run is done, and the next one measures anew."""

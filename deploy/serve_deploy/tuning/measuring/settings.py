@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serve_deploy.arrivals.shapes import ClosedLoop
-from serve_deploy.errors import InvalidModelError
+from serve_deploy.errors import InvalidModelError, UsageError
+from serve_deploy.reports.figures import format_plainly
 from serve_deploy.reports.point import Point
 from serve_deploy.tuning.candidates.candidate import (
     BATCH,
@@ -38,15 +40,27 @@ _MOST_USERS = 256
 _FAR_SLOWER = 1.5
 _EXECUTIONS_A_PERIOD = 20
 _LONGEST_PERIOD_SECONDS = 10.0
+_FEWEST_ARRIVALS = 10
 # With one and two instances; further ones are tried only where they help.
 _MEASUREMENTS_A_SETTING = 8
 
 
-def period_seconds(options: TuneOptions, points: Sequence[Point]) -> float:
-    """As long as asked for, or as a number of executions takes where the model is slow."""
+def period_seconds(options: TuneOptions, points: Sequence[Point], rate: float | None = None) -> float:
+    """As long as asked for, or as a number of executions takes of a slow model, or of arrivals where few come."""
     slowest = max((point.response.p50_us / 1e6 for point in points), default=0.0)
+    arriving = _EXECUTIONS_A_PERIOD / rate if rate else 0.0
     longest = max(_LONGEST_PERIOD_SECONDS, options.period_seconds)
-    return min(max(options.period_seconds, _EXECUTIONS_A_PERIOD * slowest), longest)
+    return min(max(options.period_seconds, _EXECUTIONS_A_PERIOD * slowest, arriving), longest)
+
+
+def require_arrivals(options: TuneOptions, rate: float) -> None:
+    """UsageError where a measurement would have so few requests that a p99 of them says nothing."""
+    seconds = period_seconds(options, (), rate)
+    if rate * seconds < _FEWEST_ARRIVALS:
+        raise UsageError(
+            f"at {format_plainly(rate)} requests/s a measurement of {seconds:g} s has too few requests",
+            hint=f"`period_seconds={math.ceil(_EXECUTIONS_A_PERIOD / rate)}`, or a higher `rate`",
+        )
 
 
 @dataclass

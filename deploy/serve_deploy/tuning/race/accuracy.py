@@ -29,7 +29,8 @@ def _reached(point: MixedPoint) -> Reached:
 
 
 def _at_work(contestant: Contestant, simulated: MixedPoint, twins: Twins) -> Iterator[ModelAtWork]:
-    batches = {each.model: each.average_batch_size for each in simulated.server}
+    found = {each.model: each for each in simulated.server}
+    waits = {each.model: each.queue_us for each in contestant.point.server}
     for part in twins.parts:
         yield ModelAtWork(
             executed=[
@@ -37,6 +38,8 @@ def _at_work(contestant: Contestant, simulated: MixedPoint, twins: Twins) -> Ite
             ],
             times=part.service(contestant.candidate).times,
             busy=contestant.candidate.of_model(part.prefix).number(INSTANCES),
-            simulated_batch=batches[part.name],
+            simulated_batch=found[part.name].average_batch_size,
             name=part.name if part.prefix else "",
+            wait_us=waits[part.name],
+            simulated_wait_us=found[part.name].queue_us,
         )  # fmt: skip

@@ -6,9 +6,10 @@ A figure below its gate in three runs says little of the fourth. With a confiden
 
 the one-sided prediction bound for one further observation of a normal distribution (Meeker, Hahn and Escobar,
 Statistical Intervals, 2nd edition 2017, chapter 4). It is taken of logarithms, as times vary by factors. s is the
-deviation of runs about the mean of their own group: rounds of the race count for it, and not for the mean. What chance
-does to the percentile of a single run is in s, too; a bound from the counts of its histogram would take requests for
-independent that shared a batch.
+deviation of runs about the mean of their own group: rounds of the race count for it, and not for the mean. Rounds share
+a server: where the runs of the last group, on fresh ones, deviate more, s is theirs. What chance does to the percentile
+of a single run is in s, too; a bound from the counts of its histogram would take requests for independent that shared a
+batch.
 """
 
 from __future__ import annotations
@@ -78,11 +79,17 @@ def _assure(goal: Goal, groups: Sequence[Sequence[MixedPoint]]) -> Iterator[Assu
 
 def _bound(model: str, gate: Gate, groups: Sequence[Sequence[float]]) -> Assurance:
     mean, freedom = fmean(groups[-1]), sum(len(group) - 1 for group in groups if group)
-    squares = sum((each - fmean(group)) ** 2 for group in groups for each in group)
-    deviation = math.sqrt(squares / freedom) * (-1 if _is_above(gate) else 1)
+    pooled = sum(_squares(group) for group in groups if group) / freedom
+    own = _squares(groups[-1]) / max(1, len(groups[-1]) - 1)
+    deviation = math.sqrt(max(pooled, own)) * (-1 if _is_above(gate) else 1)
     reach = student_t(freedom, 2 * CONFIDENCE - 1) * math.sqrt(1 + 1 / len(groups[-1]))
     hoped = NormalDist().inv_cdf(CONFIDENCE)
     return Assurance(model, gate, *(math.exp(mean + each * deviation) for each in (0.0, reach, hoped)))
+
+
+def _squares(group: Sequence[float]) -> float:
+    mean = fmean(group)
+    return sum((each - mean) ** 2 for each in group)
 
 
 def burden(gate: Gate, figure: float | None) -> float:

@@ -14,7 +14,14 @@ from serve_deploy.tuning.prediction.together import SLOWER, Together
 from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.assurance import CONFIDENCE, Assurance
 from serve_deploy.tuning.race.race import Race, Runner
-from serve_deploy.tuning.race.racing import Contestant, assurances, is_assured
+from serve_deploy.tuning.race.racing import (
+    MORE_FAILED,
+    Contestant,
+    assurances,
+    describe_failed,
+    failed_share,
+    is_assured,
+)
 from serve_deploy.tuning.results.result import (
     AssuredGate,
     Confirmation,
@@ -91,7 +98,8 @@ def describe_contestant(
     """A row of the result; `runner` is None for the baseline."""
     rate = twins.rate
     low, high = runner.interval if runner else (None, None)
-    missed = "; ".join(goal.missed(contestant.point)) if contestant.found else ""
+    said = [*goal.missed(contestant.point), *_explain_failed(contestant)] if contestant.found else [contestant.missed]
+    missed = "; ".join(said)
     return TunedCandidate(
         values=dict(contestant.candidate.values),
         description=contestant.candidate.describe(baseline),
@@ -104,6 +112,11 @@ def describe_contestant(
         standing=runner.standing if runner else "baseline",
         reason=(runner.reason if runner else "") or missed,
     )
+
+
+def _explain_failed(contestant: Contestant) -> Iterator[str]:
+    if failed_share(contestant.point) > MORE_FAILED:
+        yield describe_failed(contestant.point)
 
 
 def describe_prediction(prediction: Prediction, rate: float | None, baseline: Candidate) -> TunedCandidate:
@@ -221,6 +234,20 @@ def explain_ensembles(old: Mapping[str, int], new: Mapping[str, int]) -> Iterato
                 after=after,
                 reason=f"no more than its members take, was: {describe_value(BATCH, before)}",
             )
+
+
+def explain_limits(contestants: Sequence[Contestant], baseline: Candidate) -> Iterator[str]:
+    """That the load generator was the limit in most rounds, where it was: what was measured then is its own pace."""
+    limited = [
+        each for each in contestants if 2 * sum(found.point.client_bound for found in each.found) > len(each.found)
+    ]
+    if limited:
+        told = ", and ".join(each.candidate.describe(baseline) for each in limited)
+        (reason, *_) = limited[0].point.client_bound_reasons or ("as it said",)
+        yield (
+            f"the load generator was the limit ({reason.partition(';')[0]}) for {told}: "
+            "servers may serve more than was measured, and differ more"
+        )
 
 
 def describe_together(together: Together) -> str:

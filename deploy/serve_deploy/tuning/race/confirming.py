@@ -123,7 +123,7 @@ class Confirming:
         self.bench.stop_all()
         users, run = contestant.concurrency, len(contestant.found) + 1
         purpose = f"confirming, run {run}" + ("" if self.twins.rate else f" with {users} at a time")
-        seconds = 2 * period_seconds(self.options, [contestant.prediction.point])
+        seconds = 2 * period_seconds(self.options, [contestant.prediction.point], self.twins.rate)
         try:
             found = self.bench.measure(contestant.candidate, self.twins.load(users), purpose, seconds=seconds)
             contestant.found.append(found)

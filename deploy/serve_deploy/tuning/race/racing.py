@@ -16,7 +16,7 @@ from serve_deploy.tuning.measuring.settings import period_seconds
 from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.assurance import Assurance, assure, burden
 from serve_deploy.tuning.race.race import FEWEST_ROUNDS, Race, Restarted, run_race
-from serve_deploy.tuning.task.objective import Goal, find_concurrency
+from serve_deploy.tuning.task.objective import Goal, find_concurrency, names
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.tuning.task.subject import Subject
 
@@ -29,7 +29,7 @@ _HELPS = 0.95
 # Of so many rounds one may miss the gates: what was found has to hold on nine days of ten.
 _ROUNDS_A_MISS = 10
 # A share of requests that fails by chance.
-_MORE_FAILED = 0.001
+MORE_FAILED = 0.001
 # Answers, and numbers of users until the best is found.
 _TRIALS = 4
 
@@ -38,8 +38,9 @@ _TRIALS = 4
 class Contestant:
     """A configuration in the race, the load that it is raced under, and what was measured.
 
-    `fits` says whether there is a number of users at which the gates hold. `earlier` are runs under other loads or on
-    other servers, by these: they say how much its figures vary. `promise` is the score that is expected of it.
+    `fits` says whether there is a number of users at which the gates hold; `missed` what the fewest had. `earlier` are
+    runs under other loads or on other servers, by these: they say how much its figures vary. `promise` is the score
+    that is expected of it.
     """
 
     candidate: Candidate
@@ -49,6 +50,7 @@ class Contestant:
     earlier: tuple[tuple[Measured, ...], ...] = ()
     promise: float = 0.0
     fits: bool = True
+    missed: str = ""
     restarts: int = 0
 
     @property
@@ -115,7 +117,7 @@ class Racing:
         return contestant.candidate == self.subject.baseline
 
     def _seconds(self, contestant: Contestant) -> float:
-        return period_seconds(self.options, [contestant.prediction.point])
+        return period_seconds(self.options, [contestant.prediction.point], self.rate)
 
     def _compare_answers(self, contestant: Contestant) -> None:
         """Fallen where answers under load, in batches, are not the file's configuration's to the same requests."""
@@ -152,8 +154,13 @@ class Racing:
             lambda users: self._try(contestant, users), goal, start=start, limit=self.options.concurrency
         )
         contestant.fits = goal.is_met(point)
-        if not contestant.fits and not self._is_baseline(contestant):
-            raise Fallen("; ".join(goal.missed(point)))
+        if contestant.fits:
+            return
+        told = "; ".join(self.goal.missed(point)) or f"{names(self.goal)} holds, but not by 3 %"
+        users = "1 request" if contestant.concurrency == 1 else f"{contestant.concurrency} requests"
+        contestant.missed = f"{told} with {users} at a time"
+        if not self._is_baseline(contestant):
+            raise Fallen(contestant.missed)
 
     def race(self, baseline: Contestant, runners: Sequence[Contestant]) -> Race:
         """Round after round until it is decided."""
@@ -188,7 +195,7 @@ class Racing:
         if len(contestant.found) < FEWEST_ROUNDS or contestant is baseline or not baseline.found:
             return
         failed, usual = failed_share(contestant.point), failed_share(baseline.point)
-        if failed > usual + _MORE_FAILED:
+        if failed > usual + MORE_FAILED:
             raise Fallen(f"{describe_failed(contestant.point)}, {format_share(usual)} with the current configuration")
 
     def _require_gates(self, contestant: Contestant) -> None:

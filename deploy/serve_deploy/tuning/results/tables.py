@@ -68,7 +68,7 @@ def _written(result: TuningResult) -> str:
 def race_row(each: TunedCandidate) -> tuple[str, ...]:
     """Who raced: the load, what was measured, what the twin had said, and how it ended."""
     figures = each.measured
-    predicted = f"{format_number(each.predicted.throughput)}/s" if each.predicted else "–"
+    predicted = _predict(each.predicted) if each.predicted else "–"
     gain = "–"
     if each.gain is not None and each.gain_low is not None and each.gain_high is not None and figures:
         interval = f"{format_change(each.gain_low)} to {format_change(each.gain_high)}"
@@ -87,6 +87,13 @@ def race_row(each: TunedCandidate) -> tuple[str, ...]:
         gain,
         told,
     )
+
+
+def _predict(figures: Figures) -> str:
+    """What the twin said; at a given rate all serve as much, and differ in their times."""
+    if figures.request_rate:
+        return f"p99 {format_time_us(figures.p99_us)}"
+    return f"{format_number(figures.throughput)}/s"
 
 
 def _tail(figures: Figures) -> str:

@@ -12,17 +12,19 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from serve_deploy.endpoint.address import Endpoint, parse_endpoint
 from serve_deploy.endpoint.connection import RefusedError
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.endpoint.model import Document
-from serve_deploy.errors import DestinationError, EndpointError
+from serve_deploy.errors import DestinationError, EndpointError, UsageError
 from serve_deploy.files.moving import interrupts_deferred
 from serve_deploy.files.staging import destination_errors
 
@@ -72,7 +74,7 @@ def journals(state: Path, endpoint: Endpoint, before: Mapping[str, Document]) ->
 
     `before` has every model's configuration, members before the ensembles that run them.
     """
-    content = json.dumps({"url": endpoint.url, "models": before}).encode()
+    content = json.dumps({"url": endpoint.url, "host": platform.node(), "models": before}).encode()
     with ExitStack() as held:
         paths = [held.enter_context(_journal(state, endpoint.url, model, content)) for model in before]
         try:
@@ -96,7 +98,9 @@ def _journal(state: Path, url: str, model: str, content: bytes) -> Iterator[Path
             raise DestinationError(f"{model} at {url} is being tuned by another run", hint="wait for its end")
         with destination_errors(path):
             os.truncate(handle, 0)
-            os.write(handle, content)
+            # All of it, or an error: half a journal would be taken for one without an override.
+            with os.fdopen(handle, "wb", closefd=False) as file:
+                file.write(content)
             os.fsync(handle)
         yield path
     finally:
@@ -145,11 +149,24 @@ def restore_overrides(state: Path, endpoint: Endpoint | None = None) -> tuple[Re
 
     `endpoint` has headers and TLS for the server that it names: neither is kept in the journal.
     """
-    folder = _journal_folder(state)
-    found = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    try:
+        found = sorted(_journal_folder(state).glob("*.json"))
+    except OSError:
+        # What cannot be looked into is not ours.
+        found = []
     restored = (_restore(state, path, endpoint) for path in found)
     # Models that were tuned together are said once.
     return tuple(dict.fromkeys(each for each in restored if each))
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address means the machine itself, whichever that is."""
+    name = urlsplit(url if "://" in url else f"//{url}").hostname or ""
+    return name in ("localhost", "::1") or name.startswith("127.")
+
+
+def _say(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | None:
@@ -157,18 +174,22 @@ def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | N
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return Restored(str(path), "what is named in this journal", f"it cannot be opened: {_say(error)}")
     try:
         if not _try_lock(handle, path):
             return None
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             url, before = str(entry["url"]), dict(entry["models"])
-        except (ValueError, KeyError, TypeError):
+            target = endpoint if endpoint is not None and endpoint.url == url else parse_endpoint(url)
+        except (ValueError, KeyError, TypeError, UsageError):
             # Killed while it was written: before the first override.
             path.unlink(missing_ok=True)
             return None
-        models = ", ".join(before)
-        target = endpoint if endpoint is not None and endpoint.url == url else parse_endpoint(url)
+        models, host = ", ".join(before), entry.get("host")
+        if endpoint is not target and host not in (None, platform.node()) and _is_here(url):
+            return Restored(url, models, f"that is an address on {host}: serve tune --restore puts it back there")
         try:
             with ControlPlane(target, timeout_seconds=ANSWER_SECONDS) as control:
                 control.server_metadata()
@@ -178,6 +199,8 @@ def _restore(state: Path, path: Path, endpoint: Endpoint | None) -> Restored | N
                     each.unlink(missing_ok=True)
         except EndpointError as error:
             return Restored(url, models, error.message)
+        except OSError as error:
+            return Restored(url, models, f"put back, but its journal {path} cannot be removed: {_say(error)}")
         return Restored(url, models)
     finally:
         os.close(handle)

@@ -126,7 +126,7 @@ class LocalServers:
             target.mkdir(parents=True)
             for entry in sorted(folder.path.iterdir()):
                 if entry.name not in (CONFIG_NAME, MANIFEST_NAME, SAMPLES_NAME):
-                    link_tree(entry, target / entry.name)
+                    link_tree(entry, target / entry.name, follow=True)
             (target / CONFIG_NAME).write_text(format_config(config, {}), encoding="utf-8")
 
 

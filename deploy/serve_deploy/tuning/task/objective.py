@@ -97,7 +97,7 @@ def read_goal(objective: Objective, gates: Sequence[str], models: Collection[str
     """Read gates such as `p99<50ms`, and, where several models are called, `model:p99<50ms` for one of them."""
     shared, own = list[Gate](), list[tuple[str, Gate]]()
     for text in gates:
-        model, separator, rest = text.partition(":")
+        model, separator, rest = text.rpartition(":")
         if separator and model not in models:
             raise UsageError(f"`slo={text}`: {model} is not tuned", hint=f"name one of {', '.join(models)}, or none")
         if separator and len(models) > 1:

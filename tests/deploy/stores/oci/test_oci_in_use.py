@@ -60,11 +60,12 @@ def test_models_are_packaged_beside_those_of_the_image(image: StoreAddress) -> N
 
 
 def test_an_image_is_checked_by_its_layers_and_by_its_content(image: StoreAddress) -> None:
-    """Both name the tag that was asked for."""
+    """Both name the tag that was asked for; without a download nothing is called verified."""
     for download in (False, True):
         checked = _check(image, download=download)
         assert (checked.store, checked.models, checked.problems) == (str(image), ("digits",), ())
-        assert checked.compared == ("content" if download else "checksums")
+        assert checked.compared == ("content" if download else "sizes")
+        assert len(checked.unverified) == (0 if download else checked.files)
 
 
 def test_a_layer_that_is_gone_or_damaged_is_found(image: StoreAddress, registry: DockerRegistry) -> None:

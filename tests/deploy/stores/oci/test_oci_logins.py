@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from fault_servers import make_certificates
 from registry_tokens import TokenService, running_token_service
 from repositories import add_model
 
-from serve_deploy.errors import DestinationError, EndpointError, ServeError
+from serve_deploy.errors import DestinationError, EndpointError, ServeError, UsageError
+from serve_deploy.pruning.options import PruneOptions
+from serve_deploy.pruning.prune import prune
 from serve_deploy.stores.address import StoreAddress, parse_address
 from serve_deploy.stores.oci import read_image
 from serve_deploy.stores.options import PullOptions, PushOptions
@@ -111,6 +114,19 @@ def test_a_login_with_tokens_is_used(home: Path, models: Path, tokened: DockerRe
     push_and_pull(models, tokened)
 
 
+def test_a_prune_asks_for_the_right_to_delete(
+    home: Path, models: Path, tokened: DockerRegistry, tokens: TokenService
+) -> None:
+    """At once, too; a dry run only for that to read."""
+    log_in(home, tokened)
+    image = parse_address(f"oci://{tokened.host}/team/pruned:v1")
+    push_repository(PushOptions(repository=models, store=image))
+    before = len(tokens.scopes)
+    for dry_run in (True, False):
+        prune(PruneOptions(repository=image, dry_run=dry_run))
+    assert tokens.scopes[before:] == ["repository:team/pruned:pull", "repository:team/pruned:pull,push,delete"]
+
+
 def test_an_identity_token_is_exchanged(home: Path, models: Path, tokened: DockerRegistry) -> None:
     """As logins at Azure leave it, in place of a password."""
     log_in(home, tokened, "00000000-0000-0000-0000-000000000000", "", identitytoken=PASSWORD)
@@ -177,6 +193,26 @@ def test_an_authority_of_ones_own_is_trusted_where_it_is_named(
     """And on this machine, https is tried before http."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates[0]))
     push_and_pull(models, encrypted)
+
+
+def test_an_authority_for_one_registry_is_trusted_beside_all_others(
+    home: Path,
+    models: Path,
+    encrypted: DockerRegistry,
+    certificates: tuple[Path, Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In podman's folder or docker's; a variable that names others, as a company's machine sets it, changes nothing."""
+    folder = home / ".config" / "containers" / "certs.d" / encrypted.host
+    folder.mkdir(parents=True)
+    shutil.copy(certificates[0], folder / "company.crt")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(make_certificates(tmp_path / "other")[0]))
+    push_and_pull(models, encrypted)
+    (folder / "more.crt").write_text("no certificate")
+    with pytest.raises(UsageError, match=r"more\.crt cannot be read as a certificate"):
+        read_image(address(encrypted))
 
 
 def test_plain_http_elsewhere_must_be_asked_for(

@@ -14,6 +14,8 @@ from serve_deploy.tuning.candidates.candidate import (
     THREADS,
     Candidate,
     describe_value,
+    join_path,
+    split_path,
 )
 from serve_deploy.tuning.candidates.fields import configure, read_candidate
 from serve_deploy.tuning.candidates.vary import read_vary
@@ -52,6 +54,23 @@ def test_a_value_that_is_written_is_read_again(path: str, value: object) -> None
     assert (found if not isinstance(value, str) else str(found)) == value
     assert check_config(changed) == ()
     assert read_candidate(config, PATHS) == read_candidate(parse_config(TEXT), PATHS)
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("max_batch_size", ("", "max_batch_size")),
+        ("m:max_batch_size", ("m", "max_batch_size")),
+        ("org:m:v2:max_batch_size", ("org:m:v2", "max_batch_size")),
+        ("parameters.a:b", ("", "parameters.a:b")),
+        ("org:m:parameters.a:b.c", ("org:m", "parameters.a:b.c")),
+        ("m:dynamic_batching.preserve_ordering", ("m", "dynamic_batching.preserve_ordering")),
+    ],
+)
+def test_a_path_is_told_from_its_model(path: str, parts: tuple[str, str]) -> None:
+    """Triton's models may be called anything that a folder may, and parameters anything."""
+    assert split_path(path) == parts
+    assert join_path(*parts) == path
 
 
 def test_batching_without_a_delay_is_not_no_batching() -> None:

@@ -11,10 +11,11 @@ import pytest
 from repositories import add_model
 
 from serve_deploy.arrivals.shapes import ClosedLoop
+from serve_deploy.errors import DestinationError
 from serve_deploy.repository.model_folder import read_model_folder
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured
-from serve_deploy.tuning.measuring.checkpoint import Checkpoint, fingerprint, state_folder
+from serve_deploy.tuning.measuring.checkpoint import Checkpoint, fingerprint, hold, state_folder
 from serve_deploy.tuning.prediction.twins import simulated_point
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.twin import ServedModel, ServerModel, ServiceTimes, simulate
@@ -47,6 +48,32 @@ def test_a_torn_line_costs_one_measurement(tmp_path: Path, cut: int) -> None:
     resumed.keep(CANDIDATE, "round 3", MEASURED)
     found = [Checkpoint(path).measurement(CANDIDATE, f"round {number}") for number in (1, 2, 3)]
     assert found == [MEASURED, None, MEASURED]
+
+
+def test_two_runs_do_not_share_a_checkpoint(tmp_path: Path) -> None:
+    """Each would take the other's measurements for its own; afterwards nothing is left where nothing was measured."""
+    path = tmp_path / "tune" / "run.jsonl"
+    with hold(path), pytest.raises(DestinationError, match="running already"), hold(path):
+        pass
+    assert list(path.parent.iterdir()) == []
+
+
+def test_what_is_started_again_is_still_held(tmp_path: Path) -> None:
+    """Its checkpoint is emptied, and not another file that somebody else could lock."""
+    path = tmp_path / "run.jsonl"
+    Checkpoint(path).keep(CANDIDATE, "round 1", MEASURED)
+    with hold(path):
+        assert Checkpoint(path, fresh=True).measurement(CANDIDATE, "round 1") is None
+        with pytest.raises(DestinationError), hold(path):
+            pass
+
+
+def test_bytes_that_are_no_text_cost_their_line(tmp_path: Path) -> None:
+    """As a crash of the machine leaves them."""
+    path = tmp_path / "run.jsonl"
+    Checkpoint(path).keep(CANDIDATE, "round 1", MEASURED)
+    path.write_bytes(path.read_bytes() + b"\n\xff\x00\xfe")
+    assert Checkpoint(path).measurement(CANDIDATE, "round 1") == MEASURED
 
 
 def test_a_full_disk_is_said_once_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -65,5 +65,6 @@ def test_what_nothing_explains_lies_outside_of_the_models() -> None:
     slow = point.response.model_copy(update={"p50_us": 2 * point.response.p50_us})
     (note,) = _notes(_raced(_twins(), response=slow))
     assert note == (
-        "for current configuration the twin was off (p50 −50.0 %): requests took another time outside of the models"
+        "for current configuration the twin was off (p50 −50.0 %): "
+        "the models ran as measured; the time outside of them differed"
     )

@@ -84,6 +84,13 @@ def test_earlier_runs_tell_how_much_times_vary_and_nothing_of_the_mean() -> None
     assert together.bound < alone.bound
 
 
+def test_fresh_servers_that_differ_more_than_rounds_do_count_alone() -> None:
+    """Rounds that hardly differ: t of the five degrees of all is 2.015, and the deviation that of the fresh ones."""
+    fresh, raced = [math.exp(each) for each in (-0.1, 0.0, 0.1)], [1.0, 1.01, 1.0, 1.01]
+    (found,) = assure(_goal("mean<2ms"), [[_seen(each) for each in runs] for runs in (raced, fresh)])
+    assert found.bound == pytest.approx(math.exp(2.015 * 0.1 * math.sqrt(4 / 3)), rel=1e-3)
+
+
 def test_a_lower_bound_is_below_the_mean() -> None:
     """Of a throughput the next run may reach less."""
     runs = [POINT.model_copy(update={"throughput": each}) for each in (95.0, 100.0, 105.0)]

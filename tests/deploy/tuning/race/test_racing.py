@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from simulated_bench import BASELINE, SimulatedBench, SimulatedServers, Truth, Truths
 
+from serve_deploy.arrivals.shapes import PoissonRate
 from serve_deploy.progress import silent
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.measuring.checkpoint import Checkpoint
+from serve_deploy.tuning.prediction.twins import Prediction
+from serve_deploy.tuning.race.conclusion import describe_contestant, explain_limits
 from serve_deploy.tuning.race.race import Race, Runner
 from serve_deploy.tuning.race.racing import Contestant, Racing
 from serve_deploy.tuning.task.objective import Goal
@@ -77,3 +80,33 @@ def test_rounds_have_arrivals_of_their_own(tmp_path: Path, rate: float | None) -
     racing.race(baseline, [other])
     assert all(len(each) == 1 for each in seeds.values())
     assert len(set.union(*seeds.values())) == len(seeds) >= 4
+
+
+def test_the_load_generators_limit_is_said() -> None:
+    """In most rounds it was: figures are those of the generator, and alike for all."""
+    point = Truths.of(Truth(0.01, 0.001)).point(BASELINE, 4)
+    bound = point.model_copy(
+        update={"client_bound": True, "client_bound_reasons": ("it used 97 % of a core; use more",)}
+    )
+    told: Any = None
+    often, seldom = (
+        Contestant(each, told, 4, found=[Measured(point=one) for one in points])
+        for each, points in ((BASELINE, (bound, bound, point)), (OTHER, (bound, point, point)))
+    )
+    (note,) = explain_limits([often, seldom], BASELINE)
+    assert note == (
+        "the load generator was the limit (it used 97 % of a core) for current configuration: "
+        "servers may serve more than was measured, and differ more"
+    )
+    assert list(explain_limits([seldom], BASELINE)) == []
+
+
+def test_a_current_configuration_that_fails_requests_says_so(tmp_path: Path) -> None:
+    """Its throughput and its p99 are those of the others alone."""
+    truths = Truths.of(Refusing(0.02, 0.0005))
+    racing, (_, other) = _racing(truths, Goal("throughput"), tmp_path, rate=120.0)
+    other.found = [racing.bench.measure(OTHER, PoissonRate(120.0), "racing", seconds=1.0)]
+    twins: Any = SimpleNamespace(rate=120.0, curve=lambda _: ())
+    other.prediction = Prediction(OTHER, 0, other.found[0].point, 1.0, True)
+    row = describe_contestant(other, None, Goal("throughput"), twins, OTHER)
+    assert "of its requests failed" in row.reason

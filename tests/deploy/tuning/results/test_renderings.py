@@ -23,7 +23,7 @@ from serve_deploy.tuning.results.result import (
     TuningResult,
 )
 from serve_deploy.tuning.results.saved import check_destinations, write_results
-from serve_deploy.tuning.results.tables import render_csv, render_table
+from serve_deploy.tuning.results.tables import RACE_COLUMNS, race_row, render_csv, render_table
 
 
 def _figures(users: int, throughput: float, p99_us: float) -> Figures:
@@ -74,6 +74,13 @@ def make_result() -> TuningResult:
         effort=Effort(wall_seconds=66, measuring_seconds=20, simulating_seconds=8, waiting_seconds=38, measurements=26,
                       resumed_measurements=4, servers_started=6, mean_start_seconds=2.1, simulated_configurations=180),
     )  # fmt: skip
+
+
+def test_at_a_given_rate_the_twin_says_times() -> None:
+    """All serve as much then: the column would say nothing."""
+    figures = _figures(0, 60, 30_000).model_copy(update={"concurrency": None, "request_rate": 60.0})
+    row = race_row(TunedCandidate(values={}, description="m", predicted=figures, measured=figures))
+    assert row[RACE_COLUMNS.index("by the twin")] == "p99 30.0 ms"
 
 
 def test_the_table(golden) -> None:

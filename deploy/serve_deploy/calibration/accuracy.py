@@ -64,11 +64,10 @@ def list_misses(simulated: Reached, measured: Reached) -> tuple[str, ...]:
 def explain(point: Point, models: Iterable[ModelAtWork], p99s_us: Sequence[float], when: str) -> tuple[str, ...]:
     """The reasons for misses; `p99s_us` are those of parts of the time, and `when` says of which."""
     models = tuple(models)
-    reasons = [*_explain_client(point), *_explain_models(models)]
+    reasons = [*_explain_client(point), *_explain_models(models)] or list(_explain_waits(point, models))
     if p99s_us and max(p99s_us) > _UNSTEADY * min(p99s_us):
         low, high = (format_time_us(each) for each in (min(p99s_us), max(p99s_us)))
         reasons.append(f"the measured p99 varied from {low} to {high} {when}")
-    reasons = reasons or list(_explain_waits(point, models))
     return tuple(reasons) or ("the models ran as measured; the time outside of them differed",)
 
 
@@ -94,6 +93,6 @@ def _explain_waits(point: Point, models: Iterable[ModelAtWork]) -> Iterator[str]
         if abs(each.wait_us - each.simulated_wait_us) > _WAITED * point.response.p50_us:
             waited, simulated = map(format_time_us, (each.wait_us, each.simulated_wait_us))
             said = f" for {each.name}" if each.name else ""
-            yield f"requests waited {waited}{said}, and not {simulated}: executions and batches hardly differed"
+            yield f"requests waited {waited}{said}, and not {simulated}: executions and mean batches hardly differed"
     if point.ended < _FEW:
         yield f"only {point.ended} requests were measured"

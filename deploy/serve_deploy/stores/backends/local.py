@@ -239,4 +239,4 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise EndpointError(f"{path} cannot be read: {reason}", hint="see who may read that folder") from error
+        raise EndpointError(f"{path} cannot be read: {reason}", hint="check who may read that folder") from error

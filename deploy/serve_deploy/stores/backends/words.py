@@ -74,7 +74,7 @@ class Words:
         if isinstance(error, requests.exceptions.SSLError):
             return self.untrusted(error, "REQUESTS_CA_BUNDLE")
         if isinstance(error, requests.exceptions.ProxyError):
-            return self.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
+            return self.passing("the proxy does not answer", "check HTTPS_PROXY and NO_PROXY")
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             return self.refusing("its endpoint is not an address", "give it as https://host:port")
         if isinstance(error, requests.exceptions.ConnectTimeout) or _is_unreachable(error):
@@ -103,7 +103,7 @@ class Words:
 
     def unreachable(self, what: str) -> Refusal:
         """Nothing listens, or the name is unknown."""
-        return self.passing(f"{what} cannot be reached", "see the endpoint's host and port, and the network")
+        return self.passing(f"{what} cannot be reached", "check the endpoint's host and port, and the network")
 
     def _name(self, message: str) -> str:
         return without_secrets(f"{self.address}: {message}", self.secrets)

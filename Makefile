@@ -10,31 +10,31 @@ FAST_TESTS := tests/deploy tests/cli/test_app.py tests/cli/test_help.py tests/cl
 
 # What measures, and wants the machine to itself.
 MEASURING := tests/test_measured_documents.py $(addprefix tests/integration/,test_stream_scaling.py \
-  loadtest/test_stream_truth.py loadtest/test_truth.py tuning/test_sets.py tuning/test_tune.py)
+  loadtest/test_stream_truth.py loadtest/test_truth.py tuning/test_winners.py)
+# Many tests wait for a server, so that more of them than cores keep the cores busy.
+TESTS_AT_ONCE = $(shell echo $$(($$(nproc) * 3 / 2)))
 
-.PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools chart-docs \
-  chart-scores mutants clean
+.PHONY: help demo test test-fast check lint lint-workflows format golden bench conformance wheel docs tools checkov \
+  chart-docs chart-scores mutants clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "Python 3.11 or 3.12 is needed (nvidia-pytriton has no build for others): make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local,dev]' --constraint constraints.txt
-	@bash scripts/get_libpython.sh $(BIN)/python
-	@touch $@
 
-$(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]' --constraint constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --no-compile --quiet --disable-pip-version-check --editable '.[local,dev,docs]' --constraint constraints.txt
+	@bash scripts/get_libpython.sh $(BIN)/python
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]' --constraint constraints.txt
 	@touch $@
 
-tools: $(VENV)/.installed ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk and the like
+tools: $(BIN)/python ## Programs that only tests and benchmarks use: helm, kubectl, promtool, chromium, wrk and the like
 	bash scripts/get_tools.sh $(BIN)/python
 
 demo: $(VENV)/.installed ## The main job on the example: package, run a real Triton, infer, load test, chart
@@ -55,11 +55,11 @@ format: $(VENV)/.installed ## Format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: tools ## All tests, against a real Triton; some with TESTS='tests/deploy/chart -k name'
+test: $(VENV)/.installed tools ## All tests, against a real Triton; some with TESTS='tests/deploy/chart -k name'
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore %)
+	$(BIN)/pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore %)
 	$(BIN)/pytest $(MEASURING)
 endif
 
@@ -74,10 +74,13 @@ golden: $(VENV)/.installed ## Rewrite the golden files; read the diff before com
 chart-docs: $(VENV)/.installed ## Write the chart's generated files: values, schema, README, profiles, example
 	$(BIN)/python scripts/generate_chart.py
 
-chart-scores: tools ## Score the chart as the comparison table does
+checkov: $(BIN)/python
+	@bash scripts/get_checkov.sh $(BIN)/python
+
+chart-scores: $(VENV)/.installed tools checkov ## Score the chart as the comparison table does
 	$(BIN)/python scripts/score_chart.py
 
-bench: tools ## Speed and memory beside their lower bounds and peers
+bench: $(VENV)/.installed tools ## Speed and memory beside their lower bounds and peers
 	$(BIN)/python benchmarks/package.py
 	$(BIN)/python benchmarks/loadtest.py
 	$(BIN)/python benchmarks/streams.py
@@ -91,7 +94,7 @@ conformance: $(VENV)/.installed ## onnx's backend cases, packaged and served, an
 mutants: $(VENV)/.mutants ## Faults that the tests must notice; some with MUTANTS='deploy/serve_deploy/reports --sample 40'
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python scripts/mutants $(MUTANTS)
 
-docs: $(VENV)/.docs ## Build the docs site into build/docs/html; a link that leads nowhere fails it
+docs: $(VENV)/.installed ## Build the docs site into build/docs/html; a link that leads nowhere fails it
 	$(BIN)/python scripts/build_docs.py
 
 wheel: $(VENV)/.installed ## Build sdist and wheel into dist/

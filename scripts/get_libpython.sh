@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Get the shared library of Python that the embedded Triton loads: Debian's python3 comes without it.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 python=${1:-python3}
 
 missing=$("$python" - <<'PYTHON'
@@ -15,8 +16,9 @@ PYTHON
 package="libpython$("$python" -c 'import sys; print(f"{sys.version_info.major}.{sys.version_info.minor}")')"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "installing $package with apt-get"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" >/dev/null
+  # get_tools.sh may be running too.
+  flock Makefile apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive flock Makefile apt-get install -qq -y --no-install-recommends "$package" >/dev/null
 else
   echo "$missing" >&2
 fi

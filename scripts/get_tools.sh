@@ -7,8 +7,11 @@ python=${1:-python3}
 mkdir -p .tools
 export PATH="$PWD/.tools:$PATH"
 
+# get_libpython.sh may be running too.
+root=$PWD
+apt_get() { flock "$root/Makefile" apt-get "$@"; }
 is_missing() { ! command -v "$1" >/dev/null; }
-update_once() { [ -n "${updated:-}" ] || { apt-get update -qq && updated=yes; }; }
+update_once() { [ -n "${updated:-}" ] || { apt_get update -qq && updated=yes; }; }
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 "$python" scripts/get_kubernetes_tools.py
@@ -22,9 +25,9 @@ if [ -n "$missing_server" ] && command -v apt-get >/dev/null; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   can_install && update_once
-  (cd "$folder" && chmod 755 . && apt-get -o APT::Sandbox::User="$(id -un)" download -qq prometheus prometheus-pushgateway docker-registry &&
+  (cd "$folder" && chmod 755 . && apt_get -o APT::Sandbox::User="$(id -un)" download -qq prometheus prometheus-pushgateway docker-registry &&
     for package in *.deb; do dpkg-deb -x "$package" .; done) &&
-    (cd "$folder/usr/bin" && cp --remove-destination "${servers[@]}" "$OLDPWD/.tools/") || true
+    (cd "$folder/usr/bin" && cp --remove-destination "${servers[@]}" "$root/.tools/") || true
 fi
 
 wanted=()
@@ -37,7 +40,7 @@ locale -a 2>/dev/null | grep -qi '^en_US.utf-\?8$' || wanted+=(locales)
 if [ ${#wanted[@]} -gt 0 ] && can_install; then
   echo "installing ${wanted[*]} with apt-get"
   update_once
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt_get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
   # ONNX Runtime's StringNormalizer loads only where this locale exists.
   command -v localedef >/dev/null && localedef -i en_US -f UTF-8 en_US.UTF-8
 fi

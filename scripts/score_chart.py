@@ -34,7 +34,6 @@ from crd_schemas import SPECS, find_schema_errors  # noqa: E402
 from pod_security import find_violations  # noqa: E402
 
 TOOLS = ROOT / ".tools"
-CHECKOV_VERSION = "3.3.30"
 PINNED = {"image": {"digest": DIGEST}}
 BY_TAG = "default, by tag"
 # It would read its 10 MB of definitions again for every object.
@@ -92,18 +91,6 @@ def count_schema_results(values: Values, oldest: str) -> str:
     return f"{len(seen - refused - unknown)}/{len(refused)}/{len(unknown)}"
 
 
-def find_checkov() -> Path:
-    """checkov in a virtual environment of its own: its 290 MB of pins would not agree with ours."""
-    folder = TOOLS / f"checkov-{CHECKOV_VERSION}"
-    program = folder / "bin" / "checkov"
-    if not program.exists():
-        print(f"installing checkov {CHECKOV_VERSION} into {folder.relative_to(ROOT)}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, f"checkov=={CHECKOV_VERSION}"], check=True)
-    return program
-
-
 def run_checkov(manifests: Mapping[str, str]) -> dict[str, tuple[int, int]]:
     """Passed and failed checks of each manifest, without those that the configuration leaves out.
 
@@ -113,7 +100,7 @@ def run_checkov(manifests: Mapping[str, str]) -> dict[str, tuple[int, int]]:
         for number, manifest in enumerate(manifests.values()):
             Path(folder, f"{number}.yaml").write_text(manifest, encoding="utf-8")
         command = [
-            find_checkov(), "--directory", folder, "--framework", "kubernetes", "--config-file",
+            TOOLS / "checkov", "--directory", folder, "--framework", "kubernetes", "--config-file",
             ROOT / "scripts" / "checkov.yaml", "--skip-download", "--compact", "--output", "json",
         ]  # fmt: skip
         result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LOG_LEVEL": "ERROR"})

@@ -34,13 +34,14 @@ os.environ["PATH"] = os.pathsep.join([*_PROGRAMS, os.environ.get("PATH", os.defp
 # Few tests that take long: begun last, they would leave the other cores with nothing to do.
 LONG = {
     "test_wheel.py", "test_ci_examples.py", "test_documents.py", "test_interruption.py", "test_config_rules.py",
-    "test_polling_triton.py", "test_thirty_models.py", "test_remote.py",
+    "test_polling_triton.py", "test_thirty_models.py", "test_remote.py", "test_run.py", "test_kernels.py",
+    "test_python_page.py",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long goes first."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """What takes long goes first, and then what needs a server."""
+    items.sort(key=lambda item: (item.path.name not in LONG, "integration" not in item.path.parts))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
+import pytest
 import yaml
 from ports import free_port
 
@@ -54,10 +55,13 @@ def run_script(script: str, folder: Path, **environment: str) -> tuple[int, str]
         )  # fmt: skip
     os.close(held)
     try:
-        process.wait(timeout=300)
+        process.wait(timeout=500)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"the lines did not end; so far they said:\n{log.read_text()}")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
         ended, _, _ = select.select([left], [], [], 60)
         os.close(left)
     assert ended

@@ -57,7 +57,7 @@ def main() -> int:
 def _install_onnx(version: str, folder: Path, python: str) -> Path:
     target = folder / f"onnx-{version}"
     if not target.exists():
-        command = [python, "-m", "pip", "install", "-q", "--only-binary=:all:", "--target", str(target)]
+        command = [python, "-m", "pip", "install", "-q", "--no-compile", "--only-binary=:all:", "--target", str(target)]
         subprocess.run([*command, f"onnx=={version}", "numpy<2", "protobuf<5", "ml_dtypes"], check=True)
     return target
 

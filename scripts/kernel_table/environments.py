@@ -56,7 +56,8 @@ def install(version: str, folder: Path, pythons: Sequence[str]) -> Environment |
             if _imports(python, folder):
                 return Environment(python, folder)
             continue
-        command = [python, "-m", "pip", "install", "-q", "--only-binary=:all:", "--no-deps", "--target", str(folder)]
+        only = ("--only-binary=:all:", "--no-deps", "--no-compile")
+        command = [python, "-m", "pip", "install", "-q", *only, "--target", str(folder)]
         if subprocess.run([*command, f"onnxruntime=={version}"], capture_output=True, check=False).returncode == 0:
             subprocess.run([*command, *_NEEDS], check=True, capture_output=True)
             return Environment(python, folder)

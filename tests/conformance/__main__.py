@@ -17,6 +17,8 @@ from cases import Case, load_cases
 from outcomes import GOOD, Outcome, Verdict, print_report, write_report
 from serving import package_case, run_case, serve_cases
 
+from serve_deploy.onnx.string_locale import provide_locale
+
 SAMPLE = Path(__file__).with_name("sample.txt")
 # Each served model is a process of some 70 MB, and takes 1 MB of /dev/shm, which is 64 MB in a container.
 _MODELS_A_SERVER = 32
@@ -31,6 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     wanted = set(arguments.names) or (None if arguments.full else set(SAMPLE.read_text().split()))
     start = time.monotonic()
+    provide_locale()
     cases = [case for case in load_cases() if wanted is None or case.name in wanted]
     outcomes = sorted(run_cases(cases), key=lambda outcome: outcome.name)
     print_report(outcomes)

@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))
 from row_checks import Array, Feeds, find_mixing, load
 
 from serve_deploy.batch_axis import trace_batch_axis
+from serve_deploy.onnx.string_locale import provide_locale
 
 _SAMPLE = Path(__file__).with_name("sample.txt")
 _TRIALS = 3
@@ -32,6 +33,7 @@ def main() -> int:
     wanted = None if "--full" in sys.argv else set(_SAMPLE.read_text().split())
     counts: Counter[tuple[str, str]] = Counter()
     false = 0
+    provide_locale()
     for case in load_cases():
         stacked = stack_case(case) if wanted is None or case.name in wanted else None
         if stacked is None:

@@ -24,6 +24,7 @@ from serve_deploy.packaging.package import package_model
 from serve_deploy.samples.files import encode_samples
 from serve_deploy.triton import ServerOptions, TritonServer, start_server
 
+_TRIES = 10
 _WITHOUT_NUMPY = ("bfloat", "float8", "float4", "int4", "int2")
 
 
@@ -108,7 +109,16 @@ def serve_cases(cases: Sequence[Case], repository: Path) -> Iterator[Outcome]:
             if state.state != "READY":
                 yield Outcome(case.name, Verdict.NOT_LOADED, state.reason)
             else:
-                yield _ask_case(server, case)
+                yield _ask_case_until_healthy(server, case)
+
+
+def _ask_case_until_healthy(server: TritonServer, case: Case) -> Outcome:
+    """On a busy machine Triton takes a model's process that was not scheduled for a second for a dead one."""
+    for _ in range(_TRIES):
+        outcome = _ask_case(server, case)
+        if "is not healthy" not in outcome.cause:
+            break
+    return outcome
 
 
 def _ask_case(server: TritonServer, case: Case) -> Outcome:

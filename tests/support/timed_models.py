@@ -77,3 +77,15 @@ def add_ensemble(repository: Path, name: str, members: tuple[str, ...], *, max_b
         f"ensemble_scheduling {{\n{steps}\n}}\n"
     )
     return folder
+
+
+MODELS_OF_A_SET = ("encode", "decode", "both")
+
+
+def add_models_of_a_set(repository: Path) -> Path:
+    """Add two members and their ensemble: the first gains from batches, the second takes its time a row."""
+    one_row = "max_batch_size: 1 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }"
+    add_timed_model(repository, "encode", base=0.004, row=0.0, config=one_row)
+    add_timed_model(repository, "decode", base=0.0, row=0.0003)
+    add_ensemble(repository, "both", ("encode", "decode"), max_batch_size=1)
+    return repository

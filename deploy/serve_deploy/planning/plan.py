@@ -114,9 +114,8 @@ def _start_once(
     try:
         return measure_start(options.repository, models, options.runtime, progress), ()
     except TritonStartError as error:
-        return None, (
-            f"the start could not be measured here: {error.message.splitlines()[0]}; `cold_start_seconds` takes yours",
-        )
+        reason = error.message.partition("; its last lines:")[0].splitlines()[0]
+        return None, (f"the start could not be measured here: {reason}; `cold_start_seconds` takes yours",)
 
 
 def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets: Sequence[Fleet]) -> Exporter:

@@ -55,7 +55,7 @@ def _measured(state: Path) -> int:
     return sum(path.read_bytes().count(b'"measured"') for path in state.glob("serve/tune/*.jsonl"))
 
 
-def _wait_until(is_so: Callable[[], object], seconds: float = 60.0) -> None:
+def _wait_until(is_so: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline

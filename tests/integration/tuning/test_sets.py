@@ -1,4 +1,4 @@
-"""An ensemble and one of its members on a real Triton: tuned together, and overridden together on a running server."""
+"""An ensemble and its members on a real Triton: what they are sent, and overridden together on a running server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from timed_models import add_ensemble, add_timed_model
+from timed_models import MODELS_OF_A_SET as MODELS
+from timed_models import add_ensemble, add_models_of_a_set
 
-from serve_deploy import ServerOptions, TritonServer, TuneOptions, parse_endpoint, start_server, tune
+from serve_deploy import ServerOptions, TritonServer, TuneOptions, parse_endpoint, start_server
 from serve_deploy.endpoint.control import ControlPlane
 from serve_deploy.loadtest import ClosedLoop, LoadTestOptions, run_loadtest
-from serve_deploy.model_config import parse_config
 from serve_deploy.samples.files import load_samples
 from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES, Candidate
 from serve_deploy.tuning.measuring.answers import Questions, keep_member_samples, keep_samples
@@ -25,46 +25,10 @@ from serve_deploy.tuning.servers.remote import remote_servers
 from serve_deploy.tuning.servers.servers import LocalServed
 from serve_deploy.tuning.task.subject import Subject, read_subject
 
-MODELS = ("encode", "decode", "both")
-_ONE_ROW = "max_batch_size: 1 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }"
-
-
-def _add_models(repository: Path) -> Path:
-    """The first is the bottleneck, and gains from batches; the second takes its time a row."""
-    add_timed_model(repository, "encode", base=0.004, row=0.0, config=_ONE_ROW)
-    add_timed_model(repository, "decode", base=0.0, row=0.0003)
-    add_ensemble(repository, "both", ("encode", "decode"), max_batch_size=1)
-    return repository
-
-
-@pytest.mark.timeout(400)
-def test_a_set_with_an_ensemble_is_tuned_and_applied(tmp_path: Path) -> None:
-    """Three of four requests go through both models, one to the second alone; each file has what its model won."""
-    repository = _add_models(tmp_path / "models")
-    result = tune(
-        TuneOptions(
-            repository=repository, models=("both", "decode"), weights=(("both", 3.0),), runtime="embedded", apply=True,
-            slo=("p99<500ms", "decode:p99<400ms"), state=tmp_path / "state", concurrency=8, max_batch_size=8,
-            max_instances=1, max_delay_us=0, finalists=1, max_rounds=8, period_seconds=0.2,
-        )
-    )  # fmt: skip
-    assert (result.verdict, result.applied) == ("better", True), result.explanation
-    assert result.winner
-    assert result.winner.measured
-    assert [part.model for part in result.winner.measured.parts] == ["both", "decode"]
-    assert {each.model for each in result.measured_settings} == {"encode", "decode"}
-    assert result.winner.values[f"encode:{BATCH}"] > 1
-    for name in ("encode", "decode"):
-        text = (repository / name / "config.pbtxt").read_text()
-        own = Candidate.of(result.winner.values).of_model(name)
-        config = parse_config(text)
-        assert (config.max_batch_size, config.instance_group[0].count) == (own[BATCH], own[INSTANCES])
-        assert ("tuned, was: " in text) == any(change.path.startswith(f"{name}:") for change in result.changes)
-
 
 def test_members_of_inner_ensembles_are_sent_what_they_get(tmp_path: Path) -> None:
     """Each doubles its input: of the first model's requests the second is sent the double, and then four times them."""
-    repository = _add_models(tmp_path / "models")
+    repository = add_models_of_a_set(tmp_path / "models")
     add_ensemble(repository, "outer", ("both", "decode"), max_batch_size=1)
     subject = read_subject(TuneOptions(repository=repository, models=("outer",)))
     with start_server(ServerOptions(repository=repository, runtime="embedded", models=("outer",))) as server:
@@ -83,7 +47,7 @@ def test_members_of_inner_ensembles_are_sent_what_they_get(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models of a running server."""
-    return _add_models(tmp_path_factory.mktemp("sets") / "models")
+    return add_models_of_a_set(tmp_path_factory.mktemp("sets") / "models")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tuning of real models on a real Triton: the best configuration follows from arithmetic."""
+"""What tuning leaves out and refuses, on a real Triton."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from timed_models import add_timed_model
 
 from serve_deploy import InvalidModelError, TuneOptions, TuningResult, UsageError, tune
-from serve_deploy.tuning.candidates.candidate import BATCH, INSTANCES
 
 
 def _tune(repository: Path, state: Path, **options: Any) -> TuningResult:
@@ -19,21 +18,6 @@ def _tune(repository: Path, state: Path, **options: Any) -> TuningResult:
         "period_seconds": 0.1,
     }  # fmt: skip
     return tune(TuneOptions(repository=repository, runtime="embedded", state=state, **{**small, **options}))
-
-
-def test_batches_and_instances_win_where_executions_share_a_base(tmp_path: Path) -> None:
-    """3 ms + 1 ms a row: 2 rows in 5 ms are 400/s; 4 on each of two instances, in 7 ms, are 1,143/s."""
-    add_timed_model(tmp_path / "models", base=0.003, row=0.001)
-    result = _tune(tmp_path / "models", tmp_path / "state")
-    assert result.verdict == "better", result.explanation
-    assert result.winner is not None
-    assert result.confirmation is not None
-    assert result.confirmation.gain > 0.5
-    # Which of both, and how much, follows from arithmetic alone only where nothing else uses the machine.
-    assert set() < {change.path for change in result.changes} <= {BATCH, INSTANCES}
-    # A second instance is a further process of tens of MB.
-    one, two = (each.memory_bytes or 0 for each in result.measured_settings)
-    assert two - one > 10_000_000
 
 
 def test_a_candidate_with_other_answers_is_out(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
+from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.tuning.candidates.candidate import Candidate
 from serve_deploy.tuning.measured import Fallen
@@ -131,11 +131,11 @@ class Confirming:
     def _measure(self, contestant: Contestant) -> None:
         self.bench.stop_all()
         users, run = contestant.concurrency, len(contestant.found) + 1
-        shape = PoissonRate(self.twins.rate) if self.twins.rate else ClosedLoop(users)
         purpose = f"confirming, run {run}" + ("" if self.twins.rate else f" with {users} at a time")
         seconds = 2 * period_seconds(self.options, [contestant.prediction.point], self.twins.rate)
         try:
-            contestant.found.append(self.bench.measure(contestant.candidate, shape, purpose, seconds=seconds))
+            found = self.bench.measure(contestant.candidate, self.twins.load(users), purpose, seconds=seconds)
+            contestant.found.append(found)
         except Fallen as fallen:
             subject = self.bench.subject
             if contestant.candidate != subject.baseline:

@@ -206,9 +206,10 @@ def _explain_none(
         return "nothing better", "no other configuration was left to race"
     best = max(ran, key=lambda each: each.gain)
     told = runners[best.number].candidate.describe(baseline.candidate)
+    open_end = "; a race of more rounds may decide it" if best.standing == "undecided" and best.gain > min_gain else ""
     return "nothing better", (
         f"after {rounds} no configuration is better by {format_plainly(min_gain * 100)} % beyond doubt; "
-        f"the best of them ({told}) {'lost' if best.gain < 0 else 'gained'} {format_share(abs(best.gain))}"
+        f"the best of them ({told}) {'lost' if best.gain < 0 else 'gained'} {format_share(abs(best.gain))}{open_end}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,3 +157,13 @@ def test_a_winner_that_is_no_better_on_fresh_servers_gives_way_to_the_next(tmp_p
     pair = Fresh(racing.bench, racing.options, racing.goal, racing.twins, {}).confirm(baseline, winners)
     assert pair
     assert pair[1].candidate == third
+
+
+@pytest.mark.parametrize(("gain", "is_open"), [(1.0, True), (0.01, False)])
+def test_a_gain_that_was_not_decided_is_no_verdict_on_it(gain: float, is_open: bool) -> None:
+    """Four noisy rounds that gained 100 % do not say that nothing is better; ones that gained 1 % nearly do."""
+    told: Any = None
+    own, other = Contestant(BASELINE, told), Contestant(OTHER, told)
+    race = Race(None, (Runner(0, [math.log1p(gain)] * 4),), 4)
+    verdict, explanation = reach_verdict(Goal("throughput"), own, [other], race, None, None, 0.03)
+    assert (verdict, "more rounds may decide it" in explanation) == ("nothing better", is_open)

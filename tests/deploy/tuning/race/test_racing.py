@@ -16,7 +16,7 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.measuring.checkpoint import Checkpoint
-from serve_deploy.tuning.prediction.twins import Prediction
+from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.conclusion import describe_contestant, explain_limits
 from serve_deploy.tuning.race.race import Race, Runner
 from serve_deploy.tuning.race.racing import Contestant, Racing
@@ -24,7 +24,7 @@ from serve_deploy.tuning.task.objective import Goal
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.twin import QueuePolicy, ServedModel
 
-OTHER = Candidate.of({**dict(BASELINE.values), BATCH: 2})
+OTHER = BASELINE.changed({BATCH: 2})
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Refusing(Truth):
 def _racing(truths: Truths, goal: Goal, state: Path, rate: float | None = None) -> tuple[Racing, list[Contestant]]:
     workers: Any = None
     bench = SimulatedBench(truths.subject(), SimulatedServers(truths), Checkpoint(state / "run.jsonl"), workers, silent)
-    twins: Any = SimpleNamespace(rate=rate)
+    twins = Twins(parts=(), targets={}, goal=goal, limit=4, rate=rate)
     racing = Racing(bench, bench.subject, TuneOptions(max_rounds=6), goal, twins, {})
     told: Any = SimpleNamespace(point=truths.point(BASELINE, 1))
     return racing, [Contestant(each, told, 4) for each in (BASELINE, OTHER)]

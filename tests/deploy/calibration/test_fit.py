@@ -134,7 +134,7 @@ def test_only_what_is_beyond_the_limits_is_a_miss() -> None:
         ),
         (
             _reasons(point(16, 600, 30), wait_us=9000),
-            "requests waited 9.00 ms, and not 0 µs: executions and batches hardly differed",
+            "requests waited 9.00 ms, and not 0 µs: executions and mean batches hardly differed",
         ),
         (_reasons(point(16, 600, 30, succeeded=120)), "only 120 requests were measured"),
         (_reasons(point(16, 600, 30)), "the models ran as measured; the time outside of them differed"),

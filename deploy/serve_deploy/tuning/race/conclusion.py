@@ -135,8 +135,10 @@ def describe_failures(failed: Mapping[Candidate, str], baseline: Candidate) -> I
         yield TunedCandidate(values=dict(candidate.values), description=described, standing="left out", reason=reason)
 
 
-def judge_confirmation(baseline: Contestant, winner: Contestant, goal: Goal, rate: float | None) -> Confirmation:
-    """Whether fresh servers say the same as the race."""
+def judge_confirmation(
+    baseline: Contestant, winner: Contestant, goal: Goal, rate: float | None, min_gain: float
+) -> Confirmation:
+    """Whether fresh servers say the same as the race, which one server of each ran: some are quicker than others."""
     own, mine = (measured_figures(each, goal, rate) for each in (baseline, winner))
     if own is None or mine is None:
         raise ValueError("nothing was measured")
@@ -147,7 +149,7 @@ def judge_confirmation(baseline: Contestant, winner: Contestant, goal: Goal, rat
         baseline=own,
         gain=gain,
         runs=len(winner.found),
-        holds=meets and (gain > 0 or not own.meets),
+        holds=meets and (gain > min_gain or not own.meets),
         gates=tuple(map(_describe_gate, assurances(winner, goal))),
     )
 
@@ -182,6 +184,8 @@ def reach_verdict(
         )
         return "better", f"{told}: {figures} against {against} ({better}), on fresh servers"
     missed = "" if confirmed.winner.meets else f", and it does not surely hold {names(goal)}"
+    if confirmed.winner.meets:
+        missed = f" ({format_change(confirmed.gain)}; {format_plainly(min_gain * 100)} % is the least worth a change)"
     return "not confirmed", f"{told} won the race, but not on a fresh server: {figures} against {against}{missed}"
 
 

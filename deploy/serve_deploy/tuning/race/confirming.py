@@ -40,12 +40,13 @@ class Confirming:
     def confirm(self, baseline: Contestant, winners: Sequence[Contestant]) -> tuple[Contestant, Contestant] | None:
         """The baseline, and of the winners the one that serves most and surely holds the gates.
 
-        One that may miss them is tried with fewer users, if that promises more than the other winners do. Where none
-        holds them, the last one that was tried; None where none could be measured.
+        One that may miss them is tried with fewer users, if that promises more than the other winners do. One that is
+        no better on fresh servers gives way to the next. Where none holds the gates, the last one that was tried; None
+        where none could be measured.
         """
         self.bench.plan((1 + len(winners)) * _RUNS)
         own, *waiting = (self._again(each, each.concurrency) for each in (baseline, *winners))
-        best: Contestant | None = None
+        ran: list[Contestant] = []
         for _ in range(_ATTEMPTS):
             if not waiting:
                 break
@@ -57,12 +58,20 @@ class Confirming:
             except Fallen as fallen:
                 self.failed[tried.candidate] = str(fallen)
                 continue
-            best = tried
-            if is_assured(best, self.goal):
+            ran.append(tried)
+            if not is_assured(tried, self.goal):
+                if fewer := fewer_users(tried, self.goal, self.twins):
+                    waiting.append(self._again(tried, fewer))
+            elif self._is_worth(own, tried):
                 break
-            if fewer := fewer_users(best, self.goal, self.twins):
-                waiting.append(self._again(best, fewer))
+        sure = [each for each in ran if is_assured(each, self.goal)]
+        best = max(sure, key=lambda each: self.goal.score(each.point)) if sure else next(reversed(ran), None)
         return (self._match(own, best), best) if best else None
+
+    def _is_worth(self, own: Contestant, other: Contestant) -> bool:
+        """Whether it serves enough more than the baseline, or that is under a load at which it may miss the gates."""
+        least = (1 + self.options.min_gain) * self.goal.score(own.point)
+        return self.goal.score(other.point) > least or not is_assured(own, self.goal)
 
     def _match(self, own: Contestant, best: Contestant) -> Contestant:
         """The baseline under the winner's load if it bears that, or under one that it surely bears."""

@@ -17,7 +17,7 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.measuring.checkpoint import Checkpoint
-from serve_deploy.tuning.prediction.twins import Prediction
+from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.conclusion import (
     describe_contestant,
     explain_limits,
@@ -31,7 +31,7 @@ from serve_deploy.tuning.task.objective import Goal
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.twin import QueuePolicy, ServedModel
 
-OTHER = Candidate.of({**dict(BASELINE.values), BATCH: 2})
+OTHER = BASELINE.changed({BATCH: 2})
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Refusing(Truth):
 def _racing(truths: Truths, goal: Goal, state: Path, rate: float | None = None) -> tuple[Racing, list[Contestant]]:
     workers: Any = None
     bench = SimulatedBench(truths.subject(), SimulatedServers(truths), Checkpoint(state / "run.jsonl"), workers, silent)
-    twins: Any = SimpleNamespace(rate=rate)
+    twins = Twins(parts=(), targets={}, goal=goal, limit=4, rate=rate)
     racing = Racing(bench, bench.subject, TuneOptions(max_rounds=6), goal, twins, {})
     told: Any = SimpleNamespace(point=truths.point(BASELINE, 1))
     return racing, [Contestant(each, told, 4) for each in (BASELINE, OTHER)]
@@ -138,7 +138,7 @@ def test_a_gain_that_fresh_servers_do_not_show_is_not_confirmed(gain: float, hol
 
 def test_a_winner_that_is_no_better_on_fresh_servers_gives_way_to_the_next(tmp_path: Path) -> None:
     """The first one had a quick server in the race; the second one's gain is its own."""
-    third = Candidate.of({**dict(BASELINE.values), BATCH: 8})
+    third = BASELINE.changed({BATCH: 8})
     point = Truths.of(Truth(0.01, 0.001)).point(BASELINE, 4)
     racing, (baseline, other) = _racing(Truths.of(Truth(0.01, 0.001)), Goal("throughput"), tmp_path)
     winners = [other, Contestant(third, other.prediction, 4)]

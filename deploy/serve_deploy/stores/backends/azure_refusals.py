@@ -120,7 +120,7 @@ class AzureRefusals:
     def _judge_connection(self, error: Exception) -> Refusal:
         inner = getattr(error, "inner_exception", None)
         if isinstance(inner, requests.RequestException):
-            return self._words.judge_requests(inner, "REQUESTS_CA_BUNDLE")
+            return self._words.judge_requests(inner)
         if "NewConnection" in repr(inner) or "NameResolution" in repr(inner):
             return self._words.unreachable(f"the account {self._account}")
         return self._words.passing("the connection broke")

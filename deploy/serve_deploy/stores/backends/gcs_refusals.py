@@ -50,7 +50,7 @@ class GcsRefusals:
         if isinstance(error, GoogleAuthError):
             return self._refuse_access(doing, "") if self._is_anonymous else self._judge_login(error)
         if isinstance(error, requests.RequestException):
-            return self._words.judge_requests(error, "REQUESTS_CA_BUNDLE")
+            return self._words.judge_requests(error)
         if isinstance(error, HTTPError):
             return self._words.passing("the connection broke")
         if isinstance(error, AttributeError):

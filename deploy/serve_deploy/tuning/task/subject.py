@@ -236,9 +236,7 @@ def _read_part(folder: ModelFolder, options: TuneOptions, prefix: str) -> Part:
     paths += [path for path, _ in chosen.vary if path not in paths]
     baseline = read_candidate(config, tuple(paths))
     if baseline[INSTANCES] is None:
-        baseline = Candidate.of(
-            {**dict(baseline.values), INSTANCES: _DEFAULT_INSTANCES_ON_CPU if is_onnx(config) else 1}
-        )
+        baseline = baseline.changed({INSTANCES: _DEFAULT_INSTANCES_ON_CPU if is_onnx(config) else 1})
     return replace(own, baseline=baseline, largest_batch=_largest_batch(chosen, config.max_batch_size))
 
 

@@ -130,7 +130,7 @@ def _not_measured(called: Sequence[str], measured: Mapping[str, object], missing
     return InvalidModelError(
         f"each pod serves {len(called)} models, and the capacity reports measured {len(measured)} of them;"
         f" not {', '.join(missing[:_LISTED])}{rest}",
-        hint=f"measure each alone (serve loadtest URL -m {other} -c 1..64 -o {other}.json), give `capacity` once for"
+        hint=f"measure each alone (serve loadtest URL -m {other} -c 1..64 -o {other}.json), give a report of"
         f" each, and `mix={first}=3,{other}=1` for their shares of the requests; `mix={first}=1` says that {first}"
         " gets them all",
     )

@@ -202,4 +202,4 @@ def _max_replicas(circumstances: Circumstances, target_rate: float, least: int) 
         return max(4 * least, 8), "four times min, at least 8 (no `peak_rate`)"
     needed = math.ceil(PEAK_HEADROOM * circumstances.peak_rate / target_rate)
     origin = f"{PEAK_HEADROOM} * {format_plainly(circumstances.peak_rate)} peak / {target_rate:,.1f} target requests/s"
-    return max(least, needed), origin if needed >= least else f"the fewest, for {origin} is {needed}"
+    return max(least, needed), origin if needed >= least else f"as many as min, for {origin} is {needed}"

@@ -62,7 +62,7 @@ def note_credentials(values: ChartValues) -> Iterator[str]:
     """What lets the replicas read a private source, where nothing says so yet."""
     repository = values.model_repository
     if found := _LOOPBACK.search(repository.uri):
-        yield f"{found[1]} is for a pod the pod itself: give `source` the address that the cluster has for this store"
+        yield f"inside a pod, {found[1]} is the pod itself: give `source` the address by which pods reach this store"
     given = repository.credentials.existing_secret or values.external_secret.enabled
     if repository.source == "oci" and not values.image.pull_secrets:
         yield "a private registry needs its Secret in image.pullSecrets, unless the nodes may pull from it"

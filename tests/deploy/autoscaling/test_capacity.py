@@ -221,7 +221,7 @@ def test_a_peak_below_the_fewest_replicas_says_which_number_counts() -> None:
     """One replica would do for the peak; two stay, and the line does not claim that the peak takes two."""
     (most,) = [each for each in derive(base_rate=1, peak_rate=10).derived if each.name == "max_replicas"]
     assert most.value == 2
-    assert re.fullmatch(r"the fewest, for 1\.25 \* 10 peak / [0-9.]+ target requests/s is 1", most.origin)
+    assert re.fullmatch(r"as many as min, for 1\.25 \* 10 peak / [0-9.]+ target requests/s is 1", most.origin)
 
 
 def test_plan_is_replayed_and_accepted() -> None:

@@ -86,7 +86,7 @@ def test_a_chart_names_the_current_snapshot(models: Path, store: str, tmp_path: 
     assert (repository["uri"], repository["layout"], repository["revision"]) == (store, "snapshots", identity)
     assert written.values["networkPolicy"]["sourcePorts"] == [443, int(store.split(":")[3].partition("/")[0])]
     assert [note for note in written.notes if "must be allowed to read" in note and "amazonaws" not in note]
-    assert [note for note in written.notes if note.startswith("127.0.0.1 is for a pod the pod itself")]
+    assert [note for note in written.notes if note.startswith("inside a pod, 127.0.0.1 is the pod itself")]
 
 
 def test_another_snapshot_is_named_by_its_id(models: Path, store: str, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def _find_models(options: TuneOptions) -> tuple[ModelFolder, ...]:
         raise UsageError(f"{options.repository} contains no models", hint="name a model repository")
     if not options.models and len(folders) != 1:
         require_repository(options.repository)
-        raise UsageError(f"{options.repository} has {there}", hint="choose one with `models`, or several")
+        raise UsageError(f"{options.repository} has several models: {there}", hint="name those to tune with `models`")
     names = tuple(dict.fromkeys(options.models or folders))
     for name in names:
         if name not in folders:

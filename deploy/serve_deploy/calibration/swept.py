@@ -13,9 +13,9 @@ from typing import Any
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.calibration.accuracy import ModelAtWork, explain
 from serve_deploy.calibration.fit import lone_seconds, mean_execution
+from serve_deploy.calibration.scheduler import not_simulated
 from serve_deploy.calibration.swept_model import SweptLoad, SweptModel
 from serve_deploy.model_config.flows import read_flow
-from serve_deploy.model_config.scheduler import not_simulated
 from serve_deploy.model_config.scheduling import read_scheduling
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.report import LoadTestReport, Member, Target

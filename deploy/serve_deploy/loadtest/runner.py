@@ -32,7 +32,7 @@ from serve_deploy.loadtest.workers.seat import Seat, TakeSeat, sit_alone
 from serve_deploy.progress import Progress
 from serve_deploy.prompts.prompt import PromptSet
 from serve_deploy.prompts.tokenizer import read_tokenizer
-from serve_deploy.reports.baseline import require_same_answers
+from serve_deploy.reports.baseline.comparison import require_same_answers
 from serve_deploy.reports.figures import describe_data
 from serve_deploy.reports.gates import Gate, parse_gate
 from serve_deploy.reports.judging import Baseline, check_comparable, judge_report, read_baseline

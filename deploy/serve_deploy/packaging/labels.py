@@ -32,6 +32,12 @@ def choose_labels(chosen: Sequence[str], metadata: Mapping[str, str], signature:
     return found
 
 
+def from_folder(chosen: str, folder: Path) -> str:
+    """`FILE` or `OUTPUT=FILE` whose file is named as seen from a folder."""
+    output, separator, file = chosen.rpartition("=")
+    return f"{output}{separator}{folder / file}"
+
+
 def _read_chosen(chosen: str, signature: ModelSignature) -> tuple[str, tuple[str, ...]]:
     outputs = {spec.name: spec for spec in signature.outputs}
     output, _, file = chosen.rpartition("=")

@@ -9,6 +9,7 @@ from typing import Any
 
 from serve_deploy.errors import ServeError
 from serve_deploy.model_config.client_tensors import client_tensors
+from serve_deploy.packaging.labels import from_folder
 from serve_deploy.packaging.options import PackageOptions
 from serve_deploy.pipelines.file import StepText
 from serve_deploy.pipelines.graph import Step
@@ -79,8 +80,7 @@ def with_settings(options: PackageOptions, settings: Mapping[str, Any], beside: 
     if given.get("samples"):
         given["samples"] = beside / str(given["samples"])
     if given.get("labels"):
-        output, separator, name = str(given["labels"]).rpartition("=")
-        given["labels"] = f"{output}{separator}{beside / name}"
+        given["labels"] = (from_folder(str(given["labels"]), beside),)
     framework = replace(options.framework, signature=given.pop("signature", None))
     return replace(options, framework=framework, **given)
 

@@ -48,8 +48,9 @@ def _read_labels(step: StepText, text: PipelineText, repository: Path) -> Labels
     if file.suffix != ".onnx":
         return {}
     from serve_deploy.onnx.model import read_model
-    from serve_deploy.packaging.labels import choose_labels
+    from serve_deploy.packaging.labels import choose_labels, from_folder
 
     model = read_model(file)
     given = step.settings.get("labels")
-    return dict(choose_labels([str(text.path.parent / given)] if given else (), model.metadata, model.signature))
+    chosen = [from_folder(given, text.path.parent)] if given else ()
+    return dict(choose_labels(chosen, model.metadata, model.signature))

@@ -52,6 +52,6 @@ def _renderer(output_format: Format) -> Callable[[Sequence[NamedReport]], str]:
         from serve_deploy.rendering.junit import render_junit
 
         return render_junit
-    from serve_deploy.rendering.html_page import render_html
+    from serve_deploy.rendering.page.html_page import render_html
 
     return render_html

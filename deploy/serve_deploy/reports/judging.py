@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.errors import ThresholdError, UsageError
-from serve_deploy.reports.baseline import compare_with_baseline, list_uncompared
+from serve_deploy.reports.baseline.comparison import compare_with_baseline, list_uncompared
 from serve_deploy.reports.figures import METRIC_NAMES, format_load
 from serve_deploy.reports.gates import Gate, evaluate_gates, parse_gate
 from serve_deploy.reports.options import JudgingOptions

@@ -16,6 +16,7 @@ from onnx_models import doubling_model
 import serve_deploy as serve
 from serve_deploy.errors import DestinationError, InvalidModelError, ServeError, UsageError, VerificationError
 from serve_deploy.pipelines.result import WrittenPipeline
+from serve_deploy.repository.model_folder import read_model_folder
 
 _HALVE = """
     from typing import Annotated, TypedDict
@@ -347,6 +348,24 @@ def test_labels_of_a_model_are_those_of_a_step_that_names_them(bench: Bench) -> 
     )
     assert error.message.endswith("has no labels for 'logits'")
     assert error.hint == "it has labels for: classifier.probabilities"
+
+
+@pytest.mark.parametrize("named", ["", "probabilities="])
+def test_labels_of_a_file_beside_the_pipeline_are_the_models_and_those_of_the_next_step(
+    bench: Bench, named: str
+) -> None:
+    """With and without the output's name in front."""
+    digits = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
+    (bench.folder / "names.txt").write_text("".join(f"n{digit}\n" for digit in range(10)))
+    text = f"""
+        name: digits
+        steps:
+          classifier: {{model: "{digits}", labels: "{named}names.txt"}}
+          best: {{standard: top_k, k: 1, activation: none, labels: classifier.probabilities}}
+    """
+    assert b'"n7"' in read_settings(bench.write(text))
+    labels = read_model_folder(bench.repository / "digits_classifier").labels
+    assert labels["probabilities"][7] == "n7"
 
 
 def read_settings(written: WrittenPipeline) -> bytes:

@@ -4,6 +4,7 @@ from serve_deploy.stores.oci.pulling import ImageReader as ImageReader
 from serve_deploy.stores.oci.pulling import open_image as open_image
 from serve_deploy.stores.oci.pushing import ImagePush as ImagePush
 from serve_deploy.stores.oci.pushing import PushedImage as PushedImage
+from serve_deploy.stores.oci.pushing import find_sharers as find_sharers
 from serve_deploy.stores.oci.pushing import push_image as push_image
 from serve_deploy.stores.oci.reading import ForeignImageError as ForeignImageError
 from serve_deploy.stores.oci.reading import ImageCheck as ImageCheck

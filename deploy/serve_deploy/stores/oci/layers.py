@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from serve_deploy.stores.snapshot import SnapshotFile
+from serve_deploy.stores.snapshot import SnapshotFile, digest_listing
 from serve_deploy.stores.store import OnBytes, SourceChangedError
 from serve_deploy.stores.transfer.contents import LocalFile
 
@@ -27,6 +27,11 @@ class LayerFiles:
 
     title: str
     files: tuple[SnapshotFile, ...]
+
+    @property
+    def listing(self) -> str:
+        """The digest of its files, as of a layer that is stored."""
+        return digest_listing((file.path, file.sha256) for file in self.files)
 
 
 def group_files(files: Iterable[SnapshotFile]) -> tuple[LayerFiles, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from serve_deploy.errors import UsageError
@@ -26,7 +26,7 @@ from serve_deploy.stores.oci.reading import StoredImage
 from serve_deploy.stores.oci.reference import ImageReference, snapshot_tag, writable_reference
 from serve_deploy.stores.oci.signatures import write_signature
 from serve_deploy.stores.oci.uploading import has_blob, put_manifest, send_layer, send_small
-from serve_deploy.stores.snapshot import Snapshot, digest_listing
+from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes, StoreChangedError
 from serve_deploy.stores.transfer.contents import LocalFile
 from serve_deploy.stores.transfer.transfer import Tally, transfer
@@ -87,6 +87,13 @@ def push_image(
     reference = writable_reference(address)
     with Connection(reference, rights=WRITE, sleep=options.sleep) as connection:
         return _Push(connection, local, snapshot, current, options).run()
+
+
+def find_sharers(snapshot: Snapshot, local: Collection[str], current: StoredImage | None) -> tuple[SnapshotFile, ...]:
+    """The files that are not local, and in no layer of the current image that the new one can keep as it is."""
+    kept = {layer.listing for layer in current.layers} if current else set()
+    groups = [group for group in group_files(snapshot.files) if group.listing not in kept]
+    return tuple(file for group in groups for file in group.files if file.path not in local)
 
 
 @dataclass(frozen=True)
@@ -167,9 +174,8 @@ class _Push:
             send_layer(self._connection, layer.source, layer.stored.blob.digest, on_bytes)
 
     def _reuse(self, group: LayerFiles) -> StoredLayer:
-        listing = digest_listing((file.path, file.sha256) for file in group.files)
         for layer in self._current.layers if self._current else ():
-            if layer.listing == listing:
+            if layer.listing == group.listing:
                 return StoredLayer(group.title, group.files, layer.blob, layer.diff_id)
         raise UsageError(
             f"{self._connection.reference} has no layer {group.title} of its own to keep",

@@ -219,6 +219,22 @@ def test_some_models_are_pushed_and_the_others_kept(models: Path, image: StoreAd
     assert snapshot_of(pull(image, tmp_path / "out")) == snapshot_of(models)
 
 
+def test_one_of_many_models_is_pushed(image: StoreAddress, tmp_path: Path) -> None:
+    """Where several share a layer: what the others have in it is received, and the layer is made anew."""
+    models, other = tmp_path / "many", tmp_path / "other"
+    for number in range(51):
+        write_model(models, f"m{number}", 1, seed=1, size=10)
+    push(models, image)
+    write_model(other, "m7", 2, seed=2, size=10)
+    pushed = push_repository(PushOptions(repository=other, store=image, models=("m7",)))
+    sent = {file.path.partition("/")[0] for file in pushed.files if file.action == "send"}
+    assert "m7" in sent
+    assert len(sent) < 10
+    shutil.rmtree(models / "m7")
+    write_model(models, "m7", 2, seed=2, size=10)
+    assert snapshot_of(pull(image, tmp_path / "out")) == snapshot_of(models)
+
+
 def test_a_tag_that_another_push_moved_is_left_alone(models: Path, image: StoreAddress) -> None:
     """Where the new image was made from the one that it named."""
     push(models, image)

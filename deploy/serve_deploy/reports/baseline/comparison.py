@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from serve_deploy.errors import UsageError
-from serve_deploy.reports.changes import (
+from serve_deploy.reports.baseline.changes import (
     SINGLE_RUN_GUARD,
     compare_load,
     leave_uncompared,
 )
-from serve_deploy.reports.compared_figures import Pair, count_figures
+from serve_deploy.reports.baseline.figures import Pair, count_figures
 from serve_deploy.reports.figures import METRIC_NAMES, describe_data, format_list, format_load, format_share
 from serve_deploy.reports.generation import Protocol
 from serve_deploy.reports.point import Load, Point

@@ -16,7 +16,7 @@ from serve_deploy.rendering.charts.share import MODEL_COLUMNS, draw_share, model
 from serve_deploy.rendering.charts.timeline import draw_timeline
 from serve_deploy.rendering.charts.token_charts import draw_token_charts
 from serve_deploy.rendering.load_kinds import GOODPUT, Kind, kinds_of, measures_tokens
-from serve_deploy.rendering.page_figures import Figure, make_facts, make_row, make_tiles
+from serve_deploy.rendering.page.figures import Figure, make_facts, make_row, make_tiles
 from serve_deploy.reports.figures import describe_data, format_load, format_moment, format_number
 from serve_deploy.reports.gates import parse_gate
 from serve_deploy.reports.point import GateResult, Point

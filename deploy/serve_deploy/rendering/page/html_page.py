@@ -9,7 +9,7 @@ from serve_deploy.rendering.charts.curve import PLAIN_AXES, TOKEN_AXES, Line, dr
 from serve_deploy.rendering.charts.frame import Chart
 from serve_deploy.rendering.charts.percentiles import Climb, draw_percentile_comparison
 from serve_deploy.rendering.load_kinds import measures_tokens
-from serve_deploy.rendering.page_content import build_view
+from serve_deploy.rendering.page.content import build_view
 from serve_deploy.rendering.template import render_template
 from serve_deploy.reports.readers import ITL, TTFT, find_latency
 from serve_deploy.reports.report import NamedReport

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from serve_deploy.reports import bootstrap
+from serve_deploy.reports.baseline import bootstrap
 from serve_deploy.reports.generation import Generation
 from serve_deploy.reports.point import Point
 from serve_deploy.reports.readers import ITL, TTFT, Read, find_latency, latency_reader, read_goodput, token_reader

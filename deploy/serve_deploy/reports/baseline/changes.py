@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from serve_deploy.reports import bootstrap
-from serve_deploy.reports.compared_figures import RATIOS, Figure, Pair, list_figures, list_tokens
+from serve_deploy.reports.baseline import bootstrap
+from serve_deploy.reports.baseline.figures import RATIOS, Figure, Pair, list_figures, list_tokens
 from serve_deploy.reports.figures import format_change, format_number, format_share
 from serve_deploy.reports.intervals import Difference, estimate_difference
 from serve_deploy.reports.point import Point

@@ -9,7 +9,7 @@ from synthetic_streams import Streams, make_streams, make_token_point, make_toke
 
 from serve_deploy.errors import UsageError
 from serve_deploy.rendering import render
-from serve_deploy.reports.baseline import compare_with_baseline
+from serve_deploy.reports.baseline.comparison import compare_with_baseline
 from serve_deploy.reports.generation import CountedBy
 from serve_deploy.reports.point import Load
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport

@@ -7,7 +7,7 @@ import pytest
 from synthetic_reports import DATA, TARGET, make_point, make_report, make_sweep
 
 from serve_deploy.errors import UsageError
-from serve_deploy.reports.baseline import compare_with_baseline
+from serve_deploy.reports.baseline.comparison import compare_with_baseline
 from serve_deploy.reports.intervals import estimate_difference
 from serve_deploy.reports.point import ErrorKind, Load, RequestData
 from serve_deploy.reports.report import BaselineComparison, LoadTestReport

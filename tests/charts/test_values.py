@@ -141,6 +141,7 @@ def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
     [
         ({}, ["serves digits", "helm test demo", "stays with one replica", "dns:///demo-triton-headless.models:8001",
               "example model", "each pod's UID"]),
+        ({"autoscaling": {"mode": "hpa", "metrics": {"concurrency": {"target": 1.0}}}}, ["1 request in flight each"]),
         (modes()["hpa-cpu"], ["by CPU (60 %)", "CPU does not show a full GPU"]),
         (modes()["hpa"], ["2 to 8, 2.5 requests in flight each (hpa)", "ConfigMap demo-triton-adapter-rules"]),
         (modes()["onprem-l40"], ["https://models.example.com/"]),
@@ -151,7 +152,7 @@ def test_readme_shows_the_adapter_rules(render: Callable[..., Objects]) -> None:
         ({"security": {"adminApi": {"restricted": []}}, "networkPolicy": {"enabled": False}},
          ["any client may load, unload and trace", "every pod of the cluster may connect"]),
     ],
-    ids=["default", "cpu", "hpa", "ingress", "group", "canary", "open"],
+    ids=["default", "one", "cpu", "hpa", "ingress", "group", "canary", "open"],
 )  # fmt: skip
 def test_notes_say_what_matters(chart: helm_python.Chart, values: dict[str, Any], sentences: list[str]) -> None:
     """After an install one reads how to reach it, what comes next, and what the mode cannot do."""

@@ -31,7 +31,7 @@ def test_status_shows_replicas_models_and_autoscaler(serve: Serve, tmp_path: Pat
         shown = serve("status", "demo", "-n", "models", env=environment(tmp_path, url))
         data = serve("status", "demo", "-n", "models", "--json", env=environment(tmp_path, url))
     assert shown.returncode == 0, shown.stderr
-    assert "rollout (revision 2): 1 of 2 replicas are available" in shown.stdout
+    assert "rollout (Deployment revision 2): 1 of 2 replicas are available" in shown.stdout
     assert "demo-triton-2 is not ready: models are loading: digits" in shown.stdout
     assert "wants 3 (between 2 and 8); recommended size matches" in shown.stdout
     assert json.loads(data.stdout)["pods"][0]["models"] == {"digits": "ready"}

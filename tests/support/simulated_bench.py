@@ -122,7 +122,7 @@ class Truths:
 
     @property
     def _own(self) -> Candidate:
-        return Candidate.of({**dict(BASELINE.values), INSTANCES: self.instances})
+        return BASELINE.changed({INSTANCES: self.instances})
 
     def server(self, candidate: Candidate, noise: float = 1.0) -> ServerModel:
         """The server that a candidate makes: of those models that it says something of."""

@@ -92,7 +92,7 @@ def print_state(state: ReleaseState, *, timings: bool = False) -> None:
     """Print a release's state for a person."""
     console = output.stdout()
     console.print(f"{state.release} in {state.namespace}: {state.workload}, {state.image}", markup=False)
-    revision = f" (revision {state.rollout.revision})" if state.rollout.revision else ""
+    revision = f" (Deployment revision {state.rollout.revision})" if state.rollout.revision else ""
     console.print(f"rollout{revision}: {state.rollout.message}", markup=False)
     rows = [
         (pod.name, pod.node or "-", "ready" if pod.ready else pod.phase.lower(), pod.restarts, _list_models(pod) or "-")

@@ -136,7 +136,7 @@ def derive_capacity(
         Derived("target_rate", rate, "requests/s", "utilisation * knee"),
         Derived(
             "target_concurrency", concurrency, "requests in flight",
-            f"measured at the target rate, between points, {pod.measured_by}",
+            f"measured around the target rate, {pod.measured_by}",
         ),
         Derived("pending_guard", pod.pending, "requests waiting", pod.pending_origin),
         Derived("min_replicas", least, "", least_origin),
@@ -202,4 +202,4 @@ def _max_replicas(circumstances: Circumstances, target_rate: float, least: int) 
         return max(4 * least, 8), "four times min, at least 8 (no `peak_rate`)"
     needed = math.ceil(PEAK_HEADROOM * circumstances.peak_rate / target_rate)
     origin = f"{PEAK_HEADROOM} * {format_plainly(circumstances.peak_rate)} peak / {target_rate:,.1f} target requests/s"
-    return max(least, needed), origin
+    return max(least, needed), origin if needed >= least else f"as many as min, for {origin} is {needed}"

@@ -147,9 +147,8 @@ def _explain_replayed(openly: OpenReplica, knee_rate: float) -> Derived:
 
 def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> MeasuredPod:
     names = [each.report.target.model for each in traffic]
-    knees = [pod.replica.knee_rate for pod in pods]
-    knee = 1 / sum(each.share / alone for each, alone in zip(traffic, knees, strict=True))
-    work = [each.share * knee / alone for each, alone in zip(traffic, knees, strict=True)]
+    replicas = [pod.replica for pod in pods]
+    knee, work = _share_work(traffic, replicas)
     slowest = max(pods, key=lambda pod: pod.slo_p99_seconds)
     facts = [
         fact
@@ -171,8 +170,8 @@ def _mix(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> Measur
     measured_by = dict.fromkeys(pod.measured_by for pod in pods)
     cores = [pod.cpu_cores for pod in pods if pod.cpu_cores is not None]
     return MeasuredPod(
-        replica=_mix_replicas([pod.replica for pod in pods], work, knee),
-        replayed=_mix_replayed(traffic, pods),
+        replica=_mix_replicas(traffic, replicas),
+        replayed=_mix_replicas(traffic, [pod.replayed for pod in pods]),
         slo_p99_seconds=slowest.slo_p99_seconds,
         pending=sum(part * pod.pending for part, pod in zip(work, pods, strict=True)),
         measured_by=f"{' and '.join(measured_by)}, each model's by its share of the work",
@@ -199,14 +198,15 @@ def _mix_watts(pods: Sequence[MeasuredPod], work: Sequence[float], knee: float) 
     )
 
 
-def _mix_replayed(traffic: Sequence[ModelTraffic], pods: Sequence[MeasuredPod]) -> MeasuredReplica:
-    knees = [pod.replayed.knee_rate for pod in pods]
-    knee = 1 / sum(each.share / alone for each, alone in zip(traffic, knees, strict=True))
-    work = [each.share * knee / alone for each, alone in zip(traffic, knees, strict=True)]
-    return _mix_replicas([pod.replayed for pod in pods], work, knee)
+def _share_work(traffic: Sequence[ModelTraffic], replicas: Sequence[MeasuredReplica]) -> tuple[float, list[float]]:
+    """The knee rate of all models together, and each one's part of the work."""
+    shares = [(each.share, replica.knee_rate) for each, replica in zip(traffic, replicas, strict=True)]
+    knee = 1 / sum(share / alone for share, alone in shares)
+    return knee, [share * knee / alone for share, alone in shares]
 
 
-def _mix_replicas(replicas: Sequence[MeasuredReplica], work: Sequence[float], knee: float) -> MeasuredReplica:
+def _mix_replicas(traffic: Sequence[ModelTraffic], replicas: Sequence[MeasuredReplica]) -> MeasuredReplica:
+    knee, work = _share_work(traffic, replicas)
     # A model answers as fast as it did when it kept the pod this busy alone. By Little's law, its requests in flight
     # are then those that it had alone, by its share of the work.
     most = min(replica.capacity / replica.knee_rate for replica in replicas)

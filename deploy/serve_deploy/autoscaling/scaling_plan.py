@@ -47,7 +47,7 @@ class Trial:
             f" {min(counts)}-{max(counts)} replicas"
         )
         name = f"replay_{self.replay.curve}"
-        return Derived(name, self.replay.breach_fraction, "of requests beyond the objective", origin)
+        return Derived(name, 100 * self.replay.breach_fraction, "% of requests beyond the objective", origin)
 
 
 @dataclass(frozen=True)

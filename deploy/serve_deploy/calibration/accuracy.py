@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from serve_deploy.calibration.fit import Executed
+from serve_deploy.calibration.fit import Executed, mean_rows
 from serve_deploy.reports.figures import format_change, format_time_us
 from serve_deploy.reports.point import Point
 from serve_deploy.twin import ServiceTimes
@@ -54,12 +54,6 @@ class ModelAtWork:
         told = sum(each.count * self.times.execution_seconds(each.batch_size, self.busy) for each in self.executed)
         return sum(each.count * each.mean_seconds for each in self.executed) / told if told else 0.0
 
-    @property
-    def mean_batch(self) -> float:
-        """Rows; 0 where there were no executions."""
-        count = sum(each.count for each in self.executed)
-        return sum(each.batch_size * each.count for each in self.executed) / count if count else 0.0
-
 
 def list_misses(simulated: Reached, measured: Reached) -> tuple[str, ...]:
     """Such as "p99 +25 %": what was simulated, against what was measured, where that is beyond the limits."""
@@ -89,8 +83,9 @@ def _explain_models(models: Iterable[ModelAtWork]) -> Iterator[str]:
         said = f" of {each.name}" if each.name else ""
         if each.slower and abs(each.slower - 1) > _DIFFERENT_TIMES:
             yield f"executions{said} took {each.slower:.2f} times as long as when they were measured"
-        if each.mean_batch and abs(each.simulated_batch / each.mean_batch - 1) > _DIFFERENT_BATCHES:
-            yield f"batches{said} had {each.mean_batch:.1f} rows, and not {each.simulated_batch:.1f}"
+        rows = mean_rows(each.executed)
+        if rows and abs(each.simulated_batch / rows - 1) > _DIFFERENT_BATCHES:
+            yield f"batches{said} had {rows:.1f} rows, and not {each.simulated_batch:.1f}"
 
 
 def _explain_waits(point: Point, models: Iterable[ModelAtWork]) -> Iterator[str]:

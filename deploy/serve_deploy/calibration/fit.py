@@ -94,8 +94,14 @@ def fit(levels: Mapping[int, Sequence[Period]], largest: int, *, is_limit: bool 
 
 def mean_batch_size(period: Period) -> float:
     """Rows in an execution; 0 where there was none."""
-    count = sum(each.count for each in period.executions)
-    return sum(each.batch_size * each.count for each in period.executions) / count if count else 0.0
+    return mean_rows(period.executions)
+
+
+def mean_rows(executions: Iterable[Executed]) -> float:
+    """Rows in one of these executions; 0 where there are none."""
+    pairs = [(each.batch_size, each.count) for each in executions]
+    count = sum(count for _, count in pairs)
+    return sum(size * count for size, count in pairs) / count if count else 0.0
 
 
 def mean_execution(period: Period) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serve_deploy.calibration.fit import FEWEST, Fitted, fit, fit_outside, utilisation
-from serve_deploy.model_config.scheduler import read_served_model
+from serve_deploy.calibration.scheduler import read_served_model
 from serve_deploy.reports.point import Point
 from serve_deploy.twin import Outside, ServedModel
 

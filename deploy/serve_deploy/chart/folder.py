@@ -35,14 +35,14 @@ def write_files(files: Files, destination: Path, *, force: bool, check: Callable
     `check` sees the whole chart before it is put into place; what it raises leaves the destination as it was.
     """
     filled = destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
+    if filled and not (destination / "Chart.yaml").is_file():
+        raise DestinationError(
+            f"{destination} is not a chart, so it is not replaced", hint="choose another `directory`"
+        )
     if filled and not force:
         raise DestinationError(
             f"{destination} exists already",
             hint="`force` replaces it, `diff` shows what would change, `directory` writes elsewhere",
-        )
-    if filled and not (destination / "Chart.yaml").is_file():
-        raise DestinationError(
-            f"{destination} is not a chart, so it is not replaced", hint="choose another `directory`"
         )
     with destination_errors(destination), staging_folder(destination.parent) as staging:
         staged = staging / destination.name

@@ -17,6 +17,7 @@ _IDENTITIES = {
     "gcs": "by serviceAccount.annotations (iam.gke.io/gcp-service-account on GKE), or ",
     "azure": "",
 }
+_LOOPBACK = re.compile(r"//(127\.\d+\.\d+\.\d+|localhost|\[::1\])(?=[:/])")
 # These can be stores of snapshots, of which the address may name one.
 _STORES = ("s3", "gs", "as", "pvc")
 _SNAPSHOT = re.compile(r"(.+)@([0-9a-f]{4,16})")
@@ -60,12 +61,15 @@ def find_port(values: Mapping[str, Any]) -> int | None:
 def note_credentials(values: ChartValues) -> Iterator[str]:
     """What lets the replicas read a private source, where nothing says so yet."""
     repository = values.model_repository
+    if found := _LOOPBACK.search(repository.uri):
+        yield f"inside a pod, {found[1]} is the pod itself: give `source` the address by which pods reach this store"
     given = repository.credentials.existing_secret or values.external_secret.enabled
     if repository.source == "oci" and not values.image.pull_secrets:
         yield "a private registry needs its Secret in image.pullSecrets, unless the nodes may pull from it"
     if repository.source not in _IDENTITIES or given or values.service_account.annotations:
         return
-    identity = "" if "://" in repository.uri.partition("://")[2] else _IDENTITIES[repository.source]
+    own_server = "://" in repository.uri.partition("://")[2] or find_port({"uri": repository.uri})
+    identity = "" if own_server else _IDENTITIES[repository.source]
     yield (
         f"the replicas must be allowed to read {repository.uri}: {identity}"
         "by a Secret that modelRepository.credentials.existingSecret names"

@@ -27,7 +27,7 @@ def check_options(options: ChartOptions, chosen: ChosenPlan) -> None:
         twice.append("`growth_percent_per_minute`")
     if twice:
         raise UsageError(
-            f"`plan` excludes {format_list(twice)}: the plan has such numbers of its own, and was tried with them",
+            f"`plan` excludes {format_list(twice)}: the plan has its own, and was tried with those",
             hint="leave them out, or plan again with them: serve plan",
         )
     planned = chosen.plan.autoscaling

@@ -71,7 +71,7 @@ def _derive_disk(models: Sequence[ModelFolder], *, copies: bool) -> Iterator[Der
 
 def _derive_cpu(cores: float | None) -> DerivedValue:
     if cores is None:
-        origin = "one core, not measured (`capacity`, swept on the server's machine, measures it); or use `settings`"
+        origin = "one core, assumed; `capacity` of a sweep on the server's machine has it measured"
         return DerivedValue("resources.cpu", "1", origin)
     tenths = max(_FEWEST_TENTHS_OF_A_CORE, math.ceil(round(cores * 10, 3)))
     origin = f"{cores:.2f} cores that the server used at the knee, rounded up; at least half a core"

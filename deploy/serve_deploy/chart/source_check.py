@@ -62,7 +62,7 @@ def check_source(repository: Path, options: ChartOptions, progress: Progress = s
     if options.trust != TrustOptions() and not (is_seen if options.source else options.pulled_from):
         raise _refuse_trust(options)
     if options.source is None or "path" in values.get("oci", {}) or (layout == "fixed" and not can_look):
-        return CheckedSource(values)
+        return CheckedSource(values, _note_plain(values))
     progress(f"hashing {repository}")
     local = make_snapshot([each.file for each in read_contents(repository)])
     if not can_look:
@@ -96,6 +96,17 @@ def _refuse_trust(options: ChartOptions) -> UsageError:
 
 def _note_signed(signed_by: str | None) -> tuple[str, ...]:
     return (f"the source is signed by {signed_by}",) if signed_by else ()
+
+
+def _note_plain(values: Values) -> tuple[str, ...]:
+    """What a bucket that nobody looked into is taken for."""
+    if values["source"] not in ("s3", "gcs", "azure"):
+        return ()
+    uri = values["uri"]
+    return (
+        f"{uri} was not looked into: the models must be in folders right there; if serve push sent them, name their"
+        f" snapshot: `source={uri}@ID`",
+    )
 
 
 def _name_unseen(values: Values, local: Snapshot, options: ChartOptions) -> CheckedSource:
@@ -175,14 +186,14 @@ def _compare(wanted: _Wanted, there: Mapping[str, str], said: str, hint: str, *,
 
 def _list_problems(own: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     missing = [f"{path} is missing" for path in own if path not in there]
-    return missing + [f"{path} is another file" for path in own if there.get(path, own[path]) != own[path]]
+    return missing + [f"{path} differs" for path in own if there.get(path, own[path]) != own[path]]
 
 
 def _require_none(problems: Sequence[str], wanted: _Wanted, said: str, hint: str) -> None:
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise VerificationError(
-            f"{said} does not hold the models of {wanted.repository}: {', '.join(problems[:_SHOWN])}{more}",
+            f"{said} is not what {wanted.repository} holds: {', '.join(problems[:_SHOWN])}{more}",
             hint=f"{hint}; {_UNCHECKED}",
         )
 
@@ -202,5 +213,6 @@ def _naming_hint(store: Store, wanted: _Wanted) -> str:
     if read_snapshot(store, identity) is None:
         return _push_hint(wanted)
     return (
-        f"the store has them as another snapshot: name it with `source={root}@{identity}`, or make it the current one"
+        f"the store has them as another snapshot: name it with `source={root}@{identity}`, or make it the current one:"
+        f" serve snapshots {root} --use {identity}"
     )

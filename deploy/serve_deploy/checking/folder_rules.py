@@ -65,7 +65,7 @@ def note_folder(folder: ModelFolder, loaded_name: str = "") -> Iterator[str]:
     elif manifest.framework and manifest.verification is None:
         yield f"never loaded when it was packaged: {manifest.framework.not_verified}"
     elif manifest.verification is None:
-        yield "packaged without verification: its outputs were never compared with ONNX Runtime's"
+        yield "packaged without verification: its outputs were never compared with the model's own"
     unknown = {*folder.versions} - {document.version for document in (manifest, *manifest.other_versions)}
     if unknown:
         yield f"version {', '.join(map(str, sorted(unknown)))} is not in the manifest: serve did not package it"

@@ -14,6 +14,10 @@ from serve_deploy.overrides import read_overrides
 _RELEASE, _WAIT, _LINES = "Release", "Waiting", "Lines"
 _RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_RELEASE = 53
+Namespace = Annotated[str, Option("The namespace of the release.", metavar="NAME", group=_RELEASE)]
+Context = Annotated[
+    str | None, Option("The context of KUBECONFIG; by default the current one.", metavar="NAME", group=_RELEASE)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +25,8 @@ class ReleaseOptions:
     """A release, and the cluster it is in; `context` is one of KUBECONFIG's, None the current one."""
 
     release: Annotated[str, Option("The release's name.", metavar="RELEASE", group=_RELEASE)]
-    namespace: Annotated[str, Option("The namespace of the release.", metavar="NAME", group=_RELEASE)] = "default"
-    context: Annotated[
-        str | None, Option("The context of KUBECONFIG; by default the current one.", metavar="NAME", group=_RELEASE)
-    ] = None
+    namespace: Namespace = "default"
+    context: Context = None
 
     def __post_init__(self) -> None:
         """Refuse a name that Helm would refuse, before anything is asked of it or of a cluster."""
@@ -51,11 +53,9 @@ class StatusOptions(ReleaseOptions):
 class FleetOptions:
     """Which releases: those of a namespace, or all of the cluster."""
 
-    namespace: Annotated[str, Option("The namespace of the release.", metavar="NAME", group=_RELEASE)] = "default"
+    namespace: Namespace = "default"
     all_namespaces: Annotated[bool, Option("Show the releases of every namespace.", group=_RELEASE)] = False
-    context: Annotated[
-        str | None, Option("The context of KUBECONFIG; by default the current one.", metavar="NAME", group=_RELEASE)
-    ] = None
+    context: Context = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ def find_server(host: str, port: int) -> int | None:
     if not _is_here(host):
         return None
     sockets = {f"socket:[{inode}]" for inode in _listening(port)}
-    return next((pid for pid in _pids() if _holds(pid, sockets) and _is_triton(pid)), None)
+    return next((pid for pid in list_pids() if _holds(pid, sockets) and _is_triton(pid)), None)
 
 
 def _is_here(host: str) -> bool:
@@ -40,7 +40,8 @@ def _listening(port: int) -> Iterator[str]:
                     yield fields[9]
 
 
-def _pids() -> list[int]:
+def list_pids() -> list[int]:
+    """Every process of this machine."""
     return [int(entry.name) for entry in _PROC.glob("[0-9]*")]
 
 
@@ -60,15 +61,20 @@ def _is_triton(pid: int) -> bool:
     return False
 
 
+def read_stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the command: state, parent, group and so on; empty where it is gone."""
+    with suppress(OSError):
+        # The second field, the command in parentheses, may itself hold spaces and parentheses.
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return []
+
+
 def read_family(pid: int) -> Mapping[int, list[str]]:
-    """The fields of /proc/PID/stat after the command, of a process and its descendants; empty once it ended."""
-    fields: dict[int, list[str]] = {}
+    """What `read_stat` says of a process and its descendants; empty once it ended."""
+    fields = {each: stat for each in list_pids() if (stat := read_stat(each))}
     children: dict[int, list[int]] = {}
-    for each in _pids():
-        with suppress(OSError):
-            # The second field, the command in parentheses, may itself hold spaces and parentheses.
-            fields[each] = (_PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[each][1]), []).append(each)
+    for each, stat in fields.items():
+        children.setdefault(int(stat[1]), []).append(each)
     if pid not in fields:
         return {}
     family = [pid]

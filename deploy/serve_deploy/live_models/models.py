@@ -37,16 +37,15 @@ def read_models(options: ModelsOptions, *, progress: Progress = silent) -> Serve
 def watch_models(
     options: ModelsOptions,
     *,
-    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[ServedModels]:
     """Look again and again, for ever, also while the server is away; EndpointError where it never answered."""
-    before, seen_at = look(options), clock()
+    before, seen_at = look(options), time.monotonic()
     yield before
     while True:
         sleep(options.interval_seconds)
         try:
-            now, at = look(options), clock()
+            now, at = look(options), time.monotonic()
             yield with_rates(now, before, at - seen_at)
             before, seen_at = now, at
         except EndpointError as error:

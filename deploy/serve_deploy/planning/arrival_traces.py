@@ -130,7 +130,10 @@ def _read_intervals(
     for line, cells in rows:
         start = _read_time(path, line, cells, time)
         if starts and start <= starts[-1]:
-            raise UsageError(f"`trace={path}`, line {line}: the time does not go on", hint="sort the trace by time")
+            raise UsageError(
+                f"`trace={path}`, line {line}: the time does not go on",
+                hint="sort the trace by time, and give its times their zone where clocks were put back",
+            )
         starts.append(start)
         values.append(_read_number(path, line, cells, value))
     if len(starts) < 2:

@@ -67,7 +67,7 @@ def plan(options: PlanOptions, *, progress: Progress = silent) -> DeploymentPlan
         exporter=exporter.name,
         currency=options.prices.currency if options.prices else None,
         profiles=tuple(planned),
-        notes=(*unstarted, *_note(planned, options.prices, started, exporter)),
+        notes=(*unstarted, *_note_sleep(options), *_note(planned, options.prices, started, exporter)),
     )
 
 
@@ -114,9 +114,8 @@ def _start_once(
     try:
         return measure_start(options.repository, models, options.runtime, progress), ()
     except TritonStartError as error:
-        return None, (
-            f"the start could not be measured here: {error.message.splitlines()[0]}; `cold_start_seconds` takes yours",
-        )
+        reason = error.message.partition("; its last lines:")[0].splitlines()[0]
+        return None, (f"the start could not be measured here: {reason}; `cold_start_seconds` takes yours",)
 
 
 def _choose_exporter(options: PlanOptions, models: Sequence[ModelFolder], fleets: Sequence[Fleet]) -> Exporter:
@@ -161,6 +160,11 @@ def _require_one(planned: Sequence[ProfilePlan]) -> None:
     if all(each.problem for each in planned):
         problems = "; ".join(f"{each.profile}: {each.problem}" for each in planned)
         raise ThresholdError(problems if len(planned) > 1 else planned[0].problem or "", hint=planned[0].hint)
+
+
+def _note_sleep(options: PlanOptions) -> Iterator[str]:
+    if options.min_replicas == 0:
+        yield "replayed with one replica at least: from none to one is the doing of the trigger upstream of Triton"
 
 
 def _note(

@@ -52,7 +52,7 @@ class ChosenPlan:
             there = format_list(list(profiles))
             raise UsageError(
                 f"the plan has no profile {name}" if name else f"the plan has the profiles {there}",
-                hint=f"choose one of {there}: `plan=PROFILE=plan.json`",
+                hint=f"choose {'one of ' if len(profiles) > 1 else ''}{there}: `plan=PROFILE=plan.json`",
             )
         return profiles[name]
 

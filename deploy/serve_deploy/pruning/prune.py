@@ -21,7 +21,7 @@ from serve_deploy.pruning.versions import JudgedVersions, PrunedVersion, prune_v
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.backends.opening import open_store
 from serve_deploy.stores.manifests.manifests import refuse_empty
-from serve_deploy.stores.snapshot import FIXED_NAME, POINTER_NAME
+from serve_deploy.stores.repository_option import is_local_store
 from serve_deploy.stores.store import Store, UnfinishedUpload
 
 
@@ -87,8 +87,7 @@ def prune(
 def _find_store(place: Path | StoreAddress) -> Store | None:
     """The store at a place; None where it is a plain repository of this machine."""
     if isinstance(place, Path):
-        is_store = any((place / name).exists() for name in (POINTER_NAME, FIXED_NAME))
-        return open_store(StoreAddress("local", str(place))) if is_store else None
+        return open_store(StoreAddress("local", str(place))) if is_local_store(place) else None
     if place.snapshot is not None:
         raise UsageError(f"{place} names a snapshot, and prune judges all", hint=f"name the store: {place.root}")
     return open_store(place)

@@ -68,7 +68,7 @@ def remove_snapshots(
 
 
 def _named_by(pointer: ReadPointer) -> tuple[str | None, ...]:
-    return (pointer.snapshot, pointer.pointer.previous if pointer.pointer else None)
+    return pointer.snapshot, pointer.previous
 
 
 def _describe(identity: str, files: Sequence[StoredFile]) -> HeldSnapshot:

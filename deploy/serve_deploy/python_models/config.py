@@ -30,7 +30,7 @@ def on_python(options: ConfigOptions) -> ConfigOptions:
     return replace(options, devices=Devices("cpu"), backend=replace(PYTHON_BACKEND, reasons=reasons))
 
 
-def build_python_config(name: str, model: PythonModel, options: ConfigOptions | None = None) -> Any:
+def build_python_config(name: str, model: PythonModel) -> Any:
     """The ModelConfig of a Python model, for `format_config`."""
-    settings = replace(on_python(options or ConfigOptions()), name=name)
+    settings = replace(on_python(ConfigOptions()), name=name)
     return build_model_config(model.signature, model.max_batch_size, settings)

@@ -36,7 +36,7 @@ def read_document(path: Path, kind: type[D], name: str, hint: str) -> D:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"cannot read the {name.removeprefix('load-test ')} {path}: {reason}") from error
+        raise UsageError(f"cannot read the {name.removeprefix('load-test ')} {path}: {reason}", hint=hint) from error
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:

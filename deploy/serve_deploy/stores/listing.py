@@ -76,8 +76,7 @@ def read_snapshots(options: SnapshotsOptions, progress: Progress = silent) -> Sn
     if pointer.snapshot and pointer.snapshot not in dict(listed):
         listed.insert(0, (pointer.snapshot, None))
     return Snapshots(
-        store=str(store.address), current=pointer.snapshot,
-        previous=pointer.pointer.previous if pointer.pointer else None,
+        store=str(store.address), current=pointer.snapshot, previous=pointer.previous,
         snapshots=tuple(
             _read(store, identity, written, files, identity == pointer.snapshot) for identity, written in listed
         ),

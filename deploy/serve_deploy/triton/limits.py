@@ -58,8 +58,8 @@ _LIMITS = (
 )  # fmt: skip
 
 
-def raise_file_limit(pid: int = 0) -> None:
-    """Let a process of ours, or this one, open as many files as its hard limit allows, up to 65,536."""
+def raise_file_limit(pid: int) -> None:
+    """Let a process of ours open as many files as its hard limit allows, up to 65,536."""
     with suppress(OSError, ValueError):
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)

@@ -29,6 +29,14 @@ def read_release(text: str) -> str:
     return find_release(text).name
 
 
+UsedRuntime = Annotated[
+    RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_SERVER)
+]
+UsedRelease = Annotated[
+    str | None, Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=read_release)
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
     """What to serve, with which Triton, and where; a port of 0 means a free one."""
@@ -62,13 +70,8 @@ class ServerOptions:
     metrics_port: Annotated[
         int, Option("Port for Prometheus metrics; 0: any free port.", minimum=0, maximum=65535, group=_NETWORK)
     ] = 0
-    runtime: Annotated[
-        RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_SERVER)
-    ] = None
-    release: Annotated[
-        str | None,
-        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=read_release),
-    ] = None
+    runtime: UsedRuntime = None
+    release: UsedRelease = None
     startup_timeout_seconds: Annotated[
         float, Option("How long to wait for the models to load.", minimum=1, group=_SERVER)
     ] = 600.0

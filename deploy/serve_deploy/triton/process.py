@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve_deploy.endpoint.local_server import read_memory_bytes
+from serve_deploy.endpoint.local_server import list_pids, read_memory_bytes, read_stat
 from serve_deploy.files.temporary import remove_temporary
 from serve_deploy.triton.leftovers import remove_environment_folders
 from serve_deploy.triton.limits import raise_file_limit
@@ -28,8 +27,6 @@ rm -rf -- "$folder"
 rm -f -- "$shared_memory"*
 kill -KILL 0
 """
-
-Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @dataclass
@@ -88,12 +85,7 @@ class ServerProcess:
         """The processes of models that have ended without the server's notice; None where they cannot be seen."""
         if self._launch.release:
             return None
-        ended = [
-            int(entry.name)
-            for entry in Path("/proc").glob("[0-9]*")
-            if _read_status(entry)[:2] == ("Z", self._process.pid)
-        ]
-        return sorted(ended)
+        return sorted(pid for pid in list_pids() if read_stat(pid)[:2] == ["Z", str(self._process.pid)])
 
     def terminate(self) -> None:
         """Ask it to end, in its own time."""
@@ -119,11 +111,9 @@ class ServerProcess:
             remove_environment_folders(self._started)
 
 
-def start_process(
-    launch: Launch, folder: Path, shared_memory_prefix: str, spawn: Spawn = subprocess.Popen
-) -> ServerProcess:
+def start_process(launch: Launch, folder: Path, shared_memory_prefix: str) -> ServerProcess:
     """Start the launch's command; raises OSError where it cannot be executed."""
-    guard = spawn(
+    guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "sh", str(folder), str(_SHARED_MEMORY / shared_memory_prefix),
          *(launch.release or ["true"])],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
@@ -131,7 +121,7 @@ def start_process(
     try:
         with (folder / _LOG_NAME).open("wb") as log:
             started = os.fstat(log.fileno()).st_ctime
-            process = spawn(
+            process = subprocess.Popen(
                 list(launch.command), env=dict(launch.environment) or None, process_group=guard.pid,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -144,16 +134,7 @@ def start_process(
 
 
 def _group_members(group: int) -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _read_status(entry)[2] == group]
-
-
-def _read_status(process: Path) -> tuple[str, int, int]:
-    """A process's state, its parent and its group; ("", 0, 0) where it is gone."""
-    with suppress(OSError):
-        # The second field, the command in parentheses, may itself hold spaces and parentheses.
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
-        return fields[0], int(fields[1]), int(fields[2])
-    return "", 0, 0
+    return [pid for pid in list_pids() if read_stat(pid)[2:3] == [str(group)]]
 
 
 def _used_bytes(pid: int) -> int:

@@ -26,10 +26,10 @@ Run = Callable[[Sequence[str]], int]
 Which = Callable[[str], str | None]
 
 
-def select_runtime(name: RuntimeName | None, runtimes: tuple[Runtime, ...] | None = None) -> Runtime:
+def select_runtime(name: RuntimeName | None, runtimes: Sequence[Runtime]) -> Runtime:
     """Take the runtime asked for, else the first that is there; raises TritonStartError saying how to get one."""
     missing = []
-    for runtime in runtimes or known_runtimes():
+    for runtime in runtimes:
         if name not in (None, runtime.name):
             continue
         reason = runtime.why_unavailable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +23,9 @@ from serve_deploy.repository.model_folder import find_newer_models, require_repo
 from serve_deploy.triton.embedded import shared_memory_prefix
 from serve_deploy.triton.log import last_lines, read_models
 from serve_deploy.triton.options import RuntimeName, ServerOptions
-from serve_deploy.triton.process import ServerProcess, Spawn, start_process
+from serve_deploy.triton.process import ServerProcess, start_process
 from serve_deploy.triton.runtime import Ports, Runtime, choose_ports
-from serve_deploy.triton.runtimes import select_runtime
+from serve_deploy.triton.runtimes import known_runtimes, select_runtime
 from serve_deploy.triton.staging import check_model_names, make_folder
 from serve_deploy.triton.startup import LockClashError, PortTakenError, Startup
 from serve_deploy.triton.watch import ModelChange, RepositoryWatch
@@ -247,9 +246,6 @@ def start_server(
     progress: Progress = silent,
     on_log: Callable[[str], object] = _ignore,
     runtimes: tuple[Runtime, ...] | None = None,
-    spawn: Spawn = subprocess.Popen,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> TritonServer:
     """Start a server on a model repository and return it once each model is READY or UNAVAILABLE.
 
@@ -260,25 +256,25 @@ def start_server(
     watch = RepositoryWatch(options.repository, options.models) if options.watch else None
     if watch:
         watch.look()
-    chosen = select_runtime(options.runtime, runtimes)
-    started = clock()
+    chosen = select_runtime(options.runtime, runtimes or known_runtimes())
+    started = time.monotonic()
     deadline = started + options.startup_timeout_seconds
     for attempt in range(1, _START_ATTEMPTS + 1):
         progress(f"starting Triton ({chosen.name})")
         ports = choose_ports(options)
         server_id = secrets.token_hex(6)
-        process = _launch(chosen, options, ports, server_id, spawn)
+        process = _launch(chosen, options, ports, server_id)
         server = TritonServer(process, options, ports, chosen.name, watch)
         try:
             progress("waiting for Triton to load the models")
-            server.version = _startup(server, process, server_id, on_log, clock, sleep).wait(deadline)
+            server.version = _startup(server, process, server_id, on_log).wait(deadline)
         except BaseException as error:
             server.stop(drain=False)
             if not _is_worth_another_start(error, options, attempt):
                 raise
             on_log(f"serve starts Triton again: {error}\n")
             continue
-        server.startup_seconds = clock() - started
+        server.startup_seconds = time.monotonic() - started
         return server
     raise AssertionError("unreachable")
 
@@ -290,22 +286,13 @@ def _is_worth_another_start(error: BaseException, options: ServerOptions, attemp
     return attempt < _START_ATTEMPTS and isinstance(error, PortTakenError) and has_free_port
 
 
-def _startup(
-    server: TritonServer,
-    process: ServerProcess,
-    server_id: str,
-    on_log: Callable[[str], object],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> Startup:
+def _startup(server: TritonServer, process: ServerProcess, server_id: str, on_log: Callable[[str], object]) -> Startup:
     return Startup(
         process,
         server.http_url,
         server_id,
         has_metrics=server.has_metrics,
         tick=lambda: on_log(server.new_log_text()),
-        clock=clock,
-        sleep=sleep,
     )
 
 
@@ -327,12 +314,12 @@ def _check_models(options: ServerOptions) -> None:
         )
 
 
-def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: str, spawn: Spawn) -> ServerProcess:
+def _launch(runtime: Runtime, options: ServerOptions, ports: Ports, server_id: str) -> ServerProcess:
     regions = shared_memory_prefix(server_id)
     folder = make_folder(regions)
     try:
         launch = runtime.prepare(options, ports, server_id, folder)
-        return start_process(launch, folder, regions, spawn)
+        return start_process(launch, folder, regions)
     except BaseException as error:
         remove_temporary(folder)
         if isinstance(error, OSError):

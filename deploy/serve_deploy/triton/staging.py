@@ -71,7 +71,7 @@ def suggest_name(model: str) -> str:
     return _SPLIT_OR_EXPANDED.sub("_", model)
 
 
-def check_model_names(repository: Path, names: Iterable[str] = ("*",)) -> None:
+def check_model_names(repository: Path, names: Iterable[str]) -> None:
     """Raise InvalidModelError where a model's name is one of these."""
     for name, reason in find_unservable_names(repository, names).items():
         raise InvalidModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,8 +49,6 @@ class Startup:
     server_id: str
     has_metrics: bool
     tick: Callable[[], object]
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
     _crashes: dict[str, float] = field(default_factory=dict)
     _next_look: float = 0.0
     _answered: float | None = None
@@ -65,13 +64,13 @@ class Startup:
             if version is not None:
                 return version
             self._require_progress()
-            if self.clock() > deadline:
+            if time.monotonic() > deadline:
                 log = self.process.log_text()
                 raise TritonStartError(
                     f"Triton did not finish loading in time; its last lines:\n{last_lines(log)}",
                     hint=name_shortage(log) or "raise `startup_timeout_seconds`, or look at its log",
                 )
-            self.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _loaded_version(self) -> str | None:
         """The server's version, once it is ours that answers on the port and no model is loading."""
@@ -88,7 +87,7 @@ class Startup:
 
     def _has_all_ports(self) -> bool:
         """Whether the metrics are served too: they come last, and a port that is taken ends the server even then."""
-        now = self.clock()
+        now = time.monotonic()
         self._answered = now if self._answered is None else self._answered
         # A user can turn the line off with the log.
         late = now - self._answered > _METRICS_SECONDS
@@ -96,7 +95,7 @@ class Startup:
 
     def _require_progress(self) -> None:
         """Raise where a model's process has died and Triton does not notice: it would wait for it without end."""
-        now = self.clock()
+        now = time.monotonic()
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_SECONDS

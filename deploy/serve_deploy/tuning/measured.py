@@ -48,12 +48,6 @@ class Measured(Document):
         """Requests at a time; 0 in an open loop."""
         return self.point.load.concurrency or 0
 
-    @property
-    def mean_batch_size(self) -> float:
-        """Rows in an execution; 0 where there was none."""
-        count = sum(each.count for each in self.executions)
-        return sum(each.batch_size * each.count for each in self.executions) / count if count else 0.0
-
 
 class Fallen(Exception):
     """A candidate that cannot be measured any more, with the reason."""

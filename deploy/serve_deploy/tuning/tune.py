@@ -144,7 +144,7 @@ class _Run:
         winners = racing.pick(baseline, runners, race)
         confirming = Confirming(self.bench, self.options, self.goal, twins, settings.failed)
         if winners and (pair := confirming.confirm(baseline, winners)):
-            confirmed = judge_confirmation(*pair, self.goal, twins.rate)
+            confirmed = judge_confirmation(*pair, self.goal, twins.rate, self.options.min_gain)
             winner = next(each for each in winners if each.candidate == pair[1].candidate)
         verdict, explanation = reach_verdict(
             self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain

@@ -33,10 +33,6 @@ class Durations:
             return 0.0
         return float(self.seconds[max(0, int(np.ceil(self.count * percent / 100 - 1e-9)) - 1)])
 
-    def share_above(self, seconds: float) -> float:
-        """The share that takes longer; 0 where there are none."""
-        return 1 - float(np.searchsorted(self.seconds, seconds, side="right")) / self.count if self.count else 0.0
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamResult:

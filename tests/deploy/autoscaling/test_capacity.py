@@ -217,6 +217,13 @@ def test_every_number_says_where_it_came_from() -> None:
     assert all(each.origin for each in derived)
 
 
+def test_a_peak_below_the_fewest_replicas_says_which_number_counts() -> None:
+    """One replica would do for the peak; two stay, and the line does not claim that the peak takes two."""
+    (most,) = [each for each in derive(base_rate=1, peak_rate=10).derived if each.name == "max_replicas"]
+    assert most.value == 2
+    assert re.fullmatch(r"as many as min, for 1\.25 \* 10 peak / [0-9.]+ target requests/s is 1", most.origin)
+
+
 def test_plan_is_replayed_and_accepted() -> None:
     """The clean sweep's targets pass all three trials as they were derived, and each trial is reported."""
     circumstances = Circumstances(slo_p99_seconds=0.05, cold_start_seconds=60)

@@ -468,8 +468,9 @@ def test_existing_directory_is_kept(repository: Path, tmp_path: Path) -> None:
         write_files(files(repository), chart, force=False)
     write_files(files(repository, max_replicas=12), chart, force=True)
     assert "maxReplicas: 12" in (chart / "values.yaml").read_text()
-    with pytest.raises(DestinationError, match="is not a chart"):
-        write_files(files(repository), repository, force=True)
+    for force in (True, False):
+        with pytest.raises(DestinationError, match="is not a chart"):
+            write_files(files(repository), repository, force=force)
 
 
 def test_refused_chart_leaves_nothing(repository: Path, tmp_path: Path) -> None:

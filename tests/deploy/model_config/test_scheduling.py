@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from serve_deploy.calibration.scheduler import not_simulated, read_served_model
 from serve_deploy.model_config import parse_config
 from serve_deploy.model_config.ensemble_graph import order_steps
-from serve_deploy.model_config.scheduler import not_simulated, read_served_model
 from serve_deploy.model_config.scheduling import keep_scheduling, read_scheduling
 from serve_deploy.twin import ServiceTimes
 

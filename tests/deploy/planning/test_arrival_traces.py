@@ -107,6 +107,15 @@ def test_what_is_no_trace_is_refused(tmp_path: Path, text: str | bytes, message:
     assert message in refused.value.message
 
 
+def test_clocks_that_are_put_back_are_told_from_disorder(tmp_path: Path) -> None:
+    """With their zones the times go on; without, the hint says what may be the matter."""
+    with pytest.raises(UsageError) as refused:
+        read(tmp_path, "timestamp,rate\n2026-10-25T02:50,1\n2026-10-25T02:00,1\n")
+    assert "zone" in (refused.value.hint or "")
+    zoned = "timestamp,rate\n2026-10-25T02:50+02:00,1\n2026-10-25T02:00+01:00,1\n"
+    assert read(tmp_path, zoned).starts == (0.0, 600.0)
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """It says that there is none."""
     with pytest.raises(UsageError, match="cannot be read: No such file"):

@@ -242,6 +242,13 @@ def test_no_replicas_are_not_planned_for_an_hpa(planned: Planner) -> None:
         planned(min_replicas=0)
 
 
+def test_a_fleet_that_may_sleep_is_replayed_awake(planned: Planner) -> None:
+    """Nobody asks for the first replica on the metrics of replicas, and a note says that it is paid for."""
+    found = planned(min_replicas=0, autoscaling="keda")
+    assert curve(found, "day").fewest_replicas == 1
+    assert any("replayed with one replica at least" in note for note in found.notes)
+
+
 def test_the_gpu_chooses_the_profile(planned: Planner, repository: Path) -> None:
     """Of several profiles, the one that is called as the chart's GPU is taken, and none by chance."""
     sweep = measured(repository)

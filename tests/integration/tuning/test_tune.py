@@ -32,7 +32,7 @@ def test_which_model_has_to_be_said(tmp_path: Path) -> None:
     """Where the repository has several."""
     for name in ("a", "b"):
         add_timed_model(tmp_path, name, base=0.0, row=0.0)
-    with pytest.raises(UsageError, match="has a, b"):
+    with pytest.raises(UsageError, match="has several models: a, b"):
         _tune(tmp_path, tmp_path / "state")
 
 

@@ -109,7 +109,9 @@ def rolling_back(
             done = go_back(cluster, helm, back, progress)
         except (UsageError, EndpointError, TritonStartError) as second:
             raise type(error)(f"{error}; it was not rolled back: {second}", hint=error.hint) from error
-        raise type(error)(f"{error}; rolled back to revision {done.to_revision}, which serves") from error
+        raise type(error)(
+            f"{error}; rolled back to revision {done.to_revision}, which serves", hint="fix it and deploy again"
+        ) from error
 
 
 def _find_last(helm: Helm, release: str, namespace: str) -> int:

@@ -144,5 +144,7 @@ def require_accepted(changes: tuple[ObjectChange, ...]) -> None:
         raise EndpointError(
             f"the API server refuses {len(refused)} of {len(changes)} objects:"
             f" {', '.join(f'{each.kind} {each.name}' for each in refused)}",
-            hint="nothing was changed",
+            hint="the namespace is missing: make it and ask again, or deploy, which makes it; nothing was changed"
+            if all(each.refusal.endswith(" not found") and "namespaces" in each.refusal for each in refused)
+            else "nothing was changed",
         )

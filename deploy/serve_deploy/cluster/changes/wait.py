@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from serve_deploy.cluster.api import Cluster
 from serve_deploy.cluster.state.release import ReleaseState, read_release
@@ -37,7 +37,7 @@ def wait_until_serving(
         if hopeless:
             raise TritonStartError(
                 f"release {release} will not become ready: {'; '.join(hopeless)}",
-                hint=f"fix it and deploy again; serve logs {release} -n {namespace} shows the whole log",
+                hint=f"fix it and deploy again; {_say_where_to_look(state)}",
             )
         if now >= deadline:
             raise TritonStartError(
@@ -58,7 +58,11 @@ class Patience:
         """What waits in vain at this time (seconds, of any clock), in words."""
         found = list(_find_obstacles(state))
         self._since = {key: self._since.get(key, now) for key, _, _ in found}
-        return [message for key, message, seconds in found if seconds is not None and now - self._since[key] >= seconds]
+        return _say_once(
+            (key[0], message)
+            for key, message, seconds in found
+            if seconds is not None and now - self._since[key] >= seconds
+        )
 
 
 def _find_obstacles(state: ReleaseState) -> Iterator[tuple[tuple[str, str], str, float | None]]:
@@ -69,14 +73,14 @@ def _find_obstacles(state: ReleaseState) -> Iterator[tuple[tuple[str, str], str,
         wait = pod.waits_for
         if wait is not None:
             again = not wait.is_crash or pod.restarts > RESTARTS_BEFORE_GIVING_UP
-            yield (pod.name, wait.obstacle), f"{pod.name}: {wait.message}", wait.patience_seconds if again else None
+            yield (pod.name, wait.obstacle), wait.message, wait.patience_seconds if again else None
 
 
 def explain_waiting(state: ReleaseState) -> str:
     """Each replica that is not ready and what it waits for; else what the rollout or its autoscaler lacks."""
-    waiting = [f"{pod.name}: {pod.waits_for.message}" for pod in state.staying if pod.waits_for is not None]
+    waiting = [(pod.name, pod.waits_for.message) for pod in state.staying if pod.waits_for is not None]
     missing = [
-        f"{pod.name}: model {name} is {model}"
+        (pod.name, f"model {name} is {model}")
         for pod in state.staying
         if pod.ready
         for name, model in pod.models.items()
@@ -84,4 +88,22 @@ def explain_waiting(state: ReleaseState) -> str:
     ]
     refused = [state.rollout.message] if state.rollout.patience_seconds is not None else []
     awaits = state.autoscaler.awaits if state.autoscaler and state.rollout.done else None
-    return "; ".join(refused + waiting + missing) or awaits or state.rollout.message
+    return "; ".join(refused + _say_once(waiting + missing)) or awaits or state.rollout.message
+
+
+def _say_once(said: Iterable[tuple[str, str]]) -> list[str]:
+    """What each replica is told, in words; those that are told the same in one, by the name of the first."""
+    names: dict[str, list[str]] = {}
+    for name, words in said:
+        names.setdefault(words, []).append(name)
+    return [
+        f"{first}{f' and {len(others)} more' if others else ''}: {words}" if first else words
+        for words, (first, *others) in names.items()
+    ]
+
+
+def _say_where_to_look(state: ReleaseState) -> str:
+    """The command that shows more; only a container that ran has a log."""
+    ran = any(pod.waits_for is not None and pod.waits_for.is_crash for pod in state.staying)
+    of = f"{state.release} -n {state.namespace}"
+    return f"serve logs {of} shows the whole log" if ran else f"serve status {of} shows each replica"

@@ -11,6 +11,12 @@ _FACTORS = {
     "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30,
     "Ti": 2.0**40,
 }  # fmt: skip
+# What reading them takes, by the reason why it fails.
+_NEEDS = {
+    "FailedGetPodsMetric": "; it takes the rules of ConfigMap {name}-adapter-rules in prometheus-adapter, and the"
+    " replicas' metrics in Prometheus, which are there a minute after their start",
+    "FailedGetResourceMetric": "; it takes metrics-server in the cluster, and a minute after a replica's start",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,9 @@ def _explain(hpa: Object) -> str:
     """The condition that matters most: a metric that cannot be read, else a limit, else what it can do."""
     active, limited, able = (condition(hpa, kind) for kind in ("ScalingActive", "ScalingLimited", "AbleToScale"))
     if active.get("status") == "False":
-        return f"it cannot read its metrics ({active.get('reason')}): {active.get('message')}"
+        reason = str(active.get("reason"))
+        needs = _NEEDS.get(reason, "").format(name=hpa["metadata"]["name"])
+        return f"it cannot read its metrics ({reason}): {active.get('message')}{needs}"
     if limited.get("status") == "True":
         return f"limited ({limited.get('reason')}): {limited.get('message')}"
     message = able.get("message") or active.get("message") or "it has computed nothing yet"

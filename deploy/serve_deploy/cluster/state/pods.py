@@ -22,6 +22,8 @@ _CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError
 _NO_SUCH_IMAGE = re.compile(
     r"not found|manifest unknown|unauthorized|denied|forbidden|invalid reference", re.IGNORECASE
 )
+# What the scheduler adds on evicting other pods, where that does not help.
+_PREEMPTION = re.compile(r" (no new claims to deallocate, )?preemption: .*is not helpful for scheduling\.$")
 
 # How long an obstacle may last before waiting for it is in vain, in seconds.
 AT_ONCE = 0.0
@@ -137,7 +139,7 @@ def _without_node(replica: ReplicaObjects) -> Wait | None:
 
 
 def _explain_scheduling(scheduled: Object, events: Sequence[Object]) -> Wait:
-    message = scheduled.get("message", "no node fits")
+    message = _PREEMPTION.sub("", scheduled.get("message", "no node fits"))
     patience: float | None = IN_A_WHILE
     if scheduled.get("reason") == "SchedulingGated":
         return Wait("unschedulable", f"its scheduling gates are closed: {message}")

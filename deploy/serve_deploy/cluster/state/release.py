@@ -13,6 +13,8 @@ from serve_deploy.cluster.state.objects import ReleaseObjects, condition, read_o
 from serve_deploy.cluster.state.pods import AT_ONCE, IN_A_WHILE, SHORTLY, PodState, describe_pod
 from serve_deploy.cluster.state.timings import suggest_cold_start
 
+_LOOK_SECONDS = 2.0
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -73,9 +75,7 @@ def read_status(options: StatusOptions) -> ReleaseState:
     return read_release(connect(options.context), options.release, options.namespace, with_events=options.timings)
 
 
-def watch_status(
-    options: StatusOptions, *, interval_seconds: float = 2.0, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[ReleaseState]:
+def watch_status(options: StatusOptions, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[ReleaseState]:
     """What a release does, now and at each change, for ever; UsageError where there is none of that name."""
     cluster, last = connect(options.context), None
     while True:
@@ -83,7 +83,7 @@ def watch_status(
         if state != last:
             yield state
         last = state
-        sleep(interval_seconds)
+        sleep(_LOOK_SECONDS)
 
 
 def read_release(cluster: Cluster, release: str, namespace: str, *, with_events: bool = False) -> ReleaseState:

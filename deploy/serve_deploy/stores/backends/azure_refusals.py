@@ -71,7 +71,7 @@ class AzureRefusals:
         if isinstance(error, ValueError):
             return self._words.refusing(
                 f"what answers is not Azure Blob Storage: {_first_line(error)}",
-                "see AZURE_STORAGE_SERVICE_ENDPOINT or the connection string's BlobEndpoint, and the proxy",
+                "check AZURE_STORAGE_SERVICE_ENDPOINT or the connection string's BlobEndpoint, and the proxy",
             )
         return self._words.refusing(_first_line(error))
 
@@ -87,11 +87,11 @@ class AzureRefusals:
         if code == "ContainerNotFound":
             return self._words.refusing(
                 f"there is no container {self._container} in the account {self._account}",
-                "see its name; create it: az storage container create",
+                "check its name, or create it: az storage container create",
             )
         if self._is_anonymous and (status in (401, 403) or code in _ANONYMOUS):
             return self._words.refusing(
-                f"no Azure credentials were found, and without any {VERBS[doing]} is not allowed", _GIVE_CREDENTIALS
+                f"no Azure credentials were found, and {VERBS[doing]} without them is not allowed", _GIVE_CREDENTIALS
             )
         if code in _DENIED or (status == 403 and code != "AuthenticationFailed"):
             return self._words.refusing(
@@ -113,13 +113,14 @@ class AzureRefusals:
                 "the token has expired", "make a new one, and set AZURE_STORAGE_SAS_TOKEN to it"
             )
         return self._words.refusing(
-            "it does not take these credentials", "see AZURE_STORAGE_KEY and the like; another account takes other keys"
+            "it does not take these credentials",
+            "check AZURE_STORAGE_KEY and the like; another account takes other keys",
         )
 
     def _judge_connection(self, error: Exception) -> Refusal:
         inner = getattr(error, "inner_exception", None)
         if isinstance(inner, requests.RequestException):
-            return self._words.judge_requests(inner, "REQUESTS_CA_BUNDLE")
+            return self._words.judge_requests(inner)
         if "NewConnection" in repr(inner) or "NameResolution" in repr(inner):
             return self._words.unreachable(f"the account {self._account}")
         return self._words.passing("the connection broke")

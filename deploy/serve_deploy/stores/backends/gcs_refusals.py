@@ -50,12 +50,12 @@ class GcsRefusals:
         if isinstance(error, GoogleAuthError):
             return self._refuse_access(doing, "") if self._is_anonymous else self._judge_login(error)
         if isinstance(error, requests.RequestException):
-            return self._words.judge_requests(error, "REQUESTS_CA_BUNDLE")
+            return self._words.judge_requests(error)
         if isinstance(error, HTTPError):
             return self._words.passing("the connection broke")
         if isinstance(error, AttributeError):
             return self._words.refusing(
-                "what answers is not Google Cloud Storage", "see STORAGE_EMULATOR_HOST and the proxy"
+                "what answers is not Google Cloud Storage", "check STORAGE_EMULATOR_HOST and the proxy"
             )
         return self._words.refusing(_said(str(error)))
 
@@ -71,14 +71,14 @@ class GcsRefusals:
         if status == 404:
             return self._words.refusing(
                 f"there is no bucket {self._bucket}, or these credentials may not see it",
-                "see its name; create it: gcloud storage buckets create",
+                "check its name, or create it: gcloud storage buckets create",
             )
         return self._words.refusing(f"it refused: {said or 'no reason given'} ({status})")
 
     def _refuse_access(self, doing: Doing, said: str) -> Refusal:
         if self._is_anonymous:
             return self._words.refusing(
-                f"no Google credentials were found, and without any {VERBS[doing]} is not allowed", _GIVE_CREDENTIALS
+                f"no Google credentials were found, and {VERBS[doing]} without them is not allowed", _GIVE_CREDENTIALS
             )
         if "quota" in said.lower() or "rate limit" in said.lower():
             return self._words.passing(f"a quota is used up: {said}")
@@ -89,7 +89,7 @@ class GcsRefusals:
 
     def _judge_login(self, error: GoogleAuthError) -> Refusal:
         if isinstance(error, TransportError):
-            return self._words.passing("the login service cannot be reached", "see the network and HTTPS_PROXY")
+            return self._words.passing("the login service cannot be reached", "check the network and HTTPS_PROXY")
         said = _said(str(error.args[0]) if error.args else "")
         if isinstance(error, RefreshError) and re.search(r"(?i)iat|exp\b|clock|short-lived", said):
             return self._words.refusing(

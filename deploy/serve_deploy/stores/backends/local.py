@@ -33,6 +33,14 @@ _SMALL_DRAFT = ".serve-small.draft"
 _OURS = (TEMPORARY_PREFIX, STAGING_PREFIX)
 
 
+def is_whole(path: Path, file: SnapshotFile) -> bool:
+    """Whether a file of this machine is the one that a snapshot lists."""
+    try:
+        return path.stat().st_size == file.size_bytes and hash_file(path) == file.sha256
+    except OSError:
+        return False
+
+
 class LocalStore:
     """Files below a folder; what is written appears whole, by a rename, once it is on the disk."""
 
@@ -135,11 +143,7 @@ class LocalStore:
 
     def holds(self, path: str, file: SnapshotFile) -> bool:
         """Whether a file has the content that a snapshot lists; it is read for that."""
-        try:
-            status = (self._root / path).stat()
-            return status.st_size == file.size_bytes and hash_file(self._root / path) == file.sha256
-        except OSError:
-            return False
+        return is_whole(self._root / path, file)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -235,4 +239,4 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise EndpointError(f"{path} cannot be read: {reason}", hint="see who may read that folder") from error
+        raise EndpointError(f"{path} cannot be read: {reason}", hint="check who may read that folder") from error

@@ -190,7 +190,7 @@ class ObjectStore:
             received = self._bucket.receive(self._start + path, position, start + _RANGE_BYTES, tag, write)
             if received is None:
                 raise EndpointError(
-                    f"{self._address}/{path} is gone", hint="see its name, or whether another run removed it"
+                    f"{self._address}/{path} is gone", hint="check its name, or whether another run removed it"
                 )
             total, tag = received.size_bytes, received.tag
 

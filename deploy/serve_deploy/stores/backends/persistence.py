@@ -11,7 +11,6 @@ from serve_deploy.stores.backends.bucket import Bucket, Doing, Refusal
 from serve_deploy.stores.store import OnBytes
 
 T = TypeVar("T")
-Sleep = Callable[[float], object]
 # About 13 seconds in all; where nothing has ever answered, a wrong address is likelier than a fault that passes.
 _TRIES, _FIRST_TRIES = 8, 3
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 8.0
@@ -29,8 +28,8 @@ class RefusedError(Exception):
 class Persistence:
     """Tries of requests to one store; safe to use from several threads."""
 
-    def __init__(self, bucket: Bucket, sleep: Sleep = time.sleep) -> None:
-        self._bucket, self._sleep = bucket, sleep
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
         self._has_answered = False
 
     def do(
@@ -82,5 +81,5 @@ class Persistence:
             # The caller ends a transfer by raising from here.
             if on_bytes:
                 on_bytes(0)
-            self._sleep(min(left, _SLICE_SECONDS))
+            time.sleep(min(left, _SLICE_SECONDS))
             left -= _SLICE_SECONDS

@@ -85,7 +85,7 @@ class S3Refusals:
                 f"{self._bucket} cannot be the name of a bucket", "a name has 3 to 63 of a to z, 0 to 9, - and ."
             )
         if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError | boto.EndpointProviderError):
-            return self._words.refusing(_first_line(error), "see the bucket's name, the endpoint and AWS_REGION")
+            return self._words.refusing(_first_line(error), "check the bucket's name, the endpoint and AWS_REGION")
         if isinstance(error, _BROKEN):
             return self._judge_connection(error)
         if isinstance(error, HTTPError):
@@ -114,12 +114,12 @@ class S3Refusals:
         said = _message(error)
         table: list[tuple[set[str], str, str]] = [
             ({"NoSuchBucket"}, f"there is no bucket {self._bucket} at {self._where}",
-             "see its name; create it with your store's own tool; for a server other than AWS: "
+             "check its name, or create it with your store's own tool; for a server other than AWS: "
              "s3://https://host:port/bucket/path"),
             (_EXPIRED, "the session token has expired", "renew it (aws sso login, or your own way) and run this again"),
             ({"RequestTimeTooSkewed"}, f"this machine's clock is {_skew(error)}", "set it, for example with NTP"),
             (_WRONG_KEY, f"it does not take these credentials ({code})",
-             "see AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; another store takes other keys"),
+             "check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; another store takes other keys"),
             (_WRONG_REGION, f"the bucket is in another region{_region(error)}", "set AWS_REGION to it"),
         ]  # fmt: skip
         for codes, message, hint in table:
@@ -134,13 +134,13 @@ class S3Refusals:
     def _refuse_strange(self) -> Refusal:
         return self._words.refusing(
             f"what answers at {self._where} does not speak S3, or not at this path",
-            "see the endpoint's host and port; some servers have a port for people and another for S3",
+            "check the endpoint's host and port; some servers have a port for people and another for S3",
         )
 
     def _refuse_access(self, doing: Doing, said: str) -> Refusal:
         if not self._secrets:
             return self._words.refusing(
-                f"no AWS credentials were found, and without any {VERBS[doing]} is not allowed", _GIVE_CREDENTIALS
+                f"no AWS credentials were found, and {VERBS[doing]} without them is not allowed", _GIVE_CREDENTIALS
             )
         about = f": {said}" if said and said.rstrip(".").lower() not in ("access denied", "forbidden") else ""
         return self._words.refusing(
@@ -151,7 +151,7 @@ class S3Refusals:
         if isinstance(error, boto.SSLError):
             return self._words.untrusted(error, "AWS_CA_BUNDLE")
         if isinstance(error, boto.ProxyConnectionError):
-            return self._words.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
+            return self._words.passing("the proxy does not answer", "check HTTPS_PROXY and NO_PROXY")
         if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError):
             return self._words.unreachable(self._where)
         if isinstance(error, boto.ReadTimeoutError):

@@ -67,14 +67,14 @@ class Words:
         """It may work when tried again."""
         return Refusal(StoreUnreachableError(self._name(message), hint=hint), is_transient=True)
 
-    def judge_requests(self, error: requests.RequestException, ca_variable: str) -> Refusal:
-        """What a broken connection of the requests library means; `ca_variable` names a file of authorities."""
+    def judge_requests(self, error: requests.RequestException) -> Refusal:
+        """What a broken connection of the requests library means."""
         import requests
 
         if isinstance(error, requests.exceptions.SSLError):
-            return self.untrusted(error, ca_variable)
+            return self.untrusted(error, "REQUESTS_CA_BUNDLE")
         if isinstance(error, requests.exceptions.ProxyError):
-            return self.passing("the proxy does not answer", "see HTTPS_PROXY and NO_PROXY")
+            return self.passing("the proxy does not answer", "check HTTPS_PROXY and NO_PROXY")
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             return self.refusing("its endpoint is not an address", "give it as https://host:port")
         if isinstance(error, requests.exceptions.ConnectTimeout) or _is_unreachable(error):
@@ -88,7 +88,10 @@ class Words:
         return self.passing("what arrived was not what was sent")
 
     def untrusted(self, error: Exception, ca_variable: str) -> Refusal:
-        """Its certificate was signed by somebody unknown, or there is none; or a connection broke below TLS."""
+        """Its certificate was signed by somebody unknown, or there is none; or a connection broke below TLS.
+
+        `ca_variable` names a file of authorities.
+        """
         said = str(error).lower().replace("_", " ")
         if "wrong version number" in said:
             return self.refusing("it does not speak https", "give its address with http://")
@@ -100,7 +103,7 @@ class Words:
 
     def unreachable(self, what: str) -> Refusal:
         """Nothing listens, or the name is unknown."""
-        return self.passing(f"{what} cannot be reached", "see the endpoint's host and port, and the network")
+        return self.passing(f"{what} cannot be reached", "check the endpoint's host and port, and the network")
 
     def _name(self, message: str) -> str:
         return without_secrets(f"{self.address}: {message}", self.secrets)

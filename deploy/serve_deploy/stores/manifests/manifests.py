@@ -62,6 +62,11 @@ class ReadPointer:
         """Which snapshot counts."""
         return self.pointer.snapshot if self.pointer else None
 
+    @property
+    def previous(self) -> str | None:
+        """Which one counted before."""
+        return self.pointer.previous if self.pointer else None
+
 
 def manifest_path(identity: str) -> str:
     """Where a snapshot's manifest is."""

@@ -59,7 +59,8 @@ def _require_registry(answer: Response, reference: ImageReference) -> None:
         is_registry = False
     if not is_registry:
         raise EndpointError(
-            f"{reference.registry} answers, but not as a registry does", hint="see whether its name and port are right"
+            f"{reference.registry} answers, but not as a registry does",
+            hint="check whether its name and port are right",
         )
 
 

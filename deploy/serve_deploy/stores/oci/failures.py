@@ -48,7 +48,7 @@ def describe_refusal(response: Response, reference: ImageReference, doing: str) 
             )
         case 404:
             return EndpointError(
-                f"{host} cannot {doing}: {said}", hint="see whether the registry and the repository are spelled right"
+                f"{host} cannot {doing}: {said}", hint="check whether the registry and the repository are spelled right"
             )
         case 405:
             return DestinationError(
@@ -63,7 +63,7 @@ def describe_refusal(response: Response, reference: ImageReference, doing: str) 
             return EndpointError(f"{host} cannot {doing}: too many requests", hint="try again later, or log in")
         case status if status >= 500:
             return EndpointError(f"{host} cannot {doing}: {said}", hint="try again later, or see the registry's log")
-    return EndpointError(f"{host} refused to {doing}: {said}", hint="see the registry's log")
+    return EndpointError(f"{host} refused to {doing}: {said}", hint="look at the registry's log")
 
 
 def describe_break(error: RequestException, reference: ImageReference) -> ServeError:
@@ -82,7 +82,7 @@ def describe_break(error: RequestException, reference: ImageReference) -> ServeE
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     said = "it does not answer" if isinstance(cause, TimeoutError) else " ".join(said.lower().split())[:300]
     return EndpointError(
-        f"cannot reach the registry {host}: {said}", hint="see whether it runs, and whether its name is right"
+        f"cannot reach the registry {host}: {said}", hint="check whether it runs, and whether its name is right"
     )
 
 

@@ -15,6 +15,7 @@ from serve_deploy.errors import UsageError, VerificationError
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
 from serve_deploy.stores.address import StoreAddress
+from serve_deploy.stores.backends.local import is_whole
 from serve_deploy.stores.manifests.manifests import EmptyStoreError
 from serve_deploy.stores.oci.connection import Connection
 from serve_deploy.stores.oci.documents import StoredLayer, damaged
@@ -24,7 +25,7 @@ from serve_deploy.stores.oci.reading import StoredImage, read_image
 from serve_deploy.stores.oci.signatures import read_signatures
 from serve_deploy.stores.snapshot import Snapshot, SnapshotFile
 from serve_deploy.stores.store import OnBytes
-from serve_deploy.stores.transfer.receiving import Received, copy_local, is_whole, placing
+from serve_deploy.stores.transfer.receiving import Received, copy_local, placing
 from serve_deploy.stores.transfer.transfer import Tally, transfer
 
 _PIECE = 1 << 20

@@ -144,7 +144,7 @@ def _begin(connection: Connection) -> tuple[str, int]:
     answer = connection.request("POST", _UPLOADS, "push", expected=(202,), headers={"Content-Length": "0"})
     if "Location" not in answer.headers:
         raise EndpointError(
-            f"{connection.reference.registry} does not say where to upload", hint="see whether it is a registry"
+            f"{connection.reference.registry} does not say where to upload", hint="check whether it is a registry"
         )
     return connection.resolve(answer.headers["Location"]), int(answer.headers.get("OCI-Chunk-Min-Length", 0))
 

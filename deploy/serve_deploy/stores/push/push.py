@@ -146,7 +146,7 @@ def _refuse_repository(folder: Path) -> None:
 def _read_known(store: Store, before: ReadPointer, options: PushOptions) -> Mapping[str, Snapshot]:
     """The current snapshot and the one before it, as far as they are there: what the store can copy from."""
     found = {}
-    for name in filter(None, (before.snapshot, before.pointer.previous if before.pointer else None)):
+    for name in filter(None, (before.snapshot, before.previous)):
         try:
             snapshot = read_snapshot(store, name)
         except VerificationError:

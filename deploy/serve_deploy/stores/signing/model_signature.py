@@ -115,9 +115,9 @@ def write_statement(snapshot: Snapshot) -> bytes:
     return json.dumps(statement, separators=(",", ":"), sort_keys=True).encode()
 
 
-def encode_for_signing(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
+def encode_for_signing(payload: bytes) -> bytes:
     """The bytes that a key signs: DSSE's pre-authentication encoding, which binds the type to the payload."""
-    return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
 
 
 def write_bundle(payload: bytes, signature: bytes, key_hint: str) -> bytes:

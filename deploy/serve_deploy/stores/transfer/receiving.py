@@ -13,7 +13,7 @@ from serve_deploy.files.copying import copy_file
 from serve_deploy.files.moving import flush_to_disk
 from serve_deploy.files.staging import destination_errors
 from serve_deploy.progress import Progress
-from serve_deploy.repository.model_repository import hash_file
+from serve_deploy.stores.backends.local import is_whole
 from serve_deploy.stores.snapshot import SnapshotFile
 from serve_deploy.stores.store import OnBytes, SourceChangedError, Store
 from serve_deploy.stores.transfer.contents import EMPTY_SHA256
@@ -77,14 +77,6 @@ def placing(target: Path, parts: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def is_whole(path: Path, file: SnapshotFile) -> bool:
-    """Whether a file is the one that a snapshot lists."""
-    try:
-        return path.stat().st_size == file.size_bytes and hash_file(path) == file.sha256
-    except OSError:
-        return False
 
 
 def copy_local(local: Mapping[str, Path], file: SnapshotFile, part: Path) -> bool:

@@ -50,6 +50,10 @@ class Candidate:
     def __getitem__(self, path: str) -> Value:
         return dict(self.values).get(path)
 
+    def changed(self, values: Mapping[str, Value]) -> Candidate:
+        """The same with these values."""
+        return Candidate.of({**dict(self.values), **values})
+
     def number(self, path: str) -> int:
         """A whole number; 0 where it is not set."""
         value = self[path]
@@ -140,10 +144,8 @@ def describe_value(path: str, value: Value) -> str:
 
 def write_value(value: Value) -> str:
     """A value as a person writes it."""
+    if value is None:
+        return "not set"
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return (
-        {True: "true", False: "false", None: "not set"}.get(value, str(value))
-        if isinstance(value, bool | None)
-        else str(value)
-    )
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import InvalidModelError, UsageError
@@ -135,7 +134,7 @@ class Measuring:
 
     def _score(self, values: Mapping[str, Value], found: Settings) -> float | None:
         """The most that was measured of a setting under any load."""
-        setting = Candidate.of({**dict(self._part.baseline.values), **values}).setting
+        setting = self._part.baseline.changed(values).setting
         if setting not in found.scores:
             self._measure(setting, found)
         return found.scores.get(setting)
@@ -160,7 +159,7 @@ class Measuring:
         asked = dict(self._options.vary)
         for path, value in ((THREADS, 1), (THREADS, half), (MODE, 1)):
             if path not in asked and value != baseline[path]:
-                yield Candidate.of({**dict(baseline.values), path: value}).setting
+                yield baseline.changed({path: value}).setting
 
     def _asked_choices(self) -> dict[str, tuple[Value, ...]]:
         """What `vary` names of fields that the twin cannot simulate, each with the file's own value too."""
@@ -210,10 +209,10 @@ class Measuring:
 
     def _probe(self, setting: Setting, count: int) -> Candidate:
         """The configuration that shows every batch size: the largest one, without a delay."""
-        values: dict[str, Any] = {**dict(self._part.baseline.values), **dict(setting), INSTANCES: count}
+        values: dict[str, Value] = {**dict(setting), INSTANCES: count}
         if self._part.largest_batch:
             values |= {BATCH: self._part.largest_batch, DELAY: 0, PREFERRED: None}
-        return Candidate.of(values).placed(self._part.prefix)
+        return self._part.baseline.changed(values).placed(self._part.prefix)
 
     def _measure_level(self, candidate: Candidate, count: int, *, thorough: bool) -> list[Measured]:
         largest = max(self._part.largest_batch, 1)

@@ -49,13 +49,13 @@ class Space:
             for count in counts:
                 for size in self.batch_sizes or (None,):
                     batching: dict[str, Value] = {} if size is None else {BATCH: size, DELAY: 0, PREFERRED: None}
-                    yield Candidate.of({**dict(self.baseline.values), **dict(setting), INSTANCES: count, **batching})
+                    yield self.baseline.changed({**dict(setting), INSTANCES: count, **batching})
 
     def between(self, candidate: Candidate, step: int) -> Iterator[Candidate]:
         """One of these with batches that are so much smaller and larger."""
         for size in (candidate.number(BATCH) - step, candidate.number(BATCH) + step):
             if 1 <= size <= max(self.batch_sizes):
-                yield Candidate.of({**dict(candidate.values), BATCH: size})
+                yield candidate.changed({BATCH: size})
 
     def refined(self, candidate: Candidate, execution_seconds: float) -> Iterator[Candidate]:
         """One of these with each delay that is not far beyond an execution, and with preferred sizes."""
@@ -67,7 +67,7 @@ class Space:
         for delay in delays:
             for preferred in self.preferred or (None, (size // 2,), (size // 4, size // 2)):
                 if not isinstance(preferred, tuple) or 1 < min(preferred) <= size:
-                    yield Candidate.of({**dict(candidate.values), DELAY: delay, PREFERRED: preferred})
+                    yield candidate.changed({DELAY: delay, PREFERRED: preferred})
 
 
 def make_space(
@@ -78,8 +78,7 @@ def make_space(
     most = min(options.max_batch_size or largest_batch, largest_batch)
     if largest_batch:
         sizes = {most, baseline.number(BATCH)} | {1 << power for power in range(most.bit_length())}
-        asked = next((values for path, values in options.vary if path == BATCH), ())
-        sizes = {int(value) for value in asked if isinstance(value, int)} or sizes
+        sizes = set(_numbers(options, BATCH)) or sizes
     return Space(
         baseline,
         tuple(sorted(size for size in sizes if size <= most)),
@@ -87,13 +86,12 @@ def make_space(
         options.max_delay_us,
         is_open=bool(largest_batch) and BATCH not in dict(options.vary),
         delays_us=_numbers(options, DELAY),
-        preferred=next((values for path, values in options.vary if path == PREFERRED), ()),
+        preferred=dict(options.vary).get(PREFERRED, ()),
     )
 
 
 def _numbers(options: TuneOptions, path: str) -> tuple[int, ...]:
-    asked = next((values for each, values in options.vary if each == path), ())
-    return tuple(int(value) for value in asked if isinstance(value, int))
+    return tuple(int(value) for value in dict(options.vary).get(path, ()) if isinstance(value, int))
 
 
 def rank(twins: Twins, space: Space) -> tuple[Prediction, ...]:

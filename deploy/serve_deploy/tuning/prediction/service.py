@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_deploy.calibration.fit import fit
+from serve_deploy.calibration.fit import fit, mean_batch_size
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.twin import Outside, ServiceTimes
 
@@ -44,7 +44,7 @@ def fit_service(levels: Mapping[int, Sequence[Measured]], largest_batch: int) ->
         levels=tuple(sorted(levels)),
         dispatch_seconds=fitted.dispatch_seconds,
         cpu_seconds=tuple(
-            (each.mean_batch_size, each.point.server_cpu_cores / each.point.throughput)
+            (mean_batch_size(each), each.point.server_cpu_cores / each.point.throughput)
             for periods in levels.values()
             for each in periods
             if each.point.server_cpu_cores and each.point.throughput and each.point.load.batch_size == 1

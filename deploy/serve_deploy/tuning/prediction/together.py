@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from serve_deploy.arrivals.shapes import ClosedLoop
-from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Candidate
+from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, Value
 from serve_deploy.tuning.measured import Measured, MixedPoint
 from serve_deploy.tuning.prediction.ranking import Space
 from serve_deploy.tuning.prediction.twins import PartTwin, Twins
@@ -49,10 +49,10 @@ def fullest(spaces: Mapping[str, Space]) -> Candidate:
     found = []
     for model, space in spaces.items():
         own = space.baseline
-        values = {**dict(own.values), INSTANCES: max(space.instances.get(own.setting, ()), default=own[INSTANCES])}
+        values: dict[str, Value] = {INSTANCES: max(space.instances.get(own.setting, ()), default=own[INSTANCES])}
         if space.batch_sizes:
             values |= {BATCH: max(space.batch_sizes), DELAY: 0, PREFERRED: None}
-        found.append(Candidate.of(values).placed(model))
+        found.append(own.changed(values).placed(model))
     return Candidate.join(found)
 
 

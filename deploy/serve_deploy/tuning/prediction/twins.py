@@ -136,6 +136,10 @@ class Twins:
             self._judge(candidate, users, self.simulate(candidate, server, ClosedLoop(users))) for users in loads
         )
 
+    def load(self, users: int) -> LoadShape:
+        """Independent arrivals at the rate, where there is one; else so many users, who wait for their answers."""
+        return PoissonRate(self.rate) if self.rate else ClosedLoop(users)
+
     def server(self, candidate: Candidate) -> ServerModel:
         """The server that a candidate makes."""
         outside = self.outside or self.parts[0].service(candidate).outside

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
 from serve_deploy.calibration.accuracy import ModelAtWork, Reached, explain, list_misses
 from serve_deploy.tuning.candidates.candidate import INSTANCES, Candidate
 from serve_deploy.tuning.measured import MixedPoint
@@ -17,7 +16,7 @@ def explain_misses(contestants: Sequence[Contestant], twins: Twins, baseline: Ca
     for each in contestants:
         if not each.found:
             continue
-        load = PoissonRate(twins.rate) if twins.rate else ClosedLoop(each.concurrency)
+        load = twins.load(each.concurrency)
         simulated = twins.simulate(each.candidate, twins.server(each.candidate), load)
         if off := list_misses(_reached(simulated), _reached(each.point)):
             p99s = [found.point.response.p99_us for found in each.found]

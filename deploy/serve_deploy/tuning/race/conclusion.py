@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from serve_deploy.calibration.fit import mean_rows
 from serve_deploy.reports.figures import format_change, format_number, format_plainly, format_share
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate, describe_value, join_path, split_path
-from serve_deploy.tuning.measured import Executions, MixedPoint
+from serve_deploy.tuning.measured import MixedPoint
 from serve_deploy.tuning.prediction.together import SLOWER, Together
 from serve_deploy.tuning.prediction.twins import Prediction, Twins
 from serve_deploy.tuning.race.assurance import CONFIDENCE, Assurance
@@ -49,18 +50,12 @@ def measured_figures(contestant: Contestant, goal: Goal, rate: float | None) -> 
         throughput=point.throughput,
         p50_us=point.response.p50_us,
         p99_us=point.response.p99_us,
-        mean_batch_size=_mean_batch_size(each for found in contestant.found for each in found.executions),
+        mean_batch_size=mean_rows(each for found in contestant.found for each in found.executions),
         server_cpu_cores=point.server_cpu_cores,
         memory_bytes=contestant.memory_bytes,
         meets=goal.is_met(point) and contestant.fits,
         parts=_part_figures(point),
     )
-
-
-def _mean_batch_size(executed: Iterable[Executions]) -> float:
-    pairs = [(each.batch_size, each.count) for each in executed]
-    count = sum(pair[1] for pair in pairs)
-    return sum(size * number for size, number in pairs) / count if count else 0.0
 
 
 def _part_figures(point: MixedPoint) -> tuple[PartFigures, ...]:
@@ -140,8 +135,10 @@ def describe_failures(failed: Mapping[Candidate, str], baseline: Candidate) -> I
         yield TunedCandidate(values=dict(candidate.values), description=described, standing="left out", reason=reason)
 
 
-def judge_confirmation(baseline: Contestant, winner: Contestant, goal: Goal, rate: float | None) -> Confirmation:
-    """Whether fresh servers say the same as the race."""
+def judge_confirmation(
+    baseline: Contestant, winner: Contestant, goal: Goal, rate: float | None, min_gain: float
+) -> Confirmation:
+    """Whether fresh servers say the same as the race, which one server of each ran: some are quicker than others."""
     own, mine = (measured_figures(each, goal, rate) for each in (baseline, winner))
     if own is None or mine is None:
         raise ValueError("nothing was measured")
@@ -152,7 +149,7 @@ def judge_confirmation(baseline: Contestant, winner: Contestant, goal: Goal, rat
         baseline=own,
         gain=gain,
         runs=len(winner.found),
-        holds=meets and (gain > 0 or not own.meets),
+        holds=meets and (gain > min_gain or not own.meets),
         gates=tuple(map(_describe_gate, assurances(winner, goal))),
     )
 
@@ -187,6 +184,8 @@ def reach_verdict(
         )
         return "better", f"{told}: {figures} against {against} ({better}), on fresh servers"
     missed = "" if confirmed.winner.meets else f", and it does not surely hold {names(goal)}"
+    if confirmed.winner.meets:
+        missed = f" ({format_change(confirmed.gain)}; {format_plainly(min_gain * 100)} % is the least worth a change)"
     return "not confirmed", f"{told} won the race, but not on a fresh server: {figures} against {against}{missed}"
 
 
@@ -207,9 +206,10 @@ def _explain_none(
         return "nothing better", "no other configuration was left to race"
     best = max(ran, key=lambda each: each.gain)
     told = runners[best.number].candidate.describe(baseline.candidate)
+    open_end = "; a race of more rounds may decide it" if best.standing == "undecided" and best.gain > min_gain else ""
     return "nothing better", (
         f"after {rounds} no configuration is better by {format_plainly(min_gain * 100)} % beyond doubt; "
-        f"the best of them ({told}) {'lost' if best.gain < 0 else 'gained'} {format_share(abs(best.gain))}"
+        f"the best of them ({told}) {'lost' if best.gain < 0 else 'gained'} {format_share(abs(best.gain))}{open_end}"
     )
 
 
@@ -220,7 +220,7 @@ def explain_changes(winner: Candidate, baseline: Candidate, twins: Twins) -> Ite
         before = baseline[path]
         if value == before:
             continue
-        without = Candidate.of({**dict(winner.values), path: before})
+        without = winner.changed({path: before})
         effect = 1 - twins.predict(without).score / own if twins.knows(without) and own else None
         reason = f"tuned, was: {describe_value(split_path(path)[1], before)}"
         if effect is not None and effect >= _LEAST_EFFECT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_deploy.arrivals.shapes import ClosedLoop, PoissonRate
+from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import InvalidModelError
 from serve_deploy.tuning.candidates.candidate import Candidate
 from serve_deploy.tuning.measured import Fallen
@@ -40,12 +40,13 @@ class Confirming:
     def confirm(self, baseline: Contestant, winners: Sequence[Contestant]) -> tuple[Contestant, Contestant] | None:
         """The baseline, and of the winners the one that serves most and surely holds the gates.
 
-        One that may miss them is tried with fewer users, if that promises more than the other winners do. Where none
-        holds them, the last one that was tried; None where none could be measured.
+        One that may miss them is tried with fewer users, if that promises more than the other winners do. One that is
+        no better on fresh servers gives way to the next. Where none holds the gates, the last one that was tried; None
+        where none could be measured.
         """
         self.bench.plan((1 + len(winners)) * _RUNS)
         own, *waiting = (self._again(each, each.concurrency) for each in (baseline, *winners))
-        best: Contestant | None = None
+        ran: list[Contestant] = []
         for _ in range(_ATTEMPTS):
             if not waiting:
                 break
@@ -57,12 +58,20 @@ class Confirming:
             except Fallen as fallen:
                 self.failed[tried.candidate] = str(fallen)
                 continue
-            best = tried
-            if is_assured(best, self.goal):
+            ran.append(tried)
+            if not is_assured(tried, self.goal):
+                if fewer := fewer_users(tried, self.goal, self.twins):
+                    waiting.append(self._again(tried, fewer))
+            elif self._is_worth(own, tried):
                 break
-            if fewer := fewer_users(best, self.goal, self.twins):
-                waiting.append(self._again(best, fewer))
+        sure = [each for each in ran if is_assured(each, self.goal)]
+        best = max(sure, key=lambda each: self.goal.score(each.point)) if sure else next(reversed(ran), None)
         return (self._match(own, best), best) if best else None
+
+    def _is_worth(self, own: Contestant, other: Contestant) -> bool:
+        """Whether it serves enough more than the baseline, or that is under a load at which it may miss the gates."""
+        least = (1 + self.options.min_gain) * self.goal.score(own.point)
+        return self.goal.score(other.point) > least or not is_assured(own, self.goal)
 
     def _match(self, own: Contestant, best: Contestant) -> Contestant:
         """The baseline under the winner's load if it bears that, or under one that it surely bears."""
@@ -122,11 +131,11 @@ class Confirming:
     def _measure(self, contestant: Contestant) -> None:
         self.bench.stop_all()
         users, run = contestant.concurrency, len(contestant.found) + 1
-        shape = PoissonRate(self.twins.rate) if self.twins.rate else ClosedLoop(users)
         purpose = f"confirming, run {run}" + ("" if self.twins.rate else f" with {users} at a time")
         seconds = 2 * period_seconds(self.options, [contestant.prediction.point], self.twins.rate)
         try:
-            contestant.found.append(self.bench.measure(contestant.candidate, shape, purpose, seconds=seconds))
+            found = self.bench.measure(contestant.candidate, self.twins.load(users), purpose, seconds=seconds)
+            contestant.found.append(found)
         except Fallen as fallen:
             subject = self.bench.subject
             if contestant.candidate != subject.baseline:

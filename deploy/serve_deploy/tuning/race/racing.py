@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from serve_deploy.arrivals.shapes import ClosedLoop, LoadShape, PoissonRate
+from serve_deploy.arrivals.shapes import ClosedLoop
 from serve_deploy.errors import InvalidModelError, UsageError
 from serve_deploy.reports.figures import format_share
 from serve_deploy.reports.gates import Gate
@@ -116,9 +116,6 @@ class Racing:
     def _is_baseline(self, contestant: Contestant) -> bool:
         return contestant.candidate == self.subject.baseline
 
-    def _shape(self, contestant: Contestant) -> LoadShape:
-        return PoissonRate(self.rate) if self.rate else ClosedLoop(contestant.concurrency)
-
     def _seconds(self, contestant: Contestant) -> float:
         return period_seconds(self.options, [contestant.prediction.point], self.rate)
 
@@ -175,7 +172,8 @@ class Racing:
         def measure(number: int | None, round_number: int) -> float:
             contestant = baseline if number is None else runners[number]
             purpose, seconds = f"racing, round {round_number + 1}", self._seconds(contestant)
-            found = self.bench.measure(contestant.candidate, self._shape(contestant), purpose, seconds=seconds)
+            load = self.twins.load(contestant.concurrency)
+            found = self.bench.measure(contestant.candidate, load, purpose, seconds=seconds)
             contestant.found.append(found)
             self._require_answers(contestant, baseline)
             self._require_gates(contestant)

@@ -111,6 +111,9 @@ def _is_served(wanted: Document, served: Document) -> bool:
     """Whether what is served is what was asked for, as far as Triton does not complete it."""
     if instance_count(wanted) not in (None, instance_count(served)):
         return False
+    largest = int(wanted.get("max_batch_size") or 0)
+    if largest and largest != int(served.get("max_batch_size") or 0):
+        return False
     whole = bool(wanted.get("input") and wanted.get("output"))
     return not whole or config_sha256(wanted) == config_sha256(served)
 

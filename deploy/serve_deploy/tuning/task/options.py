@@ -22,7 +22,7 @@ from serve_deploy.option import Made, Option
 from serve_deploy.stores.address import StoreAddress
 from serve_deploy.stores.repository_option import read_repository
 from serve_deploy.tensors.shape_text import parse_shape
-from serve_deploy.triton.options import RuntimeName, read_release
+from serve_deploy.triton.options import UsedRelease, UsedRuntime
 from serve_deploy.tuning.candidates.vary import Vary, read_vary
 
 Objective = Literal["throughput", "latency", "cost"]
@@ -147,13 +147,8 @@ class TuneOptions:
         Option("Sizes of free dims in generated data, without the batch axis: IN:3,224,224.", metavar="INPUT:DIMS",
                group=_REQUESTS, read=parse_shape),
     ] = ()  # fmt: skip
-    runtime: Annotated[
-        RuntimeName | None, Option("The Triton to use; by default the first that works here.", group=_SERVER)
-    ] = None
-    release: Annotated[
-        str | None,
-        Option("Triton container release, such as 24.10.", metavar="RELEASE", group=_SERVER, read=read_release),
-    ] = None
+    runtime: UsedRuntime = None
+    release: UsedRelease = None
     endpoint: Annotated[Endpoint | None, Made(read_remote)] = None
     apply: Annotated[bool, Option("Write the winner into the repository.", group="Result")] = False
     state: Path | None = field(default=None)

@@ -195,7 +195,7 @@ def _find_models(options: TuneOptions) -> tuple[ModelFolder, ...]:
         raise UsageError(f"{options.repository} contains no models", hint="name a model repository")
     if not options.models and len(folders) != 1:
         require_repository(options.repository)
-        raise UsageError(f"{options.repository} has {there}", hint="choose one with `models`, or several")
+        raise UsageError(f"{options.repository} has several models: {there}", hint="name those to tune with `models`")
     names = tuple(dict.fromkeys(options.models or folders))
     for name in names:
         if name not in folders:
@@ -236,9 +236,7 @@ def _read_part(folder: ModelFolder, options: TuneOptions, prefix: str) -> Part:
     paths += [path for path, _ in chosen.vary if path not in paths]
     baseline = read_candidate(config, tuple(paths))
     if baseline[INSTANCES] is None:
-        baseline = Candidate.of(
-            {**dict(baseline.values), INSTANCES: _DEFAULT_INSTANCES_ON_CPU if is_onnx(config) else 1}
-        )
+        baseline = baseline.changed({INSTANCES: _DEFAULT_INSTANCES_ON_CPU if is_onnx(config) else 1})
     return replace(own, baseline=baseline, largest_batch=_largest_batch(chosen, config.max_batch_size))
 
 

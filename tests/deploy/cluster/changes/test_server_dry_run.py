@@ -110,3 +110,11 @@ def test_refusals_end_in_an_error() -> None:
     require_accepted((ObjectChange("Service", "a", "none"),))
     with pytest.raises(EndpointError, match="refuses 1 of 2 objects: Service b"):
         require_accepted((ObjectChange("Service", "a", "none"), ObjectChange("Service", "b", "refused")))
+
+
+def test_a_namespace_that_is_missing_is_made_by_a_deployment() -> None:
+    """Everything is refused there, and nothing is wrong with the chart."""
+    refusal = 'the cluster answered 404 to /api/v1/namespaces/new/services/a: namespaces "new" not found'
+    with pytest.raises(EndpointError) as caught:
+        require_accepted((ObjectChange("Service", "a", "refused", refusal=refusal),))
+    assert "the namespace is missing" in str(caught.value.hint)

@@ -59,6 +59,11 @@ def ended(reason: str, message: str) -> dict[str, Any]:
     return waiting
 
 
+NO_MEMORY = "0/3 nodes are available: 3 Insufficient memory."
+# What the scheduler adds from Kubernetes 1.32 on.
+NO_VICTIMS = (
+    "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+)
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 NO_DEVICE = "0/5 nodes: 2 node(s) didn't match Pod's node affinity/selector, 3 cannot allocate all claims."
 OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
@@ -77,8 +82,8 @@ OBSTACLES: dict[str, tuple[Any, ...]] = {
         "no node has devices left that its claim fits (gpu.deviceClass", 300, False),
     "no node of the kind": (pending("0/3 nodes: 3 node(s) didn't match Pod's node affinity/selector."), Logs(), [],
         "unschedulable", "no node has the labels asked for (gpu.profile", 300, False),
-    "no memory": (pending("0/3 nodes are available: 3 Insufficient memory."), Logs(), [],
-        "unschedulable", "no node fits: 0/3", 300, False),
+    "no memory": (pending(f"{NO_MEMORY} {NO_VICTIMS}"), Logs(), [],
+        "unschedulable", f"no node fits: {NO_MEMORY}", 300, False),
     "scheduling gate": (conditioned(pending(), "PodScheduled", "False", reason="SchedulingGated", message="gated"),
         Logs(), [], "unschedulable", "its scheduling gates are closed: gated", None, False),
     "node gone": (conditioned(pod(ready=False), "Ready", "Unknown"), Logs(), [],

@@ -166,7 +166,9 @@ def test_autoscaler_with_its_metrics() -> None:
     ("conditions", "why"),
     [
         ([BLIND, LIMITED],
-         "it cannot read its metrics (FailedGetPodsMetric): unable to get metric"),
+         "it cannot read its metrics (FailedGetPodsMetric): unable to get metric; it takes the rules of ConfigMap"
+         " demo-triton-adapter-rules in prometheus-adapter, and the replicas' metrics in Prometheus, which are there a"
+         " minute after their start"),
         ([{"type": "ScalingActive", "status": "True"}, LIMITED],
          "limited (TooManyReplicas): more than the maximum"),
     ],
@@ -265,6 +267,16 @@ def test_wait_gives_up_when_patience_ends() -> None:
             cluster, "demo", "models", timeout_seconds=1200, clock=lambda: next(clock), sleep=polls.append
         )
     assert len(polls) == 20
+
+
+def test_replicas_that_fail_alike_are_told_once() -> None:
+    """Eight replicas without an image are one line, and no log is named that none of them has."""
+    unpulled = {"waiting": {"reason": "InvalidImageName", "message": "invalid reference"}}
+    pods = [pod(name, ready=False, phase="Pending", state=unpulled) for name in ("a", "b", "c")]
+    routes = release_routes(pods, workload=deployment(wanted=3, updated=3, available=0))
+    with pytest.raises(TritonStartError, match=r"become ready: a and 2 more: the image [^;]*$") as caught:
+        wait(Recorded(routes), timeout=10)
+    assert caught.value.hint == "fix it and deploy again; serve status demo -n models shows each replica"
 
 
 def test_patience_starts_again_with_another_obstacle() -> None:

@@ -60,7 +60,7 @@ def test_a_host_that_is_not_known_cannot_be_reached() -> None:
     """It is not called a connection that broke, which would be worth another try."""
     with pytest.raises(requests.ConnectionError) as broken:
         requests.get("http://nowhere.invalid", timeout=5)
-    refusal = Words(parse_address("gs://bucket/models")).judge_requests(broken.value, "REQUESTS_CA_BUNDLE")
+    refusal = Words(parse_address("gs://bucket/models")).judge_requests(broken.value)
     assert "cannot be reached" in str(refusal.error)
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_is_silent_does_not_answer() -> None:
     """A connection that broke would be another matter."""
     address = parse_address("s3://https://silent.example/bucket/models")
     from_s3 = S3Refusals(address, ()).judge(ReadTimeoutError(endpoint_url="https://silent.example"), "read")
-    from_others = Words(address).judge_requests(requests.ReadTimeout("Read timed out."), "REQUESTS_CA_BUNDLE")
+    from_others = Words(address).judge_requests(requests.ReadTimeout("Read timed out."))
     assert all("does not answer" in str(each.error) for each in (from_s3, from_others))
 
 

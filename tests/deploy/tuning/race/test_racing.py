@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,15 +17,21 @@ from serve_deploy.reports.gates import parse_gate
 from serve_deploy.tuning.candidates.candidate import BATCH, Candidate
 from serve_deploy.tuning.measured import Measured
 from serve_deploy.tuning.measuring.checkpoint import Checkpoint
-from serve_deploy.tuning.prediction.twins import Prediction
-from serve_deploy.tuning.race.conclusion import describe_contestant, explain_limits
+from serve_deploy.tuning.prediction.twins import Prediction, Twins
+from serve_deploy.tuning.race.conclusion import (
+    describe_contestant,
+    explain_limits,
+    judge_confirmation,
+    reach_verdict,
+)
+from serve_deploy.tuning.race.confirming import Confirming
 from serve_deploy.tuning.race.race import Race, Runner
 from serve_deploy.tuning.race.racing import Contestant, Racing
 from serve_deploy.tuning.task.objective import Goal
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.twin import QueuePolicy, ServedModel
 
-OTHER = Candidate.of({**dict(BASELINE.values), BATCH: 2})
+OTHER = BASELINE.changed({BATCH: 2})
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Refusing(Truth):
 def _racing(truths: Truths, goal: Goal, state: Path, rate: float | None = None) -> tuple[Racing, list[Contestant]]:
     workers: Any = None
     bench = SimulatedBench(truths.subject(), SimulatedServers(truths), Checkpoint(state / "run.jsonl"), workers, silent)
-    twins: Any = SimpleNamespace(rate=rate)
+    twins = Twins(parts=(), targets={}, goal=goal, limit=4, rate=rate)
     racing = Racing(bench, bench.subject, TuneOptions(max_rounds=6), goal, twins, {})
     told: Any = SimpleNamespace(point=truths.point(BASELINE, 1))
     return racing, [Contestant(each, told, 4) for each in (BASELINE, OTHER)]
@@ -110,3 +117,53 @@ def test_a_current_configuration_that_fails_requests_says_so(tmp_path: Path) -> 
     other.prediction = Prediction(OTHER, 0, other.found[0].point, 1.0, True)
     row = describe_contestant(other, None, Goal("throughput"), twins, OTHER)
     assert "of its requests failed" in row.reason
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(0.01, False), (0.05, True)])
+def test_a_gain_that_fresh_servers_do_not_show_is_not_confirmed(gain: float, holds: bool) -> None:
+    """The race had one server of each, and one may be quicker than another of the same configuration."""
+    point = Truths.of(Truth(0.01, 0.001)).point(BASELINE, 4)
+    more = point.model_copy(update={"throughput": point.throughput * (1 + gain)})
+    told: Any = None
+    own, other = (Contestant(BASELINE, told, 4, found=[Measured(point=each)] * 3) for each in (point, more))
+    other.candidate = OTHER
+    confirmed = judge_confirmation(own, other, Goal("throughput"), None, 0.03)
+    assert confirmed.holds == holds
+    verdict, explanation = reach_verdict(
+        Goal("throughput"), own, [other], Race(0, (Runner(0),), 4), confirmed, other, 0.03
+    )
+    assert verdict == ("better" if holds else "not confirmed")
+    assert ("3 % is the least worth a change" in explanation) != holds
+
+
+def test_a_winner_that_is_no_better_on_fresh_servers_gives_way_to_the_next(tmp_path: Path) -> None:
+    """The first one had a quick server in the race; the second one's gain is its own."""
+    third = BASELINE.changed({BATCH: 8})
+    point = Truths.of(Truth(0.01, 0.001)).point(BASELINE, 4)
+    racing, (baseline, other) = _racing(Truths.of(Truth(0.01, 0.001)), Goal("throughput"), tmp_path)
+    winners = [other, Contestant(third, other.prediction, 4)]
+
+    def seen(gain: float) -> Measured:
+        return Measured(point=point.model_copy(update={"throughput": point.throughput * (1 + gain)}))
+
+    fresh = {BASELINE: 0.0, OTHER: 0.01, third: 0.06}
+    for each, gain in zip((baseline, *winners), (0.0, 0.09, 0.06), strict=True):
+        each.found = [seen(gain)] * 4
+
+    class Fresh(Confirming):
+        def _measure(self, contestant: Contestant) -> None:
+            contestant.found.append(seen(fresh[contestant.candidate]))
+
+    pair = Fresh(racing.bench, racing.options, racing.goal, racing.twins, {}).confirm(baseline, winners)
+    assert pair
+    assert pair[1].candidate == third
+
+
+@pytest.mark.parametrize(("gain", "is_open"), [(1.0, True), (0.01, False)])
+def test_a_gain_that_was_not_decided_is_no_verdict_on_it(gain: float, is_open: bool) -> None:
+    """Four noisy rounds that gained 100 % do not say that nothing is better; ones that gained 1 % nearly do."""
+    told: Any = None
+    own, other = Contestant(BASELINE, told), Contestant(OTHER, told)
+    race = Race(None, (Runner(0, [math.log1p(gain)] * 4),), 4)
+    verdict, explanation = reach_verdict(Goal("throughput"), own, [other], race, None, None, 0.03)
+    assert (verdict, "more rounds may decide it" in explanation) == ("nothing better", is_open)

@@ -9,7 +9,7 @@ import pytest
 from timed_models import add_ensemble, add_timed_model
 
 from serve_deploy.errors import InvalidModelError, UsageError
-from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Candidate, Value
+from serve_deploy.tuning.candidates.candidate import BATCH, DELAY, INSTANCES, PREFERRED, Value
 from serve_deploy.tuning.prediction.ranking import make_space
 from serve_deploy.tuning.task.options import TuneOptions
 from serve_deploy.tuning.task.subject import Subject, read_subject
@@ -58,7 +58,7 @@ def test_an_ensemble_takes_no_larger_batches_than_its_members(repository: Path) 
 
     def sizes(encode: int, decode: int) -> dict[str, int]:
         changed = {f"encode:{BATCH}": encode, f"decode:{BATCH}": decode}
-        configs = subject.configs(Candidate.of({**dict(subject.baseline.values), **changed}))
+        configs = subject.configs(subject.baseline.changed(changed))
         return {name: config.max_batch_size for name, config in configs.items()}
 
     assert sizes(8, 1) == {"encode": 8, "decode": 1, "inner": 1, "outer": 1}

@@ -143,8 +143,8 @@ def explain_load(twin: ServerModel, point: Point, found: Simulated) -> tuple[str
 def _at_work(model: ServedModel, load: SweptLoad, simulated: ModelResult, seconds: float) -> ModelAtWork:
     known = max(size for size, _ in model.service.measured)
     alone = sum(count * model.service.at(size).mean for size, count in simulated.batch_sizes.items())
-    # Beside others the twin's executions take longer as well.
-    slowed = simulated.mean_busy * seconds / alone if model.cores_used and alone else 1.0
+    # Beside others, or waiting for a lock, the twin's executions take longer as well.
+    slowed = simulated.mean_busy * seconds / alone if (model.cores_used or model.exclusive) and alone else 1.0
     executed = [each for each in load.quickened(slowed).executions if each.batch_size <= known]
     busy = 1 if _users(load.point) == 1 or not model.service.contend else model.instances
     waits = (sum(each.queue_us for each in load.point.server[:1]), simulated.queue.mean * 1e6)

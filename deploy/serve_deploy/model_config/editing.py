@@ -83,6 +83,8 @@ class _Differences:
                 if before != after:
                     yield from self._replace(field, new, place)
             elif field.message_type.GetOptions().map_entry:
+                if before == after:
+                    continue
                 yield from self._between_maps(field.name, old, new, place)
             elif field.is_repeated:
                 yield from self._between_lists(field.name, old, new, place)
@@ -189,10 +191,18 @@ def _blocks(own: Sequence[WrittenField], count: int) -> list[WrittenValue]:
     return values
 
 
-def _key(text: str, entry: WrittenValue) -> str:
+def _key(text: str, entry: WrittenValue) -> str | int:
     (key,) = _blocks([field for field in entry.fields if field.name == "key"], 1)
-    said = parse_config(f"parameters {{ key: {text[key.start : key.end]} value {{ }} }}")
-    return str(next(iter(said.parameters)))
+    written = text[key.start : key.end]
+    try:
+        # Priorities are numbers.
+        return int(written, 0) if written[0] not in "\"'" else _unquoted(written)
+    except ValueError as error:
+        raise OtherFormError from error
+
+
+def _unquoted(written: str) -> str:
+    return str(next(iter(parse_config(f"parameters {{ key: {written} value {{ }} }}").parameters)))
 
 
 def _wrap(alone: Any, trail: Sequence[str]) -> Any:

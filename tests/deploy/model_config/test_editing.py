@@ -58,7 +58,17 @@ def test_changed_lines_have_their_reason_and_all_else_stays() -> None:
     assert edit_config(EXAMPLE, config, reasons) == changed
 
 
-@pytest.mark.parametrize("text", [EXAMPLE, REPEATED, ONE_LINE, ONE_LINE.replace(" ", "\r\n\t"), ""])
+PRIORITIES = """name: "m"
+max_batch_size: 8  # by hand
+dynamic_batching {
+  priority_levels: 2
+  priority_queue_policy { key: 1 value { max_queue_size: 4 } }
+  priority_queue_policy { key: 2 value { max_queue_size: 8 } }  # the rest
+}
+"""
+
+
+@pytest.mark.parametrize("text", [EXAMPLE, REPEATED, ONE_LINE, PRIORITIES, ONE_LINE.replace(" ", "\r\n\t"), ""])
 @pytest.mark.parametrize(
     "change",
     [
@@ -101,6 +111,17 @@ def test_values_of_a_map_are_changed_in_their_place() -> None:
     config.parameters["intra_op_thread_count"].string_value = "2"
     edited = edit_config(REPEATED, config, {"parameters[intra_op_thread_count]": "tuned"})
     assert edited == REPEATED.replace('  value: { string_value: "4" }', '  # tuned\n  value: { string_value: "2" }')
+
+
+def test_policies_of_priorities_are_told_by_their_number() -> None:
+    """They are a map by numbers, whose entries stay where they are."""
+    config = parse_config(PRIORITIES)
+    config.dynamic_batching.max_queue_delay_microseconds = 300
+    config.dynamic_batching.priority_queue_policy[2].max_queue_size = 9
+    edited = edit_config(PRIORITIES, config, {})
+    assert edited == PRIORITIES.replace("8 } }", "9 } }").replace(
+        "# the rest\n", "# the rest\n  max_queue_delay_microseconds: 300\n"
+    )
 
 
 def test_numbers_of_a_list_become_one_list() -> None:

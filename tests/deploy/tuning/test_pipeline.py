@@ -47,7 +47,7 @@ def test_a_model_that_takes_no_larger_batches_is_tuned_within_them(tmp_path: Pat
 
     def fail(candidate: Candidate) -> None:
         if candidate.number(BATCH) > 8:
-            raise TritonStartError("Triton did not load m: the engine takes 8")
+            raise TritonStartError("Triton loaded no model of ./2: m: the engine takes 8")
 
     tuning = _tuning(replace(SHARED_BASE, largest=32), _goal(), tmp_path, max_batch_size=32)
     tuning.fail = fail
@@ -55,6 +55,8 @@ def test_a_model_that_takes_no_larger_batches_is_tuned_within_them(tmp_path: Pat
     assert result.winner, result.explanation
     assert result.winner.values[BATCH] == 8
     assert [each.values[BATCH] for each in result.failed] == [32, 16]
+    # Without the copy that is gone by then.
+    assert {each.reason for each in result.failed} == {"Triton loaded no model: m: the engine takes 8"}
 
 
 def test_memory_bound_instances_stay_alone(tmp_path: Path) -> None:

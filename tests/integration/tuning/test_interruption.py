@@ -43,9 +43,10 @@ def test_the_next_run_goes_on(tmp_path: Path, serve) -> None:
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=300)
-    assert "the same command goes on" in errors
+    assert (run.returncode, "the same command goes on" in errors) == (130, True)
     before = _lines(tmp_path / "state")
     done = serve("tune", tmp_path / "models", *SMALL, env=environment, timeout=300)
+    assert "going on with what was measured before it was cut short\n" in done.stderr
     result = json.loads(done.stdout)
     assert result["effort"]["resumed_measurements"] == before >= 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "state"]

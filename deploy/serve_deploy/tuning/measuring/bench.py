@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -178,9 +179,11 @@ class Bench:
 
     def _fall(self, candidate: Candidate, error: ServeError) -> Fallen:
         self.stop(candidate)
+        # The copy that the server had is gone by the time that this is read.
+        message = re.sub(rf" of {re.escape(str(self.servers.staging))}/\d+\b", "", error.message)
         if candidate != self.subject.baseline:
-            self.checkpoint.keep_failure(candidate, error.message)
-        return Fallen(error.message)
+            self.checkpoint.keep_failure(candidate, message)
+        return Fallen(message)
 
     def stop(self, candidate: Candidate) -> None:
         """End a candidate's server, if it has one."""

@@ -59,7 +59,8 @@ _REFUSED: dict[str, tuple[tuple[int | str, ...], str, str]] = {
     ),
     "optional": (("n", 3), _DOUBLE.replace("{", "{ optional: true", 1), "expects 0 inputs, model provides 1"),
 }
-_SEQUENCE = """sequence_batching { control_input {
+# A busy machine may let a second and more pass between two requests.
+_SEQUENCE = """sequence_batching { max_sequence_idle_microseconds: 600000000 control_input {
   name: "start" control { kind: CONTROL_SEQUENCE_START int32_false_true: [0, 1] }
 } }"""
 _PATIENT = "dynamic_batching { max_queue_delay_microseconds: 200000 preferred_batch_size: 4 }"

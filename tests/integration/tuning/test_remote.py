@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -62,12 +63,21 @@ def _wait_until(is_so: Callable[[], object], seconds: float = 300.0) -> None:
         time.sleep(0.05)
 
 
-def _start(repository: Path, server: TritonServer, state: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "serve_cli", "tune", str(repository), "--url", server.http_url, *SMALL],
+@contextmanager
+def _tuning(repository: Path, server: TritonServer, state: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run that has overridden the model, and measures it so long that a busy machine does not miss it."""
+    before = _config(server)
+    with subprocess.Popen(
+        [sys.executable, "-m", "serve_cli", "tune", str(repository), "--url", server.http_url, *SMALL, "--period", "3"],
         env=os.environ | {"XDG_STATE_HOME": str(state)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    ) as run:  # fmt: skip
+        try:
+            _wait_until(lambda: run.poll() is not None or (_measured(state) and _config(server) != before))
+            assert run.poll() is None, run.stderr.read()
+            yield run
+        finally:
+            run.kill()
 
 
 def test_a_model_that_is_not_loaded_is_to_be_loaded_first(server: TritonServer, tmp_path: Path) -> None:
@@ -125,20 +135,18 @@ def test_a_server_that_was_started_again_is_not_taken_for_the_candidate(
 def test_ctrl_c_puts_the_model_back(repository: Path, server: TritonServer, tmp_path: Path) -> None:
     """The run ends with 130, and the server has its file's configuration again."""
     before = _config(server)
-    run = _start(repository, server, tmp_path)
-    _wait_until(lambda: _measured(tmp_path) and _config(server) != before)
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=300)
+    with _tuning(repository, server, tmp_path) as run:
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=300)
     assert (run.returncode, _config(server) == before) == (130, True), said
 
 
 def test_a_killed_run_is_put_back_by_the_next(repository: Path, server: TritonServer, tmp_path: Path, serve) -> None:
     """`kill -9` leaves the override and its journal; --restore takes both away, and what was measured stays."""
     before = _config(server)
-    run = _start(repository, server, tmp_path)
-    _wait_until(lambda: _measured(tmp_path) and _config(server) != before)
-    run.kill()
-    run.communicate()
+    with _tuning(repository, server, tmp_path) as run:
+        run.kill()
+        run.communicate()
     kept = _measured(tmp_path)
     assert _config(server) != before
     done = serve("tune", "--restore", env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})

@@ -33,16 +33,20 @@ def test_the_next_run_goes_on(tmp_path: Path, serve) -> None:
     """After Ctrl-C everything that was measured is used, and no folder is left beside the repository."""
     add_timed_model(tmp_path / "models", base=0.003, row=0.001)
     environment = os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")}
-    run = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "serve_cli", "tune", str(tmp_path / "models"), *SMALL], env=environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while (before := _lines(tmp_path / "state")) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=300)
+    ) as run:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 300
+            while _lines(tmp_path / "state") < 4:
+                assert run.poll() is None, run.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            run.send_signal(signal.SIGINT)
+            _, errors = run.communicate(timeout=300)
+        finally:
+            run.kill()
     assert (run.returncode, "the same command goes on" in errors) == (130, True)
     before = _lines(tmp_path / "state")
     done = serve("tune", tmp_path / "models", *SMALL, env=environment, timeout=300)

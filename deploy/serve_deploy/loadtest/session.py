@@ -39,6 +39,8 @@ from serve_deploy.reports.report import LoadTestReport, Member, SearchResult, Ta
 from serve_deploy.version import __version__
 
 _SHORTEST_BACKLOG_SECONDS = 1.0
+# How long, and how often, statistics that others may keep moving are waited for.
+_SETTLING_SECONDS, _SETTLINGS = 0.02, 10
 _DOING: dict[Phase, str] = {"warm-up": "warming up", "measuring": "measuring"}
 
 
@@ -175,6 +177,16 @@ class Session:
             self.seat.workers.stop()
 
     def _statistics(self) -> dict[str, list[Document]]:
+        """What the server has counted, once it is at rest: Triton counts requests after it has answered them."""
+        found = self._read_statistics()
+        for _ in range(_SETTLINGS if found else 0):
+            time.sleep(_SETTLING_SECONDS)
+            before, found = found, self._read_statistics()
+            if found == before:
+                break
+        return found
+
+    def _read_statistics(self) -> dict[str, list[Document]]:
         if self.control is None:
             return {}
         try:

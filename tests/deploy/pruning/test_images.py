@@ -228,7 +228,10 @@ def test_signatures_go_with_their_images(image: Image, tmp_path: Path) -> None:
 
 def test_what_was_named_just_now_stays(image: Image) -> None:
     """Its push may be about to move the tag; what no record tells the age of stays, too."""
-    a, b, _c, _d = (image.push(content, days=9 if content == "a" else 0) for content in "abcd")
+    # A record has the second, so that pushes within one have no order.
+    a, b, _c, _d = (
+        image.push(content, days=days) for content, days in zip("abcd", (9, 0.003, 0.002, 0.001), strict=True)
+    )
     (record,) = [each for each in read_namings(image.tags) if each.snapshot == a]
     shutil.rmtree(image.registry.tags(image.name) / record.written)
     result = image.prune()

@@ -35,20 +35,25 @@ def triton_server() -> Iterator[Callable[..., TritonServer]]:
 
 
 @pytest.fixture
-def native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder first on PATH whose `tritonserver` brings its own libraries and backends, as an installed one does."""
     folder = tmp_path / "layout"
     folder.mkdir()
     launch = EmbeddedRuntime().prepare(ServerOptions(repository=tmp_path), Ports(1, 2, 3), "layout", folder)
-    own = [argument for argument in launch.command[1:] if argument.startswith("--backend")]
+    own = [argument for argument in launch.command[1:] if argument.startswith("--backend-directory")]
     wrapper = tmp_path / "bin" / "tritonserver"
     wrapper.parent.mkdir()
     libraries = launch.environment["LD_LIBRARY_PATH"]
-    wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec {launch.command[0]} "$@" {" ".join(own)}\n')
+    # A container's regions go with it; one that is none leaves them.
+    regions = f"native-{secrets.token_hex(4)}-"
+    server = f"{launch.command[0]} --backend-config=python,shm-region-prefix-name={regions}"
+    wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec {server} "$@" {" ".join(own)}\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     paths = [str(wrapper.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(paths))
-    return wrapper.parent
+    yield wrapper.parent
+    for region in Path("/dev/shm").glob(f"{regions}*"):
+        region.unlink()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,7 +62,7 @@ class EmbeddedRuntime:
             str(root / "tritonserver" / "bin" / "tritonserver"),
             f"--backend-directory={backends}",
             f"--cache-directory={root / 'tritonserver' / 'caches'}",
-            f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(server_id)}",
+            name_regions(server_id),
             f"--model-load-thread-count={_LOAD_THREADS}",
             f"--allow-gpu-metrics={str(self._gpu_driver.exists()).lower()}",
             # Last, so that what the user asks for holds.
@@ -75,6 +75,11 @@ class EmbeddedRuntime:
 def shared_memory_prefix(server_id: str) -> str:
     """How the names of the server's regions in /dev/shm begin, so that a killed server's can be found."""
     return f"serve-{server_id}-"
+
+
+def name_regions(server_id: str) -> str:
+    """The argument that makes Triton name its regions so."""
+    return f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(server_id)}"
 
 
 def _package_root() -> Path | None:

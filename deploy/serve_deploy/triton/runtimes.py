@@ -11,7 +11,7 @@ from pathlib import Path
 from serve_deploy.errors import TritonStartError
 from serve_deploy.extras import install_command
 from serve_deploy.releases import DEFAULT_RELEASE
-from serve_deploy.triton.embedded import EmbeddedRuntime
+from serve_deploy.triton.embedded import EmbeddedRuntime, name_regions
 from serve_deploy.triton.options import RuntimeName, ServerOptions
 from serve_deploy.triton.runtime import Launch, Ports, Runtime, server_arguments
 from serve_deploy.triton.staging import stage_repository
@@ -65,8 +65,9 @@ class InstalledRuntime:
     def prepare(self, options: ServerOptions, ports: Ports, server_id: str, folder: Path) -> Launch:
         """Start it with the environment as it is: it brings its own backends."""
         repository = stage_repository(options.repository, folder)
+        regions = name_regions(server_id)
         arguments = server_arguments(options, ports, server_id, repository=str(repository.path))
-        return Launch((_find_server() or "tritonserver", *arguments), repository=repository)
+        return Launch((_find_server() or "tritonserver", regions, *arguments), repository=repository)
 
 
 def _find_server() -> str | None:

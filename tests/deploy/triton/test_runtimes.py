@@ -92,6 +92,12 @@ def test_installed_needs_tritonserver(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "no tritonserver on PATH" in (InstalledRuntime().why_unavailable() or "")
 
 
+def test_an_installed_server_names_its_regions(tmp_path: Path) -> None:
+    """In /dev/shm, so that what a killed one leaves is found and removed."""
+    launch = InstalledRuntime().prepare(ServerOptions(repository=tmp_path), _PORTS, "id", tmp_path)
+    assert "--backend-config=python,shm-region-prefix-name=serve-id-" in launch.command
+
+
 @pytest.mark.parametrize("has_driver", [True, False], ids=["driver", "none"])
 def test_gpu_metrics_are_asked_for_where_there_is_a_driver(tmp_path: Path, has_driver: bool) -> None:
     """The embedded server exports a GPU's metrics, and does not look for one where NVIDIA's driver is missing."""

@@ -42,7 +42,7 @@ from serve_deploy.tuning.race.conclusion import (
 from serve_deploy.tuning.race.confirming import Confirming
 from serve_deploy.tuning.race.racing import Contestant, Racing
 from serve_deploy.tuning.results.apply import apply_winner
-from serve_deploy.tuning.results.result import Effort, FieldChange, TuningResult
+from serve_deploy.tuning.results.result import Confirmation, Effort, FieldChange, TuningResult
 from serve_deploy.tuning.servers.overrides import Restored, describe_restored, restore_overrides
 from serve_deploy.tuning.servers.remote import remote_servers
 from serve_deploy.tuning.servers.servers import Servers, local_servers
@@ -140,12 +140,7 @@ class _Run:
         predictions = (twins.predict(self.subject.baseline), *self._finalists(twins, ranked, settings))
         baseline, *runners = racing.qualify([Contestant(each.candidate, each) for each in predictions])
         race = racing.race(baseline, runners)
-        winner, confirmed = None, None
-        winners = racing.pick(baseline, runners, race)
-        confirming = Confirming(self.bench, self.options, self.goal, twins, settings.failed)
-        if winners and (pair := confirming.confirm(baseline, winners)):
-            confirmed = judge_confirmation(*pair, self.goal, twins.rate, self.options.min_gain)
-            winner = next(each for each in winners if each.candidate == pair[1].candidate)
+        winner, confirmed = self._confirm(baseline, racing.pick(baseline, runners, race), twins, settings)
         verdict, explanation = reach_verdict(
             self.goal, baseline, runners, race, confirmed, winner, self.options.min_gain
         )
@@ -181,6 +176,17 @@ class _Run:
             notes=tuple(self.notes),
             effort=self._effort(len(ranked)),
         )
+
+    def _confirm(
+        self, baseline: Contestant, winners: Sequence[Contestant], twins: Twins, settings: PartSettings
+    ) -> tuple[Contestant | None, Confirmation | None]:
+        """The winner that was tried on fresh servers, and what they showed."""
+        confirming = Confirming(self.bench, self.options, self.goal, twins, settings.failed)
+        pair = confirming.confirm(baseline, winners) if winners else None
+        if pair is None:
+            return None, None
+        confirmed = judge_confirmation(*pair, self.goal, twins.rate, self.options.min_gain)
+        return next(each for each in winners if each.candidate == pair[1].candidate), confirmed
 
     def _changes(self, winner: Candidate, twins: Twins) -> tuple[FieldChange, ...]:
         configs = self.subject.configs(winner)
